@@ -1,5 +1,5 @@
-//! The door: every method has a rule, the table is what happens, looking leaves a trace, numbers and health
-//! are true.
+//! Authorization of every method by role: the proto comments match the role table, and the daemon enforces
+//! it. Also tests request ids, recorded views, metrics and the health pages.
 
 mod recorded_access;
 
@@ -26,7 +26,7 @@ const ROLES: [Role; 8] = [
     Role::Operator,
 ];
 
-/// Bytes as they are: calls any method by its name.
+/// A codec that passes bytes unchanged, to call any method by its path.
 #[derive(Clone, Copy, Default)]
 pub struct Raw;
 
@@ -68,7 +68,8 @@ impl Decoder for Raw {
     }
 }
 
-/// Calls a method with these bytes; the first answer, or what it failed with.
+/// Calls a method with these bytes. Returns the response headers, or the error of the call or of its first
+/// message.
 pub async fn call(
     channel: &Channel,
     token: Option<&str>,
@@ -83,9 +84,9 @@ pub async fn call(
         let value: MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
         request.metadata_mut().insert("authorization", value);
     }
-    let answer = client.streaming(request, path.parse().unwrap(), Raw).await?;
-    let head = answer.metadata().clone();
-    let next = tokio::time::timeout(std::time::Duration::from_secs(1), answer.into_inner().message()).await;
+    let response = client.streaming(request, path.parse().unwrap(), Raw).await?;
+    let head = response.metadata().clone();
+    let next = tokio::time::timeout(std::time::Duration::from_secs(1), response.into_inner().message()).await;
     if let Ok(message) = next {
         message?;
     }
@@ -101,11 +102,11 @@ fn table() -> RoleTable {
     sayso::bounds::compile_roles(methods.iter().map(String::as_str).chain(web::ROUTES)).unwrap()
 }
 
-/// Roles that the comment of a method names: `Roles: service (its own), subject.`, `Roles: all.`, `Roles: all
-/// but operator.`
-fn roles_said(comment: &str) -> Option<BTreeSet<&'static str>> {
+/// The roles that the comment of a method names, for example `Roles: service (its own), subject.`,
+/// `Roles: all.` or `Roles: all but operator.`
+fn roles_in_comment(comment: &str) -> Option<BTreeSet<&'static str>> {
     let (_, rest) = comment.rsplit_once("Roles: ")?;
-    // What stands in brackets says more of a role, and may hold a full stop.
+    // Text in parentheses explains a role and may contain a full stop.
     let mut depth = 0_usize;
     let plain: String = rest
         .chars()
@@ -119,29 +120,29 @@ fn roles_said(comment: &str) -> Option<BTreeSet<&'static str>> {
     let named = |list: &str| -> BTreeSet<&'static str> {
         let words: Vec<&str> = list.split(',').map(str::trim).collect();
         let known: BTreeSet<&str> = roles().filter(|name| words.contains(name)).collect();
-        assert_eq!(known.len(), words.len(), "a role that is not there: {list}");
+        assert_eq!(known.len(), words.len(), "unknown role in: {list}");
         known
     };
     Some(match list.strip_prefix("all") {
         Some("") => roles().collect(),
-        Some(but) => {
-            let left_out = named(but.strip_prefix(" but ").expect("all but some"));
-            roles().filter(|name| !left_out.contains(name)).collect()
+        Some(exceptions) => {
+            let excluded = named(exceptions.strip_prefix(" but ").expect("exceptions start with ` but `"));
+            roles().filter(|name| !excluded.contains(name)).collect()
         }
         None => named(list),
     })
 }
 
-/// Every method of the proto files with the comment above it.
+/// Every method in the proto files, with the comment above it.
 fn commented_methods() -> Vec<(String, String)> {
     let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("proto/sayso/v1");
-    let mut found = Vec::new();
+    let mut methods = Vec::new();
     for path in crate::harness::files_below(&dir) {
         let text = std::fs::read_to_string(path).unwrap();
         let (mut service, mut comment) = (String::new(), String::new());
         for line in text.lines().map(str::trim) {
-            if let Some(said) = line.strip_prefix("//") {
-                comment.push_str(said);
+            if let Some(text_of_line) = line.strip_prefix("//") {
+                comment.push_str(text_of_line);
                 continue;
             }
             if let Some(rest) = line.strip_prefix("service ") {
@@ -149,37 +150,37 @@ fn commented_methods() -> Vec<(String, String)> {
             }
             if let Some(rest) = line.strip_prefix("rpc ") {
                 let name = rest.split('(').next().unwrap().trim();
-                found.push((format!("{service}/{name}"), std::mem::take(&mut comment)));
+                methods.push((format!("{service}/{name}"), std::mem::take(&mut comment)));
             }
             comment.clear();
         }
     }
-    found
+    methods
 }
 
 #[test]
 fn the_comment_of_each_method_names_the_roles_that_may_call_it() {
-    let (table, found, served) = (table(), commented_methods(), methods());
-    let named: BTreeSet<&str> = found.iter().map(|(method, _)| method.as_str()).collect();
+    let (table, commented, served) = (table(), commented_methods(), methods());
+    let named: BTreeSet<&str> = commented.iter().map(|(method, _)| method.as_str()).collect();
     let ours = served.iter().map(String::as_str).filter(|name| !name.starts_with("grpc."));
-    assert_eq!(named, ours.collect(), "every method is read");
+    assert_eq!(named, ours.collect(), "the proto files and the daemon have the same methods");
     let mut wrong = Vec::new();
-    for (method, comment) in &found {
-        let said = roles_said(comment).unwrap_or_default();
+    for (method, comment) in &commented {
+        let in_comment = roles_in_comment(comment).unwrap_or_default();
         let roles = sayso::api::ROLES.into_iter().filter(|(claim, _)| !claim.channel);
-        let may: BTreeSet<&str> =
+        let in_table: BTreeSet<&str> =
             roles.filter(|(claim, _)| table.may(claim.role, method)).map(|(_, name)| name).collect();
-        if said != may {
-            wrong.push(format!("{method}: the comment says {said:?}, the table {may:?}"));
+        if in_comment != in_table {
+            wrong.push(format!("{method}: the comment names {in_comment:?}, the table {in_table:?}"));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert_eq!(roles_said(" x. Roles: service (a. b), subject. More.").unwrap().len(), 2);
-    assert_eq!(roles_said(" Roles: all but operator.").unwrap().len(), 6);
+    assert_eq!(roles_in_comment(" x. Roles: service (a. b), subject. More.").unwrap().len(), 2);
+    assert_eq!(roles_in_comment(" Roles: all but operator.").unwrap().len(), 6);
 }
 
-/// Names of services and methods as the daemon's own reflection tells them.
-async fn reflected(channel: &Channel) -> BTreeSet<String> {
+/// The methods that the daemon lists through gRPC reflection, as `Service/Method`.
+async fn reflected_methods(channel: &Channel) -> BTreeSet<String> {
     use tonic_reflection::pb::v1::ServerReflectionRequest;
     use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
     use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
@@ -187,15 +188,15 @@ async fn reflected(channel: &Channel) -> BTreeSet<String> {
     let mut client = ServerReflectionClient::new(channel.clone());
     let mut ask = async |request: MessageRequest| {
         let request = ServerReflectionRequest { host: String::new(), message_request: Some(request) };
-        let mut answers =
+        let mut responses =
             client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
-        answers.message().await.unwrap().unwrap().message_response.unwrap()
+        responses.message().await.unwrap().unwrap().message_response.unwrap()
     };
     let MessageResponse::ListServicesResponse(list) = ask(MessageRequest::ListServices(String::new())).await
     else {
-        panic!("no list of services");
+        panic!("reflection returned no list of services");
     };
-    let mut found = BTreeSet::new();
+    let mut methods = BTreeSet::new();
     for service in list.service {
         let MessageResponse::FileDescriptorResponse(files) =
             ask(MessageRequest::FileContainingSymbol(service.name.clone())).await
@@ -207,11 +208,11 @@ async fn reflected(channel: &Channel) -> BTreeSet<String> {
             for each in &file.service {
                 let name = format!("{}.{}", file.package(), each.name());
                 let short = name.strip_prefix("sayso.v1.").unwrap_or(&name).to_owned();
-                found.extend(each.method.iter().map(|method| format!("{short}/{}", method.name())));
+                methods.extend(each.method.iter().map(|method| format!("{short}/{}", method.name())));
             }
         }
     }
-    found
+    methods
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -220,7 +221,7 @@ async fn every_reflected_method_has_an_enforced_role_rule() {
     let channel =
         Channel::from_shared(format!("http://{}", harness.daemon.grpc)).unwrap().connect().await.unwrap();
     let table = table();
-    let shown = reflected(&channel).await;
+    let shown = reflected_methods(&channel).await;
     assert!(shown.len() > 25, "{shown:?}");
     for method in &shown {
         let permitted: Vec<Role> = ROLES.into_iter().filter(|role| table.may(*role, method)).collect();
@@ -228,20 +229,20 @@ async fn every_reflected_method_has_an_enforced_role_rule() {
         for role in ROLES {
             let token =
                 (role != Role::Unspecified).then(|| harness.daemon.issuer.mint(role, "ada", 600).unwrap());
-            // Not a message of any method: whoever comes in fails at the message, which is behind the door.
-            let answer = call(&channel, token.as_deref(), &path_of(method), vec![0xff; 9]).await;
-            let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
-            let outside =
+            // These bytes are not a valid message, so an authorized call fails later, with another code.
+            let response = call(&channel, token.as_deref(), &path_of(method), vec![0xff; 9]).await;
+            let code = response.as_ref().err().map_or(Code::Ok, Status::code);
+            let refused_code =
                 if role == Role::Unspecified { Code::Unauthenticated } else { Code::PermissionDenied };
             let open = permitted.contains(&Role::Unspecified);
             assert_eq!(
-                code == outside,
+                code == refused_code,
                 !(open || permitted.contains(&role)),
                 "{method} as {role:?}: {code:?}"
             );
         }
     }
-    // What is not there is nobody's.
+    // No role may call a method that does not exist.
     for role in ROLES.into_iter().skip(1) {
         let token = harness.daemon.issuer.mint(role, "ada", 600).unwrap();
         let denied = call(&channel, Some(&token), "/sayso.v1.ProfileService/Nothing", Vec::new()).await;
@@ -274,17 +275,17 @@ async fn a_data_subject_sees_who_viewed_their_record() {
     let count = async |ada: &mut crate::harness::Clients| {
         ada.profile.list_events(events()).await.unwrap().into_inner().events.len()
     };
-    // Nobody but themself.
+    // Their own reads are not recorded.
     assert_eq!(count(&mut ada).await, 1);
     assert_eq!(count(&mut ada).await, 1);
     let mut steward = harness.as_role(Role::Steward, "mina").await;
     publish_notice(&mut steward).await;
     let profile = || proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
     let seen = steward.profile.get_profile(profile()).await.unwrap().into_inner();
-    // The answer knows of itself, so that what is written next expects the right version.
+    // The returned version includes the recorded view, so that the caller can write with it.
     assert_eq!(seen.version, 2);
     steward.profile.get_profile(profile()).await.unwrap();
-    assert_eq!(count(&mut ada).await, 2, "looks within the window are one");
+    assert_eq!(count(&mut ada).await, 2, "views within the window are recorded once");
     steward
         .consent
         .get_consents(proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() })
@@ -300,7 +301,7 @@ async fn a_data_subject_sees_who_viewed_their_record() {
     }
 }
 
-/// One HTTP exchange, as text.
+/// Sends one HTTP GET request; the whole response as text.
 pub async fn http(at: std::net::SocketAddr, path: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");

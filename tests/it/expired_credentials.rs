@@ -1,4 +1,4 @@
-//! Credentials that end, or are taken back, while they are used: what they let in ends with them.
+//! Credentials that expire or are revoked while in use: their streams and connections end with them.
 
 use crate::credentials::{Authority, checkpoint, connect, keys, plain, tls, token, trusting, with_tokens};
 use crate::harness::{Clients, config, fact};
@@ -18,10 +18,11 @@ use std::time::Duration;
 use tonic::transport::{Channel, Identity};
 use tonic::{Code, Request, Status, Streaming};
 
-/// Longer than anything here should take, on any machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A limit for each wait, longer than any of them takes on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
 const HOUR_MS: u64 = 3_600_000;
 
+/// Opens a watch of revocations and reads its first message.
 async fn watch(channel: &Channel, token: Option<&str>) -> Streaming<proto::WatchRevocationsResponse> {
     let mut request = Request::new(proto::WatchRevocationsRequest::default());
     if let Some(token) = token {
@@ -29,21 +30,22 @@ async fn watch(channel: &Channel, token: Option<&str>) -> Streaming<proto::Watch
     }
     let stream = GrantServiceClient::new(channel.clone()).watch_revocations(request).await;
     let mut stream = stream.unwrap().into_inner();
-    stream.message().await.unwrap().expect("a watch begins with where it stands");
+    stream.message().await.unwrap().expect("the first message of a watch is its cursor");
     stream
 }
 
+/// Reads a stream until it fails; the error.
 async fn end_of<T>(mut stream: Streaming<T>) -> Status {
     let ended = async {
         loop {
             match stream.message().await {
                 Ok(Some(_)) => {}
-                Ok(None) => panic!("it ended as if nothing were wrong"),
+                Ok(None) => panic!("the stream ended without an error"),
                 Err(status) => return status,
             }
         }
     };
-    tokio::time::timeout(PATIENCE, ended).await.expect("the stream goes on")
+    tokio::time::timeout(TIMEOUT, ended).await.expect("the stream did not end")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -67,7 +69,7 @@ async fn streams_end_when_their_token_expires_and_accepted_records_are_answered(
     let answer = answers.message().await.unwrap().unwrap();
     assert!(matches!(answer.outcome, Some(Outcome::Receipt(_))), "{answer:?}");
     clock.0.store(HOUR_MS, Ordering::SeqCst);
-    // Also where the end is noticed by what arrives, and not by the clock: nobody of this name is recorded.
+    // The expiry is also noticed when a message arrives. This record is not accepted.
     sender.send(record(2, "late")).await.unwrap();
     for ended in [end_of(first).await, end_of(answers).await] {
         assert_eq!(ended.code(), Code::Unauthenticated, "{ended:?}");
@@ -75,11 +77,11 @@ async fn streams_end_when_their_token_expires_and_accepted_records_are_answered(
     }
     let mut operator = Clients::over(&channel, Some(&daemon.issuer.mint(Role::Operator, "ops", 60).unwrap()));
     let stats = operator.operator.get_stats(proto::GetStatsRequest {}).await.unwrap().into_inner();
-    assert_eq!(stats.subjects, 1, "what came too late was not taken");
-    // A longer one goes on, until its own end.
+    assert_eq!(stats.subjects, 1, "the late record was not accepted");
+    // The stream of the token that lasts longer continues until that token expires.
     let mut second = second;
-    let quiet = tokio::time::timeout(Duration::from_millis(1_500), second.message()).await;
-    assert!(quiet.is_err(), "{quiet:?}");
+    let silence = tokio::time::timeout(Duration::from_millis(1_500), second.message()).await;
+    assert!(silence.is_err(), "{silence:?}");
     clock.0.store(3 * HOUR_MS, Ordering::SeqCst);
     assert_eq!(end_of(second).await.code(), Code::Unauthenticated);
     daemon.stop().await.unwrap();
@@ -98,23 +100,23 @@ async fn streams_end_when_the_issuer_withdraws_the_signing_key() {
         token(&key.private, key.algorithm, kid, role)
     };
     let channel = plain(&daemon).await;
-    let fallen = watch(&channel, Some(&service(0, "ed"))).await;
-    let mut stays = watch(&channel, Some(&service(1, "ec"))).await;
+    let withdrawn = watch(&channel, Some(&service(0, "ed"))).await;
+    let mut continuing = watch(&channel, Some(&service(1, "ec"))).await;
     publish(&[&keys[1].public]);
-    let ended = end_of(fallen).await;
+    let ended = end_of(withdrawn).await;
     assert_eq!(ended.code(), Code::Unauthenticated);
     assert!(ended.message().contains("get a new token"), "{ended:?}");
-    // Another key under the old name is another key.
+    // A different key under the same key id does not keep a stream open.
     let mut renamed = crate::credentials::keys()[1].public.clone();
     renamed["kid"] = "ec".into();
-    assert!(tokio::time::timeout(Duration::from_millis(1_500), stays.message()).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(1_500), continuing.message()).await.is_err());
     publish(&[&renamed]);
-    assert_eq!(end_of(stays).await.code(), Code::Unauthenticated);
+    assert_eq!(end_of(continuing).await.code(), Code::Unauthenticated);
     daemon.stop().await.unwrap();
 }
 
-/// A daemon with mutual TLS, and the files that it reads again every second.
-async fn mutual(
+/// Starts a daemon with mutual TLS; it rereads the revocation list every second. Also returns its origin.
+async fn start_with_mutual_tls(
     dir: &Path,
     authority: &Authority,
     clock: Arc<Ahead>,
@@ -127,12 +129,14 @@ async fn mutual(
     (Daemon::start_with(&config, clock).await.unwrap(), origin)
 }
 
+/// The time this many seconds from now, since the Unix epoch.
 fn in_seconds(seconds: u64) -> Duration {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     now + Duration::from_secs(seconds)
 }
 
-async fn refused(channel: &Channel) -> Status {
+/// Waits until a call over the connection is refused; the error.
+async fn wait_until_refused(channel: &Channel) -> Status {
     let refused = async {
         loop {
             if let Err(status) = checkpoint(channel.clone(), None).await {
@@ -141,14 +145,14 @@ async fn refused(channel: &Channel) -> Status {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, refused).await.expect("still let in")
+    tokio::time::timeout(TIMEOUT, refused).await.expect("calls are still accepted")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_is_refused_once_its_certificate_expires() {
     let (dir, clock, authority) =
         (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()), Authority::new());
-    let (daemon, origin) = mutual(dir.path(), &authority, clock.clone(), None).await;
+    let (daemon, origin) = start_with_mutual_tls(dir.path(), &authority, clock.clone(), None).await;
     let with = |hours: u64| {
         let name = format!("spiffe://{origin}/service/tutor");
         let (certificate, key) = authority.sign_with(&[&name], |params| {
@@ -160,7 +164,7 @@ async fn a_connection_is_refused_once_its_certificate_expires() {
     checkpoint(short.clone(), None).await.unwrap();
     let stream = watch(&short, None).await;
     clock.0.store(2 * HOUR_MS, Ordering::SeqCst);
-    // The next call, and not one later.
+    // The very next call is refused.
     let ended = checkpoint(short, None).await.unwrap_err();
     assert_eq!(ended.code(), Code::Unauthenticated);
     assert!(ended.message().contains("get a new one, connect"), "{ended:?}");
@@ -169,17 +173,17 @@ async fn a_connection_is_refused_once_its_certificate_expires() {
     daemon.stop().await.unwrap();
 }
 
-/// Certificates are judged by the ledger's time alone: where the machine's clock is wrong, a no that comes
-/// with one must not fail.
+/// Only the ledger's clock decides whether a certificate is valid. If the clock of the machine is wrong, a
+/// withdrawal that is sent with a valid certificate must not fail.
 #[tokio::test(flavor = "multi_thread")]
 async fn certificate_validity_follows_the_ledger_clock_and_not_the_handshake() {
     let (dir, clock, authority) =
         (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()), Authority::new());
     clock.0.store(2 * HOUR_MS, Ordering::SeqCst);
-    let (daemon, origin) = mutual(dir.path(), &authority, clock.clone(), None).await;
+    let (daemon, origin) = start_with_mutual_tls(dir.path(), &authority, clock.clone(), None).await;
     let name = format!("spiffe://{origin}/service/tutor");
-    // From and until, hours since an hour ago; by the ledger's time it is three.
-    for (from, until, is_good) in [(2, 4, true), (0, 2, false), (4, 5, false)] {
+    // The validity period in hours, counted from one hour ago. By the ledger's clock it is now hour three.
+    for (from, until, is_valid) in [(2, 4, true), (0, 2, false), (4, 5, false)] {
         let (certificate, key) = authority.sign_with(&[&name], |params| {
             let beginning = date_time_ymd(1970, 1, 1) - Duration::from_secs(3_600);
             let at = |hours: u64| beginning + in_seconds(hours * 3_600);
@@ -187,9 +191,9 @@ async fn certificate_validity_follows_the_ledger_clock_and_not_the_handshake() {
         });
         let with = trusting(&authority).identity(Identity::from_pem(certificate, key));
         let channel = connect(&daemon, with).await.expect("the handshake accepts it");
-        assert_eq!(checkpoint(channel, None).await.is_ok(), is_good, "{from} to {until}");
+        assert_eq!(checkpoint(channel, None).await.is_ok(), is_valid, "{from} to {until}");
     }
-    // A stranger's is no better for it.
+    // A certificate of an unknown authority is still refused.
     let (certificate, key) = Authority::new().sign_with(&[&name], |_| {});
     let with = trusting(&authority).identity(Identity::from_pem(certificate, key));
     assert!(match connect(&daemon, with).await {
@@ -199,8 +203,8 @@ async fn certificate_validity_follows_the_ledger_clock_and_not_the_handshake() {
     daemon.stop().await.unwrap();
 }
 
-/// A list of what `authority` takes back, good until `until` seconds from now.
-fn list(authority: &Authority, serials: &[u64], until: u64) -> String {
+/// A revocation list of `authority` with these serial numbers; its next update is `until` seconds from now.
+fn revocation_list(authority: &Authority, serials: &[u64], until: u64) -> String {
     let epoch = date_time_ymd(1970, 1, 1);
     let revoked = serials.iter().map(|serial| RevokedCertParams {
         serial_number: SerialNumber::from(*serial),
@@ -208,7 +212,7 @@ fn list(authority: &Authority, serials: &[u64], until: u64) -> String {
         reason_code: None,
         invalidity_date: None,
     });
-    let list = CertificateRevocationListParams {
+    let params = CertificateRevocationListParams {
         this_update: epoch,
         next_update: epoch + in_seconds(until),
         crl_number: SerialNumber::from(1_u64),
@@ -216,15 +220,16 @@ fn list(authority: &Authority, serials: &[u64], until: u64) -> String {
         revoked_certs: revoked.collect(),
         key_identifier_method: KeyIdMethod::Sha256,
     };
-    list.signed_by(&authority.issuer).unwrap().pem().unwrap()
+    params.signed_by(&authority.issuer).unwrap().pem().unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_certificate_is_refused_and_its_open_connections_end() {
-    let (dir, authority, strangers) = (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
+    let (dir, authority, other_authority) =
+        (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
     let (clock, file) = (Arc::new(Ahead::default()), dir.path().join("revoked.pem"));
-    std::fs::write(&file, list(&authority, &[7], 3_600)).unwrap();
-    let (daemon, origin) = mutual(dir.path(), &authority, clock.clone(), Some(&file)).await;
+    std::fs::write(&file, revocation_list(&authority, &[7], 3_600)).unwrap();
+    let (daemon, origin) = start_with_mutual_tls(dir.path(), &authority, clock.clone(), Some(&file)).await;
     let with = |serial: u64| {
         let name = format!("spiffe://{origin}/service/tutor");
         let (certificate, key) =
@@ -239,34 +244,34 @@ async fn a_revoked_certificate_is_refused_and_its_open_connections_end() {
     let open = connect(&daemon, with(8)).await.unwrap();
     checkpoint(open.clone(), None).await.unwrap();
     let stream = watch(&open, None).await;
-    // What can't be used, or is another's, changes nothing or is no list of this authority's: nobody is let
-    // in on doubt.
+    // An unreadable file changes nothing: the previous list stays in effect, and the revoked certificate is
+    // still refused.
     std::fs::write(&file, "nothing").unwrap();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     checkpoint(open.clone(), None).await.unwrap();
     assert!(is_refused(7).await);
-    // Taken back while it is connected.
-    std::fs::write(&file, list(&authority, &[7, 8], 3_600)).unwrap();
-    assert_eq!(refused(&open).await.code(), Code::Unauthenticated);
+    // Revoked while it is connected.
+    std::fs::write(&file, revocation_list(&authority, &[7, 8], 3_600)).unwrap();
+    assert_eq!(wait_until_refused(&open).await.code(), Code::Unauthenticated);
     assert_eq!(end_of(stream).await.code(), Code::Unauthenticated);
     assert!(is_refused(8).await);
     let other = connect(&daemon, with(9)).await.unwrap();
     checkpoint(other.clone(), None).await.unwrap();
-    // A token over the same connection counts for itself.
+    // A bearer token over the same connection is still accepted.
     let bearer = daemon.issuer.mint(Role::Auditor, "a", 7_200).unwrap();
     checkpoint(open, Some(&bearer)).await.unwrap();
-    // Another authority's list says nothing about these, and one that is past its next update says nothing
-    // any more.
-    std::fs::write(&file, list(&strangers, &[], 3_600)).unwrap();
-    assert_eq!(refused(&other).await.code(), Code::Unauthenticated);
-    std::fs::write(&file, list(&authority, &[7, 8], 3_600)).unwrap();
-    let taken = async {
+    // With only a list of another authority, or a list past its next update, no certificate of this authority
+    // is accepted.
+    std::fs::write(&file, revocation_list(&other_authority, &[], 3_600)).unwrap();
+    assert_eq!(wait_until_refused(&other).await.code(), Code::Unauthenticated);
+    std::fs::write(&file, revocation_list(&authority, &[7, 8], 3_600)).unwrap();
+    let accepted = async {
         while checkpoint(other.clone(), None).await.is_err() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, taken).await.expect("a list that is good again lets them in");
+    tokio::time::timeout(TIMEOUT, accepted).await.expect("a valid list makes the certificate accepted again");
     clock.0.store(2 * HOUR_MS, Ordering::SeqCst);
-    assert_eq!(refused(&other).await.code(), Code::Unauthenticated);
+    assert_eq!(wait_until_refused(&other).await.code(), Code::Unauthenticated);
     daemon.stop().await.unwrap();
 }

@@ -1,6 +1,8 @@
-//! Every decoder meets its corpus and mutations of it, on the stable toolchain; `fuzz/` runs the same
-//! functions with coverage. `SAYSO_FUZZ_EXECUTIONS` (or `SAYSO_FUZZ_SECONDS`) sets how many mutations each
-//! gets, `SAYSO_FUZZ_SEED` where they begin, `SAYSO_FUZZ_TARGET` picks one.
+//! Runs every decoder on its corpus and on mutations of it, with the stable toolchain. `fuzz/` runs the same
+//! functions guided by coverage.
+//!
+//! `SAYSO_FUZZ_EXECUTIONS` sets the number of mutations for each decoder, `SAYSO_FUZZ_SECONDS` sets a time
+//! instead. `SAYSO_FUZZ_SEED` sets the seed, and `SAYSO_FUZZ_TARGET` selects one decoder.
 
 use crate::harness::{Harness, fact};
 use sayso::fuzzing::{LOG_SEED, TARGETS, as_in_production, bundle_verifies};
@@ -77,26 +79,26 @@ fn no_decoder_panics() {
         assert!(!seeds.is_empty(), "{name} has no corpus");
         seeds.iter().for_each(|seed| as_in_production(*target, seed));
         let started = std::time::Instant::now();
-        // Policies are compiled, bundles verified whole: slower by orders of magnitude.
+        // Policies are compiled and bundles are fully verified, which is slower by orders of magnitude.
         let rounds = if ["policy", "bundle"].contains(name) { executions / 20 } else { executions };
         let rounds = if seconds > 0 { u64::from(u32::MAX) } else { rounds };
-        let mut done = 0;
+        let mut executed = 0;
         for round in 0..rounds {
             if seconds > 0 && started.elapsed().as_secs() >= seconds {
                 break;
             }
-            done = round + 1;
-            // Any one round can be run again by itself.
+            executed = round + 1;
+            // Seeded for each round, so that any round can be run again alone.
             let mut dice = Dice((seed << 32 | round).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
             let input = mutate(&mut dice, &seeds);
             let outcome = std::panic::catch_unwind(|| as_in_production(*target, &input));
             assert!(outcome.is_ok(), "{name}, seed {seed}, round {round}: {}", hex::encode(&input));
         }
-        println!("{name}: {done} executions in {:?}", started.elapsed());
+        println!("{name}: {executed} executions in {:?}", started.elapsed());
     }
 }
 
-/// What nests, in every language that a decoder reads, around nothing and around itself.
+/// Inputs with nesting of depth `count`, in every language that a decoder reads.
 fn nested(count: usize) -> Vec<Vec<u8>> {
     let around = |open: &str, inner: &str, close: &str| {
         format!("{}{inner}{}", open.repeat(count), close.repeat(count)).into_bytes()
@@ -117,10 +119,10 @@ fn nested(count: usize) -> Vec<Vec<u8>> {
     let toml =
         [around("a.", "a = 1", ""), around("[", "a", "]"), [b"a = ".to_vec(), around("[", "", "]")].concat()];
     let toml_tables = [[b"a = ".to_vec(), around("{a = ", "1", "}")].concat()];
-    // CBOR: arrays, maps, tags, of known and of unknown length.
+    // CBOR: arrays, maps and tags of definite and indefinite length.
     let cbor = [&[0x81_u8][..], &[0xa1, 0x01], &[0xd2], &[0xd2, 0x84], &[0x9f], &[0xbf, 0x01], &[0x5f]]
         .map(|each| each.repeat(count));
-    // Protocol buffers: groups, and messages in messages of the same number.
+    // Protocol buffers: groups, and messages nested in fields of the same number.
     let groups = (1_u8..=15).map(|number| vec![number << 3 | 3; count]);
     let messages = (1_u8..=15).map(|number| {
         let (mut message, mut bytes) = (Vec::new(), 0);
@@ -138,7 +140,7 @@ fn nested(count: usize) -> Vec<Vec<u8>> {
     all.chain(groups).chain(messages).chain([lines]).collect()
 }
 
-/// Every decoder that recurses has a depth, whatever nests.
+/// Every decoder that recurses has a depth limit.
 #[test]
 fn deeply_nested_input_never_exhausts_the_stack() {
     let only = std::env::var("SAYSO_FUZZ_TARGET").ok();
@@ -151,7 +153,7 @@ fn deeply_nested_input_never_exhausts_the_stack() {
     }
 }
 
-/// `make fuzz` and the two lists that cargo-fuzz needs forget no decoder.
+/// The list in the Makefile and the targets of cargo-fuzz contain every decoder.
 #[test]
 fn every_decoder_is_fuzzed() {
     let read =
@@ -168,10 +170,11 @@ fn every_decoder_is_fuzzed() {
     assert_eq!(binaries, names);
 }
 
-/// Small archives that grow, and names that climb out, end in a refusal and in bounded memory.
+/// Small archives that unpack to large ones, and names that leave the target folder, are rejected in limited
+/// memory.
 #[test]
 fn decompression_bombs_and_path_traversal_names_are_rejected() {
-    assert!(seeds("bundle").iter().any(|bundle| bundle_verifies(bundle)), "one that is whole");
+    assert!(seeds("bundle").iter().any(|bundle| bundle_verifies(bundle)), "the corpus has no valid bundle");
     let bomb = zstd::bulk::compress(&vec![0; 64 << 20], 19).unwrap();
     assert!(bomb.len() < 64 << 10);
     assert!(!bundle_verifies(&bomb));
@@ -180,16 +183,16 @@ fn decompression_bombs_and_path_traversal_names_are_rejected() {
         let mut header = tar::Header::new_ustar();
         header.set_size(4);
         header.set_mode(0o644);
-        // The crate refuses such names: written past it.
+        // The tar crate refuses such names, so the name is written into the raw header.
         header.as_mut_bytes()[..name.len()].copy_from_slice(name.as_bytes());
         header.set_cksum();
         tar.append(&header, b"evil".as_slice()).unwrap();
-        let climbing = zstd::bulk::compress(&tar.into_inner().unwrap(), 3).unwrap();
-        assert!(!bundle_verifies(&climbing), "{name}");
+        let archive = zstd::bulk::compress(&tar.into_inner().unwrap(), 3).unwrap();
+        assert!(!bundle_verifies(&archive), "{name}");
     }
 }
 
-/// Writes the corpora that a daemon has to make: `cargo test --test it -- --ignored write_corpora`.
+/// Writes the corpora that need a running daemon: `cargo test --test it -- --ignored write_corpora`.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "writes into fuzz/corpus"]
 async fn write_corpora() {

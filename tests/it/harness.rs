@@ -1,4 +1,5 @@
-//! The real daemon in this process, on port 0, and clients that speak gRPC to it.
+//! Shared helpers: starts the real daemon in this process on free ports and connects gRPC clients to it.
+//! Also runs the real `sayso` binary, and builds the requests that most tests send.
 
 use sayso::api::Claim;
 use sayso::config::Config;
@@ -21,13 +22,15 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Request, Status};
 
+/// The id of the notice that [`publish_notice`] publishes.
 pub const NOTICE: &str = "welcome";
 
-/// Real input, read where it lies.
+/// The file of real attributes, read from its place beside the repository.
 pub fn facts() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/locomo-memories.jsonl")
 }
 
+/// Adds the bearer token, if there is one, to each request.
 #[derive(Clone)]
 pub struct Bearer(Option<MetadataValue<Ascii>>);
 
@@ -42,7 +45,7 @@ impl Interceptor for Bearer {
 
 pub type Link = InterceptedService<Channel, Bearer>;
 
-/// Every client of one caller.
+/// A client of every service, all with the same credential.
 #[derive(Clone)]
 pub struct Clients {
     pub profile: ProfileServiceClient<Link>,
@@ -55,7 +58,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// With one credential, over one connection.
+    /// Clients that share one connection and one credential; without a token they send no credential.
     pub fn over(channel: &Channel, token: Option<&str>) -> Self {
         let bearer = Bearer(token.map(|token| format!("Bearer {token}").parse().unwrap()));
         let link = || InterceptedService::new(channel.clone(), bearer.clone());
@@ -71,11 +74,13 @@ impl Clients {
     }
 }
 
+/// A running daemon and the temporary folder of its data.
 pub struct Harness {
     pub dir: tempfile::TempDir,
     pub daemon: Daemon,
 }
 
+/// A configuration that listens on free loopback ports, with development keys made in `data`.
 pub fn config(data: &Path) -> Config {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let mut config = Config { data: data.to_owned(), listen: loopback, http: loopback, ..Config::default() };
@@ -93,21 +98,23 @@ impl Harness {
         Self { dir, daemon }
     }
 
-    /// Ends the daemon and starts it over the same folder.
+    /// Stops the daemon and starts it again on the same folder.
     pub async fn restart(self) -> Self {
         Self::start_in(self.stop().await).await
     }
 
+    /// Stops the daemon and returns its data folder.
     pub async fn stop(self) -> tempfile::TempDir {
         self.daemon.stop().await.unwrap();
         self.dir
     }
 
+    /// Clients with a token for `role`; see [`claim_for`].
     pub async fn as_role(&self, role: Role, name: &str) -> Clients {
         self.as_claim(claim_for(role), name).await
     }
 
-    /// As a credential that says no more than it is given: a service that is no channel.
+    /// Clients with a token for exactly this claim: here a service is not also a channel.
     pub async fn as_claim(&self, claim: impl Into<Claim>, name: &str) -> Clients {
         let token = self.daemon.issuer.mint(claim, name, 3_600).unwrap();
         self.with_token(Some(&token)).await
@@ -118,7 +125,7 @@ impl Harness {
         Clients::over(&endpoint.connect().await.unwrap(), token)
     }
 
-    /// Runs the real binary as `role` against this daemon.
+    /// Runs the real binary against this daemon, with a token for `role`.
     pub fn cli(&self, role: Role, name: &str, arguments: &[&str]) -> Output {
         let token = self.daemon.issuer.mint(claim_for(role), name, 3_600).unwrap();
         let file = self.dir.path().join(format!("{name}.token"));
@@ -131,18 +138,19 @@ impl Harness {
     }
 }
 
-/// Services of most tests are applications that people speak through, too.
+/// The claim that tests use for a role. A service is also a channel: people speak through most applications.
 pub fn claim_for(role: Role) -> Claim {
     if role == Role::Service { Claim::SERVICE_CHANNEL } else { role.into() }
 }
 
-/// The real binary.
+/// A command that runs the real binary without settings from the environment.
 pub fn sayso(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sayso"));
     command.args(arguments).env_remove("SAYSO_TOKEN_FILE").env_remove("SAYSO_ADDR").env_remove("SAYSO_DATA");
     command
 }
 
+/// The standard output of a command; panics with its standard error if it failed.
 pub fn stdout(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
@@ -152,7 +160,7 @@ pub fn json(output: &Output) -> serde_json::Value {
     serde_json::from_str(&stdout(output)).unwrap()
 }
 
-/// A 64-bit integer in the JSON of a command: a string, as in proto JSON.
+/// Reads a 64-bit integer from the JSON output of a command. As in proto JSON, it is a string.
 pub fn int64(value: &serde_json::Value) -> u64 {
     value
         .as_str()
@@ -170,6 +178,7 @@ pub async fn publish_notice(steward: &mut Clients) {
     steward.bounds.publish_notice(request).await.unwrap();
 }
 
+/// A request that records one declared attribute.
 pub fn fact(subject: &str, key: &str, category: &str, value: &str) -> proto::RecordAttributesRequest {
     let attribute = proto::AttributeInput {
         key: key.into(),
@@ -181,6 +190,7 @@ pub fn fact(subject: &str, key: &str, category: &str, value: &str) -> proto::Rec
     proto::RecordAttributesRequest { subject: subject.into(), attributes: vec![attribute], options: None }
 }
 
+/// A consent choice for one purpose.
 pub fn choice(
     decision: ConsentDecision,
     purpose: &str,
@@ -196,6 +206,7 @@ pub fn choice(
     }
 }
 
+/// A request that records these choices, made over the web after the notice was served.
 pub fn consent(subject: &str, choices: Vec<proto::ConsentChoice>) -> proto::RecordConsentRequest {
     proto::RecordConsentRequest {
         subject: subject.into(),
@@ -207,6 +218,7 @@ pub fn consent(subject: &str, choices: Vec<proto::ConsentChoice>) -> proto::Reco
     }
 }
 
+/// A request for a grant for the purpose `tone-adaptation`.
 pub fn ask(subject: &str) -> proto::RequestGrantRequest {
     proto::RequestGrantRequest {
         subject: subject.into(),
@@ -215,26 +227,26 @@ pub fn ask(subject: &str) -> proto::RequestGrantRequest {
     }
 }
 
-/// Every file below a folder.
+/// Every file in a folder and its subfolders.
 pub fn files_below(dir: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+    let mut files = Vec::new();
     for item in std::fs::read_dir(dir).unwrap() {
         let path = item.unwrap().path();
-        if path.is_dir() { found.extend(files_below(&path)) } else { found.push(path) }
+        if path.is_dir() { files.extend(files_below(&path)) } else { files.push(path) }
     }
-    found
+    files
 }
 
 pub fn contains(haystack: &[u8], needle: &[u8]) -> bool {
     haystack.windows(needle.len()).any(|window| window == needle)
 }
 
-/// As [`config`], without making anything in the folder.
+/// A configuration for the folder; unlike [`config`], it creates nothing there.
 pub fn config_at(data: &Path) -> Config {
     Config { data: data.to_owned(), ..Config::default() }
 }
 
-/// Changes a byte of a file in place.
+/// Changes the byte at offset `at` of a file in place: XOR with `pattern`.
 pub fn flip(path: &Path, at: u64, pattern: u8) {
     use std::os::unix::fs::FileExt;
     let file = std::fs::File::options().read(true).write(true).open(path).unwrap();

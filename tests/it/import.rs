@@ -1,5 +1,5 @@
-//! `sayso import --package` with files that somebody else wrote: whose record they go into is said, and what
-//! they unpack to costs little.
+//! `sayso import --package` with untrusted files: the caller must name the data subject, and a hostile
+//! package must not use much memory.
 
 use crate::harness::{Harness, json, sayso};
 use sayso::package::Zip;
@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 use std::time::{Duration, Instant};
 
-/// What the command may take of memory, KiB, whatever it is given.
+/// The most memory that the command may use for any package, KiB.
 const PEAK_KIB_MAX: u64 = 160 << 10;
 
-/// A package whose `package.json` is these texts, each so many times.
+/// Writes a package whose `package.json` consists of these texts, each repeated the given number of times.
 fn package(folder: &Path, name: &str, parts: &[(&str, usize)]) -> PathBuf {
     let path = folder.join(name);
     let mut zip = Zip::new(std::fs::File::create(&path).unwrap(), 0);
@@ -25,7 +25,7 @@ fn package(folder: &Path, name: &str, parts: &[(&str, usize)]) -> PathBuf {
     path
 }
 
-/// Runs the real binary and gives the most memory that it took, KiB, beside what it said.
+/// Imports the package with the real binary; its output and its peak memory, KiB.
 fn import(harness: &Harness, path: &Path) -> (Output, u64) {
     let token = harness.dir.path().join("steward.token");
     std::fs::write(&token, harness.daemon.issuer.mint(Role::Steward, "privacy-team", 3_600).unwrap())
@@ -41,7 +41,7 @@ fn import(harness: &Harness, path: &Path) -> (Output, u64) {
     let peak = std::thread::spawn(move || {
         let mut peak = 0;
         let end = Instant::now() + Duration::from_secs(120);
-        // A process that has ended has no memory to speak of.
+        // The loop ends when the process has exited and no longer reports memory.
         while let Some(kib) = high_water_kib(&status).filter(|_| Instant::now() < end) {
             peak = kib.max(peak);
             std::thread::sleep(Duration::from_millis(2));
@@ -52,6 +52,7 @@ fn import(harness: &Harness, path: &Path) -> (Output, u64) {
     (output, peak.join().unwrap())
 }
 
+/// The peak resident memory of a running process, KiB.
 fn high_water_kib(status: &str) -> Option<u64> {
     let status = std::fs::read_to_string(status).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -61,8 +62,8 @@ fn high_water_kib(status: &str) -> Option<u64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn importing_a_package_requires_an_explicit_subject() {
     let harness = Harness::start().await;
-    let of = json!({"format": "sayso-package", "version": 1, "kind": "access", "subject": {"id": "ben"}, "attributes": []});
-    let path = package(harness.dir.path(), "package.zip", &[(&of.to_string(), 1)]);
+    let content = json!({"format": "sayso-package", "version": 1, "kind": "access", "subject": {"id": "ben"}, "attributes": []});
+    let path = package(harness.dir.path(), "package.zip", &[(&content.to_string(), 1)]);
     let refused = harness.cli(Role::Steward, "maria", &["import", path.to_str().unwrap(), "--package"]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--subject"));
@@ -74,17 +75,17 @@ async fn a_hostile_package_is_rejected_without_using_much_memory() {
     let head = "{\"format\":\"sayso-package\",\"version\":1,\"attributes\":[";
     let spaces = " ".repeat(1 << 20);
     let text = "x".repeat(1 << 20);
-    let fact = json!({
+    let attribute = json!({
         "event_id": "a", "key": "k", "value": "v".repeat(10_000), "category": "work", "provenance": "declared",
         "observed_at": "2026-01-05T09:00:00Z", "evidence": vec!["e"; 64],
     });
-    let fact = format!("{fact},");
-    // Each some megabytes at most; unpacked, a hundred times that and more.
+    let attribute = format!("{attribute},");
+    // Each package has a few megabytes at most, and unpacks to a hundred times that or more.
     let hostile = [
         ("spaces", vec![("{\"history\":\"", 1), (&spaces, 600)], "unpacked"),
         ("one-text", vec![(head, 1), ("{\"event_id\":\"", 1), (&text, 300)], "larger than"),
         ("one-name", vec![("{\"", 1), (&text, 300)], "larger than"),
-        ("many-facts", vec![(head, 1), (&fact, 40_000)], "attributes"),
+        ("many-facts", vec![(head, 1), (&attribute, 40_000)], "attributes"),
         ("deep", vec![("{\"history\":", 1), ("[[[[[[[[[[", 5_000_000)], "levels"),
         (
             "small-things",
@@ -96,32 +97,32 @@ async fn a_hostile_package_is_rejected_without_using_much_memory() {
         let path = package(harness.dir.path(), name, &parts);
         assert!(path.metadata().unwrap().len() < 8 << 20, "{name}");
         let (output, peak) = import(&harness, &path);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success() && said.contains(problem), "{name}: {said}");
-        assert!(said.len() < 1_000, "{name}");
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && message.contains(problem), "{name}: {message}");
+        assert!(message.len() < 1_000, "{name}");
         assert!(peak > 0 && peak < PEAK_KIB_MAX, "{name} took {peak} KiB");
         println!("{name}: {peak} KiB");
         std::fs::remove_file(path).unwrap();
     }
 }
 
-/// A long chain in the worst order, and a circle beside it.
+/// A long chain of derived attributes in the worst order, and a cycle beside it.
 #[tokio::test(flavor = "multi_thread")]
 async fn sources_are_imported_before_derived_attributes_and_cycles_are_skipped() {
     let harness = Harness::start().await;
-    let fact = |number: u32, source: u32| {
+    let attribute = |number: u32, source: u32| {
         json!({
             "event_id": format!("event-{number}"), "key": format!("key-{number}"), "value": number,
             "category": "work", "provenance": "observed", "observed_at": "2026-01-05T09:00:00Z",
             "derived_from": if source == number { vec![] } else { vec![format!("event-{source}")] },
         })
     };
-    let mut facts: Vec<_> = (0..200).map(|number| fact(number, (number + 1).min(199))).collect();
-    facts.extend([fact(300, 301), fact(301, 300), fact(302, 301)]);
-    let whole = json!({"format": "sayso-package", "version": 1, "attributes": facts}).to_string();
+    let mut attributes: Vec<_> = (0..200).map(|number| attribute(number, (number + 1).min(199))).collect();
+    attributes.extend([attribute(300, 301), attribute(301, 300), attribute(302, 301)]);
+    let whole = json!({"format": "sayso-package", "version": 1, "attributes": attributes}).to_string();
     let path = package(harness.dir.path(), "chain.zip", &[(&whole, 1)]);
     let (output, _) = import(&harness, &path);
-    let done = json(&output);
-    assert_eq!((&done["recorded"], &done["skipped"]["withoutSources"]), (&"200".into(), &"3".into()));
-    assert_eq!(done["refused"], json!([]));
+    let imported = json(&output);
+    assert_eq!((&imported["recorded"], &imported["skipped"]["withoutSources"]), (&"200".into(), &"3".into()));
+    assert_eq!(imported["refused"], json!([]));
 }

@@ -1,5 +1,5 @@
-//! Policies that are built to exhaust the stack, the processor or the memory of what reads them: each is
-//! refused with the limit that it is beyond, and the daemon answers others meanwhile.
+//! Policies that are built to exhaust the stack, the processor or the memory of the parser. Each is rejected
+//! with the limit that it exceeds, and the daemon answers other requests at the same time.
 
 use crate::bounds::{World, consented, granted, keys, publish, record, version, world};
 use sayso::proto::{self, Tier};
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// How long a refusal may take in a build without optimization.
-const REFUSED_WITHIN: Duration = Duration::from_secs(20);
+/// How long both rejections of a policy may take in a build without optimization.
+const REJECTION_MAX: Duration = Duration::from_secs(20);
 const KIB: usize = 1 << 10;
 
-/// A condition in which something is repeated.
+/// A condition that repeats an element this many times.
 type Shape = fn(usize) -> String;
 
-/// Conditions whose trees grow with their length.
+/// Conditions whose syntax trees grow deeper with their length.
 const DEEP: [(&str, Shape); 16] = [
     ("parentheses", |n| format!("{}true{}", "(".repeat(n), ")".repeat(n))),
     ("and", |n| format!("true{}", " && true".repeat(n))),
@@ -34,7 +34,7 @@ const DEEP: [(&str, Shape); 16] = [
     ("members that are there", |n| format!("context has a{}", ".a".repeat(n))),
 ];
 
-/// Conditions that are not deep, and cost something else.
+/// Conditions that are not deep and are costly in another way.
 const COSTLY: [(&str, Shape); 9] = [
     // Each level is evaluated twice.
     ("is in", |n| format!("{}context{}", "(".repeat(n.min(31)), " is Purpose in context)".repeat(n.min(31)))),
@@ -43,7 +43,7 @@ const COSTLY: [(&str, Shape); 9] = [
     ("a name", |n| format!("{}::\"a\" == resource", "a".repeat(n))),
     ("a path", |n| format!("{}a::\"a\" == resource", "a::".repeat(n))),
     ("many problems", |n| format!("[{}] == 1", "nope,".repeat(n))),
-    // What the parser goes on after, and nests where no brackets do.
+    // Errors after which the parser continues, and nests without brackets.
     ("errors in records", |n| "{a}:".repeat(n)),
     ("errors in branches", |n| format!("if @ {}", "(then if)".repeat(n))),
     ("errors everywhere", |n| "[@,".repeat(n)),
@@ -62,23 +62,24 @@ async fn preview(world: &mut World, policies: &str) -> Result<(), Status> {
 }
 
 fn violations(status: &Status) -> Vec<String> {
-    let found = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
-    found.into_iter().map(|violation| violation.description).collect()
+    let violations = status.get_details_bad_request().map(|bad| bad.field_violations).unwrap_or_default();
+    violations.into_iter().map(|violation| violation.description).collect()
 }
 
-/// By both methods that take policies, while a service is answered.
-async fn refused(world: &mut World, name: &str, policies: &str) -> Status {
-    let begun = Instant::now();
+/// Asserts that preview and publication reject the policies for the same reasons, and that a service is
+/// answered meanwhile. Returns the error.
+async fn assert_rejected(world: &mut World, name: &str, policies: &str) -> Status {
+    let start = Instant::now();
     let previewed = preview(world, policies).await.expect_err(name);
     assert_eq!(previewed.code(), Code::InvalidArgument, "{name}: {previewed:?}");
     let published = publish(world, version(Tier::Provider, "p", "1", policies)).await.expect_err(name);
     assert_eq!(violations(&published), violations(&previewed), "{name}");
-    assert!(begun.elapsed() < REFUSED_WITHIN, "{name} took {:?}", begun.elapsed());
+    assert!(start.elapsed() < REJECTION_MAX, "{name} took {:?}", start.elapsed());
     assert_eq!(keys(&granted(world, "ada").await), ["tone"], "{name}");
     previewed
 }
 
-async fn started() -> World {
+async fn start_world() -> World {
     let mut world = world().await;
     record(&mut world, "ada", "tone", "communication-style").await;
     consented(&mut world, "ada").await;
@@ -87,14 +88,14 @@ async fn started() -> World {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deep_policies_are_rejected_with_the_limit_and_its_position() {
-    let mut world = started().await;
+    let mut world = start_world().await;
     for (name, shape) in DEEP {
         for count in [300, 3_000, 8 * KIB] {
             let text = policy(&shape(count));
             if text.len() > 256 * KIB {
                 continue;
             }
-            let refused = refused(&mut world, name, &text).await;
+            let refused = assert_rejected(&mut world, name, &text).await;
             let problems = violations(&refused);
             assert!(problems[0].starts_with("line 1, column "), "{name}, {count}: {problems:?}");
             assert!(problems[0].contains("at most"), "{name}, {count}: {problems:?}");
@@ -104,14 +105,14 @@ async fn deep_policies_are_rejected_with_the_limit_and_its_position() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn costly_policies_are_rejected_quickly() {
-    let mut world = started().await;
+    let mut world = start_world().await;
     for (name, shape) in COSTLY {
         for count in [300, 1_000, 50 * KIB] {
             let text = policy(&shape(count));
             if text.len() > 256 * KIB {
                 continue;
             }
-            let refused = refused(&mut world, name, &text).await;
+            let refused = assert_rejected(&mut world, name, &text).await;
             assert!(violations(&refused).len() <= 11, "{name}, {count}: {refused:?}");
         }
     }
@@ -119,22 +120,22 @@ async fn costly_policies_are_rejected_quickly() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn policy_packs_are_limited_in_policies_and_bytes() {
-    let mut world = started().await;
+    let mut world = start_world().await;
     let whole = |policies: usize| -> String {
         (0..policies)
             .map(|number| policy("context.paused").replace("\"a\"", &format!("\"a{number}\"")))
             .collect()
     };
-    let many = violations(&refused(&mut world, "policies", &whole(1_025)).await);
+    let many = violations(&assert_rejected(&mut world, "policies", &whole(1_025)).await);
     assert!(many[0].contains("at most 1024 policies"), "{many:?}");
     let large = format!("{}// {}", whole(1), "x".repeat(256 * KIB));
-    let large = violations(&refused(&mut world, "bytes", &large).await);
-    // At the field's own limit already, before the policies are looked at.
+    let large = violations(&assert_rejected(&mut world, "bytes", &large).await);
+    // The limit of the field itself applies before the policies are parsed.
     assert!(large[0].contains("at most 262144 bytes"), "{large:?}");
     let whole = format!("{}// {}", whole(1), "x".repeat(255 * KIB));
     preview(&mut world, &whole).await.unwrap();
     publish(&mut world, version(Tier::Provider, "p", "1", &whole)).await.unwrap();
-    // Sixteen packs of a preview have a size together, too.
+    // The packs of one preview also have a limit on their total size.
     let bounds: Vec<proto::BoundsPack> =
         (0..5).map(|number| version(Tier::Provider, &format!("p{number}"), "1", &whole).into()).collect();
     let request = proto::PreviewBoundsRequest { bounds, ..Default::default() };
@@ -147,10 +148,11 @@ async fn policy_packs_are_limited_in_policies_and_bytes() {
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
 }
 
-/// The deepest policies that may be published are evaluated by the threads that answer, and by a preview.
+/// The deepest policies that may be published are evaluated by a preview, and on the threads that answer
+/// requests.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_deepest_publishable_policies_are_evaluated_on_request_threads() {
-    let mut world = started().await;
+    let mut world = start_world().await;
     let deepest: [(&str, String); 5] = [
         ("and", format!("true{} && context.paused", " && true".repeat(120))),
         ("sums", format!("1{} == 1", "+1".repeat(120))),
@@ -168,10 +170,10 @@ async fn the_deepest_publishable_policies_are_evaluated_on_request_threads() {
     }
 }
 
-/// Many at once: those that find no turn are told so, and nobody else waits.
+/// Previews that find no free parser are refused, and no other request waits for previews.
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_policy_parsers_are_limited_and_block_no_other_request() {
-    let mut world = started().await;
+    let mut world = start_world().await;
     let text = |number: usize| -> String {
         let condition =
             "context.age_days > 1 || resource.special".to_owned() + &" || context.paused".repeat(100);
@@ -188,9 +190,9 @@ async fn concurrent_policy_parsers_are_limited_and_block_no_other_request() {
             Ok::<(), Status>(())
         });
     }
-    let begun = Instant::now();
+    let start = Instant::now();
     assert_eq!(keys(&granted(&mut world, "ada").await), ["tone"]);
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     let (mut done, mut refused) = (0, 0);
     while let Some(ended) = previews.join_next().await {
         match ended.unwrap() {
@@ -201,5 +203,5 @@ async fn concurrent_policy_parsers_are_limited_and_block_no_other_request() {
             }
         }
     }
-    assert!(done >= 2 && done + refused == 12, "{done} and {refused}");
+    assert!(done >= 2 && done + refused == 12, "{done} done, {refused} refused");
 }

@@ -1,4 +1,4 @@
-//! The public log over HTTP, checked by an implementation of the spec that is not the daemon's.
+//! The public log over HTTP: its tiles must recompute to the root of the signed checkpoint.
 
 use crate::harness::{Harness, fact};
 use sayso::proto::Role;
@@ -10,12 +10,12 @@ use std::net::TcpStream;
 fn get(harness: &Harness, path: &str) -> (u16, Vec<u8>) {
     let mut stream = TcpStream::connect(harness.daemon.http).unwrap();
     write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").unwrap();
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).unwrap();
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
-    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let mut response = Vec::new();
+    stream.read_to_end(&mut response).unwrap();
+    let end = response.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = String::from_utf8_lossy(&response[..end]).into_owned();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, answer[end + 4..].to_vec())
+    (status, response[end + 4..].to_vec())
 }
 
 #[tokio::test(flavor = "multi_thread")]

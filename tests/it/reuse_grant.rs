@@ -1,5 +1,5 @@
-//! The grant of a conversation given again: when it is, and everything that stops it at once. What is given
-//! again is never anything that a decision of now would not give.
+//! A repeated request in a conversation reuses its grant: when it does, and every change that stops reuse at
+//! once. A reused grant never allows anything that a new decision would not allow.
 
 use crate::bounds::{World, consented, events, keys, publish, record, standing, version, world, world_of};
 use crate::harness::{Harness, ask, choice, claim_for, config, consent, fact, publish_notice};
@@ -17,8 +17,8 @@ const NO_FAMILY: &str = "@id(\"no-family\")\n@title(\"No use of family\")\n@arti
 const FRESH_ONLY: &str = "@id(\"fresh-only\")\n@title(\"Nothing older than a day\")\n@article(\"House rule 2\")\nforbid (principal, action in Action::\"use\", resource) when { context.age_days > 0 };\n";
 const HOUR_MS: u64 = 3_600_000;
 
-/// Asks in a conversation, for a day.
-fn talk(subject: &str) -> proto::RequestGrantRequest {
+/// A request in the conversation `talk-1`, for a grant that lasts a day.
+fn conversation_request(subject: &str) -> proto::RequestGrantRequest {
     let ttl = Some(prost_types::Duration { seconds: 86_400, nanos: 0 });
     proto::RequestGrantRequest { interaction: "talk-1".into(), ttl, ..ask(subject) }
 }
@@ -27,53 +27,54 @@ async fn granted(world: &mut World, request: proto::RequestGrantRequest) -> prot
     world.service.grant.request_grant(request).await.unwrap().into_inner()
 }
 
-/// What a decision of now gives the same conversation.
-async fn evaluated(world: &mut World, subject: &str) -> Vec<String> {
+/// The events of the attributes that a new decision would allow in the same conversation.
+async fn freshly_allowed(world: &mut World, subject: &str) -> Vec<String> {
     let request = proto::EvaluateUseRequest {
         subject: subject.into(),
         purpose: ask(subject).purpose,
-        interaction: talk(subject).interaction,
+        interaction: conversation_request(subject).interaction,
         recipient: "tutor".into(),
         ..Default::default()
     };
     let mut own = world.harness.as_role(Role::Subject, subject).await;
-    let found = own.grant.evaluate_use(request).await.unwrap().into_inner();
-    found.allowed.into_iter().map(|allowed| allowed.event_id).collect()
+    let evaluation = own.grant.evaluate_use(request).await.unwrap().into_inner();
+    evaluation.allowed.into_iter().map(|allowed| allowed.event_id).collect()
 }
 
-fn event_ids(grant: &proto::RequestGrantResponse) -> Vec<String> {
+fn allowed_event_ids(grant: &proto::RequestGrantResponse) -> Vec<String> {
     grant.allowed.iter().map(|allowed| allowed.event_id.clone()).collect()
 }
 
-/// A person with three facts, one of a category of our own, and a yes.
-async fn introduce(world: &mut World, subject: &str) {
-    diet(world, "", false).await;
+/// Records three attributes, one of them in a category defined here, and a consent.
+async fn create_subject(world: &mut World, subject: &str) {
+    define_diet(world, "", false).await;
     record(world, subject, "tone", "communication-style").await;
     record(world, subject, "sister", "family").await;
     record(world, subject, "lunch", "diet").await;
     consented(world, subject).await;
 }
 
-async fn diet(world: &mut World, parent: &str, special: bool) {
+/// Defines the category `diet`.
+async fn define_diet(world: &mut World, parent: &str, special: bool) {
     let (id, title) = ("diet".into(), "diet".into());
-    let diet = Category { id, title, parent: parent.into(), special, ..Default::default() };
-    let request = proto::DefineCategoryRequest { category: Some(diet), options: None };
+    let category = Category { id, title, parent: parent.into(), special, ..Default::default() };
+    let request = proto::DefineCategoryRequest { category: Some(category), options: None };
     world.steward.bounds.define_category(request).await.unwrap();
 }
 
-async fn size(world: &mut World) -> u64 {
+async fn log_size(world: &mut World) -> u64 {
     let mut auditor = world.harness.as_role(Role::Auditor, "auditor").await;
     let checkpoint = auditor.audit.get_checkpoint(proto::GetCheckpointRequest::default()).await.unwrap();
     checkpoint.into_inner().tree_size
 }
 
-async fn personal(world: &mut World, subject: &str, bounds: PersonalBounds) {
+async fn set_personal_bounds_of(world: &mut World, subject: &str, bounds: PersonalBounds) {
     let mut own = world.harness.as_role(Role::Subject, subject).await;
     let request = proto::SetPersonalBoundsRequest { bounds: Some(bounds), ..Default::default() };
     own.bounds.set_personal_bounds(request).await.unwrap();
 }
 
-async fn say(world: &mut World, subject: &str, kind: SignalKind, interaction: &str) {
+async fn record_signal_about(world: &mut World, subject: &str, kind: SignalKind, interaction: &str) {
     let request = proto::RecordSignalRequest {
         subject: subject.into(),
         kind: kind.into(),
@@ -88,23 +89,24 @@ async fn decide(world: &mut World, subject: &str, decision: ConsentDecision, cat
     world.steward.consent.record_consent(consent(subject, choices)).await.unwrap();
 }
 
-fn times(recorded: &[proto::RecordedEvent]) -> Vec<(u32, String)> {
-    let again = recorded.iter().filter_map(|event| match event.body.as_ref()?.event.as_ref()? {
-        Event::GrantGivenAgain(again) => Some((again.count, again.recipient.clone())),
+/// Each recorded count of reuses, with the recipient.
+fn reuse_counts(recorded: &[proto::RecordedEvent]) -> Vec<(u32, String)> {
+    let counts = recorded.iter().filter_map(|event| match event.body.as_ref()?.event.as_ref()? {
+        Event::GrantGivenAgain(reuse) => Some((reuse.count, reuse.recipient.clone())),
         _ => None,
     });
-    again.collect()
+    counts.collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_request_reuses_the_grant_and_counts_the_reuse() {
     let mut world = world().await;
-    introduce(&mut world, "ada").await;
-    let first = granted(&mut world, talk("ada")).await;
+    create_subject(&mut world, "ada").await;
+    let first = granted(&mut world, conversation_request("ada")).await;
     assert!(!first.receipt.as_ref().unwrap().replayed);
-    let before = size(&mut world).await;
+    let before = log_size(&mut world).await;
     for _ in 0..3 {
-        let again = granted(&mut world, talk("ada")).await;
+        let again = granted(&mut world, conversation_request("ada")).await;
         assert!(again.receipt.as_ref().unwrap().replayed);
         assert_eq!(again.receipt.as_ref().unwrap().events, first.receipt.as_ref().unwrap().events);
         assert_eq!(
@@ -112,7 +114,7 @@ async fn a_repeated_request_reuses_the_grant_and_counts_the_reuse() {
             proto::RequestGrantResponse { receipt: None, ..first.clone() }
         );
     }
-    assert_eq!(size(&mut world).await, before, "nothing was written");
+    assert_eq!(log_size(&mut world).await, before, "no event was recorded");
     // A report of use changes nothing, and an explanation says how often the grant was reused.
     let used = proto::ReportUseRequest {
         grant_id: first.grant_id.clone(),
@@ -121,16 +123,16 @@ async fn a_repeated_request_reuses_the_grant_and_counts_the_reuse() {
         ..Default::default()
     };
     world.service.grant.report_use(used).await.unwrap();
-    assert_eq!(granted(&mut world, talk("ada")).await.grant_id, first.grant_id);
+    assert_eq!(granted(&mut world, conversation_request("ada")).await.grant_id, first.grant_id);
     let history = events(&mut world, "ada").await;
-    assert_eq!(times(&history), [(4, "tutor".to_owned())]);
+    assert_eq!(reuse_counts(&history), [(4, "tutor".to_owned())]);
     assert!(standing(&mut world, &first.grant_id).await.0);
     let explained = proto::ExplainGrantRequest { grant_id: first.grant_id.clone() };
     let text = world.service.grant.explain_grant(explained).await.unwrap().into_inner().text;
     assert!(text.contains("reused 4 times"), "{text}");
-    // What a stop leaves uncounted is written down by it; a new start knows no conversation, and answers
-    // anew.
-    assert_eq!(granted(&mut world, talk("ada")).await.grant_id, first.grant_id);
+    // A stop records the reuses that are not yet recorded. After a start no conversation is known, so the
+    // next request gets a new grant.
+    assert_eq!(granted(&mut world, conversation_request("ada")).await.grant_id, first.grant_id);
     let World { harness, service, steward, authority } = world;
     drop((service, steward, authority));
     let harness = harness.restart().await;
@@ -138,14 +140,17 @@ async fn a_repeated_request_reuses_the_grant_and_counts_the_reuse() {
         (harness.as_role(Role::Service, "tutor").await, harness.as_role(Role::Steward, "privacy-team").await);
     let authority = harness.as_role(Role::Authority, "regulator").await;
     let mut world = World { harness, service, steward, authority };
-    assert_eq!(times(&events(&mut world, "ada").await), [(4, "tutor".to_owned()), (1, "tutor".to_owned())]);
-    let anew = granted(&mut world, talk("ada")).await;
-    assert_ne!(anew.grant_id, first.grant_id);
-    assert_eq!(granted(&mut world, talk("ada")).await.grant_id, anew.grant_id);
+    assert_eq!(
+        reuse_counts(&events(&mut world, "ada").await),
+        [(4, "tutor".to_owned()), (1, "tutor".to_owned())]
+    );
+    let new_grant = granted(&mut world, conversation_request("ada")).await;
+    assert_ne!(new_grant.grant_id, first.grant_id);
+    assert_eq!(granted(&mut world, conversation_request("ada")).await.grant_id, new_grant.grant_id);
 }
 
-/// Whoever is kept in memory only because of what is counted of them would keep everybody else out of it for
-/// a minute.
+/// A subject stays in the cache while it has unrecorded counts. Without early recording, such subjects could
+/// keep all others out of the cache for a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn reuse_counts_are_recorded_early_when_the_subject_cache_is_full() {
     let dir = tempfile::tempdir().unwrap();
@@ -159,161 +164,161 @@ async fn reuse_counts_are_recorded_early_when_the_subject_cache_is_full() {
         fact.attributes[0].value_json = format!("\"{}\"", "x".repeat(15_000));
         world.service.profile.record_attributes(fact).await.unwrap();
         consented(&mut world, &person(number)).await;
-        assert!(!granted(&mut world, talk(&person(number))).await.receipt.unwrap().replayed);
-        assert!(granted(&mut world, talk(&person(number))).await.receipt.unwrap().replayed);
+        assert!(!granted(&mut world, conversation_request(&person(number))).await.receipt.unwrap().replayed);
+        assert!(granted(&mut world, conversation_request(&person(number))).await.receipt.unwrap().replayed);
     }
-    let before = size(&mut world).await;
-    let begun = std::time::Instant::now();
-    for number in (100..).take_while(|_| begun.elapsed().as_secs() < 20) {
-        // Somebody else, with one event: anything more was written down.
+    let before = log_size(&mut world).await;
+    let start = std::time::Instant::now();
+    for number in (100..).take_while(|_| start.elapsed().as_secs() < 20) {
+        // Each new subject adds one event. Any further event in the log is a recorded count.
         record(&mut world, &person(number), "tone", "communication-style").await;
-        if size(&mut world).await > before + (number - 99) as u64 {
+        if log_size(&mut world).await > before + (number - 99) as u64 {
             return;
         }
     }
-    panic!("nothing was written down");
+    panic!("no count was recorded");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_different_request_gets_a_new_grant() {
     let mut world = world().await;
-    introduce(&mut world, "ada").await;
-    let first = granted(&mut world, talk("ada")).await;
+    create_subject(&mut world, "ada").await;
+    let first = granted(&mut world, conversation_request("ada")).await;
     let brief = Some(prost_types::Duration { seconds: 60, nanos: 0 });
     let options = |options| Some(options);
     let keyed = WriteOptions { idempotency_key: "k".into(), ..Default::default() };
     let expecting = WriteOptions { expected_version: Some(1), ..Default::default() };
     for other in [
-        proto::RequestGrantRequest { interaction: "talk-2".into(), ..talk("ada") },
-        proto::RequestGrantRequest { interaction: String::new(), ..talk("ada") },
-        proto::RequestGrantRequest { interaction: String::new(), ..talk("ada") },
-        proto::RequestGrantRequest { purpose: "content-relevance".into(), ..talk("ada") },
-        proto::RequestGrantRequest { keys: vec!["tone".into()], ..talk("ada") },
-        proto::RequestGrantRequest { categories: vec!["family".into()], ..talk("ada") },
-        proto::RequestGrantRequest { ttl: brief, ..talk("ada") },
-        proto::RequestGrantRequest { options: options(keyed.clone()), ..talk("ada") },
+        proto::RequestGrantRequest { interaction: "talk-2".into(), ..conversation_request("ada") },
+        proto::RequestGrantRequest { interaction: String::new(), ..conversation_request("ada") },
+        proto::RequestGrantRequest { interaction: String::new(), ..conversation_request("ada") },
+        proto::RequestGrantRequest { purpose: "content-relevance".into(), ..conversation_request("ada") },
+        proto::RequestGrantRequest { keys: vec!["tone".into()], ..conversation_request("ada") },
+        proto::RequestGrantRequest { categories: vec!["family".into()], ..conversation_request("ada") },
+        proto::RequestGrantRequest { ttl: brief, ..conversation_request("ada") },
+        proto::RequestGrantRequest { options: options(keyed.clone()), ..conversation_request("ada") },
     ] {
-        let anew = granted(&mut world, other.clone()).await;
-        assert_ne!(anew.grant_id, first.grant_id, "{other:?}");
-        assert!(!anew.receipt.unwrap().replayed, "{other:?}");
+        let new_grant = granted(&mut world, other.clone()).await;
+        assert_ne!(new_grant.grant_id, first.grant_id, "{other:?}");
+        assert!(!new_grant.receipt.unwrap().replayed, "{other:?}");
     }
-    // A version that the person no longer has is stale, whatever was given before.
-    let stale = proto::RequestGrantRequest { options: options(expecting), ..talk("ada") };
+    // An outdated expected version is refused as stale, even if there is a grant to reuse.
+    let stale = proto::RequestGrantRequest { options: options(expecting), ..conversation_request("ada") };
     let refused = world.service.grant.request_grant(stale).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::Aborted);
-    // The key's own grant, and not the conversation's.
-    let by_key = proto::RequestGrantRequest { options: options(keyed), ..talk("ada") };
+    // A request with an idempotency key returns the grant of that key, not that of the conversation.
+    let by_key = proto::RequestGrantRequest { options: options(keyed), ..conversation_request("ada") };
     let (one, other) = (granted(&mut world, by_key.clone()).await, granted(&mut world, by_key).await);
     assert_eq!(one.grant_id, other.grant_id);
-    // Another service's conversation of that name is another conversation.
+    // A conversation of the same name with another service is a different conversation.
     let mut other = world.harness.as_role(Role::Service, "coach").await;
-    let his = other.grant.request_grant(talk("ada")).await.unwrap().into_inner();
-    let again = other.grant.request_grant(talk("ada")).await.unwrap().into_inner();
-    assert_eq!(his.grant_id, again.grant_id);
-    assert_ne!(his.grant_id, granted(&mut world, talk("ada")).await.grant_id);
+    let coach_grant = other.grant.request_grant(conversation_request("ada")).await.unwrap().into_inner();
+    let again = other.grant.request_grant(conversation_request("ada")).await.unwrap().into_inner();
+    assert_eq!(coach_grant.grant_id, again.grant_id);
+    assert_ne!(coach_grant.grant_id, granted(&mut world, conversation_request("ada")).await.grant_id);
 }
 
-/// What may happen to a person whose conversation has a grant.
+/// A change that can occur between two requests in the same conversation.
 #[derive(Clone, Copy, Debug)]
-enum Happens {
+enum Change {
     Withdrawn,
     WithdrawnForFamily,
     RefusedForFamily,
-    GivenAgain,
+    ConsentGivenAgain,
     Restricted,
     Objected,
     Paused,
     ConversationPaused,
-    NeverTone,
-    OnlyAnother,
+    ToneForbidden,
+    OnlyAnotherRecipient,
     AskEachTime,
-    PausedByThemself,
-    PausedInTheirBounds,
-    FactAdded,
-    FactReplaced,
-    FactRemoved,
-    FactContested,
-    Bounds,
-    Word,
+    PausedInBounds,
+    ConversationPausedInBounds,
+    AttributeAdded,
+    AttributeReplaced,
+    AttributeRemoved,
+    AttributeContested,
+    BoundsPublished,
+    CategoryMadeSpecial,
     Erased,
     ErasedInPart,
 }
 
-const ALL: [Happens; 21] = [
-    Happens::Withdrawn,
-    Happens::WithdrawnForFamily,
-    Happens::RefusedForFamily,
-    Happens::GivenAgain,
-    Happens::Restricted,
-    Happens::Objected,
-    Happens::Paused,
-    Happens::ConversationPaused,
-    Happens::NeverTone,
-    Happens::OnlyAnother,
-    Happens::AskEachTime,
-    Happens::PausedByThemself,
-    Happens::PausedInTheirBounds,
-    Happens::FactAdded,
-    Happens::FactReplaced,
-    Happens::FactRemoved,
-    Happens::FactContested,
-    Happens::Erased,
-    Happens::ErasedInPart,
-    Happens::Bounds,
-    Happens::Word,
+const CHANGES: [Change; 21] = [
+    Change::Withdrawn,
+    Change::WithdrawnForFamily,
+    Change::RefusedForFamily,
+    Change::ConsentGivenAgain,
+    Change::Restricted,
+    Change::Objected,
+    Change::Paused,
+    Change::ConversationPaused,
+    Change::ToneForbidden,
+    Change::OnlyAnotherRecipient,
+    Change::AskEachTime,
+    Change::PausedInBounds,
+    Change::ConversationPausedInBounds,
+    Change::AttributeAdded,
+    Change::AttributeReplaced,
+    Change::AttributeRemoved,
+    Change::AttributeContested,
+    Change::Erased,
+    Change::ErasedInPart,
+    Change::BoundsPublished,
+    Change::CategoryMadeSpecial,
 ];
 
-async fn happen(world: &mut World, subject: &str, what: Happens, number: usize) {
-    let own = match what {
-        Happens::NeverTone => PersonalBounds {
+async fn make_change(world: &mut World, subject: &str, change: Change, number: usize) {
+    let bounds = match change {
+        Change::ToneForbidden => PersonalBounds {
             never: vec![proto::ForbiddenUse { category: "communication-style".into(), ..Default::default() }],
             ..Default::default()
         },
-        Happens::OnlyAnother => {
+        Change::OnlyAnotherRecipient => {
             PersonalBounds { only_recipients: vec!["coach".into()], ..Default::default() }
         }
-        Happens::AskEachTime => PersonalBounds { ask_each_time: true, ..Default::default() },
-        Happens::PausedByThemself => PersonalBounds { paused: true, ..Default::default() },
-        Happens::PausedInTheirBounds => {
+        Change::AskEachTime => PersonalBounds { ask_each_time: true, ..Default::default() },
+        Change::PausedInBounds => PersonalBounds { paused: true, ..Default::default() },
+        Change::ConversationPausedInBounds => {
             PersonalBounds { paused_interactions: vec!["talk-1".into()], ..Default::default() }
         }
-        _ => return happen_to(world, subject, what, number).await,
+        _ => return make_other_change(world, subject, change, number).await,
     };
-    personal(world, subject, own).await;
+    set_personal_bounds_of(world, subject, bounds).await;
 }
 
-async fn happen_to(world: &mut World, subject: &str, what: Happens, number: usize) {
-    match what {
-        Happens::Withdrawn => decide(world, subject, ConsentDecision::Withdrawn, &[]).await,
-        Happens::WithdrawnForFamily => decide(world, subject, ConsentDecision::Withdrawn, &["family"]).await,
-        Happens::RefusedForFamily => decide(world, subject, ConsentDecision::Refused, &["family"]).await,
-        Happens::GivenAgain => decide(world, subject, ConsentDecision::Given, &[]).await,
-        Happens::Restricted => say(world, subject, SignalKind::Restriction, "").await,
-        Happens::Objected => say(world, subject, SignalKind::Objection, "").await,
-        Happens::Paused => say(world, subject, SignalKind::Pause, "").await,
-        Happens::ConversationPaused => say(world, subject, SignalKind::Pause, "talk-1").await,
-        Happens::FactAdded => drop(record(world, subject, &format!("new-{number}"), "work").await),
-        Happens::FactReplaced => {
-            // After the person contested it themselves, a steward may replace it and a channel may not.
+async fn make_other_change(world: &mut World, subject: &str, change: Change, number: usize) {
+    match change {
+        Change::Withdrawn => decide(world, subject, ConsentDecision::Withdrawn, &[]).await,
+        Change::WithdrawnForFamily => decide(world, subject, ConsentDecision::Withdrawn, &["family"]).await,
+        Change::RefusedForFamily => decide(world, subject, ConsentDecision::Refused, &["family"]).await,
+        Change::ConsentGivenAgain => decide(world, subject, ConsentDecision::Given, &[]).await,
+        Change::Restricted => record_signal_about(world, subject, SignalKind::Restriction, "").await,
+        Change::Objected => record_signal_about(world, subject, SignalKind::Objection, "").await,
+        Change::Paused => record_signal_about(world, subject, SignalKind::Pause, "").await,
+        Change::ConversationPaused => record_signal_about(world, subject, SignalKind::Pause, "talk-1").await,
+        Change::AttributeAdded => drop(record(world, subject, &format!("new-{number}"), "work").await),
+        Change::AttributeReplaced => {
+            // After the data subject contested the attribute, a steward may replace it and a channel may not.
             let request = fact(subject, "tone", "communication-style", "x");
             world.steward.profile.record_attributes(request).await.unwrap();
         }
-        Happens::FactRemoved => {
+        Change::AttributeRemoved => {
             let (subject, keys) = (subject.into(), vec!["tone".into()]);
             let request = proto::RemoveAttributesRequest { subject, keys, ..Default::default() };
-            let _perhaps_gone = world.steward.profile.remove_attributes(request).await;
+            let _may_be_gone = world.steward.profile.remove_attributes(request).await;
         }
-        Happens::FactContested => {
+        Change::AttributeContested => {
             let mut own = world.harness.as_role(Role::Subject, subject).await;
             let request = proto::ContestAttributeRequest { key: "tone".into(), ..Default::default() };
-            let _perhaps_gone = own.profile.contest_attribute(request).await;
+            let _may_be_gone = own.profile.contest_attribute(request).await;
         }
-        Happens::Bounds => {
+        Change::BoundsPublished => {
             let pack = version(Tier::Provider, "family", &number.to_string(), NO_FAMILY);
             publish(world, pack).await.unwrap();
         }
-        Happens::Word => diet(world, "health", true).await,
-        _ => erase(world, subject, matches!(what, Happens::Erased)).await,
+        Change::CategoryMadeSpecial => define_diet(world, "health", true).await,
+        _ => erase(world, subject, matches!(change, Change::Erased)).await,
     }
 }
 
@@ -325,20 +330,20 @@ async fn erase(world: &mut World, subject: &str, whole: bool) {
         category: if whole { String::new() } else { "family".into() },
         ..Default::default()
     };
-    let _perhaps_gone = world.steward.rights.submit_request(request).await;
+    let _may_be_gone = world.steward.rights.submit_request(request).await;
 }
 
-/// Whether the same conversation is given its grant again, and that whatever it is given is what a decision
-/// of now gives.
-async fn asked_again(
+/// Repeats the request and returns whether it reused the grant `before`. Asserts that the answer allows
+/// exactly what a new decision allows.
+async fn is_reused(
     world: &mut World,
     subject: &str,
     before: &str,
     after: &(dyn std::fmt::Debug + Sync),
 ) -> bool {
-    let fresh = evaluated(world, subject).await;
-    let answer = granted(world, talk(subject)).await;
-    assert_eq!(event_ids(&answer), fresh, "after {after:?}");
+    let fresh = freshly_allowed(world, subject).await;
+    let answer = granted(world, conversation_request(subject)).await;
+    assert_eq!(allowed_event_ids(&answer), fresh, "after {after:?}");
     if !answer.grant_id.is_empty() {
         assert!(standing(world, &answer.grant_id).await.0, "after {after:?}");
     }
@@ -348,31 +353,39 @@ async fn asked_again(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_that_affects_the_decision_stops_reuse_at_once() {
     let mut world = world().await;
-    // What changes the rules for everybody comes last.
-    for what in ALL {
-        let subject = format!("{what:?}");
-        introduce(&mut world, &subject).await;
-        let first = granted(&mut world, talk(&subject)).await;
-        assert_eq!(keys(&first).contains(&"sister".to_owned()), !matches!(what, Happens::Word), "{what:?}");
-        assert!(asked_again(&mut world, &subject, &first.grant_id, &"nothing").await);
-        happen(&mut world, &subject, what, 1).await;
-        // A new yes is another consent to rest on; everything else takes something away, or adds or replaces
-        // a fact.
-        assert!(!asked_again(&mut world, &subject, &first.grant_id, &what).await, "{what:?}");
+    // Changes to the rules for everyone come last, since they affect all subjects that follow.
+    for change in CHANGES {
+        let subject = format!("{change:?}");
+        create_subject(&mut world, &subject).await;
+        let first = granted(&mut world, conversation_request(&subject)).await;
+        assert_eq!(
+            keys(&first).contains(&"sister".to_owned()),
+            !matches!(change, Change::CategoryMadeSpecial),
+            "{change:?}"
+        );
+        assert!(is_reused(&mut world, &subject, &first.grant_id, &"nothing").await);
+        make_change(&mut world, &subject, change, 1).await;
+        // A new consent is a new basis for the decision. Every other change removes something, or adds or
+        // replaces an attribute.
+        assert!(!is_reused(&mut world, &subject, &first.grant_id, &change).await, "{change:?}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_grant_is_reused_when_the_person_wants_to_be_asked_each_time() {
     let mut world = world().await;
-    introduce(&mut world, "ada").await;
-    personal(&mut world, "ada", PersonalBounds { ask_each_time: true, ..Default::default() }).await;
+    create_subject(&mut world, "ada").await;
+    set_personal_bounds_of(&mut world, "ada", PersonalBounds { ask_each_time: true, ..Default::default() })
+        .await;
     let here = proto::ConsentChoice {
         interactions: vec!["talk-1".into()],
         ..choice(ConsentDecision::Given, "tone-adaptation", &[], false)
     };
     world.steward.consent.record_consent(consent("ada", vec![here])).await.unwrap();
-    let (one, other) = (granted(&mut world, talk("ada")).await, granted(&mut world, talk("ada")).await);
+    let (one, other) = (
+        granted(&mut world, conversation_request("ada")).await,
+        granted(&mut world, conversation_request("ada")).await,
+    );
     assert_eq!(keys(&one), ["lunch", "sister", "tone"]);
     assert_ne!(one.grant_id, other.grant_id);
 }
@@ -390,27 +403,27 @@ async fn reuse_stops_as_time_passes() {
     );
     let mut world = World { harness, service, steward, authority };
     publish_notice(&mut world.steward).await;
-    introduce(&mut world, "ada").await;
-    let first = granted(&mut world, talk("ada")).await;
+    create_subject(&mut world, "ada").await;
+    let first = granted(&mut world, conversation_request("ada")).await;
     clock.0.fetch_add(11 * HOUR_MS, Ordering::SeqCst);
-    assert!(asked_again(&mut world, "ada", &first.grant_id, &"eleven hours of twenty-four").await);
+    assert!(is_reused(&mut world, "ada", &first.grant_id, &"eleven hours of twenty-four").await);
     clock.0.fetch_add(2 * HOUR_MS, Ordering::SeqCst);
-    assert!(!asked_again(&mut world, "ada", &first.grant_id, &"thirteen hours of twenty-four").await);
-    assert!(standing(&mut world, &first.grant_id).await.0, "its own time is not over");
-    // A rule about the age of facts forbids from one moment to the next what it allowed: the decision of now
-    // counts.
+    assert!(!is_reused(&mut world, "ada", &first.grant_id, &"thirteen hours of twenty-four").await);
+    assert!(standing(&mut world, &first.grant_id).await.0, "the grant itself has not expired");
+    // A rule about the age of attributes forbids what it allowed a moment before. The decision at the time of
+    // the request counts.
     record(&mut world, "ada", "tone", "communication-style").await;
     record(&mut world, "ada", "sister", "family").await;
     publish(&mut world, version(Tier::Provider, "fresh", "1", FRESH_ONLY)).await.unwrap();
     clock.0.fetch_add(20 * HOUR_MS, Ordering::SeqCst);
-    let second = granted(&mut world, talk("ada")).await;
+    let second = granted(&mut world, conversation_request("ada")).await;
     assert_eq!(keys(&second), ["sister", "tone"]);
     clock.0.fetch_add(2 * HOUR_MS, Ordering::SeqCst);
-    assert!(asked_again(&mut world, "ada", &second.grant_id, &"twenty-two hours").await);
+    assert!(is_reused(&mut world, "ada", &second.grant_id, &"twenty-two hours").await);
     clock.0.fetch_add(3 * HOUR_MS, Ordering::SeqCst);
-    assert!(!asked_again(&mut world, "ada", &second.grant_id, &"twenty-five hours").await);
-    assert!(granted(&mut world, talk("ada")).await.allowed.is_empty());
-    // So does the end of what somebody concluded.
+    assert!(!is_reused(&mut world, "ada", &second.grant_id, &"twenty-five hours").await);
+    assert!(granted(&mut world, conversation_request("ada")).await.allowed.is_empty());
+    // Reuse also stops when an inferred attribute expires.
     publish(&mut world, version(Tier::Provider, "fresh", "2", "")).await.unwrap();
     let soon = clock_time(&clock, HOUR_MS);
     let conclusion = proto::AttributeInput {
@@ -424,12 +437,13 @@ async fn reuse_stops_as_time_passes() {
     let request =
         proto::RecordAttributesRequest { subject: "ada".into(), attributes: vec![conclusion], options: None };
     world.service.profile.record_attributes(request).await.unwrap();
-    let third = granted(&mut world, talk("ada")).await;
+    let third = granted(&mut world, conversation_request("ada")).await;
     assert!(keys(&third).contains(&"mood".to_owned()));
     clock.0.fetch_add(HOUR_MS + 1, Ordering::SeqCst);
-    assert!(!asked_again(&mut world, "ada", &third.grant_id, &"an end").await);
+    assert!(!is_reused(&mut world, "ada", &third.grant_id, &"an expiry").await);
 }
 
+/// The time by the test clock, this much later.
 fn clock_time(clock: &Ahead, ahead_ms: u64) -> prost_types::Timestamp {
     use sayso::clock::Clock;
     let ms = clock.now_ms() + ahead_ms;
@@ -446,27 +460,27 @@ fn a_reused_grant_always_equals_a_fresh_decision() {
         failure_persistence: None,
         ..ProptestConfig::default()
     });
-    let happenings = prop::collection::vec((0..ALL.len(), 2..4_usize), 1..12);
-    let given_again = std::sync::atomic::AtomicUsize::new(0);
+    let changes = prop::collection::vec((0..CHANGES.len(), 2..4_usize), 1..12);
+    let reused = std::sync::atomic::AtomicUsize::new(0);
     runner
-        .run(&happenings, |happenings| {
+        .run(&changes, |changes| {
             runtime.block_on(async {
                 let mut world = world().await;
-                introduce(&mut world, "ada").await;
+                create_subject(&mut world, "ada").await;
                 let mut before = String::new();
-                for (number, (what, times)) in happenings.iter().enumerate() {
+                for (number, (change, times)) in changes.iter().enumerate() {
                     for _ in 0..*times {
-                        if asked_again(&mut world, "ada", &before, &happenings).await && !before.is_empty() {
-                            given_again.fetch_add(1, Ordering::SeqCst);
+                        if is_reused(&mut world, "ada", &before, &changes).await && !before.is_empty() {
+                            reused.fetch_add(1, Ordering::SeqCst);
                         }
-                        before = granted(&mut world, talk("ada")).await.grant_id;
+                        before = granted(&mut world, conversation_request("ada")).await.grant_id;
                     }
-                    happen(&mut world, "ada", ALL[*what], number + 1).await;
+                    make_change(&mut world, "ada", CHANGES[*change], number + 1).await;
                 }
-                asked_again(&mut world, "ada", &before, &happenings).await;
+                is_reused(&mut world, "ada", &before, &changes).await;
             });
             Ok(())
         })
         .unwrap();
-    assert!(given_again.load(Ordering::SeqCst) > 0, "nothing was ever given again");
+    assert!(reused.load(Ordering::SeqCst) > 0, "no grant was reused in any run");
 }

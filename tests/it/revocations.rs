@@ -1,5 +1,5 @@
-//! A no is taken whatever else stands, and takes effect in the moment that it is acknowledged: beside more
-//! open grants and artifacts than fit into one frame, beside others' load, and through a restart.
+//! A decision against use is always accepted, and it revokes grants and artifacts by the time it is
+//! acknowledged: also with more of them than fit in one frame, and while other callers fill the queue.
 
 use crate::harness::{Clients, Harness, choice, config, consent, fact, publish_notice};
 use crate::rights::Ahead;
@@ -17,10 +17,10 @@ use tonic_types::StatusExt;
 
 const PURPOSE: &str = "tone-adaptation";
 const CATEGORY: &str = "communication-style";
-/// More than a decision's own frame holds.
-const CROWD: usize = 300;
-/// Longer than anything here should take, on any machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// More revocations than fit in the frame of the decision.
+const MANY_GRANTS: usize = 300;
+/// A limit for each wait, longer than any of them takes on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 struct World {
     harness: Harness,
@@ -53,11 +53,11 @@ async fn world_in(dir: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> W
     World { harness, clock, service, steward }
 }
 
-/// A person who said yes and about whom one fact is held.
-async fn person(steward: &mut Clients, subject: &str) {
+/// Records one attribute about `subject`, and a consent.
+async fn create_subject(steward: &mut Clients, subject: &str) {
     steward.profile.record_attributes(fact(subject, "tone", CATEGORY, "brief")).await.unwrap();
-    let yes = choice(ConsentDecision::Given, PURPOSE, &[], false);
-    steward.consent.record_consent(consent(subject, vec![yes])).await.unwrap();
+    let given = choice(ConsentDecision::Given, PURPOSE, &[], false);
+    steward.consent.record_consent(consent(subject, vec![given])).await.unwrap();
 }
 
 async fn grant(service: &mut Clients, subject: &str, interaction: usize) -> Result<String, Status> {
@@ -69,7 +69,7 @@ async fn grant(service: &mut Clients, subject: &str, interaction: usize) -> Resu
         ..Default::default()
     };
     let granted = service.grant.request_grant(request).await?.into_inner();
-    assert_eq!(granted.allowed.len(), 1, "the fact may be used");
+    assert_eq!(granted.allowed.len(), 1, "the attribute may be used");
     Ok(granted.grant_id)
 }
 
@@ -82,14 +82,14 @@ fn artifact(grant_id: &str, number: usize) -> proto::RegisterArtifactRequest {
     }
 }
 
-/// Opens many grants on one person.
-async fn crowd(service: &Clients, subject: &str, count: usize) -> Vec<String> {
+/// Opens `count` grants about one data subject, over 16 concurrent tasks.
+async fn open_grants(service: &Clients, subject: &str, count: usize) -> Vec<String> {
     let mut opening = JoinSet::new();
-    for lane in 0..16 {
+    for task in 0..16 {
         let (mut service, subject) = (service.clone(), subject.to_owned());
         opening.spawn(async move {
             let mut opened = Vec::new();
-            for number in (lane..count).step_by(16) {
+            for number in (task..count).step_by(16) {
                 opened.push(grant(&mut service, &subject, number).await.unwrap());
             }
             opened
@@ -100,13 +100,14 @@ async fn crowd(service: &Clients, subject: &str, count: usize) -> Vec<String> {
     all
 }
 
-async fn register(service: &Clients, grant_id: &str, count: usize) -> Vec<String> {
+/// Registers `count` artifacts with a grant, over 16 concurrent tasks.
+async fn register_artifacts(service: &Clients, grant_id: &str, count: usize) -> Vec<String> {
     let mut registering = JoinSet::new();
-    for lane in 0..16 {
+    for task in 0..16 {
         let (mut service, grant_id) = (service.clone(), grant_id.to_owned());
         registering.spawn(async move {
             let mut registered = Vec::new();
-            for number in (lane..count).step_by(16) {
+            for number in (task..count).step_by(16) {
                 let request = artifact(&grant_id, number);
                 registered
                     .push(service.grant.register_artifact(request).await.unwrap().into_inner().artifact_id);
@@ -117,15 +118,16 @@ async fn register(service: &Clients, grant_id: &str, count: usize) -> Vec<String
     registering.join_all().await.into_iter().flatten().collect()
 }
 
-async fn stands(service: &mut Clients, grant_id: &str) -> (bool, RevocationReason) {
+/// Whether a grant is open, and why not.
+async fn check_grant(service: &mut Clients, grant_id: &str) -> (bool, RevocationReason) {
     let request = proto::CheckGrantRequest { grant_id: grant_id.into() };
     let standing = service.grant.check_grant(request).await.unwrap().into_inner();
     (standing.stands, standing.reason())
 }
 
-async fn none_stands(service: &mut Clients, grants: &[String], reason: RevocationReason) {
+async fn assert_all_revoked(service: &mut Clients, grants: &[String], reason: RevocationReason) {
     for grant in grants {
-        assert_eq!(stands(service, grant).await, (false, reason), "{grant}");
+        assert_eq!(check_grant(service, grant).await, (false, reason), "{grant}");
     }
 }
 
@@ -133,8 +135,8 @@ fn signal(subject: &str, kind: SignalKind, lift: bool) -> proto::RecordSignalReq
     proto::RecordSignalRequest { subject: subject.into(), kind: kind.into(), lift, ..Default::default() }
 }
 
-/// How many revocations are recorded of a person's grants and artifacts, and how many are said to follow.
-async fn recorded(steward: &mut Clients, subject: &str) -> (usize, usize, u32) {
+/// The number of recorded revocations of grants and of artifacts, and the number that is still pending.
+async fn recorded_revocations(steward: &mut Clients, subject: &str) -> (usize, usize, u32) {
     let (mut grants, mut artifacts, mut left) = (0, 0, 0);
     let mut request =
         proto::ListEventsRequest { subject: subject.into(), page_size: 1_000, ..Default::default() };
@@ -155,22 +157,33 @@ async fn recorded(steward: &mut Clients, subject: &str) -> (usize, usize, u32) {
     }
 }
 
-/// Until everything that is in effect is recorded.
-async fn all_recorded(steward: &mut Clients, subject: &str, grants: usize, artifacts: usize) {
+/// Waits until every revocation is recorded.
+async fn wait_until_recorded(steward: &mut Clients, subject: &str, grants: usize, artifacts: usize) {
     let waited = async {
-        while recorded(steward, subject).await != (grants, artifacts, 0) {
+        while recorded_revocations(steward, subject).await != (grants, artifacts, 0) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    if tokio::time::timeout(PATIENCE, waited).await.is_err() {
-        panic!("{:?} and not ({grants}, {artifacts}, 0)", recorded(steward, subject).await);
+    if tokio::time::timeout(TIMEOUT, waited).await.is_err() {
+        panic!(
+            "recorded {:?}, expected ({grants}, {artifacts}, 0)",
+            recorded_revocations(steward, subject).await
+        );
     }
 }
 
-async fn told(watch: &mut Streaming<proto::WatchRevocationsResponse>, count: usize) -> BTreeSet<String> {
+/// Reads from the watch until it has reported `count` grants and artifacts; their ids.
+async fn revoked_ids(
+    watch: &mut Streaming<proto::WatchRevocationsResponse>,
+    count: usize,
+) -> BTreeSet<String> {
     let mut ids = BTreeSet::new();
     while ids.len() < count {
-        let next = tokio::time::timeout(PATIENCE, watch.message()).await.expect("in time").unwrap().unwrap();
+        let next = tokio::time::timeout(TIMEOUT, watch.message())
+            .await
+            .expect("no revocation within the timeout")
+            .unwrap()
+            .unwrap();
         ids.extend(next.grant_ids.into_iter().chain(next.artifact_ids));
     }
     ids
@@ -179,22 +192,22 @@ async fn told(watch: &mut Streaming<proto::WatchRevocationsResponse>, count: usi
 #[tokio::test(flavor = "multi_thread")]
 async fn a_withdrawal_is_accepted_with_the_maximum_of_open_grants_and_artifacts() {
     let World { mut service, mut steward, harness, .. } = world(|_| {}).await;
-    person(&mut steward, "ada").await;
-    let grants = crowd(&service, "ada", 1_024).await;
-    let built = register(&service, &grants[0], 1_024).await;
+    create_subject(&mut steward, "ada").await;
+    let grants = open_grants(&service, "ada", 1_024).await;
+    let artifacts = register_artifacts(&service, &grants[0], 1_024).await;
     let mut watch = service.grant.watch_revocations(proto::WatchRevocationsRequest::default()).await;
     let watch = watch.as_mut().unwrap().get_mut();
-    let no = consent("ada", vec![choice(ConsentDecision::Withdrawn, PURPOSE, &[], false)]);
-    let changed = steward.consent.record_consent(no).await.unwrap().into_inner();
+    let refusal = consent("ada", vec![choice(ConsentDecision::Withdrawn, PURPOSE, &[], false)]);
+    let changed = steward.consent.record_consent(refusal).await.unwrap().into_inner();
     assert_eq!(changed.revoked_grants.len(), grants.len());
-    none_stands(&mut service, &grants, RevocationReason::ConsentWithdrawn).await;
-    let all: BTreeSet<String> = grants.iter().chain(&built).cloned().collect();
-    assert_eq!(told(watch, all.len()).await, all);
-    all_recorded(&mut steward, "ada", grants.len(), built.len()).await;
-    // A later yes lets nothing of it stand again.
-    let yes = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &[], false)]);
-    steward.consent.record_consent(yes).await.unwrap();
-    none_stands(&mut service, &grants, RevocationReason::ConsentWithdrawn).await;
+    assert_all_revoked(&mut service, &grants, RevocationReason::ConsentWithdrawn).await;
+    let all: BTreeSet<String> = grants.iter().chain(&artifacts).cloned().collect();
+    assert_eq!(revoked_ids(watch, all.len()).await, all);
+    wait_until_recorded(&mut steward, "ada", grants.len(), artifacts.len()).await;
+    // A later consent reopens none of them.
+    let given = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &[], false)]);
+    steward.consent.record_consent(given).await.unwrap();
+    assert_all_revoked(&mut service, &grants, RevocationReason::ConsentWithdrawn).await;
     grant(&mut service, "ada", 5_000).await.unwrap();
     drop((service, steward));
     harness.stop().await;
@@ -214,28 +227,28 @@ async fn every_kind_of_refusal_is_accepted_with_more_grants_than_fit_in_its_fram
         ("child", RevocationReason::GuardianNeeded),
     ];
     for (subject, reason) in kinds {
-        person(&mut steward, subject).await;
-        let grants = crowd(&service, subject, CROWD).await;
-        say_no(&mut steward, subject).await;
-        let (standing, why) = stands(&mut service, &grants[CROWD - 1]).await;
+        create_subject(&mut steward, subject).await;
+        let grants = open_grants(&service, subject, MANY_GRANTS).await;
+        refuse(&mut steward, subject).await;
+        let (standing, why) = check_grant(&mut service, &grants[MANY_GRANTS - 1]).await;
         assert!(!standing, "{subject}");
         if subject != "own-bounds" {
             assert_eq!(why, reason, "{subject}");
         }
         for grant in &grants {
-            assert!(!stands(&mut service, grant).await.0, "{subject}: {grant}");
+            assert!(!check_grant(&mut service, grant).await.0, "{subject}: {grant}");
         }
-        all_recorded(&mut steward, subject, CROWD, 0).await;
+        wait_until_recorded(&mut steward, subject, MANY_GRANTS, 0).await;
     }
     drop((service, steward));
     harness.stop().await;
 }
 
-async fn say_no(steward: &mut Clients, subject: &str) {
+async fn refuse(steward: &mut Clients, subject: &str) {
     match subject {
         "refused" => {
-            let no = choice(ConsentDecision::Refused, PURPOSE, &[], false);
-            steward.consent.record_consent(consent(subject, vec![no])).await.unwrap();
+            let refusal = choice(ConsentDecision::Refused, PURPOSE, &[], false);
+            steward.consent.record_consent(consent(subject, vec![refusal])).await.unwrap();
         }
         "restricted" => {
             steward.consent.record_signal(signal(subject, SignalKind::Restriction, false)).await.unwrap();
@@ -288,18 +301,18 @@ async fn say_no(steward: &mut Clients, subject: &str) {
 async fn new_rules_reach_everyone_even_if_one_person_has_more_grants_than_fit_in_a_frame() {
     let World { mut service, mut steward, harness, .. } = world(|_| {}).await;
     for subject in ["ada", "ben"] {
-        person(&mut steward, subject).await;
+        create_subject(&mut steward, subject).await;
     }
-    let grants = crowd(&service, "ada", 1_024).await;
-    let his = grant(&mut service, "ben", 1).await.unwrap();
+    let grants = open_grants(&service, "ada", 1_024).await;
+    let grant_of_ben = grant(&mut service, "ben", 1).await.unwrap();
     let special =
         proto::Category { id: CATEGORY.into(), title: CATEGORY.into(), special: true, ..Default::default() };
     let define = proto::DefineCategoryRequest { category: Some(special), options: None };
     steward.bounds.define_category(define).await.unwrap();
-    none_stands(&mut service, &grants, RevocationReason::NotExplicit).await;
-    none_stands(&mut service, &[his], RevocationReason::NotExplicit).await;
-    all_recorded(&mut steward, "ada", grants.len(), 0).await;
-    all_recorded(&mut steward, "ben", 1, 0).await;
+    assert_all_revoked(&mut service, &grants, RevocationReason::NotExplicit).await;
+    assert_all_revoked(&mut service, &[grant_of_ben], RevocationReason::NotExplicit).await;
+    wait_until_recorded(&mut steward, "ada", grants.len(), 0).await;
+    wait_until_recorded(&mut steward, "ben", 1, 0).await;
     drop((service, steward));
     harness.stop().await;
 }
@@ -309,23 +322,23 @@ async fn open_grants_and_artifacts_are_limited_per_recipient_and_data_subject() 
     let limit = |config: &mut Config| (config.limits.open_grants_max, config.limits.artifacts_max) = (5, 3);
     let World { mut service, mut steward, harness, .. } = world(limit).await;
     for subject in ["ada", "ben"] {
-        person(&mut steward, subject).await;
+        create_subject(&mut steward, subject).await;
     }
-    let grants = crowd(&service, "ada", 5).await;
+    let grants = open_grants(&service, "ada", 5).await;
     let refused = grant(&mut service, "ada", 6).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
     assert_eq!(refused.get_details_error_info().unwrap().reason, "OPEN_LIMIT_REACHED");
     grant(&mut service, "ben", 1).await.unwrap();
     let mut coach = harness.as_role(Role::Service, "coach").await;
     grant(&mut coach, "ada", 1).await.unwrap();
-    register(&service, &grants[0], 3).await;
+    register_artifacts(&service, &grants[0], 3).await;
     let refused = service.grant.register_artifact(artifact(&grants[0], 4)).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    // What has ended leaves room.
+    // Revoked grants and their artifacts no longer count.
     steward.consent.record_signal(signal("ada", SignalKind::Pause, false)).await.unwrap();
     steward.consent.record_signal(signal("ada", SignalKind::Pause, true)).await.unwrap();
     let fresh = grant(&mut service, "ada", 7).await.unwrap();
-    register(&service, &fresh, 3).await;
+    register_artifacts(&service, &fresh, 3).await;
     drop((service, steward, coach));
     harness.stop().await;
 }
@@ -333,7 +346,7 @@ async fn open_grants_and_artifacts_are_limited_per_recipient_and_data_subject() 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_recipient_is_told_when_an_artifact_expires() {
     let World { mut service, mut steward, harness, clock } = world(|_| {}).await;
-    person(&mut steward, "ada").await;
+    create_subject(&mut steward, "ada").await;
     let grant = grant(&mut service, "ada", 1).await.unwrap();
     let brief = prost_types::Duration { seconds: 600, nanos: 0 };
     let request = proto::RegisterArtifactRequest { ttl: Some(brief), ..artifact(&grant, 1) };
@@ -346,13 +359,13 @@ async fn the_recipient_is_told_when_an_artifact_expires() {
     let watch = proto::WatchRevocationsRequest { after_cursor: Some(0) };
     let mut watch = service.grant.watch_revocations(watch).await.unwrap().into_inner();
     clock.0.store(601_000, Ordering::SeqCst);
-    assert_eq!(told(&mut watch, 1).await, BTreeSet::from([short.artifact_id.clone()]));
+    assert_eq!(revoked_ids(&mut watch, 1).await, BTreeSet::from([short.artifact_id.clone()]));
     let list = proto::ListArtifactsRequest { subject: "ada".into(), ..Default::default() };
     let listed = steward.grant.list_artifacts(list).await.unwrap().into_inner().artifacts;
     let reason = |id: &str| listed.iter().find(|each| each.artifact_id == id).unwrap().reason();
     assert_eq!(reason(&short.artifact_id), RevocationReason::ArtifactExpired);
     assert_eq!(reason(&long.artifact_id), RevocationReason::Unspecified);
-    all_recorded(&mut steward, "ada", 0, 1).await;
+    wait_until_recorded(&mut steward, "ada", 0, 1).await;
     drop((service, steward, watch));
     harness.stop().await;
 }
@@ -361,18 +374,18 @@ async fn the_recipient_is_told_when_an_artifact_expires() {
 async fn a_withdrawal_waits_for_room_in_a_full_queue() {
     let full = |config: &mut Config| config.limits.queue_requests_max = 1;
     let World { service, mut steward, harness, .. } = world(full).await;
-    let people: Vec<String> = (0..24).map(|number| format!("person-{number}")).collect();
-    for subject in &people {
-        person(&mut steward, subject).await;
+    let subjects: Vec<String> = (0..24).map(|number| format!("person-{number}")).collect();
+    for subject in &subjects {
+        create_subject(&mut steward, subject).await;
     }
     let mut load = JoinSet::new();
     for number in 0..24 {
-        let (mut service, people) = (service.clone(), people.clone());
+        let (mut service, subjects) = (service.clone(), subjects.clone());
         load.spawn(async move {
             let mut refused = 0_u32;
             for round in 0..40 {
                 let ask = proto::RequestGrantRequest {
-                    subject: people[(number + round) % people.len()].clone(),
+                    subject: subjects[(number + round) % subjects.len()].clone(),
                     purpose: PURPOSE.into(),
                     ..Default::default()
                 };
@@ -381,19 +394,19 @@ async fn a_withdrawal_waits_for_room_in_a_full_queue() {
             refused
         });
     }
-    let mut saying = JoinSet::new();
-    for subject in people {
+    let mut withdrawals = JoinSet::new();
+    for subject in subjects {
         let mut steward = steward.clone();
-        saying.spawn(async move {
-            let no = choice(ConsentDecision::Withdrawn, PURPOSE, &[], false);
-            steward.consent.record_consent(consent(&subject, vec![no])).await.map(|_| ())
+        withdrawals.spawn(async move {
+            let refusal = choice(ConsentDecision::Withdrawn, PURPOSE, &[], false);
+            steward.consent.record_consent(consent(&subject, vec![refusal])).await.map(|_| ())
         });
     }
-    for answer in saying.join_all().await {
+    for answer in withdrawals.join_all().await {
         answer.unwrap();
     }
     let refused: u32 = load.join_all().await.into_iter().sum();
-    println!("{refused} requests for grants were refused meanwhile");
+    println!("{refused} grant requests were refused at the same time");
     drop((service, steward));
     harness.stop().await;
 }

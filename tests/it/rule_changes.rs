@@ -1,5 +1,5 @@
-//! What falls when bounds or words change: open grants, and what services built, whether a grant is open or
-//! not.
+//! New bounds and changed categories revoke open grants. They also invalidate the artifacts that services
+//! built, even those of grants that are no longer open. Also tests the default expiry of inferences.
 
 use crate::bounds::{
     World, conclusion, consented, events, granted, publish, record, standing, version, world,
@@ -16,13 +16,14 @@ use tonic::Streaming;
 const NO_FAMILY: &str = "@id(\"no-family\")\n@title(\"No use of family\")\n@article(\"House rule 1\")\nforbid (principal, action in Action::\"use\", resource in Category::\"family\");\n";
 const DAY_MS: u64 = 86_400_000;
 
-type Invalidated = Streaming<proto::WatchRevocationsResponse>;
+type Revocations = Streaming<proto::WatchRevocationsResponse>;
 
-async fn watch(service: &mut Clients) -> Invalidated {
+/// Opens a watch of revocations and reads its first message.
+async fn watch(service: &mut Clients) -> Revocations {
     let request = proto::WatchRevocationsRequest { after_cursor: None };
-    let mut fallen = service.grant.watch_revocations(request).await.unwrap().into_inner();
-    fallen.message().await.unwrap().unwrap();
-    fallen
+    let mut revocations = service.grant.watch_revocations(request).await.unwrap().into_inner();
+    revocations.message().await.unwrap().unwrap();
+    revocations
 }
 
 async fn register(service: &mut Clients, grant_id: &str, source: &str) -> String {
@@ -59,13 +60,17 @@ async fn new_bounds_invalidate_artifacts_even_of_expired_grants() {
     while standing(&mut world, &grant).await.0 {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
-    let mut fallen = watch(&mut world.service).await;
-    let done = publish(&mut world, version(Tier::Provider, "family", "1", NO_FAMILY)).await.unwrap();
-    assert_eq!(done.grants_revoked, 0);
-    let fell = fallen.message().await.unwrap().unwrap();
-    assert_eq!((&fell.artifact_ids, fell.reason()), (&vec![of_sister], RevocationReason::Forbidden));
-    assert_eq!(fell.cause_event_id, done.receipt.unwrap().events[0].event_id);
-    // Published again, nothing falls twice, and what rests on another fact still stands.
+    let mut revocations = watch(&mut world.service).await;
+    let published = publish(&mut world, version(Tier::Provider, "family", "1", NO_FAMILY)).await.unwrap();
+    assert_eq!(published.grants_revoked, 0);
+    let revocation = revocations.message().await.unwrap().unwrap();
+    assert_eq!(
+        (&revocation.artifact_ids, revocation.reason()),
+        (&vec![of_sister], RevocationReason::Forbidden)
+    );
+    assert_eq!(revocation.cause_event_id, published.receipt.unwrap().events[0].event_id);
+    // The artifact built from another attribute is still valid. A second pack with the same rule invalidates
+    // nothing twice.
     let listed = proto::ListArtifactsRequest { subject: "ada".into(), ..Default::default() };
     let listed = world.steward.grant.list_artifacts(listed).await.unwrap().into_inner().artifacts;
     let standing: Vec<_> = listed
@@ -91,34 +96,34 @@ async fn making_a_category_special_revokes_open_grants() {
     record(&mut world, "ben", "tone", "communication-style").await;
     consented(&mut world, "ada").await;
     consented(&mut world, "ben").await;
-    let (hers, his) = (granted(&mut world, "ada").await, granted(&mut world, "ben").await);
-    assert_eq!(hers.allowed.len(), 2);
-    let built = register(&mut world.service, &hers.grant_id, "lunch").await;
-    let mut fallen = watch(&mut world.service).await;
+    let (grant_of_ada, grant_of_ben) = (granted(&mut world, "ada").await, granted(&mut world, "ben").await);
+    assert_eq!(grant_of_ada.allowed.len(), 2);
+    let artifact = register(&mut world.service, &grant_of_ada.grant_id, "lunch").await;
+    let mut revocations = watch(&mut world.service).await;
     let defined = world.steward.bounds.define_category(category("diet", "health", true)).await.unwrap();
     let cause = defined.into_inner().receipt.unwrap().events[0].event_id.clone();
-    assert_eq!(standing(&mut world, &hers.grant_id).await, (false, RevocationReason::NotExplicit));
-    assert!(standing(&mut world, &his.grant_id).await.0);
-    let fell = fallen.message().await.unwrap().unwrap();
+    assert_eq!(standing(&mut world, &grant_of_ada.grant_id).await, (false, RevocationReason::NotExplicit));
+    assert!(standing(&mut world, &grant_of_ben.grant_id).await.0);
+    let revocation = revocations.message().await.unwrap().unwrap();
     assert_eq!(
-        (&fell.grant_ids, fell.reason()),
-        (&vec![hers.grant_id.clone()], RevocationReason::NotExplicit)
+        (&revocation.grant_ids, revocation.reason()),
+        (&vec![grant_of_ada.grant_id.clone()], RevocationReason::NotExplicit)
     );
-    assert_eq!(fell.cause_event_id, cause);
-    let fell = fallen.message().await.unwrap().unwrap();
-    assert_eq!((&fell.artifact_ids, &fell.cause_event_id), (&vec![built], &cause));
-    // A word that changes nothing for anybody takes nothing along, and a restart finds the same.
+    assert_eq!(revocation.cause_event_id, cause);
+    let revocation = revocations.message().await.unwrap().unwrap();
+    assert_eq!((&revocation.artifact_ids, &revocation.cause_event_id), (&vec![artifact], &cause));
+    // A new category that no attribute uses revokes nothing. A restart gives the same result.
     world.steward.bounds.define_category(category("dinner", "diet", false)).await.unwrap();
-    assert!(standing(&mut world, &his.grant_id).await.0);
+    assert!(standing(&mut world, &grant_of_ben.grant_id).await.0);
     let World { harness, service, steward, authority } = world;
-    drop((fallen, service, steward, authority));
+    drop((revocations, service, steward, authority));
     let harness = harness.restart().await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let mut check = async |grant: &str| {
         let request = proto::CheckGrantRequest { grant_id: grant.into() };
         service.grant.check_grant(request).await.unwrap().into_inner().stands
     };
-    assert!(!check(&hers.grant_id).await && check(&his.grant_id).await);
+    assert!(!check(&grant_of_ada.grant_id).await && check(&grant_of_ben.grant_id).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -137,21 +142,21 @@ async fn an_inference_without_an_expiry_expires_after_the_configured_period() {
     for (key, of) in [("a", "work"), ("b", "preference"), ("c", "jazz")] {
         service.profile.record_attributes(conclusion("ada", key, of)).await.unwrap();
     }
-    let mut named = conclusion("ada", "d", "preference");
+    let mut with_expiry = conclusion("ada", "d", "preference");
     let at = prost_types::Timestamp::from(
         std::time::SystemTime::now() + std::time::Duration::from_secs(9 * 86_400),
     );
-    named.attributes[0].expires_at = Some(at);
-    service.profile.record_attributes(named).await.unwrap();
+    with_expiry.attributes[0].expires_at = Some(at);
+    service.profile.record_attributes(with_expiry).await.unwrap();
     let request =
         proto::GetProfileRequest { subject: "ada".into(), as_of: None, rebuild: false, ..Default::default() };
-    let held = steward.profile.get_profile(request).await.unwrap().into_inner().attributes;
-    let days: Vec<i64> = held
+    let attributes = steward.profile.get_profile(request).await.unwrap().into_inner().attributes;
+    let days: Vec<i64> = attributes
         .iter()
-        .map(|held| (held.expires_at.unwrap().seconds - held.recorded_at.unwrap().seconds + 60) / 86_400)
+        .map(|each| (each.expires_at.unwrap().seconds - each.recorded_at.unwrap().seconds + 60) / 86_400)
         .collect();
     assert_eq!(days, [20, 2, 5, 9]);
-    // The end is in the event: with its time it goes, whatever the configuration says by then.
+    // The expiry is recorded in the event, so a later change of the configuration does not affect it.
     clock.0.store(6 * DAY_MS, Ordering::SeqCst);
     let mut steward = harness.as_role(Role::Steward, "dpo").await;
     let keys = async |steward: &mut Clients| {
@@ -161,8 +166,8 @@ async fn an_inference_without_an_expiry_expires_after_the_configured_period() {
             rebuild: false,
             ..Default::default()
         };
-        let held = steward.profile.get_profile(request).await.unwrap().into_inner().attributes;
-        held.into_iter().map(|held| held.key).collect::<Vec<_>>()
+        let attributes = steward.profile.get_profile(request).await.unwrap().into_inner().attributes;
+        attributes.into_iter().map(|attribute| attribute.key).collect::<Vec<_>>()
     };
     while keys(&mut steward).await != ["a", "d"] {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;

@@ -1,5 +1,5 @@
-//! What a service learns of a person: with a grant, what it was granted, now; otherwise what concerns it, and
-//! each look is an event with that person.
+//! What a service can learn about a data subject. A grant gives it the current values of what was granted.
+//! Other methods show only what concerns the service, and each view is recorded in the subject's stream.
 
 use crate::bounds::{World, consented, events, granted, record, world};
 use crate::harness::{ask, choice, consent, fact};
@@ -12,17 +12,17 @@ fn evaluate(subject: &str) -> EvaluateUseRequest {
     EvaluateUseRequest { subject: subject.into(), purpose: ask(subject).purpose, ..Default::default() }
 }
 
-/// Who looked at ada, by which method.
-async fn looked(world: &mut World) -> Vec<(String, String)> {
-    let seen = events(world, "ada").await.into_iter().filter_map(|event| match event.body?.event? {
-        Event::RecordViewed(look) => Some((look.name, look.method)),
+/// The recorded views of ada: who viewed, and by which method. Omits views by the steward of these tests.
+async fn recorded_views(world: &mut World) -> Vec<(String, String)> {
+    let views = events(world, "ada").await.into_iter().filter_map(|event| match event.body?.event? {
+        Event::RecordViewed(view) => Some((view.name, view.method)),
         _ => None,
     });
-    seen.filter(|(name, _)| name != "privacy-team").collect()
+    views.filter(|(name, _)| name != "privacy-team").collect()
 }
 
-/// What two requests tell, apart from who asks.
-fn same(one: &Status, other: &Status) -> bool {
+/// Whether two errors are the same in code, message and details.
+fn is_same_error(one: &Status, other: &Status) -> bool {
     (one.code(), one.message(), one.details()) == (other.code(), other.message(), other.details())
 }
 
@@ -32,9 +32,12 @@ async fn a_service_evaluation_shows_no_values_or_history_and_is_recorded() {
     record(&mut world, "ada", "tone", "communication-style").await;
     record(&mut world, "ada", "canary-illness", "health").await;
     consented(&mut world, "ada").await;
-    let told = world.service.grant.evaluate_use(evaluate("ada")).await.unwrap().into_inner();
-    assert!(told.any_allowed && told.allowed.is_empty() && told.profile_version == 0, "{told:?}");
-    let [withheld] = told.withheld.as_slice() else { panic!("{told:?}") };
+    let evaluation = world.service.grant.evaluate_use(evaluate("ada")).await.unwrap().into_inner();
+    assert!(
+        evaluation.any_allowed && evaluation.allowed.is_empty() && evaluation.profile_version == 0,
+        "{evaluation:?}"
+    );
+    let [withheld] = evaluation.withheld.as_slice() else { panic!("{evaluation:?}") };
     assert_eq!(withheld.reason(), DenialReason::NotExplicit);
     let bare = proto::Withheld {
         reason: withheld.reason,
@@ -42,10 +45,14 @@ async fn a_service_evaluation_shows_no_values_or_history_and_is_recorded() {
         explanation: withheld.explanation.clone(),
         ..Default::default()
     };
-    assert_eq!(*withheld, bare, "a reason and a tier, and nothing of what it is about");
-    assert_eq!(looked(&mut world).await, [("tutor".to_owned(), "EvaluateUse".to_owned())]);
+    assert_eq!(
+        *withheld, bare,
+        "only the reason, the tier and the explanation, and nothing about the attribute"
+    );
+    assert_eq!(recorded_views(&mut world).await, [("tutor".to_owned(), "EvaluateUse".to_owned())]);
 
-    // Nothing by key, by category, of the past, or for somebody else; and none of it is a look.
+    // A service may not evaluate by key or category, in the past, or for another recipient. A refused request
+    // is not recorded as a view.
     let grant = granted(&mut world, "ada").await;
     let now = Some(prost_types::Timestamp::default());
     let version = |count| Some(proto::AsOf { moment: Some(proto::as_of::Moment::Version(count)) });
@@ -62,7 +69,7 @@ async fn a_service_evaluation_shows_no_values_or_history_and_is_recorded() {
         assert_eq!(status.code(), Code::PermissionDenied, "{refused:?}");
     }
     assert_eq!(events(&mut world, "ada").await.len(), before);
-    // Staff and the person see all of it.
+    // Staff see all of it.
     let request = EvaluateUseRequest { recipient: "tutor".into(), as_of: version(1), ..evaluate("ada") };
     let staff = world.steward.grant.evaluate_use(request).await.unwrap().into_inner();
     assert!(!staff.any_allowed && staff.withheld[0].category == "communication-style", "{staff:?}");
@@ -74,21 +81,21 @@ async fn a_service_sees_only_its_own_consents_at_a_version_that_others_do_not_ch
     let mut therapist = world.harness.as_role(Role::Service, "therapist").await;
     record(&mut world, "ada", "tone", "communication-style").await;
     let to = |recipients: &[&str]| {
-        let mut yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-        yes.recipients = recipients.iter().map(|name| (*name).to_owned()).collect();
-        consent("ada", vec![yes])
+        let mut given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+        given.recipients = recipients.iter().map(|name| (*name).to_owned()).collect();
+        consent("ada", vec![given])
     };
     let request = || proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() };
     world.steward.consent.record_consent(to(&["tutor", "therapist"])).await.unwrap();
     let seen = world.service.consent.get_consents(request()).await.unwrap().into_inner();
     let [shown] = seen.consents.as_slice() else { panic!("{seen:?}") };
-    assert_eq!(shown.recipients, ["tutor"], "nobody else is named");
-    assert_eq!(shown.actor.as_ref().unwrap().name, "", "nor who brought it");
+    assert_eq!(shown.recipients, ["tutor"], "no other recipient is named");
+    assert_eq!(shown.actor.as_ref().unwrap().name, "", "the actor is not named");
     assert_eq!(seen.version, shown.position + 1);
 
-    let _looked = events(&mut world, "ada").await;
+    let _events = events(&mut world, "ada").await;
 
-    // Whatever others do, its number stays.
+    // Events that concern other recipients do not change the version that the service sees.
     world.steward.consent.record_consent(to(&["therapist"])).await.unwrap();
     therapist.profile.record_attributes(fact("ada", "canary", "work", "x")).await.unwrap();
     therapist.grant.request_grant(ask("ada")).await.unwrap();
@@ -99,9 +106,9 @@ async fn a_service_sees_only_its_own_consents_at_a_version_that_others_do_not_ch
     let past = proto::AsOf { moment: Some(proto::as_of::Moment::Version(1)) };
     let past = proto::GetConsentsRequest { as_of: Some(past), ..request() };
     assert_eq!(world.service.consent.get_consents(past).await.unwrap_err().code(), Code::PermissionDenied);
-    assert_eq!(looked(&mut world).await, [("tutor".to_owned(), "GetConsents".to_owned())]);
+    assert_eq!(recorded_views(&mut world).await, [("tutor".to_owned(), "GetConsents".to_owned())]);
 
-    // It is a number to write by, and what is wrong with another says no number.
+    // The service can write with this version. The error for another version does not reveal the true one.
     let with = |version| proto::RequestGrantRequest {
         options: Some(WriteOptions { expected_version: Some(version), ..Default::default() }),
         ..ask("ada")
@@ -112,9 +119,9 @@ async fn a_service_sees_only_its_own_consents_at_a_version_that_others_do_not_ch
     let info = stale.get_details_error_info().unwrap();
     assert!(info.reason == "STALE_VERSION" && info.metadata.is_empty(), "{info:?}");
     assert!(!stale.message().contains(char::is_numeric), "{}", stale.message());
-    let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
-    world.steward.consent.record_consent(consent("ada", vec![no])).await.unwrap();
-    assert!(same(&stale, &world.service.grant.request_grant(with(seen.version)).await.unwrap_err()));
+    let withdrawn = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
+    world.steward.consent.record_consent(consent("ada", vec![withdrawn])).await.unwrap();
+    assert!(is_same_error(&stale, &world.service.grant.request_grant(with(seen.version)).await.unwrap_err()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -125,15 +132,15 @@ async fn a_service_is_not_told_of_grants_revoked_from_others() {
     consented(&mut world, "ada").await;
     let own = granted(&mut world, "ada").await.grant_id;
     let theirs = other.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id;
-    let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
+    let withdrawn = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
     let options = Some(WriteOptions { proofs: true, idempotency_key: "no".into(), ..Default::default() });
-    let request = proto::RecordConsentRequest { options, ..consent("ada", vec![no]) };
-    let said = world.service.consent.record_consent(request.clone()).await.unwrap().into_inner();
+    let request = proto::RecordConsentRequest { options, ..consent("ada", vec![withdrawn]) };
+    let first = world.service.consent.record_consent(request.clone()).await.unwrap().into_inner();
     let again = world.service.consent.record_consent(request).await.unwrap().into_inner();
-    for said in [said, again] {
-        assert_eq!(said.revoked_grants, std::slice::from_ref(&own));
-        let receipt = said.receipt.unwrap();
-        assert_eq!(receipt.events.len(), 2, "the decision, and what fell of its own: {receipt:?}");
+    for response in [first, again] {
+        assert_eq!(response.revoked_grants, std::slice::from_ref(&own));
+        let receipt = response.receipt.unwrap();
+        assert_eq!(receipt.events.len(), 2, "the decision and the revocation of its own grant: {receipt:?}");
         for event in &receipt.events {
             assert_eq!(event.subject_version, 0);
             let proof: sayso_proof::proof::TlogProof = event.proof.parse().unwrap();
@@ -159,7 +166,7 @@ async fn a_service_is_not_told_of_grants_revoked_from_others() {
             .into_inner()
             .stands
     );
-    // The person is told of all of it.
+    // The data subject is told of all revoked grants.
     let mut ada = world.harness.as_role(Role::Subject, "ada").await;
     consented(&mut world, "ada").await;
     granted(&mut world, "ada").await;
@@ -179,13 +186,13 @@ async fn a_replayed_request_returns_no_values_of_an_ended_grant() {
     let again = world.service.grant.request_grant(request.clone()).await.unwrap().into_inner();
     assert_eq!((&again.grant_id, &again.allowed), (&first.grant_id, &first.allowed));
     assert!(again.receipt.unwrap().replayed && again.gaps.is_empty());
-    // Recorded anew, the key has another value: what it was is not given again.
+    // Once a newer value is recorded for the key, the replayed answer no longer contains the old one.
     let newer = fact("ada", "tone", "communication-style", "newer");
     world.steward.profile.record_attributes(newer).await.unwrap();
     let again = world.service.grant.request_grant(request.clone()).await.unwrap().into_inner();
     assert!(again.allowed.is_empty(), "{again:?}");
-    let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
-    world.steward.consent.record_consent(consent("ada", vec![no])).await.unwrap();
+    let withdrawn = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
+    world.steward.consent.record_consent(consent("ada", vec![withdrawn])).await.unwrap();
     let again = world.service.grant.request_grant(request).await.unwrap().into_inner();
     assert_eq!(again.gaps, [i32::from(Gap::GrantEnded)]);
     assert_eq!(again.grant_id, first.grant_id);
@@ -199,19 +206,19 @@ async fn a_service_explanation_of_its_grant_omits_others_and_is_recorded() {
     let mut request = fact("ada", "tone", "communication-style", "canary-value");
     request.attributes[0].evidence = vec!["canary-message".into()];
     spy.profile.record_attributes(request).await.unwrap();
-    let mut yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-    yes.recipients = vec!["tutor".into(), "canary-third".into()];
-    world.steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
+    let mut given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    given.recipients = vec!["tutor".into(), "canary-third".into()];
+    world.steward.consent.record_consent(consent("ada", vec![given])).await.unwrap();
     let grant_id = granted(&mut world, "ada").await.grant_id;
     let request = proto::ExplainGrantRequest { grant_id };
-    let told = world.service.grant.explain_grant(request.clone()).await.unwrap().into_inner();
-    let text = format!("{told:?}");
+    let explanation = world.service.grant.explain_grant(request.clone()).await.unwrap().into_inner();
+    let text = format!("{explanation:?}");
     assert!(
-        told.text.contains("tone") && !text.contains("canary") && !text.contains("privacy-team"),
+        explanation.text.contains("tone") && !text.contains("canary") && !text.contains("privacy-team"),
         "{text}"
     );
-    assert!(!told.proof.contains("extra "), "{}", told.proof);
-    assert_eq!(looked(&mut world).await, [("tutor".to_owned(), "ExplainGrant".to_owned())]);
+    assert!(!explanation.proof.contains("extra "), "{}", explanation.proof);
+    assert_eq!(recorded_views(&mut world).await, [("tutor".to_owned(), "ExplainGrant".to_owned())]);
     let staff = format!("{:?}", world.steward.grant.explain_grant(request).await.unwrap().into_inner());
     for word in ["canary-other", "canary-value", "canary-message", "canary-third", "privacy-team", "extra "] {
         assert!(staff.contains(word), "{word} in {staff}");

@@ -1,4 +1,4 @@
-//! Checkpoints both ways with an implementation of signed notes that nobody here wrote.
+//! Exchanges checkpoints in both directions with an independent implementation of signed notes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 use base64::Engine;

@@ -1,6 +1,6 @@
-//! What each method leaves behind: nobody reaches a person's data without an event.
+//! Declares which event each method records, and tests it: every access to a subject's data is recorded.
 
-use super::{path_of, reflected, table};
+use super::{path_of, reflected_methods, table};
 use crate::harness::{self, Clients, Harness, ask, choice, claim_for, consent, fact};
 use crate::isolation::{Words, exchange, filled_message, populated_subject};
 use prost_reflect::DescriptorPool;
@@ -9,82 +9,83 @@ use sayso::proto::{self, ConsentDecision, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use tonic::transport::Channel;
 
-/// What a call leaves in the log, whoever makes it but the person.
+/// What a call by anyone but the data subject records in the log.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Left {
-    /// An event of the person, by the caller.
-    WithPerson(&'static str),
-    /// An event about nobody, by the caller: what was looked at is of everybody, or of somebody who is not
-    /// there any more.
-    WithNobody(&'static str),
-    /// Nothing new: it tells how something of the caller's own stands, whose event is with the person.
-    WithTheGrant(&'static str),
-    /// Nothing: its answer holds nothing about a person.
-    NothingTold,
+enum Trace {
+    /// An event of this kind in the stream of the data subject, with the caller as actor.
+    InSubjectStream(&'static str),
+    /// An event of this kind without a subject, with the caller as actor. The call concerns all subjects, or
+    /// one who was erased.
+    InSystemStream(&'static str),
+    /// No new event. The call reports the state of the caller's own grant, and the stream of the subject has
+    /// an event of this kind for that grant.
+    OfItsGrant(&'static str),
+    /// No event: the response contains no personal data.
+    NoPersonalData,
 }
-use Left::{NothingTold, WithNobody, WithPerson, WithTheGrant};
+use Trace::{InSubjectStream, InSystemStream, NoPersonalData, OfItsGrant};
 
-/// Every method. One that is new has to be put here.
-const LEFT: [(&str, Left); 53] = [
-    ("ProfileService/RecordAttributes", WithPerson("AttributeRecorded")),
-    ("ProfileService/RecordStream", WithPerson("AttributeRecorded")),
-    ("ProfileService/RemoveAttributes", WithPerson("AttributeRemoved")),
-    ("ProfileService/ContestAttribute", WithPerson("AttributeContested")),
-    ("ProfileService/ConfirmAttribute", WithPerson("AttributeConfirmed")),
-    ("ProfileService/GetProfile", WithPerson("RecordViewed")),
-    ("ProfileService/ListEvents", WithPerson("RecordViewed")),
-    ("ProfileService/DescribeSubject", WithPerson("SubjectDescribed")),
-    ("ConsentService/RequestConsent", WithPerson("ConsentRequested")),
-    ("ConsentService/RecordConsent", WithPerson("ConsentGiven")),
-    ("ConsentService/RecordSignal", WithPerson("SignalLifted")),
-    ("ConsentService/GetConsents", WithPerson("RecordViewed")),
-    ("ConsentService/GetConsentReceipt", WithPerson("RecordViewed")),
-    ("GrantService/RequestGrant", WithPerson("GrantIssued")),
-    ("GrantService/CheckGrant", WithTheGrant("GrantIssued")),
-    ("GrantService/ReportUse", WithPerson("GrantUsed")),
-    ("GrantService/Acknowledge", WithNobody("RecipientAcknowledged")),
-    ("GrantService/WatchRevocations", WithTheGrant("GrantRevoked")),
-    ("GrantService/ExplainGrant", WithPerson("RecordViewed")),
-    ("GrantService/EvaluateUse", WithPerson("RecordViewed")),
-    ("GrantService/RegisterArtifact", WithPerson("ArtifactRegistered")),
-    ("GrantService/ListArtifacts", WithPerson("RecordViewed")),
-    ("RightsService/SubmitRequest", WithPerson("RequestSubmitted")),
-    ("RightsService/GetErasureCertificate", WithPerson("RecordViewed")),
-    ("RightsService/ExportSubject", WithPerson("AccessProvided")),
-    ("RightsService/GetRequest", WithPerson("RecordViewed")),
-    ("RightsService/ListRequests", WithPerson("RecordViewed")),
-    ("RightsService/DecideRequest", WithPerson("RequestDecided")),
-    ("RightsService/PlaceHold", WithPerson("HoldPlaced")),
-    ("RightsService/LiftHold", WithPerson("HoldLifted")),
-    ("RightsService/ListHolds", WithPerson("RecordViewed")),
-    ("RightsService/SetRetention", NothingTold),
-    ("RightsService/ListRetention", NothingTold),
-    ("BoundsService/GetBounds", NothingTold),
-    ("BoundsService/DefinePurpose", NothingTold),
-    ("BoundsService/ListPurposes", NothingTold),
-    ("BoundsService/PublishNotice", NothingTold),
-    ("BoundsService/GetNotice", NothingTold),
-    ("BoundsService/PublishBounds", NothingTold),
-    ("BoundsService/PreviewBounds", WithNobody("RecordViewed")),
-    ("BoundsService/SetPersonalBounds", WithPerson("PersonalBoundsSet")),
-    ("BoundsService/GetPersonalBounds", WithPerson("RecordViewed")),
-    ("BoundsService/DefineCategory", NothingTold),
-    ("AuditService/GetCheckpoint", NothingTold),
-    ("AuditService/GetLogKeys", NothingTold),
-    ("AuditService/GetEntry", NothingTold),
-    ("AuditService/GetInclusionProof", NothingTold),
-    ("AuditService/GetConsistencyProof", NothingTold),
-    // Over everybody: the person is not told (docs/threat-model.md, what is not protected).
-    ("AuditService/ExportAudit", WithNobody("AuditExported")),
-    ("AuditService/GetTransparencyReport", WithNobody("FiguresReported")),
-    // What is held of how many, and who received it: of everybody together.
-    ("AuditService/GetRecordOfProcessing", NothingTold),
-    ("OperatorService/GetStats", NothingTold),
-    // Sealed.
-    ("OperatorService/Backup", NothingTold),
+/// What each method records. A new method must be added here.
+const TRACES: [(&str, Trace); 53] = [
+    ("ProfileService/RecordAttributes", InSubjectStream("AttributeRecorded")),
+    ("ProfileService/RecordStream", InSubjectStream("AttributeRecorded")),
+    ("ProfileService/RemoveAttributes", InSubjectStream("AttributeRemoved")),
+    ("ProfileService/ContestAttribute", InSubjectStream("AttributeContested")),
+    ("ProfileService/ConfirmAttribute", InSubjectStream("AttributeConfirmed")),
+    ("ProfileService/GetProfile", InSubjectStream("RecordViewed")),
+    ("ProfileService/ListEvents", InSubjectStream("RecordViewed")),
+    ("ProfileService/DescribeSubject", InSubjectStream("SubjectDescribed")),
+    ("ConsentService/RequestConsent", InSubjectStream("ConsentRequested")),
+    ("ConsentService/RecordConsent", InSubjectStream("ConsentGiven")),
+    ("ConsentService/RecordSignal", InSubjectStream("SignalLifted")),
+    ("ConsentService/GetConsents", InSubjectStream("RecordViewed")),
+    ("ConsentService/GetConsentReceipt", InSubjectStream("RecordViewed")),
+    ("GrantService/RequestGrant", InSubjectStream("GrantIssued")),
+    ("GrantService/CheckGrant", OfItsGrant("GrantIssued")),
+    ("GrantService/ReportUse", InSubjectStream("GrantUsed")),
+    ("GrantService/Acknowledge", InSystemStream("RecipientAcknowledged")),
+    ("GrantService/WatchRevocations", OfItsGrant("GrantRevoked")),
+    ("GrantService/ExplainGrant", InSubjectStream("RecordViewed")),
+    ("GrantService/EvaluateUse", InSubjectStream("RecordViewed")),
+    ("GrantService/RegisterArtifact", InSubjectStream("ArtifactRegistered")),
+    ("GrantService/ListArtifacts", InSubjectStream("RecordViewed")),
+    ("RightsService/SubmitRequest", InSubjectStream("RequestSubmitted")),
+    ("RightsService/GetErasureCertificate", InSubjectStream("RecordViewed")),
+    ("RightsService/ExportSubject", InSubjectStream("AccessProvided")),
+    ("RightsService/GetRequest", InSubjectStream("RecordViewed")),
+    ("RightsService/ListRequests", InSubjectStream("RecordViewed")),
+    ("RightsService/DecideRequest", InSubjectStream("RequestDecided")),
+    ("RightsService/PlaceHold", InSubjectStream("HoldPlaced")),
+    ("RightsService/LiftHold", InSubjectStream("HoldLifted")),
+    ("RightsService/ListHolds", InSubjectStream("RecordViewed")),
+    ("RightsService/SetRetention", NoPersonalData),
+    ("RightsService/ListRetention", NoPersonalData),
+    ("BoundsService/GetBounds", NoPersonalData),
+    ("BoundsService/DefinePurpose", NoPersonalData),
+    ("BoundsService/ListPurposes", NoPersonalData),
+    ("BoundsService/PublishNotice", NoPersonalData),
+    ("BoundsService/GetNotice", NoPersonalData),
+    ("BoundsService/PublishBounds", NoPersonalData),
+    ("BoundsService/PreviewBounds", InSystemStream("RecordViewed")),
+    ("BoundsService/SetPersonalBounds", InSubjectStream("PersonalBoundsSet")),
+    ("BoundsService/GetPersonalBounds", InSubjectStream("RecordViewed")),
+    ("BoundsService/DefineCategory", NoPersonalData),
+    ("AuditService/GetCheckpoint", NoPersonalData),
+    ("AuditService/GetLogKeys", NoPersonalData),
+    ("AuditService/GetEntry", NoPersonalData),
+    ("AuditService/GetInclusionProof", NoPersonalData),
+    ("AuditService/GetConsistencyProof", NoPersonalData),
+    // Covers all subjects: they are not told individually (docs/threat-model.md, what is not protected).
+    ("AuditService/ExportAudit", InSystemStream("AuditExported")),
+    ("AuditService/GetTransparencyReport", InSystemStream("FiguresReported")),
+    // Counts and recipients over all subjects together.
+    ("AuditService/GetRecordOfProcessing", NoPersonalData),
+    ("OperatorService/GetStats", NoPersonalData),
+    // The backup is sealed.
+    ("OperatorService/Backup", NoPersonalData),
 ];
-/// Write about the log itself, by an operator.
-const OF_THE_LOG: [&str; 3] =
+/// Methods by which an operator writes about the log itself.
+const LOG_METHODS: [&str; 3] =
     ["OperatorService/RotateLogKey", "OperatorService/ConfirmRestore", "OperatorService/AcceptClock"];
 
 const STAFF: [Role; 6] =
@@ -94,7 +95,7 @@ fn name_of(role: Role) -> String {
     format!("looking-{}", role.as_str_name().to_lowercase())
 }
 
-/// Ada, and whoever looks at her.
+/// A daemon with one subject, ada, whose data the callers access.
 struct World {
     harness: Harness,
     channel: Channel,
@@ -121,16 +122,16 @@ impl World {
         answer.unwrap_or_else(|status| panic!("{method} as {role:?}: {status:?}"))
     }
 
-    /// Kind and text of ada's events by a caller.
-    async fn of_ada(&mut self, role: Role) -> Vec<(String, String)> {
+    /// Kind and text of the events in ada's stream by the caller of this role.
+    async fn events_of_ada(&mut self, role: Role) -> Vec<(String, String)> {
         let request = proto::ListEventsRequest { page_size: 1_000, ..Default::default() };
         let events = self.ada.profile.list_events(request).await.unwrap().into_inner().events;
         let bodies = events.into_iter().filter_map(|event| event.body);
-        of_caller(bodies, role)
+        events_by_caller(bodies, role)
     }
 
-    /// Kind and text of events about nobody by a caller.
-    async fn of_nobody(&self, role: Role) -> Vec<(String, String)> {
+    /// Kind and text of the events without a subject by the caller of this role.
+    async fn events_without_subject(&self, role: Role) -> Vec<(String, String)> {
         let mut auditor = self.harness.as_role(Role::Auditor, "auditor").await;
         let checkpoint = auditor.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.unwrap();
         let mut bodies = Vec::new();
@@ -141,20 +142,22 @@ impl World {
                 bodies.extend(sayso_proof::entry::Entry::parse(&entry.entry).unwrap().plain_body().unwrap());
             }
         }
-        of_caller(bodies.into_iter(), role)
+        events_by_caller(bodies.into_iter(), role)
     }
 }
 
-fn of_caller(bodies: impl Iterator<Item = proto::EventBody>, role: Role) -> Vec<(String, String)> {
-    let own = bodies.filter(|body| body.actor.as_ref().is_some_and(|actor| actor.name == name_of(role)));
-    own.filter_map(|body| {
-        let text = format!("{:?}", body.event?);
-        Some((text.split('(').next().unwrap_or_default().to_owned(), text))
-    })
-    .collect()
+fn events_by_caller(bodies: impl Iterator<Item = proto::EventBody>, role: Role) -> Vec<(String, String)> {
+    let by_caller =
+        bodies.filter(|body| body.actor.as_ref().is_some_and(|actor| actor.name == name_of(role)));
+    by_caller
+        .filter_map(|body| {
+            let text = format!("{:?}", body.event?);
+            Some((text.split('(').next().unwrap_or_default().to_owned(), text))
+        })
+        .collect()
 }
 
-/// Requests that are answered, in an order in which they are.
+/// Builds requests that succeed when they are sent in the order of [`TRACES`].
 struct Requests<'a> {
     words: &'a Words,
     role: Role,
@@ -165,7 +168,7 @@ impl Requests<'_> {
         self.words["subject"].clone()
     }
 
-    /// About a fact of the caller's own.
+    /// The key of an attribute that the caller records.
     fn key(&self) -> String {
         format!("key-{}", name_of(self.role))
     }
@@ -269,13 +272,13 @@ impl Requests<'_> {
         })
     }
 
-    fn of(&self, method: &str) -> Option<Vec<u8>> {
+    fn body(&self, method: &str) -> Option<Vec<u8>> {
         let name = method.split('/').next_back()?;
         self.profile(name).or_else(|| self.consent(name)).or_else(|| self.rights(name))
     }
 }
 
-/// Any request, filled with the words of what is there.
+/// A request for any method, filled with the ids and names of the subject.
 fn any_request(method: &str, words: &Words) -> Vec<u8> {
     let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
     let (service, method) = method.split_once('/').unwrap();
@@ -287,79 +290,85 @@ fn any_request(method: &str, words: &Words) -> Vec<u8> {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_method_records_its_access_as_declared() {
     let mut world = World::start().await;
-    let shown: BTreeSet<String> = reflected(&world.channel).await.into_iter().collect();
-    let ours = shown.iter().filter(|method| !method.starts_with("grpc."));
-    let said: BTreeMap<&str, Left> = LEFT.into_iter().collect();
-    for method in ours {
-        let is_said = said.contains_key(method.as_str()) || OF_THE_LOG.contains(&method.as_str());
-        assert!(is_said, "{method} leaves what?");
+    let listed: BTreeSet<String> = reflected_methods(&world.channel).await.into_iter().collect();
+    let methods = listed.iter().filter(|method| !method.starts_with("grpc."));
+    let declared: BTreeMap<&str, Trace> = TRACES.into_iter().collect();
+    for method in methods {
+        let is_declared = declared.contains_key(method.as_str()) || LOG_METHODS.contains(&method.as_str());
+        assert!(is_declared, "{method} does not declare what it records");
     }
-    assert!(said.keys().all(|method| shown.contains(*method)), "of a method that is not there");
+    assert!(
+        declared.keys().all(|method| listed.contains(*method)),
+        "a method that does not exist is declared"
+    );
     let table = table();
     let mut words = world.words.clone();
-    for (method, left) in LEFT {
+    for (method, trace) in TRACES {
         for role in STAFF.into_iter().filter(|role| table.may(*role, method)) {
             let body = request(&mut world, &mut words, role, method).await;
-            match left {
-                WithPerson(kind) => {
-                    let before = world.of_ada(role).await.len();
+            match trace {
+                InSubjectStream(kind) => {
+                    let before = world.events_of_ada(role).await.len();
                     world.call(role, method, body).await;
-                    let left = world.of_ada(role).await.split_off(before);
+                    let added = world.events_of_ada(role).await.split_off(before);
                     let of = method.split('/').next_back().unwrap();
-                    let is_there = left.iter().any(|(what, text)| {
+                    let is_recorded = added.iter().any(|(what, text)| {
                         what == kind && (kind != "RecordViewed" || text.contains(&format!("{of:?}")))
                     });
-                    assert!(is_there, "{method} as {role:?} leaves {left:?}");
+                    assert!(is_recorded, "{method} as {role:?} records {added:?}");
                 }
-                WithNobody(kind) => {
-                    let before = world.of_nobody(role).await.len();
+                InSystemStream(kind) => {
+                    let before = world.events_without_subject(role).await.len();
                     world.call(role, method, body).await;
-                    let left = world.of_nobody(role).await.split_off(before);
+                    let added = world.events_without_subject(role).await.split_off(before);
                     assert!(
-                        left.iter().any(|(what, _)| what == kind),
-                        "{method} as {role:?} leaves {left:?}"
+                        added.iter().any(|(what, _)| what == kind),
+                        "{method} as {role:?} records {added:?}"
                     );
                 }
-                WithTheGrant(kind) => {
+                OfItsGrant(kind) => {
                     let answer = world.call(role, method, body).await;
-                    assert!(!harness::contains(&answer, b"canary"), "{method} tells of ada");
+                    assert!(!harness::contains(&answer, b"canary"), "{method} reveals data of ada");
                     let request = proto::ListEventsRequest { page_size: 1_000, ..Default::default() };
                     let events = world.ada.profile.list_events(request).await.unwrap().into_inner().events;
                     let of = format!("recipient: {:?}", name_of(role));
-                    let stands = |text: String| text.contains(kind) && text.contains(&of);
-                    assert!(events.iter().any(|event| stands(format!("{event:?}"))), "{method} as {role:?}");
+                    let is_of_grant = |text: String| text.contains(kind) && text.contains(&of);
+                    assert!(
+                        events.iter().any(|event| is_of_grant(format!("{event:?}"))),
+                        "{method} as {role:?}"
+                    );
                 }
-                NothingTold => {
+                NoPersonalData => {
                     let token =
                         world.harness.daemon.issuer.mint(claim_for(role), &name_of(role), 600).unwrap();
                     let answer = exchange(&world.channel, &token, &path_of(method), body).await;
-                    let told = answer.unwrap_or_else(|status| format!("{status:?}").into_bytes());
-                    assert!(!harness::contains(&told, b"canary"), "{method} as {role:?} tells of ada");
+                    let text = answer.unwrap_or_else(|status| format!("{status:?}").into_bytes());
+                    assert!(!harness::contains(&text, b"canary"), "{method} as {role:?} reveals data of ada");
                 }
             }
         }
     }
 }
 
-/// A request that is answered; what it needs is made first.
+/// A request for this method that succeeds. Creates first what the request needs.
 async fn request(world: &mut World, words: &mut Words, role: Role, method: &str) -> Vec<u8> {
-    let ready = Requests { words, role }.of(method);
+    let ready = Requests { words, role }.body(method);
     if let Some(body) = ready {
         return body;
     }
-    let mut own = world.harness.as_role(role, &name_of(role)).await;
+    let mut clients = world.harness.as_role(role, &name_of(role)).await;
     let subject = words["subject"].clone();
     let needs_grant = ["CheckGrant", "ReportUse", "RegisterArtifact", "Acknowledge", "WatchRevocations"];
     let name = method.split('/').next_back().unwrap();
     if role == Role::Service && (needs_grant.contains(&name) || name == "ExplainGrant") {
-        let grant = own.grant.request_grant(ask(&subject)).await.unwrap().into_inner();
+        let grant = clients.grant.request_grant(ask(&subject)).await.unwrap().into_inner();
         words.insert("grant_id", grant.grant_id);
         words.insert("keys", "canary-key".into());
     }
     if name == "Acknowledge" || name == "WatchRevocations" {
         let watch = proto::WatchRevocationsRequest { after_cursor: Some(0) };
-        let mut fallen = own.grant.watch_revocations(watch).await.unwrap().into_inner();
-        fallen.message().await.unwrap();
+        let mut revocations = clients.grant.watch_revocations(watch).await.unwrap().into_inner();
+        revocations.message().await.unwrap();
         let pause = |lift| proto::RecordSignalRequest {
             kind: proto::SignalKind::Pause.into(),
             lift,
@@ -367,7 +376,7 @@ async fn request(world: &mut World, words: &mut Words, role: Role, method: &str)
         };
         world.ada.consent.record_signal(pause(false)).await.unwrap();
         world.ada.consent.record_signal(pause(true)).await.unwrap();
-        let cursor = fallen.message().await.unwrap().unwrap().cursor;
+        let cursor = revocations.message().await.unwrap().unwrap().cursor;
         return match name {
             "Acknowledge" => proto::AcknowledgeRequest { cursor, options: None }.encode_to_vec(),
             _ => watch.encode_to_vec(),
@@ -385,7 +394,7 @@ async fn request(world: &mut World, words: &mut Words, role: Role, method: &str)
         "GetErasureCertificate" => {
             let mut steward = world.harness.as_role(Role::Steward, "mina").await;
             steward.profile.record_attributes(fact(&subject, "gone", "activity", "x")).await.unwrap();
-            // Which would keep it.
+            // The hold would prevent the erasure.
             let hold_id = words["hold_id"].clone();
             let lift = proto::LiftHoldRequest { subject: subject.clone(), hold_id, ..Default::default() };
             steward.rights.lift_hold(lift).await.unwrap();
