@@ -1,4 +1,4 @@
-//! TLS, certificates as credentials, and another issuer's tokens.
+//! TLS, client certificates as credentials, and tokens of external issuers.
 
 use crate::harness::{config, fact, sayso};
 use crate::rights::Ahead;
@@ -37,12 +37,12 @@ impl Authority {
         Self { pem, issuer: Issuer::new(params, key) }
     }
 
-    /// Certificate and key, PEM, with URI names.
+    /// Returns a certificate with these URI names and its key, both in PEM.
     pub fn sign(&self, names: &[&str]) -> (String, String) {
         self.sign_with(names, |_| ())
     }
 
-    /// As [`Authority::sign`], with what else the certificate says.
+    /// As [`Authority::sign`], after a change of the certificate's parameters.
     pub fn sign_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
@@ -59,7 +59,8 @@ pub fn private(path: &Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// Certificates of a daemon in `dir`, signed by `authority`; clients' by `clients`.
+/// Writes the daemon's certificate and key to `dir`, signed by `authority`. `clients` is the authority for
+/// client certificates.
 pub fn tls(dir: &Path, authority: &Authority, clients: &Authority) -> Tls {
     let (certificate, key) = authority.sign(&[]);
     std::fs::write(dir.join("server.pem"), certificate).unwrap();
@@ -116,7 +117,7 @@ async fn a_certificate_is_valid_only_for_its_ledger_controller_and_role() {
         connect(&daemon, with(&clients, &[format!("spiffe://{origin}/service/tutor")])).await.unwrap();
     let denied = OperatorServiceClient::new(service).get_stats(GetStatsRequest {}).await.unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);
-    // An application that is a service and a channel has the rights of both, and no others.
+    // An application that is a service and a channel has the rights of both roles and no others.
     let names = [format!("spiffe://{origin}/service-channel/tutor")];
     let both = connect(&daemon, with(&clients, &names)).await.unwrap();
     let mut profile = ProfileServiceClient::new(both.clone());
@@ -140,7 +141,7 @@ async fn a_certificate_is_valid_only_for_its_ledger_controller_and_role() {
         vec![format!("spiffe://{origin}/operator/a/b")],
         vec![format!("https://{origin}/operator/ops")],
         vec![format!("spiffe://{origin}/operator/a"), format!("spiffe://{origin}/steward/b")],
-        // Of two URI names none counts, whatever the other one is.
+        // A certificate with two URI names is rejected, whatever the second name is.
         vec![format!("spiffe://{origin}/operator/a"), format!("spiffe://{origin}/operator/a")],
         vec![format!("spiffe://{origin}/operator/a"), "spiffe://sayso.other/dev/steward/b".to_owned()],
         vec![format!("spiffe://{origin}/operator/a"), format!("https://{origin}/operator/b")],
@@ -149,16 +150,16 @@ async fn a_certificate_is_valid_only_for_its_ledger_controller_and_role() {
         let channel = connect(&daemon, with(&clients, &names)).await.unwrap();
         assert_eq!(checkpoint(channel, None).await.unwrap_err().code(), Code::Unauthenticated, "{names:?}");
     }
-    // Good, but of a controller that is not here.
+    // Valid, but for a controller that this daemon does not serve; reported as permission denied.
     let elsewhere = with(&clients, &["spiffe://sayso.localhost/other/operator/ops".to_owned()]);
     let elsewhere = connect(&daemon, elsewhere).await.unwrap();
     assert_eq!(checkpoint(elsewhere, None).await.unwrap_err().code(), Code::PermissionDenied);
-    // Signed by somebody else: no connection, or none that answers.
+    // Signed by another authority: the connection fails, or the call does.
     let stranger = connect(&daemon, with(&strangers, &[format!("spiffe://{origin}/operator/ops")])).await;
     if let Ok(channel) = stranger {
         assert!(checkpoint(channel, None).await.is_err());
     }
-    // No certificate, but a token; and nothing in plain text.
+    // A token works without a client certificate. Calls without TLS fail.
     let bare = connect(&daemon, trusting(&servers)).await.unwrap();
     let token = daemon.issuer.mint(sayso::proto::Role::Auditor, "a", 60).unwrap();
     checkpoint(bare.clone(), Some(&token)).await.unwrap();
@@ -167,7 +168,7 @@ async fn a_certificate_is_valid_only_for_its_ledger_controller_and_role() {
     if let Ok(channel) = plain {
         assert!(checkpoint(channel, Some(&token)).await.is_err());
     }
-    // The command line: by certificate.
+    // The command line can use a certificate.
     let (certificate, key) = clients.sign(&[&format!("spiffe://{origin}/operator/ops")]);
     std::fs::write(dir.path().join("ca.pem"), &servers.pem).unwrap();
     std::fs::write(dir.path().join("me.pem"), certificate).unwrap();
@@ -203,12 +204,12 @@ async fn certificates_are_reloaded_without_a_restart_and_an_unreadable_one_is_ig
     tokio::time::timeout(Duration::from_secs(20), changed).await.unwrap();
     assert!(connect(&daemon, trusting(&first)).await.is_err());
     daemon.stop().await.unwrap();
-    // A key that others may read is refused at the start.
+    // The daemon does not start with a key file that others may read.
     std::fs::set_permissions(dir.path().join("server.key"), std::fs::Permissions::from_mode(0o640)).unwrap();
     assert!(Daemon::start(&config).await.is_err());
 }
 
-/// A key pair of another issuer.
+/// A key pair of an external issuer.
 pub struct Key {
     pub algorithm: Algorithm,
     pub private: EncodingKey,
@@ -302,8 +303,8 @@ async fn tokens_of_an_external_issuer_are_checked_against_its_current_keys() {
             assert_eq!(refused.code(), Code::Unauthenticated, "{change}");
         }
     }
-    // A good credential of a controller that is not here: no more is said than to a role that may not do
-    // something.
+    // A valid token for a controller that this daemon does not serve gets the same error as a role without
+    // the permission.
     for key in &keys {
         let elsewhere = token(&key.private, key.algorithm, &kid(key), json!({"controller": "other"}));
         let refused = checkpoint(channel.clone(), Some(&elsewhere)).await.unwrap_err();
@@ -312,8 +313,8 @@ async fn tokens_of_an_external_issuer_are_checked_against_its_current_keys() {
             (Code::PermissionDenied, "this role may not call this method")
         );
     }
-    // A token under another key's name; a symmetric one signed with the public key's text; none at all; the
-    // built-in one.
+    // Rejected: a token with another key's id, an HMAC with the text of the public key as its secret, a token
+    // without a signature, and a token of the built-in issuer.
     let mixed = token(&keys[0].private, Algorithm::EdDSA, "ec", json!({}));
     let public = EncodingKey::from_secret(keys[2].public["n"].as_str().unwrap().as_bytes());
     let confused = token(&public, Algorithm::HS256, "rsa", json!({}));
@@ -323,17 +324,18 @@ async fn tokens_of_an_external_issuer_are_checked_against_its_current_keys() {
     for bad in [mixed, confused, none, built_in] {
         assert_eq!(checkpoint(channel.clone(), Some(&bad)).await.unwrap_err().code(), Code::Unauthenticated);
     }
-    // The first key is taken back: its tokens fall, also those that were remembered.
+    // When a key is removed from the set, its tokens are rejected, including those in the token cache.
     let old = token(&keys[0].private, keys[0].algorithm, "ed", json!({}));
     checkpoint(channel.clone(), Some(&old)).await.unwrap();
     publish(&[&keys[1]]);
-    let fallen = async {
+    let rejected = async {
         while checkpoint(channel.clone(), Some(&old)).await.is_ok() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), fallen).await.unwrap();
-    // What can't be read leaves the keys as they are: no set, too large, too deep, too many keys.
+    tokio::time::timeout(Duration::from_secs(20), rejected).await.unwrap();
+    // An invalid file leaves the keys unchanged: not a key set, nested too deeply, too many keys, or too
+    // large.
     let new = token(&keys[1].private, keys[1].algorithm, "ec", json!({}));
     let deep = format!("{{\"keys\": [], \"x\": {}{}}}", "[".repeat(100_000), "]".repeat(100_000));
     let many = json!({ "keys": vec![json!({}); 129] }).to_string();
@@ -345,18 +347,18 @@ async fn tokens_of_an_external_issuer_are_checked_against_its_current_keys() {
     daemon.stop().await.unwrap();
 }
 
-/// Waits until a token is let in, or is not.
-async fn until(channel: &Channel, token: &str, is_let_in: bool) {
+/// Waits until a token is accepted, or until it is rejected.
+async fn wait_until_accepted(channel: &Channel, token: &str, is_accepted: bool) {
     let changed = async {
-        while checkpoint(channel.clone(), Some(token)).await.is_ok() != is_let_in {
+        while checkpoint(channel.clone(), Some(token)).await.is_ok() != is_accepted {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
     tokio::time::timeout(Duration::from_secs(20), changed).await.unwrap();
 }
 
-/// A moment that every clock of these tests is before.
-fn tomorrow() -> Value {
+/// An expiry in three days, which is after every time that these tests set.
+fn late_expiry() -> Value {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     json!({ "exp": now.as_secs() + 3 * 86_400 })
 }
@@ -370,38 +372,38 @@ async fn keys_of_an_unreachable_issuer_expire_and_an_empty_key_set_rejects_all_t
     let config = with_tokens(&dir.path().join("data"), Some(file.clone()), None);
     let daemon = Daemon::start_with(&config, clock.clone()).await.unwrap();
     let channel = plain(&daemon).await;
-    let known = token(&keys[0].private, keys[0].algorithm, "ed", tomorrow());
+    let known = token(&keys[0].private, keys[0].algorithm, "ed", late_expiry());
     checkpoint(channel.clone(), Some(&known)).await.unwrap();
-    // It can't be reached: its keys count on, but not for longer than was set.
+    // If the issuer cannot be reached, its keys stay valid for at most the configured time.
     std::fs::remove_file(&file).unwrap();
     clock.0.store(3_000_000, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     checkpoint(channel.clone(), Some(&known)).await.unwrap();
     clock.0.store(3_700_000, Ordering::SeqCst);
     let new =
-        token(&keys[0].private, keys[0].algorithm, "ed", json!({"sub": "new", "exp": tomorrow()["exp"]}));
+        token(&keys[0].private, keys[0].algorithm, "ed", json!({"sub": "new", "exp": late_expiry()["exp"]}));
     for token in [&known, &new] {
         let refused = checkpoint(channel.clone(), Some(token)).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated);
         assert!(refused.message().contains("too old"), "{refused:?}");
     }
-    // A set of keys that can't be read says nothing new.
+    // An unreadable key set does not refresh the keys.
     std::fs::write(&file, "{}").unwrap();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     assert!(checkpoint(channel.clone(), Some(&known)).await.is_err());
     publish(&[&keys[0].public]);
-    until(&channel, &known, true).await;
-    // No keys, or none that may verify: nobody.
-    for none in [vec![], vec![json!({"kty": "unheard-of"})]] {
-        publish(&none.iter().collect::<Vec<_>>());
-        until(&channel, &known, false).await;
+    wait_until_accepted(&channel, &known, true).await;
+    // An empty key set, and one without a usable key, reject all tokens.
+    for unusable in [vec![], vec![json!({"kty": "unheard-of"})]] {
+        publish(&unusable.iter().collect::<Vec<_>>());
+        wait_until_accepted(&channel, &known, false).await;
         publish(&[&keys[0].public]);
-        until(&channel, &known, true).await;
+        wait_until_accepted(&channel, &known, true).await;
     }
     daemon.stop().await.unwrap();
 }
 
-/// Answers every request with the same body, as an issuer's server.
+/// Runs an issuer's server that answers every request with the same body.
 async fn serve_keys(at: &str, body: String) -> (std::net::SocketAddr, tokio::task::JoinHandle<()>) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let listener = tokio::net::TcpListener::bind(at).await.unwrap();
@@ -409,11 +411,11 @@ async fn serve_keys(at: &str, body: String) -> (std::net::SocketAddr, tokio::tas
     let serving = tokio::spawn(async move {
         loop {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut asked = [0; 1024];
-            let count = stream.read(&mut asked).await.unwrap();
-            assert!(String::from_utf8_lossy(&asked[..count]).starts_with("GET /keys?v=1 HTTP/1.1"));
+            let mut request = [0; 1024];
+            let count = stream.read(&mut request).await.unwrap();
+            assert!(String::from_utf8_lossy(&request[..count]).starts_with("GET /keys?v=1 HTTP/1.1"));
             let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
-            // Who asked may be gone.
+            // The client may have closed the connection.
             let _sent = stream.write_all(answer.as_bytes()).await;
         }
     });
@@ -431,10 +433,10 @@ async fn keys_can_be_fetched_from_a_url() {
     checkpoint(plain(&daemon).await, Some(&good)).await.unwrap();
     daemon.stop().await.unwrap();
     serving.abort();
-    // Nobody there, and no keys of before: no daemon that lets nobody in.
+    // Without a reachable issuer and without stored keys, the daemon does not start.
     let nowhere = with_tokens(&dir.path().join("other"), None, Some("http://127.0.0.1:1/keys".into()));
     assert!(Daemon::start(&nowhere).await.is_err());
-    // Nor where it answers with more than a set of keys can be.
+    // It does not start either if the answer is larger than a key set may be.
     let (at, serving) = serve_keys("127.0.0.1:0", format!("{{\"keys\": []}}{}", " ".repeat(256 << 10))).await;
     let large = with_tokens(&dir.path().join("other"), None, Some(format!("http://{at}/keys?v=1")));
     assert!(Daemon::start(&large).await.is_err());
@@ -449,11 +451,11 @@ async fn a_daemon_starts_with_its_stored_issuer_keys_and_reports_their_age() {
     let (at, serving) = serve_keys("127.0.0.1:0", published(&keys[1])).await;
     let mut config = with_tokens(&dir.path().join("data"), None, Some(format!("http://{at}/keys?v=1")));
     config.controller = "kept".into();
-    let claims = json!({"controller": "kept", "exp": tomorrow()["exp"]});
+    let claims = json!({"controller": "kept", "exp": late_expiry()["exp"]});
     let good = token(&keys[1].private, keys[1].algorithm, "ec", claims.clone());
     let start = async |config: &Config| Daemon::start_with(config, clock.clone()).await;
     start(&config).await.unwrap().stop().await.unwrap();
-    // The identity provider goes down, and so does the daemon.
+    // The issuer's server stops, and the daemon restarts.
     serving.abort();
     let _ended = serving.await;
     clock.0.store(1_800_000, Ordering::SeqCst);
@@ -466,19 +468,19 @@ async fn a_daemon_starts_with_its_stored_issuer_keys_and_reports_their_age() {
     let age: u64 = age.unwrap().rsplit(' ').next().unwrap().parse().unwrap();
     assert!((1_800..1_900).contains(&age), "{age}");
     assert!(metrics.contains("sayso_issuer_keys{controller=\"kept\"} 1"));
-    // Restarts make no key younger.
+    // A restart does not reset the age of the keys.
     clock.0.store(3_700_000, Ordering::SeqCst);
     assert!(checkpoint(channel, Some(&good)).await.is_err());
     daemon.stop().await.unwrap();
     let daemon = start(&config).await.unwrap();
     let channel = plain(&daemon).await;
     assert_eq!(checkpoint(channel.clone(), Some(&good)).await.unwrap_err().code(), Code::Unauthenticated);
-    // It comes back with another key.
+    // The issuer's server comes back with another key.
     let (_, serving) = serve_keys(&at.to_string(), published(&keys[0])).await;
     let new = token(&keys[0].private, keys[0].algorithm, "ed", claims.clone());
-    until(&channel, &new, true).await;
+    wait_until_accepted(&channel, &new, true).await;
     assert!(checkpoint(channel, Some(&good)).await.is_err());
-    // And goes down: what it has taken back stays taken back.
+    // The server stops again. The removed key stays invalid after a restart.
     serving.abort();
     let _ended = serving.await;
     daemon.stop().await.unwrap();
@@ -487,7 +489,8 @@ async fn a_daemon_starts_with_its_stored_issuer_keys_and_reports_their_age() {
     checkpoint(channel.clone(), Some(&new)).await.unwrap();
     assert!(checkpoint(channel, Some(&good)).await.is_err());
     daemon.stop().await.unwrap();
-    // Kept for one issuer and one source; and not where others may have changed them, or of a time to come.
+    // Stored keys are not used for another issuer, if they are from the future, or if others can read the
+    // file.
     let mut other = config.clone();
     other.tokens.as_mut().unwrap().issuer = "https://other.example".into();
     assert!(start(&other).await.is_err());
@@ -506,7 +509,7 @@ async fn keys_and_tokens_are_accepted_only_for_their_stated_purpose() {
     let dir = tempfile::tempdir().unwrap();
     let (keys, file) = (keys(), dir.path().join("jwks.json"));
     let publish = |keys: &[Value]| std::fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();
-    let saying = |key: &Key, kid: &str, change: Value| {
+    let published_key = |key: &Key, kid: &str, change: Value| {
         let mut public = key.public.clone();
         public["kid"] = kid.into();
         for (name, value) in change.as_object().unwrap() {
@@ -524,9 +527,9 @@ async fn keys_and_tokens_are_accepted_only_for_their_stated_purpose() {
     ];
     let named = good.iter().chain(&bad).enumerate();
     let mut set: Vec<Value> =
-        named.map(|(at, change)| saying(&keys[0], &format!("k{at}"), change.clone())).collect();
-    // Two of one id: nothing says which one is meant.
-    set.extend([saying(&keys[0], "twice", json!({})), saying(&keys[1], "twice", json!({}))]);
+        named.map(|(at, change)| published_key(&keys[0], &format!("k{at}"), change.clone())).collect();
+    // If two keys have the same id, it is unknown which one a token means.
+    set.extend([published_key(&keys[0], "twice", json!({})), published_key(&keys[1], "twice", json!({}))]);
     publish(&set);
     let mut config = with_tokens(&dir.path().join("data"), Some(file), None);
     config.tokens.as_mut().unwrap().built_in = true;
@@ -544,13 +547,13 @@ async fn keys_and_tokens_are_accepted_only_for_their_stated_purpose() {
             refused(&token, &bad[at - good.len()].to_string()).await;
         }
     }
-    refused(&token(&keys[0].private, Algorithm::EdDSA, "twice", json!({})), "two keys of one id").await;
-    // What a header demands to be understood is not understood (RFC 7515, 4.1.11).
+    refused(&token(&keys[0].private, Algorithm::EdDSA, "twice", json!({})), "two keys have this id").await;
+    // The daemon understands no critical header extension, so it rejects such a token (RFC 7515, 4.1.11).
     let mut header = Header { kid: Some("k0".into()), ..Header::new(Algorithm::EdDSA) };
     header.crit = Some(vec!["exp".into()]);
     let claims = |change: Value| {
         let mut claims = json!({"iss": "https://id.example", "aud": "sayso", "controller": "dev",
-            "role": "auditor", "sub": "mina", "exp": tomorrow()["exp"]});
+            "role": "auditor", "sub": "mina", "exp": late_expiry()["exp"]});
         for (name, value) in change.as_object().unwrap() {
             claims[name] = value.clone();
         }
@@ -558,17 +561,17 @@ async fn keys_and_tokens_are_accepted_only_for_their_stated_purpose() {
     };
     let critical = jsonwebtoken::encode(&header, &claims(json!({})), &keys[0].private).unwrap();
     refused(&critical, "crit").await;
-    built_in(&daemon, &channel, claims).await;
+    check_built_in_tokens(&daemon, &channel, claims).await;
     daemon.stop().await.unwrap();
 }
 
-/// The same of the built-in issuer, whose key is read as somebody who has it would.
-async fn built_in(daemon: &Daemon, channel: &Channel, claims: impl Fn(Value) -> Value) {
+/// The same checks for the built-in issuer. The test signs with the issuer's own key, read from its file.
+async fn check_built_in_tokens(daemon: &Daemon, channel: &Channel, claims: impl Fn(Value) -> Value) {
     use ed25519_dalek::pkcs8::EncodePrivateKey;
     let seed = std::fs::read(daemon.controllers[0].data.join("secrets/issuer.key")).unwrap();
     let key = ed25519_dalek::SigningKey::from_bytes(&seed.try_into().unwrap());
     let key = EncodingKey::from_ed_der(key.to_pkcs8_der().unwrap().as_bytes());
-    let now = tomorrow()["exp"].as_u64().unwrap() - 3 * 86_400;
+    let now = late_expiry()["exp"].as_u64().unwrap() - 3 * 86_400;
     let (header, day) = (Header::new(Algorithm::EdDSA), 86_400);
     let critical = Header { crit: Some(vec!["b64".into()]), ..header.clone() };
     let sign = |header: &Header, change: Value| {
@@ -576,15 +579,15 @@ async fn built_in(daemon: &Daemon, channel: &Channel, claims: impl Fn(Value) -> 
         claims["iss"] = "sayso".into();
         jsonwebtoken::encode(header, &claims, &key).unwrap()
     };
-    let let_in = [
+    let accepted = [
         json!({}),
         json!({"nbf": now - 10}),
         json!({"exp": now + 89 * day}),
         json!({"iat": now - 10 * day, "exp": now + 79 * day}),
     ];
-    for change in let_in {
-        let answered = checkpoint(channel.clone(), Some(&sign(&header, change.clone()))).await;
-        assert!(answered.is_ok(), "{change}: {answered:?}");
+    for change in accepted {
+        let answer = checkpoint(channel.clone(), Some(&sign(&header, change.clone()))).await;
+        assert!(answer.is_ok(), "{change}: {answer:?}");
     }
     let mut refused: Vec<(String, String)> = [
         json!({"nbf": now + 3_600}),
@@ -599,7 +602,7 @@ async fn built_in(daemon: &Daemon, channel: &Channel, claims: impl Fn(Value) -> 
         let refused = checkpoint(channel.clone(), Some(&token)).await.expect_err(&why);
         assert_eq!(refused.code(), Code::Unauthenticated, "{why}");
     }
-    // The command that makes tokens keeps to it too.
+    // The command that mints tokens has the same limit.
     let data = daemon.controllers[0].data.display().to_string();
     let minted =
         sayso(&["token", "--role", "operator", "--name", "ops", "--ttl", "91d", "--data", &data]).output();

@@ -1,4 +1,5 @@
-//! Erasure through the front door: of everything and of parts, once and twice, held, interrupted, under load.
+//! Erasure through the API: of all data and of parts, repeated, under a hold, during exports and during
+//! writes.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, contains, fact, files_below};
 use sayso::daemon::Daemon;
@@ -10,18 +11,18 @@ use std::path::Path;
 use tonic::Code;
 
 pub fn erasure(subject: &str, scope: ErasureScope, name: &str) -> proto::SubmitRequestRequest {
-    let named = |of: ErasureScope| if scope == of { name.to_owned() } else { String::new() };
+    let name_if = |of: ErasureScope| if scope == of { name.to_owned() } else { String::new() };
     proto::SubmitRequestRequest {
         subject: subject.into(),
         kind: RequestKind::Erasure.into(),
         scope: scope.into(),
         keys: if scope == ErasureScope::Key { vec![name.to_owned()] } else { Vec::new() },
-        category: named(ErasureScope::Category),
+        category: name_if(ErasureScope::Category),
         ..Default::default()
     }
 }
 
-fn keyed(mut request: proto::SubmitRequestRequest, key: &str) -> proto::SubmitRequestRequest {
+fn with_idempotency_key(mut request: proto::SubmitRequestRequest, key: &str) -> proto::SubmitRequestRequest {
     request.options = Some(proto::WriteOptions { idempotency_key: key.into(), ..Default::default() });
     request
 }
@@ -44,7 +45,7 @@ async fn keys(steward: &mut Clients, subject: &str) -> Vec<String> {
     rebuilt.attributes.into_iter().map(|attribute| attribute.key).collect()
 }
 
-/// What the log holds of a person, as JSON text.
+/// The events of a subject, in debug format, one a line.
 pub async fn history(steward: &mut Clients, subject: &str) -> String {
     let request = proto::ListEventsRequest { subject: subject.into(), ..Default::default() };
     let page = steward.profile.list_events(request).await.unwrap().into_inner();
@@ -61,8 +62,9 @@ pub fn verify(harness: &Harness) -> serde_json::Value {
     harness::json(&verified)
 }
 
-/// Ada's profile: two facts of work, one of health, one of preference derived from that of health.
-async fn ada(harness: &Harness) -> (Clients, Clients) {
+/// Records two work attributes, a health attribute, a preference derived from it, and consents of ada.
+/// Returns a service and a steward.
+async fn record_ada(harness: &Harness) -> (Clients, Clients) {
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     harness::publish_notice(&mut steward).await;
@@ -78,6 +80,7 @@ async fn ada(harness: &Harness) -> (Clients, Clients) {
     (service, steward)
 }
 
+/// Asserts that no file except the exported bundle contains these texts in the clear.
 fn assert_gone(dir: &Path, texts: &[&str]) {
     for file in files_below(dir).iter().filter(|file| !file.ends_with("bundle.tar.zst")) {
         let bytes = std::fs::read(file).unwrap();
@@ -88,28 +91,33 @@ fn assert_gone(dir: &Path, texts: &[&str]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn erasing_a_key_erases_everything_that_names_it_or_is_derived_from_it() {
     let harness = Harness::start().await;
-    let (mut service, mut steward) = ada(&harness).await;
+    let (mut service, mut steward) = record_ada(&harness).await;
     let full = service.grant.request_grant(ask("ada")).await.unwrap().into_inner();
     assert_eq!(full.allowed.len(), 4);
     let only = proto::RequestGrantRequest { keys: vec!["job".into()], ..ask("ada") };
     let narrow = service.grant.request_grant(only).await.unwrap().into_inner();
-    let mut fallen = service
+    let mut revocations = service
         .grant
         .watch_revocations(proto::WatchRevocationsRequest { after_cursor: None })
         .await
         .unwrap()
         .into_inner();
-    fallen.message().await.unwrap().unwrap();
+    revocations.message().await.unwrap().unwrap();
 
     let request = erasure("ada", ErasureScope::Key, "CANARY-KEY-knee");
-    let erased = steward.rights.submit_request(keyed(request.clone(), "once")).await.unwrap().into_inner();
+    let erased = steward
+        .rights
+        .submit_request(with_idempotency_key(request.clone(), "once"))
+        .await
+        .unwrap()
+        .into_inner();
     let certificate = erased.certificate.clone().unwrap();
     assert_eq!(certificate.erased_by_category.get("health"), Some(&1));
-    assert_eq!(certificate.erased_by_category.get("preference"), Some(&1), "derived");
+    assert_eq!(certificate.erased_by_category.get("preference"), Some(&1), "the derived attribute");
     assert_eq!(erased.request.unwrap().state(), RequestState::Completed);
-    let told = fallen.message().await.unwrap().unwrap();
+    let revocation = revocations.message().await.unwrap().unwrap();
     assert_eq!(
-        (told.grant_ids.clone(), told.reason()),
+        (revocation.grant_ids.clone(), revocation.reason()),
         (vec![full.grant_id.clone()], RevocationReason::Erased)
     );
 
@@ -119,15 +127,20 @@ async fn erasing_a_key_erases_everything_that_names_it_or_is_derived_from_it() {
     assert!(seen.contains("CANARY-JOB"));
     for (grant, stands) in [(&full, false), (&narrow, true)] {
         let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
-        let standing = service.grant.check_grant(check).await.unwrap().into_inner();
-        assert_eq!(standing.stands, stands);
-        assert!(stands || standing.reason() == RevocationReason::Erased);
+        let checked = service.grant.check_grant(check).await.unwrap().into_inner();
+        assert_eq!(checked.stands, stands);
+        assert!(stands || checked.reason() == RevocationReason::Erased);
     }
-    // The same request again is the same erasure; another one finds nothing.
-    let again = steward.rights.submit_request(keyed(request.clone(), "once")).await.unwrap().into_inner();
+    // A repeated idempotency key returns the same erasure. A new request finds nothing to erase.
+    let again = steward
+        .rights
+        .submit_request(with_idempotency_key(request.clone(), "once"))
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(again.request_id, erased.request_id);
     assert_eq!(steward.rights.submit_request(request).await.unwrap_err().code(), Code::NotFound);
-    // What is from before does not come back under its key; a new observation may.
+    // An observation from before the erasure is refused under the erased key. A new observation is accepted.
     let mut late = fact("ada", "CANARY-KEY-knee", "work", "late");
     late.attributes[0].observed_at = Some(prost_types::Timestamp { seconds: 1_600_000_000, nanos: 0 });
     let refused = service.profile.record_attributes(late).await.unwrap_err();
@@ -137,7 +150,7 @@ async fn erasing_a_key_erases_everything_that_names_it_or_is_derived_from_it() {
     let report = verify(&harness);
     assert_eq!(report["erased"], certificate.entries_discarded.to_string());
     assert_eq!(report["grants"]["unjustified"], "0");
-    drop((fallen, service, steward));
+    drop((revocations, service, steward));
     let harness = harness.restart().await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     assert_eq!(keys(&mut steward, "ada").await, ["boss", "job", "knee"]);
@@ -148,7 +161,7 @@ async fn erasing_a_key_erases_everything_that_names_it_or_is_derived_from_it() {
 #[tokio::test(flavor = "multi_thread")]
 async fn erasing_a_category_or_the_profile_keeps_consents() {
     let harness = Harness::start().await;
-    let (mut service, mut steward) = ada(&harness).await;
+    let (mut service, mut steward) = record_ada(&harness).await;
     let erased = steward.rights.submit_request(erasure("ada", ErasureScope::Category, "work")).await.unwrap();
     let certificate = erased.into_inner().certificate.unwrap();
     assert_eq!(certificate.erased_by_category.get("work"), Some(&2));
@@ -163,21 +176,21 @@ async fn erasing_a_category_or_the_profile_keeps_consents() {
     assert!(keys(&mut steward, "ada").await.is_empty());
     let request = proto::GetConsentsRequest { subject: "ada".into(), as_of: None, ..Default::default() };
     let consents = steward.consent.get_consents(request).await.unwrap().into_inner().consents;
-    assert_eq!(consents.len(), 2, "the evidence stays");
+    assert_eq!(consents.len(), 2, "consents stay as evidence");
     let seen = history(&mut steward, "ada").await;
     assert!(!seen.contains("CANARY"), "{seen}");
     verify(&harness);
 
-    // And then everything.
-    let all = keyed(erasure("ada", ErasureScope::All, ""), "all");
+    // Then everything is erased.
+    let all = with_idempotency_key(erasure("ada", ErasureScope::All, ""), "all");
     let erased = steward.rights.submit_request(all.clone()).await.unwrap().into_inner();
     let again = steward.rights.submit_request(all).await.unwrap().into_inner();
     assert_eq!((again.request_id, again.certificate.unwrap().position), {
         (erased.request_id.clone(), erased.certificate.unwrap().position)
     });
     let request = proto::GetRequestRequest { request_id: erased.request_id };
-    let left = steward.rights.get_request(request).await.unwrap().into_inner().request.unwrap();
-    assert_eq!((left.state(), left.subject.as_str()), (RequestState::Completed, ""));
+    let kept = steward.rights.get_request(request).await.unwrap().into_inner().request.unwrap();
+    assert_eq!((kept.state(), kept.subject.as_str()), (RequestState::Completed, ""));
     assert_eq!(verify(&harness)["subjects"], "0");
     assert_gone(harness.stop().await.path(), &["CANARY"]);
 }
@@ -185,14 +198,14 @@ async fn erasing_a_category_or_the_profile_keeps_consents() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_erasure_and_an_erasure_of_an_unknown_person_are_not_found() {
     let harness = Harness::start().await;
-    let (mut service, mut steward) = ada(&harness).await;
+    let (mut service, mut steward) = record_ada(&harness).await;
     let all = || erasure("ada", ErasureScope::All, "");
     steward.rights.submit_request(all()).await.unwrap();
     let second = steward.rights.submit_request(all()).await.unwrap_err();
     let unknown = steward.rights.submit_request(erasure("nobody", ErasureScope::All, "")).await.unwrap_err();
     assert_eq!((second.code(), second.message()), (unknown.code(), unknown.message()));
     assert_eq!(second.code(), Code::NotFound);
-    // A spooled write from before is refused, one from now begins anew.
+    // A spooled write from before the erasure is refused. A new one starts a new record.
     let mut spooled = fact("ada", "job", "work", "old");
     spooled.attributes[0].observed_at = Some(prost_types::Timestamp { seconds: 1_600_000_000, nanos: 0 });
     let refused = service.profile.record_attributes(spooled).await.unwrap_err();
@@ -202,15 +215,15 @@ async fn a_second_erasure_and_an_erasure_of_an_unknown_person_are_not_found() {
     assert_eq!(verify(&harness)["subjects"], "1");
 }
 
-/// What services had spooled, of every kind, from before an erasure: nothing of it comes in afterwards.
+/// Services may send writes late that they prepared before an erasure. None of these is recorded.
 #[tokio::test(flavor = "multi_thread")]
 async fn spooled_writes_of_every_kind_are_refused_after_an_erasure() {
     let harness = Harness::start().await;
-    let (mut service, mut steward) = ada(&harness).await;
+    let (mut service, mut steward) = record_ada(&harness).await;
     let grant = service.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id;
     let before = prost_types::Timestamp::from(std::time::SystemTime::now());
     let spooled = || Some(proto::WriteOptions { about: Some(before), ..Default::default() });
-    // Made once already, so that its key is known: the erasure forgets keys of what it took.
+    // This write succeeds once before the erasure, which also forgets its idempotency key.
     let keyed = |mut request: proto::RecordAttributesRequest| {
         request.options = Some(proto::WriteOptions {
             idempotency_key: "spooled".into(),
@@ -230,9 +243,9 @@ async fn spooled_writes_of_every_kind_are_refused_after_an_erasure() {
     refused(service.profile.record_attributes(late.clone()).await.unwrap_err());
     let stream = proto::RecordStreamRequest { sequence: 1, record: Some(late) };
     let mut answers = service.profile.record_stream(tokio_stream::iter([stream])).await.unwrap().into_inner();
-    let told = answers.message().await.unwrap().unwrap().outcome.unwrap();
-    let proto::record_stream_response::Outcome::Error(told) = told else { panic!("{told:?}") };
-    assert_eq!(told.reason, "ERASED");
+    let outcome = answers.message().await.unwrap().unwrap().outcome.unwrap();
+    let proto::record_stream_response::Outcome::Error(error) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(error.reason, "ERASED");
     let mut yes = consent("ada", vec![choice(ConsentDecision::Given, "tone-adaptation", &[], false)]);
     yes.options = spooled();
     refused(service.consent.record_consent(yes).await.unwrap_err());
@@ -243,7 +256,7 @@ async fn spooled_writes_of_every_kind_are_refused_after_an_erasure() {
         ..Default::default()
     };
     refused(steward.consent.record_signal(signal).await.unwrap_err());
-    // What hangs on a grant finds no grant.
+    // Reports of use and artifacts need a grant, and the grant was erased.
     let used = proto::ReportUseRequest { grant_id: grant.clone(), reply: "r1".into(), ..Default::default() };
     let late = service.grant.report_use(used).await.unwrap_err();
     let built = proto::RegisterArtifactRequest {
@@ -261,7 +274,7 @@ async fn spooled_writes_of_every_kind_are_refused_after_an_erasure() {
     assert_eq!(
         steward.profile.get_profile(request).await.unwrap_err().code(),
         Code::NotFound,
-        "nothing began anew"
+        "nothing was recorded after the erasure"
     );
     assert_eq!(verify(&harness)["subjects"], "0");
     assert_gone(harness.stop().await.path(), &["CANARY"]);
@@ -280,7 +293,7 @@ fn hold(subject: &str, categories: &[&str]) -> proto::PlaceHoldRequest {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_blocks_an_erasure_visibly_until_it_is_lifted() {
     let harness = Harness::start().await;
-    let (_, mut steward) = ada(&harness).await;
+    let (_, mut steward) = record_ada(&harness).await;
     let placed = steward.rights.place_hold(hold("ada", &[])).await.unwrap().into_inner();
     for scope in [erasure("ada", ErasureScope::All, ""), erasure("ada", ErasureScope::Key, "job")] {
         let answer = steward.rights.submit_request(scope).await.unwrap().into_inner();
@@ -290,10 +303,10 @@ async fn a_hold_blocks_an_erasure_visibly_until_it_is_lifted() {
     }
     assert_eq!(keys(&mut steward, "ada").await.len(), 4);
     assert!(history(&mut steward, "ada").await.contains("ErasureRefused"));
-    let told = harness.cli(Role::Steward, "privacy-team", &["erase", "ada", "--scope", "all"]);
-    assert_eq!(told.status.code(), Some(3));
-    assert!(String::from_utf8_lossy(&told.stdout).contains("Art. 17(3)(e)"));
-    // The person sees it, others don't place it.
+    let output = harness.cli(Role::Steward, "privacy-team", &["erase", "ada", "--scope", "all"]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("Art. 17(3)(e)"));
+    // The data subject sees the hold but cannot place one.
     let mut person = harness.as_role(Role::Subject, "ada").await;
     let seen = person.rights.list_holds(proto::ListHoldsRequest::default()).await.unwrap().into_inner();
     assert_eq!(seen.holds[0].code, "case-17");
@@ -314,7 +327,7 @@ async fn a_hold_blocks_an_erasure_visibly_until_it_is_lifted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_on_a_category_keeps_only_that_category_and_not_for_use() {
     let harness = Harness::start().await;
-    let (mut service, mut steward) = ada(&harness).await;
+    let (mut service, mut steward) = record_ada(&harness).await;
     steward.rights.place_hold(hold("ada", &["work"])).await.unwrap();
     let answer = steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
     let answer = answer.into_inner();
@@ -323,13 +336,13 @@ async fn a_hold_on_a_category_keeps_only_that_category_and_not_for_use() {
     let certificate = answer.certificate.unwrap();
     assert!(certificate.kept[0].entries >= 2);
     assert!(certificate.document.contains("Art. 17(3)(e)"));
-    assert!(keys(&mut steward, "ada").await.is_empty(), "what is kept is not for use");
+    assert!(keys(&mut steward, "ada").await.is_empty(), "data under a hold is not in the profile");
     let seen = history(&mut steward, "ada").await;
     assert!(seen.contains("CANARY-JOB") || seen.contains("job"), "{seen}");
     assert!(!seen.contains("CANARY-KEY") && !seen.contains("ConsentGiven"), "{seen}");
     let grant = service.grant.request_grant(ask("ada")).await.unwrap().into_inner();
     assert!(grant.allowed.is_empty());
-    // A hold that keeps nothing of what is asked for is none.
+    // An erasure of a key in the held category is refused.
     let erased = steward.rights.submit_request(erasure("ada", ErasureScope::Key, "job")).await.unwrap();
     assert_eq!(erased.into_inner().request.unwrap().state(), RequestState::Refused);
     verify(&harness);
@@ -338,7 +351,7 @@ async fn a_hold_on_a_category_keeps_only_that_category_and_not_for_use() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_export_overtaken_by_an_erasure_is_complete_or_aborted() {
     let harness = Harness::start().await;
-    let (mut service, mut steward) = ada(&harness).await;
+    let (mut service, mut steward) = record_ada(&harness).await;
     for number in 0..40 {
         let long = "x".repeat(12_000);
         record(&mut service, fact("ben", &format!("n{number}"), "work", &long)).await;
@@ -356,7 +369,7 @@ async fn an_export_overtaken_by_an_erasure_is_complete_or_aborted() {
             Err(status) => break Some(status.code()),
         }
     };
-    // Written before the erasure, or told that it was overtaken: never a bundle with a hole in it.
+    // The export is complete, or it is aborted because the erasure overtook it. It never has a gap.
     assert!(matches!(end, None | Some(Code::Aborted)), "{end:?}");
     assert_eq!(verify(&harness)["grants"]["unjustified"], "0");
 }
@@ -364,7 +377,7 @@ async fn an_export_overtaken_by_an_erasure_is_complete_or_aborted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_during_a_burst_of_writes_keeps_every_later_write() {
     let harness = Harness::start().await;
-    let (service, mut steward) = ada(&harness).await;
+    let (service, mut steward) = record_ada(&harness).await;
     let mut writers = Vec::new();
     for writer in 0..8 {
         let mut service = service.clone();
@@ -395,33 +408,33 @@ async fn an_erasure_during_a_burst_of_writes_keeps_every_later_write() {
             }
         }
     }
-    // Exactly what was acknowledged after the erasure is held, under a new handle.
+    // Every write that was acknowledged after the erasure is in the profile, under a new handle.
     let request =
         proto::GetProfileRequest { subject: "ada".into(), as_of: None, rebuild: true, ..Default::default() };
-    let held = match steward.profile.get_profile(request).await {
+    let recorded = match steward.profile.get_profile(request).await {
         Ok(profile) => profile.into_inner().attributes.len(),
         Err(status) => {
             assert_eq!(status.code(), Code::NotFound);
             0
         }
     };
-    assert!(held >= after, "{held} of {after}");
+    assert!(recorded >= after, "{recorded} of {after}");
     verify(&harness);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_certificate_verifies_offline_and_shows_which_recipients_acknowledged() {
     let harness = Harness::start().await;
-    let (mut service, mut steward) = ada(&harness).await;
+    let (mut service, mut steward) = record_ada(&harness).await;
     service.grant.request_grant(ask("ada")).await.unwrap();
     let erased = steward.rights.submit_request(erasure("ada", ErasureScope::Key, "job")).await.unwrap();
     let id = erased.into_inner().request_id;
     let after = proto::WatchRevocationsRequest { after_cursor: Some(0) };
-    let mut fallen = service.grant.watch_revocations(after).await.unwrap().into_inner();
-    fallen.message().await.unwrap();
-    let told = fallen.message().await.unwrap().unwrap();
-    assert_eq!(told.reason(), RevocationReason::Erased);
-    let acknowledge = proto::AcknowledgeRequest { cursor: told.cursor, options: None };
+    let mut revocations = service.grant.watch_revocations(after).await.unwrap().into_inner();
+    revocations.message().await.unwrap();
+    let revocation = revocations.message().await.unwrap().unwrap();
+    assert_eq!(revocation.reason(), RevocationReason::Erased);
+    let acknowledge = proto::AcknowledgeRequest { cursor: revocation.cursor, options: None };
     service.grant.acknowledge(acknowledge).await.unwrap();
 
     let file = harness.dir.path().join("certificate.txt");
@@ -432,10 +445,10 @@ async fn a_certificate_verifies_offline_and_shows_which_recipients_acknowledged(
         let key = harness.daemon.vkey.clone();
         harness::sayso(&["--json", "verify", path, "--key", &key]).output().unwrap()
     };
-    let said = harness::json(&check(path));
-    assert_eq!((&said["scope"], &said["erasedByCategory"]["work"]), (&"key".into(), &"1".into()));
-    assert_eq!(said["recipients"][0]["acknowledged"], true);
-    // A word changed, or a proof of something else, and it does not hold.
+    let verified = harness::json(&check(path));
+    assert_eq!((&verified["scope"], &verified["erasedByCategory"]["work"]), (&"key".into(), &"1".into()));
+    assert_eq!(verified["recipients"][0]["acknowledged"], true);
+    // A certificate with a changed word or with the proof of another erasure does not verify.
     let text = std::fs::read_to_string(&file).unwrap();
     for (from, to) in [("\"work\":1", "\"work\":0"), ("\"scope\":\"key\"", "\"scope\":\"all\"")] {
         assert!(text.contains(from));
@@ -451,7 +464,7 @@ async fn a_certificate_verifies_offline_and_shows_which_recipients_acknowledged(
     assert_eq!(check(path).status.code(), Some(4));
 }
 
-/// The daemon under a controller that has a steward decide.
+/// Starts a daemon with a changed configuration.
 pub async fn start_with(change: impl FnOnce(&mut sayso::config::Config)) -> Harness {
     let dir = tempfile::tempdir().unwrap();
     let mut config = harness::config(dir.path());
@@ -463,17 +476,18 @@ pub async fn start_with(change: impl FnOnce(&mut sayso::config::Config)) -> Harn
 #[tokio::test(flavor = "multi_thread")]
 async fn a_controller_can_require_a_steward_to_decide_erasures() {
     let harness = start_with(|config| config.rights.steward_decides_erasures = true).await;
-    let (_, mut steward) = ada(&harness).await;
+    let (_, mut steward) = record_ada(&harness).await;
     let mut person = harness.as_role(Role::Subject, "ada").await;
-    let asked =
+    let submitted =
         person.rights.submit_request(erasure("", ErasureScope::Key, "job")).await.unwrap().into_inner();
-    assert_eq!(asked.request.unwrap().state(), RequestState::Open);
+    assert_eq!(submitted.request.unwrap().state(), RequestState::Open);
     assert_eq!(keys(&mut steward, "ada").await.len(), 4);
-    let due = steward.rights.list_requests(proto::ListRequestsRequest::default()).await.unwrap().into_inner();
-    assert_eq!((due.requests.len(), due.requests[0].subject.as_str()), (1, "ada"));
+    let open =
+        steward.rights.list_requests(proto::ListRequestsRequest::default()).await.unwrap().into_inner();
+    assert_eq!((open.requests.len(), open.requests[0].subject.as_str()), (1, "ada"));
     let accept = proto::decide_request_request::Accept { reason: "identified".into() };
     let decide = proto::DecideRequestRequest {
-        request_id: asked.request_id.clone(),
+        request_id: submitted.request_id.clone(),
         decision: Some(proto::decide_request_request::Decision::Accept(accept)),
         options: None,
     };
@@ -483,9 +497,13 @@ async fn a_controller_can_require_a_steward_to_decide_erasures() {
     assert_eq!(request.state(), RequestState::Completed);
     assert_eq!((request.decided_by.unwrap().name.as_str(), request.keys.len()), ("privacy-team", 0));
     assert_eq!(keys(&mut steward, "ada").await.len(), 3);
-    assert!(!history(&mut steward, "ada").await.contains("job"), "the request named it and went with it");
-    let due = steward.rights.list_requests(proto::ListRequestsRequest::default()).await.unwrap().into_inner();
-    assert!(due.requests.is_empty());
+    assert!(
+        !history(&mut steward, "ada").await.contains("job"),
+        "the erasure also removed the request that named the key"
+    );
+    let open =
+        steward.rights.list_requests(proto::ListRequestsRequest::default()).await.unwrap().into_inner();
+    assert!(open.requests.is_empty());
     let again = steward.rights.decide_request(decide).await.unwrap_err();
     assert_eq!(again.code(), Code::FailedPrecondition);
 }

@@ -1,5 +1,5 @@
-//! Killed for real, at random moments of erasures under way: each is afterwards either not begun or
-//! completed, nobody else is touched, and the log verifies.
+//! The daemon's process is killed at random moments during erasures. After the restart each erasure is either
+//! not begun or complete, other people are unaffected, and the log verifies.
 
 use crate::crash::{Served, token};
 use crate::forensic_tool::{Findings, Image};
@@ -12,17 +12,18 @@ use std::time::Duration;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 
-/// People that are erased at once.
+/// The number of people who are erased at the same time.
 const TOGETHER: u64 = 3;
+/// The number of notes that are recorded about each person.
 const NOTES: usize = 2;
 
-/// Rounds: few by default, as many as `SAYSO_ROUNDS` says where that is set.
+/// The number of rounds: `SAYSO_ROUNDS` if it is set, or 5.
 fn rounds() -> u64 {
     std::env::var("SAYSO_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(5)
 }
 
-/// SplitMix64 of a number.
-fn dice(seed: u64) -> u64 {
+/// A pseudorandom number: SplitMix64 of the seed.
+fn random(seed: u64) -> u64 {
     let mixed = seed.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -53,14 +54,14 @@ fn note(person: u64, number: usize) -> String {
     format!("note {number} of person {person} says hello")
 }
 
-/// Every other person asks for their first note only.
-fn in_part(person: u64) -> bool {
+/// Whether the person has only the first note erased. This is so for every other person.
+fn is_partial(person: u64) -> bool {
     person % 2 == 1
 }
 
-/// Notes that are left after the erasure.
-fn left(person: u64) -> usize {
-    if in_part(person) { NOTES - 1 } else { 0 }
+/// The number of notes that remain after the person's erasure.
+fn remaining(person: u64) -> usize {
+    if is_partial(person) { NOTES - 1 } else { 0 }
 }
 
 async fn record(served: &Served, people: std::ops::Range<u64>) {
@@ -74,8 +75,8 @@ async fn record(served: &Served, people: std::ops::Range<u64>) {
     }
 }
 
-/// Asks for the erasure of these people at once, and kills the daemon after a while, or once the first is
-/// told that it is done. Gives who was told.
+/// Requests the erasure of these people at the same time, and kills the daemon after this time or, without
+/// one, after the first answer. Returns each person with the request's id if the erasure was acknowledged.
 async fn erase_and_kill(
     served: Served,
     people: &[u64],
@@ -83,40 +84,40 @@ async fn erase_and_kill(
 ) -> Vec<(u64, Option<String>)> {
     let bearer = bearer(&served, "steward");
     let channel = channel(&served).await;
-    let (tell, mut told) = tokio::sync::mpsc::channel(people.len());
-    let asked: Vec<_> = people
+    let (answer_sender, mut first_answer) = tokio::sync::mpsc::channel(people.len());
+    let requests: Vec<_> = people
         .iter()
         .map(|person| {
-            let (bearer, person, tell) = (bearer.clone(), *person, tell.clone());
+            let (bearer, person, answer_sender) = (bearer.clone(), *person, answer_sender.clone());
             let mut client = RightsServiceClient::new(channel.clone());
             tokio::spawn(async move {
                 let message = proto::SubmitRequestRequest {
                     subject: name(person),
                     kind: RequestKind::Erasure.into(),
-                    scope: if in_part(person) { ErasureScope::Key } else { ErasureScope::All }.into(),
-                    keys: if in_part(person) { vec!["k0".into()] } else { Vec::new() },
+                    scope: if is_partial(person) { ErasureScope::Key } else { ErasureScope::All }.into(),
+                    keys: if is_partial(person) { vec!["k0".into()] } else { Vec::new() },
                     ..Default::default()
                 };
                 let answer = client.submit_request(request(&bearer, message)).await;
-                tell.send(()).await.unwrap();
+                answer_sender.send(()).await.unwrap();
                 (person, answer.ok().map(|answer| answer.into_inner().request_id))
             })
         })
         .collect();
     match after {
         Some(after) => tokio::time::sleep(after).await,
-        None => told.recv().await.unwrap(),
+        None => first_answer.recv().await.unwrap(),
     }
     served.kill();
     let mut answers = Vec::new();
-    for each in asked {
-        answers.push(each.await.unwrap());
+    for request in requests {
+        answers.push(request.await.unwrap());
     }
     answers
 }
 
-/// What the daemon shows of a person: how many of the notes.
-fn shown(served: &Served, person: u64) -> usize {
+/// The number of notes in the person's profile.
+fn count_notes(served: &Served, person: u64) -> usize {
     let output = served.run(&["--json", "profile", &name(person)]).output().unwrap();
     if !output.status.success() {
         return 0;
@@ -128,56 +129,60 @@ fn shown(served: &Served, person: u64) -> usize {
 async fn a_kill_during_erasures_leaves_each_either_not_begun_or_complete() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
-    let mut held: BTreeMap<u64, usize> = BTreeMap::new();
+    let mut notes_of: BTreeMap<u64, usize> = BTreeMap::new();
     let mut outcomes = [0_u64; 3];
     for round in 0..rounds() {
         let served = Served::start(&data);
         let first = round * (TOGETHER + 1);
         record(&served, first..first + TOGETHER + 1).await;
-        held.extend((first..first + TOGETHER + 1).map(|person| (person, NOTES)));
+        notes_of.extend((first..first + TOGETHER + 1).map(|person| (person, NOTES)));
         let people: Vec<u64> = (first..first + TOGETHER).collect();
-        // More often early than late: the keys go first.
-        let part = dice(round) % 1_000;
-        // However slow the machine is, in each fourth round somebody is told while others are on their way.
+        // Kill early more often than late, because an erasure destroys the keys first.
+        let part = random(round) % 1_000;
+        // In every fourth round, kill after the first answer while the others are in progress. So there is
+        // such a round on slow machines too.
         let after = (round % 4 != 3).then(|| Duration::from_micros(part * part * 60_000 / 1_000_000));
         println!("round {round}: killed after {after:?}");
         let answers = erase_and_kill(served, &people, after).await;
 
         let served = Served::start(&data);
         for (person, request) in answers {
-            let notes = shown(&served, person);
-            assert!(notes == left(person) || notes == NOTES, "{notes} notes of person {person} are left");
+            let notes = count_notes(&served, person);
+            assert!(
+                notes == remaining(person) || notes == NOTES,
+                "{notes} notes of person {person} are left"
+            );
             if let Some(request) = request {
-                assert_eq!(notes, left(person), "person {person} was told to be erased");
+                assert_eq!(notes, remaining(person), "the erasure of person {person} was acknowledged");
                 assert!(served.run(&["certificate", &request]).output().unwrap().status.success());
                 outcomes[0] += 1;
             } else {
-                outcomes[if notes == left(person) { 1 } else { 2 }] += 1;
+                outcomes[if notes == remaining(person) { 1 } else { 2 }] += 1;
             }
-            held.insert(person, notes);
+            notes_of.insert(person, notes);
         }
         served.verify(dir.path());
         let image = Image::of(&data);
         let found = Findings::of(&image, &image);
-        for (person, notes) in &held {
+        for (person, notes) in &notes_of {
             for number in 0..NOTES {
                 assert_eq!(
                     found.has(&note(*person, number)),
                     number + notes >= NOTES,
-                    "what the files hold of person {person}"
+                    "notes of person {person} in the files"
                 );
             }
         }
         assert_eq!(found.roots, 1, "one root key");
-        // Somebody of an earlier round, by the daemon's own word.
-        let other = dice(round ^ 77) % (first + 1);
-        assert_eq!(shown(&served, other), held[&other], "person {other}");
+        // A random person of this or an earlier round still has the same notes.
+        let other = random(round ^ 77) % (first + 1);
+        assert_eq!(count_notes(&served, other), notes_of[&other], "person {other}");
         served.kill();
     }
-    let [told, done, not_begun] = outcomes;
-    assert!(told >= rounds() / 4, "{told} were told");
+    let [acknowledged, done, not_begun] = outcomes;
+    assert!(acknowledged >= rounds() / 4, "only {acknowledged} erasures were acknowledged");
     println!(
-        "{} kills during erasures, of {TOGETHER} people each: {told} told that it was done, {done} done, {not_begun} not begun",
+        "{} kills during erasures, of {TOGETHER} people each: {acknowledged} acknowledged, {done} complete without an acknowledgment, {not_begun} not begun",
         rounds()
     );
 }

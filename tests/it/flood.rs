@@ -1,5 +1,5 @@
-//! One service's flood of facts on one person: refused at its own limit, nobody else's way blocked, and every
-//! answer still small enough to be read by a client that takes no more than gRPC's usual 4 MiB.
+//! A service that records too many attributes about a person is refused at its own limit, and other callers
+//! are unaffected. Every answer fits in gRPC's default message limit of 4 MiB.
 
 use crate::controllers::{channel, token};
 use crate::harness::{Clients, choice, config, consent, publish_notice};
@@ -23,14 +23,14 @@ impl World {
         Self { daemon: Daemon::start(&config).await.unwrap(), _dir: dir }
     }
 
-    async fn of(&self, role: Role, name: &str) -> Clients {
+    async fn client(&self, role: Role, name: &str) -> Clients {
         Clients::over(&channel(&self.daemon).await, Some(&token(&self.daemon, "dev", role, name)))
     }
 }
 
-/// Small, so that a test reaches them soon: 20 facts a service, 48 a person, of which 6 are left to the
-/// person.
-fn few() -> Limits {
+/// Limits that a test reaches quickly: 20 attributes a service and 48 a person. Six of the 48 are reserved
+/// for the person.
+fn small_limits() -> Limits {
     Limits {
         facts_per_service_max: 20,
         facts_per_service_bytes_max: 64 << 10,
@@ -41,7 +41,7 @@ fn few() -> Limits {
 }
 
 fn facts(prefix: &str, numbers: std::ops::Range<usize>, bytes: usize) -> proto::RecordAttributesRequest {
-    let fact = |number: usize| proto::AttributeInput {
+    let attribute = |number: usize| proto::AttributeInput {
         key: format!("{prefix}-{number:05}"),
         value_json: format!("\"{}\"", "x".repeat(bytes)),
         category: "work".into(),
@@ -50,14 +50,14 @@ fn facts(prefix: &str, numbers: std::ops::Range<usize>, bytes: usize) -> proto::
     };
     proto::RecordAttributesRequest {
         subject: "ada".into(),
-        attributes: numbers.map(fact).collect(),
+        attributes: numbers.map(attribute).collect(),
         options: None,
     }
 }
 
-/// The person's own word.
+/// The same request with declared attributes.
 fn declared(mut request: proto::RecordAttributesRequest) -> proto::RecordAttributesRequest {
-    request.attributes.iter_mut().for_each(|fact| fact.provenance = Provenance::Declared.into());
+    request.attributes.iter_mut().for_each(|attribute| attribute.provenance = Provenance::Declared.into());
     request
 }
 
@@ -69,7 +69,7 @@ async fn record(
 }
 
 async fn consent_to_memory(world: &World) {
-    let mut steward = world.of(Role::Steward, "maria").await;
+    let mut steward = world.client(Role::Steward, "maria").await;
     publish_notice(&mut steward).await;
     let yes = choice(ConsentDecision::Given, "memory", &[], false);
     steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
@@ -79,8 +79,8 @@ fn ask() -> proto::RequestGrantRequest {
     proto::RequestGrantRequest { subject: "ada".into(), purpose: "memory".into(), ..Default::default() }
 }
 
-/// What a refusal tells beside its words: numbers, and recorders with theirs.
-fn told(refused: &Status) -> (BTreeMap<String, String>, Vec<(String, String)>) {
+/// The details of a refusal: its metadata, and each recorder with a description of what it recorded.
+fn limit_details(refused: &Status) -> (BTreeMap<String, String>, Vec<(String, String)>) {
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
     let details = refused.get_error_details();
     let info = details.error_info().unwrap();
@@ -92,24 +92,25 @@ fn told(refused: &Status) -> (BTreeMap<String, String>, Vec<(String, String)>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_service_has_its_own_limit_per_person() {
-    let world = World::start(few()).await;
-    let mut tutor = world.of(Role::Service, "tutor").await;
+    let world = World::start(small_limits()).await;
+    let mut tutor = world.client(Role::Service, "tutor").await;
     record(&mut tutor, facts("tutor", 0..20, 10)).await.unwrap();
     let refused = record(&mut tutor, facts("more", 0..1, 10)).await.unwrap_err();
-    let (numbers, by) = told(&refused);
+    let (numbers, by) = limit_details(&refused);
     assert_eq!((numbers["own_attributes"].as_str(), numbers["max_attributes"].as_str()), ("20", "20"));
     assert!(by.is_empty(), "{by:?}");
-    // All of a request or none of it; what replaces its own goes in; what it stops holding makes room.
+    // A request over the limit is refused as a whole. Replacing its own attributes is allowed, and removing
+    // attributes frees room.
     assert!(record(&mut tutor, facts("tutor", 19..21, 10)).await.is_err());
     record(&mut tutor, facts("tutor", 0..20, 12)).await.unwrap();
     let keys = vec!["tutor-00000".to_owned()];
     let remove = proto::RemoveAttributesRequest { subject: "ada".into(), keys, ..Default::default() };
     tutor.profile.remove_attributes(remove).await.unwrap();
     record(&mut tutor, facts("more", 0..1, 10)).await.unwrap();
-    // Bytes count as facts do, and another person is another matter.
-    let mut coach = world.of(Role::Service, "coach").await;
+    // There is a limit of bytes too. The limits count for each person separately.
+    let mut coach = world.client(Role::Service, "coach").await;
     record(&mut coach, facts("coach", 0..3, 16_000)).await.unwrap();
-    let (numbers, _) = told(&record(&mut coach, facts("coach", 3..5, 16_000)).await.unwrap_err());
+    let (numbers, _) = limit_details(&record(&mut coach, facts("coach", 3..5, 16_000)).await.unwrap_err());
     assert_eq!((numbers["own_attributes"].as_str(), numbers["max_bytes"].as_str()), ("3", "65536"));
     let other = proto::RecordAttributesRequest { subject: "ben".into(), ..facts("coach", 0..3, 16_000) };
     record(&mut coach, other).await.unwrap();
@@ -117,40 +118,42 @@ async fn each_service_has_its_own_limit_per_person() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn services_cannot_use_the_room_that_is_reserved_for_the_person() {
-    let world = World::start(few()).await;
+    let world = World::start(small_limits()).await;
     consent_to_memory(&world).await;
     for (name, count) in [("tutor", 20), ("coach", 20), ("late", 2)] {
-        record(&mut world.of(Role::Service, name).await, facts(name, 0..count, 10)).await.unwrap();
+        record(&mut world.client(Role::Service, name).await, facts(name, 0..count, 10)).await.unwrap();
     }
-    // To a service, its own share alone.
-    let mut late = world.of(Role::Service, "late").await;
+    // The error to a service shows only its own numbers.
+    let mut late = world.client(Role::Service, "late").await;
     let refused = record(&mut late, facts("late", 2..3, 10)).await.unwrap_err();
-    let (numbers, by) = told(&refused);
+    let (numbers, by) = limit_details(&refused);
     assert_eq!((numbers["own_attributes"].as_str(), numbers.len()), ("2", 2));
     assert!(by.is_empty() && !refused.message().contains("tutor"), "{refused:?}");
-    // Grants go on, for whoever has little too.
+    // Services still get grants, including those that recorded little or nothing.
     for name in ["late", "coach", "new-here"] {
         let granted =
-            world.of(Role::Service, name).await.grant.request_grant(ask()).await.unwrap().into_inner();
+            world.client(Role::Service, name).await.grant.request_grant(ask()).await.unwrap().into_inner();
         assert_eq!((granted.allowed.len(), granted.withheld.len()), (42, 0));
     }
-    // The person still says what they have to say, and corrects.
-    let mut ada = world.of(Role::Subject, "ada").await;
+    // The person can still declare and correct attributes.
+    let mut ada = world.client(Role::Subject, "ada").await;
     record(&mut ada, declared(facts("mine", 0..5, 10))).await.unwrap();
     let profile = ada.profile.get_profile(proto::GetProfileRequest::default()).await.unwrap().into_inner();
-    let wrong = profile.attributes.iter().find(|held| held.key == "tutor-00003").unwrap();
+    let wrong = profile.attributes.iter().find(|attribute| attribute.key == "tutor-00003").unwrap();
     let mut right = declared(facts("tutor", 3..4, 2_000));
     right.attributes[0].corrects = wrong.event_id.clone();
     record(&mut ada, right).await.unwrap();
     record(&mut ada, declared(facts("mine", 5..6, 10))).await.unwrap();
-    // When the reserve is used too, the person and stewards learn by whom.
+    // When the reserved room is full too, the error to the person and to stewards lists the recorders.
     for refused in [
         record(&mut ada, declared(facts("mine", 6..7, 10))).await.unwrap_err(),
-        record(&mut world.of(Role::Steward, "maria").await, facts("steward", 0..1, 10)).await.unwrap_err(),
+        record(&mut world.client(Role::Steward, "maria").await, facts("steward", 0..1, 10))
+            .await
+            .unwrap_err(),
     ] {
-        let (numbers, by) = told(&refused);
+        let (numbers, by) = limit_details(&refused);
         assert_eq!((numbers["all_attributes"].as_str(), numbers["max_attributes"].as_str()), ("48", "48"));
-        let facts_by: BTreeMap<&str, &str> =
+        let recorded_by: BTreeMap<&str, &str> =
             by.iter().map(|(who, what)| (who.as_str(), what.split(' ').next().unwrap())).collect();
         let expected = [
             ("service `tutor`", "19"),
@@ -158,7 +161,7 @@ async fn services_cannot_use_the_room_that_is_reserved_for_the_person() {
             ("service `late`", "2"),
             ("the person", "7"),
         ];
-        assert_eq!(facts_by, BTreeMap::from(expected));
+        assert_eq!(recorded_by, BTreeMap::from(expected));
         assert!(refused.message().contains("Most are by"), "{}", refused.message());
     }
     let remove = proto::RemoveAttributesRequest { keys: vec!["coach-00000".into()], ..Default::default() };
@@ -166,8 +169,8 @@ async fn services_cannot_use_the_room_that_is_reserved_for_the_person() {
     record(&mut ada, declared(facts("mine", 6..7, 10))).await.unwrap();
 }
 
-/// As a data folder of before may hold it, or one whose operator allows it: more on one person than an answer
-/// has room for.
+/// Older data folders, or higher limits, can have more attributes about one person than one answer has room
+/// for.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_profile_larger_than_one_answer_is_read_in_pages_and_granted_in_parts() {
     let limits = Limits {
@@ -179,34 +182,34 @@ async fn a_profile_larger_than_one_answer_is_read_in_pages_and_granted_in_parts(
     };
     let world = World::start(limits).await;
     consent_to_memory(&world).await;
-    let mut flood = world.of(Role::Service, "flood").await;
+    let mut flood = world.client(Role::Service, "flood").await;
     for from in (0..600).step_by(100) {
         record(&mut flood, facts("flood", from..from + 100, 15_000)).await.unwrap();
     }
-    let mut quiet = world.of(Role::Service, "quiet").await;
+    let mut quiet = world.client(Role::Service, "quiet").await;
     record(&mut quiet, facts("quiet", 0..5, 1_000)).await.unwrap();
     let all: BTreeSet<String> = (0..600)
         .map(|number| format!("flood-{number:05}"))
         .chain((0..5).map(|number| format!("quiet-{number:05}")))
         .collect();
 
-    let mut ada = world.of(Role::Subject, "ada").await;
+    let mut ada = world.client(Role::Subject, "ada").await;
     assert_eq!(all_keys(&mut ada, proto::GetProfileRequest::default()).await, all);
     let (events, pages) = all_events(&mut ada).await;
     assert!(pages >= 4, "{pages}");
     assert_eq!(events, (0..events.len() as u64).collect::<Vec<_>>());
 
-    // The quiet one's facts are in it whole, and of the flood as much as fits, the newest; the rest is
-    // withheld and said.
+    // The grant allows all attributes of the quiet service and the newest of the flood that fit. The rest is
+    // reported as withheld.
     let granted = quiet.grant.request_grant(ask()).await.unwrap().into_inner();
     let keys: BTreeSet<&str> = granted.allowed.iter().map(|allowed| allowed.key.as_str()).collect();
     assert!(keys.contains("quiet-00000") && keys.contains("quiet-00004"));
     assert!(keys.contains("flood-00599") && !keys.contains("flood-00000"), "{}", keys.len());
     let withheld = &granted.withheld[0];
     assert_eq!((granted.withheld.len(), withheld.reason()), (1, DenialReason::AnswerFull));
-    // With the one that the person recorded between the pages.
+    // The sum includes the attribute that the person recorded between the pages.
     assert_eq!(withheld.count as usize + keys.len(), all.len() + 1);
-    // A dry run says the same, and the grant decided again as of its moment too.
+    // A dry run has the same result, and so has a replay of the grant's decision as of its time.
     let evaluate = |as_of_grant: &str| proto::EvaluateUseRequest {
         subject: "ada".into(),
         purpose: if as_of_grant.is_empty() { "memory".into() } else { String::new() },
@@ -214,12 +217,12 @@ async fn a_profile_larger_than_one_answer_is_read_in_pages_and_granted_in_parts(
         as_of_grant: as_of_grant.into(),
         ..Default::default()
     };
-    let mut steward = world.of(Role::Steward, "maria").await;
+    let mut steward = world.client(Role::Steward, "maria").await;
     for as_of_grant in ["", granted.grant_id.as_str()] {
         let found = steward.grant.evaluate_use(evaluate(as_of_grant)).await.unwrap().into_inner();
         assert_eq!((&found.allowed, &found.withheld), (&granted.allowed, &granted.withheld));
     }
-    // Whoever asks for less gets what was left out.
+    // A request for fewer keys gets attributes that were left out before.
     let fewer =
         proto::RequestGrantRequest { keys: vec!["flood-00000".into(), "flood-00001".into()], ..ask() };
     let fewer = quiet.grant.request_grant(fewer).await.unwrap().into_inner();
@@ -232,13 +235,13 @@ async fn all_keys(clients: &mut Clients, mut request: proto::GetProfileRequest) 
     loop {
         let page = clients.profile.get_profile(request.clone()).await.unwrap().into_inner();
         versions.insert(page.version);
-        for held in page.attributes {
-            assert!(keys.insert(held.key));
+        for attribute in page.attributes {
+            assert!(keys.insert(attribute.key));
         }
         if page.next_page_token.is_empty() {
             break;
         }
-        // What comes in between is of a later version than the page before.
+        // A write between two pages has a later version, so it is not in the pages.
         record(clients, declared(facts("between", 0..1, 10))).await.unwrap();
         request.page_token = page.next_page_token;
     }
@@ -264,12 +267,12 @@ async fn all_events(clients: &mut Clients) -> (Vec<u64>, usize) {
 async fn consents_and_artifacts_are_read_in_pages() {
     let world = World::start(Limits::default()).await;
     consent_to_memory(&world).await;
-    // Noes are taken without a limit; here they name many recipients each.
-    let mut no = choice(ConsentDecision::Refused, "memory", &["work"], false);
-    no.recipients = (0..64).map(|number| format!("recipient-{number:03}-{}", "x".repeat(80))).collect();
-    let mut steward = world.of(Role::Steward, "maria").await;
+    // The number of refused consents has no limit. These name many recipients each.
+    let mut refusal = choice(ConsentDecision::Refused, "memory", &["work"], false);
+    refusal.recipients = (0..64).map(|number| format!("recipient-{number:03}-{}", "x".repeat(80))).collect();
+    let mut steward = world.client(Role::Steward, "maria").await;
     for _ in 0..20 {
-        steward.consent.record_consent(consent("ada", vec![no.clone(); 16])).await.unwrap();
+        steward.consent.record_consent(consent("ada", vec![refusal.clone(); 16])).await.unwrap();
     }
     let mut request = proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() };
     let (mut positions, mut pages) = (Vec::new(), 0);
@@ -284,11 +287,11 @@ async fn consents_and_artifacts_are_read_in_pages() {
     }
     assert!(positions.is_sorted() && positions.len() == 321 && pages == 2, "{} {pages}", positions.len());
 
-    let mut tutor = world.of(Role::Service, "tutor").await;
+    let mut tutor = world.client(Role::Service, "tutor").await;
     for from in (0..1_000).step_by(100) {
         record(&mut tutor, facts("fact", from..from + 100, 10)).await.unwrap();
     }
-    // Artifacts that name a thousand sources each.
+    // Each artifact has a thousand sources.
     let grant = tutor.grant.request_grant(ask()).await.unwrap().into_inner();
     assert_eq!(grant.allowed.len(), 1_000);
     for number in 0..60 {
@@ -300,7 +303,7 @@ async fn consents_and_artifacts_are_read_in_pages() {
         };
         tutor.grant.register_artifact(artifact).await.unwrap();
     }
-    let mut ada = world.of(Role::Subject, "ada").await;
+    let mut ada = world.client(Role::Subject, "ada").await;
     let mut names = BTreeSet::new();
     let mut request = proto::ListArtifactsRequest::default();
     let mut pages = 0;
@@ -315,7 +318,7 @@ async fn consents_and_artifacts_are_read_in_pages() {
     }
     assert_eq!((names.len(), pages), (60, 2));
 
-    // A token that no answer gave says so.
+    // A page token that no answer contained is rejected.
     let wrong = proto::GetProfileRequest { page_token: "nonsense".into(), ..Default::default() };
     assert_eq!(ada.profile.get_profile(wrong).await.unwrap_err().code(), Code::InvalidArgument);
 }

@@ -1,9 +1,9 @@
-//! What an attacker would build who has copies of the data folder from every moment, and who has read
-//! `docs/erasure.md`: written from that page, not from the vault's code.
+//! A forensic tool, as an attacker could build it from copies of the data folder at many times. It follows
+//! the description in `docs/erasure.md` and not the vault's code.
 //!
-//! It finds every key page, root page and entry at whatever offset of whatever file, opens what the keys it
-//! has been given open, takes the keys out of that, and goes on until nothing more opens. Then it tries every
-//! 32-byte window of and around the pages that stayed closed as a key of any kind.
+//! The tool finds key pages, wrapped keys and entries at any offset of any file. It decrypts what the given
+//! keys open, collects the keys inside, and repeats until nothing more opens. Then it tries every 32-byte
+//! window in and around the remaining pages as a key of any kind.
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
@@ -17,27 +17,27 @@ use std::sync::Arc;
 
 type Secret = [u8; 32];
 
-/// Bytes before and after a page whose windows are tried as well.
+/// The number of bytes before and after a page whose windows are also tried.
 const AROUND: usize = 64;
-/// Versions that a window is tried for, as a subject's key or a key of a version.
+/// Entries below this version are tried with a window as the subject's key.
 const VERSIONS_TRIED: u64 = 64;
 
-/// Copies of files, from any moment.
+/// Copies of files at one or more times.
 #[derive(Clone, Default)]
 pub struct Image {
     files: Vec<(PathBuf, Arc<Vec<u8>>)>,
 }
 
 impl Image {
-    /// Everything below a folder.
+    /// Copies all files below a folder.
     pub fn of(dir: &Path) -> Self {
         let files = crate::harness::files_below(dir).into_iter();
-        // A file may go while it is copied: sled removes its own.
+        // A file may be removed during the copy, because sled removes old files.
         let read = |path: PathBuf| std::fs::read(&path).ok().map(|bytes| (path, Arc::new(bytes)));
         Self { files: files.filter_map(read).collect() }
     }
 
-    /// Without the files in this folder.
+    /// The image without the files in folders of this name.
     pub fn without(mut self, folder: &str) -> Self {
         self.files.retain(|(path, _)| !path.components().any(|part| part.as_os_str() == folder));
         self
@@ -48,19 +48,19 @@ impl Image {
         self
     }
 
-    /// Files in which these bytes stand.
-    pub fn holding(&self, needle: &[u8]) -> Vec<&Path> {
-        let holding = self.files.iter().filter(|(_, bytes)| crate::harness::contains(bytes, needle));
-        holding.map(|(path, _)| path.as_path()).collect()
+    /// The files that contain these bytes.
+    pub fn files_with(&self, needle: &[u8]) -> Vec<&Path> {
+        let found = self.files.iter().filter(|(_, bytes)| crate::harness::contains(bytes, needle));
+        found.map(|(path, _)| path.as_path()).collect()
     }
 }
 
-/// Where `needle` begins in `bytes`.
-fn places<'a>(bytes: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
+/// The offsets of `needle` in `bytes`.
+fn offsets<'a>(bytes: &'a [u8], needle: &'a [u8]) -> impl Iterator<Item = usize> + 'a {
     bytes.windows(needle.len()).enumerate().filter(move |(_, window)| *window == needle).map(|(at, _)| at)
 }
 
-/// A key page as it is found: header, nonce, ciphertext.
+/// An encrypted key page: header, nonce and ciphertext.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Sealed {
     header: Vec<u8>,
@@ -83,7 +83,7 @@ impl Sealed {
     }
 }
 
-/// The top page's key, wrapped under a root key.
+/// The key of the top page, wrapped with a root key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Wrapped {
     generation: [u8; 8],
@@ -107,38 +107,39 @@ impl Wrapped {
     }
 }
 
-/// What was found and what could be opened.
+/// What the tool found, and what it could decrypt.
 #[derive(Default)]
 pub struct Findings {
+    /// Pages that no known key opens.
     closed: BTreeSet<Sealed>,
     wrapped: BTreeSet<Wrapped>,
     entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    /// Each page with what is around it: where windows are cut from.
+    /// Each page with the bytes of it and around it, from which the windows are cut.
     near: Vec<(Sealed, Vec<u8>)>,
-    /// Keys that were taken out of what was opened, or given.
+    /// The given keys, and the keys in decrypted pages.
     pub keys: BTreeSet<Secret>,
     nodes: BTreeMap<(u8, u64, Secret), Node>,
-    /// Texts of entries that were opened.
+    /// The decrypted bodies of entries, in debug format.
     pub texts: Vec<String>,
     pub pages_found: usize,
     pub windows_tried: usize,
-    /// Root keys that were given.
+    /// The number of root keys that were given.
     pub roots: usize,
 }
 
 impl Findings {
-    /// Everything in an image that looks like ours, opened as far as the root keys and files of `keys` open
-    /// it.
+    /// Finds all pages, wrapped keys and entries in an image, and decrypts what the root keys and key files
+    /// of `keys` open.
     pub fn of(image: &Image, keys: &Image) -> Self {
         let mut findings = Self::default();
         for (_, bytes) in &image.files {
-            findings.gather(bytes);
+            findings.scan(bytes);
         }
         findings.pages_found = findings.closed.len();
         for (_, bytes) in &keys.files {
-            for at in places(bytes, b"saysoRK1") {
+            for at in offsets(bytes, b"saysoRK1") {
                 let slot: Option<Secret> = bytes.get(at + 16..at + 48).and_then(|key| key.try_into().ok());
-                // Each stands twice in its slot.
+                // A slot contains its root key twice.
                 findings.roots += usize::from(slot.is_some_and(|key| findings.keys.insert(key)));
             }
             findings.keys.extend(Secret::try_from(bytes.as_slice()));
@@ -147,21 +148,23 @@ impl Findings {
         findings
     }
 
-    fn gather(&mut self, bytes: &[u8]) {
-        for at in places(bytes, b"saysoKP1") {
+    /// Finds pages, wrapped keys and entries in the bytes of a file.
+    fn scan(&mut self, bytes: &[u8]) {
+        for at in offsets(bytes, b"saysoKP1") {
             let Some((page, length)) = Sealed::read(&bytes[at..]) else { continue };
             let end = bytes.len().min(at + length + AROUND);
             self.near.push((page.clone(), bytes[at.saturating_sub(AROUND)..end].to_vec()));
             self.closed.insert(page);
         }
-        self.wrapped.extend(places(bytes, b"saysoKR1").filter_map(|at| Wrapped::read(&bytes[at..])));
-        for at in places(bytes, &[0xd2, 0x84]) {
+        self.wrapped.extend(offsets(bytes, b"saysoKR1").filter_map(|at| Wrapped::read(&bytes[at..])));
+        for at in offsets(bytes, &[0xd2, 0x84]) {
             if let Some(entry) = entry_at(&bytes[at..]) {
                 self.entries.entry(entry.to_vec()).or_insert(None);
             }
         }
     }
 
+    /// Decrypts pages with the known keys until no further key appears, and then the entries.
     fn open_all(&mut self) {
         loop {
             let before = self.keys.len();
@@ -172,7 +175,7 @@ impl Findings {
             for page in self.closed.clone() {
                 if let Some(clear) = keys.iter().find_map(|key| page.open(key)) {
                     self.closed.remove(&page);
-                    self.learn(&clear);
+                    self.collect_keys(&clear);
                 }
             }
             if self.keys.len() == before {
@@ -193,8 +196,8 @@ impl Findings {
         }
     }
 
-    /// Takes the keys out of a page.
-    fn learn(&mut self, page: &[u8]) {
+    /// Collects the keys in a decrypted page.
+    fn collect_keys(&mut self, page: &[u8]) {
         let links =
             |bytes: &[u8]| bytes.chunks_exact(48).map(|link| link[16..].try_into().unwrap()).collect();
         let found: Vec<Secret> = match page {
@@ -203,20 +206,22 @@ impl Findings {
                 links(&rest[33..])
             }
             [2, rest @ ..] if rest.len() % 48 == 2 => links(&rest[2..]),
-            [3, rest @ ..] => return self.learn_records(rest),
+            [3, rest @ ..] => return self.collect_subject_keys(rest),
             other => other.try_into().into_iter().collect(),
         };
         self.keys.extend(found);
     }
 
-    fn learn_records(&mut self, mut rest: &[u8]) {
+    /// Collects the keys in the records of a leaf page, one record a subject.
+    fn collect_subject_keys(&mut self, mut rest: &[u8]) {
         while let Some((head, after)) = rest.split_first_chunk::<36>() {
             let length = u32::from_be_bytes(head[32..].try_into().unwrap()) as usize;
             let (value, after) = after.split_at(length);
             for node in value.get(16..).unwrap_or_default().chunks_exact(41) {
                 let index = u64::from_be_bytes(node[1..9].try_into().unwrap());
                 let key = node[9..].try_into().unwrap();
-                // A renewal is a whole tree; from which version on it is meant does not matter to a thief.
+                // A renewed key is the root of a whole tree. The tool ignores the version from which it is
+                // used.
                 let (depth, index) = if node[0] == 0xff { (0, 0) } else { (node[0], index) };
                 let node = Node { depth, index, key, renewed_from: None };
                 self.keys.insert(node.key);
@@ -226,17 +231,17 @@ impl Findings {
         }
     }
 
-    /// Whether a text could be read.
+    /// Whether a decrypted entry contains the text.
     pub fn has(&self, text: &str) -> bool {
         self.texts.iter().any(|opened| opened.contains(text))
     }
 
-    /// Pages that stayed closed.
+    /// The number of pages that no known key opens.
     pub fn closed(&self) -> usize {
         self.closed.len()
     }
 
-    /// Keys from which the entries of those texts are opened: nodes, version keys, event keys.
+    /// The keys that decrypt the entries with this text: nodes, version keys and event keys.
     pub fn keys_of(&self, text: &str) -> Vec<Secret> {
         let mut found = Vec::new();
         for bytes in self.entries.iter().filter_map(|(entry, opened)| {
@@ -256,8 +261,8 @@ impl Findings {
         found
     }
 
-    /// Tries every 32-byte window of and around every page that stayed closed as a root key, a page's key, an
-    /// event's key, a version's key and a subject's key, on everything that is still closed.
+    /// Tries every 32-byte window of and around every unopened page as a root key, a page key, an event key,
+    /// a version key and a subject's key, on everything that is not decrypted yet.
     pub fn try_windows(&mut self) {
         let near = self.near.iter().filter(|(page, _)| self.closed.contains(page));
         let windows: BTreeSet<Secret> =
@@ -271,8 +276,10 @@ impl Findings {
             .filter(|entry| entry.header.key_commitment.is_some())
             .collect();
         for window in windows {
-            // One block tells in most cases; only where it looks like one of ours the whole page is opened.
-            let is_page_key = like_pages(&window, &blocks).any(|page| closed[page].open(&window).is_some());
+            // Decrypting one block excludes most windows. Only for a plausible block, the whole page is
+            // tried.
+            let is_page_key =
+                plausible_pages(&window, &blocks).any(|page| closed[page].open(&window).is_some());
             let is_root = self.wrapped.iter().any(|wrapped| wrapped.open(&window).is_some());
             if is_page_key || is_root || opens_an_entry(&window, &entries) {
                 self.keys.insert(window);
@@ -283,7 +290,7 @@ impl Findings {
     }
 }
 
-/// Counter block and first byte of ciphertext of a page (NIST SP 800-38D section 7.1).
+/// The first counter block and the first byte of ciphertext of a page (NIST SP 800-38D section 7.1).
 fn first_block(page: &Sealed) -> ([u8; 16], u8) {
     let mut counter = [0; 16];
     counter[..12].copy_from_slice(&page.nonce);
@@ -291,8 +298,8 @@ fn first_block(page: &Sealed) -> ([u8; 16], u8) {
     (counter, page.cipher[0])
 }
 
-/// Which of them begin with the kind of a page, opened with this key.
-fn like_pages<'a>(key: &Secret, blocks: &'a [([u8; 16], u8)]) -> impl Iterator<Item = usize> + 'a {
+/// The pages whose first byte, decrypted with this key, is a valid kind of page.
+fn plausible_pages<'a>(key: &Secret, blocks: &'a [([u8; 16], u8)]) -> impl Iterator<Item = usize> + 'a {
     use aes_gcm::aes::cipher::{BlockCipherEncrypt, KeyInit};
     let aes = aes_gcm::aes::Aes256::new(&(*key).into());
     let found = blocks.iter().enumerate().filter(move |(_, (counter, cipher))| {
@@ -303,7 +310,7 @@ fn like_pages<'a>(key: &Secret, blocks: &'a [([u8; 16], u8)]) -> impl Iterator<I
     found.map(|(page, _)| page)
 }
 
-/// Whether a window opens an entry, as its key, its version's or its subject's.
+/// Whether a window decrypts an entry as its event key, its version key or its subject's key.
 fn opens_an_entry(window: &Secret, entries: &[Entry]) -> bool {
     let mut tree = PuncturableTree::new(vec![Node::root(window)]);
     entries.iter().any(|entry| {
@@ -323,7 +330,7 @@ fn opens(entry: &Entry, key: &EventKey) -> Option<String> {
     Some(format!("{body:?}"))
 }
 
-/// An entry that begins here, at its own length (RFC 8949: a string's head says it).
+/// The entry at the start of these bytes. The heads of its CBOR byte strings give its length (RFC 8949).
 fn entry_at(bytes: &[u8]) -> Option<&[u8]> {
     let string = |at: usize| {
         let (length, head) = match *bytes.get(at)? {
@@ -341,15 +348,15 @@ fn entry_at(bytes: &[u8]) -> Option<&[u8]> {
     Entry::parse(entry).is_ok().then_some(entry)
 }
 
-/// Which of these stand in the memory of a process that runs: in all of it that can be written to, heap,
-/// stacks and anonymous maps. Number of the needle, and where.
-pub fn memory_holds(pid: u32, needles: &[Vec<u8>]) -> Vec<(usize, String)> {
+/// Finds the needles in all writable memory of a running process: heap, stacks and anonymous maps. Returns
+/// the index of each needle that it finds, and its place.
+pub fn find_in_memory(pid: u32, needles: &[Vec<u8>]) -> Vec<(usize, String)> {
     use std::os::unix::fs::FileExt;
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
     let memory = std::fs::File::open(format!("/proc/{pid}/mem")).unwrap();
-    let mut begins = vec![false; 1 << 16];
+    let mut prefixes = vec![false; 1 << 16];
     for needle in needles {
-        begins[usize::from(u16::from_be_bytes([needle[0], needle[1]]))] = true;
+        prefixes[usize::from(u16::from_be_bytes([needle[0], needle[1]]))] = true;
     }
     let mut found: Vec<(usize, String)> = Vec::new();
     for map in maps.lines() {
@@ -362,7 +369,7 @@ pub fn memory_holds(pid: u32, needles: &[Vec<u8>]) -> Vec<(usize, String)> {
         let (start, end) = range.split_once('-').unwrap();
         let [start, end] = [start, end].map(|at| u64::from_str_radix(at, 16).unwrap());
         let mut bytes = vec![0; usize::try_from(end - start).unwrap()];
-        // A map may be gone by now.
+        // The map may be gone by now.
         let Ok(count) = memory.read_at(&mut bytes, start) else { continue };
         bytes.truncate(count);
         for page in (0..bytes.len())
@@ -370,7 +377,7 @@ pub fn memory_holds(pid: u32, needles: &[Vec<u8>]) -> Vec<(usize, String)> {
             .filter(|page| !is_zero(&bytes[*page..bytes.len().min(page + PAGE)]))
         {
             for at in page..bytes.len().saturating_sub(1).min(page + PAGE) {
-                if begins[usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]))] {
+                if prefixes[usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]))] {
                     let here =
                         needles.iter().enumerate().filter(|(_, needle)| bytes[at..].starts_with(needle));
                     found.extend(here.map(|(number, _)| (number, format!("{name} {:x}", start + at as u64))));

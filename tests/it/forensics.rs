@@ -1,13 +1,13 @@
-//! Whoever takes every copy of the data folder there ever was, and every key that exists after an erasure,
-//! reads everybody else and nothing of who was erased. The same tool, given the copy and the keys of before,
-//! reads it all.
+//! An attacker with every copy of the data folder and with every key that exists after an erasure can read
+//! other people's data but nothing of the erased person. As a control, the same tool reads everything with a
+//! copy and keys from before the erasure.
 
 use crate::crash::{Served, token};
-use crate::forensic_tool::{Findings, Image, memory_holds};
+use crate::forensic_tool::{Findings, Image, find_in_memory};
 use crate::harness::{Harness, fact};
 use sayso::proto::{self, Role};
 
-/// People beside the erased one: enough for interior pages.
+/// The number of other people: enough for the key tree to have interior pages.
 const OTHERS: usize = 50;
 const ERASED: &str = "ada.lovelace@example.org";
 const SECRET: &str = "dreams of an engine that weaves algebra";
@@ -25,7 +25,7 @@ fn text_of(person: usize) -> String {
     format!("the cat of number {person} is called Turing")
 }
 
-async fn record_everybody(harness: &Harness) {
+async fn record_everyone(harness: &Harness) {
     let mut service = harness.as_role(Role::Service, "tutor").await;
     for version in 0..3 {
         let text = format!("{SECRET}, note {version}");
@@ -40,9 +40,9 @@ async fn record_everybody(harness: &Harness) {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_copy_of_the_data_folder_reveals_an_erased_person() {
     let harness = Harness::start().await;
-    record_everybody(&harness).await;
+    record_everyone(&harness).await;
     let before = Image::of(harness.dir.path());
-    // Another one before her, so that there are older copies of older roots.
+    // Another person is erased first, so that the copies contain older root keys too.
     let mut steward = harness.as_role(Role::Steward, "dpo").await;
     steward.rights.submit_request(erasure("person-0")).await.unwrap();
     let between = Image::of(harness.dir.path());
@@ -51,21 +51,24 @@ async fn no_copy_of_the_data_folder_reveals_an_erased_person() {
     let dir = harness.stop().await;
     let ended = Image::of(dir.path());
 
-    // The control: with the keys of before, the copy of before gives everything.
+    // The control: a copy from before the erasures and its keys reveal everything.
     let control = Findings::of(&before, &before);
     for version in 0..3 {
-        assert!(control.has(&format!("{SECRET}, note {version}")), "the tool reads what is there");
+        assert!(
+            control.has(&format!("{SECRET}, note {version}")),
+            "the tool does not find data that is there"
+        );
     }
     assert!(control.has(&text_of(0)) && control.has(&text_of(OTHERS - 1)));
     assert!(control.keys_of(SECRET).len() >= 9, "three entries, three keys each");
 
-    // The attack: every copy, all keys that exist now.
+    // The attack: every copy, and all keys that exist now.
     let copies = before.without("secrets").and(&between.without("secrets")).and(&after).and(&ended);
     let mut found = Findings::of(&copies, &after.clone().and(&ended));
     for person in 1..OTHERS {
         assert!(found.has(&text_of(person)), "person {person} was not erased");
     }
-    assert!(found.closed() > 3, "older pages are there to be tried: {}", found.closed());
+    assert!(found.closed() > 3, "too few older pages to try: {}", found.closed());
     for gone in [SECRET, &text_of(0)] {
         assert!(!found.has(gone), "an erased text was read");
     }
@@ -81,15 +84,18 @@ async fn no_copy_of_the_data_folder_reveals_an_erased_person() {
         assert!(!found.has(gone), "with windows: {gone}");
     }
     for key in control.keys_of(SECRET) {
-        assert!(after.holding(&key).is_empty() && ended.holding(&key).is_empty(), "a key lies about");
+        assert!(
+            after.files_with(&key).is_empty() && ended.files_with(&key).is_empty(),
+            "a key of erased data is in the folder"
+        );
         assert!(!found.keys.contains(&key));
     }
     for gone in [ERASED, SECRET] {
-        assert!(copies.holding(gone.as_bytes()).is_empty(), "it stands in the clear");
+        assert!(copies.files_with(gone.as_bytes()).is_empty(), "erased text is in the clear");
     }
 }
 
-/// Records through the front door of a daemon in a process of its own.
+/// Records an attribute through the API of a daemon in its own process.
 async fn record(served: &Served, subject: &str, key: &str, text: &str) {
     let channel =
         tonic::transport::Channel::from_shared(served.grpc.clone()).unwrap().connect().await.unwrap();
@@ -113,7 +119,7 @@ async fn the_daemons_memory_contains_nothing_of_an_erased_person() {
         record(&served, ERASED, &format!("k{version}"), &format!("{SECRET}, note {version}")).await;
     }
     record(&served, "bob", "pet", &text_of(1)).await;
-    // Everything that reads it, so that every buffer there is has held it.
+    // Run every command that reads the data, so that it passes through every buffer.
     for arguments in
         [&["profile", ERASED][..], &["history", ERASED], &["grant", ERASED, "--purpose", "tone-adaptation"]]
     {
@@ -125,22 +131,26 @@ async fn the_daemons_memory_contains_nothing_of_an_erased_person() {
         served.run(&["audit", "export", "-o", bundle.to_str().unwrap()]).output().unwrap().status.success()
     );
     let before = Image::of(&served.data);
-    let was = Findings::of(&before, &before);
-    assert!(was.has(SECRET));
+    let found_before = Findings::of(&before, &before);
+    assert!(found_before.has(SECRET));
     let pid = served.child.id();
     let texts = [SECRET.as_bytes().to_vec(), ERASED.as_bytes().to_vec()];
-    assert!(!memory_holds(pid, &texts[..1]).is_empty(), "the control: it is in memory while she is there");
+    assert!(
+        !find_in_memory(pid, &texts[..1]).is_empty(),
+        "the control: the text is in memory before the erasure"
+    );
 
     let erased = served.run(&["erase", ERASED, "--scope", "all"]).output().unwrap();
     assert!(erased.status.success(), "{}", String::from_utf8_lossy(&erased.stderr));
     let after = Image::of(&served.data);
-    let is = Findings::of(&after, &after);
-    let dead: Vec<Vec<u8>> = was.keys.difference(&is.keys).map(|key| key.to_vec()).collect();
-    assert!(dead.len() >= 4, "root, top page, leaf page, subject");
-    let keys = was.keys_of(SECRET).into_iter().map(|key| key.to_vec());
-    let needles: Vec<Vec<u8>> = texts.into_iter().chain(dead).chain(keys).collect();
-    let found = memory_holds(pid, &needles);
+    let found_after = Findings::of(&after, &after);
+    let destroyed: Vec<Vec<u8>> =
+        found_before.keys.difference(&found_after.keys).map(|key| key.to_vec()).collect();
+    assert!(destroyed.len() >= 4, "keys of the root, the top page, the leaf page and the subject");
+    let keys = found_before.keys_of(SECRET).into_iter().map(|key| key.to_vec());
+    let needles: Vec<Vec<u8>> = texts.into_iter().chain(destroyed).chain(keys).collect();
+    let found = find_in_memory(pid, &needles);
     println!("{} needles, found {found:?}", needles.len());
     served.kill();
-    assert!(found.is_empty(), "what was erased is in memory: {found:?}");
+    assert!(found.is_empty(), "erased data is in memory: {found:?}");
 }
