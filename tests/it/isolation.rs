@@ -1,5 +1,5 @@
-//! Nobody finds what is not theirs: every method that there is, by every role of another controller and by
-//! another person, about somebody who is there and about somebody who is not. The answers must be the same.
+//! Isolation of controllers and data subjects. Calls every method with every role of another controller, and
+//! as another data subject, about a known and an unknown subject. The responses must be the same.
 
 use crate::authorization::Raw;
 use crate::controllers::{channel, config, token, token_of};
@@ -16,11 +16,11 @@ use tonic::{Code, Request, Status};
 
 const SECRET: &str = "canary-value";
 
-/// What texts in requests say, by field: of somebody who is there, or of nobody.
+/// The values of text fields in requests, by field name, for one data subject.
 pub type Words = HashMap<&'static str, String>;
 
-/// Fields that say whom or what a request is about. One that is new has to be given words here.
-const NAMES: [&str; 17] = [
+/// Fields that identify what a request is about. A new field of this kind must be added here.
+const ID_FIELDS: [&str; 17] = [
     "subject",
     "event_id",
     "consent_event_id",
@@ -40,7 +40,7 @@ const NAMES: [&str; 17] = [
     "purposes",
 ];
 
-fn is_name(field: &str) -> bool {
+fn looks_like_id_field(field: &str) -> bool {
     let plural = field.strip_suffix('s').unwrap_or(field);
     ["subject", "id", "key"].iter().any(|word| plural == *word || plural.ends_with(&format!("_{word}")))
 }
@@ -55,7 +55,7 @@ fn value(field: &FieldDescriptor, words: &Words, depth: usize) -> Option<Value> 
             (None, "version") => "1".into(),
             (None, "page_token" | "cursor" | "jurisdiction" | "language") => return None,
             (None, name) => {
-                assert!(!is_name(name), "`{}` needs words in this test", field.full_name());
+                assert!(!looks_like_id_field(name), "`{}` needs a value in `ID_FIELDS`", field.full_name());
                 "x".into()
             }
         }),
@@ -71,6 +71,7 @@ fn value(field: &FieldDescriptor, words: &Words, depth: usize) -> Option<Value> 
     })
 }
 
+/// A message with a value in every field, nested messages included down to `depth`.
 pub fn filled_message(of: &MessageDescriptor, words: &Words, depth: usize) -> DynamicMessage {
     let mut message = DynamicMessage::new(of.clone());
     for field in of.fields().filter(|field| !field.is_map()) {
@@ -80,16 +81,16 @@ pub fn filled_message(of: &MessageDescriptor, words: &Words, depth: usize) -> Dy
     message
 }
 
-/// Up to three answers, or what it failed with.
+/// Calls a method and reads up to three response messages; their bytes, or the error.
 pub async fn exchange(channel: &Channel, token: &str, path: &str, body: Vec<u8>) -> Result<Vec<u8>, Status> {
     let mut client = tonic::client::Grpc::new(channel.clone()).max_decoding_message_size(64 << 20);
     client.ready().await.unwrap();
     let mut request = Request::new(tokio_stream::once(body));
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
-    let mut answers = client.streaming(request, path.parse().unwrap(), Raw).await?.into_inner();
+    let mut responses = client.streaming(request, path.parse().unwrap(), Raw).await?.into_inner();
     let mut all = Vec::new();
     for _ in 0..3 {
-        match tokio::time::timeout(Duration::from_millis(300), answers.message()).await {
+        match tokio::time::timeout(Duration::from_millis(300), responses.message()).await {
             Ok(Ok(Some(message))) => all.extend(message),
             Ok(Ok(None)) | Err(_) => break,
             Ok(Err(status)) => return Err(status),
@@ -98,22 +99,22 @@ pub async fn exchange(channel: &Channel, token: &str, path: &str, body: Vec<u8>)
     Ok(all)
 }
 
-/// All that an answer tells, with the words of its request taken out.
-fn told(answer: &Result<Vec<u8>, Status>, words: &Words) -> String {
-    let Err(status) = answer else { return "OK".into() };
-    let mut head = status.metadata().clone();
-    head.remove(REQUEST_ID);
-    head.remove("date");
+/// Everything that the caller can learn from an error, with the values of its own request replaced.
+fn visible_text(response: &Result<Vec<u8>, Status>, words: &Words) -> String {
+    let Err(status) = response else { return "OK".into() };
+    let mut headers = status.metadata().clone();
+    headers.remove(REQUEST_ID);
+    headers.remove("date");
     let details = String::from_utf8_lossy(status.details()).into_owned();
-    let mut text = format!("{:?} {} {details} {head:?}", status.code(), status.message());
-    for name in NAMES {
+    let mut text = format!("{:?} {} {details} {headers:?}", status.code(), status.message());
+    for name in ID_FIELDS {
         text = text.replace(&words[name], &format!("<{name}>"));
     }
-    // Lengths before texts of different length, in the encoded details.
+    // Drops the length bytes of the encoded details: the replaced values differ in length.
     text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect()
 }
 
-/// Somebody about whom there is one of everything with a controller, and what texts say about them.
+/// Records one of everything about a data subject with a controller; the values that identify these records.
 pub async fn populated_subject(channel: &Channel, token: impl Fn(Role, &str) -> String) -> Words {
     let as_role = |role, name| Clients::over(channel, Some(&token(role, name)));
     let (mut tutor, mut steward) = (as_role(Role::Service, "tutor"), as_role(Role::Steward, "mina"));
@@ -146,7 +147,7 @@ pub async fn populated_subject(channel: &Channel, token: impl Fn(Role, &str) -> 
     let request = ada.rights.submit_request(request).await.unwrap().into_inner();
     let request = request.request.unwrap().request_id;
     let consent = given.receipt.unwrap().events[0].event_id.clone();
-    NAMES
+    ID_FIELDS
         .into_iter()
         .map(|name| {
             let word = match name {
@@ -169,28 +170,28 @@ pub async fn populated_subject(channel: &Channel, token: impl Fn(Role, &str) -> 
 struct World {
     daemon: Daemon,
     _dir: tempfile::TempDir,
-    there: Words,
-    nowhere: Words,
+    known: Words,
+    unknown: Words,
 }
 
-/// What texts say where there is nobody: the ids of what is there, or ids at the same places that were never
-/// given out.
-pub fn unknown_subject_words(there: &Words, with_ids: bool) -> Words {
+/// The values for a subject that does not exist. Ids are those of existing records if `with_ids`, otherwise
+/// ids of the same form that were never issued.
+pub fn unknown_subject_words(words: &Words, with_ids: bool) -> Words {
     let kept = |name: &str| ["purpose", "purposes", "id"].contains(&name) || (with_ids && is_id(name));
     let other = |(name, word): (&&'static str, &String)| {
         (*name, if kept(name) { word.clone() } else { altered(word) })
     };
-    let mut nobody: Words = there.iter().map(other).collect();
-    nobody.insert("subject", "canary-bob".into());
-    nobody
+    let mut unknown_words: Words = words.iter().map(other).collect();
+    unknown_words.insert("subject", "canary-bob".into());
+    unknown_words
 }
 
-/// What nobody can guess.
+/// Whether a field holds an id that cannot be guessed.
 fn is_id(name: &str) -> bool {
     name.ends_with("_id") || name.ends_with("_ids") || name == "as_of_grant"
 }
 
-/// Same shape, other words: the last character of each run of hex digits is another one, letters are moved.
+/// A different value of the same form: only the last character differs.
 fn altered(word: &str) -> String {
     let mut word = word.to_owned();
     let last = word.pop().unwrap();
@@ -199,46 +200,47 @@ fn altered(word: &str) -> String {
 }
 
 impl World {
-    /// Two controllers; with the first there is somebody about whom there is one of everything.
+    /// Starts a daemon with two controllers, and records one of everything about a subject of the first.
     async fn start() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let mut config = config(dir.path(), &["acme"]);
         config.client_limits.subject.burst_max = 100_000;
         let daemon = Daemon::start(&config).await.unwrap();
         let channel = channel(&daemon).await;
-        let there = populated_subject(&channel, |role, name| token(&daemon, "dev", role, name)).await;
-        let nowhere = unknown_subject_words(&there, false);
-        Self { daemon, _dir: dir, there, nowhere }
+        let known = populated_subject(&channel, |role, name| token(&daemon, "dev", role, name)).await;
+        let unknown = unknown_subject_words(&known, false);
+        Self { daemon, _dir: dir, known, unknown }
     }
 
-    /// What differs, or comes out, when `token` asks about somebody who is there and about nobody.
-    async fn found_by(&self, token: &str, what: &str) -> Vec<String> {
+    /// Calls every method with `token` about the known and the unknown subject. Returns each difference
+    /// between the responses, and each secret that a response reveals.
+    async fn leaks_to(&self, token: &str, caller: &str) -> Vec<String> {
         let channel = channel(&self.daemon).await;
         let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
         let methods = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
-        let (mut found, mut tried) = (Vec::new(), 0);
+        let (mut leaks, mut tried) = (Vec::new(), 0);
         for method in methods {
             let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-            let mut answers = Vec::new();
-            for words in [&self.there, &self.nowhere] {
+            let mut responses = Vec::new();
+            for words in [&self.known, &self.unknown] {
                 let body = filled_message(&method.input(), words, 3).encode_to_vec();
-                let answer = exchange(&channel, token, &path, body).await;
-                if let Ok(bytes) = &answer {
+                let response = exchange(&channel, token, &path, body).await;
+                if let Ok(bytes) = &response {
                     for secret in [SECRET, "canary-artifact"] {
                         if harness::contains(bytes, secret.as_bytes()) {
-                            found.push(format!("{what} {path}: {secret} comes out"));
+                            leaks.push(format!("{caller} {path}: {secret} is revealed"));
                         }
                     }
                 }
                 tried += 1;
-                answers.push(told(&answer, words));
+                responses.push(visible_text(&response, words));
             }
-            if answers[0] != answers[1] {
-                found.push(format!("{what} {path}: {} but {}", answers[0], answers[1]));
+            if responses[0] != responses[1] {
+                leaks.push(format!("{caller} {path}: {} but {}", responses[0], responses[1]));
             }
         }
         assert!(tried > 100, "{tried}");
-        found
+        leaks
     }
 
     async fn entries(&self) -> u64 {
@@ -253,13 +255,13 @@ impl World {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_method_reveals_data_to_a_role_of_another_controller() {
     let mut world = World::start().await;
-    // What is published with the first controller is not here either.
-    let unknown = altered(&world.there["id"]);
-    world.nowhere.insert("id", unknown);
+    // Notices of the first controller are unknown here, so this id must be unknown too.
+    let unknown = altered(&world.known["id"]);
+    world.unknown.insert("id", unknown);
     let before = world.entries().await;
-    let mut found = Vec::new();
+    let mut leaks = Vec::new();
     for (claim, name) in ROLES {
-        // Of the same names as those who know the person, where they are.
+        // The callers have the names of those who know the subject at the first controller.
         let role = claim.role;
         let name = match role {
             Role::Service => "tutor",
@@ -267,10 +269,10 @@ async fn no_method_reveals_data_to_a_role_of_another_controller() {
             _ => name,
         };
         let token = token_of(&world.daemon, "acme", claim, name);
-        found.extend(world.found_by(&token, role.as_str_name()).await);
+        leaks.extend(world.leaks_to(&token, role.as_str_name()).await);
     }
-    assert!(found.is_empty(), "{}", found.join("\n"));
-    assert_eq!(before, world.entries().await, "nothing of theirs is in our log");
+    assert!(leaks.is_empty(), "{}", leaks.join("\n"));
+    assert_eq!(before, world.entries().await, "the calls recorded nothing with the first controller");
     world.daemon.stop().await.unwrap();
 }
 
@@ -279,18 +281,18 @@ async fn no_method_reveals_data_to_another_data_subject() {
     let world = World::start().await;
     let before = world.entries().await;
     let eve = token(&world.daemon, "dev", Role::Subject, "eve");
-    let mut found = world.found_by(&eve, "a stranger").await;
-    // Also once something is held about them.
+    let mut leaks = world.leaks_to(&eve, "a subject without a record").await;
+    // The same holds once eve has a record of her own.
     let mut clients = Clients::over(&channel(&world.daemon).await, Some(&eve));
     clients.profile.record_attributes(fact("", "tone", "work", "mine")).await.unwrap();
     assert!(world.entries().await > before);
-    found.extend(world.found_by(&eve, "somebody").await);
-    assert!(found.is_empty(), "{}", found.join("\n"));
+    leaks.extend(world.leaks_to(&eve, "a subject with a record").await);
+    assert!(leaks.is_empty(), "{}", leaks.join("\n"));
     world.daemon.stop().await.unwrap();
 }
 
-/// What staff may ask about a person that leaves `RecordViewed` with them.
-const LOOKS: [&str; 12] = [
+/// Methods by which staff view a record. Each call records `RecordViewed` with the subject.
+const VIEWING_METHODS: [&str; 12] = [
     "ProfileService/GetProfile",
     "ProfileService/ListEvents",
     "ConsentService/GetConsents",
@@ -304,8 +306,8 @@ const LOOKS: [&str; 12] = [
     "RightsService/ListHolds",
     "BoundsService/GetPersonalBounds",
 ];
-/// What leaves another event with them.
-const OTHERS: [&str; 15] = [
+/// Methods that record another event with the subject.
+const OTHER_METHODS: [&str; 15] = [
     "ProfileService/RecordAttributes",
     "ProfileService/RecordStream",
     "ProfileService/RemoveAttributes",
@@ -333,7 +335,7 @@ async fn every_staff_view_of_a_record_is_an_event_of_the_data_subject() {
     let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
     let channel = channel(&world.daemon).await;
     let noor = token(&world.daemon, "dev", Role::Steward, "noor");
-    let subject = world.there["subject"].clone();
+    let subject = world.known["subject"].clone();
     let mut ada = Clients::over(&channel, Some(&token(&world.daemon, "dev", Role::Subject, &subject)));
     let about = ["subject", "grant_id", "request_id", "artifact_id", "hold_id", "consent_event_id"];
     let services = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
@@ -343,85 +345,100 @@ async fn every_staff_view_of_a_record_is_an_event_of_the_data_subject() {
         if !staff.iter().any(|role| table.may(*role, &name)) {
             continue;
         }
-        assert!(LOOKS.contains(&name.as_str()) || OTHERS.contains(&name.as_str()), "{name} leaves what?");
-        if !LOOKS.contains(&name.as_str()) {
+        assert!(
+            VIEWING_METHODS.contains(&name.as_str()) || OTHER_METHODS.contains(&name.as_str()),
+            "{name} must be added to one of the two lists"
+        );
+        if !VIEWING_METHODS.contains(&name.as_str()) {
             continue;
         }
-        let body = filled_message(&method.input(), &world.there, 3).encode_to_vec();
+        let body = filled_message(&method.input(), &world.known, 3).encode_to_vec();
         let path = format!("/{}/{}", method.parent_service().full_name(), method.name());
-        // Also where nothing comes of it.
-        let _answer = exchange(&channel, &noor, &path, body).await;
+        // The view is recorded even if the call fails.
+        let _response = exchange(&channel, &noor, &path, body).await;
         let request = proto::ListEventsRequest { page_size: 1_000, ..Default::default() };
         let events = ada.profile.list_events(request).await.unwrap().into_inner().events;
-        let looked = events.iter().map(|event| format!("{event:?}"));
-        let seen = looked
+        let texts = events.iter().map(|event| format!("{event:?}"));
+        let is_recorded = texts
             .filter(|event| event.contains("RecordViewed"))
             .any(|event| event.contains("noor") && event.contains(&format!("{:?}", method.name())));
-        assert!(seen, "{name} leaves nothing");
+        assert!(is_recorded, "{name} records no view");
     }
     world.daemon.stop().await.unwrap();
 }
 
-/// Mean and variance of times, microseconds.
+/// Mean and variance of times in microseconds.
 fn moments(times: &[f64]) -> (f64, f64) {
     let count = times.len() as f64;
     let mean = times.iter().sum::<f64>() / count;
     (mean, times.iter().map(|time| (time - mean).powi(2)).sum::<f64>() / (count - 1.0))
 }
 
-/// Whether somebody is there could be heard in how long an answer takes. Printed, not asserted: machines are
-/// noisy. `SAYSO_TIMING_ROUNDS` for more.
+/// Measures whether the response time reveals that a subject exists. The result is printed and not asserted,
+/// because timing on a shared machine is noisy. `SAYSO_TIMING_ROUNDS` sets the number of calls.
 #[tokio::test(flavor = "multi_thread")]
 async fn response_times_for_known_and_unknown_subjects_are_printed() {
     let rounds =
         std::env::var("SAYSO_TIMING_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(200);
     let world = World::start().await;
     let channel = channel(&world.daemon).await;
-    let of = |controller, role, name| token(&world.daemon, controller, role, name);
+    let token_for = |controller, role, name| token(&world.daemon, controller, role, name);
     let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap();
-    for (what, token, service, method, code) in [
+    for (caller, token, service, method, code) in [
         (
             "another person",
-            of("dev", Role::Subject, "eve"),
+            token_for("dev", Role::Subject, "eve"),
             "ProfileService",
             "GetProfile",
             Code::PermissionDenied,
         ),
-        ("another person", of("dev", Role::Subject, "eve"), "GrantService", "ExplainGrant", Code::NotFound),
-        ("another service", of("dev", Role::Service, "spy"), "GrantService", "CheckGrant", Code::NotFound),
         (
-            "another controller",
-            of("acme", Role::Service, "tutor"),
+            "another person",
+            token_for("dev", Role::Subject, "eve"),
+            "GrantService",
+            "ExplainGrant",
+            Code::NotFound,
+        ),
+        (
+            "another service",
+            token_for("dev", Role::Service, "spy"),
             "GrantService",
             "CheckGrant",
             Code::NotFound,
         ),
         (
             "another controller",
-            of("acme", Role::Steward, "mina"),
+            token_for("acme", Role::Service, "tutor"),
+            "GrantService",
+            "CheckGrant",
+            Code::NotFound,
+        ),
+        (
+            "another controller",
+            token_for("acme", Role::Steward, "mina"),
             "RightsService",
             "GetRequest",
             Code::NotFound,
         ),
     ] {
-        let described = pool.get_service_by_name(&format!("sayso.v1.{service}")).unwrap();
-        let input = described.methods().find(|each| each.name() == method).unwrap().input();
+        let descriptor = pool.get_service_by_name(&format!("sayso.v1.{service}")).unwrap();
+        let input = descriptor.methods().find(|each| each.name() == method).unwrap().input();
         let path = format!("/sayso.v1.{service}/{method}");
         let mut times = [Vec::new(), Vec::new()];
         for round in 0..rounds {
-            // Either first, by turns.
+            // The known and the unknown subject take turns at being first.
             for which in [round % 2, 1 - round % 2] {
-                let words = if which == 0 { &world.there } else { &world.nowhere };
+                let words = if which == 0 { &world.known } else { &world.unknown };
                 let body = filled_message(&input, words, 3).encode_to_vec();
                 let start = Instant::now();
-                let answer = exchange(&channel, &token, &path, body).await;
+                let response = exchange(&channel, &token, &path, body).await;
                 times[which].push(start.elapsed().as_secs_f64() * 1e6);
-                assert_eq!(answer.unwrap_err().code(), code, "{what} {method}");
+                assert_eq!(response.unwrap_err().code(), code, "{caller} {method}");
             }
         }
-        let ((there, first), (nowhere, second)) = (moments(&times[0]), moments(&times[1]));
-        let t = (there - nowhere) / ((first + second) / f64::from(rounds as u32)).sqrt();
-        println!("{what}, {method}: {there:.1} µs for who is there, {nowhere:.1} for nobody, Welch t {t:.2}");
+        let ((known, first), (unknown, second)) = (moments(&times[0]), moments(&times[1]));
+        let t = (known - unknown) / ((first + second) / f64::from(rounds as u32)).sqrt();
+        println!("{caller}, {method}: {known:.1} µs if known, {unknown:.1} µs if unknown, Welch t {t:.2}");
     }
     world.daemon.stop().await.unwrap();
 }

@@ -1,5 +1,5 @@
-//! What the door bears: calls of one credential, connections of one address, deadlines, and peers that abuse
-//! HTTP/2. Frames are written by hand (RFC 9113), since no client library sends such things.
+//! Limits on callers: calls of one credential, connections of one address, deadlines, and peers that abuse
+//! HTTP/2. Those frames are written by hand (RFC 9113), because no client library sends them.
 
 use crate::authorization::{Raw, http};
 use crate::controllers::{channel, token};
@@ -28,10 +28,10 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The user that owns nothing.
+/// The id of the user `nobody`, who owns no files.
 const NOBODY: u32 = 65_534;
-/// Longer than anything here should take, on any machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// A limit for each wait, longer than any of them takes on a slow machine.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 async fn checkpoint(clients: &mut Clients) -> Result<(), Status> {
     clients.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.map(|_| ())
@@ -56,12 +56,12 @@ async fn a_credential_over_its_call_limit_does_not_affect_others() {
     for _ in 0..50 {
         refused = checkpoint(&mut ada).await.err().or(refused);
     }
-    let refused = refused.expect("fifty calls are too many");
+    let refused = refused.expect("fifty calls exceed the limit");
     assert_eq!(refused.code(), Code::ResourceExhausted);
     let wait = refused.get_details_retry_info().unwrap().retry_delay.unwrap();
     assert!(wait <= Duration::from_secs(1));
     checkpoint(&mut of("ben")).await.unwrap();
-    // Another token of the same person is the same credential.
+    // Another token of the same subject counts as the same credential.
     assert!(checkpoint(&mut of("ada")).await.is_err());
     tokio::time::sleep(wait + Duration::from_millis(300)).await;
     checkpoint(&mut ada).await.unwrap();
@@ -86,7 +86,7 @@ async fn a_stream_counts_as_a_concurrent_call_until_it_ends() {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(PATIENCE, freed).await.unwrap();
+    tokio::time::timeout(TIMEOUT, freed).await.unwrap();
     daemon.stop().await.unwrap();
 }
 
@@ -104,19 +104,19 @@ async fn unauthenticated_streams_are_limited_in_number_and_duration() {
     let mut health = HealthClient::new(channel.clone());
     let watched = health.watch(HealthCheckRequest::default()).await.unwrap();
     let mut reflection = ServerReflectionClient::new(channel);
-    // Its caller says nothing and sets no deadline.
+    // The caller sends no message and sets no deadline.
     let mut silent = async || reflection.server_reflection_info(tokio_stream::pending()).await;
-    let mut held = [silent().await.unwrap().into_inner(), silent().await.unwrap().into_inner()];
+    let mut streams = [silent().await.unwrap().into_inner(), silent().await.unwrap().into_inner()];
     assert_eq!(silent().await.unwrap_err().code(), Code::ResourceExhausted);
     let refused = health.check(HealthCheckRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    for each in &mut held {
-        let ended = tokio::time::timeout(PATIENCE, each.message()).await.unwrap().unwrap_err();
+    for each in &mut streams {
+        let ended = tokio::time::timeout(TIMEOUT, each.message()).await.unwrap().unwrap_err();
         assert_eq!(ended.code(), Code::DeadlineExceeded);
     }
     health.check(HealthCheckRequest::default()).await.unwrap();
     let mut watched = watched.into_inner();
-    assert!(watched.message().await.unwrap().is_some(), "a watch goes on");
+    assert!(watched.message().await.unwrap().is_some(), "a health watch continues");
     let long = HealthCheckRequest { service: "s".repeat(257) };
     assert_eq!(health.check(long).await.unwrap_err().code(), Code::InvalidArgument);
     daemon.stop().await.unwrap();
@@ -128,7 +128,7 @@ async fn streams_honor_client_deadlines_and_the_daemon_sets_its_own() {
     let channel = channel(&daemon).await;
     let token = token(&daemon, "dev", Role::Service, "tutor");
     let mut tutor = Clients::over(&channel, Some(&token));
-    // A stream has no other deadline than its caller's.
+    // A stream has only the deadline that its caller sets.
     let mut request = Request::new(proto::WatchRevocationsRequest::default());
     request.metadata_mut().insert("grpc-timeout", "2S".parse().unwrap());
     let mut stream = tutor.grant.watch_revocations(request).await.unwrap().into_inner();
@@ -136,26 +136,26 @@ async fn streams_honor_client_deadlines_and_the_daemon_sets_its_own() {
         while stream.message().await?.is_some() {}
         Ok::<(), Status>(())
     };
-    let ended = tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap_err();
+    let ended = tokio::time::timeout(TIMEOUT, ended).await.unwrap().unwrap_err();
     assert_eq!(ended.code(), Code::DeadlineExceeded);
-    // A request that never ends.
+    // The daemon sets a deadline for a request body that never ends.
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.unwrap();
     let mut request = Request::new(tokio_stream::pending::<Vec<u8>>());
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     let path = "/sayso.v1.ProfileService/RecordAttributes".parse().unwrap();
-    let answer = tokio::time::timeout(PATIENCE, client.streaming(request, path, Raw)).await.unwrap();
-    assert_eq!(answer.unwrap_err().code(), Code::DeadlineExceeded);
+    let response = tokio::time::timeout(TIMEOUT, client.streaming(request, path, Raw)).await.unwrap();
+    assert_eq!(response.unwrap_err().code(), Code::DeadlineExceeded);
     daemon.stop().await.unwrap();
 }
 
 fn connect(to: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect(to).unwrap();
-    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
     stream
 }
 
-/// Reads until the peer closes; false where it doesn't.
+/// Reads until the peer closes the connection; false if it does not within the timeout.
 fn is_closed(stream: &mut TcpStream) -> bool {
     let mut bytes = [0; 16_384];
     loop {
@@ -176,17 +176,17 @@ async fn connections_per_address_are_limited_and_idle_ones_are_closed() {
     .await;
     let (grpc, http_at) = (daemon.grpc, daemon.http);
     let closed = tokio::task::spawn_blocking(move || {
-        let mut held: Vec<TcpStream> = (0..3).map(|_| connect(grpc)).collect();
+        let mut connections: Vec<TcpStream> = (0..3).map(|_| connect(grpc)).collect();
         let mut more = connect(grpc);
         let refused = is_closed(&mut more);
-        // Those who say nothing, on either port, and one that says something only now and then.
+        // Idle connections on both ports: some send nothing, and two send only part of a request.
         let mut web = connect(http_at);
         web.write_all(b"GET /healthz HTT").unwrap();
-        held[0].write_all(&PREFACE[..10]).unwrap();
-        (refused, held.iter_mut().all(is_closed), is_closed(&mut web))
+        connections[0].write_all(&PREFACE[..10]).unwrap();
+        (refused, connections.iter_mut().all(is_closed), is_closed(&mut web))
     });
     assert_eq!(closed.await.unwrap(), (true, true, true));
-    // There is room again.
+    // New connections are accepted again.
     let mut auditor =
         Clients::over(&channel(&daemon).await, Some(&token(&daemon, "dev", Role::Auditor, "a")));
     checkpoint(&mut auditor).await.unwrap();
@@ -196,35 +196,36 @@ async fn connections_per_address_are_limited_and_idle_ones_are_closed() {
         Clients::over(&channel(&daemon).await, Some(&token(&daemon, "dev", Role::Service, "tutor")));
     let watch = proto::WatchRevocationsRequest::default();
     let mut stream = tutor.grant.watch_revocations(watch).await.unwrap().into_inner();
-    let stands = stream.message().await.unwrap().unwrap();
-    assert!(stands.grant_ids.is_empty(), "first comes where the watch stands");
+    let first = stream.message().await.unwrap().unwrap();
+    assert!(first.grant_ids.is_empty(), "the first message of a watch is its cursor");
     let silent = tokio::time::timeout(Duration::from_secs(3), stream.message()).await;
     assert!(silent.is_err(), "{silent:?}");
     drop(stream);
     daemon.stop().await.unwrap();
 }
 
-/// A connection from another address of this machine.
+/// A connection from the loopback address `127.0.0.LAST`.
 async fn connect_from(last: u8, to: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
     let socket = tokio::net::TcpSocket::new_v4()?;
     socket.bind(SocketAddr::from(([127, 0, 0, last], 0)))?;
     socket.connect(to).await
 }
 
-/// Four addresses that take all places and say nothing, and again whenever one is closed.
-struct Silent(Vec<tokio::task::JoinHandle<()>>);
+/// Silent connections from four addresses that use up the connection limit. Each is reopened when it is
+/// closed. They end when this value is dropped.
+struct SilentConnections(Vec<tokio::task::JoinHandle<()>>);
 
-impl Silent {
+impl SilentConnections {
     async fn start(to: SocketAddr, connections_max: usize) -> Self {
-        let mut held = Vec::new();
+        let mut connections = Vec::new();
         for number in 0..connections_max {
             let last = 2 + u8::try_from(number % 4).unwrap();
-            held.push((last, connect_from(last, to).await.unwrap()));
+            connections.push((last, connect_from(last, to).await.unwrap()));
         }
-        let again = |(last, mut stream): (u8, tokio::net::TcpStream)| async move {
+        let reconnect = |(last, mut stream): (u8, tokio::net::TcpStream)| async move {
             loop {
                 let mut byte = [0];
-                // The daemon says things, too, until it closes.
+                // Reads and ignores what the daemon sends until it closes the connection.
                 while matches!(tokio::io::AsyncReadExt::read(&mut stream, &mut byte).await, Ok(1)) {}
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 if let Ok(next) = connect_from(last, to).await {
@@ -232,18 +233,18 @@ impl Silent {
                 }
             }
         };
-        Self(held.into_iter().map(|each| tokio::spawn(again(each))).collect())
+        Self(connections.into_iter().map(|each| tokio::spawn(reconnect(each))).collect())
     }
 }
 
-impl Drop for Silent {
+impl Drop for SilentConnections {
     fn drop(&mut self) {
         self.0.iter().for_each(tokio::task::JoinHandle::abort);
     }
 }
 
-/// Whether somebody with a good token is answered over new connections, one after the other, and how fast.
-async fn answered_meanwhile<F: Future<Output = tonic::transport::Channel>>(
+/// Asserts that calls with a valid token over new connections, one after the other, are answered quickly.
+async fn assert_new_clients_are_answered<F: Future<Output = tonic::transport::Channel>>(
     daemon: &Daemon,
     connect: impl Fn() -> F,
 ) {
@@ -254,9 +255,9 @@ async fn answered_meanwhile<F: Future<Output = tonic::transport::Channel>>(
     for _ in 0..11 {
         let since = std::time::Instant::now();
         let answered = async { checkpoint(&mut over().await).await.unwrap() };
-        tokio::time::timeout(PATIENCE, answered).await.expect("nobody is answered");
+        tokio::time::timeout(TIMEOUT, answered).await.expect("the call is not answered");
         took.push(since.elapsed());
-        // Who has shown a credential stays.
+        // An older connection that has shown a credential is not closed.
         checkpoint(&mut first).await.unwrap();
     }
     took.sort();
@@ -264,8 +265,8 @@ async fn answered_meanwhile<F: Future<Output = tonic::transport::Channel>>(
     assert!(took[5] < Duration::from_secs(1), "{took:?}");
 }
 
-/// Nothing but room that is made lets anybody in.
-fn crowded(config: &mut Config) {
+/// Long timeouts and a low connection limit: only evicted connections make room for new ones.
+fn with_low_connection_limit(config: &mut Config) {
     config.limits.connections_max = 64;
     config.client_limits.connections_per_address_max = 16;
     config.client_limits.idle_s_max = 300;
@@ -274,13 +275,13 @@ fn crowded(config: &mut Config) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn silent_connections_make_room_for_authenticated_clients() {
-    let (_dir, daemon) = start(crowded).await;
-    let silent = Silent::start(daemon.grpc, 64).await;
-    answered_meanwhile(&daemon, || channel(&daemon)).await;
-    // Nobody shows a credential to the other port, and everybody gets an answer.
-    let silent_web = Silent::start(daemon.http, 64).await;
-    let answer = tokio::time::timeout(PATIENCE, http(daemon.http, "/healthz")).await.unwrap();
-    assert!(answer.contains("200 OK"), "{answer}");
+    let (_dir, daemon) = start(with_low_connection_limit).await;
+    let silent = SilentConnections::start(daemon.grpc, 64).await;
+    assert_new_clients_are_answered(&daemon, || channel(&daemon)).await;
+    // The HTTP port asks for no credential, and still answers.
+    let silent_web = SilentConnections::start(daemon.http, 64).await;
+    let response = tokio::time::timeout(TIMEOUT, http(daemon.http, "/healthz")).await.unwrap();
+    assert!(response.contains("200 OK"), "{response}");
     drop((silent, silent_web));
     daemon.stop().await.unwrap();
 }
@@ -290,14 +291,14 @@ async fn silent_connections_make_room_even_before_a_tls_handshake() {
     let authority = credentials::Authority::new();
     let certificates = tempfile::tempdir().unwrap();
     let (_dir, daemon) = start(|config| {
-        crowded(config);
+        with_low_connection_limit(config);
         config.tls = Some(credentials::tls(certificates.path(), &authority, &authority));
     })
     .await;
-    let silent = Silent::start(daemon.grpc, 64).await;
+    let silent = SilentConnections::start(daemon.grpc, 64).await;
     let connect =
         async || credentials::connect(&daemon, credentials::trusting(&authority)).await.expect("a handshake");
-    answered_meanwhile(&daemon, &connect).await;
+    assert_new_clients_are_answered(&daemon, &connect).await;
     drop(silent);
     daemon.stop().await.unwrap();
 }
@@ -310,7 +311,7 @@ fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A length with a prefix of seven bits (RFC 7541, 5.1).
+/// An HPACK integer with a prefix of seven bits (RFC 7541, 5.1).
 fn length(bytes: usize) -> Vec<u8> {
     if bytes < 127 {
         return vec![u8::try_from(bytes).unwrap()];
@@ -324,7 +325,7 @@ fn length(bytes: usize) -> Vec<u8> {
     coded
 }
 
-/// A literal that is never indexed, not Huffman-coded (RFC 7541, 6.2.3).
+/// An HPACK literal field, never indexed and without Huffman coding (RFC 7541, 6.2.3).
 fn header(name: &str, value: &str) -> Vec<u8> {
     [vec![0x10], length(name.len()), name.into(), length(value.len()), value.into()].concat()
 }
@@ -352,17 +353,17 @@ async fn an_address_over_its_invalid_token_limit_keeps_its_verified_clients() {
     let daemon = Daemon::start_with(&settings, clock.clone()).await.unwrap();
     let channel = channel(&daemon).await;
     let with = |token: &str| Clients::over(&channel, Some(token));
-    let good = |name: &str| token(&daemon, "dev", Role::Auditor, name);
-    let mut known = with(&good("known"));
-    checkpoint(&mut known).await.unwrap();
-    let forged = |number: usize| format!("{}{number}", good("forged"));
+    let valid = |name: &str| token(&daemon, "dev", Role::Auditor, name);
+    let mut verified = with(&valid("known"));
+    checkpoint(&mut verified).await.unwrap();
+    let forged = |number: usize| format!("{}{number}", valid("forged"));
     for number in 0..5 {
         let refused = checkpoint(&mut with(&forged(number))).await.unwrap_err();
         assert_eq!(refused.code(), Code::Unauthenticated, "{number}");
     }
-    // Nothing new is looked at, be it good or bad; what was looked at before goes on, over the same
-    // connection.
-    for token in [forged(5), good("new")] {
+    // Above the limit no new token is verified, valid or not. A token that was verified before is still
+    // accepted, over the same connection.
+    for token in [forged(5), valid("new")] {
         let refused = checkpoint(&mut with(&token)).await.unwrap_err();
         assert_eq!(refused.code(), Code::ResourceExhausted);
         let details = refused.get_error_details();
@@ -370,8 +371,8 @@ async fn an_address_over_its_invalid_token_limit_keeps_its_verified_clients() {
         let wait = details.retry_info().unwrap().retry_delay.unwrap();
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60), "{wait:?}");
     }
-    checkpoint(&mut known).await.unwrap();
-    // A connection that brings nothing else is closed.
+    checkpoint(&mut verified).await.unwrap();
+    // A connection that sends only invalid tokens is closed.
     let (at, head) = (daemon.grpc, headers_of("/sayso.v1.AuditService/GetCheckpoint", &forged(6)));
     let closed = tokio::task::spawn_blocking(move || {
         let mut stream = connect(at);
@@ -381,10 +382,10 @@ async fn an_address_over_its_invalid_token_limit_keeps_its_verified_clients() {
         is_closed(&mut stream)
     });
     assert!(closed.await.unwrap());
-    checkpoint(&mut known).await.unwrap();
-    // A minute later it begins anew.
+    checkpoint(&mut verified).await.unwrap();
+    // After a minute the count starts again.
     clock.0.store(61_000, Ordering::SeqCst);
-    checkpoint(&mut with(&good("new"))).await.unwrap();
+    checkpoint(&mut with(&valid("new"))).await.unwrap();
     assert_eq!(checkpoint(&mut with(&forged(7))).await.unwrap_err().code(), Code::Unauthenticated);
     daemon.stop().await.unwrap();
 }
@@ -396,12 +397,12 @@ async fn a_client_that_does_not_read_its_response_is_disconnected() {
     let closed = tokio::task::spawn_blocking(move || {
         let mut stream = connect(at);
         stream.write_all(PREFACE).unwrap();
-        // No byte of any answer may be sent.
+        // A window of zero: the daemon may send no byte of any response.
         stream.write_all(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).unwrap();
         let head = headers_of("/sayso.v1.BoundsService/ListPurposes", &token);
         stream.write_all(&frame(HEADERS, END_HEADERS, 1, &head)).unwrap();
         stream.write_all(&frame(DATA, END_STREAM, 1, &[0; 5])).unwrap();
-        // Alive all the while.
+        // Pings show that the client is alive.
         let mut writer = stream.try_clone().unwrap();
         let pinging = std::thread::spawn(move || {
             while writer.write_all(&frame(PING, 0, 0, &[7; 8])).is_ok() {
@@ -417,7 +418,7 @@ async fn a_client_that_does_not_read_its_response_is_disconnected() {
     daemon.stop().await.unwrap();
 }
 
-/// The real binary, whose memory can be looked at.
+/// The real binary in a process of its own, whose memory can be measured.
 pub struct Served {
     child: Child,
     pub grpc: SocketAddr,
@@ -447,12 +448,12 @@ impl Served {
         self.mib("VmRSS:")
     }
 
-    /// The most that it was since [`Served::forget_peak`], MiB.
+    /// Peak resident memory since [`Served::reset_peak`], MiB.
     pub fn peak_mib(&self) -> u64 {
         self.mib("VmHWM:")
     }
 
-    pub fn forget_peak(&self) {
+    pub fn reset_peak(&self) {
         std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").unwrap();
     }
 
@@ -462,7 +463,7 @@ impl Served {
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
     }
 
-    /// Somebody else is answered.
+    /// Whether another client is answered.
     pub fn answers(&self) -> bool {
         let mut command = sayso(&["checkpoint"]);
         let command =
@@ -473,14 +474,14 @@ impl Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
-        // Gone already, or it goes now.
-        let _gone = self.child.kill();
+        // An error means that the process has already exited.
+        let _exited = self.child.kill();
         let _status = self.child.wait();
     }
 }
 
-/// Sends `pieces` of a flood for some seconds at most, reading nothing; true where the daemon closed the
-/// connection.
+/// Sends a flood in this many pieces without reading a response. Returns whether the daemon closed the
+/// connection. Stops when a write takes more than two seconds.
 fn flood(at: SocketAddr, mut piece: impl FnMut(u32) -> Vec<u8>, pieces: u32) -> bool {
     let mut stream = connect(at);
     stream.set_write_timeout(Some(Duration::from_secs(2))).unwrap();
@@ -488,7 +489,7 @@ fn flood(at: SocketAddr, mut piece: impl FnMut(u32) -> Vec<u8>, pieces: u32) -> 
     stream.write_all(&opened).unwrap();
     for number in 0..pieces {
         if let Err(error) = stream.write_all(&piece(number)) {
-            // Nothing is taken any more: the daemon waits for its own answers to be read.
+            // A timeout means that the daemon reads no more: it waits for its own responses to be read.
             return !matches!(error.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut);
         }
     }
@@ -504,54 +505,54 @@ fn http2_floods_cost_one_connection_and_little_memory() {
     let before = served.memory_mib();
     let head = headers_of("/sayso.v1.AuditService/GetCheckpoint", &token);
     let many = |bytes: Vec<u8>, times: usize| bytes.repeat(times);
-    let mut told = Vec::new();
-    let mut tried = |what: &str, closed: bool| {
+    let mut results = Vec::new();
+    let mut check = |what: &str, closed: bool| {
         assert!(served.answers(), "{what}");
-        told.push(format!("{what}: closed {closed}, {} MiB", served.memory_mib()));
+        results.push(format!("{what}: closed {closed}, {} MiB", served.memory_mib()));
     };
     let ping = many(frame(PING, 0, 0, &[1; 8]), 1_000);
-    tried("PING", flood(served.grpc, |_| ping.clone(), 1_000));
+    check("PING", flood(served.grpc, |_| ping.clone(), 1_000));
     let settings = many(frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 255, 255]), 1_000);
-    tried("SETTINGS", flood(served.grpc, |_| settings.clone(), 1_000));
-    // Headers that never end.
+    check("SETTINGS", flood(served.grpc, |_| settings.clone(), 1_000));
+    // A header block that never ends.
     let endless = |number: u32| match number {
         0 => frame(HEADERS, 0, 1, &head),
         _ => frame(CONTINUATION, 0, 1, &header("x", &"y".repeat(8_000))),
     };
     let closed = flood(served.grpc, endless, 20_000);
-    assert!(closed, "headers without an end");
-    tried("CONTINUATION", closed);
-    // The same without a byte in it.
+    assert!(closed, "an endless header block must close the connection");
+    check("CONTINUATION", closed);
+    // An endless header block of empty frames.
     let empty = |number: u32| match number {
         0 => frame(HEADERS, 0, 1, &head),
         _ => many(frame(CONTINUATION, 0, 1, &[]), 1_000),
     };
-    tried("empty CONTINUATION", flood(served.grpc, empty, 1_000));
-    // Opened and reset, over and over (CVE-2023-44487).
+    check("empty CONTINUATION", flood(served.grpc, empty, 1_000));
+    // Streams that the client opens and resets (CVE-2023-44487).
     let reset = |number: u32| {
         let streams = (0..100).map(|each| (number * 100 + each) * 2 + 1);
         let both =
             |id| [frame(HEADERS, END_HEADERS, id, &head), frame(RST_STREAM, 0, id, &[0, 0, 0, 8])].concat();
         streams.flat_map(both).collect()
     };
-    tried("rapid reset", flood(served.grpc, reset, 1_000));
-    // Made the daemon reset them, over and over (CVE-2025-8671): a window that grows by nothing is an error
-    // of the stream.
+    check("rapid reset", flood(served.grpc, reset, 1_000));
+    // Streams that the client makes the daemon reset (CVE-2025-8671): a window update of zero is a stream
+    // error.
     let provoked = |number: u32| {
         let streams = (0..100).map(|each| (number * 100 + each) * 2 + 1);
         let both =
             |id| [frame(HEADERS, END_HEADERS, id, &head), frame(WINDOW_UPDATE, 0, id, &[0; 4])].concat();
         streams.flat_map(both).collect()
     };
-    tried("provoked resets", flood(served.grpc, provoked, 1_000));
-    // Data without data.
+    check("provoked resets", flood(served.grpc, provoked, 1_000));
+    // DATA frames without data.
     let nothing = |number: u32| match number {
         0 => frame(HEADERS, END_HEADERS, 1, &head),
         _ => many(frame(DATA, 0, 1, &[]), 1_000),
     };
-    tried("empty DATA", flood(served.grpc, nothing, 1_000));
-    println!("before: {before} MiB\n{}", told.join("\n"));
-    assert!(served.memory_mib() < before + 256, "{before} MiB became {}", told.join("\n"));
+    check("empty DATA", flood(served.grpc, nothing, 1_000));
+    println!("before: {before} MiB\n{}", results.join("\n"));
+    assert!(served.memory_mib() < before + 256, "{before} MiB became {}", results.join("\n"));
 }
 
 #[test]
@@ -568,10 +569,10 @@ fn the_process_dumps_no_core_and_locks_memory_as_configured() {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let about = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", child.id())).unwrap();
-        let seen = (!line.is_empty()).then(|| (about("limits"), about("status")));
+        let process = (!line.is_empty()).then(|| (about("limits"), about("status")));
         child.kill().unwrap();
         child.wait().unwrap();
-        seen
+        process
     };
     let words = |text: &str, line: &str| {
         let line = text.lines().find(|each| each.starts_with(line)).unwrap().to_owned();
@@ -580,19 +581,19 @@ fn the_process_dumps_no_core_and_locks_memory_as_configured() {
     let (limits, status) = start("never").unwrap();
     assert_eq!(words(&limits, "Max core file size")[4..6], ["0", "0"]);
     assert_eq!(words(&status, "VmLck:")[1], "0");
-    // Either it is locked, or nothing starts.
+    // Either the memory is locked, or the daemon does not start.
     match start("always") {
         Some((_, status)) => assert_ne!(words(&status, "VmLck:")[1], "0"),
         None => println!("memory can't be locked here: this daemon did not start"),
     }
-    // What others may enter or read is not used.
+    // The daemon does not start on folders or keys that other users can enter, read or write.
     use std::os::unix::fs::PermissionsExt;
-    let widened = |path: &str, mode: u32| {
+    let starts_with_mode = |path: &str, mode: u32| {
         let path = dir.path().join("data").join(path);
-        let narrow = std::fs::metadata(&path).unwrap().permissions();
+        let original = std::fs::metadata(&path).unwrap().permissions();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
         let started = start("never").is_some();
-        std::fs::set_permissions(&path, narrow).unwrap();
+        std::fs::set_permissions(&path, original).unwrap();
         started
     };
     for (path, mode) in [
@@ -603,11 +604,11 @@ fn the_process_dumps_no_core_and_locks_memory_as_configured() {
         ("log", 0o770),
         ("keys", 0o702),
     ] {
-        assert!(!widened(path, mode), "{path}");
+        assert!(!starts_with_mode(path, mode), "{path}");
     }
-    // Nor what belongs to another user, who can change its mode at any time. Only root can give something
-    // away.
-    let given_away = |path: &str| {
+    // Nor on files of another user, who can change their mode at any time. Only root can change the owner, so
+    // this part is skipped for other users.
+    let starts_with_other_owner = |path: &str| {
         let path = dir.path().join("data").join(path);
         std::os::unix::fs::chown(&path, Some(NOBODY), None).ok()?;
         let started = start("never").is_some();
@@ -615,7 +616,7 @@ fn the_process_dumps_no_core_and_locks_memory_as_configured() {
         Some(started)
     };
     for path in ["secrets", "secrets/log.key", "secrets/root.key", "secrets/issuer.key", ".", "log", "keys"] {
-        match given_away(path) {
+        match starts_with_other_owner(path) {
             Some(started) => assert!(!started, "{path}"),
             None => println!("{path} can't be given to another user here"),
         }

@@ -1,5 +1,5 @@
-//! Floods that want memory, with and without a credential: the real binary as a process of its own, whose
-//! resident memory stays near what it was.
+//! Floods that aim at memory, with and without a credential. The daemon runs as a process of its own, and its
+//! resident memory must stay close to what it was before the flood.
 
 use crate::authorization::Raw;
 use crate::harness::{Clients, ask, choice, consent, fact, publish_notice};
@@ -17,15 +17,15 @@ use tonic::codegen::{Bytes, Service, http};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
 
-/// How much more than before it may have had at any moment.
+/// How far the peak of resident memory may exceed the memory before the flood.
 const MORE_MIB_MAX: u64 = 128;
-/// How long a flood goes on, at most.
+/// The longest that a flood lasts.
 const FLOOD: Duration = Duration::from_secs(20);
 const MESSAGE_BYTES: usize = 4 << 20;
 const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";
 const RECORD: &str = "/sayso.v1.ProfileService/RecordAttributes";
 
-/// A message that never ends: all of it comes but the last byte.
+/// The body of a message that never ends: its last byte is never sent.
 struct Unfinished {
     header: Option<Bytes>,
     left: usize,
@@ -73,27 +73,27 @@ async fn connect(served: &Served) -> Channel {
     Channel::from_shared(format!("http://{}", served.grpc)).unwrap().connect().await.unwrap()
 }
 
-/// One message as it goes over the wire.
+/// One message with its gRPC frame header; `flag` is 1 if the message is compressed.
 fn framed(flag: u8, message: &[u8]) -> Body {
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     Body::new(http_body_util::Full::new(Bytes::from([&[flag], &length[..], message].concat())))
 }
 
-/// Sends all of these at once over one connection and waits until they are answered, or until the flood ends;
-/// the codes.
+/// Sends all requests at once over one connection, and waits until they are answered or the flood ends.
+/// Returns the status codes.
 async fn flood(channel: &Channel, requests: impl Iterator<Item = http::Request<Body>>) -> Vec<Option<Code>> {
     let mut calls = JoinSet::new();
     for request in requests {
         let mut channel = channel.clone();
         calls.spawn(async move {
             std::future::poll_fn(|context| channel.poll_ready(context)).await.ok()?;
-            let answer = channel.call(request).await.ok()?;
-            let code = answer.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
-            // What goes on is held, as whoever floods would.
+            let response = channel.call(request).await.ok()?;
+            let code = response.headers().get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()));
+            // A response that continues is kept open, as an attacker would do.
             match code {
                 Some(code) => Some(code),
                 None => {
-                    let read = http_body_util::BodyExt::collect(answer.into_body());
+                    let read = http_body_util::BodyExt::collect(response.into_body());
                     let whole = tokio::time::timeout(FLOOD, read).await.ok()?.ok()?;
                     let trailers = whole.trailers()?.get("grpc-status")?;
                     Some(Code::from_bytes(trailers.as_bytes()))
@@ -111,7 +111,7 @@ async fn flood(channel: &Channel, requests: impl Iterator<Item = http::Request<B
     codes
 }
 
-/// The daemon before a flood.
+/// The memory of the daemon before a flood.
 struct Before<'a> {
     served: &'a Served,
     mib: u64,
@@ -120,14 +120,14 @@ struct Before<'a> {
 impl<'a> Before<'a> {
     fn of(served: &'a Served) -> Self {
         assert!(served.answers());
-        served.forget_peak();
+        served.reset_peak();
         Self { served, mib: served.memory_mib() }
     }
 
-    /// It had little more at any moment since, and serves others.
-    fn is_kept(&self, what: &str) {
+    /// Asserts that memory has not grown by more than the limit since, and that the daemon answers others.
+    fn assert_memory_is_limited(&self, what: &str) {
         let peak = self.served.peak_mib();
-        println!("{what}: {} MiB before, {peak} MiB at most", self.mib);
+        println!("{what}: {} MiB before, peak {peak} MiB", self.mib);
         assert!(peak < self.mib + MORE_MIB_MAX, "{what}: {} MiB became {peak}", self.mib);
         assert!(self.served.answers(), "{what}");
     }
@@ -141,10 +141,10 @@ async fn unauthenticated_unfinished_messages_use_no_memory() {
     for path in [REFLECTION, "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch", RECORD] {
         let requests = (0..1_000).map(|_| request(path, None, Body::new(Unfinished::new(MESSAGE_BYTES))));
         let codes = flood(&channel, requests).await;
-        assert_eq!(codes.len(), 1_000, "{path}: each is answered, none is held");
-        before.is_kept(path);
+        assert_eq!(codes.len(), 1_000, "{path}: every request is answered");
+        before.assert_memory_is_limited(path);
     }
-    // Streams that bring nothing are few, and end by themselves:
+    // Unauthenticated streams without messages are limited elsewhere:
     // `limits::unauthenticated_streams_are_limited_in_number_and_duration`.
 }
 
@@ -159,11 +159,11 @@ async fn unfinished_messages_of_one_credential_share_a_memory_limit() {
     let codes = flood(&channel, requests).await;
     let refused = codes.iter().filter(|code| **code == Some(Code::ResourceExhausted)).count();
     assert!(refused > 900, "{refused} of {}", codes.len());
-    before.is_kept("unfinished messages");
+    before.assert_memory_is_limited("unfinished messages");
 }
 
-/// Packed, and with which name.
-fn packed(message: &[u8]) -> [(&'static str, Vec<u8>); 2] {
+/// The message compressed with each encoding, and the name of the encoding.
+fn compressed(message: &[u8]) -> [(&'static str, Vec<u8>); 2] {
     let mut gzip = Vec::new();
     let level = flate2::Compression::best();
     std::io::Read::read_to_end(&mut flate2::bufread::GzEncoder::new(message, level), &mut gzip).unwrap();
@@ -176,8 +176,8 @@ async fn a_compressed_message_counts_by_its_decompressed_size() {
     let before = Before::of(&served);
     let channel = connect(&served).await;
     let token = served.token("service");
-    // A field that nobody knows; empty attributes, of two bytes each and hundreds in memory; and what is
-    // within limits.
+    // An unknown field; empty attributes, which take two bytes each on the wire and hundreds in memory; and a
+    // message within the limits.
     let unknown = [&[0xfa, 0x3f][..], &varint(MESSAGE_BYTES - 10), &vec![0; MESSAGE_BYTES - 10]].concat();
     let empty = [0x12, 0x00].repeat(MESSAGE_BYTES / 2);
     let mut many = fact("ada", "k", "work", &"x".repeat(16_000));
@@ -190,10 +190,10 @@ async fn a_compressed_message_counts_by_its_decompressed_size() {
         ("empty attributes", empty, 1_000),
         ("large attributes", many.encode_to_vec(), 100),
     ] {
-        for (encoding, packed) in packed(&message) {
-            let bytes = packed.len();
+        for (encoding, compressed) in compressed(&message) {
+            let bytes = compressed.len();
             let requests = (0..count).map(|_| {
-                let mut request = request(RECORD, Some(&token), framed(1, &packed));
+                let mut request = request(RECORD, Some(&token), framed(1, &compressed));
                 request.headers_mut().insert("grpc-encoding", encoding.parse().unwrap());
                 request
             });
@@ -201,7 +201,7 @@ async fn a_compressed_message_counts_by_its_decompressed_size() {
             let kinds: std::collections::BTreeSet<_> =
                 codes.iter().flatten().map(|code| *code as i32).collect();
             println!("{what}, {encoding}, {bytes} bytes: {kinds:?}");
-            before.is_kept(&format!("{what}, {encoding}"));
+            before.assert_memory_is_limited(&format!("{what}, {encoding}"));
         }
     }
 }
@@ -234,26 +234,27 @@ async fn streams_of_large_messages_are_read_only_as_fast_as_they_are_recorded() 
                 }
                 proto::RecordStreamRequest { sequence: number, record: Some(record) }
             });
-            let mut answers = clients.profile.record_stream(tokio_stream::iter(messages)).await?.into_inner();
+            let mut responses =
+                clients.profile.record_stream(tokio_stream::iter(messages)).await?.into_inner();
             let mut answered = 0;
-            while answers.message().await?.is_some() {
+            while responses.message().await?.is_some() {
                 answered += 1;
             }
             Ok::<u64, Status>(answered)
         });
     }
     let ended = tokio::time::timeout(3 * FLOOD, async {
-        let mut whole = 0;
+        let mut completed = 0;
         while let Some(one) = streams.join_next().await {
             match one.unwrap() {
-                Ok(answered) => whole += u64::from(answered == 20),
+                Ok(answered) => completed += u64::from(answered == 20),
                 Err(status) => assert_eq!(status.code(), Code::ResourceExhausted, "{status:?}"),
             }
         }
-        whole
+        completed
     });
-    assert!(ended.await.unwrap() > 0, "one stream at least has room for all");
-    before.is_kept("streams");
+    assert!(ended.await.unwrap() > 0, "at least one stream completes");
+    before.assert_memory_is_limited("streams");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -264,8 +265,8 @@ async fn requested_keys_are_limited_in_number_and_length() {
     let mut service = Clients::over(&channel, Some(&served.token("service")));
     publish_notice(&mut steward).await;
     steward.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
-    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-    steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    steward.consent.record_consent(consent("ada", vec![given])).await.unwrap();
     let before = Before::of(&served);
     for number in 0..30 {
         let keys = (0..127).map(|key| format!("{key}{}", "k".repeat(30_000))).collect();
@@ -273,7 +274,7 @@ async fn requested_keys_are_limited_in_number_and_length() {
         let refused = service.grant.request_grant(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
     }
-    // As many as there may be.
+    // The largest number of keys that a request may have.
     for number in 0..400 {
         let keys = (0..126).map(|key| format!("{key:03}{}", "k".repeat(127))).collect();
         let request = proto::RequestGrantRequest { keys, interaction: number.to_string(), ..ask("ada") };
@@ -284,7 +285,7 @@ async fn requested_keys_are_limited_in_number_and_length() {
             );
         }
     }
-    before.is_kept("keys");
+    before.assert_memory_is_limited("keys");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -294,8 +295,8 @@ async fn personal_bounds_that_are_set_repeatedly_do_not_accumulate_in_memory() {
     let mut steward = Clients::over(&channel, Some(&served.token("steward")));
     publish_notice(&mut steward).await;
     steward.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
-    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-    steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    steward.consent.record_consent(consent("ada", vec![given])).await.unwrap();
     let before = Before::of(&served);
     let until = std::time::Instant::now() + 3 * FLOOD;
     let mut set = 0;
@@ -316,17 +317,17 @@ async fn personal_bounds_that_are_set_repeatedly_do_not_accumulate_in_memory() {
         let request =
             proto::SetPersonalBoundsRequest { subject: "ada".into(), bounds: Some(bounds), options: None };
         steward.bounds.set_personal_bounds(request).await.unwrap();
-        let asked = proto::EvaluateUseRequest {
+        let evaluation = proto::EvaluateUseRequest {
             subject: "ada".into(),
             purpose: "tone-adaptation".into(),
             recipient: "tutor".into(),
             ..Default::default()
         };
-        steward.grant.evaluate_use(asked).await.unwrap();
+        steward.grant.evaluate_use(evaluation).await.unwrap();
         set += 1;
     }
-    println!("{set} times");
-    before.is_kept("personal bounds");
+    println!("set {set} times");
+    before.assert_memory_is_limited("personal bounds");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -341,24 +342,29 @@ async fn unread_responses_share_a_memory_limit() {
     }
     steward.profile.record_attributes(many).await.unwrap();
     let before = Before::of(&served);
-    // A reader that takes almost nothing.
+    // A client whose window lets the daemon send almost nothing.
     let endpoint = Endpoint::from_shared(format!("http://{}", served.grpc)).unwrap();
     let endpoint = endpoint.initial_stream_window_size(1).initial_connection_window_size(65_535);
     let channel = endpoint.connect().await.unwrap();
     let mut client = tonic::client::Grpc::new(channel).max_decoding_message_size(64 << 20);
     let message = proto::GetProfileRequest { subject: "ada".into(), ..Default::default() }.encode_to_vec();
-    let mut held = Vec::new();
+    let mut unread = Vec::new();
     for _ in 0..200 {
         client.ready().await.unwrap();
         let mut request = Request::new(tokio_stream::once(message.clone()));
         request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
         let path = "/sayso.v1.ProfileService/GetProfile".parse().unwrap();
-        let answer = tokio::time::timeout(FLOOD, client.streaming(request, path, Raw)).await.unwrap();
-        held.push(answer);
-        if held.len() % 20 == 0 {
-            println!("{} answers: {} MiB, {} at most", held.len(), served.memory_mib(), served.peak_mib());
+        let response = tokio::time::timeout(FLOOD, client.streaming(request, path, Raw)).await.unwrap();
+        unread.push(response);
+        if unread.len() % 20 == 0 {
+            println!(
+                "{} responses: {} MiB, peak {} MiB",
+                unread.len(),
+                served.memory_mib(),
+                served.peak_mib()
+            );
         }
     }
-    before.is_kept("answers");
-    drop(held);
+    before.assert_memory_is_limited("answers");
+    drop(unread);
 }

@@ -1,5 +1,5 @@
-//! The package that a person takes away, and their receipts: through the front door, and read back by code of
-//! its own.
+//! The package that a person can export, and the consent receipts in it. Tests export through gRPC and read
+//! the package back with independent code.
 
 use crate::harness::{self, Clients, Harness, choice, consent, contains, fact, json};
 use sayso::proto::{self, ConsentDecision, PackageKind, Provenance, Role};
@@ -11,7 +11,7 @@ use tonic::Code;
 const CANARY: &str = "the other person's canary, 7f3a";
 const HOSTILE: &str = "<script>alert('x')</script><img src=x onerror=alert(1)>";
 
-/// A ZIP file unpacked by Python's own library: nobody here wrote it.
+/// A ZIP file unpacked by Python's standard library, as an independent implementation.
 pub struct Unpacked {
     pub folder: PathBuf,
 }
@@ -43,7 +43,8 @@ impl Unpacked {
         harness::files_below(&self.folder.join("receipts"))
     }
 
-    fn everything(&self) -> Vec<u8> {
+    /// The bytes of all files.
+    fn all_bytes(&self) -> Vec<u8> {
         let mut all = Vec::new();
         for path in harness::files_below(&self.folder) {
             std::fs::File::open(path).unwrap().read_to_end(&mut all).unwrap();
@@ -81,9 +82,9 @@ fn input(key: &str, category: &str, value: &str, provenance: Provenance) -> prot
     }
 }
 
-/// A person with a past: facts of every kind, corrected, contested and derived; asked, decided, used,
-/// withdrawn.
-async fn live(harness: &Harness) -> String {
+/// Records a history for ada: attributes of every provenance, corrected, contested and derived ones, consent
+/// requests and decisions, a use, a withdrawal and an objection. Returns the id of the grant.
+async fn record_history(harness: &Harness) -> String {
     let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
     let mut tutor = harness.as_role(Role::Service, "tutor").await;
     harness::publish_notice(&mut steward).await;
@@ -123,9 +124,9 @@ async fn live(harness: &Harness) -> String {
         ..Default::default()
     };
     tutor.consent.request_consent(ask).await.unwrap();
-    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-    let no = choice(ConsentDecision::Refused, "advertising", &[], false);
-    tutor.consent.record_consent(consent("ada", vec![yes, no])).await.unwrap();
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    let refused = choice(ConsentDecision::Refused, "advertising", &[], false);
+    tutor.consent.record_consent(consent("ada", vec![given, refused])).await.unwrap();
     let grant = tutor.grant.request_grant(harness::ask("ada")).await.unwrap().into_inner();
     let used = proto::ReportUseRequest {
         grant_id: grant.grant_id.clone(),
@@ -135,14 +136,14 @@ async fn live(harness: &Harness) -> String {
         ..Default::default()
     };
     tutor.grant.report_use(used).await.unwrap();
-    // It is another tone from here on, and a purpose is given and taken back.
+    // The tone is corrected, and consent for research is given and withdrawn.
     tutor.profile.record_attributes(record(vec![corrected])).await.unwrap();
     let mut health = choice(ConsentDecision::Given, "research", &["health"], true);
     health.recipients = vec!["lab".into()];
     health.until = Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 });
     steward.consent.record_consent(consent("ada", vec![health])).await.unwrap();
-    let back = choice(ConsentDecision::Withdrawn, "research", &[], false);
-    steward.consent.record_consent(consent("ada", vec![back])).await.unwrap();
+    let withdrawn = choice(ConsentDecision::Withdrawn, "research", &[], false);
+    steward.consent.record_consent(consent("ada", vec![withdrawn])).await.unwrap();
     let signal = proto::RecordSignalRequest {
         subject: "ada".into(),
         kind: proto::SignalKind::Objection.into(),
@@ -157,7 +158,7 @@ async fn live(harness: &Harness) -> String {
         ..Default::default()
     };
     steward.profile.describe_subject(described).await.unwrap();
-    // Somebody else, whose text must never be seen here.
+    // Another subject, whose text must never appear in the package.
     tutor.profile.record_attributes(fact("ben", "secret", "work", CANARY)).await.unwrap();
     grant.grant_id
 }
@@ -169,16 +170,17 @@ fn names<'a>(of: &'a Value, field: &str) -> Vec<&'a str> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_access_package_contains_everything_about_its_subject_and_nothing_about_others() {
     let harness = Harness::start().await;
-    let grant = live(&harness).await;
+    let grant = record_history(&harness).await;
     let mut ada = harness.as_role(Role::Subject, "ada").await;
     let bytes = export(&mut ada, "", PackageKind::Access).await.unwrap();
     let package = Unpacked::of(&bytes, &harness.dir.path().join("access"));
     let json = package.json();
 
-    // Held now, by an account of this test's own.
-    let held = &json["attributes"];
-    assert_eq!(names(held, "key"), ["bio", "greeting", "guess", "number", "table", "tone", "wrong"]);
-    let of = |key: &str| held.as_array().unwrap().iter().find(|held| held["key"] == key).unwrap().clone();
+    // The current attributes.
+    let attributes = &json["attributes"];
+    assert_eq!(names(attributes, "key"), ["bio", "greeting", "guess", "number", "table", "tone", "wrong"]);
+    let of =
+        |key: &str| attributes.as_array().unwrap().iter().find(|each| each["key"] == key).unwrap().clone();
     assert_eq!(of("tone")["value"], "warm");
     assert_eq!(of("bio")["value"], HOSTILE);
     assert_eq!(of("table")["value"], serde_json::json!({"deep": [1, {"er": "été"}]}));
@@ -190,20 +192,20 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
     assert_eq!(of("tone")["evidence"], serde_json::json!(["chat about tone"]));
     assert_eq!(of("tone")["observed_at"], "2023-11-14T22:13:20Z");
 
-    // Who, when, what, why, reply.
+    // Each use: recipient, purpose, attributes, consent and reply.
     let used = &json["uses"][0];
     assert_eq!(names(&json["uses"], "reply"), ["reply-41"]);
     assert_eq!(used["recipient"], "tutor");
     assert_eq!((&used["purpose"], &used["grant_id"]), (&"tone-adaptation".into(), &grant.as_str().into()));
     assert_eq!(names(&used["attributes"], "key"), ["tone"]);
     assert_eq!(names(&json["disclosures"], "recipient"), ["tutor"]);
-    let yes = json["consents"].as_array().unwrap().iter().find(|of| of["decision"] == "given").unwrap();
-    assert_eq!(used["consents"], serde_json::json!([yes["event_id"]]));
+    let given = json["consents"].as_array().unwrap().iter().find(|of| of["decision"] == "given").unwrap();
+    assert_eq!(used["consents"], serde_json::json!([given["event_id"]]));
     assert_eq!(names(&json["recipients"], "name"), ["tutor"]);
-    // The corrected tone took the grant along.
+    // The correction of the tone revoked the grant.
     assert_eq!(names(&json["revocations"], "grant_id"), [grant.as_str()]);
 
-    // Decisions with the text as served, and signals.
+    // Consent decisions with the text of the notice as it was served, and signals.
     assert_eq!(names(&json["consents"], "decision"), ["given", "refused", "given", "withdrawn"]);
     assert_eq!(json["notices"][0]["text"], "we remember facts about you");
     assert_eq!(names(&json["signals"], "kind"), ["objection"]);
@@ -213,18 +215,18 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
         (&"adult".into(), &"DE".into())
     );
 
-    // The history has everything, and this very export last.
-    let what = names(&json["history"], "what");
-    assert_eq!(what.len() as u64, json["events"].as_u64().unwrap());
-    assert_eq!(what.last(), Some(&"access_provided"));
-    assert_eq!(what.iter().filter(|what| **what == "attribute_recorded").count(), 7);
+    // The history contains every event; the last one is this export.
+    let kinds = names(&json["history"], "what");
+    assert_eq!(kinds.len() as u64, json["events"].as_u64().unwrap());
+    assert_eq!(kinds.last(), Some(&"access_provided"));
+    assert_eq!(kinds.iter().filter(|kind| **kind == "attribute_recorded").count(), 7);
     assert!(
         ["attribute_corrected", "attribute_contested", "consent_requested"]
             .iter()
-            .all(|of| what.contains(of))
+            .all(|of| kinds.contains(of))
     );
 
-    // Decided now: only for what was said yes to.
+    // The uses permitted now: only the purpose with a consent.
     let permitted = json["permitted_uses"].as_array().unwrap();
     let allowed: Vec<&str> = permitted
         .iter()
@@ -237,16 +239,16 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
     );
     assert_eq!(of("wrong")["may_be_used_for"], serde_json::json!([]));
 
-    // Nobody else, and no member of staff by name.
-    let everything = package.everything();
-    assert!(!contains(&everything, CANARY.as_bytes()) && !contains(&everything, b"maria"));
+    // Nothing about another subject, and no name of a member of staff.
+    let all_bytes = package.all_bytes();
+    assert!(!contains(&all_bytes, CANARY.as_bytes()) && !contains(&all_bytes, b"maria"));
     assert_eq!(package.receipts().len(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_package_page_escapes_text_and_runs_no_script() {
     let harness = Harness::start().await;
-    live(&harness).await;
+    record_history(&harness).await;
     let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
     let bytes = export(&mut steward, "ada", PackageKind::Access).await.unwrap();
     let page = Unpacked::of(&bytes, &harness.dir.path().join("page")).text("index.html");
@@ -260,31 +262,34 @@ async fn the_package_page_escapes_text_and_runs_no_script() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_ledger_imports_declared_and_observed_attributes() {
-    let (here, there) = (Harness::start().await, Harness::start().await);
-    live(&here).await;
-    for (kind, left_out) in [("portability", "0"), ("access", "2")] {
-        let file = here.dir.path().join(format!("{kind}.zip"));
+    let (source_ledger, target_ledger) = (Harness::start().await, Harness::start().await);
+    record_history(&source_ledger).await;
+    for (kind, inferred) in [("portability", "0"), ("access", "2")] {
+        let file = source_ledger.dir.path().join(format!("{kind}.zip"));
         let path = file.to_str().unwrap();
-        let done = json(&here.cli(
+        let exported = json(&source_ledger.cli(
             Role::Steward,
             "maria.the-steward",
             &["export-subject", "ada", "-o", path, "--kind", kind, "--json"],
         ));
-        assert_eq!(done["kind"], kind);
+        assert_eq!(exported["kind"], kind);
         let subject = format!("her-{kind}");
         let import = ["import", path, "--package", "--subject", &subject, "--json"];
-        let taken = json(&there.cli(Role::Steward, "privacy-team", &import));
-        assert_eq!((&taken["recorded"], &taken["skipped"]["inferred"]), (&"5".into(), &left_out.into()));
-        // Again: nothing twice.
-        let again = json(&there.cli(Role::Steward, "privacy-team", &import));
+        let imported = json(&target_ledger.cli(Role::Steward, "privacy-team", &import));
+        assert_eq!(
+            (&imported["recorded"], &imported["skipped"]["inferred"]),
+            (&"5".into(), &inferred.into())
+        );
+        // A second import records nothing twice.
+        let again = json(&target_ledger.cli(Role::Steward, "privacy-team", &import));
         assert_eq!((&again["recorded"], &again["alreadyRecorded"]), (&"0".into(), &"5".into()));
-        let mut source = here.as_role(Role::Subject, "ada").await;
-        let mut copy = there.as_role(Role::Subject, &subject).await;
+        let mut source = source_ledger.as_role(Role::Subject, "ada").await;
+        let mut copy = target_ledger.as_role(Role::Subject, &subject).await;
         assert_eq!(declared_and_observed(&mut source).await, declared_and_observed(&mut copy).await);
     }
 }
 
-/// Key, value, category, provenance, evidence, observed: without what only this ledger knows.
+/// Key, value, category, provenance, evidence and time of observation, without data specific to one ledger.
 async fn declared_and_observed(clients: &mut Clients) -> Vec<(String, Value, String, i32, Vec<String>, i64)> {
     let profile =
         clients.profile.get_profile(proto::GetProfileRequest::default()).await.unwrap().into_inner();
@@ -304,20 +309,20 @@ async fn declared_and_observed(clients: &mut Clients) -> Vec<(String, Value, Str
 #[tokio::test(flavor = "multi_thread")]
 async fn a_portability_package_contains_no_inferences() {
     let harness = Harness::start().await;
-    live(&harness).await;
+    record_history(&harness).await;
     let mut ada = harness.as_role(Role::Subject, "ada").await;
     let bytes = export(&mut ada, "", PackageKind::Portability).await.unwrap();
     let package = Unpacked::of(&bytes, &harness.dir.path().join("portable"));
     assert_eq!(names(&package.json()["attributes"], "key"), ["bio", "greeting", "number", "table", "tone"]);
     assert!(package.json().get("history").is_none());
-    let everything = package.everything();
-    assert!(!contains(&everything, b"likes cats") && !contains(&everything, b"guesser-2"));
+    let all_bytes = package.all_bytes();
+    assert!(!contains(&all_bytes, b"likes cats") && !contains(&all_bytes, b"guesser-2"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_data_subject_and_stewards_may_export_and_each_export_is_recorded() {
     let harness = Harness::start().await;
-    live(&harness).await;
+    record_history(&harness).await;
     for (role, name) in [(Role::Auditor, "auditor"), (Role::Operator, "ops"), (Role::Service, "tutor")] {
         let mut clients = harness.as_role(role, name).await;
         let refused = export(&mut clients, "ada", PackageKind::Access).await.unwrap_err();
@@ -326,26 +331,26 @@ async fn only_the_data_subject_and_stewards_may_export_and_each_export_is_record
         let refused = clients.consent.get_consent_receipt(receipt).await.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied);
     }
-    // Somebody who is there and somebody who is not look the same.
+    // A known and an unknown subject get the same error.
     let mut ada = harness.as_role(Role::Subject, "ada").await;
-    let held = export(&mut ada, "ben", PackageKind::Access).await.unwrap_err();
-    let not_held = export(&mut ada, "nobody", PackageKind::Access).await.unwrap_err();
-    assert_eq!((held.code(), held.message()), (not_held.code(), not_held.message()));
-    // A steward who breaks off at once has still looked.
+    let known = export(&mut ada, "ben", PackageKind::Access).await.unwrap_err();
+    let unknown = export(&mut ada, "nobody", PackageKind::Access).await.unwrap_err();
+    assert_eq!((known.code(), known.message()), (unknown.code(), unknown.message()));
+    // An export that a steward cancels at once is still recorded.
     let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
     drop(steward.rights.export_subject(request("ben", PackageKind::Access)).await.unwrap());
     let mut ben = harness.as_role(Role::Subject, "ben").await;
     let events =
         ben.profile.list_events(proto::ListEventsRequest::default()).await.unwrap().into_inner().events;
     let last = events.last().unwrap().body.clone().unwrap().event.unwrap();
-    let proto::event_body::Event::AccessProvided(seen) = last else { panic!("{last:?}") };
-    assert_eq!((seen.kind(), seen.items), (PackageKind::Access, 1));
+    let proto::event_body::Event::AccessProvided(provided) = last else { panic!("{last:?}") };
+    assert_eq!((provided.kind(), provided.items), (PackageKind::Access, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_package_completes_its_request_once_it_is_fully_delivered() {
     let harness = Harness::start().await;
-    live(&harness).await;
+    record_history(&harness).await;
     let mut ada = harness.as_role(Role::Subject, "ada").await;
     let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
     let submit = |kind: proto::RequestKind| proto::SubmitRequestRequest {
@@ -363,22 +368,23 @@ async fn a_package_completes_its_request_once_it_is_fully_delivered() {
     };
     let wrong = steward.rights.export_subject(answer(PackageKind::Portability)).await.unwrap_err();
     assert_eq!(wrong.code(), Code::InvalidArgument);
-    let nobodys = proto::ExportSubjectRequest {
+    let unknown = proto::ExportSubjectRequest {
         request_id: "01a208e3-3e5e-7e4d-accf-9b22e9f7d006".into(),
         ..request("ada", PackageKind::Access)
     };
-    assert_eq!(steward.rights.export_subject(nobodys).await.unwrap_err().code(), Code::NotFound);
+    assert_eq!(steward.rights.export_subject(unknown).await.unwrap_err().code(), Code::NotFound);
     let out = harness.dir.path().join("ada.zip");
     let arguments = ["export-subject", "ada", "-o", out.to_str().unwrap(), "--request", &id];
     harness::stdout(&harness.cli(Role::Steward, "maria.the-steward", &arguments));
     let completed = state(&mut steward).await;
     assert_eq!(completed.state(), proto::RequestState::Completed);
     assert_eq!(completed.decided_by.unwrap().name, "maria.the-steward");
-    let due = steward.rights.list_requests(proto::ListRequestsRequest::default()).await.unwrap().into_inner();
-    assert!(due.requests.is_empty());
+    let open_requests =
+        steward.rights.list_requests(proto::ListRequestsRequest::default()).await.unwrap().into_inner();
+    assert!(open_requests.requests.is_empty());
     let again = steward.rights.export_subject(answer(PackageKind::Access)).await.unwrap_err();
     assert_eq!(again.code(), Code::FailedPrecondition);
-    // A person answers themself.
+    // A person completes their own request by exporting.
     let asked =
         ada.rights.submit_request(submit(proto::RequestKind::Portability)).await.unwrap().into_inner();
     let answer = proto::ExportSubjectRequest {
@@ -388,14 +394,14 @@ async fn a_package_completes_its_request_once_it_is_fully_delivered() {
     let mut chunks = ada.rights.export_subject(answer).await.unwrap().into_inner();
     while chunks.message().await.unwrap().is_some() {}
     let asked = proto::GetRequestRequest { request_id: asked.request_id };
-    let left = ada.rights.get_request(asked).await.unwrap().into_inner().request.unwrap();
-    assert_eq!(left.state(), proto::RequestState::Completed);
+    let completed = ada.rights.get_request(asked).await.unwrap().into_inner().request.unwrap();
+    assert_eq!(completed.state(), proto::RequestState::Completed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erased_subject_is_indistinguishable_from_an_unknown_one() {
     let harness = Harness::start().await;
-    live(&harness).await;
+    record_history(&harness).await;
     let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
     let erase = proto::SubmitRequestRequest {
         subject: "ada".into(),
@@ -415,7 +421,7 @@ async fn an_erased_subject_is_indistinguishable_from_an_unknown_one() {
     assert_eq!((erased.code(), erased.message()), (never.code(), never.message()));
 }
 
-/// Text that no compression makes small.
+/// Text that does not compress well.
 fn noise(seed: u64, bytes: usize) -> String {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let letter = |_| {
@@ -451,21 +457,22 @@ async fn an_erasure_ends_a_running_export() {
         kind: proto::RequestKind::Access.into(),
         ..Default::default()
     };
-    let asked = steward.rights.submit_request(access).await.unwrap().into_inner().request_id;
-    let naming =
-        proto::ExportSubjectRequest { request_id: asked.clone(), ..request("ada", PackageKind::Access) };
+    let request_id = steward.rights.submit_request(access).await.unwrap().into_inner().request_id;
+    let export_request =
+        proto::ExportSubjectRequest { request_id: request_id.clone(), ..request("ada", PackageKind::Access) };
     let is_open = async |steward: &mut Clients| {
-        let asked = proto::GetRequestRequest { request_id: asked.clone() };
-        let request = steward.rights.get_request(asked).await.unwrap().into_inner().request.unwrap();
+        let get_request = proto::GetRequestRequest { request_id: request_id.clone() };
+        let request = steward.rights.get_request(get_request).await.unwrap().into_inner().request.unwrap();
         request.state() == proto::RequestState::Open
     };
-    // Megabytes are not taken by their first piece: whoever breaks off has not been answered.
-    let mut broken = steward.rights.export_subject(naming.clone()).await.unwrap().into_inner();
-    broken.message().await.unwrap().unwrap();
-    drop(broken);
+    // The package has megabytes: an export that is canceled after its first chunk does not complete the
+    // request.
+    let mut canceled = steward.rights.export_subject(export_request.clone()).await.unwrap().into_inner();
+    canceled.message().await.unwrap().unwrap();
+    drop(canceled);
     assert!(is_open(&mut steward).await);
-    let mut chunks = steward.rights.export_subject(naming).await.unwrap().into_inner();
-    let mut taken = chunks.message().await.unwrap().unwrap().chunk.len();
+    let mut chunks = steward.rights.export_subject(export_request).await.unwrap().into_inner();
+    let mut received = chunks.message().await.unwrap().unwrap().chunk.len();
     let erase = proto::SubmitRequestRequest {
         subject: "ada".into(),
         kind: proto::RequestKind::Erasure.into(),
@@ -475,19 +482,19 @@ async fn an_erasure_ends_a_running_export() {
     steward.rights.submit_request(erase).await.unwrap();
     let ended = loop {
         match chunks.message().await {
-            Ok(Some(chunk)) => taken += chunk.chunk.len(),
-            Ok(None) => panic!("{taken} bytes, and it ended as if whole"),
+            Ok(Some(chunk)) => received += chunk.chunk.len(),
+            Ok(None) => panic!("the export ended without an error after {received} bytes"),
             Err(status) => break status,
         }
     };
     assert_eq!(ended.code(), Code::Aborted);
 }
 
-/// Leaves package and receipts where `tests/outside/run.sh` finds them.
+/// Also leaves the package and its receipts where `tests/outside/run.sh` finds them.
 #[tokio::test(flavor = "multi_thread")]
 async fn receipts_verify_offline_and_fail_after_any_change() {
     let harness = Harness::start().await;
-    live(&harness).await;
+    record_history(&harness).await;
     let mut ada = harness.as_role(Role::Subject, "ada").await;
     let outside = Path::new(env!("CARGO_TARGET_TMPDIR")).join("outside");
     for (kind, folder) in [(PackageKind::Access, "access"), (PackageKind::Portability, "portability")] {
@@ -509,9 +516,9 @@ async fn receipts_verify_offline_and_fail_after_any_change() {
         json(&newest)["dpv:hasRecordOfActivity"]["dpv:hasConsentStatus"][1]["@type"][0],
         "dpv:ConsentWithdrawn"
     );
-    // Each thing that it says, said otherwise, is seen.
-    let yes = package.receipts().into_iter().map(|path| std::fs::read_to_string(path).unwrap());
-    let yes = yes.into_iter().find(|text| text.contains("eu-gdpr:A9-2-a")).unwrap();
+    // A change to any statement of the receipt is detected.
+    let texts = package.receipts().into_iter().map(|path| std::fs::read_to_string(path).unwrap());
+    let receipt = texts.into_iter().find(|text| text.contains("eu-gdpr:A9-2-a")).unwrap();
     let changed = harness.dir.path().join("changed.jsonld");
     for (from, to) in [
         ("\"dct:identifier\": \"research\"", "\"dct:identifier\": \"advertising\""),
@@ -521,8 +528,8 @@ async fn receipts_verify_offline_and_fail_after_any_change() {
         ("\"dpv:ConsentGiven\"", "\"dpv:ConsentRefused\""),
         ("\"schema:sha256\": \"", "\"schema:sha256\": \"0"),
     ] {
-        assert!(yes.contains(from), "{from}");
-        std::fs::write(&changed, yes.replace(from, to)).unwrap();
+        assert!(receipt.contains(from), "{from}");
+        std::fs::write(&changed, receipt.replace(from, to)).unwrap();
         assert_eq!(verify(&changed).status.code(), Some(4), "{from}");
     }
 }

@@ -1,10 +1,10 @@
-//! The packs through the front door: who is described, who consents for whom, one conversation's pause,
-//! words, tables.
+//! The policy packs through the daemon and the command line: age and guardians, the pause of one
+//! conversation, definitions of categories and purposes, and the test cases of packs.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
 use sayso::proto::{self, AgeBand, ConsentDecision, DenialReason, Role};
 
-async fn begun() -> (Harness, Clients, Clients) {
+async fn start() -> (Harness, Clients, Clients) {
     let harness = Harness::start().await;
     let service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
@@ -23,7 +23,7 @@ fn described(band: AgeBand, years: Option<u32>, place: &str) -> proto::DescribeS
     }
 }
 
-/// Keys allowed, and the reason and policy of what is withheld.
+/// Requests a grant. Returns its id, the allowed keys, and the reason and policy of what is withheld first.
 async fn granted(
     service: &mut Clients,
     request: proto::RequestGrantRequest,
@@ -33,38 +33,39 @@ async fn granted(
     (grant.grant_id, grant.allowed.into_iter().map(|allowed| allowed.key).collect(), withheld)
 }
 
-async fn say(steward: &mut Clients, guardian: bool) {
-    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-    let request = proto::RecordConsentRequest { guardian, ..consent("ada", vec![yes]) };
+/// Records a consent, given by the person or by a guardian.
+async fn record_consent_by(steward: &mut Clients, guardian: bool) {
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    let request = proto::RecordConsentRequest { guardian, ..consent("ada", vec![given]) };
     steward.consent.record_consent(request).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_child_needs_a_guardians_consent_once_their_age_is_recorded() {
-    let (harness, mut service, mut steward) = begun().await;
-    say(&mut steward, false).await;
+    let (harness, mut service, mut steward) = start().await;
+    record_consent_by(&mut steward, false).await;
     let (grant, keys, _) = granted(&mut service, ask("ada")).await;
     assert_eq!(keys, ["tone"]);
 
-    // It turns out that they are fifteen, in Germany: the grant falls, and nothing is granted on their own
-    // word.
-    let told = service.profile.describe_subject(described(AgeBand::Teen, Some(15), "DE")).await.unwrap();
-    assert_eq!(told.into_inner().revoked_grants, [grant]);
+    // The person is now described as fifteen and in Germany. The grant is revoked, and their own consent no
+    // longer suffices.
+    let changed = service.profile.describe_subject(described(AgeBand::Teen, Some(15), "DE")).await.unwrap();
+    assert_eq!(changed.into_inner().revoked_grants, [grant]);
     let (_, keys, withheld) = granted(&mut service, ask("ada")).await;
     assert!(keys.is_empty());
     assert_eq!(withheld, Some((DenialReason::GuardianNeeded, "gdpr/art-8-below-16".into())));
 
-    // In France they would decide themselves; in Germany their guardian does.
+    // At fifteen, a person in France decides alone. In Germany their guardian decides.
     steward.profile.describe_subject(described(AgeBand::Unspecified, None, "FR")).await.unwrap();
     assert_eq!(granted(&mut service, ask("ada")).await.1, ["tone"]);
     steward.profile.describe_subject(described(AgeBand::Unspecified, None, "DE")).await.unwrap();
-    say(&mut steward, true).await;
+    record_consent_by(&mut steward, true).await;
     let (grant, keys, _) = granted(&mut service, ask("ada")).await;
     assert_eq!(keys, ["tone"]);
 
     let request = proto::GetConsentsRequest { subject: "ada".into(), as_of: None, ..Default::default() };
-    let said = steward.consent.get_consents(request).await.unwrap().into_inner();
-    assert_eq!(said.consents.iter().map(|each| each.guardian).collect::<Vec<_>>(), [false, true]);
+    let decisions = steward.consent.get_consents(request).await.unwrap().into_inner();
+    assert_eq!(decisions.consents.iter().map(|each| each.guardian).collect::<Vec<_>>(), [false, true]);
     let request = proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
     let known = steward.profile.get_profile(request).await.unwrap().into_inner().description.unwrap();
     assert_eq!(
@@ -72,10 +73,10 @@ async fn a_child_needs_a_guardians_consent_once_their_age_is_recorded() {
         (AgeBand::Teen, Some(15), "DE")
     );
 
-    // A person's own credential is not a guardian's, and describes nobody.
+    // A person cannot consent as a guardian, and cannot describe themselves.
     let mut ada = harness.as_role(Role::Subject, "ada").await;
-    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-    let request = proto::RecordConsentRequest { guardian: true, ..consent("ada", vec![yes]) };
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    let request = proto::RecordConsentRequest { guardian: true, ..consent("ada", vec![given]) };
     assert_eq!(ada.consent.record_consent(request).await.unwrap_err().code(), tonic::Code::PermissionDenied);
     let own = ada.profile.describe_subject(described(AgeBand::Adult, None, "")).await.unwrap_err();
     assert_eq!(own.code(), tonic::Code::PermissionDenied);
@@ -88,7 +89,7 @@ async fn a_child_needs_a_guardians_consent_once_their_age_is_recorded() {
         assert_eq!(refused.code(), tonic::Code::InvalidArgument);
     }
 
-    // All of it is in the log, and the verifier finds every grant justified.
+    // The verifier replays every grant from the exported log and finds each one justified.
     let bundle = harness.dir.path().join("log.tar.zst");
     let path = bundle.to_str().unwrap();
     harness::stdout(&harness.cli(Role::Auditor, "auditor", &["audit", "export", "-o", path]));
@@ -101,8 +102,8 @@ async fn a_child_needs_a_guardians_consent_once_their_age_is_recorded() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_applies_only_to_its_conversation() {
-    let (_harness, mut service, mut steward) = begun().await;
-    say(&mut steward, false).await;
+    let (_harness, mut service, mut steward) = start().await;
+    record_consent_by(&mut steward, false).await;
     let within =
         |interaction: &str| proto::RequestGrantRequest { interaction: interaction.into(), ..ask("ada") };
     let (here, ..) = granted(&mut service, within("chat-1")).await;
@@ -123,8 +124,8 @@ async fn a_pause_applies_only_to_its_conversation() {
     assert_eq!(granted(&mut service, ask("ada")).await.1, ["tone"]);
     service.consent.record_signal(pause(true)).await.unwrap();
     assert_eq!(granted(&mut service, within("chat-1")).await.1, ["tone"]);
-    // Other signals hold everywhere: one that names a conversation is not refused, and its lifting can't be
-    // for one alone.
+    // Other signals always apply everywhere. One that names a conversation is accepted, but it cannot be
+    // lifted for one conversation alone.
     let objection =
         |lift| proto::RecordSignalRequest { kind: proto::SignalKind::Objection.into(), ..pause(lift) };
     service.consent.record_signal(objection(false)).await.unwrap();
@@ -135,7 +136,7 @@ async fn a_pause_applies_only_to_its_conversation() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn definitions_are_validated_and_special_categories_stay_special() {
-    let (harness, mut service, mut steward) = begun().await;
+    let (harness, mut service, mut steward) = start().await;
     let define = |arguments: &[&str]| harness.cli(Role::Steward, "privacy-team", arguments);
     harness::stdout(&define(&[
         "category",
@@ -169,7 +170,7 @@ async fn definitions_are_validated_and_special_categories_stay_special() {
     ]);
     assert!(String::from_utf8_lossy(&lower.stderr).contains("must not be lower"));
 
-    // What stands on persuasion asks for explicit consent in the provider's default pack.
+    // The default pack of the provider demands explicit consent for purposes on the persuasion rung.
     let purpose = [
         "purpose",
         "define",
@@ -216,14 +217,14 @@ fn policy_test_cases_run_without_a_daemon() {
     assert!(harness::stdout(&table("no-family")).contains("house-rules: 1 of 1 case ok"));
     let failed = table("allow");
     assert_eq!(failed.status.code(), Some(1));
-    let told = String::from_utf8_lossy(&failed.stdout).into_owned();
-    assert!(told.contains("family: expected allow, found house-rules/no-family"), "{told}");
+    let output = String::from_utf8_lossy(&failed.stdout).into_owned();
+    assert!(output.contains("family: expected allow, found house-rules/no-family"), "{output}");
     let unknown = harness::sayso(&["bounds", "test", "gpdr"]).output().unwrap();
     assert_eq!(unknown.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&unknown.stderr).contains("packs: gdpr, eu-ai-act"));
 }
 
-/// What the page on bounds shows is what there is.
+/// The examples in docs/bounds.md run, and the page lists every attribute of the schema and every policy.
 #[test]
 fn the_bounds_documentation_matches_the_policies() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -235,8 +236,8 @@ fn the_bounds_documentation_matches_the_policies() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("policies.cedar"), block("cedar")).unwrap();
     std::fs::write(dir.path().join("cases.json"), block("json")).unwrap();
-    let tried = harness::sayso(&["bounds", "test", dir.path().to_str().unwrap()]).output().unwrap();
-    assert!(harness::stdout(&tried).contains("2 of 2 cases ok"));
+    let tested = harness::sayso(&["bounds", "test", dir.path().to_str().unwrap()]).output().unwrap();
+    assert!(harness::stdout(&tested).contains("2 of 2 cases ok"));
 
     let schema = std::fs::read_to_string(root.join("bounds/schema.cedarschema")).unwrap();
     for line in schema.lines().map(str::trim).filter(|line| !line.starts_with("//")) {
