@@ -1,6 +1,5 @@
-//! The embedded engine on a disk that loses sectors: what was written and not synced is there in any part
-//! after a power cut, in no order. What else fails stops the store, and the next process finds the files as
-//! they are.
+//! The embedded engine on a disk that loses sectors: after a power cut, any sectors of unsynced writes are
+//! there, in any order. Every other fault stops the store, and the next process finds the files as they are.
 
 use sayso::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use sayso::store::faulty::{Fault, Power, sectors};
@@ -15,26 +14,26 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
-/// Bytes of a segment's title, which is durable before anything is written behind it.
-const TITLE: usize = 64;
+/// The length of a segment's header in bytes. It is durable before anything is written after it.
+const SEGMENT_HEADER_BYTES: usize = 64;
 
-/// A data folder, and what is open in it.
+/// A data folder with its open stores.
 pub struct Folder {
     disk: Arc<Disk>,
     log: Arc<FolderLog>,
     keys: Arc<FolderKeys>,
 }
 
-/// The files, and what of them was durable.
+/// The files of a folder, and copies of their durable contents.
 struct Disk {
     power: Arc<Power>,
-    now: TempDir,
-    /// Whatever can be rebuilt, at the start or the last erasure: no commit syncs it.
-    marked: Mutex<TempDir>,
-    /// Segments at the last commit, keys at the last write.
+    current: TempDir,
+    /// Files that can be rebuilt, as they were at the start or the last erasure: commits do not sync them.
+    rebuildable: Mutex<TempDir>,
+    /// Segments as of the last commit, keys as of the last write.
     synced: Mutex<TempDir>,
-    /// What the next process finds, where that is not what is there.
-    left: Mutex<Option<TempDir>>,
+    /// The files that the next process finds, if they differ from the current ones.
+    after_cut: Mutex<Option<TempDir>>,
     stopped: AtomicBool,
 }
 
@@ -49,11 +48,11 @@ fn files(dir: &Path, under: &Path, found: &mut Vec<PathBuf>) {
         let name = under.join(item.file_name());
         if item.file_type().unwrap().is_dir() { files(dir, &name, found) } else { found.push(name) }
     }
-    // The seed, and not the file system, says what becomes of each.
+    // Sorted, so that the seed, not the file system, decides what happens to each file.
     found.sort();
 }
 
-fn copied(from: &Path, under: &str, to: &Path) {
+fn copy_files(from: &Path, under: &str, to: &Path) {
     let mut names = Vec::new();
     files(from, Path::new(under), &mut names);
     for name in names {
@@ -70,51 +69,52 @@ fn is_segment(name: &Path) -> bool {
 impl Disk {
     fn copy(&self) -> TempDir {
         let copy = scratch();
-        copied(self.now.path(), "", copy.path());
+        copy_files(self.current.path(), "", copy.path());
         copy
     }
 
-    /// Everything that was written until now is durable.
+    /// Makes everything that was written so far durable.
     fn sync_all(&self) {
-        *self.marked.lock().unwrap() = self.copy();
+        *self.rebuildable.lock().unwrap() = self.copy();
         self.sync();
     }
 
-    /// Everything that was written until now is durable, but for what can be rebuilt.
+    /// Makes everything that was written so far durable, except files that can be rebuilt.
     fn sync(&self) {
         let copy = scratch();
-        copied(self.now.path(), "log/segments", copy.path());
-        copied(self.now.path(), "keys", copy.path());
+        copy_files(self.current.path(), "log/segments", copy.path());
+        copy_files(self.current.path(), "keys", copy.path());
         *self.synced.lock().unwrap() = copy;
     }
 
-    /// The power goes: of every file, any sectors of what came since it was durable.
+    /// Cuts the power: of every file, any sectors that were written since it was durable are kept.
     fn cut(&self) {
         let (copy, mut names) = (scratch(), Vec::new());
-        files(self.now.path(), Path::new(""), &mut names);
-        let (synced, marked) = (self.synced.lock().unwrap(), self.marked.lock().unwrap());
+        files(self.current.path(), Path::new(""), &mut names);
+        let (synced, rebuildable) = (self.synced.lock().unwrap(), self.rebuildable.lock().unwrap());
         for name in names {
-            let durable = if is_segment(&name) || name.starts_with("keys") { &synced } else { &marked };
-            let is = fs::read(self.now.path().join(&name)).unwrap();
+            let durable = if is_segment(&name) || name.starts_with("keys") { &synced } else { &rebuildable };
+            let is = fs::read(self.current.path().join(&name)).unwrap();
             let mut was = fs::read(durable.path().join(&name)).unwrap_or_default();
             if was.is_empty() && is_segment(&name) {
                 was.clone_from(&is);
-                was[TITLE..].fill(0);
+                was[SEGMENT_HEADER_BYTES..].fill(0);
             }
-            let left = match name.ends_with("keys/writes") {
-                // A count that is written once both copies are durable.
+            let after_cut = match name.ends_with("keys/writes") {
+                // This count is written only once both copies are durable.
                 true => was,
                 false => sectors(&was, &is, &self.power),
             };
             let target = copy.path().join(&name);
             fs::create_dir_all(target.parent().unwrap()).unwrap();
-            fs::write(target, left).unwrap();
+            fs::write(target, after_cut).unwrap();
         }
-        *self.left.lock().unwrap() = Some(copy);
+        *self.after_cut.lock().unwrap() = Some(copy);
     }
 
-    /// A durable step. Whether it is done, whether of its own writes anything is durable, and whether anybody
-    /// hears.
+    /// Runs a durable step, with the fault that is planned for it. A fault decides whether the step is done,
+    /// which of its writes are durable, and whether the caller gets an error. After an interruption,
+    /// `is_torn` steps may be durable in part; others are done or not done.
     fn step<T, E>(
         &self,
         is_torn: bool,
@@ -131,12 +131,12 @@ impl Disk {
             Some(fault) => fault,
         };
         self.stopped.store(true, Ordering::SeqCst);
-        let is_done = match fault {
+        let is_persisted = match fault {
             Fault::Persisted => true,
             Fault::Crash | Fault::Flush => is_torn || self.power.below(2) == 0,
             Fault::Lost | Fault::Full => false,
         };
-        if is_done {
+        if is_persisted {
             work()?;
             if !is_torn {
                 self.sync_all();
@@ -145,19 +145,19 @@ impl Disk {
         if matches!(fault, Fault::Crash | Fault::Flush) {
             self.cut();
         }
-        let source = std::io::Error::other("a fault was planned here");
+        let source = std::io::Error::other("a planned fault");
         Err(unknown(StoreError::Io { doing: "writing", source }))
     }
 }
 
 impl Folder {
-    /// An empty one.
+    /// An empty folder.
     pub fn new(power: &Arc<Power>) -> Self {
         Self::open(Arc::clone(power), scratch())
     }
 
-    fn open(power: Arc<Power>, now: TempDir) -> Self {
-        // One segment, and no mark but at the start: what follows has to be recovered.
+    fn open(power: Arc<Power>, current: TempDir) -> Self {
+        // One segment, and a watermark only at the start, so that a restart must recover everything after it.
         let options = Options {
             segment_bytes_max: 64 << 10,
             room_bytes: 4 << 10,
@@ -167,11 +167,11 @@ impl Folder {
             watermark_entries: u64::MAX,
             entries_min: 0,
         };
-        let log = EmbeddedLog::open(&now.path().join("log"), options).unwrap();
-        let keys = EmbeddedKeys::open(&now.path().join("keys")).unwrap();
-        let (marked, synced) = (Mutex::new(scratch()), Mutex::new(scratch()));
-        let (left, stopped) = (Mutex::default(), AtomicBool::new(false));
-        let disk = Arc::new(Disk { power, now, marked, synced, left, stopped });
+        let log = EmbeddedLog::open(&current.path().join("log"), options).unwrap();
+        let keys = EmbeddedKeys::open(&current.path().join("keys")).unwrap();
+        let (rebuildable, synced) = (Mutex::new(scratch()), Mutex::new(scratch()));
+        let (after_cut, stopped) = (Mutex::default(), AtomicBool::new(false));
+        let disk = Arc::new(Disk { power, current, rebuildable, synced, after_cut, stopped });
         disk.sync_all();
         Self {
             log: Arc::new(FolderLog { disk: Arc::clone(&disk), log }),
@@ -189,19 +189,19 @@ impl Folder {
     }
 
     pub fn restart(self) -> Self {
-        Self::open(Arc::clone(&self.disk.power), self.left())
+        Self::open(Arc::clone(&self.disk.power), self.after_cut())
     }
 
-    /// And one folder in it is lost.
+    /// Restarts without one folder in it, which is lost.
     pub fn restart_without(self, folder: &str) -> Self {
-        let left = self.left();
-        fs::remove_dir_all(left.path().join(folder)).unwrap();
-        Self::open(Arc::clone(&self.disk.power), left)
+        let after_cut = self.after_cut();
+        fs::remove_dir_all(after_cut.path().join(folder)).unwrap();
+        Self::open(Arc::clone(&self.disk.power), after_cut)
     }
 
-    fn left(&self) -> TempDir {
+    fn after_cut(&self) -> TempDir {
         self.disk.stopped.store(true, Ordering::SeqCst);
-        self.disk.left.lock().unwrap().take().unwrap_or_else(|| self.disk.copy())
+        self.disk.after_cut.lock().unwrap().take().unwrap_or_else(|| self.disk.copy())
     }
 }
 
@@ -211,7 +211,7 @@ struct FolderLog {
 }
 
 impl FolderLog {
-    /// A change in several steps, each synced before the next: here it is done, or it is not.
+    /// A change in several steps, each synced before the next. Here it is done or not done.
     fn change(&self, work: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
         let is = |error| error;
         self.disk.step(false, is, is, work)?;

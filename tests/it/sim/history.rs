@@ -1,12 +1,12 @@
-//! One history: what is done, one thing after the other or several at once, with whatever fault is planned,
-//! and done again until it is done.
+//! One history: runs actions, one at a time or several at once, with the planned fault, and repeats each
+//! until it succeeds.
 
-use super::act::{Act, Fact};
+use super::action::{Action, NewAttribute};
 use super::machine::Stores;
-use super::model::{Model, Said, Taken, granted, name, observe};
+use super::model::{Content, ErasedPart, Model, granted, name, observe};
 use super::restore::Backup;
 use super::world::World;
-use super::{PURPOSE, TTL_MS, number, operator, service, steward};
+use super::{PURPOSE, TTL_MS, env_number, operator, service, steward};
 use sayso::app::{
     App, AppError, Caller, Choice, ConsentChanged, DecidedBy, Grant, GrantRequest, Issued, NewAttributes,
     NewRequest, NewSignal, Notice, NoticeServed, Presentation, Receipt, UseCase, WriteOptions,
@@ -22,40 +22,40 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// Enough for every task that can go on to come to where it waits.
-const SETTLED: usize = 64;
+/// How often `yield_to_tasks` yields: enough for every task to run until it waits.
+const YIELDS: usize = 64;
 
-/// What came of an act.
+/// The reply to an action.
 #[derive(Debug)]
-pub(super) enum Done {
+pub(super) enum Reply {
     Recorded(Receipt),
     Changed(ConsentChanged),
     Granted(Box<Grant>),
-    /// Nothing is held of the person, or of what was to be erased.
+    /// The subject does not exist, or has nothing that was to be erased.
     Nothing,
-    /// The clock is not believed: what had been granted is not said again.
-    InDoubt,
+    /// The clock is in doubt, so the existing grant is not returned again.
+    ClockInDoubt,
     Erased,
     Exported,
     Confirmed,
 }
 
-/// An act on its way.
+/// An action that has not succeeded yet.
 #[derive(Clone)]
 struct Pending {
-    act: Act,
+    action: Action,
     number: usize,
-    /// The model knows its effect already.
-    is_known: bool,
-    /// Of the erasure of a part that failed: what it would have taken then. Others may have gone on before
-    /// anybody knows.
-    then: Option<Taken>,
+    /// The model has its effect already.
+    is_applied: bool,
+    /// For a partial erasure that failed: what it would have erased at that time. Other actions may succeed
+    /// before the model learns whether it was done.
+    at_failure: Option<ErasedPart>,
 }
 
-/// One that is under way, and what it was answered.
-struct UnderWay {
+/// A running action, with its error if it failed.
+struct Running {
     pending: Pending,
-    task: Option<JoinHandle<Result<Done, AppError>>>,
+    task: Option<JoinHandle<Result<Reply, AppError>>>,
     failed: Option<AppError>,
 }
 
@@ -64,11 +64,11 @@ pub struct History {
     pub model: Model,
     pub backup: Option<Backup>,
     number: usize,
-    /// Erasures of a part that failed: whose, and what they took, if they were done after all.
-    in_doubt: Vec<(u8, Taken)>,
-    /// The clock was not believed when what is under way began.
+    /// Partial erasures that failed but may have been done: the subject, and what they would have erased.
+    doubtful_erasures: Vec<(u8, ErasedPart)>,
+    /// The clock was in doubt when the running actions began.
     was_skewed: bool,
-    /// No fault is planned: nothing but the erasure of somebody may refuse anything.
+    /// No fault is planned: only the erasure of a subject may cause an error.
     pub is_faultless: bool,
 }
 
@@ -88,44 +88,45 @@ impl History {
             model: Model::default(),
             backup: None,
             number: 0,
-            in_doubt: Vec::new(),
+            doubtful_erasures: Vec::new(),
             was_skewed: false,
             is_faultless: false,
         }
     }
 
-    /// Does these at once, with whatever fault is planned, each until it is done; and looks after each fault.
-    pub async fn act(&mut self, acts: Vec<Act>, recovery_faults: u64) {
+    /// Runs these actions at once, with the planned fault, and repeats each until it succeeds. Checks the
+    /// model after each fault.
+    pub async fn run(&mut self, actions: Vec<Action>, recovery_faults: u64) {
         self.world.clock.advance(1_000 + self.world.power.below(90_000));
-        let pending = acts.into_iter().map(|act| {
+        let pending = actions.into_iter().map(|action| {
             self.number += 1;
-            Pending { act, number: self.number, is_known: false, then: None }
+            Pending { action, number: self.number, is_applied: false, at_failure: None }
         });
         let pending = pending.collect();
         let mut left = self.attempt(pending, 0, recovery_faults).await;
-        // Those of whom nobody knows whether they were done come first, as if they had been.
+        // Actions that may have been done come first.
         left.reverse();
         while let Some(next) = left.pop() {
-            let mut again = vec![next];
+            let mut retry = vec![next];
             for attempt in 1.. {
                 self.world.clock.advance(1_000);
-                again = self.attempt(again, attempt, recovery_faults).await;
-                if again.is_empty() {
+                retry = self.attempt(retry, attempt, recovery_faults).await;
+                if retry.is_empty() {
                     break;
                 }
-                assert!(attempt < 4, "it never succeeds: {:?}", again[0].act);
+                assert!(attempt < 4, "the action never succeeds: {:?}", retry[0].action);
             }
         }
     }
 
-    /// Somebody looks after a clock that is not believed, or nobody does: it is set right, or the operator
-    /// accepts it; or the daemon starts anew under it.
-    pub async fn mend_clock(&mut self, dice: &Power, recovery_faults: u64) {
+    /// If the clock is in doubt, the seed chooses: the clock is corrected, the operator accepts it, the
+    /// daemon restarts with it, or nothing happens.
+    pub async fn repair_clock(&mut self, dice: &Power, recovery_faults: u64) {
         if !self.world.app().clock_state().is_skewed() {
             return;
         }
         match dice.below(5) {
-            0 => self.world.clock.set_right(),
+            0 => self.world.clock.correct(),
             1 => {
                 let (app, clock_ms) = (self.world.app(), self.world.clock.now_ms());
                 let accept = async move {
@@ -146,116 +147,133 @@ impl History {
         self.model.check(&self.world).await;
     }
 
-    /// Once; what failed is given back, the doubtful first.
-    async fn attempt(&mut self, acts: Vec<Pending>, attempt: u64, recovery_faults: u64) -> Vec<Pending> {
+    /// Tries the actions once. Returns those that failed, the ones that may have been done first.
+    async fn attempt(&mut self, actions: Vec<Pending>, attempt: u64, recovery_faults: u64) -> Vec<Pending> {
         self.was_skewed = self.world.app().clock_state().is_skewed();
-        let mut failed = self.together(acts).await;
-        self.in_doubt.clear();
+        let mut failed = self.run_together(actions).await;
+        self.doubtful_erasures.clear();
         let is_erased = |(_, error): &(Pending, AppError)| matches!(error, AppError::Erased);
-        assert!(!self.is_faultless || failed.iter().all(is_erased), "refused: {:?}", failed[0].1);
+        assert!(
+            !self.is_faultless || failed.iter().all(is_erased),
+            "an action failed without a fault: {:?}",
+            failed[0].1
+        );
         if failed.is_empty() {
             return Vec::new();
         }
-        let is_soft = |(pending, error): &(Pending, AppError)| match error {
-            // An erasure has several steps: of one cut off in the middle, the next start says what became.
-            AppError::Unavailable => attempt == 0 && !matches!(pending.act, Act::Erase(..)),
-            // Somebody else erased the person meanwhile.
+        let needs_no_restart = |(pending, error): &(Pending, AppError)| match error {
+            // An erasure has several steps; the next start completes or forgets one that was interrupted.
+            AppError::Unavailable => attempt == 0 && !matches!(pending.action, Action::Erase(..)),
+            // Another action erased the subject meanwhile.
             AppError::Erased => true,
             _ => false,
         };
-        if failed.iter().all(is_soft) {
+        if failed.iter().all(needs_no_restart) {
             self.model.check(&self.world).await;
             return failed.into_iter().map(|(pending, _)| pending).collect();
         }
         self.world.start(recovery_faults).await;
-        let is_sure = |error: &AppError| matches!(error, AppError::Erased);
-        self.model.waits &= self.world.app().is_restore_unconfirmed();
-        let doubtful: BTreeSet<u8> = failed.iter().filter_map(|(pending, _)| pending.act.person()).collect();
-        for person in doubtful {
-            self.find_out(person, &mut failed).await;
+        let is_known_error = |error: &AppError| matches!(error, AppError::Erased);
+        self.model.awaits_confirmation &= self.world.app().is_restore_unconfirmed();
+        let doubtful: BTreeSet<u8> =
+            failed.iter().filter_map(|(pending, _)| pending.action.subject()).collect();
+        for subject in doubtful {
+            self.resolve_failed(subject, &mut failed).await;
         }
         self.model.check(&self.world).await;
-        // An erasure that nobody saw may have been done, before whatever else failed about its person.
+        // An erasure comes first: it may have been done before the other failed actions of its subject.
         failed.sort_by_key(|(pending, error)| {
-            (is_sure(error), !pending.is_known, !matches!(pending.act, Act::Erase(..)))
+            (is_known_error(error), !pending.is_applied, !matches!(pending.action, Action::Erase(..)))
         });
         failed.into_iter().map(|(pending, _)| pending).collect()
     }
 
-    /// Of somebody about whom acts failed, one may have been done; nothing by half.
-    async fn find_out(&mut self, person: u8, failed: &mut Vec<(Pending, AppError)>) {
-        let found = observe(&self.world, person).await;
-        let before = self.model.person(person).clone();
+    /// Finds out which of a subject's failed actions was done. At most one was, and none partly.
+    async fn resolve_failed(&mut self, subject: u8, failed: &mut Vec<(Pending, AppError)>) {
+        let found = observe(&self.world, subject).await;
+        let before = self.model.subject(subject).clone();
         let app = self.world.app();
-        let is_gone = |position: &u64| app.reports.raw_entry(*position).unwrap().bytes.is_none();
-        let took_then = |(Pending { act, is_known, then, .. }, _): &(Pending, AppError)| {
-            let Some(then) = then.as_ref().filter(|_| !*is_known && act.person() == Some(person)) else {
-                return false;
+        let is_erased_at = |position: &u64| app.reports.raw_entry(*position).unwrap().bytes.is_none();
+        let was_done_at_failure =
+            |(Pending { action, is_applied, at_failure, .. }, _): &(Pending, AppError)| {
+                let Some(at_failure) =
+                    at_failure.as_ref().filter(|_| !*is_applied && action.subject() == Some(subject))
+                else {
+                    return false;
+                };
+                let since: BTreeSet<u64> =
+                    self.model.erased_by(action).difference(&at_failure.positions).copied().collect();
+                let all_erased =
+                    !at_failure.positions.is_empty() && at_failure.positions.iter().all(is_erased_at);
+                all_erased
+                    && !since.iter().any(is_erased_at)
+                    && found.equals_except_grants(&self.model.without(subject, at_failure))
             };
-            let since: BTreeSet<u64> = self.model.going(act).difference(&then.positions).copied().collect();
-            let took = !then.positions.is_empty() && then.positions.iter().all(is_gone);
-            took && !since.iter().any(is_gone) && found.is_as(&self.model.without(person, then))
-        };
-        let is_done = |(Pending { act, is_known, .. }, _): &(Pending, AppError)| {
-            if *is_known || act.person() != Some(person) {
+        let is_done = |(Pending { action, is_applied, .. }, _): &(Pending, AppError)| {
+            if *is_applied || action.subject() != Some(subject) {
                 return false;
             }
-            // An erasure may take what nobody sees: then the log tells.
-            let going = self.model.going(act);
-            let after = act.on(&before);
-            found.is_as(&after) && (going.iter().any(is_gone) || !found.is_as(&before))
+            // An erasure may change nothing that the profile shows; then the log decides.
+            let erased = self.model.erased_by(action);
+            let after = action.apply_to(&before);
+            found.equals_except_grants(&after)
+                && (erased.iter().any(is_erased_at) || !found.equals_except_grants(&before))
         };
-        let (then, now) = (failed.iter().position(took_then), failed.iter().position(is_done));
-        let Some(place) = then.or(now) else {
-            assert!(found.is_as(&before), "half of something is there: {found:?}, not {before:?}");
+        let (earlier, now) = (failed.iter().position(was_done_at_failure), failed.iter().position(is_done));
+        let Some(place) = earlier.or(now) else {
+            assert!(
+                found.equals_except_grants(&before),
+                "an action was partly done: {found:?}, not {before:?}"
+            );
             return;
         };
         let (mut pending, error) = failed.remove(place);
-        match pending.then.as_ref().filter(|_| then.is_some()) {
-            Some(taken) => self.took(&pending.act, person, taken),
-            None => self.done(&pending.act),
+        match pending.at_failure.as_ref().filter(|_| earlier.is_some()) {
+            Some(erased) => self.apply_earlier_erasure(&pending.action, subject, erased),
+            None => self.apply(&pending.action),
         }
-        pending.is_known = true;
+        pending.is_applied = true;
         failed.insert(0, (pending, error));
     }
 
-    /// Begins one after the other, each to where it waits, and has what waits written in an order that the
-    /// seed says. What was acknowledged is known to the model when this returns; what failed is given back.
-    async fn together(&mut self, acts: Vec<Pending>) -> Vec<(Pending, AppError)> {
-        let mut all: Vec<UnderWay> = Vec::new();
-        // Who waits for the sequencer, as it does.
+    /// Starts the actions one after the other, each until it waits for the sequencer, and has the waiting
+    /// writes written in an order that the seed determines. Applies acknowledged actions to the model;
+    /// returns the failed ones.
+    async fn run_together(&mut self, actions: Vec<Pending>) -> Vec<(Pending, AppError)> {
+        let mut all: Vec<Running> = Vec::new();
+        // The actions that wait for the sequencer, in its order.
         let mut queue: Vec<usize> = Vec::new();
-        for pending in acts {
-            let task = Some(tokio::spawn(perform(self.world.app(), pending.act.clone(), pending.number)));
-            let is_behind = follower(&all, pending.act.person()).is_some();
-            all.push(UnderWay { pending, task, failed: None });
+        for pending in actions {
+            let task = Some(tokio::spawn(perform(self.world.app(), pending.action.clone(), pending.number)));
+            let is_behind = next_running(&all, pending.action.subject()).is_some();
+            all.push(Running { pending, task, failed: None });
             let place = all.len() - 1;
             if is_behind {
-                self.settle().await;
+                self.yield_to_tasks().await;
             } else {
-                self.until_it_waits(&mut all, place, &mut queue).await;
+                self.run_until_queued(&mut all, place, &mut queue).await;
             }
         }
         while all.iter().any(|one| one.task.is_some()) {
             let taken = self.choose(&all, &queue);
             if queue.is_empty() {
-                // The log has stopped: whoever is left is told so.
-                self.settle().await;
+                // The log has stopped, so the remaining actions fail.
+                self.yield_to_tasks().await;
                 for place in 0..all.len() {
-                    self.until_it_waits(&mut all, place, &mut queue).await;
+                    self.run_until_queued(&mut all, place, &mut queue).await;
                 }
                 continue;
             }
-            let who: Vec<usize> = taken.iter().map(|place| queue[*place]).collect();
-            queue.retain(|one| !who.contains(one));
+            let chosen: Vec<usize> = taken.iter().map(|place| queue[*place]).collect();
+            queue.retain(|one| !chosen.contains(one));
             self.world.sequencing.take(&taken);
-            for place in who {
-                let person = all[place].pending.act.person();
-                self.until_it_waits(&mut all, place, &mut queue).await;
-                if let Some(next) = follower(&all, person)
+            for place in chosen {
+                let subject = all[place].pending.action.subject();
+                self.run_until_queued(&mut all, place, &mut queue).await;
+                if let Some(next) = next_running(&all, subject)
                     && !queue.contains(&next)
                 {
-                    self.until_it_waits(&mut all, next, &mut queue).await;
+                    self.run_until_queued(&mut all, next, &mut queue).await;
                 }
             }
             if self.world.sequencing.waiting() < queue.len() {
@@ -266,22 +284,22 @@ impl History {
         failed.collect()
     }
 
-    /// Which of those that wait go next, in which order. Of those that somebody of the same person waits
-    /// behind, one at most, so that it is known who comes to wait next; and none beside an erasure, which
-    /// goes on in threads of its own.
-    fn choose(&self, all: &[UnderWay], queue: &[usize]) -> Vec<usize> {
+    /// Chooses the queued actions to write next, and their order. To keep the queue's order known, at most
+    /// one of them has another running action of its subject behind it, and none beside an erasure, which
+    /// continues in threads of its own.
+    fn choose(&self, all: &[Running], queue: &[usize]) -> Vec<usize> {
         let power = &self.world.power;
         let mut places: Vec<usize> = (0..queue.len()).collect();
         for last in (1..places.len()).rev() {
             places.swap(last, power.below(last as u64 + 1) as usize);
         }
         places.truncate(1 + power.below(queue.len() as u64) as usize);
-        let act_of = |place: &usize| &all[queue[*place]].pending.act;
+        let action_of = |place: &usize| &all[queue[*place]].pending.action;
         let is_followed = |place: &usize| {
-            let person = act_of(place).person();
-            all.iter().filter(|one| one.task.is_some() && one.pending.act.person() == person).count() > 1
+            let subject = action_of(place).subject();
+            all.iter().filter(|one| one.task.is_some() && one.pending.action.subject() == subject).count() > 1
         };
-        let is_erasure = |place: &usize| matches!(act_of(place), Act::Erase(..));
+        let is_erasure = |place: &usize| matches!(action_of(place), Action::Erase(..));
         let mut room_for_followed = !places.iter().any(is_erasure);
         places.retain(|place| {
             if is_erasure(place) || !is_followed(place) {
@@ -292,14 +310,14 @@ impl History {
         places
     }
 
-    async fn settle(&self) {
-        for _ in 0..SETTLED {
+    async fn yield_to_tasks(&self) {
+        for _ in 0..YIELDS {
             tokio::task::yield_now().await;
         }
     }
 
-    /// Until an act is done, or one more waits for the sequencer.
-    async fn until_it_waits(&mut self, all: &mut [UnderWay], place: usize, queue: &mut Vec<usize>) {
+    /// Runs an action until it ends or waits for the sequencer.
+    async fn run_until_queued(&mut self, all: &mut [Running], place: usize, queue: &mut Vec<usize>) {
         let one = &mut all[place];
         let Some(task) = &one.task else { return };
         while !task.is_finished() {
@@ -309,146 +327,155 @@ impl History {
             }
             tokio::task::yield_now().await;
         }
-        let answer = one.task.take().expect("it is there").await.unwrap();
-        // Who replays a seed wants to see what happens.
-        if number("SAYSO_SEED").is_some() {
+        let answer = one.task.take().expect("the task is running").await.unwrap();
+        // A replay of one seed prints every action.
+        if env_number("SAYSO_SEED").is_some() {
             let (size, steps) = (self.world.app().ledger().checkpoint().size, self.world.power.steps());
-            let Pending { act, number, .. } = &one.pending;
-            println!("{number}: {act:?}: {answer:?}, {size} events, {steps} durable steps");
+            let Pending { action, number, .. } = &one.pending;
+            println!("{number}: {action:?}: {answer:?}, {size} events, {steps} durable steps");
         }
         match answer {
-            Ok(done) => self.learn(&one.pending.clone(), done),
+            Ok(reply) => self.note_reply(&one.pending.clone(), reply),
             Err(error) => {
-                let is_of_a_part = matches!(&one.pending.act, Act::Erase(_, scope) if *scope != Scope::All);
-                one.pending.then = is_of_a_part.then(|| self.model.taking(&one.pending.act));
-                self.in_doubt.extend(one.pending.act.person().zip(one.pending.then.clone()));
+                let is_partial =
+                    matches!(&one.pending.action, Action::Erase(_, scope) if *scope != Scope::All);
+                one.pending.at_failure = is_partial.then(|| self.model.erased_part(&one.pending.action));
+                self.doubtful_erasures
+                    .extend(one.pending.action.subject().zip(one.pending.at_failure.clone()));
                 one.failed = Some(error);
             }
         }
     }
 
-    /// What was acknowledged.
-    fn learn(&mut self, pending: &Pending, done: Done) {
-        let Pending { act, is_known, .. } = pending;
-        let Some(person) = act.person() else { return self.model.done(act) };
-        match (act, done) {
-            (Act::Record(_, facts), Done::Recorded(receipt)) => {
-                let says = facts.iter().map(|(key, category, _)| Said::Fact(key.clone(), category)).collect();
-                self.model.receipt(&self.world, person, &receipt, says);
+    /// Applies an acknowledged action to the model, and checks the reply.
+    fn note_reply(&mut self, pending: &Pending, reply: Reply) {
+        let Pending { action, is_applied, .. } = pending;
+        let Some(subject) = action.subject() else { return self.model.apply(action) };
+        match (action, reply) {
+            (Action::Record(_, attributes), Reply::Recorded(receipt)) => {
+                let contents = attributes
+                    .iter()
+                    .map(|(key, category, _)| Content::Attribute(key.clone(), category))
+                    .collect();
+                self.model.add_receipt(&self.world, subject, &receipt, contents);
             }
-            (_, Done::Changed(changed)) => {
-                // Beside the word, and the one that more follow, where they do.
-                let (fell, events) = (changed.revoked_grants.len(), changed.receipt.events.len());
-                let beside = if fell + 1 > events { events.saturating_sub(2) } else { fell };
-                let fell = changed.revoked_grants.iter().take(beside);
-                let fell = fell.map(|id| Said::OfGrant(id.parse().unwrap()));
-                let says = std::iter::once(Said::Word).chain(fell).collect();
-                self.model.receipt(&self.world, person, &changed.receipt, says);
+            (_, Reply::Changed(changed)) => {
+                // The events are the decision, the revocations, and, if more revocations follow later, a
+                // marker for them.
+                let (revoked, events) = (changed.revoked_grants.len(), changed.receipt.events.len());
+                let in_receipt = if revoked + 1 > events { events.saturating_sub(2) } else { revoked };
+                let revocations = changed.revoked_grants.iter().take(in_receipt);
+                let revocations = revocations.map(|id| Content::Grant(id.parse().unwrap()));
+                let contents = std::iter::once(Content::Other).chain(revocations).collect();
+                self.model.add_receipt(&self.world, subject, &changed.receipt, contents);
             }
-            (_, Done::Granted(grant)) => {
-                let says = vec![Said::OfGrant(grant.id)];
-                self.model.receipt(&self.world, person, &grant.receipt, says);
+            (_, Reply::Granted(grant)) => {
+                let contents = vec![Content::Grant(grant.id)];
+                self.model.add_receipt(&self.world, subject, &grant.receipt, contents);
                 let granted = granted(&grant);
                 let is_doubted = grant.withheld.iter().any(|class| class.reason() == Reason::ClockSkewed);
                 let may_be_doubted = is_doubted || self.was_skewed;
-                assert!(!may_be_doubted || granted.cites.is_empty(), "{granted:?} by a clock in doubt");
-                let now = self.model.person(person).clone();
-                let of_person = self.in_doubt.iter().filter(|(whose, _)| *whose == person);
-                let may_be = of_person.map(|(_, taken)| self.model.without(person, taken));
-                let may_be: Vec<_> = may_be.chain([now]).collect();
-                let allowed: Vec<_> = may_be.iter().map(|person| self.model.allowed(person)).collect();
+                assert!(
+                    !may_be_doubted || granted.cites.is_empty(),
+                    "{granted:?} while the clock is in doubt"
+                );
+                let now = self.model.subject(subject).clone();
+                let doubtful = self.doubtful_erasures.iter().filter(|(erased, _)| *erased == subject);
+                let possible = doubtful.map(|(_, part)| self.model.without(subject, part));
+                let possible: Vec<_> = possible.chain([now]).collect();
+                let allowed: Vec<_> = possible.iter().map(|subject| self.model.allowed(subject)).collect();
                 assert!(
                     is_doubted || allowed.contains(&granted.cites),
-                    "{granted:?} is granted and may not be: {allowed:?}"
+                    "{granted:?} is granted, but only one of these is allowed: {allowed:?}"
                 );
-                let holder = self.model.person(person);
-                holder.grants.insert(grant.id, granted);
-                // Where a log went back, somebody may have keys and no events.
-                holder.known = true;
+                let in_model = self.model.subject(subject);
+                in_model.grants.insert(grant.id, granted);
+                // After a restore, a subject may have keys but no events.
+                in_model.exists = true;
                 return;
             }
-            (Act::Erase(_, scope), Done::Nothing) => {
-                let holder = self.model.person(person);
-                let nothing = match scope {
-                    Scope::All => !holder.known,
-                    _ => act.on(holder) == *holder,
+            (Action::Erase(_, scope), Reply::Nothing) => {
+                let in_model = self.model.subject(subject);
+                let has_nothing = match scope {
+                    Scope::All => !in_model.exists,
+                    _ => action.apply_to(in_model) == *in_model,
                 };
-                assert!(nothing || *is_known, "an erasure finds nothing of {holder:?}");
+                assert!(has_nothing || *is_applied, "an erasure finds nothing of {in_model:?}");
                 return;
             }
-            (Act::Grant(_), Done::InDoubt) => return,
-            (Act::Grant(_), Done::Nothing) => {
-                assert!(!self.model.person(person).known, "a person is forgotten");
+            (Action::Grant(_), Reply::ClockInDoubt) => return,
+            (Action::Grant(_), Reply::Nothing) => {
+                assert!(!self.model.subject(subject).exists, "a subject is lost");
                 return;
             }
             _ => {}
         }
-        if !is_known {
-            self.done(act);
+        if !is_applied {
+            self.apply(action);
         }
     }
 
-    /// The model learns that an erasure had been done before others went on.
-    fn took(&mut self, act: &Act, person: u8, taken: &Taken) {
-        self.model.took(person, taken);
+    /// Applies an erasure to the model that turns out to have been done before later actions.
+    fn apply_earlier_erasure(&mut self, action: &Action, subject: u8, erased: &ErasedPart) {
+        self.model.apply_earlier_erasure(subject, erased);
         if let Some(backup) = &mut self.backup {
-            backup.note(act);
+            backup.note(action);
         }
     }
 
-    /// The model learns it.
-    fn done(&mut self, act: &Act) {
-        self.model.done(act);
+    /// Applies an action to the model.
+    fn apply(&mut self, action: &Action) {
+        self.model.apply(action);
         if let Some(backup) = &mut self.backup {
-            backup.note(act);
+            backup.note(action);
         }
     }
 }
 
-/// Whoever of this person is under way and was the first of those left.
-fn follower(all: &[UnderWay], person: Option<u8>) -> Option<usize> {
-    all.iter().position(|one| one.task.is_some() && one.pending.act.person() == person)
+/// The first action about this subject that is still running.
+fn next_running(all: &[Running], subject: Option<u8>) -> Option<usize> {
+    all.iter().position(|one| one.task.is_some() && one.pending.action.subject() == subject)
 }
 
-pub(super) async fn perform(app: Arc<App>, act: Act, number: usize) -> Result<Done, AppError> {
+pub(super) async fn perform(app: Arc<App>, action: Action, number: usize) -> Result<Reply, AppError> {
     let options = WriteOptions {
         idempotency_key: format!("act-{number}"),
-        request: format!("{act:?}").into_bytes(),
+        request: format!("{action:?}").into_bytes(),
         ..WriteOptions::default()
     };
-    Ok(match act {
-        Act::Record(person, facts) => {
-            let attributes = attributes(person, &facts, app.now_ms());
-            Done::Recorded(app.profile.record_attributes(&steward(), attributes, &options).await?.receipt)
+    Ok(match action {
+        Action::Record(subject, attributes) => {
+            let attributes = new_attributes(subject, &attributes, app.now_ms());
+            Reply::Recorded(app.profile.record_attributes(&steward(), attributes, &options).await?.receipt)
         }
-        Act::Consent(person, category, yes) => {
+        Action::Consent(subject, category, yes) => {
             let notice = NoticeServed { id: "n".into(), ..NoticeServed::default() };
             let presentation = Presentation { notice, channel: String::new() };
             let choices = vec![choice(category, yes)];
-            let at = name(person);
-            Done::Changed(
+            let id = name(subject);
+            Reply::Changed(
                 app.consent
-                    .record_consent(&steward(), &at, choices, &presentation, DecidedBy::Subject, &options)
+                    .record_consent(&steward(), &id, choices, &presentation, DecidedBy::Subject, &options)
                     .await?,
             )
         }
-        Act::Signal(person, kind, lift) => {
+        Action::Signal(subject, kind, lift) => {
             let signal = NewSignal { kind, purposes: Vec::new(), lift, interaction: String::new() };
-            Done::Changed(app.consent.record_signal(&steward(), &name(person), signal, &options).await?)
+            Reply::Changed(app.consent.record_signal(&steward(), &name(subject), signal, &options).await?)
         }
-        Act::Grant(person) => {
+        Action::Grant(subject) => {
             let asked = UseCase { purpose: PURPOSE.into(), ..UseCase::default() };
             let request = GrantRequest { asked, ttl_ms: Some(TTL_MS) };
-            match app.grants.request_grant(&service(), &name(person), request, &options).await {
-                Ok(Issued::Grant(grant)) => Done::Granted(grant),
-                Ok(Issued::UnknownSubject) => Done::Nothing,
-                Err(AppError::ClockSkewed) => Done::InDoubt,
+            match app.grants.request_grant(&service(), &name(subject), request, &options).await {
+                Ok(Issued::Grant(grant)) => Reply::Granted(grant),
+                Ok(Issued::UnknownSubject) => Reply::Nothing,
+                Err(AppError::ClockSkewed) => Reply::ClockInDoubt,
                 Err(error) => return Err(error),
             }
         }
-        Act::Erase(person, scope) => {
-            let subject = Some(name(person));
-            let caller = Caller { role: Role::Subject, channel: false, name: String::new(), subject };
+        Action::Erase(subject, scope) => {
+            let own_id = Some(name(subject));
+            let caller = Caller { role: Role::Subject, channel: false, name: String::new(), subject: own_id };
             let request = NewRequest {
                 kind: RequestKind::Erasure,
                 scope: Some(scope),
@@ -457,28 +484,28 @@ pub(super) async fn perform(app: Arc<App>, act: Act, number: usize) -> Result<Do
                 details: String::new(),
                 jurisdiction: None,
             };
-            match app.rights.submit_request(&caller, &name(person), request, &options).await {
-                Ok(_) => Done::Erased,
-                Err(AppError::NotFound(_) | AppError::UnknownSubject) => Done::Nothing,
+            match app.rights.submit_request(&caller, &name(subject), request, &options).await {
+                Ok(_) => Reply::Erased,
+                Err(AppError::NotFound(_) | AppError::UnknownSubject) => Reply::Nothing,
                 Err(error) => return Err(error),
             }
         }
-        Act::Export => {
+        Action::Export => {
             let mut pieces = app.reports.export_audit(&steward(), false).await?;
             while let Some(piece) = pieces.recv().await {
                 piece?;
             }
-            Done::Exported
+            Reply::Exported
         }
-        Act::Confirm => {
+        Action::Confirm => {
             app.operations.confirm_restore(&operator(), &options).await?;
-            Done::Confirmed
+            Reply::Confirmed
         }
     })
 }
 
-fn attributes(person: u8, facts: &[Fact], observed_at_ms: u64) -> NewAttributes {
-    let one = |(key, category, value): &Fact| {
+fn new_attributes(subject: u8, attributes: &[NewAttribute], observed_at_ms: u64) -> NewAttributes {
+    let one = |(key, category, value): &NewAttribute| {
         let attribute = Attribute {
             key: key.clone(),
             value: Secret::new(value.clone()),
@@ -494,7 +521,7 @@ fn attributes(person: u8, facts: &[Fact], observed_at_ms: u64) -> NewAttributes 
         };
         (attribute, None)
     };
-    NewAttributes { subject: name(person), attributes: facts.iter().map(one).collect() }
+    NewAttributes { subject: name(subject), attributes: attributes.iter().map(one).collect() }
 }
 
 fn choice(category: &str, yes: bool) -> Choice {

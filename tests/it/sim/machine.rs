@@ -1,4 +1,4 @@
-//! What stands on the machine that loses power: the root keys, and the stores in memory or in a folder.
+//! The durable parts of the machine that loses power: the root keys, and the stores in memory or in a folder.
 
 use super::folder::Folder;
 use sayso::clock::Clock;
@@ -9,26 +9,26 @@ use sayso::vault::{MemoryCustody, RootCustody};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Root keys that are made and destroyed durably, or not.
+/// Custody of root keys that fails on the seed: a key may or may not have been created or destroyed.
 pub struct FaultyCustody {
     power: Arc<Power>,
-    kept: MemoryCustody,
+    inner: MemoryCustody,
 }
 
 impl FaultyCustody {
     pub fn new(power: Arc<Power>) -> Self {
-        Self { power, kept: MemoryCustody::default() }
+        Self { power, inner: MemoryCustody::default() }
     }
 
     fn change(&self, work: impl FnOnce() -> Result<(), CustodyError>) -> Result<(), CustodyError> {
-        let failed = || CustodyError::from(std::io::Error::other("a fault was planned here"));
-        let is_done = match self.power.step().map_err(|_| failed())? {
+        let failed = || CustodyError::from(std::io::Error::other("a planned fault"));
+        let is_persisted = match self.power.step().map_err(|_| failed())? {
             None => return work(),
             Some(Fault::Persisted) => true,
             Some(Fault::Lost | Fault::Full) => false,
             Some(Fault::Crash | Fault::Flush) => self.power.below(2) == 0,
         };
-        if is_done {
+        if is_persisted {
             work()?;
         }
         Err(failed())
@@ -37,11 +37,11 @@ impl FaultyCustody {
 
 impl RootCustody for FaultyCustody {
     fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
-        self.kept.generations()
+        self.inner.generations()
     }
 
     fn make(&self, generation: Generation, clock: &dyn Clock) -> Result<(), CustodyError> {
-        self.change(|| self.kept.make(generation, clock))
+        self.change(|| self.inner.make(generation, clock))
     }
 
     fn wrap(
@@ -50,23 +50,23 @@ impl RootCustody for FaultyCustody {
         key: &[u8; 32],
         clock: &dyn Clock,
     ) -> Result<Vec<u8>, CustodyError> {
-        self.kept.wrap(generation, key, clock)
+        self.inner.wrap(generation, key, clock)
     }
 
     fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
-        self.kept.unwrap(generation, wrapped)
+        self.inner.unwrap(generation, wrapped)
     }
 
     fn destroy(&self, generation: Generation) -> Result<(), CustodyError> {
-        self.change(|| self.kept.destroy(generation))
+        self.change(|| self.inner.destroy(generation))
     }
 }
 
-/// Where log and keys are.
+/// The stores of log and keys.
 pub enum Stores {
-    /// The engine in memory that fails on the seed.
+    /// The engine in memory with faults from the seed.
     Memory(Arc<FaultyLog>, Arc<FaultyKeys>),
-    /// The embedded engine.
+    /// The embedded engine on a simulated disk.
     Folder(Folder),
 }
 
@@ -90,7 +90,7 @@ impl Stores {
         }
     }
 
-    /// An empty log beside the keys of now.
+    /// The stores with an empty log and the current keys.
     pub fn without_log(self) -> Self {
         match self {
             Self::Memory(log, keys) => {
@@ -101,8 +101,8 @@ impl Stores {
         }
     }
 
-    /// As the next process finds them, and nothing but the entries of the log: a restore gives nothing else
-    /// back.
+    /// The stores as the next process finds them, without the index: a restore brings back only the log's
+    /// entries.
     pub fn without_index(self) -> Self {
         match self {
             Self::Memory(log, keys) => {
@@ -113,7 +113,7 @@ impl Stores {
         }
     }
 
-    /// As the next process finds them.
+    /// The stores as the next process finds them.
     pub fn restart(self) -> Self {
         match self {
             Self::Memory(log, keys) => {

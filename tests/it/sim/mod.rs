@@ -1,20 +1,21 @@
-//! The simulation: the real application and sequencer on injected time, randomness, stores and turns. Seeded
-//! histories of recording, consent, signals, grants, erasure of all or a part, export, backup and restore,
-//! one after the other and several at once, each run again with a fault at every durable step; after each
-//! fault an exact model says what must be there.
+//! The simulation: the real application and sequencer with injected time, randomness, stores and scheduling.
 //!
-//! `SAYSO_SEED=n` replays one seed; `SAYSO_ROUNDS=n` tries so many.
+//! A seed determines a history of records, consent, signals, grants, full and partial erasures, exports,
+//! backups and restores, one at a time and several at once. Each history runs again with a fault at every
+//! durable step. After each fault, an exact model says what the store must contain.
+//!
+//! `SAYSO_SEED=n` replays one seed; `SAYSO_ROUNDS=n` sets the number of seeds.
 
-mod act;
+mod action;
 mod folder;
 mod history;
-mod late;
+mod late_revocations;
 mod machine;
 mod model;
 mod restore;
 mod world;
 
-use act::Act;
+use action::Action;
 use folder::Folder;
 use history::History;
 use machine::Stores;
@@ -29,7 +30,7 @@ const ORIGIN: &str = "sayso.example/sim";
 const PURPOSE: &str = "content-relevance";
 const TTL_MS: u64 = 600_000;
 const STEPS_A_HISTORY: usize = 10;
-/// Faults of one seed that are tried on the embedded engine, which is slower.
+/// The number of faults of one seed that are tried on the embedded engine, which is slower.
 const FAULTS_IN_A_FOLDER: u64 = 12;
 
 pub fn service() -> Caller {
@@ -46,37 +47,37 @@ fn operator() -> Caller {
 
 type MakeStores = fn(&Arc<Power>) -> Stores;
 
-fn in_folder(power: &Arc<Power>) -> Stores {
+fn stores_on_disk(power: &Arc<Power>) -> Stores {
     Stores::Folder(Folder::new(power))
 }
 
-/// What a history came to.
+/// The outcome of a history.
 #[derive(Debug, PartialEq, Eq)]
-struct Came {
-    /// Durable steps.
+struct Outcome {
+    /// The number of durable steps.
     steps: u64,
     /// The last checkpoint.
     note: String,
 }
 
-/// What goes wrong in a history, each after so many durable steps.
+/// What goes wrong in a history: a fault and a jump of the clock, each after a number of durable steps.
 #[derive(Clone, Copy, Debug, Default)]
-struct Wrong {
+struct Failures {
     fault: Option<(u64, Fault)>,
     jump: Option<(u64, Jump)>,
 }
 
-impl From<Option<(u64, Fault)>> for Wrong {
+impl From<Option<(u64, Fault)>> for Failures {
     fn from(fault: Option<(u64, Fault)>) -> Self {
         Self { fault, jump: None }
     }
 }
 
-/// One history, with what is to go wrong in it.
-async fn run(seed: u64, stores: MakeStores, Wrong { fault, jump }: Wrong) -> Came {
+/// Runs one history with these failures, and restarts and checks it at the end.
+async fn simulate(seed: u64, stores: MakeStores, Failures { fault, jump }: Failures) -> Outcome {
     let mut history = History::begin(seed, stores).await;
-    for acts in Act::beginnings() {
-        history.act(acts, 0).await;
+    for actions in Action::initial() {
+        history.run(actions, 0).await;
     }
     let first = history.world.power.steps();
     if let Some((after, fault)) = fault {
@@ -92,59 +93,60 @@ async fn run(seed: u64, stores: MakeStores, Wrong { fault, jump }: Wrong) -> Cam
         match dice.below(12) {
             0 => history.back_up().await,
             1 => history.restore(faults).await,
-            2..=4 if history.model.waits => history.act(vec![Act::Confirm], faults).await,
-            2..=5 => history.act(Act::draw_together(&dice, number), faults).await,
-            _ => history.act(vec![Act::draw(&dice, number)], faults).await,
+            2..=4 if history.model.awaits_confirmation => history.run(vec![Action::Confirm], faults).await,
+            2..=5 => history.run(Action::draw_together(&dice, number), faults).await,
+            _ => history.run(vec![Action::draw(&dice, number)], faults).await,
         }
         if fault.is_none() {
             history.model.check(&history.world).await;
         }
-        history.mend_clock(&clock_dice, faults).await;
+        history.repair_clock(&clock_dice, faults).await;
     }
     let steps = history.world.power.steps() - first;
-    // Once more from the disk alone.
+    // Start once more, from the disk alone.
     history.world.power.turn_on();
     history.world.start(0).await;
     history.model.check(&history.world).await;
     let app = history.world.app();
     let note = app.ledger().checkpoint().note.clone();
     app.shutdown().await;
-    Came { steps, note }
+    Outcome { steps, note }
 }
 
-fn told(seed: u64, stores: MakeStores, wrong: impl Into<Wrong>) -> Came {
-    let wrong = wrong.into();
+/// Runs one history. If it fails, the panic message says how to replay it.
+fn run_history(seed: u64, stores: MakeStores, failures: impl Into<Failures>) -> Outcome {
+    let failures = failures.into();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let told = std::panic::AssertUnwindSafe(|| runtime.block_on(run(seed, stores, wrong)));
-    std::panic::catch_unwind(told).unwrap_or_else(|_| {
+    let history = std::panic::AssertUnwindSafe(|| runtime.block_on(simulate(seed, stores, failures)));
+    std::panic::catch_unwind(history).unwrap_or_else(|_| {
         panic!(
-            "SAYSO_SEED={seed} fails with {wrong:?}; SAYSO_SEED={seed} cargo test --test it sim:: replays it"
+            "SAYSO_SEED={seed} fails with {failures:?}; SAYSO_SEED={seed} cargo test --test it sim:: replays it"
         )
     })
 }
 
-/// Durable steps of one seed's history, `every` so many: a crash there, and another fault that the seed
-/// names. Gives how many histories that were.
+/// Runs one seed's history without a fault, then with a crash and with one other fault (which the seed
+/// chooses) at every `every(steps)`-th durable step. Returns the number of histories.
 fn run_seed(seed: u64, stores: MakeStores, every: impl Fn(u64) -> u64) -> u64 {
-    let steps = told(seed, stores, None).steps;
+    let steps = run_history(seed, stores, None).steps;
     let every = every(steps).max(1);
     let mut count = 1;
     for step in (seed % every..steps).step_by(every as usize) {
-        told(seed, stores, Some((step, Fault::Crash)));
-        told(seed, stores, Some((step, Fault::ALL[1 + ((seed + step) % 4) as usize])));
+        run_history(seed, stores, Some((step, Fault::Crash)));
+        run_history(seed, stores, Some((step, Fault::ALL[1 + ((seed + step) % 4) as usize])));
         count += 2;
     }
     count
 }
 
-fn number(variable: &str) -> Option<u64> {
+fn env_number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().expect("a number"))
 }
 
 fn run_seeds(few: u64, what: &str, stores: MakeStores, every: impl Fn(u64) -> u64 + Copy) {
-    let seeds = match number("SAYSO_SEED") {
+    let seeds = match env_number("SAYSO_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 1..number("SAYSO_ROUNDS").unwrap_or(few) + 1,
+        None => 1..env_number("SAYSO_ROUNDS").unwrap_or(few) + 1,
     };
     let began = Instant::now();
     let histories: u64 = seeds.clone().map(|seed| run_seed(seed, stores, every)).sum();
@@ -154,58 +156,59 @@ fn run_seeds(few: u64, what: &str, stores: MakeStores, every: impl Fn(u64) -> u6
 }
 
 #[test]
-fn whatever_fails_nothing_acknowledged_is_lost() {
+fn no_fault_loses_an_acknowledged_write() {
     run_seeds(2, "in memory", Stores::memory, |_| 1);
 }
 
 #[test]
-fn whatever_fails_nothing_acknowledged_is_lost_from_a_folder() {
-    run_seeds(1, "in a folder", in_folder, |steps| steps.div_ceil(FAULTS_IN_A_FOLDER));
+fn no_fault_loses_an_acknowledged_write_on_disk() {
+    run_seeds(1, "in a folder", stores_on_disk, |steps| steps.div_ceil(FAULTS_IN_A_FOLDER));
 }
 
-/// The machine's clock goes an hour back, ten years ahead or stands still at each durable step of a seed's
-/// history, and with each a crash some steps later. Nobody is refused a no, an erasure or a yes; nothing is
-/// granted in doubt; what has expired never stands again; every start succeeds.
+/// At each durable step of a seed's history, the machine's clock jumps an hour back, jumps ten years ahead or
+/// stops; once without another fault, and once with a fault up to four steps later. Consent, refusals and
+/// erasures still succeed, nothing is granted while the clock is in doubt, an expired grant never becomes
+/// valid again, and every start succeeds.
 #[test]
-fn whatever_the_clock_does_nothing_fails_open_and_nothing_locks() {
-    let seeds = match number("SAYSO_SEED") {
+fn no_clock_jump_grants_in_doubt_or_blocks_consent_and_erasure() {
+    let seeds = match env_number("SAYSO_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 1..number("SAYSO_ROUNDS").unwrap_or(2) + 1,
+        None => 1..env_number("SAYSO_ROUNDS").unwrap_or(2) + 1,
     };
     let (mut histories, count) = (0, seeds.end - seeds.start);
     for seed in seeds {
-        let steps = told(seed, Stores::memory, None).steps;
+        let steps = run_history(seed, Stores::memory, None).steps;
         for (step, jump) in (0..steps).flat_map(|step| Jump::ALL.map(|jump| (step, jump))) {
             let jump = Some((step, jump));
-            told(seed, Stores::memory, Wrong { fault: None, jump });
+            run_history(seed, Stores::memory, Failures { fault: None, jump });
             let fault = Some((step + (seed + step) % 5, Fault::ALL[((seed + step) % 5) as usize]));
-            told(seed, Stores::memory, Wrong { fault, jump });
+            run_history(seed, Stores::memory, Failures { fault, jump });
             histories += 2;
         }
     }
     println!("{histories} histories with a clock that jumps, of {count} seeds, no failure");
 }
 
-/// The request for one key does not name it; after a second fault nobody knew any more what had begun, and
-/// the same request, made again, was answered as done.
+/// The recorded request does not name its key. Once, after a second fault, the daemon did not know that it
+/// had begun the erasure, and answered the repeated request as completed.
 #[test]
-fn an_erasure_of_one_key_that_was_cut_off_is_carried_out() {
-    told(14, Stores::memory, Some((16, Fault::Crash)));
+fn an_interrupted_erasure_of_one_key_is_completed() {
+    run_history(14, Stores::memory, Some((16, Fault::Crash)));
 }
 
-/// The keys of a part were gone, the answer was an error, and the same key was recorded again before the next
-/// start, which has to finish that erasure and leave what came after it.
+/// A partial erasure destroyed its keys but returned an error, and the same attribute key was recorded again.
+/// The next start must complete the erasure and keep the later attribute.
 #[test]
-fn what_is_recorded_after_an_erasure_that_failed_stays() {
-    told(48, Stores::memory, Some((17, Fault::Persisted)));
-    // And what is granted meanwhile does not have it.
-    told(62, Stores::memory, Some((5, Fault::Flush)));
+fn attributes_recorded_after_a_failed_erasure_are_kept() {
+    run_history(48, Stores::memory, Some((17, Fault::Persisted)));
+    // A grant that is issued before the next start does not contain the erased attributes.
+    run_history(62, Stores::memory, Some((5, Fault::Flush)));
 }
 
 #[test]
-fn a_seed_says_everything() {
+fn a_seed_determines_the_whole_history() {
     for seed in [3, 5] {
-        let once = told(seed, Stores::memory, Some((9, Fault::Persisted)));
-        assert_eq!(told(seed, Stores::memory, Some((9, Fault::Persisted))), once);
+        let once = run_history(seed, Stores::memory, Some((9, Fault::Persisted)));
+        assert_eq!(run_history(seed, Stores::memory, Some((9, Fault::Persisted))), once);
     }
 }

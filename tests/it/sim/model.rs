@@ -1,6 +1,6 @@
-//! What must be there, said as plainly as possible; and the comparison with what is.
+//! An exact model of what the store must contain, and its comparison with the application and the log.
 
-use super::act::{Act, CATEGORIES, takes};
+use super::action::{Action, CATEGORIES, is_in_scope};
 use super::world::World;
 use sayso::app::{EventReceipt, Moment, Receipt};
 use sayso::clock::ClockReading;
@@ -13,319 +13,341 @@ use sayso_proof::entry::{self, Handle};
 use sayso_proof::merkle::{Frontier, Hash, leaf_hash};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// A grant as it was handed out.
+/// A grant as it was issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
-    /// Key to category.
+    /// The allowed attributes: key to category.
     pub cites: BTreeMap<String, &'static str>,
-    /// Categories of which something was withheld.
+    /// Categories of which attributes were withheld.
     pub withheld: BTreeSet<&'static str>,
     pub expires_at_ms: u64,
-    pub fallen: bool,
+    pub revoked: bool,
 }
 
+/// A data subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Person {
+pub struct Subject {
     /// Key to category and value.
     pub attributes: BTreeMap<String, (&'static str, String)>,
-    /// Decisions, oldest first: category, and whether it was a yes.
+    /// Decisions, oldest first: category, and whether consent was given.
     pub decisions: Vec<(&'static str, bool)>,
-    /// Restriction, objection, pause: each stops every use.
+    /// Restriction, objection, pause: each forbids every use.
     pub signals: BTreeSet<SignalKind>,
     pub grants: BTreeMap<GrantId, Granted>,
-    /// Whether anything was ever recorded since the last erasure.
-    pub known: bool,
+    /// Whether anything was recorded since the last full erasure.
+    pub exists: bool,
 }
 
-impl Person {
-    /// Whether the newest decision about a category is a yes, and nothing stops its use.
+impl Subject {
+    /// Whether the newest decision about a category gives consent, and no signal forbids use.
     pub fn allows(&self, category: &str) -> bool {
         let newest = self.decisions.iter().rev().find(|(about, _)| *about == category);
-        self.signals.is_empty() && newest.is_some_and(|(_, yes)| *yes)
+        self.signals.is_empty() && newest.is_some_and(|(_, is_given)| *is_given)
     }
 
-    pub fn fall(&mut self, contradicted: impl Fn(&Granted) -> bool) {
-        self.grants.values_mut().filter(|grant| contradicted(grant)).for_each(|grant| grant.fallen = true);
+    /// Revokes the grants that an event contradicts.
+    pub fn revoke(&mut self, contradicted: impl Fn(&Granted) -> bool) {
+        self.grants.values_mut().filter(|grant| contradicted(grant)).for_each(|grant| grant.revoked = true);
     }
 
-    /// Whether the same is held, grants apart.
-    pub fn is_as(&self, other: &Self) -> bool {
+    /// Whether both are equal, except for grants.
+    pub fn equals_except_grants(&self, other: &Self) -> bool {
         let grants = BTreeMap::new;
         Self { grants: grants(), ..self.clone() } == Self { grants: grants(), ..other.clone() }
     }
 }
 
-/// What an acknowledged event says, as far as erasures of a part ask.
+/// The content of an acknowledged event that decides whether a partial erasure erases it.
 #[derive(Clone, Debug)]
-pub enum Said {
-    Fact(String, &'static str),
-    /// That it was issued, or that it fell.
-    OfGrant(GrantId),
-    Word,
+pub enum Content {
+    /// An attribute: key and category.
+    Attribute(String, &'static str),
+    /// A grant was issued or revoked.
+    Grant(GrantId),
+    Other,
 }
 
-/// What an erasure took, or would have taken, at some moment.
+/// What an erasure erased, or would have erased, at some time.
 #[derive(Clone, Debug, Default)]
-pub struct Taken {
-    /// Of what was acknowledged.
+pub struct ErasedPart {
+    /// Positions of acknowledged events.
     pub positions: BTreeSet<u64>,
     grants: BTreeSet<GrantId>,
 }
 
-/// Everything that the world outside was told.
+/// Everything that callers were told.
 #[derive(Clone, Default)]
 pub struct Model {
-    pub people: BTreeMap<u8, Person>,
+    pub subjects: BTreeMap<u8, Subject>,
     /// By position.
     acknowledged: BTreeMap<u64, EventReceipt>,
-    owner: BTreeMap<u64, (u8, Said)>,
+    /// Data subject and content of events that are not erased, by position.
+    contents: BTreeMap<u64, (u8, Content)>,
     handles: BTreeMap<u8, Handle>,
-    /// Handles of whoever was erased, positions of what was, and grants that went with them.
-    erased: BTreeSet<Handle>,
-    gone: BTreeSet<u64>,
-    gone_grants: BTreeSet<GrantId>,
+    /// Handles of erased subjects.
+    erased_handles: BTreeSet<Handle>,
+    erased_positions: BTreeSet<u64>,
+    erased_grants: BTreeSet<GrantId>,
+    /// Roots by tree size.
     checkpoints: BTreeMap<u64, Hash>,
-    /// The log went back to a backup, and use waits until that is confirmed.
-    pub waits: bool,
-    /// Grants that were said to have expired.
-    ended: BTreeSet<GrantId>,
+    /// The log was restored from a backup, and use is forbidden until that is confirmed.
+    pub awaits_confirmation: bool,
+    /// Grants that the application reported as expired.
+    expired_grants: BTreeSet<GrantId>,
 }
 
-pub fn name(person: u8) -> SubjectId {
-    SubjectId::new(&format!("person-{person}")).unwrap()
+pub fn name(subject: u8) -> SubjectId {
+    SubjectId::new(&format!("person-{subject}")).unwrap()
 }
 
 impl Model {
-    pub fn person(&mut self, person: u8) -> &mut Person {
-        self.people.entry(person).or_default()
+    pub fn subject(&mut self, subject: u8) -> &mut Subject {
+        self.subjects.entry(subject).or_default()
     }
 
-    /// A receipt that was handed out, and what its events say, in order; those behind say nothing.
-    pub fn receipt(&mut self, world: &World, person: u8, receipt: &Receipt, says: Vec<Said>) {
-        let (mut last, mut says) = (None, says.into_iter());
+    /// Notes a receipt that a caller got, and the contents of its first events in order. The rest are
+    /// `Other`.
+    pub fn add_receipt(&mut self, world: &World, subject: u8, receipt: &Receipt, contents: Vec<Content>) {
+        let (mut last, mut contents) = (None, contents.into_iter());
         for event in &receipt.events {
-            assert!(last < Some(event.position), "in order");
+            assert!(last < Some(event.position), "positions in a receipt ascend");
             last = Some(event.position);
             let before = self.acknowledged.insert(event.position, event.clone());
             if let Some(before) = before {
-                assert!(receipt.replayed && before.leaf_hash == event.leaf_hash, "one place, one event");
+                assert!(
+                    receipt.replayed && before.leaf_hash == event.leaf_hash,
+                    "an event of a receipt changed"
+                );
             }
-            self.owner.insert(event.position, (person, says.next().unwrap_or(Said::Word)));
+            self.contents.insert(event.position, (subject, contents.next().unwrap_or(Content::Other)));
             if let Some(bytes) = world.app().reports.raw_entry(event.position).unwrap().bytes {
-                self.handles.insert(person, entry::parse_header(&bytes).unwrap().handle);
+                self.handles.insert(subject, entry::parse_header(&bytes).unwrap().handle);
             }
         }
-        self.checkpoint(&receipt.checkpoint, &world.app().ledger().verifier_key());
+        self.add_checkpoint(&receipt.checkpoint, &world.app().ledger().verifier_key());
     }
 
-    /// A checkpoint that was handed out: no second one of the same size says otherwise.
-    pub fn checkpoint(&mut self, note: &str, key: &VerifierKey) {
+    /// Notes a checkpoint that a caller got. Two checkpoints of one size must have the same root.
+    pub fn add_checkpoint(&mut self, note: &str, key: &VerifierKey) {
         let checkpoint = Checkpoint::open(note, key).unwrap();
         let before = self.checkpoints.insert(checkpoint.size, checkpoint.root);
         assert!(before.is_none_or(|root| root == checkpoint.root), "two checkpoints of one size disagree");
     }
 
-    /// The log went back to when `then` was known, and all but these erasures are undone.
-    pub fn go_back(&mut self, then: &Self, erasures: &[Act]) {
-        let size = then.checkpoints.last_key_value().map_or(0, |(size, _)| *size);
-        let lost = std::mem::replace(self, then.clone());
-        let grants = lost.people.values().flat_map(|person| person.grants.keys());
+    /// Restores the model at the time of a backup. Only these later erasures remain in effect.
+    pub fn restore(&mut self, at_backup: &Self, erasures: &[Action]) {
+        let size = at_backup.checkpoints.last_key_value().map_or(0, |(size, _)| *size);
+        let lost = std::mem::replace(self, at_backup.clone());
+        let grants = lost.subjects.values().flat_map(|subject| subject.grants.keys());
         let issued_since =
-            |id: &&GrantId| !then.people.values().any(|person| person.grants.contains_key(*id));
-        self.gone_grants.extend(grants.filter(issued_since));
-        self.gone_grants.extend(lost.gone_grants.iter());
-        self.erased.extend(lost.erased.iter());
-        self.gone.extend(lost.gone.range(..size));
-        self.waits = true;
-        for act in erasures {
-            self.done(act);
+            |id: &&GrantId| !at_backup.subjects.values().any(|subject| subject.grants.contains_key(*id));
+        self.erased_grants.extend(grants.filter(issued_since));
+        self.erased_grants.extend(lost.erased_grants.iter());
+        self.erased_handles.extend(lost.erased_handles.iter());
+        self.erased_positions.extend(lost.erased_positions.range(..size));
+        self.awaits_confirmation = true;
+        for action in erasures {
+            self.apply(action);
         }
-        let gone = &self.gone;
-        self.owner.retain(|position, _| !gone.contains(position));
-        for person in lost.people.into_keys() {
-            self.person(person);
+        let erased = &self.erased_positions;
+        self.contents.retain(|position, _| !erased.contains(position));
+        for subject in lost.subjects.into_keys() {
+            self.subject(subject);
         }
     }
 
-    /// What an act makes of its person, once it is known to be done.
-    pub fn done(&mut self, act: &Act) {
-        self.waits &= !matches!(act, Act::Confirm);
-        let Some(person) = act.person() else { return };
-        let before = self.person(person).clone();
-        let after = act.on(&before);
-        self.gone.extend(self.going(act));
-        self.owner.retain(|position, _| !self.gone.contains(position));
-        let gone = before.grants.keys().filter(|id| !after.grants.contains_key(id));
-        self.gone_grants.extend(gone);
-        if matches!(act, Act::Erase(_, Scope::All)) {
-            self.erased.extend(self.handles.remove(&person));
+    /// Applies an action to its data subject, once it is known to be done.
+    pub fn apply(&mut self, action: &Action) {
+        self.awaits_confirmation &= !matches!(action, Action::Confirm);
+        let Some(subject) = action.subject() else { return };
+        let before = self.subject(subject).clone();
+        let after = action.apply_to(&before);
+        self.erased_positions.extend(self.erased_by(action));
+        self.contents.retain(|position, _| !self.erased_positions.contains(position));
+        let grants = before.grants.keys().filter(|id| !after.grants.contains_key(id));
+        self.erased_grants.extend(grants);
+        if matches!(action, Action::Erase(_, Scope::All)) {
+            self.erased_handles.extend(self.handles.remove(&subject));
         }
-        *self.person(person) = after;
+        *self.subject(subject) = after;
     }
 
-    /// Positions of what was acknowledged and goes with an erasure.
-    pub fn going(&self, act: &Act) -> BTreeSet<u64> {
-        let Act::Erase(person, scope) = act else { return BTreeSet::new() };
-        let before = self.people.get(person).cloned().unwrap_or_default();
-        let after = act.on(&before);
-        let is_gone = |said: &Said| match said {
+    /// The positions of acknowledged events that an erasure erases now.
+    pub fn erased_by(&self, action: &Action) -> BTreeSet<u64> {
+        let Action::Erase(subject, scope) = action else { return BTreeSet::new() };
+        let before = self.subjects.get(subject).cloned().unwrap_or_default();
+        let after = action.apply_to(&before);
+        let is_erased = |content: &Content| match content {
             _ if *scope == Scope::All => true,
-            Said::Fact(key, category) => takes(scope, key, category),
-            Said::OfGrant(id) => before.grants.contains_key(id) && !after.grants.contains_key(id),
-            Said::Word => false,
+            Content::Attribute(key, category) => is_in_scope(scope, key, category),
+            Content::Grant(id) => before.grants.contains_key(id) && !after.grants.contains_key(id),
+            Content::Other => false,
         };
-        let going = self.owner.iter().filter(|(_, (owner, said))| owner == person && is_gone(said));
-        going.map(|(position, _)| *position).collect()
+        let erased =
+            self.contents.iter().filter(|(_, (owner, content))| owner == subject && is_erased(content));
+        erased.map(|(position, _)| *position).collect()
     }
 
-    /// Key to category of what may be used of a person.
-    pub fn allowed(&self, person: &Person) -> BTreeMap<String, &'static str> {
-        let held = person.attributes.iter();
-        let allowed = held.filter(|(_, (category, _))| !self.waits && person.allows(category));
+    /// The attributes of a subject that may be used: key to category.
+    pub fn allowed(&self, subject: &Subject) -> BTreeMap<String, &'static str> {
+        let attributes = subject.attributes.iter();
+        let allowed =
+            attributes.filter(|(_, (category, _))| !self.awaits_confirmation && subject.allows(category));
         allowed.map(|(key, (category, _))| (key.clone(), *category)).collect()
     }
 
-    /// What an erasure takes now.
-    pub fn taking(&self, act: &Act) -> Taken {
-        let person = act.person().and_then(|person| self.people.get(&person)).cloned().unwrap_or_default();
-        let after = act.on(&person);
-        let grants = person.grants.into_keys().filter(|id| !after.grants.contains_key(id));
-        Taken { positions: self.going(act), grants: grants.collect() }
+    /// What an erasure erases now.
+    pub fn erased_part(&self, action: &Action) -> ErasedPart {
+        let subject =
+            action.subject().and_then(|subject| self.subjects.get(&subject)).cloned().unwrap_or_default();
+        let after = action.apply_to(&subject);
+        let grants = subject.grants.into_keys().filter(|id| !after.grants.contains_key(id));
+        ErasedPart { positions: self.erased_by(action), grants: grants.collect() }
     }
 
-    /// What is left of a person where an erasure took this, and nothing that was said since.
-    pub fn without(&self, person: u8, taken: &Taken) -> Person {
-        let mut after = self.people.get(&person).cloned().unwrap_or_default();
-        let says = |said: &Said, key: &str| matches!(said, Said::Fact(about, _) if about == key);
+    /// The subject after an erasure that erased this part, but nothing that was recorded since.
+    pub fn without(&self, subject: u8, erased: &ErasedPart) -> Subject {
+        let mut after = self.subjects.get(&subject).cloned().unwrap_or_default();
+        let is_about =
+            |content: &Content, key: &str| matches!(content, Content::Attribute(about, _) if about == key);
         let newest = |key: &str| {
-            let mut told = self.owner.iter().rev();
-            told.find(|(_, (owner, said))| *owner == person && says(said, key)).map(|(position, _)| *position)
+            let mut newest_first = self.contents.iter().rev();
+            newest_first
+                .find(|(_, (owner, content))| *owner == subject && is_about(content, key))
+                .map(|(position, _)| *position)
         };
-        after.attributes.retain(|key, _| newest(key).is_none_or(|at| !taken.positions.contains(&at)));
-        after.grants.retain(|id, _| !taken.grants.contains(id));
+        after.attributes.retain(|key, _| newest(key).is_none_or(|at| !erased.positions.contains(&at)));
+        after.grants.retain(|id, _| !erased.grants.contains(id));
         after
     }
 
-    /// An erasure turns out to have taken this, before whatever else was said.
-    pub fn took(&mut self, person: u8, taken: &Taken) {
-        let after = self.without(person, taken);
-        self.gone.extend(&taken.positions);
-        self.owner.retain(|position, _| !taken.positions.contains(position));
-        self.gone_grants.extend(&taken.grants);
-        *self.person(person) = after;
+    /// Applies an erasure that turns out to have erased this part earlier.
+    pub fn apply_earlier_erasure(&mut self, subject: u8, erased: &ErasedPart) {
+        let after = self.without(subject, erased);
+        self.erased_positions.extend(&erased.positions);
+        self.contents.retain(|position, _| !erased.positions.contains(position));
+        self.erased_grants.extend(&erased.grants);
+        *self.subject(subject) = after;
     }
 
-    /// Compares everything.
+    /// Compares the model with the log and with every subject and grant.
     pub async fn check(&mut self, world: &World) {
         self.check_log(world);
-        let mut ended = BTreeSet::new();
-        for (number, person) in &self.people {
+        let mut expired = BTreeSet::new();
+        for (number, subject) in &self.subjects {
             let found = observe(world, *number).await;
-            assert!(found.is_as(person), "person {number} is {found:?} and not {person:?}");
-            ended.extend(self.check_grants(world, person).await);
+            assert!(
+                found.equals_except_grants(subject),
+                "subject {number} is {found:?} and should be {subject:?}"
+            );
+            expired.extend(self.check_grants(world, subject).await);
         }
-        self.ended.extend(ended);
-        for grant in &self.gone_grants {
+        self.expired_grants.extend(expired);
+        for grant in &self.erased_grants {
             let standing = world.app().grants.check_grant(&super::service(), grant).await;
-            assert!(!standing.is_ok_and(|standing| standing.is_valid), "a grant outlives the erasure");
+            assert!(!standing.is_ok_and(|standing| standing.is_valid), "a grant is valid after its erasure");
         }
     }
 
-    async fn check_grants(&self, world: &World, person: &Person) -> BTreeSet<GrantId> {
-        let mut ended = BTreeSet::new();
+    async fn check_grants(&self, world: &World, subject: &Subject) -> BTreeSet<GrantId> {
+        let mut expired = BTreeSet::new();
         let ClockReading { ledger_ms: now_ms, state: clock, .. } = world.app().clock_reading();
-        for (grant, granted) in &person.grants {
+        for (grant, granted) in &subject.grants {
             let standing = world.app().grants.check_grant(&super::service(), grant).await.unwrap();
-            let is_open = !granted.fallen && now_ms < granted.expires_at_ms;
-            let may = is_open && !self.waits && !clock.is_skewed();
+            let is_open = !granted.revoked && now_ms < granted.expires_at_ms;
+            let must_be_valid = is_open && !self.awaits_confirmation && !clock.is_skewed();
             assert!(
-                !standing.is_valid || !self.ended.contains(grant),
-                "a grant that had expired stands again"
+                !standing.is_valid || !self.expired_grants.contains(grant),
+                "an expired grant became valid again"
             );
             if standing.reason == Some(Reason::GrantExpired) {
-                ended.insert(*grant);
+                expired.insert(*grant);
             }
-            assert!(may || !standing.is_valid, "a grant stands that the model denies");
-            assert!(!may || standing.is_valid, "a grant fell that nothing contradicts");
+            assert!(must_be_valid || !standing.is_valid, "a grant is valid that the model denies");
+            assert!(!must_be_valid || standing.is_valid, "a grant is invalid that nothing contradicts");
         }
-        ended
+        expired
     }
 
-    /// Frames, chains, leaves, checkpoints: the log alone, recomputed from its entries.
+    /// Recomputes frames, chains, leaves and checkpoints from the entries of the log alone.
     fn check_log(&mut self, world: &World) {
         let app = world.app();
         let newest = app.ledger().checkpoint();
-        self.checkpoint(&newest.note, &app.ledger().verifier_key());
+        self.add_checkpoint(&newest.note, &app.ledger().verifier_key());
         let (mut tree, mut ids) = (Frontier::new(), BTreeSet::new());
         let mut chains: BTreeMap<Handle, (u64, Hash)> = BTreeMap::new();
         let mut discarded = BTreeSet::new();
         for stored in app.ledger().store().read_entries(0, usize::MAX).unwrap() {
             tree.push(stored.leaf_hash);
             if let Some(root) = self.checkpoints.get(&tree.size()) {
-                assert_eq!(*root, tree.root(), "a checkpoint that was handed out is of another log");
+                assert_eq!(*root, tree.root(), "an issued checkpoint is of another log");
             }
             let acknowledged = self.acknowledged.get(&stored.position);
-            assert!(acknowledged.is_none_or(|event| event.leaf_hash == stored.leaf_hash), "another event");
+            assert!(
+                acknowledged.is_none_or(|event| event.leaf_hash == stored.leaf_hash),
+                "an acknowledged event changed"
+            );
             let Some(bytes) = &stored.bytes else {
-                assert!(!self.owner.contains_key(&stored.position), "an acknowledged event is gone");
+                assert!(!self.contents.contains_key(&stored.position), "an acknowledged event is lost");
                 discarded.insert(stored.leaf_hash);
                 continue;
             };
             assert_eq!(leaf_hash(bytes), stored.leaf_hash);
             let header = entry::parse_header(bytes).unwrap();
-            let is_erased = self.erased.contains(&header.handle) || self.gone.contains(&stored.position);
-            assert!(!is_erased, "something of the erased is left at {}", stored.position);
+            let is_erased = self.erased_handles.contains(&header.handle)
+                || self.erased_positions.contains(&stored.position);
+            assert!(!is_erased, "an erased entry is left at {}", stored.position);
             assert!(ids.insert(header.event_id), "an event is there twice");
             let chain = chains.insert(header.handle, (header.version, stored.leaf_hash));
             let next = chain.map_or((0, None), |(version, leaf)| (version + 1, Some(leaf)));
-            // Over what was erased of a part, the chain leads to a leaf that is still known.
+            // A chain may skip entries of a partial erasure: it then continues from a discarded leaf.
             let bridges =
                 header.version > next.0 && header.previous.is_some_and(|leaf| discarded.contains(&leaf));
             assert!((header.version, header.previous) == next || bridges, "a chain has a gap");
         }
         assert_eq!((tree.size(), tree.root()), (newest.size, newest.root));
         let last = self.checkpoints.keys().chain(self.acknowledged.keys()).max();
-        assert!(last.is_none_or(|last| *last <= tree.size()), "the log is behind what was handed out");
+        assert!(last.is_none_or(|last| *last <= tree.size()), "the log is behind a receipt or checkpoint");
     }
 }
 
-fn known(category: &str) -> &'static str {
+fn known_category(category: &str) -> &'static str {
     CATEGORIES.into_iter().find(|known| *known == category).unwrap()
 }
 
-/// What a grant gives and withholds.
+/// The model's form of a grant.
 pub fn granted(grant: &sayso::app::Grant) -> Granted {
     let cited = |allowed: &sayso::app::Allowed| {
-        (allowed.current.attribute.key.clone(), known(&allowed.current.attribute.category))
+        (allowed.current.attribute.key.clone(), known_category(&allowed.current.attribute.category))
     };
     Granted {
         cites: grant.allowed.iter().map(cited).collect(),
-        withheld: grant.withheld.iter().map(|class| known(&class.category)).collect(),
+        withheld: grant.withheld.iter().map(|class| known_category(&class.category)).collect(),
         expires_at_ms: grant.expires_at_ms,
-        fallen: false,
+        revoked: false,
     }
 }
 
-/// What the application says of a person, past its caches.
-pub async fn observe(world: &World, number: u8) -> Person {
+/// The application's answer about a subject, rebuilt from the log. The cache must have the same version.
+pub async fn observe(world: &World, number: u8) -> Subject {
     let Ok(profile) = world.app().profile.get_profile(&name(number), Moment::Now, true).await else {
-        return Person::default();
+        return Subject::default();
     };
     let cached = world.app().profile.get_profile(&name(number), Moment::Now, false).await.unwrap();
     assert_eq!(cached.state.version, profile.state.version, "the cache is behind");
-    let attribute = |held: &sayso::domain::current_attribute::CurrentAttribute| {
-        (known(&held.attribute.category), held.attribute.value.expose().to_owned())
+    let attribute = |current: &sayso::domain::current_attribute::CurrentAttribute| {
+        (known_category(&current.attribute.category), current.attribute.value.expose().to_owned())
     };
     let decision = |record: &sayso::domain::consent::ConsentRecord| {
         let category = CATEGORIES.iter().find(|id| record.terms.categories == [**id]).unwrap();
         (*category, record.decision.is_yes())
     };
     let state = &profile.state;
-    Person {
-        attributes: state.attributes.iter().map(|(key, held)| (key.clone(), attribute(held))).collect(),
+    Subject {
+        attributes: state.attributes.iter().map(|(key, current)| (key.clone(), attribute(current))).collect(),
         decisions: state.consents.records().iter().map(decision).collect(),
         signals: state.signals.iter().map(|signal| signal.kind).collect(),
         grants: BTreeMap::new(),
-        known: state.version > 0,
+        exists: state.version > 0,
     }
 }

@@ -1,6 +1,6 @@
-//! A log that is lost and comes back from a backup, under the keys of now; with whatever fault is planned.
+//! Restores a lost log from a backup, beside the current keys, with the planned fault.
 
-use super::act::Act;
+use super::action::Action;
 use super::history::History;
 use super::model::Model;
 use super::world::World;
@@ -9,25 +9,25 @@ use sayso::vault::Vault;
 use std::error::Error;
 use std::sync::Arc;
 
-/// A backup, and what was known when it was taken.
+/// A backup, and the model at the time when it was taken.
 pub struct Backup {
     bytes: Vec<u8>,
     model: Model,
-    /// Erasures since, which no restore takes back.
-    erasures: Vec<Act>,
+    /// Erasures since the backup, which a restore does not undo.
+    erasures: Vec<Action>,
 }
 
 impl Backup {
-    /// Something was done since.
-    pub fn note(&mut self, act: &Act) {
-        if matches!(act, Act::Erase(..)) {
-            self.erasures.push(act.clone());
+    /// Notes an action that was done after the backup.
+    pub fn note(&mut self, action: &Action) {
+        if matches!(action, Action::Erase(..)) {
+            self.erasures.push(action.clone());
         }
     }
 }
 
 impl History {
-    /// Takes one, in place of an earlier one.
+    /// Takes a backup, which replaces an earlier one.
     pub async fn back_up(&mut self) {
         let app = self.world.app();
         let taking = async move {
@@ -39,27 +39,27 @@ impl History {
         };
         let bytes = self.world.drive(taking).await;
         let newest = self.world.app().ledger().checkpoint();
-        self.model.checkpoint(&newest.note, &self.world.app().ledger().verifier_key());
+        self.model.add_checkpoint(&newest.note, &self.world.app().ledger().verifier_key());
         self.backup = Some(Backup { bytes, model: self.model.clone(), erasures: Vec::new() });
     }
 
-    /// The log is lost. What was acknowledged since the backup is gone with it, and nothing else; what was
-    /// erased stays so.
+    /// Loses the log and restores it. Only what was acknowledged since the backup is lost; erased data stays
+    /// erased.
     pub async fn restore(&mut self, recovery_faults: u64) {
         let Some(backup) = &self.backup else { return };
         self.world.clock.advance(1_000);
         self.world.restore(&backup.bytes).await;
         self.world.start(recovery_faults).await;
-        self.model.go_back(&backup.model, &backup.erasures);
+        self.model.restore(&backup.model, &backup.erasures);
         self.model.check(&self.world).await;
     }
 }
 
 impl World {
-    /// Puts a log from a backup in place of the one there is, again and again until it is whole.
+    /// Replaces the log by the one of a backup, and repeats this until it succeeds.
     async fn restore(&mut self, backup: &[u8]) {
         for attempt in 0.. {
-            assert!(attempt < 3, "a machine without faults restores");
+            assert!(attempt < 3, "a restore without a fault failed");
             self.stop().await;
             self.stores = self.stores.take().map(super::machine::Stores::without_log);
             match self.refill(backup).await {
@@ -73,7 +73,7 @@ impl World {
         }
     }
 
-    /// As `sayso restore` does it.
+    /// Restores as `sayso restore` does.
     async fn refill(&self, backup: &[u8]) -> Result<Restored, Box<dyn Error>> {
         let clock = Arc::clone(&self.clock);
         let vault =

@@ -1,4 +1,4 @@
-//! A machine with the real application on it: injected time, randomness and stores, and power that goes.
+//! A machine that runs the real application: with injected time, randomness and stores, and with power cuts.
 
 use super::folder::scratch;
 use super::machine::{FaultyCustody, Stores};
@@ -18,14 +18,14 @@ const BEGINNING_MS: u64 = 1_760_000_000_000;
 const HOUR_MS: u64 = 3_600_000;
 const YEAR_MS: u64 = 365 * 24 * HOUR_MS;
 
-/// How the machine's clock goes wrong.
+/// A fault of the machine's clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Jump {
-    /// An hour.
+    /// The clock jumps an hour back.
     Back,
-    /// Ten years.
+    /// The clock jumps ten years ahead.
     Ahead,
-    /// It stands still.
+    /// The clock stops.
     Frozen,
 }
 
@@ -33,19 +33,20 @@ impl Jump {
     pub const ALL: [Self; 3] = [Self::Back, Self::Ahead, Self::Frozen];
 }
 
-/// Time that moves when it is told to, a clock that may go wrong, and randomness that a seed repeats.
-pub struct Injected {
-    /// What the clock says.
+/// A clock that only `advance` moves and that may jump, and randomness from the seed.
+pub struct SimulatedClock {
+    /// The time that the clock shows.
     now_ms: AtomicU64,
+    /// The time that really passed.
     passed_ms: AtomicU64,
     is_frozen: AtomicBool,
-    /// After so many durable steps of the machine it goes wrong.
+    /// The number of durable steps of the machine after which the clock jumps.
     plan: Mutex<Option<(u64, Jump)>>,
     power: Arc<Power>,
     dice: Power,
 }
 
-impl Injected {
+impl SimulatedClock {
     pub fn advance(&self, ms: u64) {
         self.passed_ms.fetch_add(ms, Ordering::SeqCst);
         if !self.is_frozen.load(Ordering::SeqCst) {
@@ -57,15 +58,15 @@ impl Injected {
         *self.plan.lock().unwrap() = Some((self.power.steps() + steps, jump));
     }
 
-    /// Somebody sets the clock.
-    pub fn set_right(&self) {
+    /// Sets the clock to the right time.
+    pub fn correct(&self) {
         self.is_frozen.store(false, Ordering::SeqCst);
         self.now_ms.store(BEGINNING_MS + self.passed_ms.load(Ordering::SeqCst), Ordering::SeqCst);
     }
 
-    fn go_wrong(&self) {
-        let is_time = |(at, _): &mut (u64, Jump)| *at <= self.power.steps();
-        let jump = self.plan.lock().unwrap().take_if(is_time);
+    fn jump_if_due(&self) {
+        let is_due = |(at, _): &mut (u64, Jump)| *at <= self.power.steps();
+        let jump = self.plan.lock().unwrap().take_if(is_due);
         match jump {
             Some((_, Jump::Back)) => drop(self.now_ms.fetch_sub(HOUR_MS, Ordering::SeqCst)),
             Some((_, Jump::Ahead)) => drop(self.now_ms.fetch_add(10 * YEAR_MS, Ordering::SeqCst)),
@@ -75,9 +76,9 @@ impl Injected {
     }
 }
 
-impl Clock for Injected {
+impl Clock for SimulatedClock {
     fn now_ms(&self) -> u64 {
-        self.go_wrong();
+        self.jump_if_due();
         self.now_ms.load(Ordering::SeqCst)
     }
 
@@ -93,24 +94,24 @@ impl Clock for Injected {
 /// The machine: what survives a crash, and what is running on it.
 pub struct World {
     pub power: Arc<Power>,
-    pub clock: Arc<Injected>,
+    pub clock: Arc<SimulatedClock>,
     pub stores: Option<Stores>,
     pub custody: Arc<FaultyCustody>,
-    /// Of a restore, until the log says it.
+    /// The restore to record at the next start, until the log has it.
     pub restored: Option<Restored>,
-    /// Where the ledger's time is kept.
+    /// The folder with the file of the ledger's time.
     time: TempDir,
     running: Option<Arc<App>>,
-    /// Of what is running: nothing is written but by these.
+    /// Decides when the sequencer of the running application writes.
     pub sequencing: Arc<ManualSequencing>,
-    /// Starts so far, those that failed included.
+    /// The number of starts so far, including failed ones.
     pub starts: u64,
 }
 
 impl World {
     pub fn new(seed: u64, stores: impl FnOnce(&Arc<Power>) -> Stores) -> Self {
         let power = Arc::new(Power::new(seed));
-        let clock = Injected {
+        let clock = SimulatedClock {
             now_ms: AtomicU64::new(BEGINNING_MS),
             passed_ms: AtomicU64::new(0),
             is_frozen: AtomicBool::new(false),
@@ -136,10 +137,10 @@ impl World {
     }
 
     pub fn stores(&self) -> &Stores {
-        self.stores.as_ref().expect("there is a disk")
+        self.stores.as_ref().expect("the machine has stores")
     }
 
-    /// Does something whose writes go through as they come.
+    /// Runs a future whose writes are written as they come.
     pub async fn drive<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         let task = tokio::spawn(work);
         while !task.is_finished() {
@@ -197,7 +198,7 @@ impl World {
         }
     }
 
-    /// Ends what is running; what is planned still strikes.
+    /// Stops the application. A planned fault can still occur.
     pub async fn stop(&mut self) {
         if let Some(app) = self.running.take() {
             app.shutdown().await;
@@ -207,10 +208,11 @@ impl World {
         }
     }
 
-    /// Starts, again and again: each of the first `faults` starts may be cut off by a fault of its own.
+    /// Starts the application, and repeats this until it succeeds. Each of the first `faults` starts may get
+    /// a fault of its own.
     pub async fn start(&mut self, faults: u64) {
         for attempt in 0.. {
-            assert!(attempt < 12, "a machine without faults starts");
+            assert!(attempt < 12, "a start without a fault failed");
             if attempt > 0 || self.power.is_off() {
                 self.power.turn_on();
             }
@@ -223,10 +225,10 @@ impl World {
                 self.power.plan(self.power.below(5), kind);
             }
             let opened = self.drive(App::open(self.settings())).await;
-            let struck = self.power.is_off();
+            let had_fault = self.power.is_off();
             match opened {
-                Ok(app) if !struck && app.takes_writes() => {
-                    // The file that says so is removed a moment later, or not.
+                Ok(app) if !had_fault && app.takes_writes() => {
+                    // The real daemon removes the file of the restore a moment later, or crashes before that.
                     self.restored = self.restored.take().filter(|_| self.power.below(2) == 0);
                     self.running = Some(app);
                     return;
