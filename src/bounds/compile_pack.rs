@@ -74,7 +74,7 @@ pub(super) fn compiled(
 ) -> Result<Arc<Compiled>, BoundsError> {
     if source == Source::Caller {
         // Scan even if the text is cached: a log may have it from before there were limits.
-        scan::pieces(&pack.policies).map_err(|beyond| failed(pack, beyond_limit(pack, &beyond)))?;
+        scan::pieces(&pack.policies).map_err(|exceeded| failed(pack, describe_exceeded(pack, &exceeded)))?;
     }
     let name = (tier, pack.pack.clone(), pack.policies.clone());
     let found = {
@@ -106,8 +106,8 @@ pub(super) fn compile(
     source: Source,
     until: Instant,
 ) -> Result<Vec<Policy>, BoundsError> {
-    let pieces =
-        Pieces::of(&pack.policies, source).map_err(|beyond| failed(pack, beyond_limit(pack, &beyond)))?;
+    let pieces = Pieces::of(&pack.policies, source)
+        .map_err(|exceeded| failed(pack, describe_exceeded(pack, &exceeded)))?;
     let (mut all, mut problems) = (PolicySet::new(), Problems::default());
     for (start, parsed) in pieces {
         match parsed {
@@ -139,9 +139,9 @@ fn failed(pack: &BoundsPublished, problem: String) -> BoundsError {
     BoundsError::Pack { pack: pack.pack.clone(), problem }
 }
 
-fn beyond_limit(pack: &BoundsPublished, beyond: &scan::Beyond) -> String {
-    let (line, column) = place(&pack.policies, beyond.at);
-    format!("line {line}, column {column}: {}", beyond.problem)
+fn describe_exceeded(pack: &BoundsPublished, exceeded: &scan::LimitExceeded) -> String {
+    let (line, column) = place(&pack.policies, exceeded.at);
+    format!("line {line}, column {column}: {}", exceeded.problem)
 }
 
 /// Renames the policies to `pack/id` and checks their effects and annotations.

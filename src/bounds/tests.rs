@@ -1,14 +1,14 @@
-//! Tests of the decision.
+//! Tests of decisions under bounds.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod against_models;
 mod deciding;
 mod limits;
+mod model;
 mod personal;
-mod plain;
 mod publishing;
 mod random_policies;
-mod same;
+mod reproducible;
 mod tables;
 mod valid_until;
 
@@ -27,13 +27,13 @@ use crate::domain::vocabulary::Vocabulary;
 use proptest::prelude::ProptestConfig;
 use sayso_proof::event::{BoundsPublished, Provenance, Tier};
 
-/// So many cases, or as many as `PROPTEST_CASES` says.
-fn cases(usual: u32) -> ProptestConfig {
-    let asked = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig::with_cases(asked.unwrap_or(usual))
+/// The number of cases of a property test: `PROPTEST_CASES` if it is set, otherwise the default.
+fn cases(default: u32) -> ProptestConfig {
+    let configured = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig::with_cases(configured.unwrap_or(default))
 }
 
-/// A provider that permits everything, so that another tier is seen alone.
+/// A provider pack that permits everything, so that only the other tiers decide.
 fn anything() -> BoundsPublished {
     pack(Tier::Provider, "anything", "@id(\"all\") permit (principal, action, resource);")
 }
@@ -47,7 +47,7 @@ fn default_bounds() -> Bounds {
     compile(defaults()).unwrap()
 }
 
-/// Nothing special, and consent.
+/// A use of an ordinary category with consent.
 fn consented() -> CedarRequest {
     CedarRequest {
         action: Action::Use,
@@ -62,7 +62,7 @@ fn consented() -> CedarRequest {
     }
 }
 
-/// The deciding policy; `allow` where none stands against it.
+/// The policy that denies a request; `allow` if none does.
 fn outcome(bounds: &Bounds, case: &CedarRequest) -> String {
     bounds.denial_for(case).map_or_else(|| "allow".to_owned(), |denial| denial.policy.clone())
 }

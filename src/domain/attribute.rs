@@ -104,8 +104,8 @@ impl InferenceTerms {
     /// The duration for a category, taken from its nearest listed ancestor.
     #[must_use]
     pub fn lasts_ms_in(&self, category: &str, vocabulary: &Vocabulary) -> u64 {
-        let line = vocabulary.category_ancestry(category);
-        let named = line.into_iter().find_map(|id| self.lasts_ms_by_category.get(id));
+        let ancestry = vocabulary.category_ancestry(category);
+        let named = ancestry.into_iter().find_map(|id| self.lasts_ms_by_category.get(id));
         named.copied().unwrap_or(self.lasts_ms)
     }
 }
@@ -215,14 +215,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn json_is_bounded() {
+    fn json_must_be_valid_and_not_too_deep() {
         assert!(is_json("\"text with [brackets\""));
         assert!(is_json(&format!("{}{}", "[".repeat(16), "]".repeat(16))));
         assert!(!is_json(&format!("{}{}", "[".repeat(17), "]".repeat(17))));
         assert!(!is_json("{") && !is_json("") && !is_json("nope"));
     }
 
-    fn good() -> Attribute {
+    fn valid() -> Attribute {
         Attribute {
             key: "k".into(),
             value: Secret::new("{\"a\": 1}".into()),
@@ -248,36 +248,36 @@ mod tests {
     }
 
     #[test]
-    fn every_bound_is_kept_and_named() {
-        assert!(fields(&good()).is_empty());
-        let bad = |field: &str, change: &dyn Fn(&mut Attribute)| {
-            let mut attribute = good();
+    fn every_limit_is_enforced_and_the_field_is_named() {
+        assert!(fields(&valid()).is_empty());
+        let invalid = |field: &str, change: &dyn Fn(&mut Attribute)| {
+            let mut attribute = valid();
             change(&mut attribute);
             assert!(fields(&attribute).contains(&field.to_owned()), "{field}");
         };
-        bad("key", &|it| it.key.clear());
-        bad("key", &|it| it.key = "canary".repeat(50));
-        bad("key", &|it| it.key = "canary\n".into());
-        bad("value_json", &|it| it.value = Secret::new("canary".into()));
-        bad("value_json", &|it| it.value = Secret::new(format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX))));
-        bad("category", &|it| it.category = "canary".into());
-        bad("provenance", &|it| it.provenance = Provenance::Unspecified);
-        bad("evidence", &|it| it.evidence = vec!["e".into(); LINKS_MAX + 1]);
-        bad("evidence", &|it| it.evidence = vec!["canary".repeat(50)]);
-        bad("derived_from", &|it| it.derived_from = vec![EventId([1; 16]); LINKS_MAX + 1]);
+        invalid("key", &|it| it.key.clear());
+        invalid("key", &|it| it.key = "canary".repeat(50));
+        invalid("key", &|it| it.key = "canary\n".into());
+        invalid("value_json", &|it| it.value = Secret::new("canary".into()));
+        invalid("value_json", &|it| it.value = Secret::new(format!("\"{}\"", "x".repeat(VALUE_BYTES_MAX))));
+        invalid("category", &|it| it.category = "canary".into());
+        invalid("provenance", &|it| it.provenance = Provenance::Unspecified);
+        invalid("evidence", &|it| it.evidence = vec!["e".into(); LINKS_MAX + 1]);
+        invalid("evidence", &|it| it.evidence = vec!["canary".repeat(50)]);
+        invalid("derived_from", &|it| it.derived_from = vec![EventId([1; 16]); LINKS_MAX + 1]);
         for confidence in [-0.1, 1.1, f64::NAN, f64::INFINITY] {
-            bad("confidence", &|it| it.confidence = Some(confidence));
+            invalid("confidence", &|it| it.confidence = Some(confidence));
         }
-        bad("confidence", &|it| it.provenance = Provenance::Declared);
-        bad("model", &|it| it.provenance = Provenance::Observed);
-        bad("model", &|it| it.model = "m".repeat(MODEL_BYTES_MAX + 1));
-        bad("observed_at", &|it| it.observed_at_ms = NOW_MS + AHEAD_MS_MAX + 1);
-        bad("expires_at", &|it| it.expires_at_ms = Some(NOW_MS));
+        invalid("confidence", &|it| it.provenance = Provenance::Declared);
+        invalid("model", &|it| it.provenance = Provenance::Observed);
+        invalid("model", &|it| it.model = "m".repeat(MODEL_BYTES_MAX + 1));
+        invalid("observed_at", &|it| it.observed_at_ms = NOW_MS + AHEAD_MS_MAX + 1);
+        invalid("expires_at", &|it| it.expires_at_ms = Some(NOW_MS));
     }
 
     #[test]
-    fn an_unknown_category_names_its_neighbours() {
-        let attribute = Attribute { category: "helth".into(), ..good() };
+    fn the_error_for_an_unknown_category_suggests_similar_ones() {
+        let attribute = Attribute { category: "helth".into(), ..valid() };
         let vocabulary = crate::domain::default_vocabulary::default_vocabulary();
         let found = attribute.violations("at", NOW_MS, &vocabulary);
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();
@@ -285,10 +285,10 @@ mod tests {
     }
 
     #[test]
-    fn values_are_never_shown() {
+    fn debug_output_never_contains_values() {
         let secret = Secret::new("canary".into());
         assert!(!format!("{secret:?}").contains("canary"));
-        let attribute = Attribute { key: "canary".into(), value: secret, ..good() };
+        let attribute = Attribute { key: "canary".into(), value: secret, ..valid() };
         assert!(!format!("{attribute:?}").contains("canary"));
     }
 }

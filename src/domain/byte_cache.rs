@@ -54,19 +54,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_holds_as_much_as_has_room_and_what_was_used_last() {
+    fn it_keeps_the_most_recently_used_values_that_fit() {
         let mut cache = ByteCache::new(10 * (ENTRY_BYTES + 100));
         for number in 0..10 {
             cache.put(number, number, 100);
         }
-        assert_eq!(cache.get(&0), Some(0), "ten have room");
+        assert_eq!(cache.get(&0), Some(0), "ten values fit");
         cache.put(10, 10, 100);
         assert_eq!((cache.get(&0), cache.get(&1), cache.get(&10)), (Some(0), None, Some(10)));
         cache.put(0, 7, 400);
         assert_eq!(cache.get(&0), Some(7));
         assert!(cache.entries.len() < 10 && cache.bytes <= cache.bytes_max);
         cache.put(99, 99, cache.bytes_max);
-        assert_eq!(cache.get(&99), None, "too large by itself");
+        assert_eq!(cache.get(&99), None, "a value above half of the limit is not kept");
         let counted: usize = cache.entries.iter().map(|(_, (_, bytes))| bytes).sum();
         assert_eq!(counted, cache.bytes);
     }

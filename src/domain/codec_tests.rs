@@ -1,9 +1,9 @@
-//! Every event comes back from its bytes as it was.
+//! Tests that every event survives encoding and decoding unchanged.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
 use crate::domain::event::{Actor, Role};
-use crate::domain::histories::{histories_of_anybody, terms};
+use crate::domain::histories::{terms, varied_histories};
 use proptest::prelude::*;
 use prost::Message;
 
@@ -44,21 +44,22 @@ fn attribute() -> impl Strategy<Value = Attribute> {
     )
 }
 
-fn id_of() -> impl Strategy<Value = EventId> {
+fn event_id() -> impl Strategy<Value = EventId> {
     any::<[u8; 16]>().prop_map(EventId)
 }
 
-fn of_a_person() -> impl Strategy<Value = Event> {
-    let corrected = (id_of(), attribute());
+fn subject_event() -> impl Strategy<Value = Event> {
+    let corrected = (event_id(), attribute());
     let issued = (".{0,9}", any::<u64>(), proptest::collection::vec(any::<u64>(), 0..3));
     let used = (any::<[u8; 16]>(), ".{0,9}", any::<u32>(), any::<bool>());
-    let revoked = (id_of(), 0_i32..=19, proptest::option::of(id_of()), ".{0,9}");
+    let revoked = (event_id(), 0_i32..=19, proptest::option::of(event_id()), ".{0,9}");
     prop_oneof![
         attribute().prop_map(Event::AttributeRecorded),
         corrected.prop_map(|(corrects, attribute)| Event::AttributeCorrected { corrects, attribute }),
-        (id_of(), ".{0,9}").prop_map(|(attribute, reason)| Event::AttributeContested { attribute, reason }),
-        id_of().prop_map(|attribute| Event::AttributeConfirmed { attribute }),
-        (id_of(), ".{0,9}").prop_map(|(attribute, reason)| Event::AttributeRemoved { attribute, reason }),
+        (event_id(), ".{0,9}")
+            .prop_map(|(attribute, reason)| Event::AttributeContested { attribute, reason }),
+        event_id().prop_map(|attribute| Event::AttributeConfirmed { attribute }),
+        (event_id(), ".{0,9}").prop_map(|(attribute, reason)| Event::AttributeRemoved { attribute, reason }),
         terms().prop_map(Event::ConsentRequested),
         issued.prop_map(|(recipient, expires_at_ms, bounds)| Event::GrantIssued(log::GrantIssued {
             recipient,
@@ -98,12 +99,12 @@ fn of_a_person() -> impl Strategy<Value = Event> {
 
 proptest! {
     #[test]
-    fn what_happens_to_a_person_comes_back(event in of_a_person()) {
+    fn subject_events_round_trip(event in subject_event()) {
         prop_assert_eq!(roundtrip(event.clone()), Ok(event));
     }
 
     #[test]
-    fn histories_come_back(events in histories_of_anybody()) {
+    fn histories_round_trip(events in varied_histories()) {
         for recorded in events {
             prop_assert_eq!(roundtrip(recorded.event.clone()), Ok(recorded.event));
         }
@@ -111,7 +112,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_about_nobody_comes_back() {
+fn system_events_round_trip() {
     let events = [
         Event::ErasureCompleted(log::ErasureCompleted { key_epoch: 4, ..log::ErasureCompleted::default() }),
         Event::BoundsPublished(log::BoundsPublished { pack: "p".into(), ..log::BoundsPublished::default() }),
@@ -135,14 +136,14 @@ fn what_is_about_nobody_comes_back() {
 }
 
 #[test]
-fn what_is_malformed_is_named_and_what_is_unknown_is_told_apart() {
+fn a_malformed_field_is_named_and_an_unknown_kind_has_its_own_error() {
     let body =
         |event: Option<Body>| EventBody { actor: Some(Actor::default()), event, ..EventBody::default() };
     let fails = |event: Option<Body>| decode(place(), body(event)).unwrap_err();
     assert_eq!(fails(None), CodecError::Unknown);
-    let nobody =
+    let without_actor =
         EventBody { event: Some(Body::LogOpened(log::LogOpened::default())), ..EventBody::default() };
-    assert_eq!(decode(place(), nobody).unwrap_err(), CodecError::Malformed("actor"));
+    assert_eq!(decode(place(), without_actor).unwrap_err(), CodecError::Malformed("actor"));
     let given = Body::ConsentGiven(log::ConsentGiven { terms: None });
     assert_eq!(fails(Some(given)), CodecError::Malformed("terms"));
     let contested = log::AttributeContested { attribute: vec![1, 2], ..log::AttributeContested::default() };

@@ -1,4 +1,4 @@
-//! The consent rule against a plain model, and its monotony.
+//! Tests of the consent rule: examples, a comparison with a simple model, and that a no never allows more.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 use super::*;
@@ -7,15 +7,15 @@ use proptest::prelude::*;
 use sayso_proof::event::Role;
 use std::collections::BTreeSet;
 
-fn record(number: u64, moment: u64, decision: Decision, terms: Terms) -> ConsentRecord {
+fn record(number: u64, time_ms: u64, decision: Decision, terms: Terms) -> ConsentRecord {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&number.to_be_bytes());
     ConsentRecord {
         event_id: EventId(id),
         position: number,
-        recorded_at_ms: moment,
-        sealed_at_ms: moment,
-        about_ms: moment,
+        recorded_at_ms: time_ms,
+        sealed_at_ms: time_ms,
+        about_ms: time_ms,
         decision,
         terms,
         actor: Actor { role: Role::Subject.into(), name: String::new() },
@@ -46,7 +46,7 @@ fn allowed(log: &[ConsentRecord], purpose: &str, category: &str) -> bool {
 }
 
 #[test]
-fn silence_is_no_and_ancestors_count() {
+fn consent_covers_descendants_of_its_purpose_and_silence_denies() {
     assert!(!allowed(&[], "memory", "work"));
     let log = [record(0, 1, Decision::Given, terms(&["personalization"], &[], &[], false))];
     assert!(allowed(&log, "memory", "work"));
@@ -56,17 +56,17 @@ fn silence_is_no_and_ancestors_count() {
 
 #[test]
 fn special_categories_must_be_named_explicitly() {
-    let vague = record(0, 1, Decision::Given, terms(&["memory"], &["health"], &[], false));
-    assert!(!allowed(&[vague], "memory", "health"));
+    let not_explicit = record(0, 1, Decision::Given, terms(&["memory"], &["health"], &[], false));
+    assert!(!allowed(&[not_explicit], "memory", "health"));
     let named = record(0, 1, Decision::Given, terms(&["memory"], &["health"], &[], true));
     assert!(allowed(std::slice::from_ref(&named), "memory", "health"));
     assert!(allowed(&[named], "memory", "mental-health"));
 }
 
 #[test]
-fn a_wide_yes_never_lifts_a_narrow_no_and_a_wide_no_ends_all() {
-    let yes = |number, moment| {
-        record(number, moment, Decision::Given, terms(&["personalization"], &[], &[], false))
+fn a_wide_yes_never_lifts_a_narrow_no_and_a_wide_no_ends_every_yes() {
+    let yes = |number, time_ms| {
+        record(number, time_ms, Decision::Given, terms(&["personalization"], &[], &[], false))
     };
     let narrow_no = record(1, 2, Decision::Withdrawn, terms(&["memory"], &["work"], &[], false));
     assert!(!allowed(&[yes(0, 1), narrow_no.clone(), yes(2, 3)], "memory", "work"));
@@ -75,14 +75,14 @@ fn a_wide_yes_never_lifts_a_narrow_no_and_a_wide_no_ends_all() {
     assert!(allowed(&[yes(0, 1), narrow_no, narrow_yes.clone()], "memory", "work"));
     let wide_no = record(3, 4, Decision::Withdrawn, terms(&["personalization"], &[], &[], false));
     assert!(!allowed(&[narrow_yes.clone(), wide_no.clone()], "memory", "work"));
-    // Equal moment: no wins.
-    let same = record(3, 3, Decision::Refused, terms(&["memory"], &[], &[], false));
-    assert!(!allowed(&[same, narrow_yes], "memory", "work"));
+    // Of decisions sealed at the same time, the no wins.
+    let simultaneous = record(3, 3, Decision::Refused, terms(&["memory"], &[], &[], false));
+    assert!(!allowed(&[simultaneous, narrow_yes], "memory", "work"));
     assert!(allowed(&[wide_no, yes(5, 6)], "memory", "work"));
 }
 
 #[test]
-fn a_yes_ends_and_can_be_for_somebody_else() {
+fn a_yes_expires_and_does_not_cover_other_recipients() {
     let mut ended = terms(&["memory"], &[], &[], false);
     ended.until_ms = Some(1_000);
     let log = [record(0, 1, Decision::Given, ended)];
@@ -92,14 +92,14 @@ fn a_yes_ends_and_can_be_for_somebody_else() {
 }
 
 #[test]
-fn the_reason_is_what_is_nearest_to_a_yes() {
+fn a_denial_reports_the_reason_nearest_to_a_yes() {
     let denied = |log: &[ConsentRecord], category| match cover(log, "memory", category) {
         Cover::Denied { reason, by } => (reason, by),
         Cover::Allowed { .. } => panic!("allowed"),
     };
     let refused = record(0, 1, Decision::Refused, terms(&["memory"], &["health"], &[], false));
-    let vague = record(1, 2, Decision::Given, terms(&["memory"], &["health"], &[], false));
-    assert_eq!(denied(&[refused.clone(), vague.clone()], "health"), (NoConsent::NotExplicit, None));
+    let not_explicit = record(1, 2, Decision::Given, terms(&["memory"], &["health"], &[], false));
+    assert_eq!(denied(&[refused.clone(), not_explicit.clone()], "health"), (NoConsent::NotExplicit, None));
     let mut ended = record(1, 2, Decision::Given, terms(&["memory"], &["health"], &[], true));
     ended.terms.until_ms = Some(500);
     assert_eq!(
@@ -109,9 +109,9 @@ fn the_reason_is_what_is_nearest_to_a_yes() {
     let withdrawn = record(2, 3, Decision::Withdrawn, terms(&["memory"], &[], &[], false));
     let by = Some(withdrawn.event_id);
     assert_eq!(denied(&[refused, ended, withdrawn], "health"), (NoConsent::Withdrawn, by));
-    let mut vague_and_ended = vague;
-    vague_and_ended.terms.until_ms = Some(500);
-    assert_eq!(denied(&[vague_and_ended], "health"), (NoConsent::Silence, None));
+    let mut not_explicit_and_ended = not_explicit;
+    not_explicit_and_ended.terms.until_ms = Some(500);
+    assert_eq!(denied(&[not_explicit_and_ended], "health"), (NoConsent::Silence, None));
 }
 
 #[test]
@@ -122,7 +122,7 @@ fn a_no_that_names_nothing_covers_everything() {
 }
 
 #[test]
-fn naming_what_lies_below_a_special_category_is_naming_it() {
+fn explicit_consent_may_name_any_category_between_the_case_and_its_special_ancestor() {
     let mut vocabulary = default_vocabulary();
     for (id, parent) in [("allergies", "health"), ("nut-allergy", "allergies")] {
         vocabulary.define_category(sayso_proof::event::CategoryDefined {
@@ -152,7 +152,7 @@ const WORDS: [&[&str]; 4] = [&["memory"], &["personalization"], &["memory", "saf
 const KINDS: [&[&str]; 5] = [&[], &["work"], &["health"], &["mental-health", "work"], &["family"]];
 const NAMES: [&[&str]; 3] = [&[], &["tutor"], &["other", "tutor"]];
 
-/// Few words and few moments, so that they meet.
+/// Few words and few times, so that decisions often have the same scope or time.
 fn any_record() -> impl Strategy<Value = ConsentRecord> {
     let decisions = [Decision::Given, Decision::Refused, Decision::Renewed, Decision::Withdrawn];
     (
@@ -164,10 +164,10 @@ fn any_record() -> impl Strategy<Value = ConsentRecord> {
         any::<bool>(),
         proptest::option::of(500_u64..1500),
     )
-        .prop_map(move |(moment, decision, purposes, categories, recipients, explicit, until)| {
+        .prop_map(move |(time_ms, decision, purposes, categories, recipients, explicit, until)| {
             let mut terms = terms(WORDS[purposes], KINDS[categories], NAMES[recipients], explicit);
             terms.until_ms = until;
-            record(moment, moment, decisions[decision], terms)
+            record(time_ms, time_ms, decisions[decision], terms)
         })
 }
 
@@ -182,11 +182,11 @@ fn histories() -> impl Strategy<Value = Vec<ConsentRecord>> {
     })
 }
 
-/// A scope spelled out: every id that it covers, and one that stands for all ids that are not defined.
-fn spelled_out(named: &[String], none_is_all: bool, parents: &[(&str, &str)]) -> BTreeSet<String> {
+/// A scope as the set of every id that it covers. If it covers all, the set also has one undefined id.
+fn covered_ids(named: &[String], none_is_all: bool, parents: &[(&str, &str)]) -> BTreeSet<String> {
     if named.is_empty() && none_is_all {
         let all = parents.iter().map(|(word, _)| (*word).to_owned());
-        return all.chain(["anything else".to_owned()]).collect();
+        return all.chain(["undefined".to_owned()]).collect();
     }
     let mut covered: BTreeSet<String> = named.iter().cloned().collect();
     loop {
@@ -199,8 +199,8 @@ fn spelled_out(named: &[String], none_is_all: bool, parents: &[(&str, &str)]) ->
     }
 }
 
-/// The rule once more, over scopes spelt out, one plain sentence a line.
-fn plainly(log: &[ConsentRecord], category: &str) -> Option<EventId> {
+/// The model: the same rule over sets of ids. The consent that allows the use, if one does.
+fn model(log: &[ConsentRecord], category: &str) -> Option<EventId> {
     let purposes = [("personalization", ""), ("memory", "personalization"), ("safety", "")];
     let categories = [("work", ""), ("family", ""), ("health", ""), ("mental-health", "health")];
     let recipients = [("tutor", ""), ("other", "")];
@@ -208,9 +208,9 @@ fn plainly(log: &[ConsentRecord], category: &str) -> Option<EventId> {
     let scope = |record: &ConsentRecord| {
         let no = !record.decision.is_yes();
         [
-            spelled_out(&record.terms.purposes, no, &purposes),
-            spelled_out(&record.terms.categories, true, &categories),
-            spelled_out(&record.terms.recipients, true, &recipients),
+            covered_ids(&record.terms.purposes, no, &purposes),
+            covered_ids(&record.terms.categories, true, &categories),
+            covered_ids(&record.terms.recipients, true, &recipients),
         ]
     };
     let covers = |record: &ConsentRecord| {
@@ -234,10 +234,11 @@ fn plainly(log: &[ConsentRecord], category: &str) -> Option<EventId> {
     yes.find(|yes| no.iter().all(|no| lifts(yes, no))).map(|yes| yes.event_id)
 }
 
-/// Every case of the few words.
+/// Every combination of the words above.
 fn cases() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
-    let of = |purpose| ["work", "family", "health", "mental-health"].map(move |category| (purpose, category));
-    let pairs = ["memory", "personalization", "safety"].into_iter().flat_map(of);
+    let categories =
+        |purpose| ["work", "family", "health", "mental-health"].map(move |category| (purpose, category));
+    let pairs = ["memory", "personalization", "safety"].into_iter().flat_map(categories);
     pairs.flat_map(|(purpose, category)| ["tutor", "other"].map(|recipient| (purpose, category, recipient)))
 }
 
@@ -245,13 +246,13 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn the_rule_is_the_plain_rule(log in histories(), category in 0_usize..4) {
+    fn the_rule_agrees_with_the_model(log in histories(), category in 0_usize..4) {
         let category = ["work", "health", "mental-health", "family"][category];
         let found = match cover(&log, "memory", category) {
             Cover::Allowed { by, .. } => Some(by),
             Cover::Denied { .. } => None,
         };
-        prop_assert_eq!(found, plainly(&log, category));
+        prop_assert_eq!(found, model(&log, category));
     }
 
     #[test]
@@ -267,14 +268,14 @@ proptest! {
     }
 
     #[test]
-    fn a_later_no_to_everything_ends_everything(mut log in histories(), category in 0_usize..4) {
+    fn a_later_no_to_all_purposes_ends_every_yes(mut log in histories(), category in 0_usize..4) {
         let category = ["work", "health", "mental-health", "family"][category];
         log.push(record(99, 99, Decision::Withdrawn, terms(&["personalization"], &[], &[], false)));
         prop_assert!(!allowed(&log, "memory", category));
     }
 
     #[test]
-    fn what_the_person_refused_in_person_stands_where_no_yes_had_lifted_it(
+    fn a_yes_that_would_lift_a_refusal_by_the_data_subject_is_found(
         mut log in histories(),
         own in any::<u8>(),
         mut yes in any_record(),
@@ -290,24 +291,24 @@ proptest! {
         let vocabulary = default_vocabulary();
         let own = |record: &ConsentRecord| record.actor.role() == Role::Subject;
         let lifted = ConsentLog { records: log.clone() }.no_lifted_by(&yes.terms, &vocabulary, own).cloned();
-        let mut fresh = false;
+        let mut lifts_anew = false;
         for (purpose, category, recipient) in cases() {
             let case = ConsentCase { purpose, category, recipient, interaction: "", now_ms: 1_000 };
-            let view = ExpandedCase::new(&vocabulary, &case);
+            let expanded = ExpandedCase::new(&vocabulary, &case);
             let lifts = |yes: &ConsentRecord, no: &ConsentRecord| {
-                yes.decision.is_yes() && view.yes_covers(&yes.terms) && !blocks(no, yes, &vocabulary)
+                yes.decision.is_yes() && expanded.yes_covers(&yes.terms) && !blocks(no, yes, &vocabulary)
             };
-            let noes = log.iter().filter(|no| own(no) && !no.decision.is_yes() && view.no_covers(&no.terms));
-            fresh |= noes.clone().any(|no| lifts(&yes, no) && !log.iter().any(|before| lifts(before, no)));
+            let refusals = log.iter().filter(|no| own(no) && !no.decision.is_yes() && expanded.no_covers(&no.terms));
+            lifts_anew |= refusals.clone().any(|no| lifts(&yes, no) && !log.iter().any(|before| lifts(before, no)));
         }
-        prop_assert!(!fresh || lifted.is_some(), "a yes lifts what only the person may");
-        // And where nothing of theirs would be lifted at all, nothing is refused.
+        prop_assert!(!lifts_anew || lifted.is_some(), "the yes lifts a refusal that only the data subject may lift");
+        // If the yes would lift none of their refusals, none is reported.
         let any = log.iter().any(|no| own(no) && !no.decision.is_yes() && !blocks(no, &yes, &vocabulary));
         prop_assert!(any || lifted.is_none());
     }
 
     #[test]
-    fn what_allows_is_a_yes_that_names_the_case(log in histories(), category in 0_usize..4) {
+    fn the_consent_that_allows_a_case_is_a_yes_that_covers_it(log in histories(), category in 0_usize..4) {
         let category = ["work", "health", "mental-health", "family"][category];
         if let Cover::Allowed { by, .. } = cover(&log, "memory", category) {
             let yes = log.iter().find(|record| record.event_id == by).unwrap();
@@ -315,11 +316,11 @@ proptest! {
             prop_assert!(yes.terms.until_ms.is_none_or(|until| until > 1_000));
             let special = category.contains("health");
             prop_assert!(!special || yes.terms.explicit);
-            // No later no names the purpose and the category.
+            // No later no covers the case.
             let names = |record: &&ConsentRecord| {
                 let purpose = record.terms.purposes.iter().any(|p| p == "memory" || p == "personalization");
-                let whom = record.terms.recipients.is_empty() || record.terms.recipients.iter().any(|r| r == "tutor");
-                purpose && whom && (record.terms.categories.is_empty() || record.terms.categories.iter().any(|c| c == category))
+                let recipient = record.terms.recipients.is_empty() || record.terms.recipients.iter().any(|r| r == "tutor");
+                purpose && recipient && (record.terms.categories.is_empty() || record.terms.categories.iter().any(|c| c == category))
             };
             let later = |record: &&ConsentRecord| !record.decision.is_yes() && record.sealed_at_ms >= yes.sealed_at_ms;
             prop_assert!(!log.iter().filter(later).any(|record| names(&record)));

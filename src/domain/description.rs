@@ -26,13 +26,13 @@ pub struct Description {
 
 impl Description {
     /// Applies a further description; fields that it leaves out do not change.
-    pub fn apply(&mut self, said: &SubjectDescribed, recorded_at_ms: u64) {
-        match said.age_band() {
+    pub fn apply(&mut self, description: &SubjectDescribed, recorded_at_ms: u64) {
+        match description.age_band() {
             AgeBand::Unspecified => {}
             AgeBand::Unknown => (self.age_band, self.age_years) = (AgeBand::Unspecified, None),
-            band => (self.age_band, self.age_years) = (band, said.age_years),
+            band => (self.age_band, self.age_years) = (band, description.age_years),
         }
-        match said.jurisdiction.as_str() {
+        match description.jurisdiction.as_str() {
             "" => {}
             UNKNOWN => self.jurisdiction.clear(),
             place => place.clone_into(&mut self.jurisdiction),
@@ -41,8 +41,8 @@ impl Description {
     }
 
     /// Notes the age that the controller's staff stated. Others may change the other fields.
-    pub fn note_staff(&mut self, said: &SubjectDescribed) {
-        self.staff_years_min = match said.age_band() {
+    pub fn note_staff(&mut self, description: &SubjectDescribed) {
+        self.staff_years_min = match description.age_band() {
             AgeBand::Unspecified => self.staff_years_min,
             AgeBand::Unknown => None,
             _ => Some(self.age_years_min()),
@@ -52,11 +52,11 @@ impl Description {
     /// Whether a description would raise the age above what the controller's staff stated, or withdraw their
     /// statement.
     #[must_use]
-    pub fn overrides_staff(&self, said: &SubjectDescribed) -> bool {
+    pub fn overrides_staff(&self, description: &SubjectDescribed) -> bool {
         let Some(years_min) = self.staff_years_min else { return false };
         let mut after = self.clone();
-        after.apply(said, self.recorded_at_ms);
-        match said.age_band() {
+        after.apply(description, self.recorded_at_ms);
+        match description.age_band() {
             AgeBand::Unspecified => false,
             AgeBand::Unknown => true,
             _ => after.age_years_min() > years_min,
@@ -89,18 +89,21 @@ impl Description {
 ///
 /// # Errors
 /// The description is empty, its years do not fit the age band, or its jurisdiction is not a code.
-pub fn check(said: &SubjectDescribed) -> Result<(), Violations> {
-    let Ok(band) = AgeBand::try_from(said.age_band) else {
+pub fn check(description: &SubjectDescribed) -> Result<(), Violations> {
+    let Ok(band) = AgeBand::try_from(description.age_band) else {
         return Err(Violations::one("age_band", "must be child, teen, adult or unknown"));
     };
-    if band == AgeBand::Unspecified && said.jurisdiction.is_empty() {
-        return Err(Violations::one("age_band", "must be said, or a jurisdiction"));
+    if band == AgeBand::Unspecified && description.jurisdiction.is_empty() {
+        return Err(Violations::one("age_band", "or `jurisdiction` must be set"));
     }
-    let fits = said.age_years.is_none_or(|years| band == AgeBand::Teen && TEEN_YEARS.contains(&years));
+    let fits = description.age_years.is_none_or(|years| band == AgeBand::Teen && TEEN_YEARS.contains(&years));
     if !fits {
-        return Err(Violations::one("age_years", "must be 13 to 17, and only with a teen"));
+        return Err(Violations::one("age_years", "must be 13 to 17, and set only for a teen"));
     }
-    if !said.jurisdiction.is_empty() && said.jurisdiction != UNKNOWN && !is_place(&said.jurisdiction) {
+    if !description.jurisdiction.is_empty()
+        && description.jurisdiction != UNKNOWN
+        && !is_place(&description.jurisdiction)
+    {
         let problem = "must be an ISO 3166 code such as `DE` or `US-CA`, `EU`, or `unknown`";
         return Err(Violations::one("jurisdiction", problem));
     }
@@ -112,47 +115,49 @@ pub fn check(said: &SubjectDescribed) -> Result<(), Violations> {
 fn is_place(code: &str) -> bool {
     let (country, part) = code.split_once('-').map_or((code, None), |(country, part)| (country, Some(part)));
     let country_fits = country.len() == 2 && country.bytes().all(|byte| byte.is_ascii_uppercase());
-    let alike = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
-    country_fits && part.is_none_or(|part| (1..=3).contains(&part.len()) && part.bytes().all(alike))
+    let is_allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit();
+    country_fits && part.is_none_or(|part| (1..=3).contains(&part.len()) && part.bytes().all(is_allowed))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn said(age_band: AgeBand, age_years: Option<u32>, jurisdiction: &str) -> SubjectDescribed {
+    fn described(age_band: AgeBand, age_years: Option<u32>, jurisdiction: &str) -> SubjectDescribed {
         SubjectDescribed { age_band: age_band.into(), age_years, jurisdiction: jurisdiction.into() }
     }
 
     #[test]
-    fn what_is_not_said_stays_and_what_is_taken_back_goes() {
-        let mut person = Description::default();
-        assert_eq!((person.age_band_name(), person.age_years_min()), ("unknown", 0));
-        person.apply(&said(AgeBand::Teen, Some(15), "DE"), 1);
-        assert_eq!((person.age_band_name(), person.age_years_min()), ("teen", 15));
-        person.apply(&said(AgeBand::Unspecified, None, "US-CA"), 2);
-        assert_eq!((person.age_years_min(), person.jurisdiction.as_str()), (15, "US-CA"));
+    fn missing_fields_do_not_change_and_unknown_withdraws_a_value() {
+        let mut description = Description::default();
+        assert_eq!((description.age_band_name(), description.age_years_min()), ("unknown", 0));
+        description.apply(&described(AgeBand::Teen, Some(15), "DE"), 1);
+        assert_eq!((description.age_band_name(), description.age_years_min()), ("teen", 15));
+        description.apply(&described(AgeBand::Unspecified, None, "US-CA"), 2);
+        assert_eq!((description.age_years_min(), description.jurisdiction.as_str()), (15, "US-CA"));
         // A new age band without years clears the years.
-        person.apply(&said(AgeBand::Teen, None, ""), 3);
-        assert_eq!(person.age_years_min(), 13);
-        person.apply(&said(AgeBand::Adult, None, "unknown"), 4);
-        assert_eq!((person.age_years_min(), person.jurisdiction.as_str()), (18, ""));
-        person.apply(&said(AgeBand::Unknown, None, ""), 5);
-        assert_eq!((person.age_band_name(), person.recorded_at_ms), ("unknown", 5));
+        description.apply(&described(AgeBand::Teen, None, ""), 3);
+        assert_eq!(description.age_years_min(), 13);
+        description.apply(&described(AgeBand::Adult, None, "unknown"), 4);
+        assert_eq!((description.age_years_min(), description.jurisdiction.as_str()), (18, ""));
+        description.apply(&described(AgeBand::Unknown, None, ""), 5);
+        assert_eq!((description.age_band_name(), description.recorded_at_ms), ("unknown", 5));
     }
 
     #[test]
-    fn what_fits_nothing_is_refused() {
-        let fails = |said| check(&said).is_err();
-        assert!(fails(said(AgeBand::Unspecified, None, "")));
-        assert!(fails(said(AgeBand::Child, Some(15), "")));
-        assert!(fails(said(AgeBand::Teen, Some(12), "")) && fails(said(AgeBand::Teen, Some(18), "")));
+    fn an_invalid_description_is_rejected() {
+        let fails = |description| check(&description).is_err();
+        assert!(fails(described(AgeBand::Unspecified, None, "")));
+        assert!(fails(described(AgeBand::Child, Some(15), "")));
+        assert!(
+            fails(described(AgeBand::Teen, Some(12), "")) && fails(described(AgeBand::Teen, Some(18), ""))
+        );
         assert!(fails(SubjectDescribed { age_band: 77, ..SubjectDescribed::default() }));
         for place in ["de", "DEU", "D", "DE-", "DE-ABCD", "DE BY", "europe", "DE-by"] {
-            assert!(fails(said(AgeBand::Unspecified, None, place)), "{place}");
+            assert!(fails(described(AgeBand::Unspecified, None, place)), "{place}");
         }
         for place in ["DE", "US-CA", "EU", "unknown", "FR-75C"] {
-            assert!(!fails(said(AgeBand::Unspecified, None, place)), "{place}");
+            assert!(!fails(described(AgeBand::Unspecified, None, place)), "{place}");
         }
     }
 }

@@ -70,7 +70,7 @@ pub enum Class {
     /// Requests, holds and their outcomes.
     Requests,
     /// System events, which have no data subject.
-    Nobody,
+    System,
 }
 
 /// The class of an event. The match is exhaustive, so that the author of a new kind must decide what erasure
@@ -125,7 +125,7 @@ pub fn class(event: &Event) -> Class {
         | Event::WitnessAdded(_)
         | Event::WitnessRemoved(_)
         | Event::FiguresReported(_)
-        | Event::LogOpened(_) => Class::Nobody,
+        | Event::LogOpened(_) => Class::System,
     }
 }
 
@@ -215,7 +215,7 @@ impl<'a> Closure<'a> {
         let before = SubjectState::fold(self.history);
         loop {
             while self.pass() {}
-            if !self.leave_the_dead(&before) {
+            if !self.take_revived(&before) {
                 return;
             }
         }
@@ -225,8 +225,8 @@ impl<'a> Closure<'a> {
     fn pass(&mut self) -> bool {
         let count = self.gone.len();
         for event in self.history {
-            let stays = self.gone.contains(&event.version) || self.kept.contains_key(&event.version);
-            if !stays && (self.is_in_scope(event) || self.depends(event)) {
+            let is_settled = self.gone.contains(&event.version) || self.kept.contains_key(&event.version);
+            if !is_settled && (self.is_in_scope(event) || self.depends(event)) {
                 self.take(event);
             }
         }
@@ -293,7 +293,7 @@ impl<'a> Closure<'a> {
             Event::GrantUsed(used) => gone(&used.grant) || used.shaped_by.iter().any(|id| gone(id)),
             // Only the sources count: the grant may have cited more than the artifact was built from.
             Event::ArtifactRegistered(artifact) => artifact.sources.iter().any(|id| gone(id)),
-            Event::RequestSubmitted(request) => self.asks_about_what_is_gone(request),
+            Event::RequestSubmitted(request) => self.names_erased_key(request),
             other => subject_of(other).is_some_and(|of| self.ids.contains(&of)),
         }
     }
@@ -318,7 +318,7 @@ impl<'a> Closure<'a> {
     }
 
     /// Whether a request names a key of which an event is selected.
-    fn asks_about_what_is_gone(&self, request: &RequestSubmitted) -> bool {
+    fn names_erased_key(&self, request: &RequestSubmitted) -> bool {
         let mut gone_keys = BTreeSet::new();
         for event in self.history.iter().filter(|event| self.gone.contains(&event.version)) {
             if let Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } =
@@ -332,17 +332,23 @@ impl<'a> Closure<'a> {
 
     /// Also selects attributes that would become current, or lose their contest, only because later events
     /// are erased. Returns whether there were any.
-    fn leave_the_dead(&mut self, before: &SubjectState) -> bool {
-        let left = self.history.iter().filter(|event| !self.gone.contains(&event.version));
-        let after = SubjectState::fold(left);
-        let was = |held: &CurrentAttribute| {
-            let then = before.attributes.get(&held.attribute.key);
-            then.is_some_and(|then| then.event_id == held.event_id && (held.contested || !then.contested))
+    fn take_revived(&mut self, before: &SubjectState) -> bool {
+        let remaining = self.history.iter().filter(|event| !self.gone.contains(&event.version));
+        let after = SubjectState::fold(remaining);
+        let was_current = |current: &CurrentAttribute| {
+            let former = before.attributes.get(&current.attribute.key);
+            former.is_some_and(|former| {
+                former.event_id == current.event_id && (current.contested || !former.contested)
+            })
         };
-        let risen: Vec<u64> =
-            after.attributes.values().filter(|held| !was(held)).map(|held| held.version).collect();
+        let revived: Vec<u64> = after
+            .attributes
+            .values()
+            .filter(|current| !was_current(current))
+            .map(|current| current.version)
+            .collect();
         let count = self.gone.len();
-        for event in self.history.iter().filter(|event| risen.contains(&event.version)) {
+        for event in self.history.iter().filter(|event| revived.contains(&event.version)) {
             if !self.kept.contains_key(&event.version) {
                 self.take(event);
             }
@@ -357,20 +363,20 @@ impl<'a> Closure<'a> {
             selection.versions.push(event.version);
             selection.positions.push(event.position);
             let id = GrantId::new(event.position, &event.event_id).to_string();
-            let mut told = |name: &String| {
-                let of = recipients.entry(name.clone()).or_default();
-                of.name.clone_from(name);
+            let mut prior = |name: &String| {
+                let recipient = recipients.entry(name.clone()).or_default();
+                recipient.name.clone_from(name);
             };
             match &event.event {
                 Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
                     *selection.categories.entry(attribute.category.clone()).or_default() += 1;
                 }
                 Event::GrantIssued(grant) => {
-                    told(&grant.recipient);
+                    prior(&grant.recipient);
                     recipients.entry(grant.recipient.clone()).or_default().grant_ids.push(id);
                 }
                 Event::ArtifactRegistered(artifact) => {
-                    told(&artifact.recipient);
+                    prior(&artifact.recipient);
                     recipients.entry(artifact.recipient.clone()).or_default().artifact_ids.push(id);
                 }
                 _ => {}

@@ -1,3 +1,4 @@
+//! Property tests of erasure: what it selects, what it keeps, and that it never revives data.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::*;
 use crate::domain::codec;
@@ -10,20 +11,20 @@ use sayso_proof::event::{GrantedAttribute, WithheldClass};
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 
-/// The history with grants and uses of what it holds at its end, and the ledger's own event last, as the use
-/// case has it.
+/// Appends grants and uses of current attributes to a history, and last the ledger's own event about the
+/// erasure, as the use case does.
 fn with_uses(mut history: Vec<Recorded>, picks: &[usize]) -> Vec<Recorded> {
     let state = SubjectState::fold(&history);
-    let held: Vec<_> = state.attributes.values().collect();
-    for pick in picks.iter().filter(|_| !held.is_empty()) {
-        let cited = held[pick % held.len()];
+    let current: Vec<_> = state.attributes.values().collect();
+    for pick in picks.iter().filter(|_| !current.is_empty()) {
+        let cited = current[pick % current.len()];
         let allowed = GrantedAttribute {
             attribute: cited.event_id.0.to_vec(),
             key: cited.attribute.key.clone(),
             category: cited.attribute.category.clone(),
             ..GrantedAttribute::default()
         };
-        let other = held[(pick + 1) % held.len()];
+        let other = current[(pick + 1) % current.len()];
         let withheld =
             WithheldClass { category: other.attribute.category.clone(), ..WithheldClass::default() };
         let grant =
@@ -46,8 +47,8 @@ fn with_uses(mut history: Vec<Recorded>, picks: &[usize]) -> Vec<Recorded> {
         };
         history.push(recorded(number + 2, 2_000, revoked));
     }
-    let asked = Event::ErasureRequested(crate::domain::event::ErasureRequested::default());
-    history.push(recorded(history.len() as u64, 2_000, asked));
+    let requested = Event::ErasureRequested(crate::domain::event::ErasureRequested::default());
+    history.push(recorded(history.len() as u64, 2_000, requested));
     history
 }
 
@@ -55,13 +56,13 @@ fn scope() -> impl Strategy<Value = Scope> {
     prop_oneof![
         1 => Just(Scope::Profile),
         4 => proptest::sample::select(&KEYS[..]).prop_map(|key| Scope::Key(key.into())),
-        4 => proptest::sample::select(&CATEGORIES[..]).prop_map(|of| Scope::Category(of.into())),
+        4 => proptest::sample::select(&CATEGORIES[..]).prop_map(|category| Scope::Category(category.into())),
         2 => proptest::collection::btree_set(0_u64..12, 0..4).prop_map(Scope::Versions),
     ]
 }
 
-/// What retention ends is chosen before the ledger's own event is written.
-fn before_the_last(scope: Scope, history: &[Recorded]) -> Scope {
+/// Without the ledger's own event among the versions of a scope: retention selects them before that event.
+fn without_the_last(scope: Scope, history: &[Recorded]) -> Scope {
     let last = history.len() as u64 - 1;
     match scope {
         Scope::Versions(versions) => Scope::Versions(versions.into_iter().filter(|at| *at < last).collect()),
@@ -69,7 +70,7 @@ fn before_the_last(scope: Scope, history: &[Recorded]) -> Scope {
     }
 }
 
-fn left<'a>(history: &'a [Recorded], selection: &Selection) -> Vec<&'a Recorded> {
+fn remaining<'a>(history: &'a [Recorded], selection: &Selection) -> Vec<&'a Recorded> {
     history.iter().filter(|event| !selection.versions.contains(&event.version)).collect()
 }
 
@@ -87,48 +88,48 @@ fn hold(category: &str) -> Hold {
 
 proptest! {
     #[test]
-    fn nothing_erased_is_derivable_from_what_stays(
+    fn no_remaining_event_depends_on_an_erased_one(
         history in histories(), picks in proptest::collection::vec(0_usize..4, 0..3), scope in scope(),
     ) {
         let history = with_uses(history, &picks);
-        let words = default_vocabulary();
-        let scope = before_the_last(scope, &history);
-        let selection = select(&history, &scope, &[], &words);
-        let left = left(&history, &selection);
+        let vocabulary = default_vocabulary();
+        let scope = without_the_last(scope, &history);
+        let selection = select(&history, &scope, &[], &vocabulary);
+        let remaining = remaining(&history, &selection);
         let is_retention = matches!(scope, Scope::Versions(_));
-        for event in &left {
-            // No id of what is gone stands anywhere, which covers sources, corrections, contests, grants and
-            // uses.
-            let uses = is_retention && matches!(class(&event.event), Class::Uses);
+        for event in &remaining {
+            // No remaining event contains the id of an erased one. This covers sources, corrections,
+            // contests, grants and uses.
+            let is_kept_use = is_retention && matches!(class(&event.event), Class::Uses);
             let bytes = bytes_of(event);
-            for gone in history.iter().filter(|event| selection.versions.contains(&event.version) && !uses) {
-                prop_assert!(!bytes.windows(16).any(|window| window == gone.event_id.0));
+            for erased in history.iter().filter(|event| selection.versions.contains(&event.version) && !is_kept_use) {
+                prop_assert!(!bytes.windows(16).any(|window| window == erased.event_id.0));
             }
             match (&scope, &event.event) {
                 (Scope::Profile, other) => prop_assert!(!matches!(class(other), Class::Profile | Class::Uses)),
                 (Scope::Key(key), other) => prop_assert!(!names_key(other, key)),
-                (Scope::Category(of), Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. }) => {
-                    prop_assert!(!words.category_ancestry(&attribute.category).contains(&of.as_str()));
+                (Scope::Category(category), Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. }) => {
+                    prop_assert!(!vocabulary.category_ancestry(&attribute.category).contains(&category.as_str()));
                 }
                 (Scope::Versions(versions), _) => prop_assert!(!versions.contains(&event.version)),
                 _ => {}
             }
         }
-        prop_assert_eq!(left.last().map(|event| event.version), history.last().map(|event| event.version));
+        prop_assert_eq!(remaining.last().map(|event| event.version), history.last().map(|event| event.version));
     }
 
     #[test]
-    fn nothing_comes_back_to_life_and_what_the_person_decided_stands(
+    fn no_attribute_is_revived_and_the_decisions_of_the_data_subject_are_kept(
         history in histories(), scope in scope(),
     ) {
         let history = with_uses(history, &[]);
         let selection = select(&history, &scope, &[], &default_vocabulary());
         let before = SubjectState::fold(&history);
-        let after = SubjectState::fold(left(&history, &selection));
-        for (key, held) in &after.attributes {
-            let then = before.attributes.get(key);
-            prop_assert!(then.is_some_and(|then| then.event_id == held.event_id));
-            prop_assert!(held.contested || then.is_none_or(|then| !then.contested));
+        let after = SubjectState::fold(remaining(&history, &selection));
+        for (key, current) in &after.attributes {
+            let former = before.attributes.get(key);
+            prop_assert!(former.is_some_and(|former| former.event_id == current.event_id));
+            prop_assert!(current.contested || former.is_none_or(|former| !former.contested));
         }
         if !matches!(scope, Scope::Versions(_)) {
             prop_assert_eq!(&after.consents, &before.consents);
@@ -137,28 +138,28 @@ proptest! {
     }
 
     #[test]
-    fn what_a_hold_keeps_stays(history in histories(), of in proptest::sample::select(&CATEGORIES[..])) {
+    fn attributes_under_a_legal_hold_are_kept(history in histories(), category in proptest::sample::select(&CATEGORIES[..])) {
         let history = with_uses(history, &[0, 1]);
-        let words = default_vocabulary();
-        let holds = [hold(of)];
-        for scope in [Scope::All, Scope::Profile, Scope::Category(of.into())] {
-            let selection = select(&history, &scope, &holds, &words);
+        let vocabulary = default_vocabulary();
+        let holds = [hold(category)];
+        for scope in [Scope::All, Scope::Profile, Scope::Category(category.into())] {
+            let selection = select(&history, &scope, &holds, &vocabulary);
             let mut kept = 0_u64;
             for event in &history {
                 if let Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } = &event.event
-                    && holds[0].keeps(&attribute.category, &words)
+                    && holds[0].keeps(&attribute.category, &vocabulary)
                 {
                     prop_assert!(!selection.versions.contains(&event.version));
                     kept += 1;
                 }
             }
-            let said: u64 = selection.kept.iter().map(|kept| kept.entries).sum();
-            prop_assert!(said >= kept);
+            let reported: u64 = selection.kept.iter().map(|kept| kept.entries).sum();
+            prop_assert!(reported >= kept);
         }
     }
 
     #[test]
-    fn everything_is_everything(history in histories()) {
+    fn the_scope_all_selects_every_event(history in histories()) {
         let history = with_uses(history, &[0]);
         let selection = select(&history, &Scope::All, &[], &default_vocabulary());
         prop_assert_eq!(selection.versions.len(), history.len());
@@ -167,8 +168,8 @@ proptest! {
 }
 
 #[test]
-fn positions_become_runs() {
-    let run = |first, last| PositionRange { first, last };
-    assert_eq!(ranges(&[1, 2, 3, 7, 9, 10]), [run(1, 3), run(7, 7), run(9, 10)]);
+fn positions_are_grouped_into_ranges() {
+    let range = |first, last| PositionRange { first, last };
+    assert_eq!(ranges(&[1, 2, 3, 7, 9, 10]), [range(1, 3), range(7, 7), range(9, 10)]);
     assert!(ranges(&[]).is_empty());
 }

@@ -1,5 +1,5 @@
 //! Finds feedback loops: inferences from replies that the same attribute had already shaped (Kirk et al.
-//! 2024: bias reinforcement). Pure: works on one data subject's events, oldest first.
+//! 2024: bias reinforcement).
 
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::EventId;
@@ -24,12 +24,12 @@ pub struct Loops {
 /// inference.
 pub fn loops<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Loops {
     let mut found = Loops::default();
-    let mut facts: BTreeMap<EventId, (&str, &[EventId])> = BTreeMap::new();
+    let mut attributes: BTreeMap<EventId, (&str, &[EventId])> = BTreeMap::new();
     let mut shaped: BTreeMap<&str, BTreeSet<EventId>> = BTreeMap::new();
     for event in events {
         match &event.event {
             Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-                facts.insert(event.event_id, (&attribute.key, &attribute.derived_from));
+                attributes.insert(event.event_id, (&attribute.key, &attribute.derived_from));
                 if attribute.provenance != Provenance::Inferred {
                     continue;
                 }
@@ -38,13 +38,13 @@ pub fn loops<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Loops {
                     continue;
                 }
                 found.from_replies = found.from_replies.saturating_add(1);
-                let ground = ground(&attribute.derived_from, &facts);
+                let sources = all_sources(&attribute.derived_from, &attributes);
                 let replies = attribute.from_replies.iter().filter_map(|reply| shaped.get(reply.as_str()));
-                let same = |by: &EventId| {
-                    let key = facts.get(by).map(|(key, _)| *key);
-                    key == Some(attribute.key.as_str()) || ground.contains(by)
+                let is_same_or_source = |by: &EventId| {
+                    let key = attributes.get(by).map(|(key, _)| *key);
+                    key == Some(attribute.key.as_str()) || sources.contains(by)
                 };
-                if replies.flatten().any(same) {
+                if replies.flatten().any(is_same_or_source) {
                     found.reinforcing.push(event.event_id);
                 }
             }
@@ -58,16 +58,16 @@ pub fn loops<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Loops {
     found
 }
 
-/// All direct and indirect sources.
-fn ground(sources: &[EventId], facts: &BTreeMap<EventId, (&str, &[EventId])>) -> BTreeSet<EventId> {
-    let mut ground = BTreeSet::new();
+/// All direct and indirect sources of an attribute.
+fn all_sources(sources: &[EventId], attributes: &BTreeMap<EventId, (&str, &[EventId])>) -> BTreeSet<EventId> {
+    let mut all = BTreeSet::new();
     let mut open: Vec<EventId> = sources.to_vec();
     while let Some(source) = open.pop() {
-        if ground.insert(source) {
-            open.extend(facts.get(&source).into_iter().flat_map(|(_, sources)| sources.iter()));
+        if all.insert(source) {
+            open.extend(attributes.get(&source).into_iter().flat_map(|(_, sources)| sources.iter()));
         }
     }
-    ground
+    all
 }
 
 #[cfg(test)]
@@ -79,7 +79,7 @@ mod tests {
     use proptest::prelude::*;
     use sayso_proof::event::GrantUsed;
 
-    fn fact(key: &str, derived_from: &[u64], from_replies: &[&str]) -> Event {
+    fn inference(key: &str, derived_from: &[u64], from_replies: &[&str]) -> Event {
         Event::AttributeRecorded(Attribute {
             key: key.into(),
             value: Secret::new("1".into()),
@@ -100,44 +100,44 @@ mod tests {
         Event::GrantUsed(GrantUsed { reply: reply.into(), shaped_by, ..GrantUsed::default() })
     }
 
-    fn found(events: Vec<Event>) -> Loops {
+    fn loops_in(events: Vec<Event>) -> Loops {
         let events: Vec<Recorded> =
             (0..).zip(events).map(|(number, event)| recorded(number, number, event)).collect();
         loops(&events)
     }
 
     #[test]
-    fn a_conclusion_from_a_reply_that_it_shaped_reinforces_itself() {
-        let events = vec![fact("mood", &[], &[]), used("r1", 0), fact("mood", &[], &["r1"])];
-        let of = found(events);
-        assert_eq!((of.inferences, of.from_replies, of.reinforcing), (2, 1, vec![event_id(2)]));
+    fn an_inference_from_a_reply_that_the_same_attribute_shaped_is_reinforcing() {
+        let events = vec![inference("mood", &[], &[]), used("r1", 0), inference("mood", &[], &["r1"])];
+        let found = loops_in(events);
+        assert_eq!((found.inferences, found.from_replies, found.reinforcing), (2, 1, vec![event_id(2)]));
     }
 
     #[test]
-    fn so_does_one_that_derives_from_what_shaped_it() {
+    fn an_inference_from_a_reply_that_one_of_its_sources_shaped_is_reinforcing() {
         let events = vec![
-            fact("work", &[], &[]),
-            fact("stress", &[0], &[]),
+            inference("work", &[], &[]),
+            inference("stress", &[0], &[]),
             used("r1", 0),
-            fact("mood", &[1], &["r1"]),
-            fact("food", &[], &["r1"]),
-            fact("mood", &[1], &["r2"]),
+            inference("mood", &[1], &["r1"]),
+            inference("food", &[], &["r1"]),
+            inference("mood", &[1], &["r2"]),
         ];
-        assert_eq!(found(events).reinforcing, [event_id(3)]);
+        assert_eq!(loops_in(events).reinforcing, [event_id(3)]);
     }
 
     #[test]
-    fn what_is_reported_later_was_no_ground() {
-        let events = vec![fact("mood", &[], &[]), fact("mood", &[], &["r1"]), used("r1", 0)];
-        assert!(found(events).reinforcing.is_empty());
+    fn a_reply_that_is_reported_after_the_inference_does_not_count() {
+        let events = vec![inference("mood", &[], &[]), inference("mood", &[], &["r1"]), used("r1", 0)];
+        assert!(loops_in(events).reinforcing.is_empty());
     }
 
     proptest! {
         #[test]
         fn without_reported_replies_there_are_no_loops(events in histories()) {
-            let of = loops(&events);
-            prop_assert!(of.reinforcing.is_empty());
-            prop_assert!(of.from_replies <= of.inferences);
+            let found = loops(&events);
+            prop_assert!(found.reinforcing.is_empty());
+            prop_assert!(found.from_replies <= found.inferences);
         }
     }
 }

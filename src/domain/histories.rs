@@ -1,5 +1,5 @@
-//! Random histories of one person, as the use cases could have written them, for property tests here and in
-//! `bounds`.
+//! Random histories of one data subject, as the use cases could have written them, for property tests here
+//! and in `bounds`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::attribute::{Attribute, Secret};
@@ -11,25 +11,24 @@ use super::profile::SubjectState;
 use proptest::prelude::*;
 use sayso_proof::event::{AgeBand, Provenance, SubjectDescribed};
 
-/// The first event's moment; each later one's is at most [`STEP_MS`] after the one before.
+/// The time of the first event. Each later event is at most [`STEP_MS`] after the one before it.
 pub const START_MS: u64 = 1_000;
-/// A moment later.
+/// The time between two events that do not have the same time.
 pub const STEP_MS: u64 = 10;
-/// After every history, and in the midst of the ends that consents and attributes have.
+/// A time after every history. Some consents and attributes expire before it, and some after it.
 pub const NOW_MS: u64 = 1_200;
-/// Categories that histories speak of.
+/// Categories that occur in histories.
 pub const CATEGORIES: [&str; 5] = ["work", "preference", "language", "health", "mental-health"];
-/// Purposes that histories speak of.
+/// Purposes that occur in histories.
 pub const PURPOSES: [&str; 3] = ["memory", "personalization", "safety"];
-/// Recipients that histories speak of.
+/// Recipients that occur in histories.
 pub const RECIPIENTS: [&str; 2] = ["tutor", "coach"];
-
-/// Conversations that histories speak of.
+/// Conversations that occur in histories.
 pub const CONVERSATIONS: [&str; 2] = ["chat-1", "chat-2"];
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 const PROVENANCES: [Provenance; 3] = [Provenance::Declared, Provenance::Observed, Provenance::Inferred];
-/// More yes than no, so that much is allowed and can go wrong.
+/// More consents than refusals, so that many uses are allowed and an error shows.
 const DECISIONS: [Decision; 6] = [
     Decision::Given,
     Decision::Given,
@@ -41,10 +40,10 @@ const DECISIONS: [Decision; 6] = [
 const SIGNALS: [SignalKind; 4] =
     [SignalKind::Objection, SignalKind::Restriction, SignalKind::Pause, SignalKind::OptOut];
 
-/// What happens next. Numbers choose among what is there by then.
+/// The next event. A number selects one of the attributes that are current by then.
 #[derive(Clone, Debug)]
 pub enum Step {
-    Record { fact: Fact, corrects: Option<usize> },
+    Record { attribute: NewAttribute, corrects: Option<usize> },
     Contest(usize),
     Confirm(usize),
     Remove(usize),
@@ -54,7 +53,7 @@ pub enum Step {
 }
 
 #[derive(Clone, Debug)]
-pub struct Fact {
+pub struct NewAttribute {
     key: &'static str,
     value: bool,
     category: &'static str,
@@ -93,7 +92,7 @@ pub fn terms() -> impl Strategy<Value = Terms> {
     })
 }
 
-fn fact() -> impl Strategy<Value = Fact> {
+fn new_attribute() -> impl Strategy<Value = NewAttribute> {
     let words = (
         proptest::sample::select(&KEYS[..]),
         proptest::sample::select(&CATEGORIES[..]),
@@ -101,7 +100,7 @@ fn fact() -> impl Strategy<Value = Fact> {
     );
     let sources = prop_oneof![2 => Just(Vec::new()), 1 => proptest::collection::vec(0_usize..4, 1..3)];
     (words, any::<bool>(), sources, end()).prop_map(
-        |((key, category, provenance), value, sources, expires_at_ms)| Fact {
+        |((key, category, provenance), value, sources, expires_at_ms)| NewAttribute {
             key,
             value,
             category,
@@ -117,7 +116,7 @@ fn step() -> impl Strategy<Value = Step> {
     let consent = (proptest::sample::select(&DECISIONS[..]), terms());
     let signal = (proptest::sample::select(&SIGNALS[..]), some_of(&PURPOSES, 0..2), any::<bool>());
     prop_oneof![
-        6 => (fact(), corrects).prop_map(|(fact, corrects)| Step::Record { fact, corrects }),
+        6 => (new_attribute(), corrects).prop_map(|(attribute, corrects)| Step::Record { attribute, corrects }),
         1 => (0_usize..4).prop_map(Step::Contest),
         1 => (0_usize..4).prop_map(Step::Confirm),
         1 => (0_usize..4).prop_map(Step::Remove),
@@ -128,7 +127,8 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What only some histories have: guardians, descriptions, pauses of one conversation.
+/// Steps that only [`varied_histories`] have: decisions of guardians, descriptions, pauses of one
+/// conversation.
 fn rarer_step() -> impl Strategy<Value = Step> {
     let consent = (proptest::sample::select(&DECISIONS[..]), terms(), any::<bool>());
     let bands = [AgeBand::Unspecified, AgeBand::Child, AgeBand::Teen, AgeBand::Adult, AgeBand::Unknown];
@@ -155,36 +155,37 @@ fn rarer_step() -> impl Strategy<Value = Step> {
 
 /// Histories of up to sixteen events.
 pub fn histories() -> impl Strategy<Value = Vec<Recorded>> {
-    proptest::collection::vec((step(), 0..=STEP_MS), 0..16).prop_map(told)
+    proptest::collection::vec((step(), 0..=STEP_MS), 0..16).prop_map(apply_steps)
 }
 
-/// Histories of up to sixteen events, of children, guardians and single conversations too.
-pub fn histories_of_anybody() -> impl Strategy<Value = Vec<Recorded>> {
+/// Histories of up to sixteen events, some with descriptions of the data subject, decisions of guardians, and
+/// signals for one conversation.
+pub fn varied_histories() -> impl Strategy<Value = Vec<Recorded>> {
     let step = prop_oneof![2 => step(), 1 => rarer_step()];
-    proptest::collection::vec((step, 0..=STEP_MS), 0..16).prop_map(told)
+    proptest::collection::vec((step, 0..=STEP_MS), 0..16).prop_map(apply_steps)
 }
 
-fn told(steps: Vec<(Step, u64)>) -> Vec<Recorded> {
-    let (mut events, mut moment_ms) = (Vec::new(), START_MS);
+fn apply_steps(steps: Vec<(Step, u64)>) -> Vec<Recorded> {
+    let (mut events, mut time_ms) = (Vec::new(), START_MS);
     for (step, later_ms) in steps {
-        moment_ms += later_ms / STEP_MS * STEP_MS;
+        time_ms += later_ms / STEP_MS * STEP_MS;
         if let Some(event) = event(step, &SubjectState::fold(&events)) {
             let number = events.len() as u64;
-            events.push(recorded(number, moment_ms, event));
+            events.push(recorded(number, time_ms, event));
         }
     }
     events
 }
 
-/// An event in its place.
-pub fn recorded(number: u64, moment_ms: u64, event: Event) -> Recorded {
+/// An event with its position, version and time.
+pub fn recorded(number: u64, time_ms: u64, event: Event) -> Recorded {
     Recorded {
         event_id: event_id(number),
         position: number,
         version: number,
-        recorded_at_ms: moment_ms,
-        sealed_at_ms: moment_ms,
-        about_ms: moment_ms,
+        recorded_at_ms: time_ms,
+        sealed_at_ms: time_ms,
+        about_ms: time_ms,
         actor: Actor { role: Role::Subject.into(), name: String::new() },
         request_digest: Vec::new(),
         event,
@@ -196,37 +197,40 @@ pub fn event_id(number: u64) -> EventId {
     EventId((u128::from(number) + 1).to_be_bytes())
 }
 
-/// As the use cases do: whatever names an attribute names one that is held.
+/// The event of a step; `None` if it would name an attribute and none is current. Like the use cases, it
+/// names only current attributes.
 fn event(step: Step, state: &SubjectState) -> Option<Event> {
-    let held: Vec<EventId> = state.attributes.values().map(|held| held.event_id).collect();
-    let held = |number: usize| (!held.is_empty()).then(|| held[number % held.len()]);
+    let current: Vec<EventId> = state.attributes.values().map(|current| current.event_id).collect();
+    let select = |number: usize| (!current.is_empty()).then(|| current[number % current.len()]);
     Some(match step {
-        Step::Record { fact, corrects } => {
+        Step::Record { attribute: new, corrects } => {
             let attribute = Attribute {
-                key: fact.key.into(),
-                value: Secret::new(fact.value.to_string()),
-                category: fact.category.into(),
-                provenance: fact.provenance,
+                key: new.key.into(),
+                value: Secret::new(new.value.to_string()),
+                category: new.category.into(),
+                provenance: new.provenance,
                 evidence: Vec::new(),
-                derived_from: fact.sources.iter().filter_map(|source| held(*source)).collect(),
+                derived_from: new.sources.iter().filter_map(|source| select(*source)).collect(),
                 confidence: None,
                 model: String::new(),
                 observed_at_ms: START_MS,
-                expires_at_ms: fact.expires_at_ms,
+                expires_at_ms: new.expires_at_ms,
                 from_replies: Vec::new(),
             };
-            match corrects.and_then(held) {
+            match corrects.and_then(select) {
                 Some(corrects) => Event::AttributeCorrected { corrects, attribute },
                 None => Event::AttributeRecorded(attribute),
             }
         }
-        Step::Contest(which) => Event::AttributeContested { attribute: held(which)?, reason: String::new() },
-        Step::Confirm(which) => Event::AttributeConfirmed { attribute: held(which)? },
-        Step::Remove(which) => Event::AttributeRemoved { attribute: held(which)?, reason: String::new() },
+        Step::Contest(number) => {
+            Event::AttributeContested { attribute: select(number)?, reason: String::new() }
+        }
+        Step::Confirm(number) => Event::AttributeConfirmed { attribute: select(number)? },
+        Step::Remove(number) => Event::AttributeRemoved { attribute: select(number)?, reason: String::new() },
         Step::Consent { decision, terms } => Event::Consent { decision, terms },
         Step::Signal { kind, purposes, lifted, interaction } => {
             Event::Signal { kind, purposes, lifted, interaction: interaction.into() }
         }
-        Step::Describe(said) => Event::SubjectDescribed(said),
+        Step::Describe(description) => Event::SubjectDescribed(description),
     })
 }

@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn a_month_is_a_month_of_the_calendar() {
+    fn a_deadline_of_a_month_is_a_calendar_month() {
         let due = |at| due_at_ms(Jurisdiction::Gdpr, ms(at));
         assert_eq!(due("2026-11-23T10:00:00Z"), ms("2026-12-23T10:00:00Z"));
         assert_eq!(due("2026-01-31T10:00:00Z"), ms("2026-02-28T10:00:00Z"));
@@ -142,18 +142,18 @@ mod tests {
         assert_eq!(
             due("2026-01-29T20:00:00Z"),
             ms("2026-02-28T20:00:00Z"),
-            "of one due day, at its own time"
+            "several dates have the same due date; each keeps its time of day"
         );
     }
 
     proptest! {
         #[test]
-        fn due_dates_keep_their_order_and_their_bounds(at in 0_u64..4_000_000_000_000, later in 0_u64..10_000_000_000) {
+        fn due_dates_keep_their_order_and_their_limits(at in 0_u64..4_000_000_000_000, later in 0_u64..10_000_000_000) {
             let day = super::super::DAY_MS;
             for jurisdiction in [Jurisdiction::Gdpr, Jurisdiction::California] {
                 let (due, extended) = (due_at_ms(jurisdiction, at), extended_due_at_ms(jurisdiction, at));
-                // By the day alone: where a month lacks the day, several days share one due day, and there
-                // the time of the day decides, which knows no order between them.
+                // Compare dates only. If a month lacks the day, several dates have the same due date, and
+                // their times of day are in no particular order.
                 prop_assert!(due / day <= due_at_ms(jurisdiction, at + later) / day);
                 prop_assert!(due < extended);
                 let (days, most) = if jurisdiction == Jurisdiction::Gdpr { (28..=31, 92) } else { (45..=45, 90) };

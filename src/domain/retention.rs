@@ -75,14 +75,14 @@ pub fn ended(
     vocabulary: &Vocabulary,
     now_ms: u64,
 ) -> Ended {
-    let of = Ending { state, retention, vocabulary, now_ms };
+    let ending = Ending { state, retention, vocabulary, now_ms };
     let mut ended = Ended::default();
     for event in history {
-        let at_ms = of.ends_at_ms(event);
+        let at_ms = ending.ends_at_ms(event);
         if at_ms.is_some_and(|(end, _)| end <= now_ms) {
             ended.versions.insert(event.version);
-            let held = state.attributes.values().any(|held| held.event_id == event.event_id);
-            if let (true, Some((_, by_retention))) = (held, at_ms) {
+            let is_current = state.attributes.values().any(|current| current.event_id == event.event_id);
+            if let (true, Some((_, by_retention))) = (is_current, at_ms) {
                 ended.attributes.push((event.event_id, by_retention));
             }
         }
@@ -93,7 +93,7 @@ pub fn ended(
 /// Whether an event alone is no reason to keep a data subject's stream: it records that something ended, or
 /// only protected data that is gone.
 #[must_use]
-pub fn keeps_nobody(event: &Event) -> bool {
+pub fn is_no_reason_to_keep(event: &Event) -> bool {
     matches!(
         event,
         Event::ErasureRequested(_)
@@ -119,19 +119,21 @@ impl Ending<'_> {
         let after = |from: u64, keep: Option<u64>| keep.map(|keep| (from.saturating_add(keep), true));
         match &event.event {
             Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-                let line = self.vocabulary.category_ancestry(&attribute.category);
-                let keep = self.retention.keep_ms(RetentionClass::Profile, &line, &[]);
+                let ancestry = self.vocabulary.category_ancestry(&attribute.category);
+                let keep = self.retention.keep_ms(RetentionClass::Profile, &ancestry, &[]);
                 let own = attribute.expires_at_ms.map(|end| (end, false));
                 own.into_iter().chain(after(event.recorded_at_ms, keep)).min()
             }
             Event::GrantIssued(grant) => {
-                let line = self.vocabulary.purpose_ancestry(&grant.purpose);
-                let keep = self.retention.keep_ms(RetentionClass::Uses, &[], &line);
+                let ancestry = self.vocabulary.purpose_ancestry(&grant.purpose);
+                let keep = self.retention.keep_ms(RetentionClass::Uses, &[], &ancestry);
                 after(event.recorded_at_ms.max(grant.expires_at_ms), keep)
             }
             Event::Consent { terms, .. } => {
-                let lines = terms.purposes.iter().map(|purpose| self.vocabulary.purpose_ancestry(purpose));
-                let keep = lines.map(|line| self.retention.keep_ms(RetentionClass::Consent, &[], &line));
+                let ancestries =
+                    terms.purposes.iter().map(|purpose| self.vocabulary.purpose_ancestry(purpose));
+                let keep = ancestries
+                    .map(|ancestry| self.retention.keep_ms(RetentionClass::Consent, &[], &ancestry));
                 // Of several purposes, the longest period applies; if one has no rule, there is no end.
                 let keep = keep.collect::<Option<Vec<u64>>>().and_then(|each| each.into_iter().max());
                 self.no_longer_counts_since_ms(event).and_then(|since| after(since, keep))
@@ -160,14 +162,14 @@ impl Ending<'_> {
             }
             // A signal that is still active is kept.
             Event::Signal { .. } => {
-                let stands = self.state.signals.iter().any(|signal| signal.event_id == event.event_id);
+                let is_active = self.state.signals.iter().any(|signal| signal.event_id == event.event_id);
                 after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Consent, &[], &[]))
-                    .filter(|_| !stands)
+                    .filter(|_| !is_active)
             }
             Event::HoldPlaced(HoldPlaced { hold, .. }) | Event::HoldLifted(HoldLifted { hold, .. }) => {
-                let stands = self.state.rights.holds.iter().any(|each| each.id.0 == hold.as_slice());
+                let is_active = self.state.rights.holds.iter().any(|each| each.id.0 == hold.as_slice());
                 after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
-                    .filter(|_| !stands)
+                    .filter(|_| !is_active)
             }
             _ => None,
         }

@@ -31,8 +31,8 @@ impl Hold {
     /// Whether it covers data of this category, because it names the category or one of its ancestors.
     #[must_use]
     pub fn keeps(&self, category: &str, vocabulary: &Vocabulary) -> bool {
-        let line = vocabulary.category_ancestry(category);
-        self.is_whole() || self.placed.categories.iter().any(|named| line.contains(&named.as_str()))
+        let ancestry = vocabulary.category_ancestry(category);
+        self.is_whole() || self.placed.categories.iter().any(|named| ancestry.contains(&named.as_str()))
     }
 }
 

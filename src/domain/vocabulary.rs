@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Maximum depth of the hierarchy. Deeper entries cannot be published; the verifier cuts ancestries off at
 /// the same depth.
-pub const LINE_MAX: usize = 32;
+pub const DEPTH_MAX: usize = 32;
 const NEAR_MAX: usize = 3;
 
 /// The purposes and categories in force.
@@ -60,24 +60,24 @@ impl Vocabulary {
     /// A purpose and its ancestors, nearest first. An undefined purpose has no ancestors.
     #[must_use]
     pub fn purpose_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
-        line(id, |id| self.purposes.get(id).map(|purpose| purpose.parent.as_str()))
+        ancestry(id, |id| self.purposes.get(id).map(|purpose| purpose.parent.as_str()))
     }
 
     /// A category and its ancestors, nearest first. An undefined category has no ancestors.
     #[must_use]
     pub fn category_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
-        line(id, |id| self.categories.get(id).map(|category| category.parent.as_str()))
+        ancestry(id, |id| self.categories.get(id).map(|category| category.parent.as_str()))
     }
 
     /// The special ones (GDPR Art. 9(1)) among a category and its ancestors, nearest first: those that are
     /// marked special or are below one that is.
     #[must_use]
     pub fn special_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
-        let mut line = self.category_ancestry(id);
+        let mut ancestry = self.category_ancestry(id);
         let marked = |id: &&str| self.categories.get(*id).is_some_and(|category| category.special);
-        let special = line.iter().rposition(marked).map_or(0, |last| last.saturating_add(1));
-        line.truncate(special);
-        line
+        let special = ancestry.iter().rposition(marked).map_or(0, |last| last.saturating_add(1));
+        ancestry.truncate(special);
+        ancestry
     }
 
     /// Whether a category or one of its ancestors is special (GDPR Art. 9(1)).
@@ -90,15 +90,15 @@ impl Vocabulary {
     /// own rung and its ancestors', so that no purpose is lower than its parent.
     #[must_use]
     pub fn rung(&self, id: &str) -> i32 {
-        let line = self.purpose_ancestry(id).into_iter().filter_map(|id| self.purposes.get(id));
-        line.map(|purpose| purpose.rung).max().unwrap_or_default()
+        let ancestry = self.purpose_ancestry(id).into_iter().filter_map(|id| self.purposes.get(id));
+        ancestry.map(|purpose| purpose.rung).max().unwrap_or_default()
     }
 
     /// The tags of a purpose and its ancestors: risks and benefits.
     #[must_use]
     pub fn purpose_tags<'a>(&'a self, id: &'a str) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
-        let line = self.purpose_ancestry(id).into_iter().filter_map(|id| self.purposes.get(id));
-        let all: Vec<&PurposeDefined> = line.collect();
+        let ancestry = self.purpose_ancestry(id).into_iter().filter_map(|id| self.purposes.get(id));
+        let all: Vec<&PurposeDefined> = ancestry.collect();
         let risks = all.iter().flat_map(|purpose| &purpose.risks).map(String::as_str).collect();
         (risks, all.iter().flat_map(|purpose| &purpose.benefits).map(String::as_str).collect())
     }
@@ -106,13 +106,13 @@ impl Vocabulary {
     /// The tags of a category and its ancestors: risks and benefits.
     #[must_use]
     pub fn category_tags<'a>(&'a self, id: &'a str) -> (BTreeSet<&'a str>, BTreeSet<&'a str>) {
-        let line = self.category_ancestry(id).into_iter().filter_map(|id| self.categories.get(id));
-        let all: Vec<&CategoryDefined> = line.collect();
+        let ancestry = self.category_ancestry(id).into_iter().filter_map(|id| self.categories.get(id));
+        let all: Vec<&CategoryDefined> = ancestry.collect();
         let risks = all.iter().flat_map(|category| &category.risks).map(String::as_str).collect();
         (risks, all.iter().flat_map(|category| &category.benefits).map(String::as_str).collect())
     }
 
-    /// Whether the categories with this one would have no cycle and at most [`LINE_MAX`] levels.
+    /// Whether the categories with this one would have no cycle and at most [`DEPTH_MAX`] levels.
     #[must_use]
     pub fn can_take_category(&self, category: &CategoryDefined) -> bool {
         let parent = |id: &str| {
@@ -122,7 +122,7 @@ impl Vocabulary {
         all_end(&category.id, self.categories.keys(), parent)
     }
 
-    /// Whether the purposes with this one would have no cycle and at most [`LINE_MAX`] levels.
+    /// Whether the purposes with this one would have no cycle and at most [`DEPTH_MAX`] levels.
     #[must_use]
     pub fn can_take_purpose(&self, purpose: &PurposeDefined) -> bool {
         let parent = |id: &str| {
@@ -145,20 +145,20 @@ impl Vocabulary {
     }
 }
 
-fn line<'a>(id: &'a str, parent: impl Fn(&str) -> Option<&'a str>) -> Vec<&'a str> {
-    let mut line = vec![id];
+fn ancestry<'a>(id: &'a str, parent: impl Fn(&str) -> Option<&'a str>) -> Vec<&'a str> {
+    let mut ancestry = vec![id];
     let mut next = parent(id);
-    while let Some(above) = next.filter(|above| !above.is_empty() && line.len() < LINE_MAX) {
-        if line.contains(&above) {
+    while let Some(above) = next.filter(|above| !above.is_empty() && ancestry.len() < DEPTH_MAX) {
+        if ancestry.contains(&above) {
             break;
         }
-        line.push(above);
+        ancestry.push(above);
         next = parent(above);
     }
-    line
+    ancestry
 }
 
-/// Whether every ancestry, of the defined ids and of the new one, ends within [`LINE_MAX`] levels.
+/// Whether every ancestry, of the defined ids and of the new one, ends within [`DEPTH_MAX`] levels.
 fn all_end<'a>(
     new: &str,
     mut words: impl Iterator<Item = &'a String>,
@@ -166,7 +166,7 @@ fn all_end<'a>(
 ) -> bool {
     let ends = |id: &str| {
         let mut next = parent(id).filter(|above| !above.is_empty());
-        for _ in 1..LINE_MAX {
+        for _ in 1..DEPTH_MAX {
             let Some(above) = next else { return true };
             next = parent(above).filter(|above| !above.is_empty());
         }
@@ -217,22 +217,22 @@ mod tests {
     use crate::domain::default_vocabulary::default_vocabulary;
 
     #[test]
-    fn lines_go_up_and_end() {
+    fn an_ancestry_goes_up_and_ends_even_in_a_cycle() {
         let mut vocabulary = default_vocabulary();
         assert_eq!(vocabulary.purpose_ancestry("memory"), ["memory", "personalization"]);
         assert!(vocabulary.is_special("mental-health") && !vocabulary.is_special("work"));
-        let circle = |id: &str, parent: &str| PurposeDefined {
+        let purpose = |id: &str, parent: &str| PurposeDefined {
             id: id.into(),
             parent: parent.into(),
             ..PurposeDefined::default()
         };
-        vocabulary.define_purpose(circle("a", "b"));
-        vocabulary.define_purpose(circle("b", "a"));
+        vocabulary.define_purpose(purpose("a", "b"));
+        vocabulary.define_purpose(purpose("b", "a"));
         assert_eq!(vocabulary.purpose_ancestry("a"), ["a", "b"]);
     }
 
     #[test]
-    fn misspelt_words_find_their_neighbours() {
+    fn similar_ids_are_suggested_for_a_misspelled_one() {
         let vocabulary = default_vocabulary();
         assert_eq!(vocabulary.near_categories("helth"), ["health"]);
         assert_eq!(vocabulary.near_purposes("tone-adaption"), ["tone-adaptation"]);

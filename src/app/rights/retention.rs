@@ -17,7 +17,7 @@ use crate::domain::checks::Checks;
 use crate::domain::erasure::{self, Scope};
 use crate::domain::event::{Event, Recorded, RetentionDefined};
 use crate::domain::ids::EventId;
-use crate::domain::retention::{self, KEEP_MS_MAX, keeps_nobody};
+use crate::domain::retention::{self, KEEP_MS_MAX, is_no_reason_to_keep};
 use sayso_proof::event::RetentionClass;
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -215,7 +215,8 @@ impl Rights {
             return Ok(());
         }
         let remains = |event: &&Recorded| selection.versions.binary_search(&event.version).is_err();
-        if holds.is_empty() && history.iter().filter(remains).all(|event| keeps_nobody(&event.event)) {
+        if holds.is_empty() && history.iter().filter(remains).all(|event| is_no_reason_to_keep(&event.event))
+        {
             scope = Scope::All;
             selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
         }

@@ -41,7 +41,7 @@ impl<'a> Pieces<'a> {
     ///
     /// # Errors
     /// The text of a caller exceeds a limit.
-    pub fn of(text: &'a str, source: Source) -> Result<Self, scan::Beyond> {
+    pub fn of(text: &'a str, source: Source) -> Result<Self, scan::LimitExceeded> {
         let pieces = match source {
             Source::Caller => scan::pieces(text)?,
             Source::Log => std::iter::once(0..text.len()).collect(),

@@ -36,7 +36,7 @@ const NAME_BYTES_MAX: usize = 256;
 
 /// A limit that the text exceeds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Beyond {
+pub(crate) struct LimitExceeded {
     /// The byte offset at which it is exceeded.
     pub at: usize,
     /// A message that names the limit.
@@ -48,10 +48,10 @@ pub(crate) struct Beyond {
 ///
 /// # Errors
 /// The text exceeds a limit.
-pub(crate) fn pieces(text: &str) -> Result<Vec<Range<usize>>, Beyond> {
+pub(crate) fn pieces(text: &str) -> Result<Vec<Range<usize>>, LimitExceeded> {
     if text.len() > POLICIES_BYTES_MAX {
         let problem = format!("the policies of a pack may have at most {} KiB", POLICIES_BYTES_MAX >> 10);
-        return Err(beyond(0, problem));
+        return Err(exceeded(0, problem));
     }
     let mut pieces = Pieces::default();
     let (mut policy, mut start) = (Policy::default(), None);
@@ -80,15 +80,15 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn add(&mut self, policy: Range<usize>, tokens: usize) -> Result<(), Beyond> {
+    fn add(&mut self, policy: Range<usize>, tokens: usize) -> Result<(), LimitExceeded> {
         self.policies = self.policies.saturating_add(1);
         if self.policies > POLICIES_MAX {
-            return Err(beyond(policy.start, format!("a pack may have at most {POLICIES_MAX} policies")));
+            return Err(exceeded(policy.start, format!("a pack may have at most {POLICIES_MAX} policies")));
         }
         self.all = self.all.saturating_add(tokens);
         if self.all > PACK_TOKENS_MAX {
             let problem = format!("the policies of a pack may have at most {PACK_TOKENS_MAX} tokens");
-            return Err(beyond(policy.start, problem));
+            return Err(exceeded(policy.start, problem));
         }
         let together = self.last.saturating_add(tokens);
         match self.found.last_mut() {
@@ -102,8 +102,8 @@ impl Pieces {
     }
 }
 
-fn beyond(at: usize, problem: String) -> Beyond {
-    Beyond { at, problem }
+fn exceeded(at: usize, problem: String) -> LimitExceeded {
+    LimitExceeded { at, problem }
 }
 
 /// The state of the scan within a policy.
@@ -195,7 +195,7 @@ impl Level {
 }
 
 impl Policy {
-    fn take(&mut self, token: &Token<'_>) -> Result<(), Beyond> {
+    fn take(&mut self, token: &Token<'_>) -> Result<(), LimitExceeded> {
         check_size(token, self.before)?;
         let size = 1 + if token.kind == Kind::Text { token.text.len() / 64 } else { 0 };
         let before = std::mem::replace(&mut self.before, Before::Nothing);
@@ -261,23 +261,23 @@ impl Policy {
         self.inner.operand = self.inner.operand.saturating_add(closed.tokens);
     }
 
-    fn check(&self, token: &Token<'_>) -> Result<(), Beyond> {
+    fn check(&self, token: &Token<'_>) -> Result<(), LimitExceeded> {
         let ifs = self.open.iter().map(|level| level.ifs).sum::<usize>();
         if self.open.len().saturating_add(ifs).saturating_add(self.inner.ifs) > NESTING_MAX {
             let problem = format!("brackets and `if` may nest at most {NESTING_MAX} deep");
-            return Err(beyond(token.at, problem));
+            return Err(exceeded(token.at, problem));
         }
         if self.inner.depth() > DEPTH_MAX || self.inner.deepest > DEPTH_MAX {
             let problem = format!(
                 "a policy may be at most {DEPTH_MAX} levels deep; `&&`, `||`, `if`, members, calls and brackets make one each"
             );
-            return Err(beyond(token.at, problem));
+            return Err(exceeded(token.at, problem));
         }
         if self.tokens() > TOKENS_MAX {
             let problem = format!(
-                "a policy may have at most {TOKENS_MAX} tokens; what stands left of `is … in` counts twice, a long string more than once"
+                "a policy may have at most {TOKENS_MAX} tokens; the left operand of `is … in` counts twice, and a long string more than once"
             );
-            return Err(beyond(token.at, problem));
+            return Err(exceeded(token.at, problem));
         }
         Ok(())
     }
@@ -287,7 +287,7 @@ impl Policy {
     }
 }
 
-fn check_size(token: &Token<'_>, before: Before) -> Result<(), Beyond> {
+fn check_size(token: &Token<'_>, before: Before) -> Result<(), LimitExceeded> {
     let (what, bytes_max) = match token.kind {
         Kind::Text if before == Before::Like => ("the pattern of `like`", PATTERN_BYTES_MAX),
         Kind::Text => ("a string", STRING_BYTES_MAX),
@@ -296,7 +296,7 @@ fn check_size(token: &Token<'_>, before: Before) -> Result<(), Beyond> {
     // The quotes do not count.
     let bytes = token.text.len().saturating_sub(if token.kind == Kind::Text { 2 } else { 0 });
     if bytes > bytes_max {
-        return Err(beyond(token.at, format!("{what} may have at most {bytes_max} bytes")));
+        return Err(exceeded(token.at, format!("{what} may have at most {bytes_max} bytes")));
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The decision against a plain model, and against the verifier, which is written without a line of it.
+//! Compares decisions with a simple model of the default packs, and with the verifier, which shares no code
+//! with either.
 
 use super::*;
 use crate::domain::attribute::{Attribute, Secret};
@@ -17,29 +18,30 @@ use sayso_proof::replay::{Fault, Replay};
 use std::sync::LazyLock;
 
 pub(super) static BOUNDS: LazyLock<Bounds> = LazyLock::new(default_bounds);
-pub(super) static WORDS: LazyLock<Vocabulary> = LazyLock::new(default_vocabulary);
+pub(super) static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(default_vocabulary);
 
-/// Why an attribute may not be used, or the consent that allows it; the default packs in one sentence a line.
-fn plainly(
+/// The model of the default packs: the consent that allows an attribute, or why it may not be used. `derived`
+/// are the attributes that are derived from it, on the path of the recursion.
+fn model(
     state: &SubjectState,
-    held: &CurrentAttribute,
+    current: &CurrentAttribute,
     case: &Case<'_>,
-    above: &[EventId],
+    derived: &[EventId],
 ) -> Result<EventId, Reason> {
-    let line = WORDS.purpose_ancestry(case.purpose);
-    let signal = |kind| state.signal_against(kind, &line).is_some();
+    let ancestry = VOCABULARY.purpose_ancestry(case.purpose);
+    let signal = |kind| state.signal_against(kind, &ancestry).is_some();
     let (purpose, recipient, now_ms) = (case.purpose, case.recipient, case.now_ms);
-    let asked =
-        ConsentCase { purpose, category: &held.attribute.category, recipient, interaction: "", now_ms };
-    let cover = state.consents.cover(&WORDS, &asked);
-    let above: Vec<EventId> = above.iter().copied().chain([held.event_id]).collect();
+    let consent_case =
+        ConsentCase { purpose, category: &current.attribute.category, recipient, interaction: "", now_ms };
+    let cover = state.consents.cover(&VOCABULARY, &consent_case);
+    let derived: Vec<EventId> = derived.iter().copied().chain([current.event_id]).collect();
     let usable = |source: &EventId| {
-        let source = state.attributes.values().find(|held| held.event_id == *source);
+        let source = state.attributes.values().find(|other| other.event_id == *source);
         source.is_some_and(|source| {
-            !above.contains(&source.event_id) && plainly(state, source, case, &above).is_ok()
+            !derived.contains(&source.event_id) && model(state, source, case, &derived).is_ok()
         })
     };
-    let expired = held.attribute.expires_at_ms.is_some_and(|end| end <= now_ms);
+    let expired = current.attribute.expires_at_ms.is_some_and(|end| end <= now_ms);
     match cover {
         _ if signal(SignalKind::Restriction) => Err(Reason::Restricted),
         _ if signal(SignalKind::Pause) => Err(Reason::Paused),
@@ -49,9 +51,9 @@ fn plainly(
         Cover::Denied { reason: NoConsent::Refused, .. } => Err(Reason::ConsentRefused),
         Cover::Denied { reason: NoConsent::Withdrawn, .. } => Err(Reason::ConsentWithdrawn),
         Cover::Denied { reason: NoConsent::Expired, .. } => Err(Reason::ConsentExpired),
-        _ if held.contested => Err(Reason::Contested),
+        _ if current.contested => Err(Reason::Contested),
         _ if expired => Err(Reason::AttributeExpired),
-        _ if !held.attribute.derived_from.iter().all(usable) => Err(Reason::SourceWithheld),
+        _ if !current.attribute.derived_from.iter().all(usable) => Err(Reason::SourceWithheld),
         Cover::Allowed { by, .. } => Ok(by),
     }
 }
@@ -59,7 +61,7 @@ fn plainly(
 fn outcomes(bounds: &Bounds, state: &SubjectState, case: &Case<'_>) -> Vec<Result<EventId, Reason>> {
     let one = |key: &String| {
         let keys = [key.clone()];
-        let decision = bounds.decide(state, &WORDS, &Case { keys: &keys, ..*case });
+        let decision = bounds.decide(state, &VOCABULARY, &Case { keys: &keys, ..*case });
         match (decision.allowed.as_slice(), decision.withheld.as_slice()) {
             ([allowed], []) => Ok(allowed.consent),
             ([], [class]) => Err(class.reason()),
@@ -70,7 +72,7 @@ fn outcomes(bounds: &Bounds, state: &SubjectState, case: &Case<'_>) -> Vec<Resul
 }
 
 fn allowed_keys(bounds: &Bounds, state: &SubjectState, case: &Case<'_>) -> Vec<String> {
-    let decision = bounds.decide(state, &WORDS, case);
+    let decision = bounds.decide(state, &VOCABULARY, case);
     decision.allowed.into_iter().map(|allowed| allowed.key).collect()
 }
 
@@ -79,23 +81,23 @@ pub(super) fn some_case() -> impl Strategy<Value = Case<'static>> {
     words.prop_map(|(purpose, recipient)| Case { recipient, purpose, ..memory(&[], &[]) })
 }
 
-/// The log's own definitions, then the person's events.
+/// Replays the default definitions and then the events of the data subject.
 fn replay(events: &[Recorded]) -> Replay {
     let mut replay = Replay::default();
     let (purposes, categories) = default_vocabulary::defaults();
-    let words = purposes.into_iter().map(Event::PurposeDefined);
-    let words = words.chain(categories.into_iter().map(Event::CategoryDefined));
-    let rules = defaults().into_iter().map(Event::BoundsPublished).chain(words);
+    let vocabulary = purposes.into_iter().map(Event::PurposeDefined);
+    let vocabulary = vocabulary.chain(categories.into_iter().map(Event::CategoryDefined));
+    let rules = defaults().into_iter().map(Event::BoundsPublished).chain(vocabulary);
     for (number, event) in (10_u64..).zip(rules) {
-        take(&mut replay, Handle::SYSTEM, &recorded(number, 0, event));
+        apply(&mut replay, Handle::SYSTEM, &recorded(number, 0, event));
     }
-    events.iter().for_each(|event| take(&mut replay, PERSON, event));
+    events.iter().for_each(|event| apply(&mut replay, SUBJECT, event));
     replay
 }
 
-const PERSON: Handle = Handle([1; 16]);
+const SUBJECT: Handle = Handle([1; 16]);
 
-fn take(replay: &mut Replay, handle: Handle, event: &Recorded) {
+fn apply(replay: &mut Replay, handle: Handle, event: &Recorded) {
     let draft = Draft { about_ms: event.about_ms, actor: event.actor.clone(), event: event.event.clone() };
     let body: EventBody = codec::encode(&draft, &[]);
     let header = Header {
@@ -115,11 +117,11 @@ pub(super) fn faults(
     case: &Case<'_>,
     allowed: Vec<(&CurrentAttribute, EventId)>,
 ) -> Vec<Fault> {
-    let cited = allowed.into_iter().map(|(held, consent)| GrantedAttribute {
-        attribute: held.event_id.0.to_vec(),
+    let cited = allowed.into_iter().map(|(current, consent)| GrantedAttribute {
+        attribute: current.event_id.0.to_vec(),
         consent: consent.0.to_vec(),
-        key: held.attribute.key.clone(),
-        category: held.attribute.category.clone(),
+        key: current.attribute.key.clone(),
+        category: current.attribute.category.clone(),
     });
     let grant = GrantIssued {
         recipient: case.recipient.into(),
@@ -129,16 +131,16 @@ pub(super) fn faults(
         ..GrantIssued::default()
     };
     let mut replay = replay(events);
-    take(&mut replay, PERSON, &recorded(events.len() as u64, case.now_ms, Event::GrantIssued(grant)));
+    apply(&mut replay, SUBJECT, &recorded(events.len() as u64, case.now_ms, Event::GrantIssued(grant)));
     let replayed = replay.finish();
     assert_eq!(replayed.replayed, 1);
     replayed.findings.into_iter().map(|finding| finding.fault).collect()
 }
 
-/// A model comes to a contested conclusion again, and then the person says that it is right after all: what
-/// is granted is the newest record of it, which is the only one that nothing has replaced.
+/// A service infers a contested attribute again, and then the data subject confirms it. The grant cites the
+/// newest record, because that one is current.
 #[test]
-fn the_verifier_agrees_on_a_conclusion_that_came_again() {
+fn the_verifier_agrees_on_an_inference_that_was_contested_recorded_again_and_confirmed() {
     let inferred = || {
         Event::AttributeRecorded(Attribute {
             key: "k".into(),
@@ -166,11 +168,11 @@ fn the_verifier_agrees_on_a_conclusion_that_came_again() {
         .collect();
     let case = memory(&[], &[]);
     assert!(allowed_keys(&BOUNDS, &SubjectState::fold(&events), &case).is_empty());
-    // As the use case does: what is confirmed is what is held under the key.
+    // Like the use case, confirm the current attribute under the key.
     let attribute = SubjectState::fold(&events).attributes["k"].event_id;
     events.push(recorded(4, 4, Event::AttributeConfirmed { attribute }));
     let state = SubjectState::fold(&events);
-    let decision = BOUNDS.decide(&state, &WORDS, &case);
+    let decision = BOUNDS.decide(&state, &VOCABULARY, &case);
     let consent = decision.allowed.first().unwrap().consent;
     assert_eq!(faults(&events, &case, vec![(&state.attributes["k"], consent)]), []);
 }
@@ -179,23 +181,25 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1_500))]
 
     #[test]
-    fn the_decision_is_the_plain_one(events in histories(), case in some_case()) {
+    fn decisions_agree_with_the_model(events in histories(), case in some_case()) {
         let state = SubjectState::fold(&events);
-        let plain: Vec<_> = state.attributes.values().map(|held| plainly(&state, held, &case, &[])).collect();
-        prop_assert_eq!(&outcomes(&BOUNDS, &state, &case), &plain);
-        // All at once as one by one.
-        let decision = BOUNDS.decide(&state, &WORDS, &case);
-        let yes: Vec<_> = plain.iter().flatten().copied().collect();
+        let expected: Vec<_> =
+            state.attributes.values().map(|current| model(&state, current, &case, &[])).collect();
+        prop_assert_eq!(&outcomes(&BOUNDS, &state, &case), &expected);
+        // One decision about all attributes equals the decisions about each.
+        let decision = BOUNDS.decide(&state, &VOCABULARY, &case);
+        let yes: Vec<_> = expected.iter().flatten().copied().collect();
         prop_assert_eq!(decision.allowed.iter().map(|allowed| allowed.consent).collect::<Vec<_>>(), yes);
         let no: u32 = decision.withheld.iter().map(|class| class.count).sum();
-        prop_assert_eq!(no as usize, plain.iter().filter(|outcome| outcome.is_err()).count());
+        prop_assert_eq!(no as usize, expected.iter().filter(|outcome| outcome.is_err()).count());
     }
 
-    /// The verifier finds nothing wrong with what is decided, and something with everything else.
+    /// The verifier finds no fault with the allowed attributes, and a fault with every other attribute and
+    /// consent.
     #[test]
-    fn the_verifier_agrees(events in histories(), case in some_case()) {
+    fn the_verifier_agrees_with_decisions(events in histories(), case in some_case()) {
         let state = SubjectState::fold(&events);
-        let decision = BOUNDS.decide(&state, &WORDS, &case);
+        let decision = BOUNDS.decide(&state, &VOCABULARY, &case);
         let granted: Vec<_> = decision
             .allowed
             .iter()
@@ -203,13 +207,13 @@ proptest! {
             .collect();
         prop_assert_eq!(faults(&events, &case, granted), Vec::<Fault>::new());
         let keys: Vec<&String> = decision.allowed.iter().map(|allowed| &allowed.key).collect();
-        for (key, held) in &state.attributes {
-            // A conclusion that was contested before is withheld here and no fault there.
-            if keys.contains(&key) || held.contested || !held.attribute.derived_from.is_empty() {
+        for (key, current) in &state.attributes {
+            // Exception: a contested attribute is withheld here, but the verifier may find no fault.
+            if keys.contains(&key) || current.contested || !current.attribute.derived_from.is_empty() {
                 continue;
             }
             for number in 0..events.len() as u64 {
-                prop_assert!(!faults(&events, &case, vec![(held, event_id(number))]).is_empty());
+                prop_assert!(!faults(&events, &case, vec![(current, event_id(number))]).is_empty());
             }
         }
     }
@@ -219,9 +223,9 @@ proptest! {
     // Each case compiles every default pack.
     #![proptest_config(ProptestConfig::with_cases(100))]
 
-    /// More rules, more signals and more no never allow more.
+    /// Additional forbidding rules and signals.
     #[test]
-    fn nothing_that_forbids_allows_more(
+    fn a_further_rule_or_signal_never_allows_more(
         events in histories(),
         case in some_case(),
         category in proptest::sample::select(&CATEGORIES[..]),

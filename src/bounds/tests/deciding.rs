@@ -1,15 +1,15 @@
-//! Decisions over what is held about a person.
+//! Tests of decisions about the attributes of a data subject.
 
 use super::*;
 use crate::domain::attribute::{Attribute, Secret};
-use crate::domain::consent::Decision as Said;
+use crate::domain::consent::Decision as Consent;
 use crate::domain::consent::Terms;
 use crate::domain::event::{Event, SignalKind};
 use crate::domain::histories::{event_id, recorded};
 use crate::domain::ids::EventId;
 use sayso_proof::event::Reason;
 
-pub(super) fn fact(key: &str, category: &str, derived_from: &[u64]) -> Attribute {
+pub(super) fn attribute(key: &str, category: &str, derived_from: &[u64]) -> Attribute {
     Attribute {
         key: key.into(),
         value: Secret::new("1".into()),
@@ -25,14 +25,14 @@ pub(super) fn fact(key: &str, category: &str, derived_from: &[u64]) -> Attribute
     }
 }
 
-pub(super) fn said(decision: Said, purposes: &[&str], categories: &[&str], explicit: bool) -> Event {
+pub(super) fn consent(decision: Consent, purposes: &[&str], categories: &[&str], explicit: bool) -> Event {
     let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
     let terms =
         Terms { purposes: owned(purposes), categories: owned(categories), explicit, ..Terms::default() };
     Event::Consent { decision, terms }
 }
 
-fn held(attribute: Attribute) -> Event {
+fn record(attribute: Attribute) -> Event {
     Event::AttributeRecorded(attribute)
 }
 
@@ -50,7 +50,7 @@ fn allowed(decision: &Decision) -> Vec<&str> {
     decision.allowed.iter().map(|allowed| allowed.key.as_str()).collect()
 }
 
-/// Category, count, reason, who decided, by which event.
+/// The category, count, reason, deciding tier and deciding event of each withheld class.
 fn withheld(decision: &Decision) -> Vec<(&str, u32, Reason, Tier, Option<EventId>)> {
     let classes = decision.withheld.iter();
     classes
@@ -62,17 +62,17 @@ fn withheld(decision: &Decision) -> Vec<(&str, u32, Reason, Tier, Option<EventId
 }
 
 #[test]
-fn classes_are_counted_sorted_and_say_who_decided() {
-    let mut observed = fact("c", "work", &[]);
+fn withheld_classes_are_counted_and_sorted_and_name_who_decided() {
+    let mut observed = attribute("c", "work", &[]);
     observed.provenance = Provenance::Observed;
     let decision = decided(vec![
-        held(fact("a", "work", &[])),
-        held(fact("b", "work", &[])),
-        held(observed),
-        held(fact("d", "health", &[])),
-        held(fact("e", "family", &[])),
-        said(Said::Given, &["personalization"], &[], false),
-        said(Said::Refused, &["memory"], &["work"], false),
+        record(attribute("a", "work", &[])),
+        record(attribute("b", "work", &[])),
+        record(observed),
+        record(attribute("d", "health", &[])),
+        record(attribute("e", "family", &[])),
+        consent(Consent::Given, &["personalization"], &[], false),
+        consent(Consent::Refused, &["memory"], &["work"], false),
     ]);
     assert_eq!(allowed(&decision), ["e"]);
     assert_eq!(decision.allowed[0].consent, event_id(5));
@@ -88,12 +88,12 @@ fn classes_are_counted_sorted_and_say_who_decided() {
     assert_eq!(decision.withheld[0].article, "GDPR Art. 9(2)(a)");
     assert_eq!(decision.withheld[1].policy, "gdpr/art-6-consent");
     assert_eq!(decision.bounds, [10, 11, 12, 13, 14]);
-    let silence = decided(vec![held(fact("a", "work", &[]))]);
-    assert_eq!(withheld(&silence), [("work", 1, Reason::NoConsent, Tier::Public, None)]);
+    let without_consent = decided(vec![record(attribute("a", "work", &[]))]);
+    assert_eq!(withheld(&without_consent), [("work", 1, Reason::NoConsent, Tier::Public, None)]);
 }
 
 #[test]
-fn a_signal_that_decides_is_named() {
+fn a_class_names_the_signal_that_decided() {
     let signal = |kind, purposes: &[&str]| Event::Signal {
         kind,
         purposes: purposes.iter().map(|purpose| (*purpose).to_owned()).collect(),
@@ -101,7 +101,11 @@ fn a_signal_that_decides_is_named() {
         interaction: String::new(),
     };
     let with = |signal| {
-        decided(vec![held(fact("a", "work", &[])), said(Said::Given, &["memory"], &[], false), signal])
+        decided(vec![
+            record(attribute("a", "work", &[])),
+            consent(Consent::Given, &["memory"], &[], false),
+            signal,
+        ])
     };
     let by_person = |reason| vec![("work", 1, reason, Tier::Individual, Some(event_id(2)))];
     assert_eq!(withheld(&with(signal(SignalKind::Restriction, &[]))), by_person(Reason::Restricted));
@@ -111,17 +115,17 @@ fn a_signal_that_decides_is_named() {
         by_person(Reason::Objected)
     );
     assert_eq!(allowed(&with(signal(SignalKind::Objection, &["safety"]))), ["a"]);
-    // Not a switch for personalization.
+    // An opt-out from sale and sharing does not turn off personalization.
     assert_eq!(allowed(&with(signal(SignalKind::OptOut, &[]))), ["a"]);
 }
 
 #[test]
-fn what_was_not_asked_for_is_neither_given_nor_counted() {
+fn attributes_that_were_not_requested_are_neither_allowed_nor_counted() {
     let state = state(vec![
-        held(fact("a", "work", &[])),
-        held(fact("b", "language", &[])),
-        held(fact("c", "health", &[])),
-        said(Said::Given, &["memory"], &[], false),
+        record(attribute("a", "work", &[])),
+        record(attribute("b", "language", &[])),
+        record(attribute("c", "health", &[])),
+        consent(Consent::Given, &["memory"], &[], false),
     ]);
     let (bounds, vocabulary) = (default_bounds(), default_vocabulary());
     let ask = |categories: &[&str], keys: &[&str]| {
@@ -136,44 +140,44 @@ fn what_was_not_asked_for_is_neither_given_nor_counted() {
 }
 
 #[test]
-fn what_is_derived_falls_with_its_sources() {
-    let yes = || said(Said::Given, &["memory"], &["work", "family"], false);
+fn a_derived_attribute_is_withheld_with_its_sources() {
+    let yes = || consent(Consent::Given, &["memory"], &["work", "family"], false);
     // 0: source, 1: derived from it, 2: derived from that.
     let chain = |source: &str| {
         vec![
-            held(fact("source", source, &[])),
-            held(fact("middle", "work", &[0])),
-            held(fact("a-last", "family", &[1])),
+            record(attribute("source", source, &[])),
+            record(attribute("middle", "work", &[0])),
+            record(attribute("a-last", "family", &[1])),
             yes(),
         ]
     };
     assert_eq!(allowed(&decided(chain("work"))), ["a-last", "middle", "source"]);
-    let fallen = decided(chain("health"));
-    assert!(allowed(&fallen).is_empty());
-    let reasons: Vec<_> = withheld(&fallen).iter().map(|class| class.2).collect();
+    let withheld_source = decided(chain("health"));
+    assert!(allowed(&withheld_source).is_empty());
+    let reasons: Vec<_> = withheld(&withheld_source).iter().map(|class| class.2).collect();
     assert_eq!(reasons, [Reason::SourceWithheld, Reason::NoConsent, Reason::SourceWithheld]);
-    let mut gone = chain("work");
-    gone.push(Event::AttributeRemoved { attribute: event_id(0), reason: String::new() });
-    assert!(allowed(&decided(gone)).is_empty());
+    let mut removed = chain("work");
+    removed.push(Event::AttributeRemoved { attribute: event_id(0), reason: String::new() });
+    assert!(allowed(&decided(removed)).is_empty());
     let mut contested = chain("work");
     contested.push(Event::AttributeContested { attribute: event_id(0), reason: String::new() });
     assert!(allowed(&decided(contested)).is_empty());
-    // A source need not be asked for itself.
+    // The sources of a requested attribute need not be requested.
     let (bounds, vocabulary, keys) = (default_bounds(), default_vocabulary(), ["middle".to_owned()]);
     let asked = bounds.decide(&state(chain("work")), &vocabulary, &memory(&[], &keys));
     assert_eq!(allowed(&asked), ["middle"]);
 }
 
 #[test]
-fn a_circle_of_derivations_has_no_ground() {
+fn attributes_in_a_cycle_of_derivations_are_withheld() {
     let decision = decided(vec![
-        held(fact("a", "work", &[1])),
-        held(fact("b", "work", &[2])),
-        held(fact("c", "work", &[0])),
-        held(fact("d", "work", &[2])),
-        held(fact("e", "work", &[4])),
-        held(fact("f", "work", &[])),
-        said(Said::Given, &["memory"], &[], false),
+        record(attribute("a", "work", &[1])),
+        record(attribute("b", "work", &[2])),
+        record(attribute("c", "work", &[0])),
+        record(attribute("d", "work", &[2])),
+        record(attribute("e", "work", &[4])),
+        record(attribute("f", "work", &[])),
+        consent(Consent::Given, &["memory"], &[], false),
     ]);
     assert_eq!(allowed(&decision), ["f"]);
     assert_eq!(withheld(&decision), [("work", 5, Reason::SourceWithheld, Tier::Public, None)]);
@@ -182,15 +186,15 @@ fn a_circle_of_derivations_has_no_ground() {
 #[test]
 fn a_chain_of_derivations_may_be_as_long_as_a_profile() {
     let length = 50_000;
-    // Keys that put the last first, so that all of the chain is below it.
+    // The keys are in reverse order, so that the last attribute of the chain is decided first.
     let mut events: Vec<Event> = (0..length)
         .map(|number: u64| {
             let sources: Vec<u64> = number.checked_sub(1).into_iter().collect();
-            held(fact(&format!("{:09}", length - number), "work", &sources))
+            record(attribute(&format!("{:09}", length - number), "work", &sources))
         })
         .collect();
-    events.push(said(Said::Given, &["memory"], &[], false));
-    // So many do not fit one answer; none is withheld for anything else.
+    events.push(consent(Consent::Given, &["memory"], &[], false));
+    // Not all of them fit in one answer; none is withheld for another reason.
     let decision = decided(events.clone());
     let [(_, left_out, reason, ..)] = withheld(&decision)[..] else { panic!("one class") };
     assert_eq!((decision.allowed.len() + left_out as usize, reason), (50_000, Reason::AnswerFull));
@@ -199,33 +203,34 @@ fn a_chain_of_derivations_may_be_as_long_as_a_profile() {
 }
 
 #[test]
-fn a_decision_ends_with_the_first_thing_that_does() {
+fn a_decision_ends_when_the_first_consent_attribute_or_source_ends() {
     let until = |until_ms| {
-        let mut given = said(Said::Given, &["memory"], &["work"], false);
+        let mut given = consent(Consent::Given, &["memory"], &["work"], false);
         if let Event::Consent { terms, .. } = &mut given {
             terms.until_ms = Some(until_ms);
         }
         given
     };
-    let mut source = fact("a", "work", &[]);
+    let mut source = attribute("a", "work", &[]);
     source.expires_at_ms = Some(NOW_MS + 5);
-    let decision = decided(vec![held(source.clone()), held(fact("b", "work", &[0])), until(NOW_MS + 9)]);
+    let decision =
+        decided(vec![record(source.clone()), record(attribute("b", "work", &[0])), until(NOW_MS + 9)]);
     let ends: Vec<_> = decision.allowed.iter().map(|allowed| allowed.ends_ms).collect();
     assert_eq!((ends, decision.ends_ms), (vec![Some(NOW_MS + 5); 2], Some(NOW_MS + 5)));
-    let decision = decided(vec![held(fact("b", "work", &[])), until(NOW_MS + 9)]);
+    let decision = decided(vec![record(attribute("b", "work", &[])), until(NOW_MS + 9)]);
     assert_eq!(decision.ends_ms, Some(NOW_MS + 9));
     assert_eq!(
-        withheld(&decided(vec![held(fact("b", "work", &[])), until(NOW_MS)]))[0].2,
+        withheld(&decided(vec![record(attribute("b", "work", &[])), until(NOW_MS)]))[0].2,
         Reason::ConsentExpired
     );
     source.expires_at_ms = Some(NOW_MS);
-    let decision = decided(vec![held(source), until(NOW_MS + 9)]);
+    let decision = decided(vec![record(source), until(NOW_MS + 9)]);
     assert_eq!(withheld(&decision)[0].2, Reason::AttributeExpired);
 }
 
-/// What was allowed under bounds is not remembered under others, nor for another recipient.
+/// An outcome is not cached for another recipient.
 #[test]
-fn memory_keeps_cases_apart() {
+fn cached_outcomes_are_separate_for_each_recipient() {
     let text = "@id(\"no\") forbid (principal == Recipient::\"coach\", action, resource);";
     let bounds = compile(defaults().into_iter().chain([pack(Tier::Provider, "p", text)]).collect()).unwrap();
     for _ in 0..2 {
@@ -235,14 +240,14 @@ fn memory_keeps_cases_apart() {
 }
 
 #[test]
-fn a_rule_that_borrows_a_reason_does_not_blame_the_person() {
+fn a_rule_that_uses_the_reason_of_a_contest_is_not_attributed_to_the_data_subject() {
     let text =
         "@id(\"a\") @reason(\"CONTESTED\") forbid (principal, action, resource in Category::\"work\");";
     let bounds = compile(vec![anything(), pack(Tier::Provider, "house", text)]).unwrap();
     let events = vec![
-        held(fact("job", "work", &[])),
-        held(fact("tea", "preference", &[])),
-        said(Said::Given, &["memory"], &[], false),
+        record(attribute("job", "work", &[])),
+        record(attribute("tea", "preference", &[])),
+        consent(Consent::Given, &["memory"], &[], false),
         Event::AttributeContested { attribute: event_id(1), reason: String::new() },
     ];
     let mut packs = defaults();
@@ -250,7 +255,7 @@ fn a_rule_that_borrows_a_reason_does_not_blame_the_person() {
     let decision = decide(&bounds, &state(events.clone()), &default_vocabulary());
     let of_work = decision.withheld.iter().find(|class| class.category == "work").unwrap();
     assert_eq!((of_work.reason(), of_work.decided_by()), (Reason::Contested, Tier::Provider));
-    // What the person did contest, they decided.
+    // The attribute that the data subject contested was decided by them.
     let decision = decide(&compile(packs).unwrap(), &state(events), &default_vocabulary());
     let of_tea = decision.withheld.iter().find(|class| class.category == "preference").unwrap();
     assert_eq!((of_tea.reason(), of_tea.decided_by()), (Reason::Contested, Tier::Individual));

@@ -1,5 +1,5 @@
-//! What policies of callers may be: the scan lets nothing through that is deep, and what it lets through is
-//! read and evaluated.
+//! Tests of the limits on policies that callers offer: the scan rejects every deep text, and every text that
+//! it accepts can be parsed and evaluated on a small stack.
 
 use super::*;
 use crate::bounds::engine::UNRECORDED;
@@ -11,7 +11,7 @@ use sayso_proof::event::Reason;
 use serde_json::Value;
 use std::str::FromStr;
 
-/// Half of what a thread has that answers: the rest is for what stands above the decision.
+/// Half of the stack of a thread that answers calls. The other half is for the callers of the decision.
 const HALF_BYTES: usize = 1 << 20;
 
 fn on_stack<T: Send>(bytes: usize, job: impl FnOnce() -> T + Send) -> T {
@@ -28,7 +28,7 @@ fn offered(policies: &str) -> Result<Bounds, BoundsError> {
     Bounds::compile(&packs, &default_vocabulary())
 }
 
-/// Something around or beside an expression, repeated.
+/// Wraps or extends an expression a given number of times.
 type Shape = fn(&str, usize) -> String;
 
 const SHAPES: [Shape; 18] = [
@@ -63,7 +63,7 @@ fn conditions() -> impl Strategy<Value = String> {
     })
 }
 
-/// Levels of a policy's tree in Cedar's JSON, in which each operator makes two.
+/// Levels of a policy's tree in Cedar's JSON, in which each operator adds two levels.
 fn depth(json: &Value) -> usize {
     1 + match json {
         Value::Array(items) => items.iter().map(depth).max().unwrap_or_default(),
@@ -79,11 +79,11 @@ fn ids(policies: &PolicySet) -> Vec<String> {
     ids
 }
 
-/// Policies; none where the text is wrong.
+/// The parsed policies; `None` if the text is invalid.
 type Parsed = Option<Vec<String>>;
 
-/// As `policy_text` parses a caller's text, and as Cedar parses it whole.
-fn both(text: &str) -> Option<(Parsed, Parsed)> {
+/// A caller's text as parsed in pieces by `policy_text`, and as parsed whole by Cedar.
+fn parsed_both_ways(text: &str) -> Option<(Parsed, Parsed)> {
     let parsed: Vec<_> = Pieces::of(text, Source::Caller).ok()?.map(|(_, parsed)| parsed.ok()).collect();
     let pieces: Option<Vec<PolicySet>> = parsed.into_iter().collect();
     let mut all: Parsed = pieces.map(|pieces| pieces.iter().flat_map(ids).collect());
@@ -95,14 +95,14 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn no_deep_tree_passes(condition in conditions()) {
+    fn the_scan_accepts_no_deep_tree(condition in conditions()) {
         let text = policy(&condition);
-        // What passes needs little of a stack, what does not needs much of it.
+        // An accepted text needs a small stack, a rejected one may need a large one.
         if pieces(&text).is_err() {
             return Ok(());
         }
         let deepest = on_stack(32 << 20, || Policy::parse(None, &text).ok()?.to_json().ok().map(|json| depth(&json)));
-        // The frame around a condition is some levels, too.
+        // The policy around a condition adds some levels.
         prop_assert!(deepest.unwrap_or_default() <= 2 * DEPTH_MAX + 16, "{deepest:?} of {text}");
         on_stack(HALF_BYTES, || {
             if let Ok(policy) = Policy::parse(None, &text) {
@@ -111,16 +111,16 @@ proptest! {
         });
     }
 
-    /// Whatever brackets, quotes and comments do, the pieces are the text.
+    /// Brackets, quotes and comments do not confuse the scan.
     #[test]
-    fn pieces_are_the_text(parts in proptest::collection::vec(proptest::sample::select(&PARTS[..]), 0..60)) {
+    fn the_pieces_have_the_same_policies_as_the_whole_text(parts in proptest::collection::vec(proptest::sample::select(&PARTS[..]), 0..60)) {
         let text: String = parts.concat();
-        let (pieces, whole) = on_stack(32 << 20, || both(&text)).unwrap_or_default();
+        let (pieces, whole) = on_stack(32 << 20, || parsed_both_ways(&text)).unwrap_or_default();
         prop_assert_eq!(pieces, whole);
     }
 }
 
-/// Policies, and what a scanner could take for their end.
+/// Policies, and text that a scanner could mistake for the end of one.
 const PARTS: [&str; 16] = [
     "permit (principal, action, resource);",
     "forbid (principal, action, resource) when { \"; // ({[\" == \"\\\";\" };",
@@ -141,7 +141,7 @@ const PARTS: [&str; 16] = [
 ];
 
 #[test]
-fn tokens_are_those_of_cedar() {
+fn tokens_and_limits_are_counted_as_by_cedar() {
     let text =
         "// ((((\n@id(\"((((\\\"((((\")permit(principal,action,resource)when{\"a\"like\"((((\"||context.if};";
     assert_eq!(pieces(text).unwrap(), std::iter::once(8..text.len()).collect::<Vec<_>>());
@@ -150,18 +150,18 @@ fn tokens_are_those_of_cedar() {
     let beyond = pieces(&nested(NESTING_MAX)).unwrap_err();
     assert_eq!(&nested(NESTING_MAX)[beyond.at..beyond.at + 5], "(true");
     let chain = |count: usize| policy(&format!("true{}", " && true".repeat(count)));
-    // A condition makes two levels, its brackets one.
+    // A condition adds two levels, and its brackets add one.
     assert!(pieces(&chain(DEPTH_MAX - 3)).is_ok());
     assert!(pieces(&chain(DEPTH_MAX - 2)).is_err());
     let set = |count: usize| policy(&format!("[{}] == []", "1,".repeat(count)));
     assert!(pieces(&set(TOKENS_MAX / 2 - 20)).is_ok() && pieces(&set(TOKENS_MAX / 2)).is_err());
-    let within = |ifs: usize| policy(&format!("[{}]", "if true then true else true,".repeat(ifs)));
-    assert!(pieces(&within(100)).is_ok(), "beside one another they do not nest");
+    let siblings = |ifs: usize| policy(&format!("[{}]", "if true then true else true,".repeat(ifs)));
+    assert!(pieces(&siblings(100)).is_ok(), "`if` expressions side by side do not nest");
 }
 
-/// A policy that is as deep as may be, of each kind that makes it deep.
+/// For each shape, the deepest policy that the scan accepts.
 fn deepest() -> Vec<String> {
-    let last = |shape: Shape| {
+    let deepest = |shape: Shape| {
         let fits = |count: &usize| pieces(&policy(&shape("context.paused", *count))).is_ok();
         let (mut within, mut beyond) = (1, 2 * TOKENS_MAX);
         while beyond - within > 1 {
@@ -170,16 +170,16 @@ fn deepest() -> Vec<String> {
         }
         policy(&shape("context.paused", within))
     };
-    SHAPES.into_iter().map(last).collect()
+    SHAPES.into_iter().map(deepest).collect()
 }
 
 #[test]
-fn the_deepest_policies_are_evaluated_on_half_a_stack() {
+fn the_deepest_accepted_policies_are_evaluated_on_half_a_stack() {
     let (mut evaluated, mut levels) = (0, 0);
     for text in deepest() {
-        // What could only be in a log does no more than what may be published.
+        // A text that does not validate can still be parsed and dropped.
         on_stack(HALF_BYTES, || drop(Policy::parse(None, &text)));
-        // Most kinds have no type; those that have one are evaluated.
+        // Most shapes do not type-check; evaluate those that do.
         let Ok(bounds) = offered(&text) else { continue };
         let json = on_stack(HALF_BYTES, || Policy::parse(None, &text).unwrap().to_json().unwrap());
         levels = levels.max(depth(&json) / 2);
@@ -193,13 +193,13 @@ fn the_deepest_policies_are_evaluated_on_half_a_stack() {
         evaluated += 1;
     }
     assert!(evaluated >= 6, "{evaluated}");
-    assert!(levels > DEPTH_MAX - 16, "the limit is not the one that counts: {levels}");
+    assert!(levels > DEPTH_MAX - 16, "another limit is reached before the limit of levels: {levels}");
 }
 
-/// A text with an error may leave a tree that is deeper than what is scanned, though never deeper than a
-/// piece has tokens: it is dropped where there is room for it.
+/// An invalid text may leave a tree that is deeper than the scan counts, but at most as deep as a piece has
+/// tokens. The parser's thread has a stack that is large enough to drop it.
 #[test]
-fn a_tree_as_deep_as_a_piece_has_tokens_is_dropped() {
+fn a_tree_as_deep_as_a_piece_has_tokens_can_be_dropped() {
     let count = TOKENS_MAX / 2;
     for (open, close) in
         [("(", ")"), ("[", "]"), ("{a:", "}"), ("if a then ", " else a"), ("if ", " then a else a")]
@@ -212,7 +212,7 @@ fn a_tree_as_deep_as_a_piece_has_tokens_is_dropped() {
 }
 
 #[test]
-fn packs_of_ours_are_far_within() {
+fn shipped_packs_are_far_below_the_limits() {
     for shipped in crate::bounds::shipped() {
         for policy in PolicySet::from_str(&shipped.pack.policies).unwrap().policies() {
             let text = policy.to_cedar().unwrap();
@@ -222,15 +222,15 @@ fn packs_of_ours_are_far_within() {
     }
 }
 
-/// An older version published without limits.
+/// Older versions published packs without limits.
 #[test]
-fn what_is_in_the_log_is_read_whatever_its_size() {
+fn a_recorded_pack_compiles_even_if_it_exceeds_the_limits() {
     for deep in ["(".repeat(60) + "true" + &")".repeat(60), "true".to_owned() + &" && true".repeat(600)] {
         let deep = policy(&format!("{deep} && context.paused"));
         assert!(matches!(offered(&deep), Err(BoundsError::Pack { .. })));
         let bounds = compile(vec![anything(), pack(Tier::Provider, "p", &deep)]).unwrap();
         on_stack(2 << 20, || assert_eq!(outcome(&bounds, &consented()), "allow"));
-        // A text that a log has is no less refused when it is offered again.
+        // The same text is still rejected if a caller offers it, although it is in the cache.
         assert!(matches!(offered(&deep), Err(BoundsError::Pack { .. })));
     }
 }

@@ -1,6 +1,6 @@
-//! The person's own bounds: they only narrow, whatever is in them, and the verifier reads them alike.
+//! Tests of personal bounds: they never allow more, and the verifier agrees with decisions under them.
 
-use super::against_models::{BOUNDS, WORDS, faults, some_case};
+use super::against_models::{BOUNDS, VOCABULARY, faults, some_case};
 use super::*;
 use crate::bounds::personal_bounds::{PERSONAL, personal_policies, personal_title};
 use crate::domain::event::{Event, PersonalBoundsSet, Recorded};
@@ -28,7 +28,7 @@ fn everything() -> PersonalBoundsSet {
 }
 
 #[test]
-fn what_is_compiled_validates_and_only_forbids() {
+fn compiled_choices_are_valid_policies_that_only_forbid() {
     let bounds = default_bounds();
     let case = consented();
     let text = personal_policies(&everything());
@@ -75,34 +75,34 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn they_never_allow_more(events in histories(), case in some_case(), choices in choices()) {
+    fn personal_bounds_never_allow_more(events in histories(), case in some_case(), choices in choices()) {
         let keys = |events: &[Recorded]| -> Vec<String> {
-            let decision = BOUNDS.decide(&SubjectState::fold(events), &WORDS, &case);
+            let decision = BOUNDS.decide(&SubjectState::fold(events), &VOCABULARY, &case);
             decision.allowed.into_iter().map(|allowed| allowed.key).collect()
         };
         let (before, after) = (keys(&events), keys(&with(&events, choices.clone())));
         prop_assert!(after.iter().all(|key| before.contains(key)), "{choices:?}");
-        // Taken back, everything is as it was.
-        let back = with(&with(&events, choices), PersonalBoundsSet::default());
-        prop_assert_eq!(keys(&back), before);
+        // After the choices are withdrawn, the decision is as before.
+        let withdrawn = with(&with(&events, choices), PersonalBoundsSet::default());
+        prop_assert_eq!(keys(&withdrawn), before);
     }
 
-    /// The verifier, which has no policy engine, finds nothing wrong with what is decided, and something with
-    /// the rest of what would be allowed without them.
+    /// The verifier has no policy engine. It finds no fault with the allowed attributes, and a fault with
+    /// each attribute that would be allowed only without the personal bounds.
     #[test]
-    fn the_verifier_reads_them_alike(events in histories(), case in some_case(), choices in choices()) {
+    fn the_verifier_agrees_with_decisions_under_personal_bounds(events in histories(), case in some_case(), choices in choices()) {
         let events = &with(&events, choices);
         let state = SubjectState::fold(events);
         let mut without = state.clone();
         without.personal = None;
-        let decision = BOUNDS.decide(&state, &WORDS, &case);
+        let decision = BOUNDS.decide(&state, &VOCABULARY, &case);
         let granted =
             decision.allowed.iter().map(|allowed| (state.attributes[&allowed.key].as_ref(), allowed.consent)).collect();
         prop_assert_eq!(faults(events, &case, granted), Vec::<Fault>::new());
-        for allowed in BOUNDS.decide(&without, &WORDS, &case).allowed {
-            if !decision.allowed.iter().any(|there| there.key == allowed.key) {
-                let held = &state.attributes[&allowed.key];
-                prop_assert!(!faults(events, &case, vec![(held, allowed.consent)]).is_empty());
+        for allowed in BOUNDS.decide(&without, &VOCABULARY, &case).allowed {
+            if !decision.allowed.iter().any(|also| also.key == allowed.key) {
+                let current = &state.attributes[&allowed.key];
+                prop_assert!(!faults(events, &case, vec![(current, allowed.consent)]).is_empty());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What is refused when it is published, and what happens where it errs nonetheless.
+//! Tests of publishing: which packs are rejected, and that a policy whose evaluation fails denies.
 
 use super::*;
 use crate::domain::vocabulary::Vocabulary;
@@ -6,13 +6,13 @@ use sayso_proof::event::{PurposeDefined, Reason};
 
 fn problem(tier: Tier, policies: &str) -> String {
     match compile(vec![pack(tier, "p", policies)]) {
-        Ok(_) => panic!("`{policies}` was taken"),
+        Ok(_) => panic!("`{policies}` was accepted"),
         Err(error) => error.to_string(),
     }
 }
 
 #[test]
-fn what_is_wrong_is_named_with_line_and_column() {
+fn a_problem_is_reported_with_line_and_column() {
     let unparsable = "@id(\"a\")\nforbid (principal, action, resource);\n@id(\"b\")\nforbid (principal, acton, resource);\n";
     assert!(problem(Tier::Public, unparsable).starts_with("pack `p`: line 4, column 20: "));
     let unknown = "@id(\"a\")\nforbid (principal, action, resource)\nwhen { context.no_such_thing };\n";
@@ -25,13 +25,13 @@ fn what_is_wrong_is_named_with_line_and_column() {
     assert_eq!(lines.len(), 2, "{two}");
     assert!(lines[0].starts_with("pack `p`: line 1, column 71: for policy `p/a`"), "{two}");
     assert!(lines[1].starts_with("line 2, column 71: for policy `p/b`"), "{two}");
-    // Characters are counted, not bytes.
+    // Columns count characters, not bytes.
     let wide = "@id(\"ü\") forbid (principal, action, resource) when { context.x };";
     assert!(problem(Tier::Public, wide).contains("line 1, column 54: for policy `p/ü`"));
 }
 
 #[test]
-fn what_would_protect_nobody_is_refused() {
+fn an_invalid_pack_is_rejected_with_its_problem() {
     let all = "(principal, action, resource)";
     let cases = [
         (Tier::Public, format!("@id(\"a\") permit {all};"), "may only forbid"),
@@ -60,13 +60,13 @@ fn what_would_protect_nobody_is_refused() {
 }
 
 #[test]
-fn of_each_pack_the_last_counts_and_positions_say_so() {
+fn the_last_version_of_each_pack_is_in_force() {
     let forbid = pack(Tier::Provider, "anything", "@id(\"no\") forbid (principal, action, resource);");
     let bounds = compile(vec![anything(), forbid.clone()]).unwrap();
     assert_eq!(bounds.positions(), [11]);
     assert_eq!(outcome(&bounds, &consented()), "anything/no");
     assert_eq!(outcome(&compile(vec![forbid, anything()]).unwrap(), &consented()), "allow");
-    // The same name in another tier is another pack.
+    // A pack with the same name in another tier is a different pack.
     let public = pack(Tier::Public, "anything", "@id(\"no\") forbid (principal, action, resource);");
     let bounds = compile(vec![public, anything()]).unwrap();
     assert_eq!(bounds.positions(), [10, 11]);
@@ -74,13 +74,13 @@ fn of_each_pack_the_last_counts_and_positions_say_so() {
 }
 
 #[test]
-fn no_tier_can_widen_what_another_forbids() {
+fn no_tier_can_permit_what_another_tier_forbids() {
     let mut packs = defaults();
     packs.push(pack(Tier::Individual, "own", "@id(\"all\") permit (principal, action, resource);"));
     packs.push(anything());
     let bounds = compile(packs).unwrap();
-    let silent = CedarRequest { consented: false, ..consented() };
-    assert_eq!(outcome(&bounds, &silent), "gdpr/art-6-consent");
+    let without_consent = CedarRequest { consented: false, ..consented() };
+    assert_eq!(outcome(&bounds, &without_consent), "gdpr/art-6-consent");
     let own = pack(
         Tier::Individual,
         "own",
@@ -101,7 +101,7 @@ fn without_a_provider_nothing_is_permitted() {
 }
 
 #[test]
-fn rules_reach_what_is_below_what_they_name() {
+fn a_rule_applies_to_everything_below_the_purposes_and_categories_that_it_names() {
     let text = "@id(\"no\") forbid (principal, action in Action::\"use\", resource in Category::\"preference\") when { context.purpose in Purpose::\"personalization\" };";
     let bounds = compile(vec![pack(Tier::Public, "p", text), anything()]).unwrap();
     let language = CedarRequest { category: "language".into(), ..consented() };
@@ -109,10 +109,10 @@ fn rules_reach_what_is_below_what_they_name() {
     assert_eq!(outcome(&bounds, &CedarRequest { purpose: "safety".into(), ..language }), "allow");
 }
 
-/// An overflow is what the validator cannot see. Cedar would skip the policy, and a `forbid` would let it
-/// pass.
+/// The validator cannot detect an overflow. Cedar skips a policy whose evaluation fails, so a failed `forbid`
+/// would not deny.
 #[test]
-fn any_error_in_any_tier_denies() {
+fn an_evaluation_error_in_any_tier_denies() {
     let overflow = |effect| {
         format!(
             "@id(\"errs\") {effect} (principal, action, resource) when {{ 9223372036854775807 + 1 > 0 }};"
@@ -132,16 +132,16 @@ fn any_error_in_any_tier_denies() {
     }
 }
 
-/// Its attributes are not there to be read, which is an error and no allowance.
+/// The entity of an undefined category does not exist, so reading its attributes is an error.
 #[test]
-fn a_category_that_nobody_defined_is_denied() {
-    let unheard_of = CedarRequest { category: "unheard-of".into(), ..consented() };
-    let denial = default_bounds().denial_for(&unheard_of).unwrap();
+fn an_undefined_category_is_denied() {
+    let undefined = CedarRequest { category: "undefined".into(), ..consented() };
+    let denial = default_bounds().denial_for(&undefined).unwrap();
     assert_eq!(denial.reason, Some(Reason::PolicyError));
 }
 
 #[test]
-fn a_vocabulary_in_a_circle_is_an_error() {
+fn a_vocabulary_with_a_cycle_or_too_many_levels_is_rejected() {
     let mut vocabulary = Vocabulary::default();
     for (id, parent) in [("a", "b"), ("b", "a")] {
         let (id, parent) = (id.into(), parent.into());
@@ -162,7 +162,7 @@ fn a_vocabulary_in_a_circle_is_an_error() {
         vocabulary.define_purpose(deeper);
     }
     assert!(!vocabulary.can_take_purpose(&purpose("p32", "p31")));
-    // Not from below either.
+    // Moving a purpose with many levels below it is rejected too.
     vocabulary.define_purpose(purpose("p0", ""));
     assert!(!vocabulary.can_take_purpose(&purpose("p0", "memory")));
 }

@@ -1,27 +1,28 @@
-//! Random policies over random histories: the decision is the plain one, and nothing that takes away gives.
+//! Tests with random policies over random histories: decisions agree with the model, and no restriction
+//! allows more.
 
-use super::plain::{Asked, Rule, held, rule};
+use super::model::{Rule, Use, current, rule};
 use super::*;
-use crate::domain::consent::Decision as Said;
+use crate::domain::consent::Decision as Consent;
 use crate::domain::event::{Event, Recorded, SignalKind};
 use crate::domain::histories::{
-    CATEGORIES, CONVERSATIONS, PURPOSES, RECIPIENTS, histories_of_anybody, recorded, terms,
+    CATEGORIES, CONVERSATIONS, PURPOSES, RECIPIENTS, recorded, terms, varied_histories,
 };
 use crate::domain::ids::EventId;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-static WORDS: LazyLock<Vocabulary> = LazyLock::new(default_vocabulary);
+static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(default_vocabulary);
 const DAY_MS: u64 = 86_400_000;
 
-fn asked() -> impl Strategy<Value = Asked> {
+fn some_use() -> impl Strategy<Value = Use> {
     let words = (
         proptest::sample::select(&PURPOSES[..]),
         proptest::sample::select(&RECIPIENTS[..]),
         proptest::sample::select(&["", CONVERSATIONS[0], CONVERSATIONS[1]][..]),
     );
-    (words, 0_u64..4).prop_map(|((purpose, recipient, interaction), days)| Asked {
+    (words, 0_u64..4).prop_map(|((purpose, recipient, interaction), days)| Use {
         purpose,
         recipient,
         interaction,
@@ -29,7 +30,7 @@ fn asked() -> impl Strategy<Value = Asked> {
     })
 }
 
-/// Rules that permit something: with none, everything is denied and nothing is shown.
+/// Rules of which one permits everything. Otherwise most random rules would deny every use.
 fn rules() -> impl Strategy<Value = Vec<Rule>> {
     proptest::collection::vec(rule(), 0..7).prop_map(|mut rules| {
         rules.push(Rule {
@@ -58,14 +59,18 @@ fn bounds_of(rules: &[Rule], more: Option<(Tier, &str)>) -> Bounds {
     compile(packs).unwrap()
 }
 
-/// By key: the consent that allows it, or the policy that does not.
-fn decided(bounds: &Bounds, events: &[Recorded], asked: &Asked) -> BTreeMap<String, Result<EventId, String>> {
+/// For each key, the consent that allows the attribute, or the policy that denies it.
+fn decided(
+    bounds: &Bounds,
+    events: &[Recorded],
+    use_case: &Use,
+) -> BTreeMap<String, Result<EventId, String>> {
     let state = SubjectState::fold(events);
     let one = |key: &String| {
         let keys = [key.clone()];
-        let Asked { purpose, recipient, interaction, now_ms } = *asked;
+        let Use { purpose, recipient, interaction, now_ms } = *use_case;
         let case = Case { recipient, purpose, categories: &[], keys: &keys, interaction, now_ms };
-        let decision = bounds.decide(&state, &WORDS, &case);
+        let decision = bounds.decide(&state, &VOCABULARY, &case);
         match (decision.allowed.as_slice(), decision.withheld.as_slice()) {
             ([allowed], []) => (key.clone(), Ok(allowed.consent)),
             ([], [class]) => (key.clone(), Err(class.policy.clone())),
@@ -75,12 +80,12 @@ fn decided(bounds: &Bounds, events: &[Recorded], asked: &Asked) -> BTreeMap<Stri
     state.attributes.keys().map(one).collect()
 }
 
-fn allowed(bounds: &Bounds, events: &[Recorded], asked: &Asked) -> Vec<String> {
-    let decided = decided(bounds, events, asked).into_iter();
+fn allowed(bounds: &Bounds, events: &[Recorded], use_case: &Use) -> Vec<String> {
+    let decided = decided(bounds, events, use_case).into_iter();
     decided.filter(|(_, outcome)| outcome.is_ok()).map(|(key, _)| key).collect()
 }
 
-fn later(events: &[Recorded], event: Event) -> Vec<Recorded> {
+fn followed_by(events: &[Recorded], event: Event) -> Vec<Recorded> {
     let mut more = events.to_vec();
     more.push(recorded(events.len() as u64, NOW_MS, event));
     more
@@ -90,19 +95,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn the_decision_is_the_plain_one(
-        events in histories_of_anybody(),
+    fn decisions_agree_with_the_model(
+        events in varied_histories(),
         rules in rules(),
-        asked in asked(),
+        use_case in some_use(),
     ) {
-        let plain: BTreeMap<String, Result<EventId, String>> = held(&events)
+        let expected: BTreeMap<String, Result<EventId, String>> = current(&events)
             .into_keys()
             .map(|key| {
-                let outcome = plain::decide(&events, &rules, &asked, &key, &[]);
+                let outcome = model::decide(&events, &rules, &use_case, &key, &[]);
                 (key, outcome)
             })
             .collect();
-        prop_assert_eq!(decided(&bounds_of(&rules, None), &events, &asked), plain);
+        prop_assert_eq!(decided(&bounds_of(&rules, None), &events, &use_case), expected);
     }
 
 }
@@ -111,66 +116,66 @@ proptest! {
     // Each case compiles nine sets of rules.
     #![proptest_config(ProptestConfig::with_cases(80))]
 
-    /// A rule that forbids, in any tier; a tier more; a rule that errs; a no; a signal.
+    /// A forbidding rule, a rule of another tier, a rule whose evaluation fails, a no, and a signal.
     #[test]
-    fn nothing_that_takes_away_gives(
-        events in histories_of_anybody(),
+    fn no_further_restriction_allows_more(
+        events in varied_histories(),
         rules in rules(),
-        asked in asked(),
+        use_case in some_use(),
         one_more in rule(),
         no in terms(),
         category in proptest::sample::select(&CATEGORIES[..]),
     ) {
         let bounds = bounds_of(&rules, None);
-        let before = allowed(&bounds, &events, &asked);
+        let before = allowed(&bounds, &events, &use_case);
         let within = |after: Vec<String>| after.iter().all(|key| before.contains(key));
 
         let forbids = Rule { permit: false, ..one_more.clone() }.cedar(99);
-        prop_assert!(within(allowed(&bounds_of(&rules, Some((one_more.tier, &forbids))), &events, &asked)));
-        // The person's tier and the law take away whatever they say, permissions included.
+        prop_assert!(within(allowed(&bounds_of(&rules, Some((one_more.tier, &forbids))), &events, &use_case)));
+        // Rules of the individual tier never allow more, even if they permit.
         let own = Rule { tier: Tier::Individual, ..one_more }.cedar(99);
-        prop_assert!(within(allowed(&bounds_of(&rules, Some((Tier::Individual, &own))), &events, &asked)));
+        prop_assert!(within(allowed(&bounds_of(&rules, Some((Tier::Individual, &own))), &events, &use_case)));
 
-        // It errs from the second day on, for one category.
+        // Its evaluation fails from the second day on, for one category.
         let errs = format!(
             "@id(\"errs\") forbid (principal, action in Action::\"use\", resource in Category::\"{category}\") \
              when {{ 9223372036854775807 + context.age_days < 0 }};"
         );
         for tier in [Tier::Public, Tier::Provider, Tier::Individual] {
-            let erring = bounds_of(&rules, Some((tier, &errs)));
-            let after = allowed(&erring, &events, &asked);
+            let failing = bounds_of(&rules, Some((tier, &errs)));
+            let after = allowed(&failing, &events, &use_case);
             let state = SubjectState::fold(&events);
-            let struck = |key: &String| {
-                WORDS.category_ancestry(&state.attributes[key].attribute.category).contains(&category)
+            let is_affected = |key: &String| {
+                VOCABULARY.category_ancestry(&state.attributes[key].attribute.category).contains(&category)
             };
-            prop_assert!(asked.now_ms < DAY_MS || !after.iter().any(struck));
+            prop_assert!(use_case.now_ms < DAY_MS || !after.iter().any(is_affected));
             prop_assert!(within(after));
         }
 
-        let sane = bounds_of(&sane(&rules), None);
-        let before = allowed(&sane, &events, &asked);
-        for decision in [Said::Refused, Said::Withdrawn] {
-            let refused = later(&events, Event::Consent { decision, terms: no.clone() });
-            let after = allowed(&sane, &refused, &asked);
+        let bounds = bounds_of(&without_rewards(&rules), None);
+        let before = allowed(&bounds, &events, &use_case);
+        for decision in [Consent::Refused, Consent::Withdrawn] {
+            let refused = followed_by(&events, Event::Consent { decision, terms: no.clone() });
+            let after = allowed(&bounds, &refused, &use_case);
             prop_assert!(after.iter().all(|key| before.contains(key)));
         }
         for kind in [SignalKind::Restriction, SignalKind::Objection, SignalKind::Pause, SignalKind::OptOut] {
             let event = Event::Signal { kind, purposes: Vec::new(), lifted: false, interaction: String::new() };
-            let after = allowed(&sane, &later(&events, event), &asked);
+            let after = allowed(&bounds, &followed_by(&events, event), &use_case);
             prop_assert!(after.iter().all(|key| before.contains(key)));
         }
     }
 }
 
-/// Whether a rule forbids where the person said yes, or permits where they said no. Sayso can't keep a
-/// provider from writing one; its promise that a no never gives is about all others.
+/// Whether a rule forbids because there is consent, or permits because there is none. A provider can write
+/// such a rule, and with it a no may allow more. For all other rules, a no never does.
 fn rewards_a_no(rule: &Rule) -> bool {
-    rule.flag.is_some_and(|(name, holds)| {
-        let gives = ["consented", "explicit", "guardian"].contains(&name);
-        if rule.permit { gives != holds } else { gives == holds }
+    rule.flag.is_some_and(|(name, is_set)| {
+        let is_consent = ["consented", "explicit", "guardian"].contains(&name);
+        if rule.permit { is_consent != is_set } else { is_consent == is_set }
     })
 }
 
-fn sane(rules: &[Rule]) -> Vec<Rule> {
+fn without_rewards(rules: &[Rule]) -> Vec<Rule> {
     rules.iter().filter(|rule| !rewards_a_no(rule)).cloned().collect()
 }

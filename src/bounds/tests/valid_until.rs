@@ -1,6 +1,6 @@
-//! What passing time, and what is written about grants, change of a decision.
+//! Tests that a decision changes neither before its `valid_until_ms` nor by events about grants.
 
-use crate::bounds::tests::against_models::{WORDS, some_case};
+use crate::bounds::tests::against_models::{VOCABULARY, some_case};
 use crate::bounds::tests::*;
 use crate::bounds::valid_until::valid_until_ms;
 use crate::domain::event::{Event, GrantGivenAgain, GrantIssued, GrantUsed, PersonalBoundsSet, Recorded};
@@ -39,7 +39,7 @@ proptest! {
     #![proptest_config(cases(1_000))]
 
     #[test]
-    fn until_then_only_time_passes_and_nothing_changes(
+    fn a_decision_does_not_change_before_valid_until_ms(
         mut events in histories(),
         case in some_case(),
         forget in prop_oneof![Just(0_u32), 1_u32..4],
@@ -54,36 +54,35 @@ proptest! {
         let until_ms = valid_until_ms(&state, now_ms);
         prop_assert!(until_ms > now_ms);
         let last_ms = until_ms.saturating_sub(1).min(now_ms + 2 * DAY_MS);
-        let then_ms = now_ms + ((last_ms - now_ms) as f64 * share) as u64;
-        let at = |now_ms| AGES.decide(&state, &WORDS, &Case { now_ms, ..case });
-        prop_assert_eq!(at(now_ms), at(then_ms));
+        let between_ms = now_ms + ((last_ms - now_ms) as f64 * share) as u64;
+        let at = |now_ms| AGES.decide(&state, &VOCABULARY, &Case { now_ms, ..case });
+        prop_assert_eq!(at(now_ms), at(between_ms));
         prop_assert_eq!(at(now_ms), at(last_ms));
     }
 
-    /// And what is not decisive decides nothing.
     #[test]
-    fn what_is_written_about_grants_decides_nothing(events in histories(), case in some_case()) {
+    fn events_about_grants_do_not_change_a_decision(events in histories(), case in some_case()) {
         let before = SubjectState::fold(&events);
         let events: Vec<_> = events.iter().cloned().chain(about_grants(events.len() as u64)).collect();
         let after = SubjectState::fold(&events);
         prop_assert_eq!(after.decisive_version, before.decisive_version);
         prop_assert!(after.version > before.version);
-        prop_assert_eq!(AGES.decide(&after, &WORDS, &case), AGES.decide(&before, &WORDS, &case));
+        prop_assert_eq!(AGES.decide(&after, &VOCABULARY, &case), AGES.decide(&before, &VOCABULARY, &case));
     }
 }
 
-/// A moment that is never the right one would pass the property above.
+/// The property above also holds for times that are always too early, so check that decisions change at them.
 #[test]
-fn it_is_the_moment_at_which_something_ends() {
-    let mut until = Vec::new();
+fn many_decisions_change_at_valid_until_ms() {
+    let mut changes = Vec::new();
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     for _ in 0..400 {
         let events = histories().new_tree(&mut runner).unwrap().current();
         let state = SubjectState::fold(&events);
         let until_ms = valid_until_ms(&state, NOW_MS);
-        let at = |now_ms| AGES.decide(&state, &WORDS, &Case { now_ms, ..memory(&[], &[]) });
-        until.push(until_ms < u64::MAX && at(until_ms - 1) != at(until_ms));
+        let at = |now_ms| AGES.decide(&state, &VOCABULARY, &Case { now_ms, ..memory(&[], &[]) });
+        changes.push(until_ms < u64::MAX && at(until_ms - 1) != at(until_ms));
     }
-    let changed = until.iter().filter(|changed| **changed).count();
+    let changed = changes.iter().filter(|changed| **changed).count();
     assert!(changed > 10, "{changed} of 400");
 }

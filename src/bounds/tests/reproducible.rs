@@ -1,21 +1,21 @@
-//! A decision depends on nothing but its inputs: not on the process, on what it decided before, or on the
-//! order in which hash maps are walked.
+//! Tests that a decision depends only on its inputs: not on the process, on cached outcomes, or on the
+//! iteration order of hash maps.
 
-use super::against_models::{BOUNDS, WORDS, some_case};
-use super::deciding::{fact, said};
+use super::against_models::{BOUNDS, VOCABULARY, some_case};
+use super::deciding::{attribute, consent};
 use super::*;
 use crate::domain::attribute::Attribute;
-use crate::domain::consent::Decision as Said;
+use crate::domain::consent::Decision as Consent;
 use crate::domain::event::{Event, GrantIssued, GrantedAttribute, PersonalBoundsSet};
-use crate::domain::histories::{event_id, histories_of_anybody, recorded};
+use crate::domain::histories::{event_id, recorded, varied_histories};
 use proptest::prelude::*;
 use prost::Message;
 use std::sync::LazyLock;
 
-/// The same rules, compiled again: its memory of outcomes is its own.
-static AGAIN: LazyLock<Bounds> = LazyLock::new(default_bounds);
+/// The same bounds compiled again, with a cache of their own.
+static RECOMPILED: LazyLock<Bounds> = LazyLock::new(default_bounds);
 
-/// What a log would hold of it.
+/// The decision as the log would record it.
 fn bytes(decision: Decision) -> Vec<u8> {
     let allowed = decision.allowed.into_iter().map(|allowed| GrantedAttribute {
         attribute: allowed.event_id.0.to_vec(),
@@ -33,17 +33,17 @@ fn bytes(decision: Decision) -> Vec<u8> {
     .encode_to_vec()
 }
 
-/// Two facts of one class are withheld for two sources: the answer has room for one of them, and it is always
-/// the first fact's.
+/// Two attributes of one class are withheld because of two different sources. A class names one source: the
+/// one of its first attribute.
 #[test]
-fn of_two_sources_the_first_facts_is_named_each_time() {
+fn a_class_always_names_the_source_of_its_first_attribute() {
     let inferred = |key: &str, category: &str| Attribute {
         provenance: Provenance::Inferred,
-        ..fact(key, category, &[])
+        ..attribute(key, category, &[])
     };
     let derived = |key: &str, source: u64| Attribute {
         provenance: Provenance::Observed,
-        ..fact(key, "language", &[source])
+        ..attribute(key, "language", &[source])
     };
     let contested = |number| Event::AttributeContested { attribute: event_id(number), reason: String::new() };
     let events = [
@@ -53,12 +53,12 @@ fn of_two_sources_the_first_facts_is_named_each_time() {
         Event::AttributeRecorded(derived("d", 1)),
         contested(0),
         contested(1),
-        said(Said::Given, &["memory"], &[], false),
+        consent(Consent::Given, &["memory"], &[], false),
     ];
     let events: Vec<_> =
         (0_u64..).zip(events).map(|(number, event)| recorded(number, number, event)).collect();
     for _ in 0..64 {
-        let decision = decide(&BOUNDS, &SubjectState::fold(&events), &WORDS);
+        let decision = decide(&BOUNDS, &SubjectState::fold(&events), &VOCABULARY);
         let class = decision.withheld.iter().find(|class| class.category == "language").unwrap();
         assert_eq!((class.count, class.source.as_slice()), (2, &event_id(0).0[..]));
     }
@@ -67,10 +67,10 @@ fn of_two_sources_the_first_facts_is_named_each_time() {
 proptest! {
     #![proptest_config(cases(1_000))]
 
-    /// Every hash map has a seed of its own, also within one process.
+    /// Each hash map has its own seed, even within one process.
     #[test]
     fn two_decisions_on_equal_states_are_equal_byte_for_byte(
-        mut events in histories_of_anybody(),
+        mut events in varied_histories(),
         case in some_case(),
         before in proptest::collection::vec(some_case(), 0..3),
         forget in prop_oneof![3 => Just(0_u32), 1 => 1_u32..4],
@@ -81,10 +81,10 @@ proptest! {
         }
         let (one, other) = (SubjectState::fold(&events), SubjectState::fold(&events));
         for earlier in &before {
-            let _earlier = AGAIN.decide(&other, &WORDS, earlier);
+            let _earlier = RECOMPILED.decide(&other, &VOCABULARY, earlier);
         }
-        let first = bytes(BOUNDS.decide(&one, &WORDS, &case));
-        prop_assert_eq!(&first, &bytes(AGAIN.decide(&other, &WORDS, &case)));
-        prop_assert_eq!(&first, &bytes(BOUNDS.decide(&one.clone(), &WORDS, &case)));
+        let first = bytes(BOUNDS.decide(&one, &VOCABULARY, &case));
+        prop_assert_eq!(&first, &bytes(RECOMPILED.decide(&other, &VOCABULARY, &case)));
+        prop_assert_eq!(&first, &bytes(BOUNDS.decide(&one.clone(), &VOCABULARY, &case)));
     }
 }

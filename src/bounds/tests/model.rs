@@ -1,15 +1,15 @@
-//! The decision once more, from the events themselves: no fold, no vocabulary's lines, no Cedar. Scopes are
-//! spelt out as sets of words, rules are plain structs. Written from the design, not from the code.
+//! A model of decisions that works directly on the events: without the fold, the vocabulary and Cedar. Scopes
+//! are sets of ids, and rules are simple structs. It was written from the design, not from the code.
 
 use crate::domain::attribute::Attribute;
-use crate::domain::consent::Decision as Said;
+use crate::domain::consent::Decision as Consent;
 use crate::domain::event::{Event, Recorded, SignalKind};
 use crate::domain::ids::EventId;
 use proptest::prelude::*;
 use sayso_proof::event::{AgeBand, Provenance, Tier};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Word and what it is part of, as far as the histories speak of them.
+/// Each id that occurs in histories, with its parent.
 const CATEGORIES: [(&str, &str); 5] = [
     ("work", ""),
     ("preference", ""),
@@ -20,16 +20,16 @@ const CATEGORIES: [(&str, &str); 5] = [
 const PURPOSES: [(&str, &str); 3] = [("memory", "personalization"), ("personalization", ""), ("safety", "")];
 const DAY_MS: u64 = 86_400_000;
 
-/// What is asked.
+/// A use to decide.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked {
+pub struct Use {
     pub purpose: &'static str,
     pub recipient: &'static str,
     pub interaction: &'static str,
     pub now_ms: u64,
 }
 
-/// A rule; what it does not name it does not ask about.
+/// A rule. A field that is `None` is not a condition of the rule.
 #[derive(Clone, Debug)]
 pub struct Rule {
     pub tier: Tier,
@@ -77,7 +77,7 @@ pub fn rule() -> impl Strategy<Value = Rule> {
             tier,
             permit,
             (category, purpose, provenance, recipient),
-            ((flag, holds), older_than_days, band),
+            ((flag, is_set), older_than_days, band),
         )| Rule {
             tier,
             permit: permit && tier != Tier::Public,
@@ -85,7 +85,7 @@ pub fn rule() -> impl Strategy<Value = Rule> {
             purpose,
             provenance,
             recipient,
-            flag: flag.map(|flag| (flag, holds)),
+            flag: flag.map(|flag| (flag, is_set)),
             older_than_days,
             band,
         },
@@ -101,7 +101,7 @@ fn provenance_name(provenance: Provenance) -> &'static str {
 }
 
 impl Rule {
-    /// As Cedar writes it.
+    /// The rule as a Cedar policy.
     pub fn cedar(&self, number: usize) -> String {
         let effect = if self.permit { "permit" } else { "forbid" };
         let principal = self.recipient.map(|name| format!(" == Recipient::\"{name}\"")).unwrap_or_default();
@@ -109,7 +109,7 @@ impl Rule {
         let mut when = Vec::new();
         when.extend(self.purpose.map(|name| format!("context.purpose in Purpose::\"{name}\"")));
         when.extend(self.provenance.map(|is| format!("resource.provenance == \"{}\"", provenance_name(is))));
-        when.extend(self.flag.map(|(name, holds)| format!("context.{name} == {holds}")));
+        when.extend(self.flag.map(|(name, is_set)| format!("context.{name} == {is_set}")));
         when.extend(self.older_than_days.map(|days| format!("context.age_days > {days}")));
         when.extend(self.band.map(|band| format!("context.age_band == \"{band}\"")));
         let when = if when.is_empty() { String::new() } else { format!(" when {{ {} }}", when.join(" && ")) };
@@ -117,20 +117,22 @@ impl Rule {
         format!("@id(\"r{number}\") @order(\"{number}\") {effect} ({scope}){when};")
     }
 
-    fn applies(&self, case: &Plain<'_>) -> bool {
-        self.category.is_none_or(|category| above(case.category, &CATEGORIES).contains(category))
-            && self.purpose.is_none_or(|purpose| above(case.asked.purpose, &PURPOSES).contains(purpose))
-            && self.provenance.is_none_or(|provenance| provenance == case.provenance)
-            && self.recipient.is_none_or(|recipient| recipient == case.asked.recipient)
-            && self.flag.is_none_or(|(name, holds)| case.flags.contains(name) == holds)
-            && self.older_than_days.is_none_or(|days| case.age_days > days)
-            && self.band.is_none_or(|band| band == case.band)
+    fn applies(&self, request: &Request<'_>) -> bool {
+        self.category.is_none_or(|category| ancestry(request.category, &CATEGORIES).contains(category))
+            && self
+                .purpose
+                .is_none_or(|purpose| ancestry(request.use_case.purpose, &PURPOSES).contains(purpose))
+            && self.provenance.is_none_or(|provenance| provenance == request.provenance)
+            && self.recipient.is_none_or(|recipient| recipient == request.use_case.recipient)
+            && self.flag.is_none_or(|(name, is_set)| request.flags.contains(name) == is_set)
+            && self.older_than_days.is_none_or(|days| request.age_days > days)
+            && self.band.is_none_or(|band| band == request.band)
     }
 }
 
-/// One attribute's case, with everything that a rule asks about.
-struct Plain<'a> {
-    asked: Asked,
+/// The inputs of a rule, for one attribute.
+struct Request<'a> {
+    use_case: Use,
     category: &'a str,
     provenance: Provenance,
     flags: BTreeSet<&'static str>,
@@ -138,106 +140,110 @@ struct Plain<'a> {
     band: &'static str,
 }
 
-/// A word and everything above it.
-fn above<'a>(word: &'a str, parents: &[(&'a str, &'a str)]) -> BTreeSet<&'a str> {
-    let mut all = BTreeSet::from([word]);
-    while let Some((_, parent)) = parents
-        .iter()
-        .find(|(word, parent)| all.contains(word) && !parent.is_empty() && !all.contains(parent))
+/// An id and its ancestors.
+fn ancestry<'a>(id: &'a str, parents: &[(&'a str, &'a str)]) -> BTreeSet<&'a str> {
+    let mut all = BTreeSet::from([id]);
+    while let Some((_, parent)) =
+        parents.iter().find(|(id, parent)| all.contains(id) && !parent.is_empty() && !all.contains(parent))
     {
         all.insert(parent);
     }
     all
 }
 
-/// Everything below what is named; none named: everything, where that is what it means.
-fn below<'a>(named: &[String], none_is_all: bool, parents: &[(&'a str, &'a str)]) -> BTreeSet<&'a str> {
-    let all = parents.iter().map(|(word, _)| *word);
+/// The named ids and everything below them. If no id is named and `none_is_all`, every id and an undefined
+/// one.
+fn covered<'a>(named: &[String], none_is_all: bool, parents: &[(&'a str, &'a str)]) -> BTreeSet<&'a str> {
+    let all = parents.iter().map(|(id, _)| *id);
     if named.is_empty() && none_is_all {
-        return all.chain(["whatever else"]).collect();
+        return all.chain(["undefined"]).collect();
     }
-    all.filter(|word| above(word, parents).iter().any(|above| named.iter().any(|name| name == above)))
+    all.filter(|id| ancestry(id, parents).iter().any(|above| named.iter().any(|name| name == above)))
         .collect()
 }
 
-/// What is held under a key.
+/// The current attribute under a key.
 #[derive(Clone)]
-pub struct Held<'a> {
+pub struct Current<'a> {
     pub event: EventId,
     pub attribute: &'a Attribute,
     pub contested: bool,
-    own_word: bool,
+    is_declared: bool,
 }
 
-pub fn held(events: &[Recorded]) -> BTreeMap<String, Held<'_>> {
-    let mut held: BTreeMap<String, Held<'_>> = BTreeMap::new();
+pub fn current(events: &[Recorded]) -> BTreeMap<String, Current<'_>> {
+    let mut current: BTreeMap<String, Current<'_>> = BTreeMap::new();
     for each in events {
         let (attribute, corrected) = match &each.event {
             Event::AttributeRecorded(attribute) => (attribute, None),
             Event::AttributeCorrected { corrects, attribute } => (attribute, Some(*corrects)),
             Event::AttributeContested { attribute, .. } | Event::AttributeConfirmed { attribute } => {
                 let contested = matches!(each.event, Event::AttributeContested { .. });
-                for fact in held.values_mut().filter(|fact| fact.event == *attribute) {
-                    fact.contested = contested;
-                    fact.own_word = !contested || fact.attribute.provenance == Provenance::Declared;
+                for changed in current.values_mut().filter(|other| other.event == *attribute) {
+                    changed.contested = contested;
+                    changed.is_declared = !contested || changed.attribute.provenance == Provenance::Declared;
                 }
                 continue;
             }
             Event::AttributeRemoved { attribute, .. } => {
-                held.retain(|_, fact| fact.event != *attribute);
+                current.retain(|_, other| other.event != *attribute);
                 continue;
             }
             _ => continue,
         };
         let inferred = attribute.provenance == Provenance::Inferred;
-        let same_conclusion =
-            |fact: &Held<'_>| fact.contested && inferred && fact.attribute.value == attribute.value;
-        let gone = held.values().find(|fact| Some(fact.event) == corrected).cloned();
-        held.retain(|_, fact| Some(fact.event) != corrected);
-        let there = held.get(&attribute.key);
-        // An inference never overrides the person's own word.
-        if inferred && there.is_some_and(|fact| fact.own_word) {
+        let same_inference =
+            |other: &Current<'_>| other.contested && inferred && other.attribute.value == attribute.value;
+        let corrected_one = current.values().find(|other| Some(other.event) == corrected).cloned();
+        current.retain(|_, other| Some(other.event) != corrected);
+        let before = current.get(&attribute.key);
+        // An inference never overrides a declared or confirmed attribute.
+        if inferred && before.is_some_and(|other| other.is_declared) {
             continue;
         }
-        let contested = there.is_some_and(same_conclusion) || gone.as_ref().is_some_and(same_conclusion);
-        let own_word = attribute.provenance == Provenance::Declared;
-        held.insert(attribute.key.clone(), Held { event: each.event_id, attribute, contested, own_word });
+        let contested =
+            before.is_some_and(same_inference) || corrected_one.as_ref().is_some_and(same_inference);
+        let is_declared = attribute.provenance == Provenance::Declared;
+        current.insert(
+            attribute.key.clone(),
+            Current { event: each.event_id, attribute, contested, is_declared },
+        );
     }
-    held
+    current
 }
 
-/// Signals that stand: kind, purposes (none: all), conversation.
+/// The active signals: kind, purposes (`None` means all), conversation.
 fn signals(events: &[Recorded]) -> Vec<(SignalKind, Option<BTreeSet<String>>, String)> {
-    let mut standing: Vec<(SignalKind, Option<BTreeSet<String>>, String)> = Vec::new();
+    let mut active: Vec<(SignalKind, Option<BTreeSet<String>>, String)> = Vec::new();
     for each in events {
         let Event::Signal { kind, purposes, lifted, interaction } = &each.event else { continue };
         let named: BTreeSet<String> = purposes.iter().cloned().collect();
         if !lifted {
-            standing.push((*kind, (!named.is_empty()).then_some(named), interaction.clone()));
+            active.push((*kind, (!named.is_empty()).then_some(named), interaction.clone()));
             continue;
         }
-        standing.retain_mut(|(of, about, place)| {
-            if of != kind || !(interaction.is_empty() || interaction == place) {
+        active.retain_mut(|(of, purposes, conversation)| {
+            if of != kind || !(interaction.is_empty() || interaction == conversation) {
                 return true;
             }
-            match about {
+            match purposes {
                 _ if named.is_empty() => false,
                 None => true,
-                Some(about) => {
-                    about.retain(|purpose| !named.contains(purpose));
-                    !about.is_empty()
+                Some(purposes) => {
+                    purposes.retain(|purpose| !named.contains(purpose));
+                    !purposes.is_empty()
                 }
             }
         });
     }
-    standing
+    active
 }
 
-/// Each yes that stands for a category, newest first: event, explicit, a guardian's. And whether a yes would
-/// stand if only it were explicit and named the special category.
-fn grounds(events: &[Recorded], asked: &Asked, category: &str) -> (Vec<(EventId, bool, bool)>, bool) {
-    let special = above(category, &CATEGORIES).contains("health");
-    let said: Vec<(&Recorded, Said, &crate::domain::consent::Terms)> = events
+/// Each valid consent for a category, newest first: its event, whether it is explicit, and whether a guardian
+/// gave it. Also whether a consent lacks only explicitness and the name of the special category.
+fn grounds(events: &[Recorded], use_case: &Use, category: &str) -> (Vec<(EventId, bool, bool)>, bool) {
+    let special = ancestry(category, &CATEGORIES).contains("health");
+    let decisions: Vec<(&Recorded, Consent, &crate::domain::consent::Terms)> = events
         .iter()
         .filter_map(|each| match &each.event {
             Event::Consent { decision, terms } => Some((each, *decision, terms)),
@@ -247,48 +253,49 @@ fn grounds(events: &[Recorded], asked: &Asked, category: &str) -> (Vec<(EventId,
     let scope = |yes: bool, terms: &crate::domain::consent::Terms| {
         let recipients = [("tutor", ""), ("coach", "")];
         [
-            below(&terms.purposes, !yes, &PURPOSES),
-            below(&terms.categories, true, &CATEGORIES),
-            below(&terms.recipients, true, &recipients),
+            covered(&terms.purposes, !yes, &PURPOSES),
+            covered(&terms.categories, true, &CATEGORIES),
+            covered(&terms.recipients, true, &recipients),
         ]
         .map(|words| words.into_iter().map(str::to_owned).collect::<BTreeSet<String>>())
     };
     let covers = |[purposes, categories, recipients]: &[BTreeSet<String>; 3]| {
-        purposes.contains(asked.purpose)
+        purposes.contains(use_case.purpose)
             && categories.contains(category)
-            && recipients.contains(asked.recipient)
+            && recipients.contains(use_case.recipient)
     };
-    let stands = |yes: &Recorded, terms| {
-        said.iter().filter(|(_, said, _)| matches!(said, Said::Refused | Said::Withdrawn)).all(
-            |(no, _, not)| {
-                let against = scope(false, not);
+    let is_unblocked = |yes: &Recorded, terms| {
+        decisions
+            .iter()
+            .filter(|(_, decision, _)| matches!(decision, Consent::Refused | Consent::Withdrawn))
+            .all(|(no, _, no_terms)| {
+                let against = scope(false, no_terms);
                 let within = scope(true, terms).iter().zip(&against).all(|(yes, no)| yes.is_subset(no));
                 !covers(&against) || (yes.sealed_at_ms > no.sealed_at_ms && within)
-            },
-        )
+            })
     };
-    let (mut found, mut almost) = (Vec::new(), false);
-    for (each, decision, terms) in said.iter().rev() {
-        let yes = matches!(decision, Said::Given | Said::Renewed);
-        let lasts = terms.until_ms.is_none_or(|until| asked.now_ms < until);
-        if !yes || !lasts || !covers(&scope(true, terms)) || !stands(each, terms) {
+    let (mut found, mut lacks_explicitness) = (Vec::new(), false);
+    for (each, decision, terms) in decisions.iter().rev() {
+        let yes = matches!(decision, Consent::Given | Consent::Renewed);
+        let in_force = terms.until_ms.is_none_or(|until| use_case.now_ms < until);
+        if !yes || !in_force || !covers(&scope(true, terms)) || !is_unblocked(each, terms) {
             continue;
         }
         let named = terms.categories.iter().any(|name| name == "health" || name == category);
         if special && !(terms.explicit && named) {
-            almost = true;
+            lacks_explicitness = true;
         } else {
             found.push((each.event_id, terms.explicit, terms.guardian));
         }
     }
-    (found, almost)
+    (found, lacks_explicitness)
 }
 
 fn band(events: &[Recorded]) -> &'static str {
     let mut band = "unknown";
     for each in events {
-        if let Event::SubjectDescribed(said) = &each.event {
-            band = match said.age_band() {
+        if let Event::SubjectDescribed(description) = &each.event {
+            band = match description.age_band() {
                 AgeBand::Unspecified => band,
                 AgeBand::Unknown => "unknown",
                 AgeBand::Child => "child",
@@ -300,18 +307,18 @@ fn band(events: &[Recorded]) -> &'static str {
     band
 }
 
-/// The signals that stand against what is asked, as flags.
-fn signal_flags(events: &[Recorded], asked: &Asked) -> BTreeSet<&'static str> {
-    let line = above(asked.purpose, &PURPOSES);
-    let standing = signals(events);
+/// The signals against a use, as flags.
+fn signal_flags(events: &[Recorded], use_case: &Use) -> BTreeSet<&'static str> {
+    let purposes = ancestry(use_case.purpose, &PURPOSES);
+    let active = signals(events);
     let signal = |kind: SignalKind, interaction: &str| {
-        standing.iter().any(|(of, about, place)| {
-            let meant =
-                about.as_ref().is_none_or(|about| about.iter().any(|word| line.contains(word.as_str())));
-            *of == kind && place == interaction && meant
+        active.iter().any(|(of, named, conversation)| {
+            let applies =
+                named.as_ref().is_none_or(|named| named.iter().any(|id| purposes.contains(id.as_str())));
+            *of == kind && conversation == interaction && applies
         })
     };
-    let here = !asked.interaction.is_empty() && signal(SignalKind::Pause, asked.interaction);
+    let here = !use_case.interaction.is_empty() && signal(SignalKind::Pause, use_case.interaction);
     let flags = [
         ("restricted", signal(SignalKind::Restriction, "")),
         ("objected", signal(SignalKind::Objection, "")),
@@ -319,61 +326,63 @@ fn signal_flags(events: &[Recorded], asked: &Asked) -> BTreeSet<&'static str> {
         ("opted_out", signal(SignalKind::OptOut, "")),
         ("conversation_paused", here),
     ];
-    flags.into_iter().filter(|(_, holds)| *holds).map(|(name, _)| name).collect()
+    flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
 }
 
-/// The consent that allows an attribute, or the policy that does not (`built-in/consent`: none did, and
-/// nothing was consented to).
+/// The consent that allows an attribute, or the policy that denies it; `built-in/consent` if no policy does
+/// but there is no consent. `derived` are the attributes that are derived from it, on the path of the
+/// recursion.
 pub fn decide(
     events: &[Recorded],
     rules: &[Rule],
-    asked: &Asked,
+    use_case: &Use,
     key: &str,
-    above_it: &[EventId],
+    derived: &[EventId],
 ) -> Result<EventId, String> {
-    let all = held(events);
-    let fact = &all[key];
-    let above_it: Vec<EventId> = above_it.iter().copied().chain([fact.event]).collect();
+    let all = current(events);
+    let decided = &all[key];
+    let derived: Vec<EventId> = derived.iter().copied().chain([decided.event]).collect();
     let usable = |source: &EventId| {
-        let source = all.iter().find(|(_, fact)| fact.event == *source);
-        source.is_some_and(|(key, fact)| {
-            !above_it.contains(&fact.event) && decide(events, rules, asked, key, &above_it).is_ok()
+        let source = all.iter().find(|(_, other)| other.event == *source);
+        source.is_some_and(|(key, other)| {
+            !derived.contains(&other.event) && decide(events, rules, use_case, key, &derived).is_ok()
         })
     };
-    let attribute = fact.attribute;
-    let mut flags = signal_flags(events, asked);
-    let mut hold = |name, holds: bool| {
-        if holds {
+    let attribute = decided.attribute;
+    let mut flags = signal_flags(events, use_case);
+    let mut set = |name, is_set: bool| {
+        if is_set {
             flags.insert(name);
         }
     };
-    hold("contested", fact.contested);
-    hold("expired", attribute.expires_at_ms.is_some_and(|end| end <= asked.now_ms));
-    hold("derived", !attribute.derived_from.is_empty());
-    hold("source_withheld", !attribute.derived_from.iter().all(usable));
-    let (yes, almost) = grounds(events, asked, &attribute.category);
+    set("contested", decided.contested);
+    set("expired", attribute.expires_at_ms.is_some_and(|end| end <= use_case.now_ms));
+    set("derived", !attribute.derived_from.is_empty());
+    set("source_withheld", !attribute.derived_from.iter().all(usable));
+    let (yes, lacks_explicitness) = grounds(events, use_case, &attribute.category);
     let mut kinds: Vec<(Option<EventId>, bool, bool)> = Vec::new();
     for (event, explicit, guardian) in yes {
         if !kinds.iter().any(|kind| (kind.1, kind.2) == (explicit, guardian)) {
             kinds.push((Some(event), explicit, guardian));
         }
     }
-    let consented = !kinds.is_empty() || almost;
+    let consented = !kinds.is_empty() || lacks_explicitness;
     if kinds.is_empty() {
         kinds.push((None, false, false));
     }
     let mut first = None;
     for (event, explicit, guardian) in kinds {
         let mut flags = flags.clone();
-        for (name, holds) in [("consented", consented), ("explicit", explicit), ("guardian", guardian)] {
-            if holds {
+        for (name, is_set) in [("consented", consented), ("explicit", explicit), ("guardian", guardian)] {
+            if is_set {
                 flags.insert(name);
             }
         }
-        let age_days = (asked.now_ms - attribute.observed_at_ms) / DAY_MS;
+        let age_days = (use_case.now_ms - attribute.observed_at_ms) / DAY_MS;
         let (category, provenance) = (attribute.category.as_str(), attribute.provenance);
-        let case = Plain { asked: *asked, category, provenance, flags, age_days, band: band(events) };
-        match (against(rules, &case), event) {
+        let request =
+            Request { use_case: *use_case, category, provenance, flags, age_days, band: band(events) };
+        match (against(rules, &request), event) {
             (None, Some(event)) => return Ok(event),
             (None, None) => first = first.or(Some("built-in/consent".to_owned())),
             (Some(policy), _) => first = first.or(Some(policy)),
@@ -382,11 +391,11 @@ pub fn decide(
     Err(first.unwrap())
 }
 
-/// Tier by tier: the first rule that forbids; of the provider's, otherwise that none permits.
-fn against(rules: &[Rule], case: &Plain<'_>) -> Option<String> {
+/// The first rule that denies, tier by tier; `none` if no rule of the provider permits.
+fn against(rules: &[Rule], request: &Request<'_>) -> Option<String> {
     for (tier, pack) in [(Tier::Public, "p1"), (Tier::Provider, "p2"), (Tier::Individual, "p3")] {
         let mut of_tier =
-            rules.iter().enumerate().filter(|(_, rule)| rule.tier == tier && rule.applies(case));
+            rules.iter().enumerate().filter(|(_, rule)| rule.tier == tier && rule.applies(request));
         let permitted = tier != Tier::Provider || of_tier.clone().any(|(_, rule)| rule.permit);
         if let Some((number, _)) = of_tier.find(|(_, rule)| !rule.permit) {
             return Some(format!("{pack}/r{number}"));
