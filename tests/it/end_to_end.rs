@@ -35,8 +35,8 @@ async fn imported() -> (Harness, Clients, Clients) {
     harness::publish_notice(&mut steward).await;
     // One of the ten explicitly consents to the recording of special categories. For the other nine, only
     // inferred attributes of special categories are forbidden.
-    let yes = choice(ConsentDecision::Given, "memory", &SPECIAL, true);
-    steward.consent.record_consent(consent(SUBJECT, vec![yes])).await.unwrap();
+    let given = choice(ConsentDecision::Given, "memory", &SPECIAL, true);
+    steward.consent.record_consent(consent(SUBJECT, vec![given])).await.unwrap();
     let done = import(&harness);
     assert_eq!(done["refusedCount"], "0", "{done}");
     assert_eq!(done["forbiddenCount"], forbidden_count().to_string());
@@ -96,8 +96,8 @@ async fn a_profile_is_imported_granted_withdrawn_explained_and_erased() {
     assert!(empty.allowed.is_empty() && !empty.grant_id.is_empty());
 
     // Consent that names no special categories.
-    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-    steward.consent.record_consent(consent(SUBJECT, vec![yes])).await.unwrap();
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    steward.consent.record_consent(consent(SUBJECT, vec![given])).await.unwrap();
     let plain = service.grant.request_grant(ask(SUBJECT)).await.unwrap().into_inner();
     assert_eq!(allowed_keys(&plain), keys_of(SUBJECT, false));
     let health = plain.withheld.iter().find(|class| class.category == "health").unwrap();
@@ -105,8 +105,8 @@ async fn a_profile_is_imported_granted_withdrawn_explained_and_erased() {
     assert_eq!((health.decided_by(), health.article.as_str()), (proto::Tier::Public, "GDPR Art. 9(2)(a)"));
 
     // Explicit consent to health allows health and no other special category.
-    let yes = choice(ConsentDecision::Given, "tone-adaptation", &["health"], true);
-    steward.consent.record_consent(consent(SUBJECT, vec![yes])).await.unwrap();
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &["health"], true);
+    steward.consent.record_consent(consent(SUBJECT, vec![given])).await.unwrap();
     let full = service.grant.request_grant(ask(SUBJECT)).await.unwrap().into_inner();
     let categories: Vec<&str> = full.withheld.iter().map(|class| class.category.as_str()).collect();
     assert!(!categories.contains(&"health"), "{categories:?}");
@@ -125,9 +125,10 @@ async fn withdraw_and_explain(
     let request = proto::WatchRevocationsRequest { after_cursor: None };
     let mut watch = service.grant.watch_revocations(request).await.unwrap().into_inner();
     let first = watch.message().await.unwrap().unwrap();
-    let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
+    let withdrawal = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
     let before = std::time::Instant::now();
-    let withdrawn = steward.consent.record_consent(consent(SUBJECT, vec![no])).await.unwrap().into_inner();
+    let withdrawn =
+        steward.consent.record_consent(consent(SUBJECT, vec![withdrawal])).await.unwrap().into_inner();
     assert!(withdrawn.revoked_grants.contains(&full.grant_id));
     let mut revoked = Vec::new();
     while !revoked.contains(&full.grant_id) {

@@ -171,12 +171,12 @@ async fn every_service_records_refusals_but_cannot_give_consent_or_lift_a_signal
 async fn a_withdrawal_is_recorded_despite_invalid_fields_or_choices_beside_it() {
     let mut world = World::start().await;
     world.channel.profile.record_attributes(fact("ada", "tone", "work", "dry")).await.unwrap();
-    let yes = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &["work"], false)]);
+    let given = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &["work"], false)]);
     // A request that gives one consent without permission and withdraws another: the withdrawal is recorded
     // once, and the error says so.
-    world.channel.consent.record_consent(yes.clone()).await.unwrap();
+    world.channel.consent.record_consent(given.clone()).await.unwrap();
     assert!(world.is_allowed().await);
-    let mut mixed = yes.clone();
+    let mut mixed = given.clone();
     mixed.choices.push(choice(ConsentDecision::Withdrawn, PURPOSE, &[], false));
     mixed.options = Some(proto::WriteOptions { idempotency_key: "once".into(), ..Default::default() });
     assert_denied(
@@ -189,25 +189,28 @@ async fn a_withdrawal_is_recorded_despite_invalid_fields_or_choices_beside_it() 
     assert_denied(world.service.consent.record_consent(mixed).await, "CHANNEL_ROLE_REQUIRED", "is recorded");
     assert_eq!(world.events().await.len(), before);
     // Fields that have no meaning in a withdrawal.
-    for odd in 0..6 {
-        world.steward.consent.record_consent(yes.clone()).await.unwrap();
-        assert!(world.is_allowed().await, "{odd}");
-        let mut no = consent_with(ConsentDecision::Withdrawn);
-        match odd {
-            0 => no.choices[0].until = Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
-            1 => no.notice = Some(proto::NoticeServed { id: "never-published".into(), ..Default::default() }),
-            2 => no.channel = "spoken over the counter ".repeat(9),
-            3 => no.choices[0].purposes.clear(),
-            4 => no.guardian = true,
-            _ => no.choices[0].explicit = true,
+    for case in 0..6 {
+        world.steward.consent.record_consent(given.clone()).await.unwrap();
+        assert!(world.is_allowed().await, "{case}");
+        let mut withdrawal = consent_with(ConsentDecision::Withdrawn);
+        match case {
+            0 => withdrawal.choices[0].until = Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
+            1 => {
+                withdrawal.notice =
+                    Some(proto::NoticeServed { id: "never-published".into(), ..Default::default() })
+            }
+            2 => withdrawal.channel = "spoken over the counter ".repeat(9),
+            3 => withdrawal.choices[0].purposes.clear(),
+            4 => withdrawal.guardian = true,
+            _ => withdrawal.choices[0].explicit = true,
         }
-        let caller = if odd == 4 { &mut world.ada } else { &mut world.service };
-        caller.consent.record_consent(no).await.unwrap();
-        assert!(!world.is_allowed().await, "{odd}");
+        let caller = if case == 4 { &mut world.ada } else { &mut world.service };
+        caller.consent.record_consent(withdrawal).await.unwrap();
+        assert!(!world.is_allowed().await, "{case}");
     }
     let mut in_one = signal(SignalKind::Objection, false);
     in_one.interaction = "chat-1".into();
-    world.steward.consent.record_consent(yes).await.unwrap();
+    world.steward.consent.record_consent(given).await.unwrap();
     assert!(world.is_allowed().await);
     world.service.consent.record_signal(in_one).await.unwrap();
     assert!(!world.is_allowed().await);
@@ -237,7 +240,7 @@ async fn no_observation_or_inference_replaces_a_statement_of_the_subject() {
     world.ada.profile.record_attributes(attribute(Provenance::Declared, "said", "likes rock")).await.unwrap();
     world.ada.profile.confirm_attribute(confirm("mine")).await.unwrap();
     world.ada.profile.contest_attribute(contest("guess")).await.unwrap();
-    let (said, mine) = (world.event_of("said").await, world.event_of("mine").await);
+    let (stated, mine) = (world.event_of("said").await, world.event_of("mine").await);
     let guess = world.event_of("guess").await;
     let before = world.attributes().await;
     for clients in [world.service.clone(), both] {
@@ -251,11 +254,11 @@ async fn no_observation_or_inference_replaces_a_statement_of_the_subject() {
                 );
             };
             // From another key.
-            for event in [&said, &mine, &guess] {
+            for event in [&stated, &mine, &guess] {
                 expect_denied(corrects(attribute(provenance, "elsewhere", "x"), event)).await;
             }
             // Under the same key.
-            expect_denied(corrects(attribute(provenance, "said", "x"), &said)).await;
+            expect_denied(corrects(attribute(provenance, "said", "x"), &stated)).await;
             expect_denied(corrects(attribute(provenance, "guess", "x"), &guess)).await;
             expect_denied(attribute(provenance, "guess", "likes salsa")).await;
             if provenance == Provenance::Observed {
@@ -366,9 +369,9 @@ async fn a_refusal_with_the_subjects_own_credential_is_lifted_only_by_the_subjec
     world.ada.consent.record_consent(wide.clone()).await.unwrap();
     let mut narrow = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &["work"], true)]);
     narrow.choices[0].recipients = vec!["tutor".into()];
-    for yes in [consent_with(ConsentDecision::Given), narrow.clone()] {
+    for given in [consent_with(ConsentDecision::Given), narrow.clone()] {
         for clients in [&mut world.channel, &mut both] {
-            let answer = clients.consent.record_consent(yes.clone()).await;
+            let answer = clients.consent.record_consent(given.clone()).await;
             assert_denied(answer, "REFUSED_BY_SUBJECT", "`personalization` with their own credential on ");
         }
         assert!(!world.is_allowed().await);
@@ -432,9 +435,9 @@ async fn the_subjects_own_signals_and_contests_are_lifted_only_by_the_subject_or
     let mut own = signal(SignalKind::Objection, false);
     own.purposes = vec![PURPOSE.into(), "memory".into()];
     world.ada.consent.record_signal(own).await.unwrap();
-    let mut talk = signal(SignalKind::Pause, false);
-    talk.interaction = "chat-1".into();
-    world.ada.consent.record_signal(talk).await.unwrap();
+    let mut conversation_pause = signal(SignalKind::Pause, false);
+    conversation_pause.interaction = "chat-1".into();
+    world.ada.consent.record_signal(conversation_pause).await.unwrap();
     let lift = |kind, purposes: &[&str], interaction: &str| proto::RecordSignalRequest {
         purposes: purposes.iter().map(|purpose| (*purpose).to_owned()).collect(),
         interaction: interaction.into(),
@@ -509,7 +512,7 @@ async fn a_service_may_describe_a_subject_only_as_a_child() {
     world.channel.profile.describe_subject(described(AgeBand::Adult, "DE")).await.unwrap();
     world.service.profile.describe_subject(described(AgeBand::Child, "")).await.unwrap();
     world.channel.profile.describe_subject(described(AgeBand::Adult, "")).await.unwrap();
-    // A channel cannot replace what a steward stated with an older age band.
+    // A channel cannot replace an age band that a steward stated with an older one.
     world.steward.profile.describe_subject(described(AgeBand::Teen, "")).await.unwrap();
     world.service.profile.describe_subject(described(AgeBand::Child, "")).await.unwrap();
     for band in [AgeBand::Adult, AgeBand::Unknown] {
@@ -519,13 +522,13 @@ async fn a_service_may_describe_a_subject_only_as_a_child() {
     world.channel.profile.describe_subject(described(AgeBand::Teen, "FR")).await.unwrap();
     world.steward.profile.describe_subject(described(AgeBand::Adult, "")).await.unwrap();
     world.channel.profile.describe_subject(described(AgeBand::Adult, "")).await.unwrap();
-    let said = world.events().await.into_iter().filter_map(|body| match (body.event, body.actor) {
+    let described_by = world.events().await.into_iter().filter_map(|body| match (body.event, body.actor) {
         (Some(Event::SubjectDescribed(SubjectDescribed { .. })), Some(actor)) => Some(actor.role()),
         _ => None,
     });
     let (channel, service, steward) = (Role::Channel, Role::Service, Role::Steward);
     let roles = [channel, service, channel, steward, service, channel, steward, channel];
-    assert_eq!(said.collect::<Vec<_>>(), roles);
+    assert_eq!(described_by.collect::<Vec<_>>(), roles);
 }
 
 #[tokio::test(flavor = "multi_thread")]

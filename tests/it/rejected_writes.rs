@@ -53,7 +53,7 @@ async fn every_write(
             })*
         };
     }
-    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
     let notice = Some(proto::NoticeServed { id: harness::NOTICE.into(), ..Default::default() });
     let keys = vec!["tone".to_owned()];
     each! {
@@ -68,7 +68,7 @@ async fn every_write(
             ..Default::default()
         });
         consent.record_consent(proto::RecordConsentRequest {
-            options: options.clone(), ..consent(&subject(), vec![yes])
+            options: options.clone(), ..consent(&subject(), vec![given])
         });
         consent.record_signal(proto::RecordSignalRequest {
             subject: subject(), kind: proto::SignalKind::Pause.into(), options: options.clone(), ..Default::default()
@@ -313,7 +313,7 @@ async fn a_write_rejected_by_a_full_queue_removes_its_keys() {
     }
     waiting.await.unwrap().unwrap();
     // Once the queue has room, a write about the rejected subject starts at version 0.
-    let no = Choice {
+    let refusal = Choice {
         decision: Decision::Refused,
         purposes: vec!["tone-adaptation".into()],
         categories: Vec::new(),
@@ -328,7 +328,7 @@ async fn a_write_rejected_by_a_full_queue_removes_its_keys() {
         tokio::spawn(async move {
             let presentation = Presentation { notice: NoticeServed::default(), channel: "web".into() };
             let by = DecidedBy::Subject;
-            app.consent.record_consent(&caller, &subject, vec![no], &presentation, by, &options).await
+            app.consent.record_consent(&caller, &subject, vec![refusal], &presentation, by, &options).await
         })
     };
     while !recording.is_finished() {

@@ -145,8 +145,8 @@ async fn a_restriction_or_objection_takes_effect_at_once_and_ends_when_it_is_ref
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     harness::publish_notice(&mut steward).await;
     record(&mut service, fact("ada", "job", "work", "baker")).await;
-    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-    steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    steward.consent.record_consent(consent("ada", vec![given])).await.unwrap();
     for (kind, reason) in [
         (RequestKind::Restriction, RevocationReason::Restricted),
         (RequestKind::Objection, RevocationReason::Objected),
@@ -203,9 +203,9 @@ async fn attributes_and_consent_expire_by_themselves_and_the_log_records_it() {
     record(&mut service, derived).await;
     record(&mut service, fact("ada", "job", "work", "CANARY-JOB")).await;
     record(&mut service, fact("ada", "home", "location", "CANARY-HOME")).await;
-    let mut yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-    yes.until = later(3);
-    steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
+    let mut given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    given.until = later(3);
+    steward.consent.record_consent(consent("ada", vec![given])).await.unwrap();
     let rule = |class: RetentionClass, category: &str, days: i64| proto::SetRetentionRequest {
         class: class.into(),
         category: category.into(),
@@ -254,8 +254,8 @@ async fn what_services_built_falls_with_what_it_was_built_from() {
     for key in ["job", "boss", "desk"] {
         record(&mut service, fact("ada", key, "work", "x")).await;
     }
-    let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-    steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    steward.consent.record_consent(consent("ada", vec![given])).await.unwrap();
     let grant = service.grant.request_grant(ask("ada")).await.unwrap().into_inner();
     let mut built = Vec::new();
     for source in ["job", "boss", "desk"] {

@@ -91,9 +91,9 @@ async fn inferences_about_special_categories_are_refused_until_explicit_consent(
 
     // All subjects consent explicitly to the four categories. The same inferences are now recorded and
     // usable.
-    let yes = choice(ConsentDecision::Given, "memory", &SPECIAL, true);
+    let given = choice(ConsentDecision::Given, "memory", &SPECIAL, true);
     for subject in &subjects {
-        steward.consent.record_consent(consent(subject, vec![yes.clone()])).await.unwrap();
+        steward.consent.record_consent(consent(subject, vec![given.clone()])).await.unwrap();
     }
     assert_eq!(import(&harness)["forbiddenCount"], "0");
     let after = report(&mut steward, request()).await.unwrap();

@@ -70,7 +70,7 @@ fn a_bundle_verifies_and_its_report_counts_everything() {
     assert_eq!((report.erased, report.opened, report.subjects, report.withheld), (1, 3, 1, 0));
     assert_eq!(report.signatures, log.size() - 1 + 3);
     assert_eq!((report.grants.replayed, report.grants.unjustified), (1, 0), "{:?}", report.grants);
-    let unpacked = Unpacked::new(&log, "whole");
+    let unpacked = Unpacked::new(&log, "original");
     assert_eq!(check_folder(&unpacked.0, &log).unwrap().entries, report.entries);
 }
 
@@ -83,7 +83,7 @@ fn a_bundle_without_event_keys_verifies() {
 }
 
 #[test]
-fn every_flipped_byte_of_an_archive_is_noticed() {
+fn every_flipped_byte_of_an_archive_is_detected() {
     let log = two_subjects();
     let mut bytes = log.bundle();
     for at in 0..bytes.len() {
@@ -99,7 +99,7 @@ fn every_flipped_byte_of_an_archive_is_noticed() {
 }
 
 #[test]
-fn every_flipped_byte_of_a_folder_is_noticed() {
+fn every_flipped_byte_of_a_folder_is_detected() {
     let mut log = Log::new();
     log.publish_documents();
     log.append(subject(1), recorded(attribute("tea", "food")));
@@ -109,9 +109,9 @@ fn every_flipped_byte_of_a_folder_is_noticed() {
     files.extend(["notices/2.json", "report.html", "manifest.json", "manifest.note"]);
     for name in files {
         let path = unpacked.0.join(name);
-        let whole = fs::read(&path).unwrap();
-        for at in 0..whole.len() {
-            let mut bytes = whole.clone();
+        let original = fs::read(&path).unwrap();
+        for at in 0..original.len() {
+            let mut bytes = original.clone();
             bytes[at] ^= 1 << (at % 8);
             fs::write(&path, &bytes).unwrap();
             let failure = check_folder(&unpacked.0, &log).expect_err(&format!("{name} byte {at}"));
@@ -119,11 +119,11 @@ fn every_flipped_byte_of_a_folder_is_noticed() {
                 assert!(failure.position.is_some(), "{name} byte {at}: {failure}");
             }
         }
-        fs::write(&path, &whole).unwrap();
+        fs::write(&path, &original).unwrap();
         check_folder(&unpacked.0, &log).unwrap();
         fs::remove_file(&path).unwrap();
         check_folder(&unpacked.0, &log).expect_err(name);
-        fs::write(&path, whole).unwrap();
+        fs::write(&path, original).unwrap();
     }
     for extra in ["extra", "entries/000001.jsonl", "entries/1.jsonl", "bounds/0.json", "bounds/+1.json"] {
         fs::write(unpacked.0.join(extra), "{}\n").unwrap();
@@ -134,7 +134,7 @@ fn every_flipped_byte_of_a_folder_is_noticed() {
 }
 
 #[test]
-fn dropped_and_swapped_lines_name_their_position() {
+fn dropped_and_swapped_lines_are_reported_with_their_position() {
     let log = two_subjects();
     for at in 0..log.size() as usize {
         let unpacked = Unpacked::new(&log, "lines");
@@ -149,7 +149,7 @@ fn dropped_and_swapped_lines_name_their_position() {
 }
 
 #[test]
-fn an_entry_by_another_key_names_its_position() {
+fn an_entry_signed_by_another_key_is_reported_with_its_position() {
     let log = two_subjects();
     let position = log.size() - 3;
     let mut other = two_subjects();
@@ -174,7 +174,7 @@ fn an_entry_by_another_key_names_its_position() {
 }
 
 #[test]
-fn a_forged_signature_in_a_batch_names_its_position() {
+fn a_forged_signature_in_a_batch_is_reported_with_its_position() {
     let mut log = two_subjects();
     let forged = log.size() - 2;
     let entry = &mut log.entries[forged as usize];
@@ -247,7 +247,7 @@ fn a_broken_chain_is_reported_before_later_faults() {
 }
 
 #[test]
-fn an_older_checkpoint_has_to_be_continued() {
+fn a_bundle_must_continue_the_older_checkpoint_that_a_reader_kept() {
     let log = two_subjects();
     let since = |note: String| {
         let options = Options { since: Some(note), ..Options::default() };
@@ -392,7 +392,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn any_log_verifies_and_no_tampered_one_does(
+    fn any_log_verifies_and_any_change_to_it_is_detected(
         steps in proptest::collection::vec(any::<(u8, u8)>(), 1..40),
         how in any::<(u8, usize, usize)>(),
     ) {

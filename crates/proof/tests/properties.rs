@@ -109,7 +109,7 @@ fn signed(version: u64, text: &str) -> (Vec<u8>, EventKey, SigningKey) {
 }
 
 #[test]
-fn every_flipped_byte_of_an_entry_is_noticed() {
+fn every_flipped_byte_of_an_entry_is_detected() {
     let (bytes, event_key, key) = signed(2, "hello");
     let parsed = Entry::parse(&bytes).unwrap();
     parsed.verify(&key.verifying_key()).unwrap();

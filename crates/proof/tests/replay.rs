@@ -54,7 +54,7 @@ fn event(event: Event) -> impl FnOnce(&mut Log, Id, Id) {
 fn nothing(_: &mut Log, _: Id, _: Id) {}
 
 #[test]
-fn consent_covers_by_name_or_ancestor() {
+fn consent_covers_categories_and_purposes_by_name_or_ancestor() {
     assert_eq!(faults_after("food", wide(), nothing), []);
     assert_eq!(faults_after("food", terms(&["tone-adaptation"], &["preference"], &["bot"]), nothing), []);
     assert_eq!(
@@ -74,7 +74,7 @@ fn consent_covers_by_name_or_ancestor() {
 }
 
 #[test]
-fn special_categories_are_explicit_and_named() {
+fn special_categories_need_explicit_consent_that_names_them() {
     assert_eq!(faults_after("allergy", wide(), nothing), [Fault::NoConsent]);
     assert_eq!(faults_after("allergy", explicit(&[]), nothing), [Fault::NoConsent]);
     assert_eq!(
@@ -148,7 +148,7 @@ fn only_an_equal_or_narrower_consent_overrides_an_earlier_refusal() {
 }
 
 #[test]
-fn signals_in_force_forbid_use() {
+fn signals_forbid_use_until_they_are_lifted() {
     let signal = |kind: SignalKind, purposes: &[&str]| {
         let purposes = purposes.iter().map(ToString::to_string).collect();
         Event::SignalRecorded(SignalRecorded { kind: kind.into(), purposes, ..SignalRecorded::default() })

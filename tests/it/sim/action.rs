@@ -110,10 +110,10 @@ impl Action {
                     after.attributes.insert(key.clone(), (category, value.clone()));
                 }
             }
-            Self::Consent(_, category, yes) => {
+            Self::Consent(_, category, is_given) => {
                 after.exists = true;
-                after.decisions.push((category, *yes));
-                if !yes {
+                after.decisions.push((category, *is_given));
+                if !is_given {
                     after.revoke(|grant| grant.cites.values().any(|cited| cited == category));
                 }
             }

@@ -448,10 +448,10 @@ pub(super) async fn perform(app: Arc<App>, action: Action, number: usize) -> Res
             let attributes = new_attributes(subject, &attributes, app.now_ms());
             Reply::Recorded(app.profile.record_attributes(&steward(), attributes, &options).await?.receipt)
         }
-        Action::Consent(subject, category, yes) => {
+        Action::Consent(subject, category, is_given) => {
             let notice = NoticeServed { id: "n".into(), ..NoticeServed::default() };
             let presentation = Presentation { notice, channel: String::new() };
-            let choices = vec![choice(category, yes)];
+            let choices = vec![choice(category, is_given)];
             let id = name(subject);
             Reply::Changed(
                 app.consent
@@ -524,9 +524,9 @@ fn new_attributes(subject: u8, attributes: &[NewAttribute], observed_at_ms: u64)
     NewAttributes { subject: name(subject), attributes: attributes.iter().map(one).collect() }
 }
 
-fn choice(category: &str, yes: bool) -> Choice {
+fn choice(category: &str, is_given: bool) -> Choice {
     Choice {
-        decision: if yes { Decision::Given } else { Decision::Withdrawn },
+        decision: if is_given { Decision::Given } else { Decision::Withdrawn },
         purposes: vec![PURPOSE.into()],
         categories: vec![category.into()],
         recipients: Vec::new(),

@@ -141,8 +141,8 @@ async fn infer_from_reply(service: &mut Clients, subject: &str, key: &str, reply
 /// Some subjects withdraw consent; some pause.
 async fn withdraw(steward: &mut Clients, subject: &str, at: usize) {
     if at.is_multiple_of(3) || at >= 6 {
-        let no = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
-        steward.consent.record_consent(consent(subject, vec![no])).await.unwrap();
+        let withdrawal = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
+        steward.consent.record_consent(consent(subject, vec![withdrawal])).await.unwrap();
     }
     if at >= 5 {
         let pause = proto::RecordSignalRequest {
