@@ -1,7 +1,7 @@
 //! TLS, client certificates as credentials, and tokens of external issuers.
 
 use crate::harness::{config, fact, sayso};
-use crate::rights::Ahead;
+use crate::rights::AdvancedClock;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -365,7 +365,7 @@ fn late_expiry() -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_of_an_unreachable_issuer_expire_and_an_empty_key_set_rejects_all_tokens() {
-    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(AdvancedClock::default()));
     let (keys, file) = (keys(), dir.path().join("jwks.json"));
     let publish = |keys: &[&Value]| std::fs::write(&file, json!({ "keys": keys }).to_string()).unwrap();
     publish(&[&keys[0].public]);
@@ -445,7 +445,7 @@ async fn keys_can_be_fetched_from_a_url() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_starts_with_its_stored_issuer_keys_and_reports_their_age() {
-    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(AdvancedClock::default()));
     let keys = keys();
     let published = |key: &Key| json!({ "keys": [key.public] }).to_string();
     let (at, serving) = serve_keys("127.0.0.1:0", published(&keys[1])).await;

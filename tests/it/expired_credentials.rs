@@ -2,7 +2,7 @@
 
 use crate::credentials::{Authority, checkpoint, connect, keys, plain, tls, token, trusting, with_tokens};
 use crate::harness::{Clients, config, fact};
-use crate::rights::Ahead;
+use crate::rights::AdvancedClock;
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber, date_time_ymd};
 use sayso::api::Claim;
 use sayso::config::Config;
@@ -50,7 +50,7 @@ async fn end_of<T>(mut stream: Streaming<T>) -> Status {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_end_when_their_token_expires_and_accepted_records_are_answered() {
-    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(AdvancedClock::default()));
     let daemon = Daemon::start_with(&config(dir.path()), clock.clone()).await.unwrap();
     let short = daemon.issuer.mint(Claim::SERVICE_CHANNEL, "tutor", 1_800).unwrap();
     let long = daemon.issuer.mint(Role::Service, "other", 7_200).unwrap();
@@ -119,7 +119,7 @@ async fn streams_end_when_the_issuer_withdraws_the_signing_key() {
 async fn start_with_mutual_tls(
     dir: &Path,
     authority: &Authority,
-    clock: Arc<Ahead>,
+    clock: Arc<AdvancedClock>,
     crl: Option<&Path>,
 ) -> (Daemon, String) {
     let mut tls = tls(dir, authority, authority);
@@ -151,7 +151,7 @@ async fn wait_until_refused(channel: &Channel) -> Status {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_is_refused_once_its_certificate_expires() {
     let (dir, clock, authority) =
-        (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()), Authority::new());
+        (tempfile::tempdir().unwrap(), Arc::new(AdvancedClock::default()), Authority::new());
     let (daemon, origin) = start_with_mutual_tls(dir.path(), &authority, clock.clone(), None).await;
     let with = |hours: u64| {
         let name = format!("spiffe://{origin}/service/tutor");
@@ -178,7 +178,7 @@ async fn a_connection_is_refused_once_its_certificate_expires() {
 #[tokio::test(flavor = "multi_thread")]
 async fn certificate_validity_follows_the_ledger_clock_and_not_the_handshake() {
     let (dir, clock, authority) =
-        (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()), Authority::new());
+        (tempfile::tempdir().unwrap(), Arc::new(AdvancedClock::default()), Authority::new());
     clock.0.store(2 * HOUR_MS, Ordering::SeqCst);
     let (daemon, origin) = start_with_mutual_tls(dir.path(), &authority, clock.clone(), None).await;
     let name = format!("spiffe://{origin}/service/tutor");
@@ -227,7 +227,7 @@ fn revocation_list(authority: &Authority, serials: &[u64], until: u64) -> String
 async fn a_revoked_certificate_is_refused_and_its_open_connections_end() {
     let (dir, authority, other_authority) =
         (tempfile::tempdir().unwrap(), Authority::new(), Authority::new());
-    let (clock, file) = (Arc::new(Ahead::default()), dir.path().join("revoked.pem"));
+    let (clock, file) = (Arc::new(AdvancedClock::default()), dir.path().join("revoked.pem"));
     std::fs::write(&file, revocation_list(&authority, &[7], 3_600)).unwrap();
     let (daemon, origin) = start_with_mutual_tls(dir.path(), &authority, clock.clone(), Some(&file)).await;
     let with = |serial: u64| {

@@ -5,7 +5,7 @@ use crate::authorization::{Raw, http};
 use crate::controllers::{channel, token};
 use crate::credentials;
 use crate::harness::{Clients, config, sayso};
-use crate::rights::Ahead;
+use crate::rights::AdvancedClock;
 use sayso::config::{CallsConfig, Config};
 use sayso::daemon::Daemon;
 use sayso::proto::{self, Role};
@@ -346,7 +346,7 @@ fn headers_of(path: &str, token: &str) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_address_over_its_invalid_token_limit_keeps_its_verified_clients() {
-    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(Ahead::default()));
+    let (dir, clock) = (tempfile::tempdir().unwrap(), Arc::new(AdvancedClock::default()));
     let mut settings = config(dir.path());
     settings.client_limits.refused_per_minute_max = 5;
     settings.client_limits.stall_s_max = 1;

@@ -3,7 +3,7 @@
 
 use crate::bounds::{World, consented, events, keys, publish, record, standing, version, world, world_of};
 use crate::harness::{Harness, ask, choice, claim_for, config, consent, fact, publish_notice};
-use crate::rights::Ahead;
+use crate::rights::AdvancedClock;
 use proptest::prelude::*;
 use sayso::daemon::Daemon;
 use sayso::proto::{
@@ -392,7 +392,7 @@ async fn no_grant_is_reused_when_the_person_wants_to_be_asked_each_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn reuse_stops_as_time_passes() {
-    let (clock, dir) = (Arc::new(Ahead::default()), tempfile::tempdir().unwrap());
+    let (clock, dir) = (Arc::new(AdvancedClock::default()), tempfile::tempdir().unwrap());
     let daemon = Daemon::start_with(&config(dir.path()), Arc::clone(&clock) as _).await.unwrap();
     let harness = Harness { dir, daemon };
     let mint = |role, name| harness.daemon.issuer.mint(claim_for(role), name, 40 * 86_400).unwrap();
@@ -444,7 +444,7 @@ async fn reuse_stops_as_time_passes() {
 }
 
 /// The time by the test clock, this much later.
-fn clock_time(clock: &Ahead, ahead_ms: u64) -> prost_types::Timestamp {
+fn clock_time(clock: &AdvancedClock, ahead_ms: u64) -> prost_types::Timestamp {
     use sayso::clock::Clock;
     let ms = clock.now_ms() + ahead_ms;
     prost_types::Timestamp { seconds: (ms / 1_000) as i64, nanos: (ms % 1_000 * 1_000_000) as i32 }

@@ -2,7 +2,7 @@
 //! acknowledged: also with more of them than fit in one frame, and while other callers fill the queue.
 
 use crate::harness::{Clients, Harness, choice, config, consent, fact, publish_notice};
-use crate::rights::Ahead;
+use crate::rights::AdvancedClock;
 use sayso::config::Config;
 use sayso::daemon::Daemon;
 use sayso::proto::{self, AgeBand, ConsentDecision, RevocationReason, Role, SignalKind};
@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(60);
 
 struct World {
     harness: Harness,
-    clock: Arc<Ahead>,
+    clock: Arc<AdvancedClock>,
     service: Clients,
     steward: Clients,
 }
@@ -37,7 +37,7 @@ async fn world_in(dir: tempfile::TempDir, change: impl FnOnce(&mut Config)) -> W
     let mut config = config(dir.path());
     config.rights.expiry_interval_ms = 10;
     change(&mut config);
-    let clock = Arc::new(Ahead::default());
+    let clock = Arc::new(AdvancedClock::default());
     let daemon = Daemon::start_with(&config, clock.clone()).await.unwrap();
     let harness = Harness { dir, daemon };
     let service = harness.as_role(Role::Service, "tutor").await;

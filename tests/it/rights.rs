@@ -19,9 +19,9 @@ const DAY_MS: u64 = 86_400_000;
 
 /// The machine's clock, moved forward by a number of milliseconds.
 #[derive(Default)]
-pub struct Ahead(pub AtomicU64);
+pub struct AdvancedClock(pub AtomicU64);
 
-impl Clock for Ahead {
+impl Clock for AdvancedClock {
     fn now_ms(&self) -> u64 {
         SystemClock.now_ms() + self.0.load(Ordering::SeqCst)
     }
@@ -31,7 +31,7 @@ impl Clock for Ahead {
     }
 }
 
-async fn start(clock: Arc<Ahead>, dir: tempfile::TempDir) -> Harness {
+async fn start(clock: Arc<AdvancedClock>, dir: tempfile::TempDir) -> Harness {
     let mut config = config(dir.path());
     config.rights.expiry_interval_ms = 10;
     let daemon = Daemon::start_with(&config, clock).await.unwrap();
@@ -63,7 +63,7 @@ async fn open_requests(steward: &mut Clients) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn open_requests_are_listed_by_due_date_until_they_are_decided() {
-    let clock = Arc::new(Ahead::default());
+    let clock = Arc::new(AdvancedClock::default());
     let harness = start(Arc::clone(&clock), tempfile::tempdir().unwrap()).await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
@@ -186,7 +186,7 @@ async fn attribute_count(steward: &mut Clients, subject: &str) -> Option<usize> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attributes_and_consent_expire_by_themselves_and_the_log_records_it() {
-    let clock = Arc::new(Ahead::default());
+    let clock = Arc::new(AdvancedClock::default());
     let harness = start(Arc::clone(&clock), tempfile::tempdir().unwrap()).await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;

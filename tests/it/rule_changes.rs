@@ -5,7 +5,7 @@ use crate::bounds::{
     World, conclusion, consented, events, granted, publish, record, standing, version, world,
 };
 use crate::harness::{self, Clients, Harness, ask};
-use crate::rights::Ahead;
+use crate::rights::AdvancedClock;
 use sayso::daemon::Daemon;
 use sayso::proto::{self, Category, RevocationReason, Role, Tier};
 use sayso_proof::event::event_body::Event;
@@ -128,7 +128,7 @@ async fn making_a_category_special_revokes_open_grants() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_inference_without_an_expiry_expires_after_the_configured_period() {
-    let clock = Arc::new(Ahead::default());
+    let clock = Arc::new(AdvancedClock::default());
     let dir = tempfile::tempdir().unwrap();
     let mut config = harness::config(dir.path());
     config.inferences.lasts_days = 20;
