@@ -72,14 +72,14 @@ async fn a_grant_is_visible_only_to_its_recipient() {
     let check = || proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
     assert!(tutor.grant.check_grant(check()).await.unwrap().into_inner().stands);
     let foreign = other.grant.check_grant(check()).await.unwrap_err();
-    let guessed = altered(&grant.grant_id);
+    let guessed = unknown_grant_id(&grant.grant_id);
     let missing = other.grant.check_grant(proto::CheckGrantRequest { grant_id: guessed }).await.unwrap_err();
     assert_eq!((foreign.code(), foreign.message()), (missing.code(), missing.message()));
     assert_eq!(foreign.code(), Code::NotFound);
 }
 
-/// The id of a grant that never existed: this id with another last character.
-fn altered(grant: &str) -> String {
+/// The id of a grant that never existed: the given id with another last character.
+fn unknown_grant_id(grant: &str) -> String {
     let (rest, last) = grant.split_at(grant.len() - 1);
     format!("{rest}{}", if last == "0" { "1" } else { "0" })
 }
@@ -96,7 +96,7 @@ async fn only_the_recipient_and_stewards_learn_that_a_grant_was_erased() {
     let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
     steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();
     let grant = tutor.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id;
-    let guessed = altered(&grant);
+    let guessed = unknown_grant_id(&grant);
     let erase = proto::SubmitRequestRequest {
         kind: proto::RequestKind::Erasure.into(),
         scope: proto::ErasureScope::All.into(),

@@ -385,7 +385,7 @@ fn after_a_restore_all_use_is_denied_until_the_operator_confirms_it() {
     // After a second restore, a grant from before the backup is suspended too, also across a restart. It is
     // valid again after the confirmation.
     let served = Served::start(&data);
-    assert!(check(&served, &granted).contains("went back to a backup"));
+    assert!(check(&served, &granted).contains("restored from a backup"));
     served.kill();
     let served = Served::start(&data);
     assert!(check(&served, &granted).contains("not valid"));

@@ -5,7 +5,7 @@ use sayso::proto::{self, ConsentDecision, Role};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-async fn started() -> (Harness, Clients, Clients) {
+async fn start() -> (Harness, Clients, Clients) {
     let harness = Harness::start().await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     harness::publish_notice(&mut steward).await;
@@ -18,7 +18,7 @@ fn fields(status: &Status) -> Vec<String> {
     found.into_iter().map(|violation| violation.field).collect()
 }
 
-async fn size(steward: &mut Clients) -> u64 {
+async fn tree_size(steward: &mut Clients) -> u64 {
     let request = proto::GetCheckpointRequest {};
     steward.audit.get_checkpoint(request).await.unwrap().into_inner().tree_size
 }
@@ -27,8 +27,8 @@ type Change = Box<dyn Fn(&mut proto::AttributeInput)>;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_error_about_a_malformed_attribute_names_the_field() {
-    let (_harness, mut service, mut steward) = started().await;
-    let before = size(&mut steward).await;
+    let (_harness, mut service, mut steward) = start().await;
+    let before = tree_size(&mut steward).await;
     let cases: Vec<(&str, Change)> = vec![
         ("key", Box::new(|input| input.key.clear())),
         ("key", Box::new(|input| input.key = "x".repeat(257))),
@@ -67,13 +67,13 @@ async fn an_error_about_a_malformed_attribute_names_the_field() {
     assert_eq!(service.profile.record_attributes(none).await.unwrap_err().code(), Code::InvalidArgument);
     let no_subject = service.profile.record_attributes(fact("", "tone", "work", "x")).await.unwrap_err();
     assert_eq!(fields(&no_subject), ["subject"]);
-    assert_eq!(size(&mut steward).await, before, "nothing was written");
+    assert_eq!(tree_size(&mut steward).await, before, "nothing was written");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_invalid_message_in_a_stream_gets_an_error_and_the_stream_continues() {
     use proto::record_stream_response::Outcome;
-    let (_harness, mut service, _steward) = started().await;
+    let (_harness, mut service, _steward) = start().await;
     let message = |sequence, key: &str| {
         let record = Some(fact("ada", key, "work", "x"));
         proto::RecordStreamRequest { sequence, record }
@@ -96,7 +96,7 @@ async fn an_invalid_message_in_a_stream_gets_an_error_and_the_stream_continues()
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_consent_must_name_a_published_notice_and_known_purposes() {
-    let (_harness, mut service, mut steward) = started().await;
+    let (_harness, mut service, mut steward) = start().await;
     let yes = || choice(ConsentDecision::Given, "tone-adaptation", &[], false);
     let mut without = consent("ada", vec![yes()]);
     without.notice = None;
@@ -118,7 +118,7 @@ async fn a_consent_must_name_a_published_notice_and_known_purposes() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn idempotency_keys_and_expected_versions_are_enforced() {
-    let (harness, mut service, mut steward) = started().await;
+    let (harness, mut service, mut steward) = start().await;
     let with = |value: &str, key: &str, version: Option<u64>| {
         let mut request = fact("ada", "tone", "work", value);
         let options = proto::WriteOptions {
@@ -158,7 +158,7 @@ async fn idempotency_keys_and_expected_versions_are_enforced() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_must_state_its_scope() {
-    let (_harness, mut service, mut steward) = started().await;
+    let (_harness, mut service, mut steward) = start().await;
     service.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
     let request = proto::SubmitRequestRequest {
         subject: "ada".into(),
@@ -179,7 +179,7 @@ async fn an_erasure_must_state_its_scope() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn signals_and_contests_revoke_grants_at_once() {
-    let (_harness, mut service, mut steward) = started().await;
+    let (_harness, mut service, mut steward) = start().await;
     service.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
     let yes = choice(ConsentDecision::Given, "personalization", &[], false);
     steward.consent.record_consent(consent("ada", vec![yes])).await.unwrap();

@@ -95,7 +95,8 @@ fn violations(status: &Status) -> Vec<String> {
     found.into_iter().map(|violation| format!("{}: {}", violation.field, violation.description)).collect()
 }
 
-async fn ada(world: &mut World) {
+/// Records two attributes of ada, one of them about family, and a consent that covers both.
+async fn record_ada(world: &mut World) {
     record(world, "ada", "tone", "communication-style").await;
     record(world, "ada", "sister", "family").await;
     consented(world, "ada").await;
@@ -170,7 +171,7 @@ async fn invalid_policies_are_rejected_with_line_and_column() {
 #[tokio::test(flavor = "multi_thread")]
 async fn narrower_bounds_revoke_contradicted_grants_at_once() {
     let mut world = world().await;
-    ada(&mut world).await;
+    record_ada(&mut world).await;
     record(&mut world, "ben", "tone", "communication-style").await;
     consented(&mut world, "ben").await;
     let (ada_grant, ben_grant) = (granted(&mut world, "ada").await, granted(&mut world, "ben").await);
@@ -213,7 +214,7 @@ async fn narrower_bounds_revoke_contradicted_grants_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_version_takes_effect_at_its_effective_time() {
     let mut world = world().await;
-    ada(&mut world).await;
+    record_ada(&mut world).await;
     let grant = granted(&mut world, "ada").await;
     let watch = proto::WatchRevocationsRequest { after_cursor: None };
     let mut revocations = world.service.grant.watch_revocations(watch).await.unwrap().into_inner();
@@ -254,7 +255,7 @@ fn never(category: &str) -> PersonalBounds {
 #[tokio::test(flavor = "multi_thread")]
 async fn personal_bounds_restrict_what_consent_and_other_bounds_allow() {
     let mut world = world().await;
-    ada(&mut world).await;
+    record_ada(&mut world).await;
     let grant = granted(&mut world, "ada").await;
     assert_eq!(keys(&grant), ["sister", "tone"]);
     // Neither another data subject nor a service can set the bounds of ben.
@@ -307,7 +308,7 @@ async fn personal_bounds_restrict_what_consent_and_other_bounds_allow() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_personal_bound_is_enforced() {
     let mut world = world().await;
-    ada(&mut world).await;
+    record_ada(&mut world).await;
     let mut inferred = fact("ada", "hobby", "activity", "clocks");
     inferred.attributes[0].provenance = Provenance::Inferred.into();
     world.service.profile.record_attributes(inferred.clone()).await.unwrap();
@@ -522,7 +523,7 @@ async fn a_preview_predicts_the_effect_of_publishing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_grant_decision_can_be_reproduced_as_of_its_time() {
     let mut world = world().await;
-    ada(&mut world).await;
+    record_ada(&mut world).await;
     let mut grants = vec![granted(&mut world, "ada").await];
     publish(&mut world, version(Tier::Provider, "family", "1", NO_FAMILY)).await.unwrap();
     grants.push(granted(&mut world, "ada").await);

@@ -21,7 +21,7 @@ const YEAR: i64 = 365 * 24 * HOUR;
 
 /// A clock that the tests set.
 #[derive(Default)]
-struct Machine {
+struct TestClock {
     /// Time that has passed in addition to the real time.
     passed_ms: AtomicI64,
     /// Difference between the wall clock and the true time.
@@ -32,7 +32,7 @@ struct Machine {
     frozen_ms: AtomicI64,
 }
 
-impl Machine {
+impl TestClock {
     fn true_ms(&self) -> i64 {
         i64::try_from(SystemClock.now_ms()).unwrap() + self.passed_ms.load(Ordering::SeqCst)
     }
@@ -52,7 +52,7 @@ impl Machine {
     }
 }
 
-impl Clock for Machine {
+impl Clock for TestClock {
     fn now_ms(&self) -> u64 {
         let now_ms = match self.is_frozen.load(Ordering::SeqCst) {
             true => self.frozen_ms.load(Ordering::SeqCst),
@@ -70,20 +70,20 @@ impl Clock for Machine {
     }
 }
 
-async fn start(machine: &Arc<Machine>, dir: tempfile::TempDir) -> Harness {
+async fn start(test_clock: &Arc<TestClock>, dir: tempfile::TempDir) -> Harness {
     let mut config = config(dir.path());
     config.rights.expiry_interval_ms = 10;
     config.built_in_tokens.days_max = 36_500;
-    let daemon = Daemon::start_with(&config, Arc::clone(machine) as _).await.unwrap();
+    let daemon = Daemon::start_with(&config, Arc::clone(test_clock) as _).await.unwrap();
     Harness { dir, daemon }
 }
 
-async fn begin() -> (Arc<Machine>, Harness, Clients, Clients) {
-    let machine = Arc::new(Machine::default());
-    let harness = start(&machine, tempfile::tempdir().unwrap()).await;
+async fn start_with_clients() -> (Arc<TestClock>, Harness, Clients, Clients) {
+    let test_clock = Arc::new(TestClock::default());
+    let harness = start(&test_clock, tempfile::tempdir().unwrap()).await;
     let (service, mut steward) = clients(&harness).await;
     harness::publish_notice(&mut steward).await;
-    (machine, harness, service, steward)
+    (test_clock, harness, service, steward)
 }
 
 async fn clients(harness: &Harness) -> (Clients, Clients) {
@@ -124,7 +124,7 @@ fn error_reason(status: &Status) -> String {
     status.get_details_error_info().map(|info| info.reason).unwrap_or_default()
 }
 
-async fn ready(harness: &Harness) -> String {
+async fn readiness(harness: &Harness) -> String {
     http(harness.daemon.http, "/readyz").await
 }
 
@@ -214,32 +214,32 @@ async fn stats(harness: &Harness) -> proto::GetStatsResponse {
     operator.operator.get_stats(proto::GetStatsRequest {}).await.unwrap().into_inner()
 }
 
-fn moment(ms: i64) -> prost_types::Timestamp {
+fn timestamp(ms: i64) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: ms.div_euclid(1_000), nanos: 0 }
 }
 
-async fn accept(harness: &Harness, ms: i64) -> Result<proto::AcceptClockResponse, Status> {
+async fn accept_clock(harness: &Harness, ms: i64) -> Result<proto::AcceptClockResponse, Status> {
     let mut operator = harness.as_role(Role::Operator, "ops").await;
-    let request = proto::AcceptClockRequest { clock: Some(moment(ms)), options: None };
+    let request = proto::AcceptClockRequest { clock: Some(timestamp(ms)), options: None };
     Ok(operator.operator.accept_clock(request).await?.into_inner())
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_the_clock_goes_back_expired_grants_stay_invalid_and_refusals_are_recorded() {
-    let (machine, harness, mut service, mut steward) = begin().await;
+    let (test_clock, harness, mut service, mut steward) = start_with_clients().await;
     for subject in ["ada", "ben"] {
         record_with_consent(&mut service, &mut steward, subject).await;
     }
     let short = granted(&mut service, grant_for_seconds("ben", 60)).await;
     let long = granted(&mut service, grant_for_seconds("ben", 86_400)).await;
     assert_eq!(grant_status(&mut service, &long).await, (true, RevocationReason::Unspecified));
-    machine.advance(10 * MINUTE);
+    test_clock.advance(10 * MINUTE);
     assert_eq!(grant_status(&mut service, &short).await, (false, RevocationReason::GrantExpired));
 
-    machine.set_offset(-HOUR);
+    test_clock.set_offset(-HOUR);
     assert_eq!(grant_status(&mut service, &short).await, (false, RevocationReason::GrantExpired));
     assert_use_is_denied(&mut service, &mut steward, &long, "ben").await;
-    let state = ready(&harness).await;
+    let state = readiness(&harness).await;
     assert!(state.starts_with("HTTP/1.1 503") && state.contains("behind"), "{state}");
     // Daemons of other tests in this process write the same metrics, so wait until they show this one's.
     let shown = async {
@@ -256,68 +256,68 @@ async fn when_the_clock_goes_back_expired_grants_stay_invalid_and_refusals_are_r
 
     // The same is true after a restart with this clock.
     drop((service, steward));
-    let harness = start(&machine, harness.stop().await).await;
+    let harness = start(&test_clock, harness.stop().await).await;
     let (mut service, mut steward) = clients(&harness).await;
     assert_eq!(grant_status(&mut service, &short).await, (false, RevocationReason::GrantExpired));
     assert_use_is_denied(&mut service, &mut steward, &long, "ben").await;
     steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
 
     // When the clock is right again, use resumes without an operator.
-    machine.set_offset(0);
+    test_clock.set_offset(0);
     assert_eq!(grant_status(&mut service, &long).await, (true, RevocationReason::Unspecified));
     assert!(!granted(&mut service, ask("ben")).await.allowed.is_empty());
-    assert!(ready(&harness).await.starts_with("HTTP/1.1 200"));
+    assert!(readiness(&harness).await.starts_with("HTTP/1.1 200"));
     assert_eq!(verify(&harness)["subjects"], "1");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_ten_years_ahead_does_not_move_the_ledger_time() {
-    let (machine, harness, mut service, mut steward) = begin().await;
+    let (test_clock, harness, mut service, mut steward) = start_with_clients().await;
     for subject in ["ada", "ben"] {
         record_with_consent(&mut service, &mut steward, subject).await;
     }
     let grant = granted(&mut service, grant_for_seconds("ben", 86_400)).await;
-    machine.set_offset(10 * YEAR);
+    test_clock.set_offset(10 * YEAR);
     assert_use_is_denied(&mut service, &mut steward, &grant, "ben").await;
     assert_refusals_are_recorded(&mut service, &mut steward, "ada").await;
     // The wrong clock expires no credential, and tokens that are issued meanwhile are valid.
     let read = proto::GetProfileRequest { subject: "ben".into(), ..Default::default() };
     assert_eq!(steward.profile.get_profile(read).await.unwrap().into_inner().attributes.len(), 3);
     let now = stats(&harness).await;
-    let drift = now.ledger_time.unwrap().seconds - machine.true_ms() / 1_000;
+    let drift = now.ledger_time.unwrap().seconds - test_clock.true_ms() / 1_000;
     assert!(drift.abs() < 10 && now.clock_skew.contains("ahead"), "{drift} {}", now.clock_skew);
-    machine.set_offset(0);
+    test_clock.set_offset(0);
     assert_eq!(grant_status(&mut service, &grant).await, (true, RevocationReason::Unspecified));
     steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
     record(&mut service, fact("ada", "job", "work", "anew")).await;
     drop((service, steward));
-    let harness = start(&machine, harness.stop().await).await;
-    assert!(ready(&harness).await.starts_with("HTTP/1.1 200"));
+    let harness = start(&test_clock, harness.stop().await).await;
+    assert!(readiness(&harness).await.starts_with("HTTP/1.1 200"));
     verify(&harness);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_frozen_clock_does_not_extend_grants() {
-    let (machine, harness, mut service, mut steward) = begin().await;
+    let (test_clock, harness, mut service, mut steward) = start_with_clients().await;
     record_with_consent(&mut service, &mut steward, "ada").await;
     let (short, long) = (
         granted(&mut service, grant_for_seconds("ada", 60)).await,
         granted(&mut service, grant_for_seconds("ada", 86_400)).await,
     );
-    machine.freeze();
-    machine.advance(2 * MINUTE);
+    test_clock.freeze();
+    test_clock.advance(2 * MINUTE);
     assert_eq!(grant_status(&mut service, &short).await, (false, RevocationReason::GrantExpired));
     assert_use_is_denied(&mut service, &mut steward, &long, "ada").await;
-    assert!(ready(&harness).await.starts_with("HTTP/1.1 503"));
+    assert!(readiness(&harness).await.starts_with("HTTP/1.1 503"));
     assert_refusals_are_recorded(&mut service, &mut steward, "ada").await;
 }
 
 /// The log contains far-future times, because events were written while the clock was ten years ahead.
 #[tokio::test(flavor = "multi_thread")]
 async fn the_operator_can_recover_a_log_that_contains_far_future_times() {
-    let machine = Arc::new(Machine::default());
-    machine.set_offset(10 * YEAR);
-    let harness = start(&machine, tempfile::tempdir().unwrap()).await;
+    let test_clock = Arc::new(TestClock::default());
+    test_clock.set_offset(10 * YEAR);
+    let harness = start(&test_clock, tempfile::tempdir().unwrap()).await;
     let (mut service, mut steward) = clients(&harness).await;
     harness::publish_notice(&mut steward).await;
     for subject in ["ada", "ben", "cleo"] {
@@ -330,8 +330,8 @@ async fn the_operator_can_recover_a_log_that_contains_far_future_times() {
     // Older data folders have no file for the ledger's time.
     std::fs::remove_file(dir.path().join("clock")).unwrap();
 
-    machine.set_offset(0);
-    let harness = start(&machine, dir).await;
+    test_clock.set_offset(0);
+    let harness = start(&test_clock, dir).await;
     let (mut service, mut steward) = clients(&harness).await;
     assert_use_is_denied(&mut service, &mut steward, &grant, "ben").await;
     assert_refusals_are_recorded(&mut service, &mut steward, "ada").await;
@@ -344,25 +344,25 @@ async fn the_operator_can_recover_a_log_that_contains_far_future_times() {
     };
     harness.as_role(Role::Service, "speaker").await.consent.record_signal(signal).await.unwrap();
 
-    let wrong = accept(&harness, machine.true_ms() + 10 * YEAR).await.unwrap_err();
+    let wrong = accept_clock(&harness, test_clock.true_ms() + 10 * YEAR).await.unwrap_err();
     assert_eq!(wrong.code(), Code::FailedPrecondition, "{wrong:?}");
     let refused = steward.operator.accept_clock(proto::AcceptClockRequest::default()).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
-    let accepted = accept(&harness, machine.true_ms()).await.unwrap();
-    let ahead = accepted.ledger_time.unwrap().seconds - machine.true_ms() / 1_000;
+    let accepted = accept_clock(&harness, test_clock.true_ms()).await.unwrap();
+    let ahead = accepted.ledger_time.unwrap().seconds - test_clock.true_ms() / 1_000;
     assert!((10 * YEAR / 1_000 - ahead).abs() < 120, "{ahead}");
-    assert!(ready(&harness).await.starts_with("HTTP/1.1 200"));
-    let repeated = accept(&harness, machine.true_ms()).await.unwrap_err();
+    assert!(readiness(&harness).await.starts_with("HTTP/1.1 200"));
+    let repeated = accept_clock(&harness, test_clock.true_ms()).await.unwrap_err();
     assert_eq!(repeated.code(), Code::FailedPrecondition, "the clock is no longer in doubt: {repeated:?}");
 
     // Use resumes, and new grants expire on time.
     let fresh = granted(&mut service, grant_for_seconds("ben", 60)).await;
     assert!(!fresh.allowed.is_empty() && grant_status(&mut service, &fresh).await.0);
-    machine.advance(2 * MINUTE);
+    test_clock.advance(2 * MINUTE);
     assert_eq!(grant_status(&mut service, &fresh).await, (false, RevocationReason::GrantExpired));
     drop((service, steward));
-    let harness = start(&machine, harness.stop().await).await;
-    assert!(ready(&harness).await.starts_with("HTTP/1.1 200"));
+    let harness = start(&test_clock, harness.stop().await).await;
+    assert!(readiness(&harness).await.starts_with("HTTP/1.1 200"));
     let (mut service, _) = clients(&harness).await;
     assert_eq!(grant_status(&mut service, &fresh).await, (false, RevocationReason::GrantExpired));
     assert!(!granted(&mut service, grant_for_seconds("ben", 60)).await.allowed.is_empty());
@@ -371,18 +371,18 @@ async fn the_operator_can_recover_a_log_that_contains_far_future_times() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn while_the_clock_is_in_doubt_an_expired_credential_permits_only_refusals() {
-    let (machine, harness, mut service, mut steward) = begin().await;
+    let (test_clock, harness, mut service, mut steward) = start_with_clients().await;
     record_with_consent(&mut service, &mut steward, "ada").await;
     let token = harness.daemon.issuer.mint(Role::Subject, "ada", 60).unwrap();
     let mut ada = harness.with_token(Some(&token)).await;
     let read = || proto::GetProfileRequest::default();
     ada.profile.get_profile(read()).await.unwrap();
-    machine.advance(2 * MINUTE);
+    test_clock.advance(2 * MINUTE);
     let expired = ada.profile.get_profile(read()).await.unwrap_err();
     assert_eq!(expired.code(), Code::Unauthenticated);
     let pause = || proto::RecordSignalRequest { kind: SignalKind::Pause.into(), ..Default::default() };
     assert_eq!(ada.consent.record_signal(pause()).await.unwrap_err().code(), Code::Unauthenticated);
-    machine.set_offset(-HOUR);
+    test_clock.set_offset(-HOUR);
     let still = ada.profile.get_profile(read()).await.unwrap_err();
     assert_eq!(still.code(), Code::Unauthenticated, "the expired credential is valid again: {still:?}");
     // The credential may still be valid by the clock, so it can record a refusal.
