@@ -30,7 +30,7 @@ use crate::app::rules::revocation_task::RevocationTask;
 use crate::app::rules::tier_keys::TierKeys;
 use crate::bounds;
 use crate::bounds::rulebook::RulesHistory;
-use crate::clock::{Clock, LedgerClock};
+use crate::clock::{Clock, EventIds, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::default_vocabulary;
 use crate::domain::event::{Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
@@ -164,6 +164,7 @@ impl App {
             ledger,
             vault,
             clock: settings.clock,
+            event_ids: EventIds::default(),
             streams,
             rules: RwLock::new(rules),
             rules_lock: Arc::default(),

@@ -2,6 +2,7 @@
 //! goes back.
 
 mod credential_clock;
+mod event_ids;
 mod ledger_clock;
 mod source;
 mod state;
@@ -11,7 +12,8 @@ mod tests;
 mod watermark;
 
 pub use credential_clock::CredentialClock;
+pub use event_ids::EventIds;
 pub use ledger_clock::LedgerClock;
-pub use source::{Clock, SharedClock, SystemClock, event_id};
+pub use source::{Clock, SharedClock, SystemClock};
 pub use state::{Accepted, ClockLimits, ClockReading, ClockState};
 pub use stopwatch::Stopwatch;

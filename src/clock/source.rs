@@ -52,11 +52,3 @@ impl Clock for SystemClock {
         getrandom::fill(bytes).expect("the operating system provides randomness");
     }
 }
-
-/// A UUIDv7 (RFC 9562 s. 5.7) from the time and the randomness of `clock`.
-#[must_use]
-pub fn event_id(clock: &dyn Clock) -> [u8; 16] {
-    let mut random = [0_u8; 10];
-    clock.fill(&mut random);
-    uuid::Builder::from_unix_timestamp_millis(clock.now_ms(), &random).into_uuid().into_bytes()
-}

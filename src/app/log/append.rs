@@ -8,7 +8,6 @@ use crate::app::log::receipt::{EventReceipt, Receipt, RequestStamp, WriteOptions
 use crate::app::log::revocation::revoked_ids;
 use crate::app::log::stream::SubjectStream;
 use crate::bounds::rulebook::Rules;
-use crate::clock;
 use crate::domain::attribute::AHEAD_MS_MAX;
 use crate::domain::codec;
 use crate::domain::event::{Draft, Event, Recorded};
@@ -116,7 +115,7 @@ impl Core {
     /// A pending event with a new id and its index records.
     pub(crate) fn plan(&self, event: Event) -> PendingEvent {
         let index = index_of(&event);
-        PendingEvent { event_id: EventId(clock::event_id(self.clock.as_ref())), event, index }
+        PendingEvent { event_id: self.new_id(), event, index }
     }
 
     /// Begins a write to a data subject's stream.

@@ -10,8 +10,8 @@ use crate::app::log::stream_cache::StreamCache;
 use crate::app::log::system_stream::SystemStream;
 use crate::app::log::unrecorded_reuse::UnrecordedReuse;
 use crate::bounds::rulebook::{Rules, RulesHistory};
-use crate::clock::{Clock, LedgerClock};
-use crate::domain::ids::{Handle, SubjectId};
+use crate::clock::{Clock, EventIds, LedgerClock};
+use crate::domain::ids::{EventId, Handle, SubjectId};
 use crate::ledger::Ledger;
 use crate::store::LogStore;
 use crate::vault::Vault;
@@ -34,6 +34,7 @@ pub(crate) struct Core {
     pub ledger: Ledger,
     pub vault: Arc<Vault>,
     pub clock: Arc<LedgerClock>,
+    pub event_ids: EventIds,
     pub streams: StreamCache,
     /// The rules now and at every earlier moment. Changed by `system_events` only.
     pub rules: RwLock<RulesHistory>,
@@ -66,6 +67,12 @@ impl Core {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         self.clock.now_ms()
+    }
+
+    /// A new id of an event, a request or a hold: greater than every id before it.
+    #[must_use]
+    pub fn new_id(&self) -> EventId {
+        EventId(self.event_ids.next(self.clock.as_ref()))
     }
 
     /// The rules in force now.

@@ -9,7 +9,6 @@ use crate::app::log::index::watched_keys;
 use crate::app::log::receipt::{EventReceipt, Receipt, RequestStamp, WriteOptions, receipt_of};
 use crate::app::log::system_stream::{SystemEvent, SystemStream};
 use crate::bounds::rulebook::is_rule;
-use crate::clock;
 use crate::domain::codec;
 use crate::domain::event::{Actor, Draft, Event, Recorded, Role};
 use crate::domain::ids::{EventId, Handle};
@@ -101,7 +100,7 @@ impl Core {
         for each in events {
             let request_stamp = each.request_stamp.unwrap_or_else(|| request_stamp.clone());
             let header = Header {
-                event_id: clock::event_id(self.clock.as_ref()),
+                event_id: self.new_id().0,
                 handle: Handle::SYSTEM,
                 version,
                 previous,

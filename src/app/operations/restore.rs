@@ -257,7 +257,7 @@ impl<'a> LogWriter<'a> {
         let mut handle = Handle([0; 16]);
         self.clock.fill(&mut handle.0);
         let header = Header {
-            event_id: crate::clock::event_id(self.clock),
+            event_id: crate::clock::EventIds::default().next(self.clock),
             handle,
             version: 0,
             previous: None,

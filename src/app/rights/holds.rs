@@ -6,7 +6,6 @@ use crate::app::error::AppError;
 use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::rights::Rights;
-use crate::clock;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
 use crate::domain::event::{Event, HoldLifted, HoldPlaced};
@@ -72,7 +71,7 @@ impl Rights {
                 Ok(PlacedHold { id: placed.ok_or(AppError::KeyReused)?, receipt })
             }
             Begun::Append(append) => {
-                let id = EventId(clock::event_id(self.core.clock.as_ref()));
+                let id = self.core.new_id();
                 let NewHold { ground, code, text, categories } = hold;
                 let (hold, ground) = (id.0.to_vec(), ground.into());
                 let placed = HoldPlaced { hold, ground, code, text, categories };

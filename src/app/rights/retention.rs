@@ -12,7 +12,6 @@ use crate::app::log::stream::SubjectStream;
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::rights::Rights;
 use crate::app::rights::retention_cursor::RetentionCursor;
-use crate::clock;
 use crate::domain::checks::Checks;
 use crate::domain::erasure::{self, Scope};
 use crate::domain::event::{Event, Recorded, RetentionDefined};
@@ -229,7 +228,7 @@ impl Rights {
         );
         let pending_events: Vec<PendingEvent> = expired.collect();
         let append = self.core.append_for_ledger(stream, write_lock).await;
-        let request = EventId(clock::event_id(self.core.clock.as_ref()));
+        let request = self.core.new_id();
         let (submitted_at_ms, due_at_ms) = (append.now_ms, append.now_ms);
         let erasure = Erasure { request, scope, holds, submitted_at_ms, due_at_ms };
         tracing::info!(entries = selection.versions.len(), "erasing entries whose retention ended");

@@ -9,7 +9,6 @@ use crate::app::log::read::open_system_entry;
 use crate::app::log::receipt::WriteOptions;
 use crate::app::rights::Rights;
 use crate::app::rights::list_requests::SubmittedRequest;
-use crate::clock;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
 use crate::domain::erasure::{Scope, Selection};
@@ -125,7 +124,7 @@ impl Rights {
         };
         let jurisdiction = new.jurisdiction.or(described).unwrap_or(self.settings.jurisdiction);
         let request = PendingRequest {
-            id: EventId(clock::event_id(self.core.clock.as_ref())),
+            id: self.core.new_id(),
             jurisdiction,
             submitted_at_ms: append.now_ms,
             due_at_ms: due_at_ms(jurisdiction, append.now_ms),
