@@ -62,7 +62,7 @@ fn recorded(number: u64, event: Event) -> Recorded {
         recorded_at_ms: number,
         sealed_at_ms: number,
         about_ms: number,
-        actor: Actor { role: Role::Subject.into(), name: "ada".into() },
+        actor: Actor { role: Role::Subject, name: "ada".into() },
         request_digest: Vec::new(),
         event,
     }
@@ -121,7 +121,7 @@ fn recording(criterion: &mut Criterion) {
     let (state, vocabulary) = (subject_state(), default_vocabulary());
     let bounds = compiled(&vocabulary);
     let attribute = declared("new".into(), "interest");
-    let recorder = Actor { role: Role::Service.into(), name: "tutor".into() };
+    let recorder = Actor { role: Role::Service, name: "tutor".into() };
     criterion.bench_function("decide a recording, warm", |timed| {
         timed.iter(|| bounds.decide_recording(&state, &vocabulary, &attribute, &recorder, NOW_MS));
     });

@@ -11,7 +11,7 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 use ed25519_dalek::SigningKey;
 use prost::Message;
 use sayso::domain::attribute::{Attribute, Secret};
-use sayso::domain::codec::{self, Place};
+use sayso::domain::event::codec::{self, Place};
 use sayso::domain::event::{Actor, Draft, Event, Recorded};
 use sayso::domain::ids::EventId;
 use sayso::domain::profile::SubjectState;
@@ -40,7 +40,7 @@ fn draft(number: u64) -> Draft {
         expires_at_ms: None,
         from_replies: Vec::new(),
     };
-    let actor = Actor { role: Role::Service.into(), name: "bench".into() };
+    let actor = Actor { role: Role::Service, name: "bench".into() };
     Draft { about_ms: number, actor, event: Event::AttributeRecorded(attribute) }
 }
 

@@ -6,8 +6,8 @@
 use crate::api;
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::domain::codec;
 use crate::domain::default_vocabulary::default_vocabulary;
+use crate::domain::event::codec;
 use crate::domain::ids::{EventId, GrantId, SubjectId};
 use crate::domain::vocabulary::Vocabulary;
 use crate::proto;

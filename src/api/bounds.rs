@@ -3,7 +3,7 @@
 use crate::api::access::layer;
 use crate::api::{Api, convert, paging, status};
 use crate::app::{AppError, Notice, PersonalBoundsChanged, PreviewRequest, PreviewStep};
-use crate::domain::event::{CategoryDefined, PurposeDefined};
+use crate::domain::event::{CategoryDefined, PurposeDefined, codec};
 use crate::proto;
 use crate::proto::Role;
 use crate::proto::bounds_service_server::BoundsService;
@@ -80,12 +80,12 @@ impl BoundsService for Api {
         let as_of_ms = convert::times::maybe_millis(request.as_of.as_ref(), "as_of")?;
         let versions = self.app.rules.get_bounds(as_of_ms, request.history).map_err(status::of)?;
         let version = |shown: crate::app::ShownVersion| proto::BoundsVersion {
-            tier: shown.version.pack.tier,
+            tier: shown.version.pack.tier.into(),
             recorded_at: Some(convert::times::time(shown.version.recorded_at_ms)),
             effective_from: Some(convert::times::time(shown.version.starts_ms())),
             position: shown.version.position,
             in_force: shown.in_force,
-            published_by: Some(shown.version.actor),
+            published_by: Some(codec::message(&shown.version.actor)),
             signed_by: shown.signed_by,
             pack: shown.version.pack.pack,
             version: shown.version.pack.version,
@@ -106,7 +106,7 @@ impl BoundsService for Api {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::writes::options(request.options.as_ref(), &request)?;
-        let purpose = request.purpose.unwrap_or_default().into();
+        let purpose = convert::bounds::purpose(request.purpose.unwrap_or_default())?;
         let receipt = self.app.rules.define_purpose(&caller, purpose, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::DefinePurposeResponse {
             receipt: Some(convert::writes::receipt(receipt, &caller)),
@@ -220,7 +220,7 @@ impl BoundsService for Api {
         let shown = self.app.rules.get_personal_bounds(&subject).await.map_err(status::of)?;
         Ok(Response::new(proto::GetPersonalBoundsResponse {
             recorded_at: shown.set.as_ref().map(|set| convert::times::time(set.recorded_at_ms)),
-            set_by: shown.set.as_ref().map(|set| set.actor.clone()),
+            set_by: shown.set.as_ref().map(|set| codec::message(&set.actor)),
             bounds: Some(shown.set.map(|set| set.choices).unwrap_or_default().into()),
             policies: shown.policies,
             version: shown.version,

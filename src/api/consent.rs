@@ -4,7 +4,7 @@ use crate::api::access::layer;
 use crate::api::{Api, convert, paging, status};
 use crate::app::{Choice, DecidedBy, NewSignal, Presentation};
 use crate::domain::consent::Decision;
-use crate::domain::event::SignalKind;
+use crate::domain::event::{SignalKind, codec};
 use crate::proto;
 use crate::proto::consent_service_server::ConsentService;
 use tonic::{Request, Response, Status};
@@ -127,7 +127,7 @@ impl ConsentService for Api {
                 channel: record.terms.channel,
                 until: record.terms.until_ms.map(convert::times::time),
                 guardian: record.terms.guardian,
-                actor: Some(record.actor),
+                actor: Some(codec::message(&record.actor)),
                 in_force,
             }
         };

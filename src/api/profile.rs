@@ -5,6 +5,7 @@ use crate::api::access::layer;
 use crate::api::access::request_body::{Intake, Taken};
 use crate::api::{Api, convert, paging, status};
 use crate::app::{App, AppError, Caller, Change, Receipt};
+use crate::domain::event::{AgeBand, SubjectDescribed};
 use crate::proto::profile_service_server::ProfileService;
 use crate::proto::{self, record_stream_response::Outcome};
 use std::sync::Arc;
@@ -163,8 +164,10 @@ impl ProfileService for Api {
         let request = request.into_inner();
         let options = convert::writes::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
-        let description = proto::SubjectDescribed {
-            age_band: request.age_band,
+        let band = AgeBand::try_from(request.age_band)
+            .map_err(|_| status::invalid("age_band", "must be child, teen, adult or unknown"))?;
+        let description = SubjectDescribed {
+            age_band: band,
             age_years: request.age_years,
             jurisdiction: request.jurisdiction,
         };

@@ -4,13 +4,12 @@ use crate::api::access::layer;
 use crate::api::{Api, convert, paging, status};
 use crate::app::{HoldToLift, NewHold, NewRequest, PlacedHold, Verdict};
 use crate::domain::erasure::Scope;
-use crate::domain::event::RetentionDefined;
+use crate::domain::event::{ErasureScope, Jurisdiction, RequestKind, RetentionDefined};
 use crate::domain::ids::EventId;
 use crate::package::Kind;
 use crate::proto;
 use crate::proto::decide_request_request::Decision;
 use crate::proto::rights_service_server::RightsService;
-use sayso_proof::event::{ErasureScope, Jurisdiction, RequestKind};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -237,7 +236,7 @@ impl RightsService for Api {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::writes::options(request.options.as_ref(), &request)?;
-        let class = request.class;
+        let class = request.class();
         let keep_ms = convert::times::duration_ms(request.keep.as_ref(), "keep")?.unwrap_or(0);
         let rule = RetentionDefined { class, category: request.category, purpose: request.purpose, keep_ms };
         let receipt = self.app.rights.set_retention(&caller, rule, &options).await.map_err(status::of)?;
@@ -252,7 +251,7 @@ impl RightsService for Api {
     ) -> Answer<proto::ListRetentionResponse> {
         let rules = self.app.rights.list_retention().into_iter();
         let retention = rules.map(|(rule, at_ms)| proto::Retention {
-            class: rule.class,
+            class: rule.class.into(),
             category: rule.category,
             purpose: rule.purpose,
             keep: Some(convert::times::duration(rule.keep_ms)),

@@ -4,6 +4,7 @@
 
 use crate::api::access::error::CredentialError;
 use crate::app::AppError;
+use crate::domain::event::RecordingRefused;
 use crate::domain::recorder_usage::{AttributeLimitReached, Load};
 use crate::domain::wording;
 use std::collections::HashMap;
@@ -83,11 +84,11 @@ pub fn of(error: AppError) -> Status {
     }
 }
 
-fn recording_refused(refused: &[sayso_proof::event::RecordingRefused]) -> Status {
+fn recording_refused(refused: &[RecordingRefused]) -> Status {
     let mut details = reason("RECORDING_REFUSED");
     let explanations: Vec<String> = refused.iter().map(wording::recording_refused).collect();
     for (kind, explanation) in refused.iter().zip(&explanations) {
-        let provenance = wording::provenance(kind.provenance());
+        let provenance = wording::provenance(kind.provenance);
         let subject = format!("{provenance} {}", kind.category);
         details.add_precondition_failure_violation("RECORDING_REFUSED", subject, explanation);
     }

@@ -2,9 +2,9 @@
 
 use super::Moment;
 use super::error::AppError;
+use crate::domain::event::{Actor, Role};
 use crate::domain::ids::SubjectId;
 use crate::domain::profile::SubjectState;
-use sayso_proof::event::{Actor, Role};
 
 /// The caller, as authenticated by its credential; never read from a request field.
 #[derive(Clone, Debug)]
@@ -90,6 +90,6 @@ impl Caller {
     /// others.
     #[must_use]
     pub fn actor(&self) -> Actor {
-        Actor { role: self.role.into(), name: self.name.clone() }
+        Actor { role: self.role, name: self.name.clone() }
     }
 }

@@ -3,13 +3,13 @@
 use crate::app::reserved::Reserved;
 use crate::bounds::error::BoundsError;
 use crate::domain::Violations;
-use crate::domain::codec::CodecError;
+use crate::domain::event::RecordingRefused;
+use crate::domain::event::codec::CodecError;
 use crate::domain::recorder_usage::AttributeLimitReached;
 use crate::ledger::{LedgerError, SubmitError};
 use crate::store::StoreError;
 use crate::vault::VaultError;
 use sayso_proof::entry::EntryError;
-use sayso_proof::event::RecordingRefused;
 
 /// Why a use case failed. The display text is safe to show to callers; causes go to the log only.
 #[derive(Debug, thiserror::Error)]

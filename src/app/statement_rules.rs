@@ -13,11 +13,10 @@ use crate::bounds::rulebook::Rules;
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Terms;
 use crate::domain::current_attribute::CurrentAttribute;
-use crate::domain::event::{Event, SubjectDescribed};
+use crate::domain::event::{Actor, AgeBand, Event, Provenance, Role, SubjectDescribed};
 use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
 use crate::domain::wording;
-use sayso_proof::event::{Actor, AgeBand, Provenance, Role};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -46,7 +45,7 @@ impl Caller {
     }
 
     fn recorded(&self, current: &CurrentAttribute) -> bool {
-        matches!(current.actor.role(), Role::Service | Role::Channel) && current.actor.name == self.name
+        matches!(current.actor.role, Role::Service | Role::Channel) && current.actor.name == self.name
     }
 
     /// The actor recorded in an event. A service that is also a channel acts as a channel where it records a
@@ -54,7 +53,7 @@ impl Caller {
     #[must_use]
     pub fn actor_of(&self, event: &Event) -> Actor {
         let role = if self.channel && is_speech(event) { Role::Channel } else { self.role };
-        Actor { role: role.into(), name: self.name.clone() }
+        Actor { role, name: self.name.clone() }
     }
 }
 
@@ -104,7 +103,7 @@ fn check_lifted_refusals(
     if !caller.is_bound_by_own_refusals() {
         return Ok(());
     }
-    let own = |actor: &Actor| actor.role() == Role::Subject;
+    let own = |actor: &Actor| actor.role == Role::Subject;
     let yeses = choices.iter().filter(|choice| choice.decision.is_yes());
     let lifted = yeses.map(scope_of).find_map(|terms| {
         state.consents.no_lifted_by(&terms, &rules.vocabulary, |no| own(&no.actor)).cloned()
@@ -304,7 +303,7 @@ pub(crate) fn check_change(
 /// # Errors
 /// The caller does not carry people's words.
 pub(crate) fn check_description(caller: &Caller, description: &SubjectDescribed) -> Result<(), AppError> {
-    let is_child = description.age_band() == AgeBand::Child && description.jurisdiction.is_empty();
+    let is_child = description.age_band == AgeBand::Child && description.jurisdiction.is_empty();
     if is_child || caller.speaks_for_people() {
         return Ok(());
     }

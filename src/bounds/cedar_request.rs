@@ -3,9 +3,8 @@
 use crate::bounds::entities::{class, place, uid};
 use crate::bounds::error::{BoundsError, schema_error};
 use crate::domain::description::Description;
-use crate::domain::event::Role;
+use crate::domain::event::{Provenance, Role};
 use cedar_policy::{Context, Request, RestrictedExpression, Schema};
-use sayso_proof::event::Provenance;
 use std::collections::BTreeSet;
 
 /// The action on attributes of a class.

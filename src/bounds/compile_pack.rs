@@ -6,9 +6,9 @@ use crate::bounds::policy_text::parse::{Pieces, READING_MAX, Source, on_deep_sta
 use crate::bounds::policy_text::scan;
 use crate::bounds::thresholds::Thresholds;
 use crate::domain::byte_cache::ByteCache;
+use crate::domain::event::{BoundsPublished, Reason, Tier};
 use cedar_policy::ffi::DetailedError;
 use cedar_policy::{Effect, Policy, PolicyId, PolicySet, ValidationMode, Validator};
-use sayso_proof::event::{BoundsPublished, Reason, Tier};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 

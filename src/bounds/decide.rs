@@ -10,11 +10,10 @@ use crate::bounds::fit_answer;
 use crate::domain::DAY_MS;
 use crate::domain::consent::{ConsentCase, Cover, NoConsent};
 use crate::domain::current_attribute::CurrentAttribute;
-use crate::domain::event::{Role, SignalKind};
+use crate::domain::event::{Provenance, Reason, Role, SignalKind, Tier, WithheldClass};
 use crate::domain::ids::EventId;
 use crate::domain::profile::{ActiveSignal, SubjectState};
 use crate::domain::vocabulary::Vocabulary;
-use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -173,7 +172,8 @@ impl<'a> Deciding<'a> {
     /// Builds the withheld classes, sorted. Classes that differ only in the source that they name are merged
     /// and name the first one's source.
     fn classes(&self, withheld: Vec<Withheld<'a>>) -> Vec<WithheldClass> {
-        let mut classes: BTreeMap<(String, i32, i32, String, Vec<u8>), WithheldClass> = BTreeMap::new();
+        let mut classes: BTreeMap<(String, Provenance, Reason, String, Option<EventId>), WithheldClass> =
+            BTreeMap::new();
         for Withheld { first, denial, cover, count } in withheld {
             let class = self.class_of(first, &denial, cover);
             let key = (
@@ -181,7 +181,7 @@ impl<'a> Deciding<'a> {
                 class.provenance,
                 class.reason,
                 class.policy.clone(),
-                class.decided_by_event.clone(),
+                class.decided_by_event,
             );
             let class = classes.entry(key).or_insert(class);
             class.count = class.count.saturating_add(count);
@@ -427,14 +427,14 @@ impl<'a> Deciding<'a> {
         let by_person = event.is_some() || (reason == Reason::Contested && current.contested);
         WithheldClass {
             category: current.attribute.category.clone(),
-            provenance: Provenance::into(current.attribute.provenance),
+            provenance: current.attribute.provenance,
             count: 0,
-            reason: reason.into(),
-            decided_by: if by_person { Tier::Individual } else { denial.tier }.into(),
+            reason,
+            decided_by: if by_person { Tier::Individual } else { denial.tier },
             policy: denial.policy.clone(),
             article: denial.article.clone(),
-            decided_by_event: event.map(|event| event.0.to_vec()).unwrap_or_default(),
-            source: source.map(|source| source.0.to_vec()).unwrap_or_default(),
+            decided_by_event: event,
+            source,
         }
     }
 

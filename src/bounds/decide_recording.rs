@@ -5,11 +5,10 @@ use crate::bounds::engine::Bounds;
 use crate::bounds::error::Denial;
 use crate::domain::DAY_MS;
 use crate::domain::attribute::Attribute;
-use crate::domain::event::{Actor, Role, SignalKind};
+use crate::domain::event::{Actor, Provenance, Reason, Role, SignalKind};
 use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
 use crate::domain::vocabulary::Vocabulary;
-use sayso_proof::event::{Provenance, Reason};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -27,7 +26,7 @@ impl Bounds {
         recorder: &Actor,
         now_ms: u64,
     ) -> Result<(), Denial> {
-        let role = recorder.role();
+        let role = recorder.role;
         let service = (role == Role::Service).then_some(recorder.name.as_str());
         // Policies name an application whether it is a service or a channel; consents name only services,
         // which use attributes.

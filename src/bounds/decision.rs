@@ -3,8 +3,8 @@
 use crate::bounds::error::Denial;
 use crate::domain::consent::Cover;
 use crate::domain::current_attribute::CurrentAttribute;
+use crate::domain::event::WithheldClass;
 use crate::domain::ids::EventId;
-use sayso_proof::event::WithheldClass;
 use std::sync::Arc;
 
 /// An attribute that may be used.

@@ -11,12 +11,12 @@ use crate::bounds::policy_text::parse::Source;
 use crate::bounds::thresholds::Thresholds;
 use crate::bounds::{compile_pack, shipped_packs};
 use crate::domain::byte_cache::ByteCache;
+use crate::domain::event::{BoundsPublished, PersonalBoundsSet, Reason, Tier};
 use crate::domain::vocabulary::Vocabulary;
 use cedar_policy::{
     Authorizer, Decision as CedarDecision, Effect, Entities, Policy, PolicyId, PolicySet, Request, Schema,
     Validator,
 };
-use sayso_proof::event::{BoundsPublished, PersonalBoundsSet, Reason, Tier};
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// Memory limit of the decision cache, bytes.
@@ -48,7 +48,7 @@ pub struct Bounds {
 /// them.
 #[doc(hidden)]
 pub fn decode_policies(policies: String, vocabulary: &Vocabulary) {
-    let (pack, tier) = ("fuzz".into(), Tier::Provider.into());
+    let (pack, tier) = ("fuzz".into(), Tier::Provider);
     let pack = BoundsPublished { pack, tier, policies, ..BoundsPublished::default() };
     if let Ok(bounds) = Bounds::compile(&[(UNRECORDED, pack)], vocabulary) {
         let case =
@@ -66,7 +66,7 @@ pub fn check_offered(packs: &[BoundsPublished]) -> Result<(), BoundsError> {
     let Language { validator, .. } = language()?;
     let until = parse::deadline();
     for pack in packs {
-        let tier = TIERS.into_iter().find(|tier| *tier == pack.tier());
+        let tier = TIERS.into_iter().find(|tier| *tier == pack.tier);
         let tier = tier.ok_or_else(|| BoundsError::Tier(pack.pack.clone()))?;
         compile_pack::compiled(pack, tier, validator, Source::Caller, until)?;
     }
@@ -106,7 +106,7 @@ impl Bounds {
         let (mut thresholds, mut distinctions) = (Thresholds::default(), Distinctions::default());
         let until = parse::deadline();
         for (position, pack) in &newest {
-            let tier = tiers.iter_mut().find(|(tier, _)| i32::from(*tier) == pack.tier);
+            let tier = tiers.iter_mut().find(|(tier, _)| *tier == pack.tier);
             let (tier, policies) = tier.ok_or_else(|| BoundsError::Tier(pack.pack.clone()))?;
             let source = if *position == UNRECORDED { Source::Caller } else { Source::Log };
             let compiled = compile_pack::compiled(pack, *tier, validator, source, until)?;

@@ -2,9 +2,9 @@
 
 use crate::bounds::error::{BoundsError, schema_error};
 use crate::domain::description::UNKNOWN;
+use crate::domain::event::Provenance;
 use crate::domain::vocabulary::Vocabulary;
 use cedar_policy::{Entities, Entity, EntityId, EntityTypeName, EntityUid, RestrictedExpression, Schema};
-use sayso_proof::event::Provenance;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::LazyLock;
@@ -68,7 +68,7 @@ pub(super) fn entities(vocabulary: &Vocabulary, schema: &Schema) -> Result<Entit
     for purpose in vocabulary.purposes() {
         let (risks, benefits) = vocabulary.purpose_tags(&purpose.id);
         let mut attributes = tags(&risks, &benefits);
-        let rung = RestrictedExpression::new_long(vocabulary.rung(&purpose.id).into());
+        let rung = RestrictedExpression::new_long(i32::from(vocabulary.rung(&purpose.id)).into());
         attributes.insert("rung".to_owned(), rung);
         let ancestors = parents("Purpose", &purpose.parent)?;
         all.push(Entity::new(uid("Purpose", &purpose.id)?, attributes, ancestors).map_err(schema_error)?);

@@ -6,9 +6,9 @@
 //! equivalent.
 
 use crate::bounds::entities::class;
+use crate::domain::event::Provenance;
 use crate::domain::vocabulary::Vocabulary;
 use cedar_policy::Policy;
-use sayso_proof::event::Provenance;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 

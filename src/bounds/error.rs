@@ -1,6 +1,6 @@
 //! Errors of compiling bounds, and the denial that a policy decides.
 
-use sayso_proof::event::{Reason, Tier};
+use crate::domain::event::{Reason, Tier};
 
 /// Why bounds cannot be compiled.
 #[derive(Debug, thiserror::Error)]

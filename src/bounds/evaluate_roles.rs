@@ -78,8 +78,8 @@ fn problem(what: &dyn std::fmt::Display) -> BoundsError {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::domain::event::Role;
     use crate::roles::ROLES;
-    use sayso_proof::event::Role;
     use std::collections::BTreeSet;
 
     #[test]

@@ -4,9 +4,9 @@ use crate::bounds::decision::{Allowed, Withheld};
 use crate::bounds::error::Denial;
 use crate::domain::consent::Cover;
 use crate::domain::current_attribute::CurrentAttribute;
+use crate::domain::event::{Reason, Tier};
 use crate::domain::ids::EventId;
 use crate::domain::recorder_usage::Recorder;
-use sayso_proof::event::{Reason, Tier};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -83,10 +83,9 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
     use crate::domain::attribute::{Attribute, Secret};
-    use crate::domain::event::{Actor, Event, Role};
+    use crate::domain::event::{Actor, Event, Provenance, Role};
     use crate::domain::histories::{event_id, recorded};
     use crate::domain::profile::SubjectState;
-    use sayso_proof::event::Provenance;
 
     /// A state with attributes recorded by these services, oldest first, each of a kilobyte.
     fn state_recorded(by: &[&str]) -> SubjectState {
@@ -108,7 +107,7 @@ mod tests {
                     from_replies: Vec::new(),
                 }),
             );
-            event.actor = Actor { role: Role::Service.into(), name: (*name).to_owned() };
+            event.actor = Actor { role: Role::Service, name: (*name).to_owned() };
             event
         });
         SubjectState::fold(&events.collect::<Vec<_>>())

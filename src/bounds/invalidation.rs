@@ -51,10 +51,9 @@ pub(crate) fn revocations(
 ) -> Vec<Event> {
     let grants =
         invalidated(state, rules, now_ms, is_pending).into_iter().map(|invalidated| invalidated.event(cause));
-    let artifacts = invalidated_artifacts(state, rules, now_ms, is_pending).into_iter().map(|invalidated| {
-        let cause = cause.map(|cause| cause.0.to_vec()).unwrap_or_default();
-        Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..invalidated })
-    });
+    let artifacts = invalidated_artifacts(state, rules, now_ms, is_pending)
+        .into_iter()
+        .map(|invalidated| Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..invalidated }));
     grants.chain(artifacts).collect()
 }
 
@@ -154,10 +153,7 @@ pub(crate) fn contradiction(
     let refused = keys.into_iter().find(|key| !allowed.contains(key.as_str()));
     let withheld = refused.and_then(|key| decide(&[key]).withheld.into_iter().next());
     let withheld = withheld.or_else(|| decision.withheld.into_iter().next())?;
-    Some(Contradiction {
-        reason: Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden),
-        source: EventId::from_slice(&withheld.source),
-    })
+    Some(Contradiction { reason: withheld.reason, source: withheld.source })
 }
 
 /// Artifacts that this state or these rules contradict, with the reason. An artifact ends when the first of
@@ -177,7 +173,7 @@ pub(crate) fn invalidated_artifacts(
     let invalidated = valid.filter_map(|(event, artifact)| {
         let registered = &artifact.registered;
         let (recipient, purpose) = (registered.recipient.as_str(), registered.purpose.as_str());
-        let sources = registered.sources.iter().filter_map(|id| EventId::from_slice(id));
+        let sources = registered.sources.iter().copied();
         let mut of_source = |source: EventId| {
             let Some(key) = by_event.get(&source) else { return Some(Reason::AttributeRemoved) };
             let withheld = decided.entry((recipient, purpose, key));
@@ -185,9 +181,9 @@ pub(crate) fn invalidated_artifacts(
         };
         let reason = artifact.implied.or_else(|| sources.into_iter().find_map(&mut of_source))?;
         Some(ArtifactInvalidated {
-            artifact: event.0.to_vec(),
-            reason: reason.into(),
-            cause: Vec::new(),
+            artifact: *event,
+            reason,
+            cause: None,
             artifact_id: artifact.id.to_string(),
             recipient: registered.recipient.clone(),
         })
@@ -206,5 +202,5 @@ fn withheld_source(
     let case = Case { recipient, purpose, categories: &[], keys: &keys, interaction: "", now_ms };
     let decision = rules.bounds.decide(state, &rules.vocabulary, &case);
     let withheld = decision.withheld.first()?;
-    Some(Reason::try_from(withheld.reason).unwrap_or(Reason::Forbidden))
+    Some(withheld.reason)
 }

@@ -5,7 +5,7 @@
 //! compiled.
 
 use crate::bounds::policy_text::parse;
-use sayso_proof::event::{BoundsPublished, PersonalBoundsSet, Tier};
+use crate::domain::event::{BoundsPublished, PersonalBoundsSet, Tier};
 use std::fmt::Write;
 
 /// The pack that personal bounds are shown as.
@@ -69,7 +69,7 @@ pub fn personal_title(choices: &PersonalBoundsSet, policy: &str) -> Option<Strin
 /// The pack that the choices compile to.
 pub(super) fn pack(choices: &PersonalBoundsSet) -> BoundsPublished {
     BoundsPublished {
-        tier: Tier::Individual.into(),
+        tier: Tier::Individual,
         pack: PERSONAL.into(),
         version: String::new(),
         policies: personal_policies(choices),

@@ -3,13 +3,12 @@
 
 use crate::bounds::engine::Bounds;
 use crate::bounds::error::BoundsError;
-use crate::domain::event::{Actor, Event, Recorded, Role};
+use crate::domain::event::{Actor, BackupRestored, BoundsPublished, Event, NoticePublished, Recorded, Role};
 use crate::domain::ids::EventId;
 use crate::domain::profile::GrantState;
 use crate::domain::retention::Retention;
 use crate::domain::vocabulary::Vocabulary;
 use sayso_proof::checkpoint::Checkpoint;
-use sayso_proof::event::{BackupRestored, BoundsPublished, NoticePublished};
 use std::sync::Arc;
 
 /// Vocabulary, bounds and notices in force at one moment.
@@ -120,7 +119,7 @@ impl Rules {
         let (mut newest_vocabulary_change, mut unconfirmed, mut lost) = (None, None, Vec::new());
         for event in events {
             if let (Event::PurposeDefined(_) | Event::CategoryDefined(_), false) =
-                (&event.event, event.actor.role() == Role::Ledger)
+                (&event.event, event.actor.role == Role::Ledger)
             {
                 let (position, recorded_at_ms) = (event.position, event.recorded_at_ms);
                 newest_vocabulary_change =

@@ -1,7 +1,7 @@
 //! The packs that are shipped with Sayso, and those that a new log begins with.
 
 use crate::bounds::pack_tests::table::Table;
-use sayso_proof::event::{BoundsPublished, Tier};
+use crate::domain::event::{BoundsPublished, Tier};
 use sha2::{Digest, Sha256};
 
 const SCHEMA: &str = include_str!("../../bounds/schema.cedarschema");
@@ -57,7 +57,7 @@ pub fn schema_digest() -> [u8; 32] {
 #[must_use]
 pub fn pack(tier: Tier, name: &str, policies: &str) -> BoundsPublished {
     BoundsPublished {
-        tier: tier.into(),
+        tier,
         pack: name.into(),
         version: "1".into(),
         policies: policies.into(),
@@ -76,8 +76,7 @@ pub fn shipped() -> Vec<Shipped> {
 /// The packs that a new log begins with: all public packs, and the provider pack `default`.
 #[must_use]
 pub fn defaults() -> Vec<BoundsPublished> {
-    let is_default =
-        |pack: &BoundsPublished| pack.tier() == Tier::Public || pack.pack == DEFAULT_PROVIDER_PACK;
+    let is_default = |pack: &BoundsPublished| pack.tier == Tier::Public || pack.pack == DEFAULT_PROVIDER_PACK;
     shipped().into_iter().map(|shipped| shipped.pack).filter(is_default).collect()
 }
 

@@ -21,11 +21,11 @@ use crate::bounds::pack;
 use crate::bounds::shipped_packs::defaults;
 use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::description::Description;
+use crate::domain::event::{BoundsPublished, Provenance, Tier};
 use crate::domain::histories::NOW_MS;
 use crate::domain::profile::SubjectState;
 use crate::domain::vocabulary::Vocabulary;
 use proptest::prelude::ProptestConfig;
-use sayso_proof::event::{BoundsPublished, Provenance, Tier};
 
 /// The number of cases of a property test: `PROPTEST_CASES` if it is set, otherwise the default.
 fn cases(default: u32) -> ProptestConfig {

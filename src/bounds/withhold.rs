@@ -1,8 +1,8 @@
 //! Turns a decision into one that withholds everything, while all use is suspended.
 
 use crate::bounds::decision::Decision;
+use crate::domain::event::{Provenance, Reason, Tier, WithheldClass};
 use crate::domain::profile::SubjectState;
-use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
 use std::collections::BTreeMap;
 
 /// Withholds everything that would be allowed, because a restore is not yet confirmed.
@@ -19,19 +19,19 @@ pub(crate) fn withhold(
     state: &SubjectState,
     (reason, policy, article): (Reason, &str, &str),
 ) -> Decision {
-    let mut classes: BTreeMap<(String, i32), u32> = BTreeMap::new();
+    let mut classes: BTreeMap<(String, Provenance), u32> = BTreeMap::new();
     for allowed in std::mem::take(&mut decision.allowed) {
         let current = state.attributes.get(&allowed.key);
         let provenance = current.map_or(Provenance::Unspecified, |current| current.attribute.provenance);
-        let count = classes.entry((allowed.category, provenance.into())).or_default();
+        let count = classes.entry((allowed.category, provenance)).or_default();
         *count = count.saturating_add(1);
     }
     decision.withheld.extend(classes.into_iter().map(|((category, provenance), count)| WithheldClass {
         category,
         provenance,
         count,
-        reason: reason.into(),
-        decided_by: Tier::Provider.into(),
+        reason,
+        decided_by: Tier::Provider,
         policy: policy.into(),
         article: article.into(),
         ..WithheldClass::default()

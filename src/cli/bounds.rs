@@ -9,13 +9,13 @@ use super::vocabulary::client;
 use crate::bounds::schema_digest;
 use crate::clock::SystemClock;
 use crate::daemon::data_dir::Layout;
-use crate::proto::{self, BoundsPublished, ForbiddenUse, PersonalBounds, Role, Tier};
+use crate::domain::event::{BoundsPublished, Event, codec};
+use crate::proto::{self, ForbiddenUse, PersonalBounds, Role, Tier};
 use crate::secret;
 use clap::{Args, Subcommand, ValueEnum};
 use ed25519_dalek::SigningKey;
 use indicatif::ProgressBar;
 use prost_types::Timestamp;
-use sayso_proof::event::event_body::Event;
 use sayso_proof::writer;
 use std::path::{Path, PathBuf};
 
@@ -116,7 +116,7 @@ impl PackVersion {
                 .saturating_add(u64::try_from(from.nanos).unwrap_or_default() / 1_000_000)
         });
         Ok(BoundsPublished {
-            tier: self.tier.tier().into(),
+            tier: self.tier.tier(),
             pack,
             version: version.to_owned(),
             policies,
@@ -150,7 +150,8 @@ impl Publish {
         let dev = || Layout::new(&at.data).dev().join(format!("{role}.key"));
         let key = signing_key(&self.key.clone().unwrap_or_else(dev))?;
         let bounds = self.pack.bounds(&self.version, self.retire)?;
-        let signature = Some(writer::sign(&Event::BoundsPublished(bounds.clone()), &key).into());
+        let signature =
+            Some(writer::sign(&codec::encode_event(&Event::BoundsPublished(bounds.clone())), &key).into());
         let request = proto::PublishBoundsRequest { bounds: Some(bounds.into()), signature, options: None };
         let answer = client(at, role).await?.publish_bounds(request).await?.into_inner();
         out.print("PublishBoundsResponse", &answer, |answer| {

@@ -3,8 +3,8 @@
 use super::error::CliError;
 use super::output::{Out, count};
 use crate::bounds::{self, Outcome, PackTestRun, Table};
+use crate::domain::event::BoundsPublished;
 use clap::Args;
-use sayso_proof::event::BoundsPublished;
 use serde_json::json;
 use std::path::Path;
 

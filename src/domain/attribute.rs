@@ -4,7 +4,7 @@ use super::Violation;
 use super::checks::Checks;
 use super::ids::EventId;
 use super::vocabulary::Vocabulary;
-use sayso_proof::event::Provenance;
+use crate::domain::event::Provenance;
 use std::collections::BTreeMap;
 use std::fmt;
 use zeroize::{Zeroize, ZeroizeOnDrop};

@@ -4,9 +4,9 @@
 
 use super::ids::EventId;
 use super::vocabulary::Vocabulary;
-use sayso_proof::event::{Actor, Role};
+use crate::domain::event::{Actor, Role};
 
-pub use sayso_proof::event::{ConsentTerms as Terms, NoticeRef};
+pub use crate::domain::event::{ConsentTerms as Terms, NoticeRef};
 
 /// A consent decision in the log.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +52,7 @@ impl ConsentRecord {
     }
 
     fn was_recorded_by(&self, service: &str) -> bool {
-        matches!(self.actor.role(), Role::Service | Role::Channel) && self.actor.name == service
+        matches!(self.actor.role, Role::Service | Role::Channel) && self.actor.name == service
     }
 
     fn is_before_its_end(&self, now_ms: u64) -> bool {

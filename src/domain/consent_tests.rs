@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::domain::default_vocabulary::default_vocabulary;
+use crate::domain::event::Role;
 use proptest::prelude::*;
-use sayso_proof::event::Role;
 use std::collections::BTreeSet;
 
 fn record(number: u64, time_ms: u64, decision: Decision, terms: Terms) -> ConsentRecord {
@@ -18,7 +18,7 @@ fn record(number: u64, time_ms: u64, decision: Decision, terms: Terms) -> Consen
         about_ms: time_ms,
         decision,
         terms,
-        actor: Actor { role: Role::Subject.into(), name: String::new() },
+        actor: Actor { role: Role::Subject, name: String::new() },
     }
 }
 
@@ -282,14 +282,14 @@ proptest! {
     ) {
         for (number, no) in (0..8_u32).zip(&mut log) {
             let role = if own & (1 << number) == 0 { Role::Channel } else { Role::Subject };
-            no.actor.role = role.into();
+            no.actor.role = role;
         }
         if !yes.decision.is_yes() {
             yes.decision = Decision::Given;
         }
         (yes.sealed_at_ms, yes.position) = (99, 99);
         let vocabulary = default_vocabulary();
-        let own = |record: &ConsentRecord| record.actor.role() == Role::Subject;
+        let own = |record: &ConsentRecord| record.actor.role == Role::Subject;
         let lifted = ConsentLog { records: log.clone() }.no_lifted_by(&yes.terms, &vocabulary, own).cloned();
         let mut lifts_anew = false;
         for (purpose, category, recipient) in cases() {

@@ -4,7 +4,7 @@
 use super::attribute::Attribute;
 use super::event::Actor;
 use super::ids::EventId;
-use sayso_proof::event::Provenance;
+use crate::domain::event::Provenance;
 
 /// An attribute as it is in the current state.
 #[derive(Clone, Debug, PartialEq)]

@@ -4,8 +4,8 @@
 //! They are recorded as events when a log is created; a change here does not affect existing logs. Titles are
 //! shown both to operators and to the data subject, so they do not say "the person".
 
+use crate::domain::event::{CategoryDefined, PurposeDefined, Rung};
 use crate::domain::vocabulary::Vocabulary;
-use sayso_proof::event::{CategoryDefined, PurposeDefined, Rung};
 
 /// Risks that purposes and categories can be tagged with: the taxonomy of Kirk, Vidgen, Röttger and Hale
 /// (2024).
@@ -158,7 +158,7 @@ pub fn defaults() -> (Vec<PurposeDefined>, Vec<CategoryDefined>) {
         title: (*title).into(),
         risks: owned(risks),
         benefits: owned(benefits),
-        rung: (*rung).into(),
+        rung: (*rung),
     };
     let category = |Category(id, parent, term, title, special, risks, benefits): &Category| CategoryDefined {
         id: (*id).into(),

@@ -12,7 +12,7 @@ use super::profile::SubjectState;
 use super::request::RequestRecord;
 use super::rights::Hold;
 use super::vocabulary::Vocabulary;
-use sayso_proof::event::{ErasureScope, Ground, KeptOnGround, PositionRange, PriorRecipient};
+use crate::domain::event::{ErasureScope, Ground, KeptOnGround, PositionRange, PriorRecipient};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The scope of an erasure.
@@ -48,7 +48,7 @@ impl Scope {
     #[must_use]
     pub fn of_request(record: &RequestRecord) -> Option<Self> {
         let submitted = record.submitted.as_ref()?;
-        match submitted.scope() {
+        match submitted.scope {
             ErasureScope::All => Some(Self::All),
             ErasureScope::Profile => Some(Self::Profile),
             ErasureScope::Key => submitted.keys.first().cloned().map(Self::Key),
@@ -195,10 +195,10 @@ impl<'a> Closure<'a> {
                 Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => holds
                     .iter()
                     .find(|hold| hold.keeps(&attribute.category, vocabulary))
-                    .map(|hold| hold.placed.ground()),
+                    .map(|hold| hold.placed.ground),
                 other => subject_of(other).and_then(|of| kept_ids.get(&of).copied()),
             };
-            let whole = holds.iter().find(|hold| hold.is_whole()).map(|hold| hold.placed.ground());
+            let whole = holds.iter().find(|hold| hold.is_whole()).map(|hold| hold.placed.ground);
             if let Some(ground) = ground.or(whole) {
                 kept.insert(event.version, ground);
                 kept_ids.insert(event.event_id, ground);
@@ -270,7 +270,7 @@ impl<'a> Closure<'a> {
 
     /// Whether the event depends on, mentions or belongs to a selected event.
     fn depends(&self, event: &Recorded) -> bool {
-        let gone = |id: &[u8]| EventId::from_slice(id).is_some_and(|id| self.ids.contains(&id));
+        let gone = |id: &EventId| self.ids.contains(id);
         match &event.event {
             Event::AttributeRecorded(attribute) => {
                 self.is_half_of_a_correction(event) || self.is_derived(&attribute.derived_from)
@@ -290,7 +290,7 @@ impl<'a> Closure<'a> {
                 false
             }
             Event::GrantIssued(grant) => self.cites(grant),
-            Event::GrantUsed(used) => gone(&used.grant) || used.shaped_by.iter().any(|id| gone(id)),
+            Event::GrantUsed(used) => gone(&used.grant) || used.shaped_by.iter().any(gone),
             // Only the sources count: the grant may have cited more than the artifact was built from.
             Event::ArtifactRegistered(artifact) => artifact.sources.iter().any(|id| gone(id)),
             Event::RequestSubmitted(request) => self.names_erased_key(request),
@@ -313,7 +313,7 @@ impl<'a> Closure<'a> {
     }
 
     fn cites(&self, grant: &GrantIssued) -> bool {
-        let gone = |id: &[u8]| EventId::from_slice(id).is_some_and(|id| self.ids.contains(&id));
+        let gone = |id: &EventId| self.ids.contains(id);
         grant.allowed.iter().any(|cited| gone(&cited.attribute) || gone(&cited.consent))
     }
 
@@ -391,12 +391,12 @@ impl<'a> Closure<'a> {
     }
 
     fn kept_by_ground(&self) -> Vec<KeptOnGround> {
-        let mut counts: BTreeMap<i32, u64> = BTreeMap::new();
+        let mut counts: BTreeMap<Ground, u64> = BTreeMap::new();
         for event in self.history {
             if let Some(ground) = self.kept.get(&event.version)
                 && (self.is_in_scope(event) || self.depends(event))
             {
-                *counts.entry((*ground).into()).or_default() += 1;
+                *counts.entry(*ground).or_default() += 1;
             }
         }
         counts.into_iter().map(|(ground, entries)| KeptOnGround { ground, entries }).collect()
@@ -411,8 +411,8 @@ fn subject_of(event: &Event) -> Option<EventId> {
         | Event::AttributeRemoved { attribute, .. }
         | Event::AttributeExpired { attribute, .. } => Some(*attribute),
         Event::GrantRevoked { grant, .. } => Some(*grant),
-        Event::GrantGivenAgain(again) => EventId::from_slice(&again.grant),
-        Event::ArtifactInvalidated(artifact) => EventId::from_slice(&artifact.artifact),
+        Event::GrantGivenAgain(again) => Some(again.grant),
+        Event::ArtifactInvalidated(artifact) => Some(artifact.artifact),
         Event::ConsentExpired { consent } => Some(*consent),
         _ => None,
     }

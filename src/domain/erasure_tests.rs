@@ -1,13 +1,13 @@
 //! Property tests of erasure: what it selects, what it keeps, and that it never revives data.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::*;
-use crate::domain::codec;
 use crate::domain::default_vocabulary::default_vocabulary;
-use crate::domain::event::{Actor, Draft, GrantUsed, HoldPlaced, Reason};
+use crate::domain::event::{
+    Actor, Draft, GrantUsed, GrantedAttribute, HoldPlaced, Reason, WithheldClass, codec,
+};
 use crate::domain::histories::{CATEGORIES, event_id, histories, recorded};
 use proptest::prelude::*;
 use prost::Message;
-use sayso_proof::event::{GrantedAttribute, WithheldClass};
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 
@@ -19,7 +19,7 @@ fn with_uses(mut history: Vec<Recorded>, picks: &[usize]) -> Vec<Recorded> {
     for pick in picks.iter().filter(|_| !current.is_empty()) {
         let cited = current[pick % current.len()];
         let allowed = GrantedAttribute {
-            attribute: cited.event_id.0.to_vec(),
+            attribute: cited.event_id,
             key: cited.attribute.key.clone(),
             category: cited.attribute.category.clone(),
             ..GrantedAttribute::default()
@@ -31,11 +31,8 @@ fn with_uses(mut history: Vec<Recorded>, picks: &[usize]) -> Vec<Recorded> {
             GrantIssued { allowed: vec![allowed], withheld: vec![withheld], ..GrantIssued::default() };
         let number = history.len() as u64;
         history.push(recorded(number, 2_000, Event::GrantIssued(grant)));
-        let used = GrantUsed {
-            grant: event_id(number).0.to_vec(),
-            shaped_by: vec![cited.event_id.0.to_vec()],
-            ..GrantUsed::default()
-        };
+        let used =
+            GrantUsed { grant: event_id(number), shaped_by: vec![cited.event_id], ..GrantUsed::default() };
         history.push(recorded(number + 1, 2_000, Event::GrantUsed(used)));
         let revoked = Event::GrantRevoked {
             grant: event_id(number),
@@ -81,8 +78,8 @@ fn bytes_of(event: &Recorded) -> Vec<u8> {
 
 fn hold(category: &str) -> Hold {
     let categories = vec![category.to_owned()];
-    let ground = Ground::LegalClaims.into();
-    let placed = HoldPlaced { hold: vec![7; 16], ground, categories, ..HoldPlaced::default() };
+    let ground = Ground::LegalClaims;
+    let placed = HoldPlaced { hold: EventId([7; 16]), ground, categories, ..HoldPlaced::default() };
     Hold { id: EventId([7; 16]), placed, by: Actor::default(), placed_at_ms: 0 }
 }
 

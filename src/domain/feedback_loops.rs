@@ -1,9 +1,8 @@
 //! Finds feedback loops: inferences from replies that the same attribute had already shaped (Kirk et al.
 //! 2024: bias reinforcement).
 
-use crate::domain::event::{Event, Recorded};
+use crate::domain::event::{Event, Provenance, Recorded};
 use crate::domain::ids::EventId;
-use sayso_proof::event::Provenance;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The counts of inferences and feedback loops in one data subject's events.
@@ -49,8 +48,7 @@ pub fn loops<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Loops {
                 }
             }
             Event::GrantUsed(used) => {
-                let by = used.shaped_by.iter().filter_map(|id| EventId::from_slice(id));
-                shaped.entry(used.reply.as_str()).or_default().extend(by);
+                shaped.entry(used.reply.as_str()).or_default().extend(used.shaped_by.iter().copied());
             }
             _ => {}
         }
@@ -75,9 +73,9 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
     use crate::domain::attribute::{Attribute, Secret};
+    use crate::domain::event::GrantUsed;
     use crate::domain::histories::{event_id, histories, recorded};
     use proptest::prelude::*;
-    use sayso_proof::event::GrantUsed;
 
     fn inference(key: &str, derived_from: &[u64], from_replies: &[&str]) -> Event {
         Event::AttributeRecorded(Attribute {
@@ -96,7 +94,7 @@ mod tests {
     }
 
     fn used(reply: &str, shaped_by: u64) -> Event {
-        let shaped_by = vec![event_id(shaped_by).0.to_vec()];
+        let shaped_by = vec![event_id(shaped_by)];
         Event::GrantUsed(GrantUsed { reply: reply.into(), shaped_by, ..GrantUsed::default() })
     }
 

@@ -8,8 +8,8 @@ use super::consent::Terms;
 use super::event::{Actor, Event, Recorded, Role, SignalKind};
 use super::ids::EventId;
 use super::profile::SubjectState;
+use crate::domain::event::{AgeBand, Provenance, SubjectDescribed};
 use proptest::prelude::*;
-use sayso_proof::event::{AgeBand, Provenance, SubjectDescribed};
 
 /// The time of the first event. Each later event is at most [`STEP_MS`] after the one before it.
 pub const START_MS: u64 = 1_000;
@@ -143,7 +143,7 @@ fn rarer_step() -> impl Strategy<Value = Step> {
             Step::Consent { decision, terms: Terms { guardian, ..terms } }
         }),
         2 => described.prop_map(|(band, years, place)| Step::Describe(SubjectDescribed {
-            age_band: band.into(),
+            age_band: band,
             age_years: years.filter(|_| band == AgeBand::Teen),
             jurisdiction: place.into(),
         })),

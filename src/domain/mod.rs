@@ -4,7 +4,6 @@
 pub mod attribute;
 pub(crate) mod byte_cache;
 pub mod checks;
-pub mod codec;
 pub mod consent;
 pub mod current_attribute;
 pub mod default_vocabulary;

@@ -12,8 +12,8 @@ use super::event::{
 use super::ids::{EventId, GrantId};
 use super::rights::Rights;
 use crate::domain::description::Description;
+use crate::domain::event::{Provenance, Role};
 use crate::domain::recorder_usage::RecorderUsage;
-use sayso_proof::event::{Provenance, Role};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -161,7 +161,7 @@ impl GrantState {
     }
 
     fn cites(&self, attribute: &EventId) -> bool {
-        self.issued.allowed.iter().any(|cited| cited.attribute == attribute.0)
+        self.issued.allowed.iter().any(|cited| cited.attribute == *attribute)
     }
 }
 
@@ -225,7 +225,7 @@ impl SubjectState {
             Event::AttributeRecorded(attribute) => self.record(event, attribute),
             Event::AttributeCorrected { corrects, attribute } => self.correct(event, *corrects, attribute),
             Event::AttributeContested { attribute, .. } => {
-                let in_person = event.actor.role() == Role::Subject;
+                let in_person = event.actor.role == Role::Subject;
                 self.change_attribute(*attribute, |current| current.contest(in_person));
             }
             Event::AttributeConfirmed { attribute } => {
@@ -261,7 +261,7 @@ impl SubjectState {
             }
             Event::SubjectDescribed(description) => {
                 self.description.apply(description, now_ms);
-                if event.actor.role() == Role::Steward {
+                if event.actor.role == Role::Steward {
                     self.description.note_staff(description);
                 }
             }
@@ -367,7 +367,7 @@ impl SubjectState {
         if !lifted {
             let (purposes, recorded_at_ms) = (purposes.to_vec(), event.recorded_at_ms);
             let (event_id, interaction) = (event.event_id, interaction.to_owned());
-            let by = event.actor.role();
+            let by = event.actor.role;
             self.signals.push(ActiveSignal { kind, purposes, recorded_at_ms, event_id, interaction, by });
             return;
         }

@@ -65,7 +65,7 @@ impl Recorder {
     /// The recorder for the actor of an event.
     #[must_use]
     pub fn of(actor: &Actor) -> Self {
-        match actor.role() {
+        match actor.role {
             Role::Subject => Self::Subject,
             Role::Steward | Role::Authority | Role::Auditor | Role::Operator | Role::Ledger => Self::Staff,
             _ => Self::Service(actor.name.clone()),

@@ -2,9 +2,9 @@
 
 use super::event::{Actor, RequestDecided, RequestSubmitted};
 use super::ids::EventId;
+pub use crate::domain::event::{Ground, Jurisdiction, RequestKind, RequestOutcome};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
-pub use sayso_proof::event::{Ground, Jurisdiction, RequestKind, RequestOutcome};
 
 /// Bytes of the details that the data subject writes.
 pub const DETAILS_BYTES_MAX: usize = 2_048;
@@ -53,7 +53,7 @@ impl RequestRecord {
     pub fn is_open(&self) -> bool {
         match &self.decided {
             None => true,
-            Some(decided) => decided.event.outcome() == RequestOutcome::Accepted,
+            Some(decided) => decided.event.outcome == RequestOutcome::Accepted,
         }
     }
 }

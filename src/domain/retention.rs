@@ -7,7 +7,7 @@ use super::profile::SubjectState;
 use super::request::RequestOutcome;
 use super::rights::Artifact;
 use super::vocabulary::Vocabulary;
-use sayso_proof::event::{ErasureScope, RetentionClass};
+use crate::domain::event::{ErasureScope, RetentionClass};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The longest retention period that can be set: a hundred years, milliseconds.
@@ -16,7 +16,7 @@ pub const KEEP_MS_MAX: u64 = 100 * 365 * DAY_MS;
 /// The retention rules in force, each with the time it was defined (milliseconds since the Unix epoch).
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Retention {
-    rules: BTreeMap<(i32, String, String), (RetentionDefined, u64)>,
+    rules: BTreeMap<(RetentionClass, String, String), (RetentionDefined, u64)>,
 }
 
 impl Retention {
@@ -42,7 +42,7 @@ impl Retention {
     }
 
     fn rule(&self, class: RetentionClass, category: &str, purpose: &str) -> Option<u64> {
-        let name = (class.into(), category.to_owned(), purpose.to_owned());
+        let name = (class, category.to_owned(), purpose.to_owned());
         self.rules.get(&name).map(|(rule, _)| rule.keep_ms)
     }
 
@@ -138,13 +138,12 @@ impl Ending<'_> {
                 let keep = keep.collect::<Option<Vec<u64>>>().and_then(|each| each.into_iter().max());
                 self.no_longer_counts_since_ms(event).and_then(|since| after(since, keep))
             }
-            Event::RequestDecided(decided) if decided.outcome() != RequestOutcome::Accepted => {
+            Event::RequestDecided(decided) if decided.outcome != RequestOutcome::Accepted => {
                 after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
             }
             Event::RequestSubmitted(request) => {
-                let record = EventId::from_slice(&request.request)
-                    .and_then(|id| self.state.rights.requests.get(&id))
-                    .filter(|record| !record.is_open())?;
+                let record = self.state.rights.requests.get(&request.request);
+                let record = record.filter(|record| !record.is_open())?;
                 let decided = record.decided.as_ref()?;
                 after(decided.at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
             }
@@ -167,7 +166,7 @@ impl Ending<'_> {
                     .filter(|_| !is_active)
             }
             Event::HoldPlaced(HoldPlaced { hold, .. }) | Event::HoldLifted(HoldLifted { hold, .. }) => {
-                let is_active = self.state.rights.holds.iter().any(|each| each.id.0 == hold.as_slice());
+                let is_active = self.state.rights.holds.iter().any(|each| each.id == *hold);
                 after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
                     .filter(|_| !is_active)
             }
@@ -206,9 +205,9 @@ pub fn ended_artifacts(state: &SubjectState, now_ms: u64) -> Vec<Event> {
     let ended = ended.filter(|(_, artifact)| artifact.ended().is_none() && artifact.is_expired(now_ms));
     let event = |(event, artifact): (&EventId, &Artifact)| {
         Event::ArtifactInvalidated(ArtifactInvalidated {
-            artifact: event.0.to_vec(),
-            reason: Reason::ArtifactExpired.into(),
-            cause: Vec::new(),
+            artifact: *event,
+            reason: Reason::ArtifactExpired,
+            cause: None,
             artifact_id: artifact.id.to_string(),
             recipient: artifact.registered.recipient.clone(),
         })

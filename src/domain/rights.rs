@@ -5,7 +5,7 @@ use super::event::{Actor, ArtifactRegistered, Event, HoldPlaced, Reason, Recorde
 use super::ids::{EventId, GrantId};
 use super::request::{Decided, RequestOutcome, RequestRecord};
 use super::vocabulary::Vocabulary;
-use sayso_proof::event::{ErasureScope, Role};
+use crate::domain::event::{ErasureScope, Role};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A legal hold that has not been lifted.
@@ -100,7 +100,7 @@ impl Artifact {
     /// Whether it was built from an attribute.
     #[must_use]
     pub fn rests_on(&self, attribute: &EventId) -> bool {
-        self.registered.sources.iter().any(|source| *source == attribute.0)
+        self.registered.sources.contains(attribute)
     }
 }
 
@@ -124,10 +124,10 @@ impl Rights {
     pub fn apply(&mut self, event: &Recorded) {
         match &event.event {
             Event::RequestSubmitted(submitted) => {
-                let Some(id) = EventId::from_slice(&submitted.request) else { return };
+                let id = submitted.request;
                 let record = RequestRecord {
                     id,
-                    kind: submitted.kind(),
+                    kind: submitted.kind,
                     submitted: Some(submitted.clone()),
                     version: event.version,
                     submitted_at_ms: event.recorded_at_ms,
@@ -139,18 +139,17 @@ impl Rights {
             }
             Event::RequestDecided(_) => self.decide(event),
             Event::RequestExtended(extended) => {
-                let id = EventId::from_slice(&extended.request);
-                if let Some(record) = id.and_then(|id| self.requests.get_mut(&id)) {
+                if let Some(record) = self.requests.get_mut(&extended.request) {
                     record.due_at_ms = extended.due_at_ms;
                     record.extended_because = Some(extended.reason.clone());
                 }
             }
             Event::HoldPlaced(placed) => {
-                let Some(id) = EventId::from_slice(&placed.hold) else { return };
+                let id = placed.hold;
                 let (by, placed_at_ms) = (event.actor.clone(), event.recorded_at_ms);
                 self.holds.push(Hold { id, placed: placed.clone(), by, placed_at_ms });
             }
-            Event::HoldLifted(lifted) => self.holds.retain(|hold| hold.id.0 != lifted.hold.as_slice()),
+            Event::HoldLifted(lifted) => self.holds.retain(|hold| hold.id != lifted.hold),
             Event::ConsentExpired { consent } => {
                 self.expired_consents.insert(*consent);
             }
@@ -165,9 +164,8 @@ impl Rights {
                 self.artifacts.insert(event.event_id, artifact);
             }
             Event::ArtifactInvalidated(invalidated) => {
-                let id = EventId::from_slice(&invalidated.artifact);
-                if let Some(artifact) = id.and_then(|id| self.artifacts.get_mut(&id)) {
-                    artifact.invalidated.get_or_insert((invalidated.reason(), event.position));
+                if let Some(artifact) = self.artifacts.get_mut(&invalidated.artifact) {
+                    artifact.invalidated.get_or_insert((invalidated.reason, event.position));
                 }
             }
             _ => {}
@@ -176,10 +174,10 @@ impl Rights {
 
     fn decide(&mut self, event: &Recorded) {
         let Event::RequestDecided(decided) = &event.event else { return };
-        let Some(id) = EventId::from_slice(&decided.request) else { return };
+        let id = decided.request;
         if let Some(erasure) = decided.erasure.as_ref().filter(|erasure| erasure.fence_at_ms > 0) {
             self.fences.push(Fence {
-                scope: erasure.scope(),
+                scope: erasure.scope,
                 category: erasure.category.clone(),
                 key_hash: erasure.key_hash.clone(),
                 at_ms: erasure.fence_at_ms,
@@ -187,7 +185,7 @@ impl Rights {
         }
         let record = self.requests.entry(id).or_insert_with(|| RequestRecord {
             id,
-            kind: decided.kind(),
+            kind: decided.kind,
             submitted: None,
             version: event.version,
             submitted_at_ms: decided.submitted_at_ms,
@@ -196,11 +194,11 @@ impl Rights {
             decided: None,
         });
         // The ledger only completes a request; keep who accepted it as who decided.
-        let carried_out = event.actor.role() == Role::Ledger;
+        let carried_out = event.actor.role == Role::Ledger;
         let accepted = record
             .decided
             .take()
-            .filter(|before| carried_out && before.event.outcome() == RequestOutcome::Accepted);
+            .filter(|before| carried_out && before.event.outcome == RequestOutcome::Accepted);
         let mut newest = decided.clone();
         let (by, at_ms) = match accepted {
             Some(before) => {

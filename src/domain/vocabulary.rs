@@ -1,6 +1,6 @@
 //! Purposes and categories: two hierarchies, defined by events, with W3C Data Privacy Vocabulary IRIs.
 
-use sayso_proof::event::{CategoryDefined, PurposeDefined};
+use crate::domain::event::{CategoryDefined, PurposeDefined, Rung};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Maximum depth of the hierarchy. Deeper entries cannot be published; the verifier cuts ancestries off at
@@ -86,10 +86,10 @@ impl Vocabulary {
         !self.special_ancestry(id).is_empty()
     }
 
-    /// The rung of a purpose on the ladder of rising risk, from 0 (not on it) to 6. It is the highest of its
-    /// own rung and its ancestors', so that no purpose is lower than its parent.
+    /// The rung of a purpose on the ladder of rising risk; unspecified if it is not on it. It is the
+    /// highest of its own rung and its ancestors', so that no purpose is lower than its parent.
     #[must_use]
-    pub fn rung(&self, id: &str) -> i32 {
+    pub fn rung(&self, id: &str) -> Rung {
         let ancestry = self.purpose_ancestry(id).into_iter().filter_map(|id| self.purposes.get(id));
         ancestry.map(|purpose| purpose.rung).max().unwrap_or_default()
     }

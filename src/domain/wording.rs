@@ -1,7 +1,7 @@
 //! Words for people: why something is withheld or refused, which rule decided, who set it, and what would
 //! change it.
 
-use sayso_proof::event::{Provenance, Reason, RecordingRefused, Tier, WithheldClass};
+use crate::domain::event::{Provenance, Reason, RecordingRefused, Tier, WithheldClass};
 
 /// Formats milliseconds since the Unix epoch as RFC 3339, UTC.
 #[must_use]
@@ -117,12 +117,12 @@ pub fn recording_refused(refused: &RecordingRefused) -> String {
     let text = format!(
         "{} {} {noun} of category `{}` may not be recorded: {}. Decided by {} (`{}`{article}). {}",
         refused.count,
-        provenance(refused.provenance()),
+        provenance(refused.provenance),
         refused.category,
-        reason(refused.reason()),
-        tier(refused.decided_by()),
+        reason(refused.reason),
+        tier(refused.decided_by),
         refused.policy,
-        remedy(refused.reason()),
+        remedy(refused.reason),
     );
     text.trim_end().to_owned()
 }
@@ -134,15 +134,14 @@ fn attributes(count: u32) -> &'static str {
 /// Describes a withheld class: its count, provenance and category.
 #[must_use]
 pub fn what(class: &WithheldClass) -> String {
-    let source = Provenance::try_from(class.provenance).unwrap_or_default();
     let noun = attributes(class.count);
-    format!("{} {} {noun} of category `{}`", class.count, provenance(source), class.category)
+    format!("{} {} {noun} of category `{}`", class.count, provenance(class.provenance), class.category)
 }
 
 /// What would let a withheld class be used; empty if nothing would.
 #[must_use]
 pub fn remedy_of(class: &WithheldClass) -> &'static str {
-    let why = Reason::try_from(class.reason).unwrap_or_default();
+    let why = class.reason;
     if class.policy.starts_with("personal/") && why != Reason::NotAsked {
         return "Only the person can change it, by changing their own bounds.";
     }
@@ -152,8 +151,8 @@ pub fn remedy_of(class: &WithheldClass) -> &'static str {
 /// Explains a withheld class in one or two sentences.
 #[must_use]
 pub fn withheld(class: &WithheldClass) -> String {
-    let why = Reason::try_from(class.reason).unwrap_or_default();
-    let decider = Tier::try_from(class.decided_by).unwrap_or_default();
+    let why = class.reason;
+    let decider = class.decided_by;
     let article = if class.article.is_empty() { String::new() } else { format!(", {}", class.article) };
     let text = format!(
         "{} withheld: {}. Decided by {} (`{}`{article}). {}",

@@ -488,7 +488,7 @@ fn notice(terms: &Terms) -> Option<Value> {
 
 /// The channel through which the person spoke; of the controller's own staff only the role (CJEU C-579/21).
 fn brought_by(actor: &Actor) -> Value {
-    match actor.role() {
+    match actor.role {
         Role::Subject => iri(PERSON),
         Role::Service | Role::Channel => {
             json!({ "@type": "dpv:Entity", "dct:identifier": actor.name, "dpv:hasName": actor.name })

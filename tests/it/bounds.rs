@@ -3,11 +3,11 @@
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
 use ed25519_dalek::SigningKey;
+use sayso::domain::event::{BoundsPublished, Event, codec};
 use sayso::proto::{
-    self, BoundsPublished, ConsentDecision, DenialReason, PersonalBounds, Provenance, RevocationReason, Role,
-    Tier,
+    self, ConsentDecision, DenialReason, PersonalBounds, Provenance, RevocationReason, Role, Tier,
 };
-use sayso_proof::event::event_body::Event;
+use sayso_proof::event::event_body;
 use sayso_proof::writer;
 use std::time::Duration;
 use tonic::{Code, Status};
@@ -41,7 +41,7 @@ fn key(world: &World, role: &str) -> SigningKey {
 
 pub fn version(tier: Tier, pack: &str, version: &str, policies: &str) -> BoundsPublished {
     BoundsPublished {
-        tier: tier.into(),
+        tier,
         pack: pack.into(),
         version: version.into(),
         policies: policies.into(),
@@ -51,7 +51,8 @@ pub fn version(tier: Tier, pack: &str, version: &str, policies: &str) -> BoundsP
 }
 
 fn signed(bounds: BoundsPublished, key: &SigningKey) -> proto::PublishBoundsRequest {
-    let signature = Some(writer::sign(&Event::BoundsPublished(bounds.clone()), key).into());
+    let signature =
+        Some(writer::sign(&codec::encode_event(&Event::BoundsPublished(bounds.clone())), key).into());
     proto::PublishBoundsRequest { bounds: Some(bounds.into()), signature, options: None }
 }
 
@@ -59,7 +60,7 @@ pub async fn publish(
     world: &mut World,
     bounds: BoundsPublished,
 ) -> Result<proto::PublishBoundsResponse, Status> {
-    let public = bounds.tier() == Tier::Public;
+    let public = bounds.tier == Tier::Public;
     let key = key(world, if public { "authority" } else { "steward" });
     let client = if public { &mut world.authority } else { &mut world.steward };
     client.bounds.publish_bounds(signed(bounds, &key)).await.map(tonic::Response::into_inner)
@@ -409,7 +410,7 @@ async fn a_forbidden_recording_is_refused_and_the_attempt_is_logged() {
     assert_eq!(recorded.len(), 3, "{recorded:?}");
     let body = recorded[1].body.clone().unwrap();
     assert_eq!(body.actor.as_ref().unwrap().name, "tutor");
-    let Some(Event::RecordingRefused(attempt)) = body.event.clone() else { panic!("{body:?}") };
+    let Some(event_body::Event::RecordingRefused(attempt)) = body.event.clone() else { panic!("{body:?}") };
     assert_eq!((attempt.category.as_str(), attempt.count), ("mental-health", 1));
     assert_eq!((attempt.provenance(), attempt.decided_by()), (Provenance::Inferred, Tier::Public));
     let text = format!("{body:?}");

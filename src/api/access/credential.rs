@@ -340,7 +340,7 @@ mod tests {
     use super::*;
     use crate::api::access::role_names::ROLES;
     use crate::clock::SystemClock;
-    use sayso_proof::event::Role;
+    use crate::domain::event::Role;
     use std::os::unix::fs::PermissionsExt;
 
     fn issuer(dir: &Path, controller: &str) -> Issuer {

@@ -5,10 +5,10 @@
 use crate::api::access::byte_budget::{Budget, Counted, RETRY_AFTER};
 use crate::api::status;
 use crate::app::Caller;
+use crate::domain::event::Role;
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota};
 use lru::LruCache;
-use sayso_proof::event::Role;
 use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU32, NonZeroUsize};

@@ -2,8 +2,8 @@
 
 use crate::api::access::error::CredentialError;
 use crate::app::Caller;
+use crate::domain::event::Role;
 use crate::domain::ids::SubjectId;
-use sayso_proof::event::Role;
 
 /// The largest size of a caller's name, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 256;

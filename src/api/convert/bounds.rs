@@ -2,23 +2,29 @@
 //! the same fields; only the forms of times differ.
 
 use crate::api::convert::times::{maybe_millis, time};
-use crate::proto;
-use sayso_proof::event::{
-    BoundsPublished, CategoryDefined, NeverUse, PersonalBoundsSet, PurposeDefined, WriterSignature,
+use crate::api::status;
+use crate::domain::event::{
+    BoundsPublished, CategoryDefined, NeverUse, PersonalBoundsSet, PurposeDefined, Rung, Tier,
 };
+use crate::proto;
+use sayso_proof::event::WriterSignature;
 use tonic::Status;
 
-impl From<proto::Purpose> for PurposeDefined {
-    fn from(of: proto::Purpose) -> Self {
-        let proto::Purpose { id, parent, iri, title, risks, benefits, rung } = of;
-        Self { id, parent, iri, title, risks, benefits, rung }
-    }
+/// A purpose as it is recorded.
+///
+/// # Errors
+/// Its rung is not one of the enumeration.
+pub fn purpose(of: proto::Purpose) -> Result<PurposeDefined, Status> {
+    let proto::Purpose { id, parent, iri, title, risks, benefits, rung } = of;
+    let rung = Rung::try_from(rung)
+        .map_err(|_| status::invalid("purpose.rung", "must be one of the six rungs, or none"))?;
+    Ok(PurposeDefined { id, parent, iri, title, risks, benefits, rung })
 }
 
 impl From<PurposeDefined> for proto::Purpose {
     fn from(of: PurposeDefined) -> Self {
         let PurposeDefined { id, parent, iri, title, risks, benefits, rung } = of;
-        Self { id, parent, iri, title, risks, benefits, rung }
+        Self { id, parent, iri, title, risks, benefits, rung: rung.into() }
     }
 }
 
@@ -40,7 +46,7 @@ impl From<BoundsPublished> for proto::BoundsPack {
     fn from(of: BoundsPublished) -> Self {
         let BoundsPublished { tier, pack, version, policies, schema_digest, effective_from_ms } = of;
         let effective_from = (effective_from_ms > 0).then(|| time(effective_from_ms));
-        Self { tier, pack, version, policies, schema_digest, effective_from }
+        Self { tier: tier.into(), pack, version, policies, schema_digest, effective_from }
     }
 }
 
@@ -52,6 +58,7 @@ pub fn pack(of: proto::BoundsPack, at: &str) -> Result<BoundsPublished, Status> 
     let proto::BoundsPack { tier, pack, version, policies, schema_digest, effective_from } = of;
     let from = maybe_millis(effective_from.as_ref(), &format!("{at}.effective_from"))?;
     let effective_from_ms = from.unwrap_or_default();
+    let tier = Tier::try_from(tier).unwrap_or_default();
     Ok(BoundsPublished { tier, pack, version, policies, schema_digest, effective_from_ms })
 }
 

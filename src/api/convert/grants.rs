@@ -5,10 +5,9 @@ use crate::api::convert::times::time;
 use crate::api::convert::writes::proof;
 use crate::app::{self, Caller};
 use crate::domain::current_attribute::CurrentAttribute;
-use crate::domain::ids::EventId;
+use crate::domain::event::{Reason, Tier, WithheldClass, codec};
 use crate::domain::wording;
 use crate::proto;
-use sayso_proof::event::{Reason, Tier, WithheldClass};
 use std::collections::BTreeSet;
 
 /// An allowed attribute.
@@ -32,17 +31,15 @@ pub fn allowed(allowed: &app::Allowed) -> proto::AllowedAttribute {
 pub fn withheld(class: &WithheldClass) -> proto::Withheld {
     proto::Withheld {
         category: class.category.clone(),
-        provenance: class.provenance,
+        provenance: class.provenance.into(),
         count: class.count,
-        reason: denial(Reason::try_from(class.reason).unwrap_or_default()).into(),
-        decided_by: Tier::try_from(class.decided_by).unwrap_or_default().into(),
+        reason: denial(class.reason).into(),
+        decided_by: class.decided_by.into(),
         policy: class.policy.clone(),
         article: class.article.clone(),
-        decided_by_event: EventId::from_slice(&class.decided_by_event)
-            .map(|id| id.to_string())
-            .unwrap_or_default(),
+        decided_by_event: class.decided_by_event.map(|id| id.to_string()).unwrap_or_default(),
         explanation: wording::withheld(class),
-        source_event_id: EventId::from_slice(&class.source).map(|id| id.to_string()).unwrap_or_default(),
+        source_event_id: class.source.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 
@@ -62,16 +59,13 @@ pub fn evaluation(of: &app::Evaluation, caller: &Caller) -> proto::EvaluateUseRe
         };
     }
     // A set, because the number of classes reveals something about the subject.
-    let reasons: BTreeSet<(i32, i32)> =
+    let reasons: BTreeSet<(Reason, Tier)> =
         of.withheld.iter().map(|class| (class.reason, class.decided_by)).collect();
-    let reason = |(reason, tier): (i32, i32)| {
-        let reason = Reason::try_from(reason).unwrap_or_default();
-        proto::Withheld {
-            reason: denial(reason).into(),
-            decided_by: Tier::try_from(tier).unwrap_or_default().into(),
-            explanation: wording::reason(reason).into(),
-            ..Default::default()
-        }
+    let reason = |(reason, tier): (Reason, Tier)| proto::Withheld {
+        reason: denial(reason).into(),
+        decided_by: tier.into(),
+        explanation: wording::reason(reason).into(),
+        ..Default::default()
     };
     let withheld = reasons.into_iter().map(reason).collect();
     proto::EvaluateUseResponse { withheld, gaps, any_allowed, ..Default::default() }
@@ -92,7 +86,7 @@ pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrant
         provenance: allowed.current.attribute.provenance.into(),
         evidence: allowed.current.attribute.evidence.clone(),
         recorded_at: Some(time(allowed.current.recorded_at_ms)),
-        recorded_by: Some(allowed.current.actor.clone()),
+        recorded_by: Some(codec::message(&allowed.current.actor)),
         consent_event_id: allowed.consent.to_string(),
         since: allowed.since.clone(),
     });
@@ -105,7 +99,7 @@ pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrant
         explicit: consent.terms.explicit,
         notice: consent.terms.notice,
         channel: consent.terms.channel,
-        actor: Some(consent.actor),
+        actor: Some(codec::message(&consent.actor)),
         since: consent.since,
     });
     let uses = of.uses.into_iter().map(|used| proto::ExplainedUse {
@@ -137,12 +131,12 @@ pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrant
 #[must_use]
 pub fn artifact(of: app::ArtifactStanding) -> proto::Artifact {
     let app::ArtifactStanding { artifact, acknowledged, ended } = of;
-    let sources = artifact.registered.sources.iter().filter_map(|id| EventId::from_slice(id));
+    let sources = artifact.registered.sources.iter();
     proto::Artifact {
         artifact_id: artifact.id.to_string(),
         sources: sources.map(|id| id.to_string()).collect(),
         recipient: artifact.registered.recipient,
-        kind: artifact.registered.kind,
+        kind: artifact.registered.kind.into(),
         name: artifact.registered.name,
         purpose: artifact.registered.purpose,
         registered_at: Some(time(artifact.registered_at_ms)),

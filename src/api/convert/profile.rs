@@ -5,9 +5,9 @@ use crate::api::status;
 use crate::app::NewAttributes;
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::current_attribute::CurrentAttribute;
+use crate::domain::event::{Draft, Provenance, Recorded, codec};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::proto;
-use sayso_proof::event::Provenance;
 use tonic::Status;
 
 /// Attributes to record. `now_ms` is the default time of observation.
@@ -73,17 +73,13 @@ pub fn profile_attribute(current: &CurrentAttribute) -> proto::ProfileAttribute 
         expires_at: attribute.expires_at_ms.map(time),
         contested: current.contested,
         confirmed: current.confirmed,
-        recorded_by: Some(current.actor.clone()),
+        recorded_by: Some(codec::message(&current.actor)),
     }
 }
 
 /// The body of an event, as it is in the log.
 #[must_use]
-pub fn body(event: &crate::domain::event::Recorded) -> proto::EventBody {
-    let draft = crate::domain::event::Draft {
-        about_ms: event.about_ms,
-        actor: event.actor.clone(),
-        event: event.event.clone(),
-    };
-    crate::domain::codec::encode(&draft, &event.request_digest)
+pub fn body(event: &Recorded) -> proto::EventBody {
+    let draft = Draft { about_ms: event.about_ms, actor: event.actor.clone(), event: event.event.clone() };
+    codec::encode(&draft, &event.request_digest)
 }

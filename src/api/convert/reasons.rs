@@ -1,7 +1,7 @@
 //! Reasons. Events have one [`Reason`] for denials and revocations; the API has one enum for each.
 
+use crate::domain::event::Reason;
 use crate::proto::{DenialReason, RevocationReason};
-use sayso_proof::event::Reason;
 
 /// Why a use is denied.
 ///

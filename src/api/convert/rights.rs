@@ -2,6 +2,7 @@
 
 use crate::api::convert::times::time;
 use crate::app;
+use crate::domain::event::codec;
 use crate::domain::request::{RequestOutcome, RequestRecord};
 use crate::domain::rights::Hold;
 use crate::proto;
@@ -16,17 +17,18 @@ pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
         acknowledged: of.acknowledged.contains(&recipient.name),
         artifacts: number(recipient.artifact_ids.len()),
     });
+    let completed = codec::message(&of.completed);
     proto::ErasureCertificate {
         request_id: of.request.to_string(),
-        scope: of.completed.scope,
+        scope: of.completed.scope.into(),
         requested_at: Some(time(of.completed.requested_at_ms)),
         completed_at: Some(time(of.completed_at_ms)),
         position: of.position,
-        entries_discarded: sayso_proof::certificate::entries(&of.completed),
+        entries_discarded: sayso_proof::certificate::entries(&completed),
         recipients: recipients.collect(),
         erased_by_category: of.erased_by_category.into_iter().collect(),
         proof: of.proof,
-        kept: of.completed.kept,
+        kept: completed.kept,
         document: of.document,
     }
 }
@@ -34,7 +36,7 @@ pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
 /// A request and its state.
 #[must_use]
 pub fn rights_request(of: RequestRecord) -> proto::RightsRequest {
-    let state = match of.decided.as_ref().map(|decided| decided.event.outcome()) {
+    let state = match of.decided.as_ref().map(|decided| decided.event.outcome) {
         None | Some(RequestOutcome::Unspecified) => proto::RequestState::Open,
         Some(RequestOutcome::Accepted) => proto::RequestState::Accepted,
         Some(RequestOutcome::Completed) => proto::RequestState::Completed,
@@ -50,18 +52,18 @@ pub fn rights_request(of: RequestRecord) -> proto::RightsRequest {
         kind: of.kind.into(),
         state: state.into(),
         subject: submitted.subject,
-        scope,
+        scope: scope.into(),
         category: submitted.category,
         keys: submitted.keys,
         purposes: submitted.purposes,
         details: submitted.details,
-        jurisdiction: submitted.jurisdiction,
+        jurisdiction: submitted.jurisdiction.into(),
         submitted_at: Some(time(of.submitted_at_ms)),
         due_at: (of.due_at_ms > 0).then(|| time(of.due_at_ms)),
         extended_because: of.extended_because.unwrap_or_default(),
         decided_at: decided.map(|decided| time(decided.at_ms)),
-        decided_by: decided.map(|decided| decided.by.clone()),
-        ground: decided.map(|decided| decided.event.ground).unwrap_or_default(),
+        decided_by: decided.map(|decided| codec::message(&decided.by)),
+        ground: decided.map(|decided| decided.event.ground).unwrap_or_default().into(),
         reason: decided.map(|decided| decided.event.reason.clone()).unwrap_or_default(),
     }
 }
@@ -71,11 +73,11 @@ pub fn rights_request(of: RequestRecord) -> proto::RightsRequest {
 pub fn hold(of: Hold) -> proto::Hold {
     proto::Hold {
         hold_id: of.id.to_string(),
-        ground: of.placed.ground,
+        ground: of.placed.ground.into(),
         code: of.placed.code,
         text: of.placed.text,
         categories: of.placed.categories,
         placed_at: Some(time(of.placed_at_ms)),
-        placed_by: Some(of.by),
+        placed_by: Some(codec::message(&of.by)),
     }
 }

@@ -5,7 +5,7 @@ use crate::app::caller::Caller;
 use crate::app::erasure::Erasures;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::read::open_system_entry;
-use crate::domain::event::{ErasureCompleted, Event};
+use crate::domain::event::{ErasureCompleted, Event, codec};
 use crate::domain::ids::EventId;
 use crate::domain::request::RequestRecord;
 use sayso_proof::certificate::{self, Kept, Recipient, Statement};
@@ -126,18 +126,18 @@ impl Erasures {
             acknowledged: of.acknowledged.contains(&recipient.name),
         });
         let kept = completed.kept.iter().map(|kept| Kept {
-            ground: kept.ground().as_str_name().trim_start_matches("GROUND_").to_lowercase(),
-            article: crate::domain::request::article(kept.ground()).to_owned(),
+            ground: kept.ground.as_str_name().trim_start_matches("GROUND_").to_lowercase(),
+            article: crate::domain::request::article(kept.ground).to_owned(),
             entries: kept.entries,
         });
         let statement = Statement {
             origin: self.core.ledger.origin().to_owned(),
             request: of.request.to_string(),
-            scope: completed.scope().as_str_name().trim_start_matches("ERASURE_SCOPE_").to_lowercase(),
+            scope: completed.scope.as_str_name().trim_start_matches("ERASURE_SCOPE_").to_lowercase(),
             requested_at_ms: completed.requested_at_ms,
             completed_at_ms: of.completed_at_ms,
             position: of.position,
-            entries_erased: certificate::entries(completed),
+            entries_erased: certificate::entries(&codec::message(completed)),
             erased_by_category: of.erased_by_category.clone(),
             kept: kept.collect(),
             recipients: recipients.collect(),

@@ -62,7 +62,7 @@ impl Erasures {
         if events.is_empty() {
             return Ok(());
         }
-        let actor = Actor { role: Role::Ledger.into(), name: String::new() };
+        let actor = Actor { role: Role::Ledger, name: String::new() };
         let count = events.len();
         self.core.publish_as(actor, self.core.now_ms(), events, RequestStamp::default()).await?;
         (0..count).for_each(|_| metrics().erasure(ErasureStep::Completed));

@@ -16,12 +16,13 @@ use crate::app::log::read::for_each_event;
 use crate::app::log::receipt::RequestStamp;
 use crate::app::log::stream::SubjectStream;
 use crate::domain::erasure::{self, Scope, Selection, ranges};
-use crate::domain::event::{ErasureCompleted, ErasureRequested, Event, Recorded};
-use crate::domain::ids::{EventId, Handle};
+use crate::domain::event::{
+    ErasureCompleted, ErasureIntent, ErasureRequested, ErasureSummary, Event, Recorded, RequestDecided,
+    RequestKind, RequestOutcome, codec,
+};
+use crate::domain::ids::EventId;
 use crate::domain::rights::Hold;
 use crate::telemetry::{ErasureStep, metrics};
-use prost::Message;
-use sayso_proof::event::{ErasureIntent, ErasureSummary, RequestDecided, RequestKind, RequestOutcome};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
@@ -52,8 +53,8 @@ impl Erasure {
     /// The event that records its start. It names neither key nor category, because a partial erasure does
     /// not erase it.
     pub fn start_event(&self) -> Event {
-        let scope = self.scope.kind().into();
-        Event::ErasureRequested(ErasureRequested { request: self.request.0.to_vec(), scope })
+        let scope = self.scope.kind();
+        Event::ErasureRequested(ErasureRequested { request: self.request, scope })
     }
 }
 
@@ -154,14 +155,15 @@ impl Erasures {
         let selection = self.select(&stream, &erasure.scope, &[])?;
         let completed = completion_event(erasure, &selection, selection.categories.clone());
         let intent = ErasureIntent {
-            completed: Some(completed),
+            completed,
+            subject_handle: None,
+            decided: None,
             idempotency_hash: request_stamp.idempotency.map(|hash| hash.to_vec()).unwrap_or_default(),
             request_digest: request_stamp.digest,
-            ..ErasureIntent::default()
         };
         stream.write().erased = true;
         let fence_ms = self.core.now_ms().max(now_ms);
-        let bytes = intent.encode_to_vec();
+        let bytes = codec::encode_intent(&intent);
         if let Err(error) = self.core.vault.erase(&stream.keys, fence_ms, erasure.request.0, &bytes).await {
             // As far as is known, nothing was destroyed. The stream continues; if keys are gone, the next
             // start finishes.
@@ -190,12 +192,13 @@ impl Erasures {
         let selection = self.select(&stream, &erasure.scope, &erasure.holds)?;
         let fence_at_ms = self.core.now_ms().max(now_ms);
         let intent = ErasureIntent {
-            completed: Some(completion_event(erasure, &selection, BTreeMap::new())),
-            subject_handle: stream.keys.handle.0.to_vec(),
+            completed: completion_event(erasure, &selection, BTreeMap::new()),
+            subject_handle: Some(stream.keys.handle),
             decided: self.decision_event(erasure, &selection, &stream, fence_at_ms),
-            ..ErasureIntent::default()
+            idempotency_hash: Vec::new(),
+            request_digest: Vec::new(),
         };
-        let bytes = intent.encode_to_vec();
+        let bytes = codec::encode_intent(&intent);
         let handle = stream.keys.handle;
         let punctured =
             self.core.vault.puncture(handle, &selection.versions, Some((erasure.request.0, &bytes))).await;
@@ -226,15 +229,15 @@ impl Erasures {
         let is_partial = !selection.kept.is_empty();
         let ground = selection.kept.first().map(|kept| kept.ground).unwrap_or_default();
         Some(RequestDecided {
-            request: erasure.request.0.to_vec(),
-            kind: RequestKind::Erasure.into(),
-            outcome: if is_partial { RequestOutcome::Partly } else { RequestOutcome::Completed }.into(),
+            request: erasure.request,
+            kind: RequestKind::Erasure,
+            outcome: if is_partial { RequestOutcome::Partly } else { RequestOutcome::Completed },
             ground,
             reason: String::new(),
             submitted_at_ms: erasure.submitted_at_ms,
             due_at_ms: erasure.due_at_ms,
             erasure: Some(ErasureSummary {
-                scope: erasure.scope.kind().into(),
+                scope: erasure.scope.kind(),
                 category,
                 key_hash,
                 erased_by_category: selection.categories.clone(),
@@ -257,12 +260,12 @@ impl Erasures {
         for (request, intent) in self.core.vault.pending_erasures()? {
             let malformed =
                 |_| AppError::Internal(Cause::Inconsistent("the intent of an erasure can't be read"));
-            let intent = ErasureIntent::decode(intent.as_slice()).map_err(malformed)?;
+            let intent = codec::decode_intent(&intent).map_err(malformed)?;
             tracing::warn!("finishing an erasure that was interrupted after its keys were destroyed");
             metrics().erasure(ErasureStep::Resumed);
-            let stream = match <[u8; 16]>::try_from(intent.subject_handle.as_slice()) {
-                Ok(handle) => self.core.stream_by_handle(Handle(handle)).await?,
-                Err(_) => None,
+            let stream = match intent.subject_handle {
+                Some(handle) => self.core.stream_by_handle(handle).await?,
+                None => None,
             };
             let partial = match stream {
                 Some(stream) => {
@@ -285,8 +288,6 @@ impl Erasures {
         partial: Option<(Arc<SubjectStream>, OwnedMutexGuard<()>)>,
     ) -> Result<(), AppError> {
         let ErasureIntent { completed, decided, idempotency_hash, request_digest, .. } = intent;
-        let missing = AppError::Internal(Cause::Inconsistent("the intent of an erasure has no completion"));
-        let completed = completed.ok_or(missing)?;
         let request_stamp =
             RequestStamp { idempotency: idempotency_hash.try_into().ok(), digest: request_digest };
         self.discard_and_record(Completion { request, completed, request_stamp }).await?;
@@ -310,8 +311,8 @@ fn completion_event(
     erased_by_category: BTreeMap<String, u32>,
 ) -> ErasureCompleted {
     ErasureCompleted {
-        request: erasure.request.0.to_vec(),
-        scope: erasure.scope.kind().into(),
+        request: erasure.request,
+        scope: erasure.scope.kind(),
         discarded: ranges(&selection.positions),
         key_epoch: 0,
         recipients: selection.recipients.clone(),

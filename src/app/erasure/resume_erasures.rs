@@ -97,7 +97,7 @@ impl Erasures {
 
     /// The `ErasureRequested` event of this request.
     fn start_event(&self, stream: &SubjectStream, id: EventId) -> Result<Option<Recorded>, AppError> {
-        let is_start = |event: &Recorded| matches!(&event.event, Event::ErasureRequested(requested) if requested.request == id.0);
+        let is_start = |event: &Recorded| matches!(&event.event, Event::ErasureRequested(requested) if requested.request == id);
         Ok(self.history(stream)?.into_iter().find(is_start))
     }
 

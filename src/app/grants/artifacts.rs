@@ -9,11 +9,10 @@ use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::profile::paging::Room;
 use crate::domain::DAY_MS;
 use crate::domain::attribute::is_text;
-use crate::domain::event::{ArtifactRegistered, Event, Reason, Recorded};
+use crate::domain::event::{ArtifactKind, ArtifactRegistered, Event, Reason, Recorded, Role};
 use crate::domain::ids::{EventId, GrantId, SubjectId};
 use crate::domain::profile::Issued;
 use crate::domain::rights::Artifact;
-use sayso_proof::event::{ArtifactKind, Role};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -118,10 +117,10 @@ impl Grants {
         let issued = issued.ok_or(AppError::NotFound("grant"))?;
         let artifact = ArtifactRegistered {
             recipient: caller.name.clone(),
-            kind: new.kind.into(),
+            kind: new.kind,
             sources: sources(&issued, &new.sources)?,
             name: new.name,
-            grant: event.0.to_vec(),
+            grant: event,
             purpose: issued.purpose,
             expires_at_ms: append.now_ms.saturating_add(ttl_ms),
         };
@@ -204,11 +203,11 @@ fn bytes(artifact: &Artifact) -> usize {
 }
 
 /// Event ids of the granted attributes with these keys; of all granted attributes if there are no keys.
-fn sources(issued: &Issued, keys: &[String]) -> Result<Vec<Vec<u8>>, AppError> {
+fn sources(issued: &Issued, keys: &[String]) -> Result<Vec<EventId>, AppError> {
     let is_allowed = |key: &String| issued.allowed.iter().any(|cited| cited.key == *key);
     if issued.allowed.is_empty() || !keys.iter().all(is_allowed) {
         return Err(AppError::invalid("sources", "must name keys that the grant allows"));
     }
     let named = issued.allowed.iter().filter(|cited| keys.is_empty() || keys.contains(&cited.key));
-    Ok(named.map(|cited| cited.attribute.clone()).collect())
+    Ok(named.map(|cited| cited.attribute).collect())
 }

@@ -5,10 +5,9 @@ use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::log::stream::SubjectStream;
 use crate::clock::ClockReading;
-use crate::domain::event::Reason;
+use crate::domain::event::{Reason, Role};
 use crate::domain::ids::{EventId, GrantId, Handle};
 use sayso_proof::entry;
-use sayso_proof::event::Role;
 use std::sync::Arc;
 
 /// Whether a grant is valid.

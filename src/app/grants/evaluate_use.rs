@@ -9,11 +9,10 @@ use crate::bounds::decide::Case;
 use crate::bounds::decision::Decision;
 use crate::bounds::rulebook::Rules;
 use crate::domain::current_attribute::CurrentAttribute;
-use crate::domain::event::Event;
+use crate::domain::event::{Event, WithheldClass};
 use crate::domain::ids::{EventId, GrantId, SubjectId};
 use crate::domain::profile::SubjectState;
 use crate::domain::{Violation, Violations, vocabulary};
-use sayso_proof::event::WithheldClass;
 use std::sync::{Arc, PoisonError};
 
 const NAMES_MAX: usize = 128;

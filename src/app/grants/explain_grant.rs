@@ -8,10 +8,11 @@ use crate::app::grants::explain_refusal::{refusal, who};
 use crate::app::log::read::for_each_event;
 use crate::domain::consent::{Decision, Terms};
 use crate::domain::current_attribute::CurrentAttribute;
-use crate::domain::event::{Actor, Event, GrantIssued, Recorded};
+use crate::domain::event::{
+    Actor, Event, GrantIssued, GrantedAttribute, Provenance, Recorded, Role, WithheldClass,
+};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::wording;
-use sayso_proof::event::{Provenance, Role, WithheldClass};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::{Arc, PoisonError};
@@ -239,8 +240,8 @@ fn allowed(
     is_current: &dyn Fn(EventId) -> bool,
 ) -> Vec<ExplainedAttribute> {
     let index = History::of(history);
-    let explained = |cited: &sayso_proof::event::GrantedAttribute| {
-        let id = EventId::from_slice(&cited.attribute)?;
+    let explained = |cited: &GrantedAttribute| {
+        let id = cited.attribute;
         let event = index.by_id.get(&id)?;
         let (Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. }) =
             &event.event
@@ -259,7 +260,7 @@ fn allowed(
                 contested_in_person: false,
                 confirmed: false,
             },
-            consent: EventId::from_slice(&cited.consent)?,
+            consent: cited.consent,
             since: index.since(id, &attribute.key, is_current(id)),
         })
     };
@@ -271,8 +272,7 @@ fn consents(
     issued: &GrantIssued,
     in_force: &dyn Fn(EventId) -> bool,
 ) -> Vec<ExplainedConsent> {
-    let mut cited_consents: Vec<EventId> =
-        issued.allowed.iter().filter_map(|cited| EventId::from_slice(&cited.consent)).collect();
+    let mut cited_consents: Vec<EventId> = issued.allowed.iter().map(|cited| cited.consent).collect();
     cited_consents.sort();
     cited_consents.dedup();
     let mut explained = Vec::new();
@@ -305,7 +305,7 @@ fn consents(
 /// How often a grant was reused, as far as that is recorded.
 fn reuse_count(history: &[Recorded], grant: EventId) -> u32 {
     let counts = history.iter().filter_map(|event| match &event.event {
-        Event::GrantGivenAgain(again) if again.grant == grant.0 => Some(again.count),
+        Event::GrantGivenAgain(again) if again.grant == grant => Some(again.count),
         _ => None,
     });
     counts.fold(0, u32::saturating_add)
@@ -313,16 +313,15 @@ fn reuse_count(history: &[Recorded], grant: EventId) -> u32 {
 
 /// The newest reports that fit the answer, oldest first, and the number of earlier ones.
 fn uses(history: &[Recorded], issued: &GrantIssued, grant: EventId) -> (Vec<ExplainedUse>, u64) {
-    let keys: BTreeMap<&[u8], &str> =
-        issued.allowed.iter().map(|cited| (cited.attribute.as_slice(), cited.key.as_str())).collect();
+    let keys: BTreeMap<EventId, &str> =
+        issued.allowed.iter().map(|cited| (cited.attribute, cited.key.as_str())).collect();
     let (mut shown, mut earlier, mut left_bytes) = (Vec::new(), 0_u64, USES_BYTES_MAX);
     for event in history.iter().rev() {
         let Event::GrantUsed(used) = &event.event else { continue };
-        if used.grant != grant.0 {
+        if used.grant != grant {
             continue;
         }
-        let shaped_by: Vec<&str> =
-            used.shaped_by.iter().filter_map(|id| keys.get(id.as_slice()).copied()).collect();
+        let shaped_by: Vec<&str> = used.shaped_by.iter().filter_map(|id| keys.get(id).copied()).collect();
         let bytes =
             shaped_by.iter().map(|key| key.len()).fold(USE_BYTES + used.reply.len(), usize::saturating_add);
         let fits = left_bytes.checked_sub(bytes).filter(|_| earlier == 0);
@@ -438,7 +437,7 @@ fn end_sentence(text: &mut String, since: &str) -> std::fmt::Result {
 }
 
 fn speaker(actor: &Actor) -> String {
-    match Role::try_from(actor.role).unwrap_or_default() {
+    match actor.role {
         Role::Subject => "The person".to_owned(),
         _ => format!("The person (through {})", who(actor)),
     }

@@ -3,17 +3,16 @@
 
 use crate::bounds::personal_bounds::personal_title;
 use crate::bounds::rulebook::Rules;
-use crate::domain::event::{Actor, Event, Recorded, Role};
+use crate::domain::event::{Actor, Event, Reason, Recorded, Role, WithheldClass};
 use crate::domain::ids::EventId;
 use crate::domain::wording;
-use sayso_proof::event::{Reason, Tier, WithheldClass};
 
 /// Explains a withheld class under the rules of its moment and with the data subject's history. Names no
 /// values.
 pub(crate) fn refusal(class: &WithheldClass, rules: &Rules, history: &[Recorded]) -> String {
-    let reason = Reason::try_from(class.reason).unwrap_or_default();
+    let reason = class.reason;
     let mut text = format!("{} withheld: {}.", wording::what(class), wording::reason(reason));
-    let by = EventId::from_slice(&class.decided_by_event);
+    let by = class.decided_by_event;
     let own_event = by.and_then(|by| history.iter().find(|event| event.event_id == by));
     let own_event =
         own_event.or_else(|| (reason == Reason::Contested).then(|| contest_of(class, history)).flatten());
@@ -21,7 +20,7 @@ pub(crate) fn refusal(class: &WithheldClass, rules: &Rules, history: &[Recorded]
         Some(event) => text.push_str(&own_event_text(event, class)),
         None => text.push_str(&rule_text(class, rules)),
     }
-    if let Some(source) = EventId::from_slice(&class.source) {
+    if let Some(source) = class.source {
         text.push_str(&source_text(source, history));
     }
     let annotated = rules.bounds.annotation(&class.policy, "remedy").filter(|_| own_event.is_none());
@@ -39,7 +38,7 @@ fn contest_of<'a>(class: &WithheldClass, history: &'a [Recorded]) -> Option<&'a 
         let recorded = history.iter().find(|event| event.event_id == id);
         recorded.is_some_and(|event| match &event.event {
             Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-                attribute.category == class.category && i32::from(attribute.provenance) == class.provenance
+                attribute.category == class.category && attribute.provenance == class.provenance
             }
             _ => false,
         })
@@ -54,7 +53,7 @@ fn contest_of<'a>(class: &WithheldClass, history: &'a [Recorded]) -> Option<&'a 
 /// The data subject's own decision, signal or choice.
 fn own_event_text(event: &Recorded, class: &WithheldClass) -> String {
     let at = wording::time(event.recorded_at_ms);
-    let through = match Role::try_from(event.actor.role).unwrap_or_default() {
+    let through = match event.actor.role {
         Role::Subject => String::new(),
         _ => format!(", through {}", who(&event.actor)),
     };
@@ -70,7 +69,7 @@ fn own_event_text(event: &Recorded, class: &WithheldClass) -> String {
 
 /// The rule, who set it, and since when it is in force.
 fn rule_text(class: &WithheldClass, rules: &Rules) -> String {
-    let tier = Tier::try_from(class.decided_by).unwrap_or_default();
+    let tier = class.decided_by;
     let title = rules.bounds.annotation(&class.policy, "title").unwrap_or_default();
     let named = match title {
         "" => format!(" The rule is `{}`.", cited(class)),
@@ -84,7 +83,7 @@ fn rule_text(class: &WithheldClass, rules: &Rules) -> String {
     let Some(version) = in_force.into_iter().find(of) else {
         return format!("{named} It was set by {}.", wording::tier(tier));
     };
-    let by = match Role::try_from(version.actor.role).unwrap_or_default() {
+    let by = match version.actor.role {
         Role::Ledger => "which came with this ledger".to_owned(),
         _ => format!("published by {}", who(&version.actor)),
     };
@@ -116,7 +115,7 @@ fn cited(class: &WithheldClass) -> String {
 
 /// Names an actor in a sentence.
 pub(crate) fn who(actor: &Actor) -> String {
-    match Role::try_from(actor.role).unwrap_or_default() {
+    match actor.role {
         Role::Service if actor.name.is_empty() => "a service".to_owned(),
         Role::Steward if actor.name.is_empty() => "the controller's staff".to_owned(),
         Role::Authority if actor.name.is_empty() => "an authority".to_owned(),

@@ -2,8 +2,8 @@
 
 use crate::app::grants::evaluate_use::{Allowed, UseCase};
 use crate::app::log::receipt::Receipt;
+use crate::domain::event::WithheldClass;
 use crate::domain::ids::GrantId;
-use sayso_proof::event::WithheldClass;
 
 /// A request for a grant.
 #[derive(Clone, Debug, Default)]

@@ -7,9 +7,8 @@ use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::domain::attribute::is_text;
-use crate::domain::event::{Event, GrantUsed, RecipientAcknowledged};
-use crate::domain::ids::GrantId;
-use sayso_proof::event::GrantedAttribute;
+use crate::domain::event::{Event, GrantUsed, GrantedAttribute, RecipientAcknowledged};
+use crate::domain::ids::{EventId, GrantId};
 use std::sync::Arc;
 
 const REPLY_BYTES_MAX: usize = 128;
@@ -53,9 +52,9 @@ impl Grants {
         }
         let cited = |key: &String| {
             let granted = issued.allowed.iter().find(|cited: &&GrantedAttribute| cited.key == *key);
-            granted.map(|cited| cited.attribute.clone())
+            granted.map(|cited| cited.attribute)
         };
-        let shaped_by: Option<Vec<Vec<u8>>> = used.shaped_by.iter().map(cited).collect();
+        let shaped_by: Option<Vec<EventId>> = used.shaped_by.iter().map(cited).collect();
         let shaped_by = shaped_by
             .ok_or_else(|| AppError::invalid("shaped_by", "must name keys that the grant allows"))?;
         let about_ms = self.core.event_time(options)?;
@@ -63,7 +62,7 @@ impl Grants {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
                 let pending_events = vec![self.core.plan(Event::GrantUsed(GrantUsed {
-                    grant: found.event.0.to_vec(),
+                    grant: found.event,
                     reply: used.reply,
                     shaped_by,
                     count: used.count.max(1),

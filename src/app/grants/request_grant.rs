@@ -12,11 +12,10 @@ use crate::app::log::core::Core;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::domain::DAY_MS;
 use crate::domain::attribute::is_text;
-use crate::domain::event::{Event, GrantIssued, Recorded};
+use crate::domain::event::{Event, GrantIssued, GrantedAttribute, Recorded, Tier, WithheldClass};
 use crate::domain::ids::{GrantId, SubjectId};
 use crate::domain::profile::GrantState;
 use crate::telemetry::metrics;
-use sayso_proof::event::{GrantedAttribute, Tier, WithheldClass};
 use std::sync::Arc;
 
 const TTL_DEFAULT_MS: u64 = 600_000;
@@ -87,8 +86,8 @@ impl Grants {
                 .allowed
                 .into_iter()
                 .map(|allowed| GrantedAttribute {
-                    attribute: allowed.event_id.0.to_vec(),
-                    consent: allowed.consent.0.to_vec(),
+                    attribute: allowed.event_id,
+                    consent: allowed.consent,
                     key: allowed.key,
                     category: allowed.category,
                 })
@@ -162,7 +161,7 @@ impl Grants {
 
 fn count_withheld(classes: &[WithheldClass]) {
     for class in classes {
-        let tier = match class.decided_by() {
+        let tier = match class.decided_by {
             Tier::Public => "public",
             Tier::Provider => "provider",
             Tier::Individual => "individual",

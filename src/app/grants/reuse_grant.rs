@@ -14,9 +14,9 @@ use crate::app::log::reusable_grants::{ConfirmedDecision, ReusableGrant, ReuseCo
 use crate::app::log::stream::SubjectStream;
 use crate::bounds::decision::Decision;
 use crate::clock::ClockReading;
-use crate::domain::ids::{EventId, SubjectId};
+use crate::domain::event::GrantedAttribute;
+use crate::domain::ids::SubjectId;
 use crate::domain::profile::{GrantState, Issued, SubjectState};
-use sayso_proof::event::GrantedAttribute;
 use std::sync::Arc;
 
 impl Grants {
@@ -124,8 +124,8 @@ fn has_half_left(grant: &GrantState, now_ms: u64) -> bool {
 fn is_same(decision: &Decision, issued: &Issued) -> bool {
     let allows_same = decision.allowed.len() == issued.allowed.len()
         && decision.allowed.iter().zip(issued.allowed.iter()).all(|(allowed, cited)| {
-            allowed.event_id.0 == cited.attribute[..]
-                && allowed.consent.0 == cited.consent[..]
+            allowed.event_id == cited.attribute
+                && allowed.consent == cited.consent
                 && allowed.key == cited.key
                 && allowed.category == cited.category
         });
@@ -140,10 +140,10 @@ fn current(issued: &Issued, state: &SubjectState) -> Option<Vec<Allowed>> {
 /// The attribute that a grant cites, if it is still current.
 pub(crate) fn current_of(cited: &GrantedAttribute, state: &SubjectState) -> Option<Allowed> {
     let current = state.attributes.get(&cited.key)?;
-    if current.event_id.0 != cited.attribute[..] {
+    if current.event_id != cited.attribute {
         return None;
     }
-    Some(Allowed { current: Arc::clone(current), consent: EventId::from_slice(&cited.consent)? })
+    Some(Allowed { current: Arc::clone(current), consent: cited.consent })
 }
 
 #[cfg(test)]

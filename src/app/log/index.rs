@@ -82,7 +82,7 @@ pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
             vec![revocation(recipient, record)]
         }
         Event::ErasureCompleted(done) => {
-            let mut records = vec![([ERASURE, &done.request].concat(), Vec::new())];
+            let mut records = vec![([ERASURE, &done.request.0].concat(), Vec::new())];
             for each in &done.recipients {
                 let ids = each.grant_ids.iter().filter_map(|id| id.parse::<GrantId>().ok());
                 records.extend(
@@ -102,8 +102,8 @@ pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
         }
         Event::ArtifactRegistered(_) => [(ARTIFACTS.to_vec(), Vec::new())].into_iter().chain(timed).collect(),
         Event::ArtifactInvalidated(invalidated) => {
-            let cause = id(&EventId::from_slice(&invalidated.cause));
-            let (artifacts, reason) = (vec![invalidated.artifact_id.clone()], invalidated.reason);
+            let cause = id(&invalidated.cause);
+            let (artifacts, reason) = (vec![invalidated.artifact_id.clone()], invalidated.reason.into());
             vec![revocation(
                 &invalidated.recipient,
                 RevocationRecord { artifacts, reason, cause, ..RevocationRecord::default() },
@@ -124,8 +124,8 @@ pub(crate) fn revocation_of(event: &Event) -> Option<(Vec<u8>, Revocation)> {
             (recipient, vec![grant_id.clone()], Vec::new(), *reason, id(*cause), id(*source))
         }
         Event::ArtifactInvalidated(ended) => {
-            let (artifacts, cause) = (vec![ended.artifact_id.clone()], id(EventId::from_slice(&ended.cause)));
-            (&ended.recipient, Vec::new(), artifacts, ended.reason(), cause, String::new())
+            let (artifacts, cause) = (vec![ended.artifact_id.clone()], id(ended.cause));
+            (&ended.recipient, Vec::new(), artifacts, ended.reason, cause, String::new())
         }
         _ => return None,
     };
@@ -155,12 +155,12 @@ pub(crate) const ARTIFACT_END: &[u8] = b"aend";
 /// due date, or 0 if the request is closed.
 pub(crate) fn index_of_requests(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
     let request =
-        |id: &[u8], due_at_ms: u64| Some(([REQUEST, id].concat(), due_at_ms.to_be_bytes().to_vec()));
+        |id: &EventId, due_at_ms: u64| Some(([REQUEST, &id.0].concat(), due_at_ms.to_be_bytes().to_vec()));
     let expiry = |kind: &[u8], end_ms: u64| ([kind, &end_ms.to_be_bytes()].concat(), Vec::new());
     match event {
         Event::RequestSubmitted(submitted) => request(&submitted.request, submitted.due_at_ms),
         Event::RequestExtended(extended) => request(&extended.request, extended.due_at_ms),
-        Event::RequestDecided(decided) => match decided.outcome() {
+        Event::RequestDecided(decided) => match decided.outcome {
             RequestOutcome::Accepted => request(&decided.request, decided.due_at_ms),
             _ => request(&decided.request, 0),
         },

@@ -11,13 +11,12 @@ use crate::app::log::moment::Moment;
 use crate::app::log::read::{for_each_event, open, open_system_entry};
 use crate::app::log::revocation::Revocation;
 use crate::app::log::stream::SubjectStream;
-use crate::domain::event::{Reason, Recorded};
+use crate::domain::event::{Reason, Recorded, Role};
 use crate::domain::ids::{EventId, GrantId, Handle, SubjectId};
 use crate::domain::profile::SubjectState;
 use crate::domain::request::RequestRecord;
 use crate::store::StoredEntry;
 use sayso_proof::entry::parse_header;
-use sayso_proof::event::Role;
 use std::sync::Arc;
 
 /// Index records in one read.

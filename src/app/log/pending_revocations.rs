@@ -64,7 +64,7 @@ impl PendingRevocations {
 fn revoked(event: &Event) -> Option<(EventId, Reason)> {
     match event {
         Event::GrantRevoked { grant, reason, .. } => Some((*grant, *reason)),
-        Event::ArtifactInvalidated(ended) => Some((EventId::from_slice(&ended.artifact)?, ended.reason())),
+        Event::ArtifactInvalidated(ended) => Some((ended.artifact, ended.reason)),
         _ => None,
     }
 }

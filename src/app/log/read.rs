@@ -1,8 +1,7 @@
 //! The one way to read events: a subject's stream, one entry of it, or a system event.
 
 use crate::app::error::AppError;
-use crate::domain::codec;
-use crate::domain::event::Recorded;
+use crate::domain::event::{Recorded, codec};
 use crate::domain::ids::EventId;
 use crate::secret::{STACK_WORD_BYTES, clear_stack};
 use crate::store::{LogStore, StoreError, StoredEntry};

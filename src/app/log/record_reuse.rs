@@ -103,7 +103,7 @@ impl Core {
             stream.reusable_grants().take_unrecorded().into_iter().filter_map(known).collect::<Vec<_>>()
         };
         let pending_events = counts.iter().map(|(event, count, recipient)| {
-            let grant = event.0.to_vec();
+            let grant = *event;
             let ReuseCount { count, first_ms, last_ms } = *count;
             let recipient = recipient.clone();
             self.plan(Event::GrantGivenAgain(GrantGivenAgain { grant, count, first_ms, last_ms, recipient }))

@@ -45,8 +45,7 @@ impl Core {
         caller: &Caller,
         method: &'static str,
     ) -> Result<(), AppError> {
-        let view =
-            RecordViewed { role: caller.role.into(), name: caller.name.clone(), method: method.into() };
+        let view = RecordViewed { role: caller.role, name: caller.name.clone(), method: method.into() };
         let events = vec![SystemEvent::new(Event::RecordViewed(view))];
         self.publish_as(caller.actor(), self.now_ms(), events, RequestStamp::default()).await?;
         Ok(())
@@ -75,8 +74,7 @@ impl Core {
         let options = WriteOptions::default();
         let begun = self.begin_in(stream, caller, &options, now_ms, Timestamping::Shared).await?;
         let Begun::Append(append) = begun else { return Ok(()) };
-        let event =
-            RecordViewed { role: caller.role.into(), name: caller.name.clone(), method: method.into() };
+        let event = RecordViewed { role: caller.role, name: caller.name.clone(), method: method.into() };
         self.commit(append, vec![self.plan(Event::RecordViewed(event))]).await?;
         // Only a durable record suppresses the next one.
         self.recent_views.lock().put(view, now_ms);

@@ -9,8 +9,7 @@ use crate::app::log::index::watched_keys;
 use crate::app::log::receipt::{EventReceipt, Receipt, RequestStamp, WriteOptions, receipt_of};
 use crate::app::log::system_stream::{SystemEvent, SystemStream};
 use crate::bounds::rulebook::is_rule;
-use crate::domain::codec;
-use crate::domain::event::{Actor, Draft, Event, Recorded, Role};
+use crate::domain::event::{Actor, Draft, Event, Recorded, Role, codec};
 use crate::domain::ids::{EventId, Handle};
 use crate::ledger::LogKey;
 use crate::telemetry::metrics;
@@ -48,7 +47,7 @@ impl Core {
         events: Vec<Event>,
     ) -> Result<Receipt, AppError> {
         let events = events.into_iter().map(SystemEvent::new).collect();
-        let actor = Actor { role: Role::Ledger.into(), name: String::new() };
+        let actor = Actor { role: Role::Ledger, name: String::new() };
         let published = self.publish_as(actor, self.now_ms(), events, RequestStamp::default()).await?;
         Ok(published.0)
     }

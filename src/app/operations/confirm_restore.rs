@@ -26,7 +26,7 @@ impl Operations {
         {
             return Ok(receipt);
         }
-        let restore = self.core.rules().unconfirmed().map(|restored| restored.restore.clone());
+        let restore = self.core.rules().unconfirmed().map(|restored| restored.restore);
         let restore = restore.ok_or(AppError::Precondition("no restore waits for confirmation"))?;
         let confirmed = Event::RestoreConfirmed(RestoreConfirmed { restore });
         self.core.publish(caller, vec![confirmed], options).await

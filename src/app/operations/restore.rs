@@ -9,15 +9,17 @@ use crate::app::log::receipt::RequestStamp;
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::operations::Operations;
 use crate::clock::Clock;
-use crate::domain::event::{Actor, BackupRestored, ErasureCompleted, Event, Recorded, Role};
-use crate::domain::ids::Handle;
+use crate::domain::event::{
+    Actor, BackupRestored, ErasureCompleted, ErasureScope, Event, PositionRange, Recorded, Role,
+};
+use crate::domain::ids::{EventId, Handle};
 use crate::store::backup::{BackupReader, Piece};
 use crate::store::{CommitError, Frame, LogStore, NewEntry, StoreError, StoredEntry};
 use crate::vault::{Vault, VaultError};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use sayso_proof::checkpoint::{NoteError, VerifierKey};
 use sayso_proof::entry::{self, Entry, EntryError, EventKey, Header};
-use sayso_proof::event::{ErasureScope, EventBody, PositionRange, event_body};
+use sayso_proof::event::{EventBody, event_body};
 use sayso_proof::keys::KeyChain;
 use sayso_proof::merkle::{self, Frontier, Hash};
 use serde::{Deserialize, Serialize};
@@ -318,7 +320,7 @@ impl Operations {
         restored: &Restored,
         system_events: &[Recorded],
     ) -> Result<(), AppError> {
-        let is_recorded = |event: &Recorded| matches!(&event.event, Event::BackupRestored(before) if before.restore == restored.id);
+        let is_recorded = |event: &Recorded| matches!(&event.event, Event::BackupRestored(before) if before.restore.0 == restored.id);
         if system_events.iter().any(is_recorded) {
             return Ok(());
         }
@@ -337,7 +339,7 @@ impl Operations {
             .collect();
         let erased_again = discarded.iter().map(|run| run.last.saturating_sub(run.first).saturating_add(1));
         let restored_event = Event::BackupRestored(BackupRestored {
-            restore: restored.id.to_vec(),
+            restore: EventId(restored.id),
             backup_checkpoint: restored.backup_checkpoint.clone(),
             last_checkpoint: restored.last_checkpoint.clone(),
             erased_again: erased_again.sum(),
@@ -346,8 +348,8 @@ impl Operations {
         let mut events = Vec::new();
         if !discarded.is_empty() {
             let completed = Event::ErasureCompleted(ErasureCompleted {
-                request: restored.id.to_vec(),
-                scope: ErasureScope::All.into(),
+                request: EventId(restored.id),
+                scope: ErasureScope::All,
                 discarded,
                 key_epoch: self.core.vault.key_epoch(),
                 requested_at_ms: self.core.now_ms(),
@@ -356,7 +358,7 @@ impl Operations {
             events.push(SystemEvent::new(completed));
         }
         events.push(SystemEvent::new(restored_event));
-        let actor = Actor { role: Role::Ledger.into(), name: String::new() };
+        let actor = Actor { role: Role::Ledger, name: String::new() };
         self.core.publish_as(actor, self.core.now_ms(), events, RequestStamp::default()).await.map(|_| ())
     }
 }

@@ -59,12 +59,12 @@ impl Profiles {
 fn refusal(attribute: &Attribute, denial: Denial) -> RecordingRefused {
     RecordingRefused {
         category: attribute.category.clone(),
-        provenance: attribute.provenance.into(),
+        provenance: attribute.provenance,
         count: 0,
-        decided_by: denial.tier.into(),
+        decided_by: denial.tier,
         policy: denial.policy,
         article: denial.article,
-        reason: denial.reason.unwrap_or(Reason::Forbidden).into(),
+        reason: denial.reason.unwrap_or(Reason::Forbidden),
         bounds: Vec::new(),
     }
 }

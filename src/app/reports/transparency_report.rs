@@ -101,7 +101,7 @@ impl Reports {
         }
         self.check_differences(&request, past)?;
         let event = Event::FiguresReported(FiguresReported {
-            role: caller.role.into(),
+            role: caller.role,
             name: caller.name.clone(),
             from_ms: request.from_ms,
             to_ms: request.to_ms,

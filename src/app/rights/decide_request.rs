@@ -117,10 +117,10 @@ impl Rights {
         reason: String,
     ) -> PendingEvent {
         self.core.plan(Event::RequestDecided(RequestDecided {
-            request: record.id.0.to_vec(),
-            kind: record.kind.into(),
-            outcome: outcome.into(),
-            ground: ground.into(),
+            request: record.id,
+            kind: record.kind,
+            outcome,
+            ground,
             reason,
             submitted_at_ms: record.submitted_at_ms,
             due_at_ms: record.due_at_ms,
@@ -143,14 +143,10 @@ impl Rights {
                 "the request is overdue, so its due date can't be extended any more",
             ));
         }
-        let submitted = record.submitted.as_ref().map(|submitted| submitted.jurisdiction());
+        let submitted = record.submitted.as_ref().map(|submitted| submitted.jurisdiction);
         let jurisdiction = submitted.unwrap_or(Jurisdiction::Gdpr);
         let due_at_ms = request::extended_due_at_ms(jurisdiction, record.submitted_at_ms);
-        Ok(self.core.plan(Event::RequestExtended(RequestExtended {
-            request: record.id.0.to_vec(),
-            due_at_ms,
-            reason,
-        })))
+        Ok(self.core.plan(Event::RequestExtended(RequestExtended { request: record.id, due_at_ms, reason })))
     }
 
     async fn accept_erasure(
@@ -164,7 +160,7 @@ impl Rights {
         let holds = append.stream.read().state.rights.holds.clone();
         match self.weigh_holds(&append, record.id, &scope, holds)? {
             ErasureVerdict::Refuse(refused) => {
-                let ground = refused.ground();
+                let ground = refused.ground;
                 let decided = self.decision(record, RequestOutcome::Refused, ground, reason);
                 let pending_events = vec![self.core.plan(Event::ErasureRefused(refused)), decided];
                 self.core.commit(append, pending_events).await?;
@@ -192,8 +188,7 @@ impl Rights {
     ) -> Result<Vec<PendingEvent>, AppError> {
         let mut pending_events = Vec::new();
         if record.kind == RequestKind::Erasure {
-            let (request, ground) = (record.id.0.to_vec(), ground.into());
-            let refused = ErasureRefused { request, ground, holds: Vec::new(), whole: true };
+            let refused = ErasureRefused { request: record.id, ground, holds: Vec::new(), whole: true };
             pending_events.push(self.core.plan(Event::ErasureRefused(refused)));
         }
         pending_events.push(self.decision(record, RequestOutcome::Refused, ground, reason));

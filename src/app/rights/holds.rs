@@ -65,7 +65,7 @@ impl Rights {
         match self.core.begin_existing(caller, subject, options, Timestamping::Shared).await? {
             Begun::Replayed(receipt, events) => {
                 let placed = events.iter().find_map(|event| match &event.event {
-                    Event::HoldPlaced(placed) => EventId::from_slice(&placed.hold),
+                    Event::HoldPlaced(placed) => Some(placed.hold),
                     _ => None,
                 });
                 Ok(PlacedHold { id: placed.ok_or(AppError::KeyReused)?, receipt })
@@ -73,8 +73,7 @@ impl Rights {
             Begun::Append(append) => {
                 let id = self.core.new_id();
                 let NewHold { ground, code, text, categories } = hold;
-                let (hold, ground) = (id.0.to_vec(), ground.into());
-                let placed = HoldPlaced { hold, ground, code, text, categories };
+                let placed = HoldPlaced { hold: id, ground, code, text, categories };
                 let pending_events = vec![self.core.plan(Event::HoldPlaced(placed))];
                 Ok(PlacedHold { id, receipt: self.core.commit(append, pending_events).await?.receipt })
             }
@@ -112,7 +111,7 @@ impl Rights {
                 if !append.stream.read().state.rights.holds.iter().any(|hold| hold.id == *id) {
                     return Err(AppError::NotFound("hold"));
                 }
-                let event = HoldLifted { hold: id.0.to_vec(), reason: reason.to_owned() };
+                let event = HoldLifted { hold: *id, reason: reason.to_owned() };
                 let pending_events = vec![self.core.plan(Event::HoldLifted(event))];
                 Ok(self.core.commit(append, pending_events).await?.receipt)
             }

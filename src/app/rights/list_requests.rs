@@ -62,12 +62,12 @@ impl Rights {
     fn erased_request(&self, id: &EventId) -> Result<Option<RequestRecord>, AppError> {
         let Some(completion) = self.erasure.completion_of(id)? else { return Ok(None) };
         let event = RequestDecided {
-            request: id.0.to_vec(),
-            kind: RequestKind::Erasure.into(),
-            outcome: RequestOutcome::Completed.into(),
+            request: *id,
+            kind: RequestKind::Erasure,
+            outcome: RequestOutcome::Completed,
             ..RequestDecided::default()
         };
-        let by = Actor { role: Role::Ledger.into(), name: String::new() };
+        let by = Actor { role: Role::Ledger, name: String::new() };
         Ok(Some(RequestRecord {
             id: *id,
             kind: RequestKind::Erasure,

@@ -14,10 +14,9 @@ use crate::app::rights::Rights;
 use crate::app::rights::retention_cursor::RetentionCursor;
 use crate::domain::checks::Checks;
 use crate::domain::erasure::{self, Scope};
-use crate::domain::event::{Event, Recorded, RetentionDefined};
+use crate::domain::event::{Event, Recorded, RetentionClass, RetentionDefined};
 use crate::domain::ids::EventId;
 use crate::domain::retention::{self, KEEP_MS_MAX, is_no_reason_to_keep};
-use sayso_proof::event::RetentionClass;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -56,7 +55,7 @@ impl Rights {
     }
 
     fn check_retention(&self, rule: &RetentionDefined) -> Result<(), AppError> {
-        let (class, rules) = (rule.class(), self.core.rules());
+        let (class, rules) = (rule.class, self.core.rules());
         let vocabulary = &rules.vocabulary;
         let mut checks = Checks::new();
         let is_named = class != RetentionClass::Unspecified;

@@ -12,13 +12,14 @@ use crate::app::rights::list_requests::SubmittedRequest;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
 use crate::domain::erasure::{Scope, Selection};
-use crate::domain::event::{ErasureRefused, Event, Recorded, RequestSubmitted, Role, SignalKind};
+use crate::domain::event::{
+    ErasureRefused, Event, Recorded, RequestDecided, RequestSubmitted, Role, SignalKind,
+};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::request::{
     DETAILS_BYTES_MAX, Ground, Jurisdiction, KEYS_MAX, PURPOSES_MAX, RequestKind, RequestOutcome, due_at_ms,
 };
 use crate::domain::rights::Hold;
-use sayso_proof::event::RequestDecided;
 use std::sync::Arc;
 
 /// A request to be submitted.
@@ -59,11 +60,11 @@ impl PendingRequest {
             _ => {}
         }
         Event::RequestSubmitted(RequestSubmitted {
-            request: self.id.0.to_vec(),
-            kind: self.new.kind.into(),
-            jurisdiction: self.jurisdiction.into(),
+            request: self.id,
+            kind: self.new.kind,
+            jurisdiction: self.jurisdiction,
             due_at_ms: self.due_at_ms,
-            scope: self.new.scope.as_ref().map(|scope| scope.kind().into()).unwrap_or_default(),
+            scope: self.new.scope.as_ref().map(|scope| scope.kind()).unwrap_or_default(),
             category,
             keys: if is_full { keys } else { Vec::new() },
             purposes: self.new.purposes.clone(),
@@ -76,10 +77,10 @@ impl PendingRequest {
     /// The event of its refusal.
     fn refusal(&self, ground: Ground) -> Event {
         Event::RequestDecided(RequestDecided {
-            request: self.id.0.to_vec(),
-            kind: self.new.kind.into(),
-            outcome: RequestOutcome::Refused.into(),
-            ground: ground.into(),
+            request: self.id,
+            kind: self.new.kind,
+            outcome: RequestOutcome::Refused,
+            ground,
             reason: String::new(),
             submitted_at_ms: self.submitted_at_ms,
             due_at_ms: self.due_at_ms,
@@ -169,7 +170,7 @@ impl Rights {
         let mut pending_events = vec![self.core.plan(event)];
         match verdict {
             ErasureVerdict::Refuse(refused) => {
-                let ground = refused.ground();
+                let ground = refused.ground;
                 pending_events.push(self.core.plan(Event::ErasureRefused(refused)));
                 pending_events.push(self.core.plan(request.refusal(ground)));
                 self.core.commit(append, pending_events).await?;
@@ -197,8 +198,8 @@ impl Rights {
     ) -> Result<ErasureVerdict, AppError> {
         let refused = |holds: &[Hold], extent: Extent| {
             let ground = holds.first().map(|hold| hold.placed.ground).unwrap_or_default();
-            let ids = holds.iter().map(|hold| hold.id.0.to_vec()).collect();
-            ErasureRefused { request: request.0.to_vec(), ground, holds: ids, whole: extent == Extent::Whole }
+            let ids = holds.iter().map(|hold| hold.id).collect();
+            ErasureRefused { request, ground, holds: ids, whole: extent == Extent::Whole }
         };
         let whole_holds: Vec<Hold> = holds.iter().filter(|hold| hold.is_whole()).cloned().collect();
         if !whole_holds.is_empty() {
@@ -280,7 +281,7 @@ impl Rights {
             Event::ErasureCompleted(_) if event.request_digest != request_stamp.digest => {
                 Err(AppError::KeyReused)
             }
-            Event::ErasureCompleted(completed) => Ok(EventId::from_slice(&completed.request)),
+            Event::ErasureCompleted(completed) => Ok(Some(completed.request)),
             _ => Ok(None),
         }
     }
@@ -347,9 +348,9 @@ enum Detail {
 /// The id of the request that an event belongs to.
 fn request_of(event: &Recorded) -> Option<EventId> {
     match &event.event {
-        Event::RequestSubmitted(request) => EventId::from_slice(&request.request),
-        Event::ErasureRequested(request) => EventId::from_slice(&request.request),
-        Event::RequestDecided(request) => EventId::from_slice(&request.request),
+        Event::RequestSubmitted(request) => Some(request.request),
+        Event::ErasureRequested(request) => Some(request.request),
+        Event::RequestDecided(request) => Some(request.request),
         _ => None,
     }
 }

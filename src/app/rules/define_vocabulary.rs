@@ -8,7 +8,6 @@ use crate::domain::attribute::is_text;
 use crate::domain::default_vocabulary::{BENEFITS, RISKS};
 use crate::domain::event::{CategoryDefined, Event, PurposeDefined};
 use crate::domain::vocabulary::{near_tags, unknown};
-use sayso_proof::event::Rung;
 use std::sync::Arc;
 
 impl RuleChanges {
@@ -26,9 +25,6 @@ impl RuleChanges {
         let rules = self.core.rules();
         check_names("purpose", &purpose.id, &purpose.title, &purpose.iri)?;
         check_tags("purpose", &purpose.risks, &purpose.benefits)?;
-        if Rung::try_from(purpose.rung).is_err() {
-            return Err(AppError::invalid("purpose.rung", "must be one of the six rungs, or none"));
-        }
         let parent = &purpose.parent;
         if !parent.is_empty() && !rules.vocabulary.has_purpose(parent) {
             let near = rules.vocabulary.near_purposes(parent);

@@ -14,10 +14,9 @@ use crate::bounds::policy_text::scan::POLICIES_BYTES_MAX;
 use crate::bounds::rulebook::Rules;
 use crate::clock::Stopwatch;
 use crate::domain::checks::Checks;
-use crate::domain::event::BoundsPublished;
+use crate::domain::event::{BoundsPublished, Tier};
 use crate::domain::ids::Handle;
 use crate::domain::profile::SubjectState;
-use sayso_proof::event::Tier;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -207,7 +206,7 @@ impl RuleChanges {
                 "must have at most 1 MiB of policies in all packs together",
             ));
         }
-        if request.bounds.iter().any(|pack| !matches!(pack.tier(), Tier::Public | Tier::Provider)) {
+        if request.bounds.iter().any(|pack| !matches!(pack.tier, Tier::Public | Tier::Provider)) {
             return Err(AppError::invalid("bounds.tier", "must be public (1) or provider (2)"));
         }
         if request.recipients.len() > NAMES_MAX || request.purposes.len() > NAMES_MAX {
@@ -460,8 +459,7 @@ impl Comparison<'_> {
             for current_attribute in keys.filter_map(|key| state.attributes.get(key)) {
                 let attribute = &current_attribute.attribute;
                 let class = refusing.withheld.iter().find(|class| {
-                    class.category == attribute.category
-                        && class.provenance == i32::from(attribute.provenance)
+                    class.category == attribute.category && class.provenance == attribute.provenance
                 });
                 let key = PreviewLineKey {
                     purpose: purpose.to_owned(),

@@ -15,12 +15,11 @@ use crate::bounds::shipped_packs::schema_digest;
 use crate::domain::DAY_MS;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
-use crate::domain::event::{BoundsPublished, Event, Recorded, Role};
+use crate::domain::event::{BoundsPublished, Event, Recorded, Role, Tier, codec};
 use crate::domain::ids::EventId;
 use crate::domain::{Violation, Violations};
 use sayso_proof::entry::Entry;
-use sayso_proof::event::event_body::Event as Body;
-use sayso_proof::event::{Tier, WriterSignature};
+use sayso_proof::event::WriterSignature;
 use sayso_proof::writer;
 use std::sync::{Arc, PoisonError};
 
@@ -124,16 +123,18 @@ impl RuleChanges {
         bounds: &BoundsPublished,
         signature: Option<WriterSignature>,
     ) -> Result<WriterSignature, AppError> {
-        let (role, key) = match Tier::try_from(bounds.tier) {
-            Ok(Tier::Public) => (Role::Authority, self.tier_keys.authority),
-            Ok(Tier::Provider) => (Role::Steward, self.tier_keys.steward),
-            Ok(Tier::Individual) => {
+        let (role, key) = match bounds.tier {
+            Tier::Public => (Role::Authority, self.tier_keys.authority),
+            Tier::Provider => (Role::Steward, self.tier_keys.steward),
+            Tier::Individual => {
                 return Err(AppError::invalid(
                     "bounds.tier",
                     "must be public (1) or provider (2); personal bounds are set with SetPersonalBounds",
                 ));
             }
-            _ => return Err(AppError::invalid("bounds.tier", "must be public (1) or provider (2)")),
+            Tier::Unspecified => {
+                return Err(AppError::invalid("bounds.tier", "must be public (1) or provider (2)"));
+            }
         };
         if caller.role != role {
             return Err(AppError::Denied(
@@ -147,7 +148,8 @@ impl RuleChanges {
             true => WriterSignature { public_key: key.to_vec(), ..signature },
             false => signature,
         });
-        let by = writer::verify(&Body::BoundsPublished(bounds.clone()), named.as_ref());
+        let by =
+            writer::verify(&codec::encode_event(&Event::BoundsPublished(bounds.clone())), named.as_ref());
         match (by, named) {
             (Ok(by), Some(signature)) if by.to_bytes() == key => Ok(signature),
             _ => Err(AppError::Denied("bounds must be signed by the key of their tier")),
@@ -160,8 +162,8 @@ impl RuleChanges {
         let rules = self.core.rules_at(now_ms);
         let is_same_pack = |other: &BoundsPublished| (other.tier, &other.pack) == (bounds.tier, &bounds.pack);
         let is_public_namesake =
-            |other: &BoundsPublished| other.tier() == Tier::Public && other.pack == bounds.pack;
-        if bounds.tier() != Tier::Public
+            |other: &BoundsPublished| other.tier == Tier::Public && other.pack == bounds.pack;
+        if bounds.tier != Tier::Public
             && rules.versions().iter().any(|version| is_public_namesake(&version.pack))
         {
             // Answers name rules as `pack/id`, so a provider's rule must not look like one of public bounds.

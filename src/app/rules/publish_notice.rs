@@ -6,8 +6,7 @@ use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::Notice;
 use crate::app::rules::RuleChanges;
 use crate::domain::attribute::is_text;
-use crate::domain::event::{Event, NoticePublished};
-use sayso_proof::event::NoticeRef;
+use crate::domain::event::{Event, NoticePublished, NoticeRef};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 

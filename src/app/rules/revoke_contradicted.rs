@@ -170,18 +170,18 @@ impl RuleChanges {
             (invalidated(&now.state, &append.rules, append.now_ms, &known), artifacts)
         };
         let count = grants.len() as u64;
-        let cause = append.rules.newest_change().map(|cause| cause.0.to_vec()).unwrap_or_default();
+        let cause = append.rules.newest_change();
         let grants = grants.into_iter().map(|grant| grant.event(grant.newer_rules));
-        let artifacts = artifacts.into_iter().map(|artifact| {
-            Event::ArtifactInvalidated(ArtifactInvalidated { cause: cause.clone(), ..artifact })
-        });
+        let artifacts = artifacts
+            .into_iter()
+            .map(|artifact| Event::ArtifactInvalidated(ArtifactInvalidated { cause, ..artifact }));
         (self.core.frame(append, Vec::new(), grants.chain(artifacts).collect()), count)
     }
 
     /// Starts the task that applies versions of bounds when they come into force.
     pub(crate) fn watch_bounds(self: &Arc<Self>) {
         let rules = self.core.rules();
-        let is_first = |version: &Version| version.actor.role() == Role::Ledger;
+        let is_first = |version: &Version| version.actor.role == Role::Ledger;
         let is_unchanged = rules.versions().iter().all(is_first) && rules.vocabulary_changed_at().is_none();
         if let (true, Ok(mut completed)) = (is_unchanged, self.revocation.completed.try_lock()) {
             // No grant can be older than the rules that the log began with.

@@ -13,8 +13,8 @@ use super::requests;
 use super::suppress::{as_number, suppress};
 use super::table::{Labels, Population};
 use super::tally::Tally;
+use crate::domain::event::Provenance;
 use crate::domain::vocabulary::Vocabulary;
-use sayso_proof::event::{Provenance, Rung};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Tag of categories on which groups are compared.
@@ -148,7 +148,7 @@ impl FigureInput<'_> {
         figure.tables.push(marginal(&replies, 0, "use-by-purpose", "Replies, by purpose"));
         figure.tables.push(marginal(&replies, 1, "use-by-recipient", "Replies, by recipient"));
         let rung = |labels: &Labels| {
-            let rung = Rung::try_from(self.vocabulary.rung(first(labels))).unwrap_or_default();
+            let rung = self.vocabulary.rung(first(labels));
             vec![vec![word(rung.as_str_name(), "RUNG_").replace("unspecified", "not on the ladder")]]
         };
         let title = "By rung of the ladder of risk";

@@ -2,8 +2,8 @@
 
 use crate::domain::DAY_MS;
 use crate::domain::consent::Decision;
+use crate::domain::event::Provenance;
 use crate::domain::wording;
-use sayso_proof::event::Provenance;
 
 /// The log has no value.
 pub const NOT_RECORDED: &str = "not recorded";

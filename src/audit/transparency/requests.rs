@@ -2,24 +2,22 @@
 
 use super::labels::{DURATION_BUCKETS, bucket, word};
 use super::table::{Labels, Population};
-use crate::domain::event::{Event, Recorded};
-use crate::domain::ids::EventId;
+use crate::domain::event::{Event, Recorded, RequestKind, RequestOutcome};
 use crate::domain::rights::Rights;
-use sayso_proof::event::{RequestKind, RequestOutcome};
 
 /// The rows that a step of a request counts in. `rights` is the state before the step.
 #[must_use]
 pub fn steps(event: &Recorded, rights: &Rights) -> Vec<(Population, Labels)> {
     match &event.event {
-        Event::RequestSubmitted(submitted) => vec![step(submitted.kind(), "submitted")],
+        Event::RequestSubmitted(submitted) => vec![step(submitted.kind, "submitted")],
         Event::RequestExtended(extended) => {
-            let known = EventId::from_slice(&extended.request).and_then(|id| rights.requests.get(&id));
+            let known = rights.requests.get(&extended.request);
             known.map(|request| step(request.kind, "extended")).into_iter().collect()
         }
         Event::RequestDecided(decided) => {
-            let outcome = word(decided.outcome().as_str_name(), "REQUEST_OUTCOME_");
-            let mut counted = vec![step(decided.kind(), &outcome)];
-            if decided.outcome() != RequestOutcome::Accepted {
+            let outcome = word(decided.outcome.as_str_name(), "REQUEST_OUTCOME_");
+            let mut counted = vec![step(decided.kind, &outcome)];
+            if decided.outcome != RequestOutcome::Accepted {
                 let age_ms = event.recorded_at_ms.saturating_sub(decided.submitted_at_ms);
                 counted.push((Population::RequestAges, vec![bucket(&DURATION_BUCKETS, age_ms).to_owned()]));
             }

@@ -14,10 +14,9 @@ use super::table::Population;
 use crate::domain::DAY_MS;
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Decision;
-use crate::domain::event::{Event, GrantIssued, GrantUsed, Recorded};
+use crate::domain::event::{Event, GrantIssued, GrantUsed, Provenance, Reason, Recorded, SignalKind, Tier};
 use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
-use sayso_proof::event::{Provenance, Reason, SignalKind, Tier};
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Recorded times from `from_ms` on and before `to_ms`, milliseconds since the Unix epoch.
@@ -112,7 +111,7 @@ impl SubjectCounter {
             }
             Event::PersonalBoundsSet(_) => self.count(Population::Signals, &["personal-bounds", "set"], 1),
             Event::RecordingRefused(refused) => {
-                let tier = word(Tier::as_str_name(&refused.decided_by()), "TIER_");
+                let tier = word(Tier::as_str_name(&refused.decided_by), "TIER_");
                 let policy = if refused.policy.is_empty() { NO_POLICY } else { &refused.policy };
                 let labels = [tier.as_str(), policy, &refused.category];
                 self.count(Population::RefusedRecordings, &labels, refused.count.max(1).into());
@@ -266,8 +265,8 @@ impl SubjectCounter {
             self.released(event, 1);
         }
         for class in &issued.withheld {
-            let tier = word(Tier::as_str_name(&class.decided_by()), "TIER_");
-            let reason = word(Reason::as_str_name(&class.reason()), "REASON_");
+            let tier = word(Tier::as_str_name(&class.decided_by), "TIER_");
+            let reason = word(Reason::as_str_name(&class.reason), "REASON_");
             let policy = if class.policy.is_empty() { NO_POLICY } else { &class.policy };
             self.count(Population::Withheld, &[&tier, policy, &reason], 1);
         }
@@ -294,7 +293,7 @@ impl SubjectCounter {
 
     fn grant_used(&mut self, event: &Recorded, used: &GrantUsed) {
         self.remember_reply(&event.actor.name, used);
-        let grant = EventId::from_slice(&used.grant).and_then(|grant| self.grants.get(&grant));
+        let grant = self.grants.get(&used.grant);
         let Some(grant) = grant.filter(|_| self.is_in_window) else { return };
         let times = u64::from(used.count.max(1));
         let status = if grant.is_revoked {
@@ -310,7 +309,7 @@ impl SubjectCounter {
         let disclosure = if used.ai_disclosure_shown { DISCLOSED } else { NOT_DISCLOSED };
         self.count(Population::Disclosures, &[disclosure], times);
         for attribute in &used.shaped_by {
-            let seen = EventId::from_slice(attribute).and_then(|id| self.attributes.get(&id)).cloned();
+            let seen = self.attributes.get(attribute).cloned();
             if let Some(seen) = seen {
                 let labels = [seen.category.as_str(), provenance(seen.provenance)];
                 self.count(Population::UsedAttributes, &labels, times);
@@ -321,7 +320,7 @@ impl SubjectCounter {
     }
 
     fn remember_reply(&mut self, recipient: &str, used: &GrantUsed) {
-        let ids = used.shaped_by.iter().filter_map(|id| EventId::from_slice(id));
+        let ids = used.shaped_by.iter().copied();
         let given = self.replies.entry(used.reply.clone()).or_default();
         given.entry(recipient.to_owned()).or_default().extend(ids);
     }

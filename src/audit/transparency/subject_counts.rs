@@ -10,7 +10,7 @@ use super::table::{Counts, Population};
 use super::values::GroupName;
 use crate::domain::attribute::Secret;
 use crate::domain::description::UNKNOWN;
-use sayso_proof::event::Provenance;
+use crate::domain::event::Provenance;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How far personalization reached a data subject.

@@ -6,8 +6,7 @@ use super::noise;
 use super::subject_counts::SubjectCounts;
 use super::table::{Labels, Population, Table};
 use super::values::Spread;
-use crate::domain::event::{AuditExported, ErasureCompleted, Event, Recorded};
-use sayso_proof::event::{ErasureScope, Provenance};
+use crate::domain::event::{AuditExported, ErasureCompleted, ErasureScope, Event, Provenance, Recorded};
 use std::collections::BTreeMap;
 
 /// Erasures whose positions are listed.
@@ -124,7 +123,7 @@ impl Tally {
 
     fn add_erasure(&mut self, event: &Recorded, completed: &ErasureCompleted) {
         let totals = &mut self.totals;
-        let is_whole = completed.scope() == ErasureScope::All;
+        let is_whole = completed.scope == ErasureScope::All;
         let count = if is_whole { &mut totals.erasures } else { &mut totals.partial };
         *count = count.saturating_add(1);
         let runs = completed.discarded.iter();

@@ -10,10 +10,11 @@ use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::consent::Decision;
 use crate::domain::consent::Terms;
 use crate::domain::default_vocabulary::default_vocabulary;
-use crate::domain::event::{Actor, Event, GrantIssued, GrantUsed, Reason, Recorded, Role};
+use crate::domain::event::{
+    Actor, Event, GrantIssued, GrantUsed, GrantedAttribute, Provenance, Reason, Recorded, Role, WithheldClass,
+};
 use crate::domain::ids::EventId;
 use proptest::prelude::*;
-use sayso_proof::event::{GrantedAttribute, Provenance, WithheldClass};
 use std::collections::{BTreeMap, BTreeSet};
 
 const DAYS: u64 = 4;
@@ -114,7 +115,7 @@ fn recorded(position: u64, at_ms: u64, event: Event) -> Recorded {
         recorded_at_ms: at_ms,
         sealed_at_ms: at_ms,
         about_ms: at_ms,
-        actor: Actor { role: Role::Service.into(), name: "tutor".into() },
+        actor: Actor { role: Role::Service, name: "tutor".into() },
         request_digest: Vec::new(),
         event,
     }
@@ -213,7 +214,7 @@ fn terms() -> Terms {
 }
 
 fn issued(allowed: Option<EventId>, now_ms: u64) -> GrantIssued {
-    let cited = |id: EventId| GrantedAttribute { attribute: id.0.to_vec(), ..GrantedAttribute::default() };
+    let cited = |id: EventId| GrantedAttribute { attribute: id, ..GrantedAttribute::default() };
     GrantIssued {
         recipient: "tutor".into(),
         purpose: "memory".into(),
@@ -225,8 +226,8 @@ fn issued(allowed: Option<EventId>, now_ms: u64) -> GrantIssued {
 }
 
 fn used(grant: EventId, attribute: Option<EventId>, count: u32) -> GrantUsed {
-    let shaped_by = attribute.into_iter().map(|id| id.0.to_vec()).collect();
-    GrantUsed { grant: grant.0.to_vec(), shaped_by, count, ..GrantUsed::default() }
+    let shaped_by = attribute.into_iter().collect();
+    GrantUsed { grant, shaped_by, count, ..GrantUsed::default() }
 }
 
 fn counted(events: &[Recorded], from_day: u64, to_day: u64) -> SubjectCounts {

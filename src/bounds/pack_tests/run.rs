@@ -10,9 +10,8 @@ use crate::bounds::pack_tests::table::{Recorder, Table, TableCase};
 use crate::bounds::shipped_packs::{pack, shipped};
 use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::description::Description;
-use crate::domain::event::Role;
+use crate::domain::event::{BoundsPublished, Provenance, Reason, Role, SubjectDescribed, Tier};
 use crate::domain::vocabulary::Vocabulary;
-use sayso_proof::event::{BoundsPublished, Provenance, Reason, SubjectDescribed, Tier};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Why a table cannot be run.
@@ -152,7 +151,7 @@ fn packs_of(tested: &BoundsPublished, case: &TableCase) -> Result<Vec<(u64, Boun
         })?;
         packs.push(found.pack);
     }
-    if !packs.iter().any(|pack| pack.tier() == Tier::Provider) {
+    if !packs.iter().any(|pack| pack.tier == Tier::Provider) {
         packs.push(pack(Tier::Provider, "anything", "@id(\"all\") permit (principal, action, resource);"));
     }
     if !case.own.is_empty() {
@@ -209,7 +208,7 @@ fn decide_stated_request(bounds: &Bounds, case: &TableCase) -> Result<(String, O
     let provenance = provenance(case.provenance.unwrap_or_default());
     let mut description = Description::default();
     let described = SubjectDescribed {
-        age_band: band(&case.subject.age_band).ok_or_else(|| problem(case, AGE_BAND_PROBLEM))?.into(),
+        age_band: band(&case.subject.age_band).ok_or_else(|| problem(case, AGE_BAND_PROBLEM))?,
         age_years: case.subject.age_years,
         jurisdiction: case.subject.jurisdiction.clone(),
     };
@@ -294,7 +293,7 @@ fn decide_after_steps(
     let decision = bounds.decide(&scenario.state, vocabulary, &use_case);
     match (decision.allowed.as_slice(), decision.withheld.as_slice()) {
         ([_], []) => Ok(("allow".to_owned(), None)),
-        ([], [class]) => Ok((class.policy.clone(), Some(class.reason()))),
+        ([], [class]) => Ok((class.policy.clone(), Some(class.reason))),
         _ => Err(problem(case, "there is no attribute with the requested key")),
     }
 }

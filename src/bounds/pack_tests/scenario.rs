@@ -7,10 +7,11 @@ use crate::domain::DAY_MS;
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::consent::Decision;
 use crate::domain::consent::Terms;
-use crate::domain::event::{Actor, Event, GrantUsed, Recorded, Role, SignalKind};
+use crate::domain::event::{
+    Actor, AgeBand, Event, GrantUsed, Provenance, Recorded, Role, SignalKind, SubjectDescribed,
+};
 use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
-use sayso_proof::event::{AgeBand, Provenance, SubjectDescribed};
 
 /// Day 0: 2026-01-01, UTC.
 const START_MS: u64 = 1_767_225_600_000;
@@ -61,7 +62,7 @@ impl Scenario {
     /// The actor for a role; only services have a name.
     pub fn actor(role: Role, name: &str) -> Actor {
         let name = if role == Role::Service { name.to_owned() } else { String::new() };
-        Actor { role: role.into(), name }
+        Actor { role, name }
     }
 
     fn apply(&mut self, number: u64, event: Event, service: Option<&str>) {
@@ -189,7 +190,7 @@ pub(crate) fn band(name: &str) -> Option<AgeBand> {
 fn described(subject: &SubjectStep) -> Result<SubjectDescribed, String> {
     let band = band(&subject.age_band).ok_or(AGE_BAND_PROBLEM)?;
     let description = SubjectDescribed {
-        age_band: band.into(),
+        age_band: band,
         age_years: subject.age_years,
         jurisdiction: subject.jurisdiction.clone(),
     };

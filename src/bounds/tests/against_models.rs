@@ -3,17 +3,18 @@
 
 use super::*;
 use crate::domain::attribute::{Attribute, Secret};
-use crate::domain::codec;
 use crate::domain::consent::Decision as Said;
 use crate::domain::consent::{ConsentCase, Cover, NoConsent, Terms};
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::default_vocabulary;
-use crate::domain::event::{Draft, Event, Recorded, SignalKind};
+use crate::domain::event::{
+    Draft, Event, GrantIssued, GrantedAttribute, Reason, Recorded, SignalKind, codec,
+};
 use crate::domain::histories::{CATEGORIES, PURPOSES, RECIPIENTS, event_id, histories, recorded};
 use crate::domain::ids::EventId;
 use proptest::prelude::*;
 use sayso_proof::entry::{Handle, Header};
-use sayso_proof::event::{EventBody, GrantIssued, GrantedAttribute, Reason};
+use sayso_proof::event::EventBody;
 use sayso_proof::replay::{Fault, Replay};
 use std::sync::LazyLock;
 
@@ -64,7 +65,7 @@ fn outcomes(bounds: &Bounds, state: &SubjectState, case: &Case<'_>) -> Vec<Resul
         let decision = bounds.decide(state, &VOCABULARY, &Case { keys: &keys, ..*case });
         match (decision.allowed.as_slice(), decision.withheld.as_slice()) {
             ([allowed], []) => Ok(allowed.consent),
-            ([], [class]) => Err(class.reason()),
+            ([], [class]) => Err(class.reason),
             _ => panic!("an attribute is either allowed or withheld"),
         }
     };
@@ -118,8 +119,8 @@ pub(super) fn faults(
     allowed: Vec<(&CurrentAttribute, EventId)>,
 ) -> Vec<Fault> {
     let cited = allowed.into_iter().map(|(current, consent)| GrantedAttribute {
-        attribute: current.event_id.0.to_vec(),
-        consent: consent.0.to_vec(),
+        attribute: current.event_id,
+        consent: consent,
         key: current.attribute.key.clone(),
         category: current.attribute.category.clone(),
     });

@@ -4,10 +4,9 @@ use super::*;
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::consent::Decision as Consent;
 use crate::domain::consent::Terms;
-use crate::domain::event::{Event, SignalKind};
+use crate::domain::event::{Event, Reason, SignalKind};
 use crate::domain::histories::{event_id, recorded};
 use crate::domain::ids::EventId;
-use sayso_proof::event::Reason;
 
 pub(super) fn attribute(key: &str, category: &str, derived_from: &[u64]) -> Attribute {
     Attribute {
@@ -55,8 +54,8 @@ fn withheld(decision: &Decision) -> Vec<(&str, u32, Reason, Tier, Option<EventId
     let classes = decision.withheld.iter();
     classes
         .map(|class| {
-            let event = EventId::from_slice(&class.decided_by_event);
-            (class.category.as_str(), class.count, class.reason(), class.decided_by(), event)
+            let event = class.decided_by_event;
+            (class.category.as_str(), class.count, class.reason, class.decided_by, event)
         })
         .collect()
 }
@@ -254,9 +253,9 @@ fn a_rule_that_uses_the_reason_of_a_contest_is_not_attributed_to_the_data_subjec
     packs.push(pack(Tier::Provider, "house", text));
     let decision = decide(&bounds, &state(events.clone()), &default_vocabulary());
     let of_work = decision.withheld.iter().find(|class| class.category == "work").unwrap();
-    assert_eq!((of_work.reason(), of_work.decided_by()), (Reason::Contested, Tier::Provider));
+    assert_eq!((of_work.reason, of_work.decided_by), (Reason::Contested, Tier::Provider));
     // The attribute that the data subject contested was decided by them.
     let decision = decide(&compile(packs).unwrap(), &state(events), &default_vocabulary());
     let of_tea = decision.withheld.iter().find(|class| class.category == "preference").unwrap();
-    assert_eq!((of_tea.reason(), of_tea.decided_by()), (Reason::Contested, Tier::Individual));
+    assert_eq!((of_tea.reason, of_tea.decided_by), (Reason::Contested, Tier::Individual));
 }

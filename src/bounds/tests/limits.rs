@@ -5,9 +5,9 @@ use super::*;
 use crate::bounds::engine::UNRECORDED;
 use crate::bounds::policy_text::parse::{Pieces, Source, deadline, on_deep_stack};
 use crate::bounds::policy_text::scan::{DEPTH_MAX, NESTING_MAX, TOKENS_MAX, pieces};
+use crate::domain::event::Reason;
 use cedar_policy::{Policy, PolicySet};
 use proptest::prelude::*;
-use sayso_proof::event::Reason;
 use serde_json::Value;
 use std::str::FromStr;
 

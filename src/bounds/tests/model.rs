@@ -3,10 +3,9 @@
 
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Decision as Consent;
-use crate::domain::event::{Event, Recorded, SignalKind};
+use crate::domain::event::{AgeBand, Event, Provenance, Recorded, SignalKind, Tier};
 use crate::domain::ids::EventId;
 use proptest::prelude::*;
-use sayso_proof::event::{AgeBand, Provenance, Tier};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Each id that occurs in histories, with its parent.
@@ -295,7 +294,7 @@ fn band(events: &[Recorded]) -> &'static str {
     let mut band = "unknown";
     for each in events {
         if let Event::SubjectDescribed(description) = &each.event {
-            band = match description.age_band() {
+            band = match description.age_band {
                 AgeBand::Unspecified => band,
                 AgeBand::Unknown => "unknown",
                 AgeBand::Child => "child",

@@ -3,10 +3,9 @@
 use super::against_models::{BOUNDS, VOCABULARY, faults, some_case};
 use super::*;
 use crate::bounds::personal_bounds::{PERSONAL, personal_policies, personal_title};
-use crate::domain::event::{Event, PersonalBoundsSet, Recorded};
+use crate::domain::event::{Event, NeverUse, PersonalBoundsSet, Recorded};
 use crate::domain::histories::{CATEGORIES, PURPOSES, RECIPIENTS, histories, recorded};
 use proptest::prelude::*;
-use sayso_proof::event::NeverUse;
 use sayso_proof::replay::Fault;
 
 fn everything() -> PersonalBoundsSet {

@@ -1,8 +1,8 @@
 //! Tests of publishing: which packs are rejected, and that a policy whose evaluation fails denies.
 
 use super::*;
+use crate::domain::event::{PurposeDefined, Reason};
 use crate::domain::vocabulary::Vocabulary;
-use sayso_proof::event::{PurposeDefined, Reason};
 
 fn problem(tier: Tier, policies: &str) -> String {
     match compile(vec![pack(tier, "p", policies)]) {
@@ -55,7 +55,7 @@ fn an_invalid_pack_is_rejected_with_its_problem() {
         assert!(problem.contains(expected), "{policies}: {problem}");
     }
     let mut unknown = anything();
-    unknown.tier = 7;
+    unknown.tier = Tier::Unspecified;
     assert!(matches!(compile(vec![unknown]), Err(BoundsError::Tier(_))));
 }
 

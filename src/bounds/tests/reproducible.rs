@@ -6,7 +6,7 @@ use super::deciding::{attribute, consent};
 use super::*;
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Decision as Consent;
-use crate::domain::event::{Event, GrantIssued, GrantedAttribute, PersonalBoundsSet};
+use crate::domain::event::{Event, GrantIssued, GrantedAttribute, PersonalBoundsSet, codec};
 use crate::domain::histories::{event_id, recorded, varied_histories};
 use proptest::prelude::*;
 use prost::Message;
@@ -18,19 +18,19 @@ static RECOMPILED: LazyLock<Bounds> = LazyLock::new(default_bounds);
 /// The decision as the log would record it.
 fn bytes(decision: Decision) -> Vec<u8> {
     let allowed = decision.allowed.into_iter().map(|allowed| GrantedAttribute {
-        attribute: allowed.event_id.0.to_vec(),
-        consent: allowed.consent.0.to_vec(),
+        attribute: allowed.event_id,
+        consent: allowed.consent,
         key: allowed.key,
         category: allowed.category,
     });
-    GrantIssued {
+    let issued = GrantIssued {
         allowed: allowed.collect(),
         withheld: decision.withheld,
         expires_at_ms: decision.ends_ms.unwrap_or_default(),
         bounds: decision.bounds,
         ..GrantIssued::default()
-    }
-    .encode_to_vec()
+    };
+    codec::message(&issued).encode_to_vec()
 }
 
 /// Two attributes of one class are withheld because of two different sources. A class names one source: the
@@ -60,7 +60,7 @@ fn a_class_always_names_the_source_of_its_first_attribute() {
     for _ in 0..64 {
         let decision = decide(&BOUNDS, &SubjectState::fold(&events), &VOCABULARY);
         let class = decision.withheld.iter().find(|class| class.category == "language").unwrap();
-        assert_eq!((class.count, class.source.as_slice()), (2, &event_id(0).0[..]));
+        assert_eq!((class.count, class.source), (2, Some(event_id(0))));
     }
 }
 

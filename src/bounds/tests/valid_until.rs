@@ -3,11 +3,12 @@
 use crate::bounds::tests::against_models::{VOCABULARY, some_case};
 use crate::bounds::tests::*;
 use crate::bounds::valid_until::valid_until_ms;
-use crate::domain::event::{Event, GrantGivenAgain, GrantIssued, GrantUsed, PersonalBoundsSet, Recorded};
+use crate::domain::event::{
+    Event, GrantGivenAgain, GrantIssued, GrantUsed, PersonalBoundsSet, Reason, Recorded,
+};
 use crate::domain::histories::{NOW_MS, event_id, histories, recorded};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
-use sayso_proof::event::Reason;
 use std::sync::LazyLock;
 
 const DAY_MS: u64 = 86_400_000;
@@ -21,8 +22,8 @@ fn about_grants(after: u64) -> impl Iterator<Item = Recorded> {
     let grant = event_id(after);
     let events = [
         Event::GrantIssued(GrantIssued { recipient: "tutor".into(), ..GrantIssued::default() }),
-        Event::GrantUsed(GrantUsed { grant: grant.0.to_vec(), ..GrantUsed::default() }),
-        Event::GrantGivenAgain(GrantGivenAgain { grant: grant.0.to_vec(), count: 2, ..Default::default() }),
+        Event::GrantUsed(GrantUsed { grant, ..GrantUsed::default() }),
+        Event::GrantGivenAgain(GrantGivenAgain { grant, count: 2, ..Default::default() }),
         Event::GrantRevoked {
             grant,
             reason: Reason::Paused,

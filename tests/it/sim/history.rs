@@ -373,7 +373,7 @@ impl History {
                 let contents = vec![Content::Grant(grant.id)];
                 self.model.add_receipt(&self.world, subject, &grant.receipt, contents);
                 let granted = granted(&grant);
-                let is_doubted = grant.withheld.iter().any(|class| class.reason() == Reason::ClockSkewed);
+                let is_doubted = grant.withheld.iter().any(|class| class.reason == Reason::ClockSkewed);
                 let may_be_doubted = is_doubted || self.was_skewed;
                 assert!(
                     !may_be_doubted || granted.cites.is_empty(),

@@ -3,9 +3,9 @@
 use crate::app::error::{AppError, Cause};
 use crate::app::rights::export_subject::records::by;
 use crate::domain::consent::{Decision, Terms};
-use crate::domain::event::{Draft, Event, Recorded, Role, SignalKind};
+use crate::domain::event::{Draft, Event, Recorded, Role, SignalKind, codec};
 use crate::domain::ids::EventId;
-use crate::domain::{codec, wording};
+use crate::domain::wording;
 use crate::package::History;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -145,7 +145,7 @@ fn in_words(event: &Event) -> Option<String> {
                 of.category
             )
         }
-        Event::RecordViewed(of) if matches!(of.role(), Role::Service | Role::Channel) => {
+        Event::RecordViewed(of) if matches!(of.role, Role::Service | Role::Channel) => {
             format!("“{}” read what concerns it ({})", of.name, of.method)
         }
         Event::RecordViewed(of) => format!("the controller's staff looked at your record ({})", of.method),

@@ -21,11 +21,10 @@ use crate::app::rights::export_subject::export::{CHUNKS_MAX, Export, PackageChun
 use crate::app::rights::export_subject::survey::Survey;
 use crate::audit;
 use crate::domain::current_attribute::CurrentAttribute;
-use crate::domain::event::{AccessProvided, Event};
+use crate::domain::event::{AccessProvided, Event, PackageKind, Provenance};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::wording;
 use crate::package::{self, Counts, Head, JsonFile, Kind, Page, Record, Section, Sink, Zip};
-use sayso_proof::event::{PackageKind, Provenance};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
@@ -103,8 +102,7 @@ impl Rights {
             Kind::Access => PackageKind::Access,
             Kind::Portability => PackageKind::Portability,
         };
-        let request = request.map(|id| id.0.to_vec()).unwrap_or_default();
-        let event = Event::AccessProvided(AccessProvided { request, kind: kind.into(), items });
+        let event = Event::AccessProvided(AccessProvided { request, kind, items });
         let pending_events = vec![self.core.plan(event)];
         self.core.commit(append, pending_events).await?;
         Ok(stream)

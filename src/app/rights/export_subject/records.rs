@@ -7,7 +7,9 @@ use crate::app::rights::export_subject::survey::Survey;
 use crate::bounds::Decision as Decided;
 use crate::domain::consent::{ConsentRecord, Decision, NoticeRef};
 use crate::domain::current_attribute::CurrentAttribute;
-use crate::domain::event::{Actor, Event, GrantIssued, GrantUsed, Reason, Recorded, Role, SignalKind};
+use crate::domain::event::{
+    Actor, AgeBand, Event, GrantIssued, GrantUsed, GrantedAttribute, Recorded, Role, SignalKind,
+};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::profile::ActiveSignal;
 use crate::domain::wording;
@@ -15,7 +17,6 @@ use crate::package::{
     ActorName, Attribute, Consent, Disclosure, NamedAttribute, Notice, NoticeServed, PermittedUse,
     RevokedGrant, Signal, Subject, Use, VocabularyTerm, Withheld,
 };
-use sayso_proof::event::{AgeBand, GrantedAttribute, Provenance};
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 
@@ -27,7 +28,7 @@ pub(crate) fn receipt_path(event: &EventId) -> String {
 /// The actor of an event. Services and channels are named; the controller's own staff have only their role
 /// (CJEU C-579/21).
 pub(crate) fn by(actor: &Actor) -> ActorName {
-    let role = actor.role();
+    let role = actor.role;
     let name = matches!(role, Role::Service | Role::Channel).then(|| actor.name.clone());
     let role = match role {
         Role::Service => "service",
@@ -43,21 +44,17 @@ pub(crate) fn by(actor: &Actor) -> ActorName {
     ActorName { role, name }
 }
 
-fn event_id(bytes: &[u8]) -> String {
-    EventId::from_slice(bytes).map(|id| id.to_string()).unwrap_or_default()
-}
-
 fn named(of: &GrantedAttribute) -> NamedAttribute {
     NamedAttribute {
-        event_id: event_id(&of.attribute),
+        event_id: of.attribute.to_string(),
         key: of.key.clone(),
         category: of.category.clone(),
-        consent: Some(event_id(&of.consent)),
+        consent: Some(of.consent.to_string()),
     }
 }
 
 fn consents<'a>(of: impl Iterator<Item = &'a GrantedAttribute>) -> Vec<String> {
-    let ids: BTreeSet<String> = of.map(|allowed| event_id(&allowed.consent)).collect();
+    let ids: BTreeSet<String> = of.map(|allowed| allowed.consent.to_string()).collect();
     ids.into_iter().collect()
 }
 
@@ -180,9 +177,9 @@ impl Export {
         });
         let withheld = decision.withheld.iter().map(|class| Withheld {
             category: class.category.clone(),
-            provenance: wording::provenance(Provenance::try_from(class.provenance).unwrap_or_default()),
+            provenance: wording::provenance(class.provenance),
             count: class.count,
-            reason: Reason::try_from(class.reason).unwrap_or_default().as_str_name(),
+            reason: class.reason.as_str_name(),
             explanation: wording::withheld(class),
         });
         PermittedUse {
@@ -217,9 +214,8 @@ impl Export {
         used: &GrantUsed,
         survey: &Survey,
     ) -> Result<Option<Use>, AppError> {
-        let id = EventId::from_slice(&used.grant);
-        let grant = id.and_then(|id| survey.grant_position(&id).map(|position| (id, position)));
-        let Some((id, position)) = grant else { return Ok(None) };
+        let id = used.grant;
+        let Some(position) = survey.grant_position(&id) else { return Ok(None) };
         let grant = open(&self.stream.keys, self.rights.core.store().read_entry(position)?)?;
         let Event::GrantIssued(issued) = grant.event else { return Ok(None) };
         let shaped = || issued.allowed.iter().filter(|allowed| used.shaped_by.contains(&allowed.attribute));

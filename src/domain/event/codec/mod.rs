@@ -1,36 +1,34 @@
-//! Events to the messages of the log and back.
+//! Converts events to the messages of `events.proto` and back: the one place where ids are bytes and
+//! enumerations are numbers.
 
-use super::attribute::{Attribute, Secret};
-use super::consent::Decision;
-use super::consent::Terms;
-use super::event::{Draft, Event, Recorded};
-use super::ids::EventId;
+mod convert;
+mod error;
+#[cfg(test)]
+mod tests;
+
+pub use error::CodecError;
+
+use super::{Draft, ErasureIntent, Event, Reason, Recorded};
+use crate::domain::attribute::{Attribute, Secret};
+use crate::domain::consent::{Decision, Terms};
+use crate::domain::ids::EventId;
+pub use convert::Field;
+use prost::Message;
 use sayso_proof::event::event_body::Event as Body;
-use sayso_proof::event::{self as log, EventBody, Provenance, Reason, SignalKind};
+use sayso_proof::event::{self as log, EventBody, SignalKind};
 
-/// Why a message is not an event.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum CodecError {
-    /// A field is missing or out of bounds.
-    #[error("the event's `{0}` is malformed")]
-    Malformed(&'static str),
-    /// A kind that this version does not know.
-    #[error("an event of a kind that this version does not know")]
-    Unknown,
-}
-
-/// Where an event stands.
+/// What the entry of an event says besides the event itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
-    /// Its id.
+    /// The event's id.
     pub event_id: EventId,
-    /// Position in the log.
+    /// 0-based position in the log.
     pub position: u64,
-    /// Version within the subject.
+    /// 0-based version within the subject's stream.
     pub version: u64,
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// When it was sealed, milliseconds since the Unix epoch.
+    /// When the event was sealed, milliseconds since the Unix epoch.
     pub sealed_at_ms: u64,
 }
 
@@ -39,7 +37,7 @@ pub struct Place {
 pub fn encode(draft: &Draft, request_digest: &[u8]) -> EventBody {
     EventBody {
         about_ms: draft.about_ms,
-        actor: Some(draft.actor.clone()),
+        actor: Some(draft.actor.to_wire()),
         request_digest: request_digest.to_vec(),
         writer_signature: None,
         event: Some(encode_event(&draft.event)),
@@ -68,14 +66,50 @@ pub fn decode(place: Place, body: EventBody) -> Result<Recorded, CodecError> {
         recorded_at_ms: place.recorded_at_ms,
         sealed_at_ms: place.sealed_at_ms,
         about_ms: body.about_ms,
-        actor: body.actor.ok_or(CodecError::Malformed("actor"))?,
+        actor: Field::from_wire(body.actor.ok_or(CodecError::Malformed("actor"))?, "actor")?,
         request_digest: body.request_digest,
         event: decode_event(body.event.ok_or(CodecError::Unknown)?)?,
     })
 }
 
-fn encode_event(event: &Event) -> Body {
-    let bytes = |id: &EventId| id.0.to_vec();
+/// The message of an event or of a part of one, for answers that show it.
+#[must_use]
+pub fn message<T: Field>(event: &T) -> T::Wire {
+    event.to_wire()
+}
+
+/// The bytes of the intent of an erasure, which is kept with the keys.
+#[must_use]
+pub fn encode_intent(intent: &ErasureIntent) -> Vec<u8> {
+    log::ErasureIntent {
+        completed: Some(intent.completed.to_wire()),
+        subject_handle: intent.subject_handle.to_wire(),
+        decided: intent.decided.as_ref().map(Field::to_wire),
+        idempotency_hash: intent.idempotency_hash.clone(),
+        request_digest: intent.request_digest.clone(),
+    }
+    .encode_to_vec()
+}
+
+/// The intent of an erasure.
+///
+/// # Errors
+/// The bytes are not an intent.
+pub fn decode_intent(bytes: &[u8]) -> Result<ErasureIntent, CodecError> {
+    let intent = log::ErasureIntent::decode(bytes).map_err(|_| CodecError::Malformed("intent"))?;
+    Ok(ErasureIntent {
+        completed: typed(intent.completed.ok_or(CodecError::Malformed("completed"))?)?,
+        subject_handle: Field::from_wire(intent.subject_handle, "subject_handle")?,
+        decided: intent.decided.map(typed).transpose()?,
+        idempotency_hash: intent.idempotency_hash,
+        request_digest: intent.request_digest,
+    })
+}
+
+/// The message of an event alone, without its author and time; what a writer signs.
+#[must_use]
+pub fn encode_event(event: &Event) -> Body {
+    let bytes = EventId::to_wire;
     match event {
         Event::AttributeRecorded(attribute) => {
             Body::AttributeRecorded(log::AttributeRecorded { attribute: Some(encode_attribute(attribute)) })
@@ -100,52 +134,52 @@ fn encode_event(event: &Event) -> Body {
         Event::Signal { kind, purposes, lifted, interaction } => {
             encode_signal(*kind, purposes, *lifted, interaction)
         }
-        Event::SubjectDescribed(said) => Body::SubjectDescribed(said.clone()),
-        Event::GrantIssued(grant) => Body::GrantIssued(grant.clone()),
-        Event::GrantUsed(used) => Body::GrantUsed(used.clone()),
-        Event::GrantGivenAgain(again) => Body::GrantGivenAgain(again.clone()),
+        Event::SubjectDescribed(said) => Body::SubjectDescribed(said.to_wire()),
+        Event::GrantIssued(grant) => Body::GrantIssued(grant.to_wire()),
+        Event::GrantUsed(used) => Body::GrantUsed(used.to_wire()),
+        Event::GrantGivenAgain(again) => Body::GrantGivenAgain(again.to_wire()),
         Event::PersonalBoundsSet(bounds) => Body::PersonalBoundsSet(bounds.clone()),
-        Event::RecordingRefused(refused) => Body::RecordingRefused(refused.clone()),
+        Event::RecordingRefused(refused) => Body::RecordingRefused(refused.to_wire()),
         Event::GrantRevoked { grant, reason, cause, grant_id, recipient, source } => {
-            encode_revoked((grant, *reason), (cause.as_ref(), source.as_ref()), grant_id, recipient)
+            encode_revoked((grant, *reason), (cause, source), grant_id, recipient)
         }
         Event::RevocationsPending { left } => encode_pending(*left),
         Event::RecipientAcknowledged(done) => Body::RecipientAcknowledged(done.clone()),
-        Event::ErasureRequested(request) => Body::ErasureRequested(request.clone()),
-        Event::AccessProvided(access) => Body::AccessProvided(access.clone()),
-        Event::ErasureCompleted(done) => Body::ErasureCompleted(done.clone()),
+        Event::ErasureRequested(request) => Body::ErasureRequested(request.to_wire()),
+        Event::AccessProvided(access) => Body::AccessProvided(access.to_wire()),
+        Event::ErasureCompleted(done) => Body::ErasureCompleted(done.to_wire()),
         Event::AttributeExpired { attribute, by_retention } => encode_expired(attribute, *by_retention),
         Event::ConsentExpired { consent } => {
             Body::ConsentExpired(log::ConsentExpired { consent: bytes(consent) })
         }
-        Event::ArtifactRegistered(event) => Body::ArtifactRegistered(event.clone()),
-        Event::ArtifactInvalidated(event) => Body::ArtifactInvalidated(event.clone()),
-        Event::RequestSubmitted(event) => Body::RequestSubmitted(event.clone()),
-        Event::RequestDecided(event) => Body::RequestDecided(event.clone()),
-        Event::RequestExtended(event) => Body::RequestExtended(event.clone()),
-        Event::HoldPlaced(event) => Body::HoldPlaced(event.clone()),
-        Event::HoldLifted(event) => Body::HoldLifted(event.clone()),
-        Event::ErasureRefused(event) => Body::ErasureRefused(event.clone()),
-        Event::RetentionDefined(event) => Body::RetentionDefined(event.clone()),
-        Event::BoundsPublished(bounds) => Body::BoundsPublished(bounds.clone()),
-        Event::PurposeDefined(purpose) => Body::PurposeDefined(purpose.clone()),
+        Event::ArtifactRegistered(event) => Body::ArtifactRegistered(event.to_wire()),
+        Event::ArtifactInvalidated(event) => Body::ArtifactInvalidated(event.to_wire()),
+        Event::RequestSubmitted(event) => Body::RequestSubmitted(event.to_wire()),
+        Event::RequestDecided(event) => Body::RequestDecided(event.to_wire()),
+        Event::RequestExtended(event) => Body::RequestExtended(event.to_wire()),
+        Event::HoldPlaced(event) => Body::HoldPlaced(event.to_wire()),
+        Event::HoldLifted(event) => Body::HoldLifted(event.to_wire()),
+        Event::ErasureRefused(event) => Body::ErasureRefused(event.to_wire()),
+        Event::RetentionDefined(event) => Body::RetentionDefined(event.to_wire()),
+        Event::BoundsPublished(bounds) => Body::BoundsPublished(bounds.to_wire()),
+        Event::PurposeDefined(purpose) => Body::PurposeDefined(purpose.to_wire()),
         Event::CategoryDefined(category) => Body::CategoryDefined(category.clone()),
         Event::NoticePublished(notice) => Body::NoticePublished(notice.clone()),
         Event::AuditExported(export) => Body::AuditExported(export.clone()),
-        Event::RecordViewed(view) => Body::RecordViewed(view.clone()),
+        Event::RecordViewed(view) => Body::RecordViewed(view.to_wire()),
         Event::LogOpened(opened) => Body::LogOpened(opened.clone()),
-        Event::BackupRestored(restored) => Body::BackupRestored(restored.clone()),
-        Event::RestoreConfirmed(confirmed) => Body::RestoreConfirmed(confirmed.clone()),
+        Event::BackupRestored(restored) => Body::BackupRestored(restored.to_wire()),
+        Event::RestoreConfirmed(confirmed) => Body::RestoreConfirmed(confirmed.to_wire()),
         Event::ClockAccepted(accepted) => Body::ClockAccepted(*accepted),
         Event::LogKeyRotated(rotated) => Body::LogKeyRotated(rotated.clone()),
         Event::WitnessAdded(added) => Body::WitnessAdded(added.clone()),
         Event::WitnessRemoved(removed) => Body::WitnessRemoved(removed.clone()),
-        Event::FiguresReported(figures) => Body::FiguresReported(figures.clone()),
+        Event::FiguresReported(figures) => Body::FiguresReported(figures.to_wire()),
     }
 }
 
 fn encode_confirmed(attribute: &EventId) -> Body {
-    Body::AttributeConfirmed(log::AttributeConfirmed { attribute: attribute.0.to_vec() })
+    Body::AttributeConfirmed(log::AttributeConfirmed { attribute: attribute.to_wire() })
 }
 
 fn encode_pending(left: u32) -> Body {
@@ -153,22 +187,22 @@ fn encode_pending(left: u32) -> Body {
 }
 
 fn encode_expired(attribute: &EventId, by_retention: bool) -> Body {
-    Body::AttributeExpired(log::AttributeExpired { attribute: attribute.0.to_vec(), by_retention })
+    Body::AttributeExpired(log::AttributeExpired { attribute: attribute.to_wire(), by_retention })
 }
 
 fn encode_revoked(
     (grant, reason): (&EventId, Reason),
-    (cause, source): (Option<&EventId>, Option<&EventId>),
+    (cause, source): (&Option<EventId>, &Option<EventId>),
     grant_id: &str,
     recipient: &str,
 ) -> Body {
     Body::GrantRevoked(log::GrantRevoked {
-        grant: grant.0.to_vec(),
-        reason: reason.into(),
-        cause: cause.map(|cause| cause.0.to_vec()).unwrap_or_default(),
+        grant: grant.to_wire(),
+        reason: reason.to_wire(),
+        cause: cause.to_wire(),
         grant_id: grant_id.to_owned(),
         recipient: recipient.to_owned(),
-        source: source.map(|source| source.0.to_vec()).unwrap_or_default(),
+        source: source.to_wire(),
     })
 }
 
@@ -183,7 +217,7 @@ fn encode_consent(decision: Decision, terms: &Terms) -> Body {
 }
 
 fn encode_signal(kind: SignalKind, purposes: &[String], lifted: bool, interaction: &str) -> Body {
-    let (kind, purposes, interaction) = (kind.into(), purposes.to_vec(), interaction.to_owned());
+    let (kind, purposes, interaction) = (kind.to_wire(), purposes.to_vec(), interaction.to_owned());
     if lifted {
         Body::SignalLifted(log::SignalLifted { kind, purposes, interaction })
     } else {
@@ -196,9 +230,9 @@ fn encode_attribute(attribute: &Attribute) -> log::Attribute {
         key: attribute.key.clone(),
         value_json: attribute.value.expose().to_owned(),
         category: attribute.category.clone(),
-        provenance: attribute.provenance.into(),
+        provenance: attribute.provenance.to_wire(),
         evidence: attribute.evidence.clone(),
-        derived_from: attribute.derived_from.iter().map(|id| id.0.to_vec()).collect(),
+        derived_from: attribute.derived_from.to_wire(),
         confidence: attribute.confidence,
         model: attribute.model.clone(),
         observed_at_ms: attribute.observed_at_ms,
@@ -211,18 +245,20 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
     Ok(match body {
         Body::AttributeRecorded(event) => Event::AttributeRecorded(decode_attribute(event.attribute)?),
         Body::AttributeCorrected(event) => Event::AttributeCorrected {
-            corrects: id(&event.corrects, "corrects")?,
+            corrects: Field::from_wire(event.corrects, "corrects")?,
             attribute: decode_attribute(event.attribute)?,
         },
-        Body::AttributeContested(event) => {
-            Event::AttributeContested { attribute: id(&event.attribute, "attribute")?, reason: event.reason }
-        }
+        Body::AttributeContested(event) => Event::AttributeContested {
+            attribute: Field::from_wire(event.attribute, "attribute")?,
+            reason: event.reason,
+        },
         Body::AttributeConfirmed(event) => {
-            Event::AttributeConfirmed { attribute: id(&event.attribute, "attribute")? }
+            Event::AttributeConfirmed { attribute: Field::from_wire(event.attribute, "attribute")? }
         }
-        Body::AttributeRemoved(event) => {
-            Event::AttributeRemoved { attribute: id(&event.attribute, "attribute")?, reason: event.reason }
-        }
+        Body::AttributeRemoved(event) => Event::AttributeRemoved {
+            attribute: Field::from_wire(event.attribute, "attribute")?,
+            reason: event.reason,
+        },
         Body::ConsentRequested(event) => Event::ConsentRequested(terms(event.terms)?),
         Body::ConsentGiven(event) => consent(Decision::Given, event.terms)?,
         Body::ConsentRefused(event) => consent(Decision::Refused, event.terms)?,
@@ -230,65 +266,66 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::ConsentWithdrawn(event) => consent(Decision::Withdrawn, event.terms)?,
         Body::SignalRecorded(event) => signal(event.kind, event.purposes, false, event.interaction)?,
         Body::SignalLifted(event) => signal(event.kind, event.purposes, true, event.interaction)?,
-        Body::SubjectDescribed(said) => Event::SubjectDescribed(said),
-        Body::GrantIssued(grant) => Event::GrantIssued(grant),
-        Body::GrantUsed(used) => Event::GrantUsed(used),
-        Body::GrantGivenAgain(again) => Event::GrantGivenAgain(again),
+        Body::SubjectDescribed(said) => Event::SubjectDescribed(typed(said)?),
+        Body::GrantIssued(grant) => Event::GrantIssued(typed(grant)?),
+        Body::GrantUsed(used) => Event::GrantUsed(typed(used)?),
+        Body::GrantGivenAgain(again) => Event::GrantGivenAgain(typed(again)?),
         Body::GrantRevoked(event) => revoked(event)?,
         Body::RevocationsPending(event) => Event::RevocationsPending { left: event.left },
         Body::PersonalBoundsSet(bounds) => Event::PersonalBoundsSet(bounds),
-        Body::RecordingRefused(refused) => Event::RecordingRefused(refused),
+        Body::RecordingRefused(refused) => Event::RecordingRefused(typed(refused)?),
         Body::RecipientAcknowledged(done) => Event::RecipientAcknowledged(done),
-        Body::ErasureRequested(request) => Event::ErasureRequested(request),
-        Body::AccessProvided(access) => Event::AccessProvided(access),
-        Body::ErasureCompleted(done) => Event::ErasureCompleted(done),
-        Body::AttributeExpired(event) => expired(&event)?,
-        Body::ConsentExpired(event) => Event::ConsentExpired { consent: id(&event.consent, "consent")? },
-        Body::ArtifactRegistered(event) => Event::ArtifactRegistered(event),
-        Body::ArtifactInvalidated(event) => Event::ArtifactInvalidated(event),
-        Body::RequestSubmitted(event) => Event::RequestSubmitted(event),
-        Body::RequestDecided(event) => Event::RequestDecided(event),
-        Body::RequestExtended(event) => Event::RequestExtended(event),
-        Body::HoldPlaced(event) => Event::HoldPlaced(event),
-        Body::HoldLifted(event) => Event::HoldLifted(event),
-        Body::ErasureRefused(event) => Event::ErasureRefused(event),
-        Body::RetentionDefined(event) => Event::RetentionDefined(event),
-        Body::BoundsPublished(bounds) => Event::BoundsPublished(bounds),
-        Body::PurposeDefined(purpose) => Event::PurposeDefined(purpose),
+        Body::ErasureRequested(request) => Event::ErasureRequested(typed(request)?),
+        Body::AccessProvided(access) => Event::AccessProvided(typed(access)?),
+        Body::ErasureCompleted(done) => Event::ErasureCompleted(typed(done)?),
+        Body::AttributeExpired(event) => expired(event)?,
+        Body::ConsentExpired(event) => {
+            Event::ConsentExpired { consent: Field::from_wire(event.consent, "consent")? }
+        }
+        Body::ArtifactRegistered(event) => Event::ArtifactRegistered(typed(event)?),
+        Body::ArtifactInvalidated(event) => Event::ArtifactInvalidated(typed(event)?),
+        Body::RequestSubmitted(event) => Event::RequestSubmitted(typed(event)?),
+        Body::RequestDecided(event) => Event::RequestDecided(typed(event)?),
+        Body::RequestExtended(event) => Event::RequestExtended(typed(event)?),
+        Body::HoldPlaced(event) => Event::HoldPlaced(typed(event)?),
+        Body::HoldLifted(event) => Event::HoldLifted(typed(event)?),
+        Body::ErasureRefused(event) => Event::ErasureRefused(typed(event)?),
+        Body::RetentionDefined(event) => Event::RetentionDefined(typed(event)?),
+        Body::BoundsPublished(bounds) => Event::BoundsPublished(typed(bounds)?),
+        Body::PurposeDefined(purpose) => Event::PurposeDefined(typed(purpose)?),
         Body::CategoryDefined(category) => Event::CategoryDefined(category),
         Body::NoticePublished(notice) => Event::NoticePublished(notice),
         Body::AuditExported(export) => Event::AuditExported(export),
-        Body::RecordViewed(view) => Event::RecordViewed(view),
+        Body::RecordViewed(view) => Event::RecordViewed(typed(view)?),
         Body::LogOpened(opened) => Event::LogOpened(opened),
-        Body::BackupRestored(restored) => Event::BackupRestored(restored),
-        Body::RestoreConfirmed(confirmed) => Event::RestoreConfirmed(confirmed),
+        Body::BackupRestored(restored) => Event::BackupRestored(typed(restored)?),
+        Body::RestoreConfirmed(confirmed) => Event::RestoreConfirmed(typed(confirmed)?),
         Body::ClockAccepted(accepted) => Event::ClockAccepted(accepted),
         Body::LogKeyRotated(rotated) => Event::LogKeyRotated(rotated),
         Body::WitnessAdded(added) => Event::WitnessAdded(added),
         Body::WitnessRemoved(removed) => Event::WitnessRemoved(removed),
-        Body::FiguresReported(figures) => Event::FiguresReported(figures),
+        Body::FiguresReported(figures) => Event::FiguresReported(typed(figures)?),
     })
 }
 
 fn revoked(event: log::GrantRevoked) -> Result<Event, CodecError> {
-    let maybe = |bytes: &[u8], what| if bytes.is_empty() { Ok(None) } else { id(bytes, what).map(Some) };
     Ok(Event::GrantRevoked {
-        grant: id(&event.grant, "grant")?,
-        reason: Reason::try_from(event.reason).map_err(|_| CodecError::Malformed("reason"))?,
-        cause: maybe(&event.cause, "cause")?,
-        source: maybe(&event.source, "source")?,
+        grant: Field::from_wire(event.grant, "grant")?,
+        reason: Field::from_wire(event.reason, "reason")?,
+        cause: Field::from_wire(event.cause, "cause")?,
+        source: Field::from_wire(event.source, "source")?,
         grant_id: event.grant_id,
         recipient: event.recipient,
     })
 }
 
-fn expired(event: &log::AttributeExpired) -> Result<Event, CodecError> {
-    let attribute = id(&event.attribute, "attribute")?;
+fn expired(event: log::AttributeExpired) -> Result<Event, CodecError> {
+    let attribute = Field::from_wire(event.attribute, "attribute")?;
     Ok(Event::AttributeExpired { attribute, by_retention: event.by_retention })
 }
 
-fn id(bytes: &[u8], field: &'static str) -> Result<EventId, CodecError> {
-    EventId::from_slice(bytes).ok_or(CodecError::Malformed(field))
+fn typed<T: Field>(message: T::Wire) -> Result<T, CodecError> {
+    T::from_wire(message, "event")
 }
 
 fn terms(terms: Option<Terms>) -> Result<Terms, CodecError> {
@@ -300,21 +337,18 @@ fn consent(decision: Decision, found: Option<Terms>) -> Result<Event, CodecError
 }
 
 fn signal(kind: i32, purposes: Vec<String>, lifted: bool, interaction: String) -> Result<Event, CodecError> {
-    let kind = SignalKind::try_from(kind).map_err(|_| CodecError::Malformed("kind"))?;
+    let kind = SignalKind::from_wire(kind, "kind")?;
     Ok(Event::Signal { kind, purposes, lifted, interaction })
 }
 
 fn decode_attribute(attribute: Option<log::Attribute>) -> Result<Attribute, CodecError> {
     let attribute = attribute.ok_or(CodecError::Malformed("attribute"))?;
-    let provenance =
-        Provenance::try_from(attribute.provenance).map_err(|_| CodecError::Malformed("provenance"))?;
-    let derived_from = attribute.derived_from.iter().map(|source| id(source, "derived_from"));
     Ok(Attribute {
-        derived_from: derived_from.collect::<Result<_, _>>()?,
+        derived_from: Field::from_wire(attribute.derived_from, "derived_from")?,
         key: attribute.key,
         value: Secret::new(attribute.value_json),
         category: attribute.category,
-        provenance,
+        provenance: Field::from_wire(attribute.provenance, "provenance")?,
         evidence: attribute.evidence,
         confidence: attribute.confidence,
         model: attribute.model,
@@ -323,7 +357,3 @@ fn decode_attribute(attribute: Option<log::Attribute>) -> Result<Attribute, Code
         from_replies: attribute.from_replies,
     })
 }
-
-#[cfg(test)]
-#[path = "codec_tests.rs"]
-mod tests;

@@ -1,20 +1,42 @@
-//! The events of the log, as the domain uses them.
+//! The events of the log, as the domain uses them: ids and enumerations are types.
 //!
-//! An event message that needs no conversion is re-exported unchanged from the proof crate.
+//! [`codec`] converts them to the messages of `events.proto` and back. Nothing else in the domain or above it
+//! reads an id or an enumeration from a message of the log.
 
-use super::attribute::Attribute;
-use super::consent::{Decision, Terms};
-use super::ids::EventId;
+mod actor;
+pub mod codec;
+mod operations;
+mod rights;
+mod rules;
+mod uses;
 
-pub use sayso_proof::event::{
-    AccessProvided, Actor, ArtifactInvalidated, ArtifactRegistered, AuditExported, BackupRestored,
-    BoundsPublished, CategoryDefined, ClockAccepted, ErasureCompleted, ErasureRefused, ErasureRequested,
-    FiguresReported, GrantGivenAgain, GrantIssued, GrantUsed, GrantedAttribute, HoldLifted, HoldPlaced,
-    LogKeyRotated, LogOpened, NoticePublished, PersonalBoundsSet, PurposeDefined, Reason,
-    RecipientAcknowledged, RecordViewed, RecordingRefused, RequestDecided, RequestExtended, RequestSubmitted,
-    RestoreConfirmed, RetentionDefined, Role, SignalKind, SubjectDescribed, WithheldClass, WitnessAdded,
-    WitnessRemoved,
+pub use actor::Actor;
+pub use operations::{BackupRestored, FiguresReported, RecordViewed, RestoreConfirmed};
+pub use rights::{
+    AccessProvided, ErasureCompleted, ErasureIntent, ErasureRefused, ErasureRequested, ErasureSummary,
+    HoldLifted, HoldPlaced, KeptOnGround, RequestDecided, RequestExtended, RequestSubmitted,
 };
+pub use rules::{BoundsPublished, PurposeDefined, RecordingRefused, RetentionDefined, SubjectDescribed};
+pub use uses::{
+    ArtifactInvalidated, ArtifactRegistered, GrantGivenAgain, GrantIssued, GrantUsed, GrantedAttribute,
+    WithheldClass,
+};
+
+// The enumerations of the published schema.
+pub use sayso_proof::event::{
+    AgeBand, ArtifactKind, ErasureScope, Ground, Jurisdiction, PackageKind, Provenance, Reason, RequestKind,
+    RequestOutcome, RetentionClass, Role, Rung, SignalKind, Tier,
+};
+// Messages of texts and numbers alone: they have no ids and no enumerations, so they need no conversion.
+pub use sayso_proof::event::{
+    AuditExported, CategoryDefined, ClockAccepted, ConsentTerms, LogKeyRotated, LogOpened, NeverUse,
+    NoticePublished, NoticeRef, PersonalBoundsSet, PositionRange, PriorRecipient, RecipientAcknowledged,
+    WitnessAdded, WitnessRemoved,
+};
+
+use crate::domain::attribute::Attribute;
+use crate::domain::consent::{Decision, Terms};
+use crate::domain::ids::EventId;
 
 /// An event.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,0 +1,12 @@
+//! Who caused an event.
+
+use super::Role;
+
+/// Who caused an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Actor {
+    /// The role in which they acted.
+    pub role: Role,
+    /// The name of the credential: a service, a channel or a member of staff. Empty for a data subject.
+    pub name: String,
+}

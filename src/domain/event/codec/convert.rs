@@ -1,0 +1,192 @@
+//! Converts the fields of events: ids and enumerations are bytes and numbers in a message, and types in the
+//! domain.
+
+use super::error::CodecError;
+use crate::domain::event as domain;
+use crate::domain::ids::{EventId, Handle};
+use sayso_proof::event as log;
+use std::collections::BTreeMap;
+
+/// A field of an event, in the domain and in a message of the log.
+pub trait Field: Sized {
+    /// The field's type in the message.
+    type Wire;
+    /// The field for the message.
+    fn to_wire(&self) -> Self::Wire;
+    /// The field of a message.
+    ///
+    /// # Errors
+    /// Malformed; `name` is the field's name.
+    fn from_wire(wire: Self::Wire, name: &'static str) -> Result<Self, CodecError>;
+}
+
+/// Types that are the same in both.
+macro_rules! same {
+    ($($type:ty),+ $(,)?) => {$(
+        impl Field for $type {
+            type Wire = Self;
+            fn to_wire(&self) -> Self {
+                self.clone()
+            }
+            fn from_wire(wire: Self, _name: &'static str) -> Result<Self, CodecError> {
+                Ok(wire)
+            }
+        }
+    )+};
+}
+
+/// Enumerations are numbers in a message. A number without a name is malformed.
+macro_rules! enumerations {
+    ($($type:ident),+ $(,)?) => {$(
+        impl Field for domain::$type {
+            type Wire = i32;
+            fn to_wire(&self) -> i32 {
+                (*self).into()
+            }
+            fn from_wire(wire: i32, name: &'static str) -> Result<Self, CodecError> {
+                Self::try_from(wire).map_err(|_| CodecError::Malformed(name))
+            }
+        }
+    )+};
+}
+
+/// Messages: every field is converted, and a field that is not named does not compile.
+macro_rules! messages {
+    ($($type:ident { $($field:ident),+ $(,)? })+) => {$(
+        impl Field for domain::$type {
+            type Wire = log::$type;
+            fn to_wire(&self) -> log::$type {
+                log::$type { $($field: self.$field.to_wire()),+ }
+            }
+            fn from_wire(wire: log::$type, _name: &'static str) -> Result<Self, CodecError> {
+                Ok(Self { $($field: Field::from_wire(wire.$field, stringify!($field))?),+ })
+            }
+        }
+    )+};
+}
+
+same!(
+    String,
+    bool,
+    u8,
+    u32,
+    u64,
+    f64,
+    Option<u32>,
+    BTreeMap<String, u32>,
+    log::PositionRange,
+    log::PriorRecipient,
+);
+
+enumerations!(
+    AgeBand,
+    ArtifactKind,
+    ErasureScope,
+    Ground,
+    Jurisdiction,
+    PackageKind,
+    Provenance,
+    Reason,
+    RequestKind,
+    RequestOutcome,
+    RetentionClass,
+    Role,
+    Rung,
+    SignalKind,
+    Tier,
+);
+
+impl Field for EventId {
+    type Wire = Vec<u8>;
+    fn to_wire(&self) -> Vec<u8> {
+        self.0.to_vec()
+    }
+    fn from_wire(wire: Vec<u8>, name: &'static str) -> Result<Self, CodecError> {
+        Self::from_slice(&wire).ok_or(CodecError::Malformed(name))
+    }
+}
+
+/// No id is an empty field.
+impl Field for Option<EventId> {
+    type Wire = Vec<u8>;
+    fn to_wire(&self) -> Vec<u8> {
+        self.as_ref().map(Field::to_wire).unwrap_or_default()
+    }
+    fn from_wire(wire: Vec<u8>, name: &'static str) -> Result<Self, CodecError> {
+        if wire.is_empty() { Ok(None) } else { EventId::from_wire(wire, name).map(Some) }
+    }
+}
+
+/// No handle is an empty field.
+impl Field for Option<Handle> {
+    type Wire = Vec<u8>;
+    fn to_wire(&self) -> Vec<u8> {
+        self.map(|handle| handle.0.to_vec()).unwrap_or_default()
+    }
+    fn from_wire(wire: Vec<u8>, name: &'static str) -> Result<Self, CodecError> {
+        if wire.is_empty() {
+            return Ok(None);
+        }
+        wire.try_into().map(|bytes| Some(Handle(bytes))).map_err(|_| CodecError::Malformed(name))
+    }
+}
+
+impl<T: Field> Field for Vec<T> {
+    type Wire = Vec<T::Wire>;
+    fn to_wire(&self) -> Self::Wire {
+        self.iter().map(Field::to_wire).collect()
+    }
+    fn from_wire(wire: Self::Wire, name: &'static str) -> Result<Self, CodecError> {
+        wire.into_iter().map(|each| T::from_wire(each, name)).collect()
+    }
+}
+
+impl Field for Option<domain::ErasureSummary> {
+    type Wire = Option<log::ErasureSummary>;
+    fn to_wire(&self) -> Self::Wire {
+        self.as_ref().map(Field::to_wire)
+    }
+    fn from_wire(wire: Self::Wire, name: &'static str) -> Result<Self, CodecError> {
+        wire.map(|summary| Field::from_wire(summary, name)).transpose()
+    }
+}
+
+messages! {
+    AccessProvided { request, kind, items }
+    Actor { role, name }
+    ArtifactInvalidated { artifact, reason, cause, artifact_id, recipient }
+    ArtifactRegistered { recipient, kind, name, sources, grant, purpose, expires_at_ms }
+    BackupRestored { restore, backup_checkpoint, last_checkpoint, erased_again, use_waits }
+    BoundsPublished { tier, pack, version, policies, schema_digest, effective_from_ms }
+    ErasureCompleted {
+        request, scope, discarded, key_epoch, recipients, erased_by_category, requested_at_ms, kept,
+    }
+    ErasureRefused { request, ground, holds, whole }
+    ErasureRequested { request, scope }
+    ErasureSummary { scope, category, key_hash, erased_by_category, kept, fence_at_ms }
+    FiguresReported { role, name, from_ms, to_ms, k, epsilon, figures, tree_size }
+    GrantGivenAgain { grant, count, first_ms, last_ms, recipient }
+    GrantIssued {
+        recipient, purpose, interaction, allowed, withheld, expires_at_ms, profile_version, bounds, categories,
+        keys,
+    }
+    GrantUsed { grant, reply, shaped_by, count, ai_disclosure_shown }
+    GrantedAttribute { attribute, consent, key, category }
+    HoldLifted { hold, reason }
+    HoldPlaced { hold, ground, code, text, categories }
+    KeptOnGround { ground, entries }
+    PurposeDefined { id, parent, iri, title, risks, benefits, rung }
+    RecordViewed { role, name, method }
+    RecordingRefused { category, provenance, count, decided_by, policy, article, reason, bounds }
+    RequestDecided { request, kind, outcome, ground, reason, submitted_at_ms, due_at_ms, erasure }
+    RequestExtended { request, due_at_ms, reason }
+    RequestSubmitted {
+        request, kind, jurisdiction, due_at_ms, scope, category, keys, purposes, details, subject, key_hash,
+    }
+    RestoreConfirmed { restore }
+    RetentionDefined { class, category, purpose, keep_ms }
+    SubjectDescribed { age_band, age_years, jurisdiction }
+    WithheldClass {
+        category, provenance, count, reason, decided_by, policy, article, decided_by_event, source,
+    }
+}

@@ -1,0 +1,186 @@
+//! Events about the rights of a data subject: requests, erasures, legal holds and exports.
+
+use super::{ErasureScope, Ground, Jurisdiction, PackageKind, PositionRange, PriorRecipient};
+use super::{RequestKind, RequestOutcome};
+use crate::domain::ids::{EventId, Handle};
+use std::collections::BTreeMap;
+
+/// The data subject submitted a request. Its content is personal data, and is erased with what it names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestSubmitted {
+    /// The id of the request.
+    pub request: EventId,
+    /// The right that is exercised.
+    pub kind: RequestKind,
+    /// The law that sets the time to answer.
+    pub jurisdiction: Jurisdiction,
+    /// When the answer is due, milliseconds since the Unix epoch.
+    pub due_at_ms: u64,
+    /// The scope of an erasure.
+    pub scope: ErasureScope,
+    /// The category of an erasure of one category.
+    pub category: String,
+    /// The attribute keys of an erasure of one key, or of a rectification.
+    pub keys: Vec<String>,
+    /// The purposes of a restriction or objection; an empty list means all.
+    pub purposes: Vec<String>,
+    /// The data subject's own words.
+    pub details: String,
+    /// The controller's id of the data subject, for the person who answers.
+    pub subject: String,
+    /// For an erasure of one key: the keyed hash of the key. Empty otherwise.
+    pub key_hash: Vec<u8>,
+}
+
+/// A request was decided. The event is complete in itself, because the request may have been erased.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestDecided {
+    /// The id of the request.
+    pub request: EventId,
+    /// The right that is exercised.
+    pub kind: RequestKind,
+    /// The outcome.
+    pub outcome: RequestOutcome,
+    /// The ground of a refusal, in whole or in part.
+    pub ground: Ground,
+    /// The reason, without personal data.
+    pub reason: String,
+    /// When the request was submitted, milliseconds since the Unix epoch.
+    pub submitted_at_ms: u64,
+    /// When the answer was due, milliseconds since the Unix epoch.
+    pub due_at_ms: u64,
+    /// What a partial erasure did.
+    pub erasure: Option<ErasureSummary>,
+}
+
+/// The time to answer a request was extended (GDPR Art. 12(3)).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestExtended {
+    /// The id of the request.
+    pub request: EventId,
+    /// When the answer is due now, milliseconds since the Unix epoch.
+    pub due_at_ms: u64,
+    /// The reason, without personal data.
+    pub reason: String,
+}
+
+/// An erasure was requested.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErasureRequested {
+    /// The id of the request.
+    pub request: EventId,
+    /// The scope of the erasure.
+    pub scope: ErasureScope,
+}
+
+/// An erasure was refused, in whole or in part.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErasureRefused {
+    /// The id of the request.
+    pub request: EventId,
+    /// The legal ground.
+    pub ground: Ground,
+    /// The holds that prevent it.
+    pub holds: Vec<EventId>,
+    /// Whether nothing is erased; if false, only what the holds name is kept.
+    pub whole: bool,
+}
+
+/// An erasure was completed. A system event: it names no data subject.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErasureCompleted {
+    /// The id of the request.
+    pub request: EventId,
+    /// The scope of the erasure.
+    pub scope: ErasureScope,
+    /// The positions whose entries were discarded.
+    pub discarded: Vec<PositionRange>,
+    /// How often the key tree had been re-keyed when the keys were destroyed.
+    pub key_epoch: u64,
+    /// The recipients that had grants for the data.
+    pub recipients: Vec<PriorRecipient>,
+    /// The number of erased attributes by category; empty unless everything was erased.
+    pub erased_by_category: BTreeMap<String, u32>,
+    /// When the erasure was requested, milliseconds since the Unix epoch.
+    pub requested_at_ms: u64,
+    /// What was in the scope and is kept, by ground.
+    pub kept: Vec<KeptOnGround>,
+}
+
+/// What a partial erasure did, without naming what it erased.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErasureSummary {
+    /// The scope of the erasure.
+    pub scope: ErasureScope,
+    /// The category of an erasure of one category.
+    pub category: String,
+    /// The keyed hash of the erased key.
+    pub key_hash: Vec<u8>,
+    /// The number of erased attributes by category.
+    pub erased_by_category: BTreeMap<String, u32>,
+    /// What is kept, by ground.
+    pub kept: Vec<KeptOnGround>,
+    /// Writes about a time up to this one are refused, milliseconds since the Unix epoch.
+    pub fence_at_ms: u64,
+}
+
+/// Data that was kept on a legal ground.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeptOnGround {
+    /// The ground.
+    pub ground: Ground,
+    /// The number of log entries that were kept.
+    pub entries: u64,
+}
+
+/// A legal hold was placed; it prevents erasure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HoldPlaced {
+    /// The id of the hold.
+    pub hold: EventId,
+    /// The legal ground.
+    pub ground: Ground,
+    /// The controller's own short code, such as `case-2026-17`.
+    pub code: String,
+    /// The reason, without personal data.
+    pub text: String,
+    /// The categories that it covers; an empty list means everything.
+    pub categories: Vec<String>,
+}
+
+/// A legal hold was lifted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HoldLifted {
+    /// The id of the hold.
+    pub hold: EventId,
+    /// The reason, without personal data.
+    pub reason: String,
+}
+
+/// An export of a data subject's data began to be handed out. Recorded before its first byte.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccessProvided {
+    /// The request that the export answers, if there is one.
+    pub request: Option<EventId>,
+    /// The content of the export.
+    pub kind: PackageKind,
+    /// The number of events that the export was made from, without this one.
+    pub items: u64,
+}
+
+/// What is needed to complete an interrupted erasure. Kept with the keys until the erasure is complete, never in
+/// the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErasureIntent {
+    /// The event that completes the erasure.
+    pub completed: ErasureCompleted,
+    /// For a partial erasure: the data subject's handle.
+    pub subject_handle: Option<Handle>,
+    /// For a partial erasure: the event that the data subject's own stream gets.
+    pub decided: Option<RequestDecided>,
+    /// Keyed hash of the request's idempotency key, so that a retry is recognized after the request's entry is
+    /// gone. Empty if the request has no key.
+    pub idempotency_hash: Vec<u8>,
+    /// Keyed hash of the request, for the same purpose.
+    pub request_digest: Vec<u8>,
+}
