@@ -4,7 +4,7 @@
 use crate::store::StoreError;
 use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};
 use rustix::io::{Errno, retry_on_intr};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -36,19 +36,6 @@ pub fn open(path: &Path) -> Result<File, StoreError> {
     if missing {
         path.parent().map_or(Ok(()), sync_dir)?;
     }
-    Ok(file)
-}
-
-/// Locks a folder for this process, for as long as the returned file is open.
-///
-/// # Errors
-/// [`StoreError::Busy`] if another process has locked it.
-pub fn lock(dir: &Path) -> Result<File, StoreError> {
-    let file = open(&dir.join("lock"))?;
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => StoreError::Busy,
-        TryLockError::Error(source) => io("locking the folder")(source),
-    })?;
     Ok(file)
 }
 

@@ -6,6 +6,7 @@
 
 use super::disk;
 use super::flat::{Locations, Tree};
+use super::folder_lock::FolderLock;
 use super::frame::{self, ALIGN, FrameHeader, Parsed, RecordHeader, State};
 use super::index::Index;
 use super::intent::Intent;
@@ -110,13 +111,8 @@ pub fn inspect(
 }
 
 /// Locks the folder as a daemon does. A folder without a lock file is in use by no daemon.
-fn lock(dir: &Path) -> Result<Option<File>, StoreError> {
-    let Some(file) = open(&dir.join("lock"))? else { return Ok(None) };
-    match file.try_lock() {
-        Ok(()) => Ok(Some(file)),
-        Err(std::fs::TryLockError::WouldBlock) => Err(StoreError::Busy),
-        Err(std::fs::TryLockError::Error(source)) => Err(disk::io("locking the folder")(source)),
-    }
+fn lock(dir: &Path) -> Result<Option<FolderLock>, StoreError> {
+    open(&dir.join("lock"))?.map(FolderLock::acquire).transpose()
 }
 
 /// Opens a file for reading only; `None` if it does not exist.

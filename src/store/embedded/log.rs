@@ -2,6 +2,7 @@
 
 use super::background::Background;
 use super::disk;
+use super::folder_lock::FolderLock;
 use super::recovery::{self, Recovery};
 use super::segment::Location;
 use super::shared::{Options, Shared};
@@ -28,7 +29,7 @@ impl EmbeddedLog {
     /// damaged, or an error of the operating system.
     pub fn open(dir: &Path, options: Options) -> Result<Self, StoreError> {
         disk::make_dir(dir)?;
-        let lock = disk::lock(dir)?;
+        let lock = FolderLock::acquire(disk::open(&dir.join("lock"))?)?;
         let (watermark_file, watermark) = WatermarkFile::open(dir)?;
         let opened = recovery::open_index(dir, &options, &watermark)?;
         let shared = Arc::new(Shared::open(dir, options, opened.index, watermark_file, lock)?);

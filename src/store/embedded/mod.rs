@@ -8,6 +8,7 @@ mod commit;
 mod discard;
 mod disk;
 mod flat;
+mod folder_lock;
 mod frame;
 mod index;
 mod inspect;

@@ -2,12 +2,12 @@
 //! one lock.
 
 use super::flat::{Locations, Tree};
+use super::folder_lock::FolderLock;
 use super::index::Index;
 use super::intent::Intent;
 use super::segment::{Segments, Tail};
 use super::watermark::{Extent, Watermark, WatermarkFile};
 use crate::store::{Head, StoreError, StoredEntry};
-use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, RwLock};
@@ -97,7 +97,7 @@ pub struct Shared {
     pub(super) watermark_lock: Mutex<()>,
     running: AtomicU8,
     /// Locks the folder while the log is open.
-    _lock: File,
+    _lock: FolderLock,
 }
 
 impl Shared {
@@ -108,7 +108,7 @@ impl Shared {
         options: Options,
         index: Index,
         watermark_file: WatermarkFile,
-        lock: File,
+        lock: FolderLock,
     ) -> Result<Self, StoreError> {
         Ok(Self {
             segments: Segments::open(&dir.join("segments"), options.room_bytes)?,

@@ -6,6 +6,7 @@ use super::copies::{self, CopyHeader, NAMES, Walked};
 use super::pages::{Pages, RESERVE_STEP_BYTES, Tail};
 use super::repair::{Copies, Found};
 use crate::store::embedded::disk;
+use crate::store::embedded::folder_lock::FolderLock;
 use crate::store::embedded::frame::ALIGN;
 use crate::store::{KeyStore, Page, StoreError};
 use std::fs::File;
@@ -37,7 +38,7 @@ pub struct EmbeddedKeys {
     /// What was wrong when the store was opened.
     found: Found,
     /// Locks the folder while the store is open.
-    _lock: Option<File>,
+    _lock: Option<FolderLock>,
 }
 
 impl EmbeddedKeys {
@@ -50,7 +51,7 @@ impl EmbeddedKeys {
     /// changes the store.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         disk::make_dir(dir)?;
-        let lock = disk::lock(dir)?;
+        let lock = FolderLock::acquire(disk::open(&dir.join("lock"))?)?;
         let files = NAMES.iter().map(|name| disk::open(&dir.join(name))).collect::<Result<_, _>>()?;
         let copies = Copies::read_headers(files)?;
         let Some(header) = copies.header else { return Self::create(dir, copies.files, lock) };
@@ -100,7 +101,7 @@ impl EmbeddedKeys {
     }
 
     /// Creates a store without pages.
-    fn create(dir: &Path, files: Vec<File>, lock: File) -> Result<Self, StoreError> {
+    fn create(dir: &Path, files: Vec<File>, lock: FolderLock) -> Result<Self, StoreError> {
         let write_count = disk::open(&dir.join("writes"))?;
         check_write_count(&write_count, 0)?;
         for file in &files {
@@ -120,7 +121,7 @@ impl EmbeddedKeys {
         walked: Walked,
         write_count: Option<File>,
         found: Found,
-        lock: Option<File>,
+        lock: Option<FolderLock>,
     ) -> Result<Self, StoreError> {
         let reserved = files.iter().map(disk::length).collect::<Result<_, _>>()?;
         let Walked { catalog, offset, number, live, .. } = walked;
