@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn described(age_band: AgeBand, age_years: Option<u32>, jurisdiction: &str) -> SubjectDescribed {
-        SubjectDescribed { age_band: age_band.into(), age_years, jurisdiction: jurisdiction.into() }
+        SubjectDescribed { age_band, age_years, jurisdiction: jurisdiction.into() }
     }
 
     #[test]

@@ -292,7 +292,7 @@ impl<'a> Closure<'a> {
             Event::GrantIssued(grant) => self.cites(grant),
             Event::GrantUsed(used) => gone(&used.grant) || used.shaped_by.iter().any(gone),
             // Only the sources count: the grant may have cited more than the artifact was built from.
-            Event::ArtifactRegistered(artifact) => artifact.sources.iter().any(|id| gone(id)),
+            Event::ArtifactRegistered(artifact) => artifact.sources.iter().any(gone),
             Event::RequestSubmitted(request) => self.names_erased_key(request),
             other => subject_of(other).is_some_and(|of| self.ids.contains(&of)),
         }

@@ -186,7 +186,7 @@ pub fn recorded(number: u64, time_ms: u64, event: Event) -> Recorded {
         recorded_at_ms: time_ms,
         sealed_at_ms: time_ms,
         about_ms: time_ms,
-        actor: Actor { role: Role::Subject.into(), name: String::new() },
+        actor: Actor { role: Role::Subject, name: String::new() },
         request_digest: Vec::new(),
         event,
     }

@@ -99,6 +99,9 @@ async fn erase_and_kill(
                     ..Default::default()
                 };
                 let answer = client.submit_request(request(&bearer, message)).await;
+                if let Err(error) = &answer {
+                    println!("person {person} got no answer: {error}");
+                }
                 answer_sender.send(()).await.unwrap();
                 (person, answer.ok().map(|answer| answer.into_inner().request_id))
             })
@@ -120,6 +123,9 @@ async fn erase_and_kill(
 fn count_notes(served: &Served, person: u64) -> usize {
     let output = served.run(&["--json", "profile", &name(person)]).output().unwrap();
     if !output.status.success() {
+        // Only an answer counts as proof that nothing is recorded about the person.
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(error.contains("no such subject"), "person {person}: {error}");
         return 0;
     }
     json(&output)["attributes"].as_array().unwrap().len()

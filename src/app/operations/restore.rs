@@ -320,7 +320,8 @@ impl Operations {
         restored: &Restored,
         system_events: &[Recorded],
     ) -> Result<(), AppError> {
-        let is_recorded = |event: &Recorded| matches!(&event.event, Event::BackupRestored(before) if before.restore.0 == restored.id);
+        let is_this_restore = |before: &BackupRestored| before.restore == EventId(restored.id);
+        let is_recorded = |event: &Recorded| matches!(&event.event, Event::BackupRestored(before) if is_this_restore(before));
         if system_events.iter().any(is_recorded) {
             return Ok(());
         }

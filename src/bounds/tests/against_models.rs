@@ -120,7 +120,7 @@ pub(super) fn faults(
 ) -> Vec<Fault> {
     let cited = allowed.into_iter().map(|(current, consent)| GrantedAttribute {
         attribute: current.event_id,
-        consent: consent,
+        consent,
         key: current.attribute.key.clone(),
         category: current.attribute.category.clone(),
     });

@@ -1,6 +1,6 @@
 //! Who caused an event.
 
-use super::Role;
+use sayso_proof::event::Role;
 
 /// Who caused an event.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

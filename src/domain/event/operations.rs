@@ -1,7 +1,7 @@
 //! Events of the daemon's operation: restores, views of records and reports.
 
-use super::Role;
 use crate::domain::ids::EventId;
+use sayso_proof::event::Role;
 
 /// The log was restored from a backup; later entries are lost.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

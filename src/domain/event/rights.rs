@@ -1,8 +1,8 @@
 //! Events about the rights of a data subject: requests, erasures, legal holds and exports.
 
-use super::{ErasureScope, Ground, Jurisdiction, PackageKind, PositionRange, PriorRecipient};
-use super::{RequestKind, RequestOutcome};
 use crate::domain::ids::{EventId, Handle};
+use sayso_proof::event::{ErasureScope, Ground, Jurisdiction, PackageKind, PositionRange, PriorRecipient};
+use sayso_proof::event::{RequestKind, RequestOutcome};
 use std::collections::BTreeMap;
 
 /// The data subject submitted a request. Its content is personal data, and is erased with what it names.
@@ -168,8 +168,8 @@ pub struct AccessProvided {
     pub items: u64,
 }
 
-/// What is needed to complete an interrupted erasure. Kept with the keys until the erasure is complete, never in
-/// the log.
+/// What is needed to complete an interrupted erasure. Kept with the keys until the erasure is complete,
+/// never in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErasureIntent {
     /// The event that completes the erasure.
@@ -178,8 +178,8 @@ pub struct ErasureIntent {
     pub subject_handle: Option<Handle>,
     /// For a partial erasure: the event that the data subject's own stream gets.
     pub decided: Option<RequestDecided>,
-    /// Keyed hash of the request's idempotency key, so that a retry is recognized after the request's entry is
-    /// gone. Empty if the request has no key.
+    /// Keyed hash of the request's idempotency key, so that a retry is recognized after the request's
+    /// entry is gone. Empty if the request has no key.
     pub idempotency_hash: Vec<u8>,
     /// Keyed hash of the request, for the same purpose.
     pub request_digest: Vec<u8>,

@@ -1,6 +1,6 @@
 //! Events about rules: bounds, vocabulary, retention, refused recordings, and what bounds know of a subject.
 
-use super::{AgeBand, Provenance, Reason, RetentionClass, Rung, Tier};
+use sayso_proof::event::{AgeBand, Provenance, Reason, RetentionClass, Rung, Tier};
 
 /// A version of a bounds pack was published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,15 +72,15 @@ pub struct RecordingRefused {
     pub bounds: Vec<u64>,
 }
 
-/// The data subject's age or jurisdiction was described, because bounds depend on it. What is not set keeps its
-/// earlier value.
+/// The data subject's age or jurisdiction was described, because bounds depend on it. What is not set
+/// keeps its earlier value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubjectDescribed {
     /// The age band.
     pub age_band: AgeBand,
     /// The age in years, 13 to 17, only for a teen (GDPR Art. 8(1)).
     pub age_years: Option<u32>,
-    /// An ISO 3166 code such as `DE` or `US-CA`, or `EU`; `unknown` takes back an earlier statement; empty if not
-    /// stated.
+    /// An ISO 3166 code such as `DE` or `US-CA`, or `EU`; `unknown` takes back an earlier statement;
+    /// empty if not stated.
     pub jurisdiction: String,
 }

@@ -1,7 +1,7 @@
 //! Events about the use of attributes: grants, reports of use and artifacts.
 
-use super::{ArtifactKind, Provenance, Reason, Tier};
 use crate::domain::ids::EventId;
+use sayso_proof::event::{ArtifactKind, Provenance, Reason, Tier};
 
 /// An attribute that a grant allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -94,8 +94,8 @@ pub struct GrantGivenAgain {
     pub recipient: String,
 }
 
-/// A service registered an artifact that it built under a grant. The artifact may be used for the same purpose
-/// as its sources, and is revoked with them.
+/// A service registered an artifact that it built under a grant. The artifact may be used for the same
+/// purpose as its sources, and is revoked with them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ArtifactRegistered {
     /// The name of the service.
@@ -110,7 +110,8 @@ pub struct ArtifactRegistered {
     pub grant: EventId,
     /// The purpose of the grant. The artifact may be used for no other purpose.
     pub purpose: String,
-    /// When the artifact expires, milliseconds since the Unix epoch; 0 in events from before artifacts expired.
+    /// When the artifact expires, milliseconds since the Unix epoch; 0 in events from before artifacts
+    /// expired.
     pub expires_at_ms: u64,
 }
 

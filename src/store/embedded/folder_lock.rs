@@ -6,8 +6,9 @@ use std::fs::{File, TryLockError};
 
 /// A lock that is held until this is dropped.
 ///
-/// The lock belongs to the open file, which a child process inherits for the moment between `fork` and `exec`.
-/// Closing the file would then leave the folder locked until the child runs, so the lock is released by name.
+/// The lock belongs to the open file, which a child process inherits for the moment between `fork` and
+/// `exec`. Closing the file would then leave the folder locked until the child runs, so the lock is
+/// released by name.
 #[derive(Debug)]
 pub struct FolderLock(File);
 

@@ -8,14 +8,16 @@ mod tests;
 
 pub use error::CodecError;
 
-use super::{Draft, ErasureIntent, Event, Reason, Recorded};
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::consent::{Decision, Terms};
+use crate::domain::event::kinds::Event;
+use crate::domain::event::recorded::{Draft, Recorded};
+use crate::domain::event::rights::ErasureIntent;
 use crate::domain::ids::EventId;
 pub use convert::Field;
 use prost::Message;
 use sayso_proof::event::event_body::Event as Body;
-use sayso_proof::event::{self as log, EventBody, SignalKind};
+use sayso_proof::event::{self as log, EventBody, Reason, SignalKind};
 
 /// What the entry of an event says besides the event itself.
 #[derive(Clone, Copy, Debug)]
