@@ -86,8 +86,8 @@ impl Caller {
         })
     }
 
-    /// The actor of an event that does not carry a data subject's words; see [`Caller::actor_of`] for the
-    /// others.
+    /// The actor of an event that does not record a statement of a data subject; see [`Caller::actor_of`] for
+    /// the others.
     #[must_use]
     pub fn actor(&self) -> Actor {
         Actor { role: self.role, name: self.name.clone() }

@@ -3,7 +3,7 @@
 /// Why a caller may not record a statement or take one back. `statement_rules` decides which it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
-    /// Only a role that carries people's words may record this, such as `channel`.
+    /// Only a role that speaks for people may record this, such as `channel`.
     ChannelRoleRequired,
     /// Observations and inferences need the role `service`.
     ServiceRoleRequired,

@@ -76,17 +76,17 @@ fn is_speech(event: &Event) -> bool {
 /// Checks that a caller may record consent at all.
 ///
 /// # Errors
-/// The caller does not carry people's words.
-pub(crate) fn check_yes(caller: &Caller) -> Result<(), AppError> {
+/// The caller does not speak for people.
+pub(crate) fn check_may_consent(caller: &Caller) -> Result<(), AppError> {
     if caller.speaks_for_people() { Ok(()) } else { Err(channel_needed("recording a consent")) }
 }
 
 /// Checks that a caller may record these consents in the data subject's current state.
 ///
 /// # Errors
-/// The caller does not carry people's words, or the data subject's own refusal is in force.
+/// The caller does not speak for people, or the data subject's own refusal is in force.
 pub(crate) fn check_consent(caller: &Caller, append: &Append, choices: &[Choice]) -> Result<(), AppError> {
-    check_yes(caller)?;
+    check_may_consent(caller)?;
     check_lifted_refusals(caller, &append.stream.read().state, &append.rules, choices)
 }
 
@@ -130,11 +130,11 @@ fn scope_of(choice: &Choice) -> Terms {
     }
 }
 
-/// Checks that a caller may record this signal at all. Everyone may record one; lifting one takes a caller
-/// that carries people's words.
+/// Checks that a caller may record this signal at all. Everyone may record one; only a caller that speaks for
+/// people may lift one.
 ///
 /// # Errors
-/// The caller does not carry people's words.
+/// The caller does not speak for people.
 pub(crate) fn check_signal(caller: &Caller, signal: &NewSignal) -> Result<(), AppError> {
     if signal.lift && !caller.speaks_for_people() {
         return Err(channel_needed("lifting a signal"));
@@ -167,8 +167,8 @@ pub(crate) fn check_signal_lift(
 /// Checks that a caller may record attributes of these provenances at all.
 ///
 /// # Errors
-/// A declared attribute from a caller that does not carry people's words, or any other from a channel that is
-/// not also a service.
+/// A declared attribute from a caller that does not speak for people, or any other from a channel that is not
+/// also a service.
 pub(crate) fn check_provenance<'a>(
     caller: &Caller,
     attributes: impl Iterator<Item = &'a Attribute>,
@@ -301,7 +301,7 @@ pub(crate) fn check_change(
 /// nothing else.
 ///
 /// # Errors
-/// The caller does not carry people's words.
+/// The caller does not speak for people.
 pub(crate) fn check_description(caller: &Caller, description: &SubjectDescribed) -> Result<(), AppError> {
     let is_child = description.age_band == AgeBand::Child && description.jurisdiction.is_empty();
     if is_child || caller.speaks_for_people() {

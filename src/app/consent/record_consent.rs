@@ -70,7 +70,7 @@ impl Consent {
             return Err(AppError::invalid("notice", "must name the notice that the person saw"));
         }
         if has_yes && has_only_yes {
-            statement_rules::check_yes(caller)?;
+            statement_rules::check_may_consent(caller)?;
         }
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
             Begun::Replayed(receipt, events) => {
