@@ -221,9 +221,9 @@ async fn every_reflected_method_has_an_enforced_role_rule() {
     let channel =
         Channel::from_shared(format!("http://{}", harness.daemon.grpc)).unwrap().connect().await.unwrap();
     let table = table();
-    let shown = reflected_methods(&channel).await;
-    assert!(shown.len() > 25, "{shown:?}");
-    for method in &shown {
+    let listed = reflected_methods(&channel).await;
+    assert!(listed.len() > 25, "{listed:?}");
+    for method in &listed {
         let permitted: Vec<Role> = ROLES.into_iter().filter(|role| table.may(*role, method)).collect();
         assert!(!permitted.is_empty(), "{method} has no rule");
         for role in ROLES {
@@ -275,15 +275,15 @@ async fn a_data_subject_sees_who_viewed_their_record() {
     let count = async |ada: &mut crate::harness::Clients| {
         ada.profile.list_events(events()).await.unwrap().into_inner().events.len()
     };
-    // Their own reads are not recorded.
+    // The data subject's own reads are not recorded.
     assert_eq!(count(&mut ada).await, 1);
     assert_eq!(count(&mut ada).await, 1);
     let mut steward = harness.as_role(Role::Steward, "mina").await;
     publish_notice(&mut steward).await;
     let profile = || proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
-    let seen = steward.profile.get_profile(profile()).await.unwrap().into_inner();
+    let viewed = steward.profile.get_profile(profile()).await.unwrap().into_inner();
     // The returned version includes the recorded view, so that the caller can write with it.
-    assert_eq!(seen.version, 2);
+    assert_eq!(viewed.version, 2);
     steward.profile.get_profile(profile()).await.unwrap();
     assert_eq!(count(&mut ada).await, 2, "views within the window are recorded once");
     steward
@@ -293,15 +293,15 @@ async fn a_data_subject_sees_who_viewed_their_record() {
         .unwrap();
     let mut other = harness.as_role(Role::Steward, "noor").await;
     other.profile.get_profile(profile()).await.unwrap();
-    let shown = ada.profile.list_events(events()).await.unwrap().into_inner();
-    let text = format!("{shown:?}");
-    assert_eq!(shown.events.len(), 4);
+    let history = ada.profile.list_events(events()).await.unwrap().into_inner();
+    let text = format!("{history:?}");
+    assert_eq!(history.events.len(), 4);
     for word in ["mina", "noor", "GetProfile", "GetConsents"] {
         assert!(text.contains(word), "{word} in {text}");
     }
 }
 
-/// Sends one HTTP GET request; the whole response as text.
+/// Sends one HTTP GET request, and returns the whole response as text.
 pub async fn http(at: std::net::SocketAddr, path: &str) -> String {
     let mut stream = tokio::net::TcpStream::connect(at).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");

@@ -34,7 +34,7 @@ async fn watch(channel: &Channel, token: Option<&str>) -> Streaming<proto::Watch
     stream
 }
 
-/// Reads a stream until it fails; the error.
+/// Reads a stream until it fails, and returns the error.
 async fn end_of<T>(mut stream: Streaming<T>) -> Status {
     let ended = async {
         loop {
@@ -115,7 +115,7 @@ async fn streams_end_when_the_issuer_withdraws_the_signing_key() {
     daemon.stop().await.unwrap();
 }
 
-/// Starts a daemon with mutual TLS; it rereads the revocation list every second. Also returns its origin.
+/// Starts a daemon with mutual TLS that rereads the revocation list every second. Returns it and its origin.
 async fn start_with_mutual_tls(
     dir: &Path,
     authority: &Authority,
@@ -135,7 +135,7 @@ fn in_seconds(seconds: u64) -> Duration {
     now + Duration::from_secs(seconds)
 }
 
-/// Waits until a call over the connection is refused; the error.
+/// Calls over the connection until a call is refused, and returns the error.
 async fn wait_until_refused(channel: &Channel) -> Status {
     let refused = async {
         loop {

@@ -1,8 +1,8 @@
 //! Runs every decoder on its corpus and on mutations of it, with the stable toolchain. `fuzz/` runs the same
 //! functions guided by coverage.
 //!
-//! `SAYSO_FUZZ_EXECUTIONS` sets the number of mutations for each decoder, `SAYSO_FUZZ_SECONDS` sets a time
-//! instead. `SAYSO_FUZZ_SEED` sets the seed, and `SAYSO_FUZZ_TARGET` selects one decoder.
+//! `SAYSO_FUZZ_EXECUTIONS` sets the number of mutations for each decoder; `SAYSO_FUZZ_SECONDS` limits each
+//! decoder by time instead. `SAYSO_FUZZ_SEED` sets the seed, and `SAYSO_FUZZ_TARGET` selects one decoder.
 
 use crate::harness::{Harness, fact};
 use sayso::fuzzing::{LOG_SEED, TARGETS, as_in_production, bundle_verifies};

@@ -25,7 +25,7 @@ fn package(folder: &Path, name: &str, parts: &[(&str, usize)]) -> PathBuf {
     path
 }
 
-/// Imports the package with the real binary; its output and its peak memory, KiB.
+/// Imports the package with the real binary. Returns its output and its peak memory in KiB.
 fn import(harness: &Harness, path: &Path) -> (Output, u64) {
     let token = harness.dir.path().join("steward.token");
     std::fs::write(&token, harness.daemon.issuer.mint(Role::Steward, "privacy-team", 3_600).unwrap())

@@ -81,7 +81,7 @@ pub fn filled_message(of: &MessageDescriptor, words: &Words, depth: usize) -> Dy
     message
 }
 
-/// Calls a method and reads up to three response messages; their bytes, or the error.
+/// Calls a method and reads up to three response messages. Returns their bytes, or the error.
 pub async fn exchange(channel: &Channel, token: &str, path: &str, body: Vec<u8>) -> Result<Vec<u8>, Status> {
     let mut client = tonic::client::Grpc::new(channel.clone()).max_decoding_message_size(64 << 20);
     client.ready().await.unwrap();
@@ -114,7 +114,7 @@ fn visible_text(response: &Result<Vec<u8>, Status>, words: &Words) -> String {
     text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect()
 }
 
-/// Records one of everything about a data subject with a controller; the values that identify these records.
+/// Records one of everything about a data subject with a controller. Returns the values that identify them.
 pub async fn populated_subject(channel: &Channel, token: impl Fn(Role, &str) -> String) -> Words {
     let as_role = |role, name| Clients::over(channel, Some(&token(role, name)));
     let (mut tutor, mut steward) = (as_role(Role::Service, "tutor"), as_role(Role::Steward, "mina"));

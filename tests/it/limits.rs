@@ -249,20 +249,20 @@ async fn assert_new_clients_are_answered<F: Future<Output = tonic::transport::Ch
     connect: impl Fn() -> F,
 ) {
     let token = token(daemon, "dev", Role::Auditor, "a");
-    let over = async || Clients::over(&connect().await, Some(&token));
-    let mut first = over().await;
-    let mut took = Vec::new();
+    let new_client = async || Clients::over(&connect().await, Some(&token));
+    let mut first = new_client().await;
+    let mut durations = Vec::new();
     for _ in 0..11 {
-        let since = std::time::Instant::now();
-        let answered = async { checkpoint(&mut over().await).await.unwrap() };
+        let start = std::time::Instant::now();
+        let answered = async { checkpoint(&mut new_client().await).await.unwrap() };
         tokio::time::timeout(TIMEOUT, answered).await.expect("the call is not answered");
-        took.push(since.elapsed());
+        durations.push(start.elapsed());
         // An older connection that has shown a credential is not closed.
         checkpoint(&mut first).await.unwrap();
     }
-    took.sort();
-    println!("answered over a new connection: median {:?}, slowest {:?}", took[5], took[10]);
-    assert!(took[5] < Duration::from_secs(1), "{took:?}");
+    durations.sort();
+    println!("answered over a new connection: median {:?}, slowest {:?}", durations[5], durations[10]);
+    assert!(durations[5] < Duration::from_secs(1), "{durations:?}");
 }
 
 /// Long timeouts and a low connection limit: only evicted connections make room for new ones.

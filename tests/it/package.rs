@@ -163,8 +163,8 @@ async fn record_history(harness: &Harness) -> String {
     grant.grant_id
 }
 
-fn names<'a>(of: &'a Value, field: &str) -> Vec<&'a str> {
-    of.as_array().unwrap().iter().map(|item| item[field].as_str().unwrap()).collect()
+fn names<'a>(list: &'a Value, field: &str) -> Vec<&'a str> {
+    list.as_array().unwrap().iter().map(|item| item[field].as_str().unwrap()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -179,18 +179,21 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
     // The current attributes.
     let attributes = &json["attributes"];
     assert_eq!(names(attributes, "key"), ["bio", "greeting", "guess", "number", "table", "tone", "wrong"]);
-    let of =
+    let attribute =
         |key: &str| attributes.as_array().unwrap().iter().find(|each| each["key"] == key).unwrap().clone();
-    assert_eq!(of("tone")["value"], "warm");
-    assert_eq!(of("bio")["value"], HOSTILE);
-    assert_eq!(of("table")["value"], serde_json::json!({"deep": [1, {"er": "été"}]}));
+    assert_eq!(attribute("tone")["value"], "warm");
+    assert_eq!(attribute("bio")["value"], HOSTILE);
+    assert_eq!(attribute("table")["value"], serde_json::json!({"deep": [1, {"er": "été"}]}));
     assert!(package.text("package.json").contains("12345678901234567890.12345678901234567890"));
-    assert_eq!(of("guess")["model"], "guesser-2");
-    assert_eq!((&of("guess")["confidence"], &of("wrong")["contested"]), (&0.75.into(), &true.into()));
-    assert_eq!(of("tone")["source"], serde_json::json!({"role": "channel", "name": "tutor"}));
-    assert_eq!(of("guess")["source"], serde_json::json!({"role": "service", "name": "tutor"}));
-    assert_eq!(of("tone")["evidence"], serde_json::json!(["chat about tone"]));
-    assert_eq!(of("tone")["observed_at"], "2023-11-14T22:13:20Z");
+    assert_eq!(attribute("guess")["model"], "guesser-2");
+    assert_eq!(
+        (&attribute("guess")["confidence"], &attribute("wrong")["contested"]),
+        (&0.75.into(), &true.into())
+    );
+    assert_eq!(attribute("tone")["source"], serde_json::json!({"role": "channel", "name": "tutor"}));
+    assert_eq!(attribute("guess")["source"], serde_json::json!({"role": "service", "name": "tutor"}));
+    assert_eq!(attribute("tone")["evidence"], serde_json::json!(["chat about tone"]));
+    assert_eq!(attribute("tone")["observed_at"], "2023-11-14T22:13:20Z");
 
     // Each use: recipient, purpose, attributes, consent and reply.
     let used = &json["uses"][0];
@@ -199,7 +202,7 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
     assert_eq!((&used["purpose"], &used["grant_id"]), (&"tone-adaptation".into(), &grant.as_str().into()));
     assert_eq!(names(&used["attributes"], "key"), ["tone"]);
     assert_eq!(names(&json["disclosures"], "recipient"), ["tutor"]);
-    let given = json["consents"].as_array().unwrap().iter().find(|of| of["decision"] == "given").unwrap();
+    let given = json["consents"].as_array().unwrap().iter().find(|each| each["decision"] == "given").unwrap();
     assert_eq!(used["consents"], serde_json::json!([given["event_id"]]));
     assert_eq!(names(&json["recipients"], "name"), ["tutor"]);
     // The correction of the tone revoked the grant.
@@ -223,21 +226,21 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
     assert!(
         ["attribute_corrected", "attribute_contested", "consent_requested"]
             .iter()
-            .all(|of| kinds.contains(of))
+            .all(|each| kinds.contains(each))
     );
 
     // The uses permitted now: only the purpose with a consent.
     let permitted = json["permitted_uses"].as_array().unwrap();
     let allowed: Vec<&str> = permitted
         .iter()
-        .filter(|of| !of["allowed"].as_array().unwrap().is_empty())
-        .map(|of| of["purpose"].as_str().unwrap())
+        .filter(|each| !each["allowed"].as_array().unwrap().is_empty())
+        .map(|each| each["purpose"].as_str().unwrap())
         .collect();
     assert!(
         !allowed.is_empty() && allowed.iter().all(|purpose| *purpose == "tone-adaptation"),
         "{allowed:?}"
     );
-    assert_eq!(of("wrong")["may_be_used_for"], serde_json::json!([]));
+    assert_eq!(attribute("wrong")["may_be_used_for"], serde_json::json!([]));
 
     // Nothing about another subject, and no name of a member of staff.
     let all_bytes = package.all_bytes();
@@ -296,10 +299,17 @@ async fn declared_and_observed(clients: &mut Clients) -> Vec<(String, Value, Str
     let mut all: Vec<_> = profile
         .attributes
         .into_iter()
-        .filter(|of| of.provenance != Provenance::Inferred as i32)
-        .map(|of| {
-            let value = serde_json::from_str(&of.value_json).unwrap();
-            (of.key, value, of.category, of.provenance, of.evidence, of.observed_at.unwrap().seconds)
+        .filter(|each| each.provenance != Provenance::Inferred as i32)
+        .map(|each| {
+            let value = serde_json::from_str(&each.value_json).unwrap();
+            (
+                each.key,
+                value,
+                each.category,
+                each.provenance,
+                each.evidence,
+                each.observed_at.unwrap().seconds,
+            )
         })
         .collect();
     all.sort_by(|left, right| left.0.cmp(&right.0));
@@ -366,8 +376,8 @@ async fn a_package_completes_its_request_once_it_is_fully_delivered() {
         let asked = proto::GetRequestRequest { request_id: id.clone() };
         steward.rights.get_request(asked).await.unwrap().into_inner().request.unwrap()
     };
-    let wrong = steward.rights.export_subject(answer(PackageKind::Portability)).await.unwrap_err();
-    assert_eq!(wrong.code(), Code::InvalidArgument);
+    let refused = steward.rights.export_subject(answer(PackageKind::Portability)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
     let unknown = proto::ExportSubjectRequest {
         request_id: "01a208e3-3e5e-7e4d-accf-9b22e9f7d006".into(),
         ..request("ada", PackageKind::Access)

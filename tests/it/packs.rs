@@ -78,8 +78,8 @@ async fn a_child_needs_a_guardians_consent_once_their_age_is_recorded() {
     let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
     let request = proto::RecordConsentRequest { guardian: true, ..consent("ada", vec![given]) };
     assert_eq!(ada.consent.record_consent(request).await.unwrap_err().code(), tonic::Code::PermissionDenied);
-    let own = ada.profile.describe_subject(described(AgeBand::Adult, None, "")).await.unwrap_err();
-    assert_eq!(own.code(), tonic::Code::PermissionDenied);
+    let refused = ada.profile.describe_subject(described(AgeBand::Adult, None, "")).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::PermissionDenied);
     for wrong in [
         described(AgeBand::Unspecified, None, ""),
         described(AgeBand::Adult, Some(15), ""),
@@ -96,8 +96,9 @@ async fn a_child_needs_a_guardians_consent_once_their_age_is_recorded() {
     let verified = harness::sayso(&["--json", "verify", path, "--key", &harness.daemon.vkey.to_string()]);
     let report = harness::json(&{ verified }.output().unwrap());
     assert_eq!((&report["grants"]["unjustified"], &report["grants"]["replayed"]), (&"0".into(), &"4".into()));
-    let shown = steward.grant.explain_grant(proto::ExplainGrantRequest { grant_id: grant }).await.unwrap();
-    assert!(shown.into_inner().stands);
+    let explained =
+        steward.grant.explain_grant(proto::ExplainGrantRequest { grant_id: grant }).await.unwrap();
+    assert!(explained.into_inner().stands);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -106,8 +107,8 @@ async fn a_pause_applies_only_to_its_conversation() {
     record_consent_by(&mut steward, false).await;
     let within =
         |interaction: &str| proto::RequestGrantRequest { interaction: interaction.into(), ..ask("ada") };
-    let (here, ..) = granted(&mut service, within("chat-1")).await;
-    let (there, ..) = granted(&mut service, within("chat-2")).await;
+    let (paused_grant, ..) = granted(&mut service, within("chat-1")).await;
+    let (other_grant, ..) = granted(&mut service, within("chat-2")).await;
     let pause = |lift| proto::RecordSignalRequest {
         subject: "ada".into(),
         kind: proto::SignalKind::Pause.into(),
@@ -116,8 +117,8 @@ async fn a_pause_applies_only_to_its_conversation() {
         ..Default::default()
     };
     let paused = service.consent.record_signal(pause(false)).await.unwrap().into_inner();
-    assert_eq!(paused.revoked_grants, [here]);
-    assert!(!paused.revoked_grants.contains(&there));
+    assert_eq!(paused.revoked_grants, [paused_grant]);
+    assert!(!paused.revoked_grants.contains(&other_grant));
     let (_, keys, withheld) = granted(&mut service, within("chat-1")).await;
     assert_eq!((keys.len(), withheld), (0, Some((DenialReason::Paused, "gdpr/pause".into()))));
     assert_eq!(granted(&mut service, within("chat-2")).await.1, ["tone"]);
@@ -152,12 +153,12 @@ async fn definitions_are_validated_and_special_categories_stay_special() {
     ]));
     let listed = harness::stdout(&define(&["category", "list"]));
     assert!(listed.contains("allergies") && listed.contains("Allergies (special)"), "{listed}");
-    let plain = define(&["category", "define", "health", "--title", "Well-being"]);
-    assert!(!plain.status.success());
-    assert!(String::from_utf8_lossy(&plain.stderr).contains("the category is a special one"));
-    let tag = define(&["category", "define", "pets", "--title", "Pets", "--risk", "privcy"]);
-    assert!(String::from_utf8_lossy(&tag.stderr).contains("did you mean: privacy"));
-    let lower = define(&[
+    let not_special = define(&["category", "define", "health", "--title", "Well-being"]);
+    assert!(!not_special.status.success());
+    assert!(String::from_utf8_lossy(&not_special.stderr).contains("the category is a special one"));
+    let unknown_risk = define(&["category", "define", "pets", "--title", "Pets", "--risk", "privcy"]);
+    assert!(String::from_utf8_lossy(&unknown_risk.stderr).contains("did you mean: privacy"));
+    let lower_rung = define(&[
         "purpose",
         "define",
         "companionship",
@@ -168,7 +169,7 @@ async fn definitions_are_validated_and_special_categories_stay_special() {
         "--rung",
         "style",
     ]);
-    assert!(String::from_utf8_lossy(&lower.stderr).contains("must not be lower"));
+    assert!(String::from_utf8_lossy(&lower_rung.stderr).contains("must not be lower"));
 
     // The default pack of the provider demands explicit consent for purposes on the persuasion rung.
     let purpose = [
@@ -184,14 +185,15 @@ async fn definitions_are_validated_and_special_categories_stay_special() {
     ];
     harness::stdout(&define(&purpose));
     let nudge = proto::RequestGrantRequest { purpose: "nudging".into(), ..ask("ada") };
-    let yes = |explicit| consent("ada", vec![choice(ConsentDecision::Given, "nudging", &[], explicit)]);
-    steward.consent.record_consent(yes(false)).await.unwrap();
+    let consent_to_nudging =
+        |explicit| consent("ada", vec![choice(ConsentDecision::Given, "nudging", &[], explicit)]);
+    steward.consent.record_consent(consent_to_nudging(false)).await.unwrap();
     let withheld = granted(&mut service, nudge.clone()).await.2;
     assert_eq!(withheld, Some((DenialReason::Forbidden, "default/close-needs-explicit".into())));
-    steward.consent.record_consent(yes(true)).await.unwrap();
+    steward.consent.record_consent(consent_to_nudging(true)).await.unwrap();
     assert_eq!(granted(&mut service, nudge).await.1, ["tone"]);
-    let shown = harness::stdout(&define(&["purpose", "list"]));
-    assert!(shown.contains("nudging"), "{shown}");
+    let listed_purposes = harness::stdout(&define(&["purpose", "list"]));
+    assert!(listed_purposes.contains("nudging"), "{listed_purposes}");
 }
 
 #[test]

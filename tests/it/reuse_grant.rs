@@ -1,5 +1,5 @@
-//! A repeated request in a conversation reuses its grant: when it does, and every change that stops reuse at
-//! once. A reused grant never allows anything that a new decision would not allow.
+//! A repeated request in a conversation is answered with its existing grant. Tests when a grant is reused,
+//! and every change that stops reuse. A reused grant never allows what a new decision would not allow.
 
 use crate::bounds::{World, consented, events, keys, publish, record, standing, version, world, world_of};
 use crate::harness::{Harness, ask, choice, claim_for, config, consent, fact, publish_notice};
@@ -36,8 +36,8 @@ async fn freshly_allowed(world: &mut World, subject: &str) -> Vec<String> {
         recipient: "tutor".into(),
         ..Default::default()
     };
-    let mut own = world.harness.as_role(Role::Subject, subject).await;
-    let evaluation = own.grant.evaluate_use(request).await.unwrap().into_inner();
+    let mut data_subject = world.harness.as_role(Role::Subject, subject).await;
+    let evaluation = data_subject.grant.evaluate_use(request).await.unwrap().into_inner();
     evaluation.allowed.into_iter().map(|allowed| allowed.event_id).collect()
 }
 
@@ -69,9 +69,9 @@ async fn log_size(world: &mut World) -> u64 {
 }
 
 async fn set_personal_bounds_of(world: &mut World, subject: &str, bounds: PersonalBounds) {
-    let mut own = world.harness.as_role(Role::Subject, subject).await;
+    let mut data_subject = world.harness.as_role(Role::Subject, subject).await;
     let request = proto::SetPersonalBoundsRequest { bounds: Some(bounds), ..Default::default() };
-    own.bounds.set_personal_bounds(request).await.unwrap();
+    data_subject.bounds.set_personal_bounds(request).await.unwrap();
 }
 
 async fn record_signal_about(world: &mut World, subject: &str, kind: SignalKind, interaction: &str) {
@@ -309,9 +309,9 @@ async fn make_other_change(world: &mut World, subject: &str, change: Change, num
             let _may_be_gone = world.steward.profile.remove_attributes(request).await;
         }
         Change::AttributeContested => {
-            let mut own = world.harness.as_role(Role::Subject, subject).await;
+            let mut data_subject = world.harness.as_role(Role::Subject, subject).await;
             let request = proto::ContestAttributeRequest { key: "tone".into(), ..Default::default() };
-            let _may_be_gone = own.profile.contest_attribute(request).await;
+            let _may_be_gone = data_subject.profile.contest_attribute(request).await;
         }
         Change::BoundsPublished => {
             let pack = version(Tier::Provider, "family", &number.to_string(), NO_FAMILY);

@@ -1,5 +1,5 @@
-//! A decision against use is always accepted, and it revokes grants and artifacts by the time it is
-//! acknowledged: also with more of them than fit in one frame, and while other callers fill the queue.
+//! A withdrawal, refusal or objection is always accepted, and its revocations are in effect once it is
+//! acknowledged. This holds with more grants than fit in one frame, and while other callers fill the queue.
 
 use crate::harness::{Clients, Harness, choice, config, consent, fact, publish_notice};
 use crate::rights::AdvancedClock;
@@ -118,7 +118,7 @@ async fn register_artifacts(service: &Clients, grant_id: &str, count: usize) -> 
     registering.join_all().await.into_iter().flatten().collect()
 }
 
-/// Whether a grant is open, and why not.
+/// Returns whether a grant is valid, and the reason if it was revoked.
 async fn check_grant(service: &mut Clients, grant_id: &str) -> (bool, RevocationReason) {
     let request = proto::CheckGrantRequest { grant_id: grant_id.into() };
     let standing = service.grant.check_grant(request).await.unwrap().into_inner();
@@ -172,7 +172,7 @@ async fn wait_until_recorded(steward: &mut Clients, subject: &str, grants: usize
     }
 }
 
-/// Reads from the watch until it has reported `count` grants and artifacts; their ids.
+/// Reads from the watch until it has reported `count` grants and artifacts, and returns their ids.
 async fn revoked_ids(
     watch: &mut Streaming<proto::WatchRevocationsResponse>,
     count: usize,

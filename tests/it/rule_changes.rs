@@ -55,8 +55,8 @@ async fn new_bounds_invalidate_artifacts_even_of_expired_grants() {
         ..ask("ada")
     };
     let grant = world.service.grant.request_grant(brief).await.unwrap().into_inner().grant_id;
-    let of_tone = register(&mut world.service, &grant, "tone").await;
-    let of_sister = register(&mut world.service, &grant, "sister").await;
+    let tone_artifact = register(&mut world.service, &grant, "tone").await;
+    let sister_artifact = register(&mut world.service, &grant, "sister").await;
     while standing(&mut world, &grant).await.0 {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
     }
@@ -66,7 +66,7 @@ async fn new_bounds_invalidate_artifacts_even_of_expired_grants() {
     let revocation = revocations.message().await.unwrap().unwrap();
     assert_eq!(
         (&revocation.artifact_ids, revocation.reason()),
-        (&vec![of_sister], RevocationReason::Forbidden)
+        (&vec![sister_artifact], RevocationReason::Forbidden)
     );
     assert_eq!(revocation.cause_event_id, published.receipt.unwrap().events[0].event_id);
     // The artifact built from another attribute is still valid. A second pack with the same rule invalidates
@@ -78,7 +78,7 @@ async fn new_bounds_invalidate_artifacts_even_of_expired_grants() {
         .filter(|each| each.reason() == RevocationReason::Unspecified)
         .map(|each| &each.artifact_id)
         .collect();
-    assert_eq!(standing, [&of_tone]);
+    assert_eq!(standing, [&tone_artifact]);
     let other = NO_FAMILY.replace("no-family", "no-family-either");
     publish(&mut world, version(Tier::Provider, "other", "1", &other)).await.unwrap();
     let invalidated = |recorded: &&proto::RecordedEvent| {

@@ -87,11 +87,11 @@ async fn a_service_sees_only_its_own_consents_at_a_version_that_others_do_not_ch
     };
     let request = || proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() };
     world.steward.consent.record_consent(to(&["tutor", "therapist"])).await.unwrap();
-    let seen = world.service.consent.get_consents(request()).await.unwrap().into_inner();
-    let [shown] = seen.consents.as_slice() else { panic!("{seen:?}") };
+    let visible = world.service.consent.get_consents(request()).await.unwrap().into_inner();
+    let [shown] = visible.consents.as_slice() else { panic!("{visible:?}") };
     assert_eq!(shown.recipients, ["tutor"], "no other recipient is named");
     assert_eq!(shown.actor.as_ref().unwrap().name, "", "the actor is not named");
-    assert_eq!(seen.version, shown.position + 1);
+    assert_eq!(visible.version, shown.position + 1);
 
     let _events = events(&mut world, "ada").await;
 
@@ -100,7 +100,7 @@ async fn a_service_sees_only_its_own_consents_at_a_version_that_others_do_not_ch
     therapist.profile.record_attributes(fact("ada", "canary", "work", "x")).await.unwrap();
     therapist.grant.request_grant(ask("ada")).await.unwrap();
     let again = world.service.consent.get_consents(request()).await.unwrap().into_inner();
-    assert_eq!(again, seen);
+    assert_eq!(again, visible);
     let all = world.steward.consent.get_consents(request()).await.unwrap().into_inner();
     assert_eq!((all.consents.len(), all.version), (2, events(&mut world, "ada").await.len() as u64));
     let past = proto::AsOf { moment: Some(proto::as_of::Moment::Version(1)) };
@@ -113,7 +113,7 @@ async fn a_service_sees_only_its_own_consents_at_a_version_that_others_do_not_ch
         options: Some(WriteOptions { expected_version: Some(version), ..Default::default() }),
         ..ask("ada")
     };
-    world.service.grant.request_grant(with(seen.version)).await.unwrap();
+    world.service.grant.request_grant(with(visible.version)).await.unwrap();
     let stale = world.service.grant.request_grant(with(all.version)).await.unwrap_err();
     assert_eq!(stale.code(), Code::Aborted);
     let info = stale.get_details_error_info().unwrap();
@@ -121,7 +121,10 @@ async fn a_service_sees_only_its_own_consents_at_a_version_that_others_do_not_ch
     assert!(!stale.message().contains(char::is_numeric), "{}", stale.message());
     let withdrawn = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
     world.steward.consent.record_consent(consent("ada", vec![withdrawn])).await.unwrap();
-    assert!(is_same_error(&stale, &world.service.grant.request_grant(with(seen.version)).await.unwrap_err()));
+    assert!(is_same_error(
+        &stale,
+        &world.service.grant.request_grant(with(visible.version)).await.unwrap_err()
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -130,15 +133,15 @@ async fn a_service_is_not_told_of_grants_revoked_from_others() {
     let mut other = world.harness.as_role(Role::Service, "other").await;
     record(&mut world, "ada", "tone", "communication-style").await;
     consented(&mut world, "ada").await;
-    let own = granted(&mut world, "ada").await.grant_id;
-    let theirs = other.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id;
+    let own_grant = granted(&mut world, "ada").await.grant_id;
+    let other_grant = other.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id;
     let withdrawn = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
     let options = Some(WriteOptions { proofs: true, idempotency_key: "no".into(), ..Default::default() });
     let request = proto::RecordConsentRequest { options, ..consent("ada", vec![withdrawn]) };
     let first = world.service.consent.record_consent(request.clone()).await.unwrap().into_inner();
     let again = world.service.consent.record_consent(request).await.unwrap().into_inner();
     for response in [first, again] {
-        assert_eq!(response.revoked_grants, std::slice::from_ref(&own));
+        assert_eq!(response.revoked_grants, std::slice::from_ref(&own_grant));
         let receipt = response.receipt.unwrap();
         assert_eq!(receipt.events.len(), 2, "the decision and the revocation of its own grant: {receipt:?}");
         for event in &receipt.events {
@@ -151,7 +154,7 @@ async fn a_service_is_not_told_of_grants_revoked_from_others() {
         !world
             .service
             .grant
-            .check_grant(proto::CheckGrantRequest { grant_id: own })
+            .check_grant(proto::CheckGrantRequest { grant_id: own_grant })
             .await
             .unwrap()
             .into_inner()
@@ -160,7 +163,7 @@ async fn a_service_is_not_told_of_grants_revoked_from_others() {
     assert!(
         !other
             .grant
-            .check_grant(proto::CheckGrantRequest { grant_id: theirs })
+            .check_grant(proto::CheckGrantRequest { grant_id: other_grant })
             .await
             .unwrap()
             .into_inner()

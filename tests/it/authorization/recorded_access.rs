@@ -11,7 +11,7 @@ use tonic::transport::Channel;
 
 /// What a call by anyone but the data subject records in the log.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Trace {
+enum Recorded {
     /// An event of this kind in the stream of the data subject, with the caller as actor.
     InSubjectStream(&'static str),
     /// An event of this kind without a subject, with the caller as actor. The call concerns all subjects, or
@@ -23,10 +23,10 @@ enum Trace {
     /// No event: the response contains no personal data.
     NoPersonalData,
 }
-use Trace::{InSubjectStream, InSystemStream, NoPersonalData, OfItsGrant};
+use Recorded::{InSubjectStream, InSystemStream, NoPersonalData, OfItsGrant};
 
 /// What each method records. A new method must be added here.
-const TRACES: [(&str, Trace); 53] = [
+const RECORDED: [(&str, Recorded); 53] = [
     ("ProfileService/RecordAttributes", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RecordStream", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RemoveAttributes", InSubjectStream("AttributeRemoved")),
@@ -157,7 +157,7 @@ fn events_by_caller(bodies: impl Iterator<Item = proto::EventBody>, role: Role) 
         .collect()
 }
 
-/// Builds requests that succeed when they are sent in the order of [`TRACES`].
+/// Builds requests that succeed when they are sent in the order of [`RECORDED`].
 struct Requests<'a> {
     words: &'a Words,
     role: Role,
@@ -203,16 +203,16 @@ impl Requests<'_> {
 
     fn consent(&self, method: &str) -> Option<Vec<u8>> {
         let subject = self.subject();
-        let yes = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+        let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
         Some(match method {
             "RequestConsent" => {
                 let asked = consent(&subject, vec![]);
-                let purposes = yes.purposes;
+                let purposes = given.purposes;
                 let notice = asked.notice;
                 proto::RequestConsentRequest { subject, notice, purposes, ..Default::default() }
                     .encode_to_vec()
             }
-            "RecordConsent" => consent(&subject, vec![yes]).encode_to_vec(),
+            "RecordConsent" => consent(&subject, vec![given]).encode_to_vec(),
             "RecordSignal" => {
                 let kind = proto::SignalKind::Pause.into();
                 proto::RecordSignalRequest { subject, kind, lift: true, ..Default::default() }.encode_to_vec()
@@ -292,7 +292,7 @@ async fn every_method_records_its_access_as_declared() {
     let mut world = World::start().await;
     let listed: BTreeSet<String> = reflected_methods(&world.channel).await.into_iter().collect();
     let methods = listed.iter().filter(|method| !method.starts_with("grpc."));
-    let declared: BTreeMap<&str, Trace> = TRACES.into_iter().collect();
+    let declared: BTreeMap<&str, Recorded> = RECORDED.into_iter().collect();
     for method in methods {
         let is_declared = declared.contains_key(method.as_str()) || LOG_METHODS.contains(&method.as_str());
         assert!(is_declared, "{method} does not declare what it records");
@@ -303,17 +303,17 @@ async fn every_method_records_its_access_as_declared() {
     );
     let table = table();
     let mut words = world.words.clone();
-    for (method, trace) in TRACES {
+    for (method, recorded) in RECORDED {
         for role in STAFF.into_iter().filter(|role| table.may(*role, method)) {
             let body = request(&mut world, &mut words, role, method).await;
-            match trace {
+            match recorded {
                 InSubjectStream(kind) => {
                     let before = world.events_of_ada(role).await.len();
                     world.call(role, method, body).await;
                     let added = world.events_of_ada(role).await.split_off(before);
-                    let of = method.split('/').next_back().unwrap();
-                    let is_recorded = added.iter().any(|(what, text)| {
-                        what == kind && (kind != "RecordViewed" || text.contains(&format!("{of:?}")))
+                    let name = method.split('/').next_back().unwrap();
+                    let is_recorded = added.iter().any(|(event_kind, text)| {
+                        event_kind == kind && (kind != "RecordViewed" || text.contains(&format!("{name:?}")))
                     });
                     assert!(is_recorded, "{method} as {role:?} records {added:?}");
                 }
@@ -322,7 +322,7 @@ async fn every_method_records_its_access_as_declared() {
                     world.call(role, method, body).await;
                     let added = world.events_without_subject(role).await.split_off(before);
                     assert!(
-                        added.iter().any(|(what, _)| what == kind),
+                        added.iter().any(|(event_kind, _)| event_kind == kind),
                         "{method} as {role:?} records {added:?}"
                     );
                 }
@@ -331,8 +331,8 @@ async fn every_method_records_its_access_as_declared() {
                     assert!(!harness::contains(&answer, b"canary"), "{method} reveals data of ada");
                     let request = proto::ListEventsRequest { page_size: 1_000, ..Default::default() };
                     let events = world.ada.profile.list_events(request).await.unwrap().into_inner().events;
-                    let of = format!("recipient: {:?}", name_of(role));
-                    let is_of_grant = |text: String| text.contains(kind) && text.contains(&of);
+                    let recipient = format!("recipient: {:?}", name_of(role));
+                    let is_of_grant = |text: String| text.contains(kind) && text.contains(&recipient);
                     assert!(
                         events.iter().any(|event| is_of_grant(format!("{event:?}"))),
                         "{method} as {role:?}"
