@@ -246,7 +246,7 @@ async fn attributes_and_consent_expire_by_themselves_and_the_log_records_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_services_built_falls_with_what_it_was_built_from() {
+async fn artifacts_are_invalidated_when_their_sources_change_or_are_erased() {
     let harness = Harness::start().await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;

@@ -125,7 +125,7 @@ async fn the_figures_match_a_second_count_from_the_events() {
     // Reports of an unfinished day can be subtracted from each other; this configuration allows them.
     let harness = start_reporting(tempfile::tempdir().unwrap(), true).await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
-    activity::act(&harness, &mut steward).await;
+    activity::run_day(&harness, &mut steward).await;
     let mut histories = Histories::new();
     for subject in subjects().iter().filter(|subject| *subject != ERASED) {
         histories.insert(subject.clone(), history(&mut steward, subject).await);

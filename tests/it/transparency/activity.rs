@@ -4,9 +4,9 @@ use super::{ERASED, subjects};
 use crate::harness::{self, Clients, Harness, choice, consent, facts};
 use sayso::proto::{self, ConsentDecision, Role};
 
-/// Imports the attributes, and lets the ten data subjects and two services act as in a day. Erases one
+/// Imports the attributes and runs one day of ten data subjects and two services. Erases one
 /// subject.
-pub async fn act(harness: &Harness, steward: &mut Clients) {
+pub async fn run_day(harness: &Harness, steward: &mut Clients) {
     let file = facts().display().to_string();
     harness::stdout(&harness.cli(Role::Service, "tutor", &["import", &file]));
     let mut tutor = harness.as_role(Role::Service, "tutor").await;
