@@ -23,10 +23,10 @@ pub enum BoundsError {
     #[error("pack `{0}`: its tier must be public, provider or individual")]
     Tier(String),
     /// Policies of other callers are being compiled; the caller may retry.
-    #[error("other policies are being read")]
+    #[error("other policies are being compiled; retry later")]
     Busy,
     /// The engine panicked while it read the policies.
-    #[error("the policies can't be read")]
+    #[error("the policies cannot be compiled, because the policy engine failed")]
     Unreadable,
 }
 

@@ -76,6 +76,33 @@ pub fn reason(reason: Reason) -> &'static str {
     }
 }
 
+/// The same as [`reason`], addressed to the data subject.
+#[must_use]
+pub fn reason_to_subject(of: Reason) -> &'static str {
+    match of {
+        Reason::NoConsent => "you have not consented to this use",
+        Reason::ConsentRefused => "you refused this use",
+        Reason::ConsentWithdrawn => "you withdrew your consent to this use",
+        Reason::ConsentExpired => "your consent to this use has ended",
+        Reason::NotExplicit => {
+            "this kind of data is specially protected, and you have not explicitly consented to its use"
+        }
+        Reason::Restricted => "you restricted the use of your data",
+        Reason::Objected => "you objected to this purpose",
+        Reason::Paused => "you paused personalization",
+        Reason::OptedOut => "you opted out",
+        Reason::Contested => "you said that the data is wrong",
+        Reason::NotAsked => "you want to be asked each time, and were not asked about this conversation",
+        Reason::SensitiveLimited => "you limited the use of sensitive data",
+        Reason::GuardianNeeded => {
+            "you are, or count as, too young to consent alone, and no holder of parental responsibility \
+             consented"
+        }
+        Reason::Erased => "your data was erased",
+        other => reason(other),
+    }
+}
+
 /// What would change a decision that was made for this reason; empty if nothing would.
 fn remedy(reason: Reason) -> &'static str {
     match reason {

@@ -288,7 +288,7 @@ impl Receipt<'_> {
             { "@type": "dpv:StorageLocation", "dpv:hasLocation": places },
             { "@type": "dpv:StorageDuration", "dpv:hasDuration": {
                 "@type": "dpv:UntilEventDuration",
-                "rdf:value": "each fact until it expires, the person or the controller removes it, or it is erased",
+                "rdf:value": "each attribute until it expires, the person or the controller removes it, or it is erased",
             }},
         ])
     }

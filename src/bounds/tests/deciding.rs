@@ -227,7 +227,7 @@ fn a_decision_ends_when_the_first_consent_attribute_or_source_ends() {
     assert_eq!(withheld(&decision)[0].2, Reason::AttributeExpired);
 }
 
-/// An outcome is not cached for another recipient.
+/// An outcome that was cached for one recipient is not used for another.
 #[test]
 fn cached_outcomes_are_separate_for_each_recipient() {
     let text = "@id(\"no\") forbid (principal == Recipient::\"coach\", action, resource);";

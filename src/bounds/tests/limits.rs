@@ -147,8 +147,8 @@ fn tokens_and_limits_are_counted_as_by_cedar() {
     assert_eq!(pieces(text).unwrap(), std::iter::once(8..text.len()).collect::<Vec<_>>());
     let nested = |count: usize| policy(&format!("{}true{}", "(".repeat(count), ")".repeat(count)));
     assert!(pieces(&nested(NESTING_MAX - 1)).is_ok());
-    let beyond = pieces(&nested(NESTING_MAX)).unwrap_err();
-    assert_eq!(&nested(NESTING_MAX)[beyond.at..beyond.at + 5], "(true");
+    let exceeded = pieces(&nested(NESTING_MAX)).unwrap_err();
+    assert_eq!(&nested(NESTING_MAX)[exceeded.at..exceeded.at + 5], "(true");
     let chain = |count: usize| policy(&format!("true{}", " && true".repeat(count)));
     // A condition adds two levels, and its brackets add one.
     assert!(pieces(&chain(DEPTH_MAX - 3)).is_ok());
@@ -163,12 +163,12 @@ fn tokens_and_limits_are_counted_as_by_cedar() {
 fn deepest() -> Vec<String> {
     let deepest = |shape: Shape| {
         let fits = |count: &usize| pieces(&policy(&shape("context.paused", *count))).is_ok();
-        let (mut within, mut beyond) = (1, 2 * TOKENS_MAX);
-        while beyond - within > 1 {
-            let middle = (within + beyond) / 2;
-            if fits(&middle) { within = middle } else { beyond = middle }
+        let (mut accepted, mut rejected) = (1, 2 * TOKENS_MAX);
+        while rejected - accepted > 1 {
+            let middle = (accepted + rejected) / 2;
+            if fits(&middle) { accepted = middle } else { rejected = middle }
         }
-        policy(&shape("context.paused", within))
+        policy(&shape("context.paused", accepted))
     };
     SHAPES.into_iter().map(deepest).collect()
 }

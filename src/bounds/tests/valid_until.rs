@@ -17,7 +17,7 @@ static AGES: LazyLock<Bounds> = LazyLock::new(|| {
     compile(defaults().into_iter().chain([pack(Tier::Provider, "young", YOUNG_ONLY)]).collect()).unwrap()
 });
 
-/// What is written when a grant is asked for, used, given again and falls.
+/// The events of a grant that is issued, used, reused and revoked.
 fn about_grants(after: u64) -> impl Iterator<Item = Recorded> {
     let grant = event_id(after);
     let events = [

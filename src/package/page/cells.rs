@@ -1,6 +1,8 @@
 //! The cells of a table row, for each kind of record.
 
 use super::html::{Html, code, count, escape, foreign, lines, soft, tag, time, value};
+use crate::domain::event::Reason;
+use crate::domain::wording;
 use crate::package::record::{
     ActorName, Attribute, Consent, Disclosure, History, NamedAttribute, PermittedUse, Recipient,
     RevokedGrant, Signal, Use, VocabularyTerm, Withheld,
@@ -41,7 +43,7 @@ pub(super) fn attribute(of: &Attribute) -> [Html; 6] {
         source.push(Html(format!("based on {}", evidence.join(", "))));
     }
     if !of.derived_from.is_empty() {
-        let sources = count(of.derived_from.len() as u64, "other fact", "other facts");
+        let sources = count(of.derived_from.len() as u64, "other detail", "other details");
         source.push(Html(format!("derived from {sources}")));
     }
     let mut shown = vec![value(of.value.get())];
@@ -97,30 +99,16 @@ fn withheld(classes: &[Withheld]) -> Html {
     }
     lines(reasons.into_iter().map(|(reason, number, categories)| {
         let categories = soft(&format!("({})", categories.join(", "))).0;
-        Html(format!("{}: {} {categories}", count(number, "fact", "facts"), escape(&reason).0))
+        Html(format!("{}: {} {categories}", count(number, "detail", "details"), escape(&reason).0))
     }))
 }
 
-/// A reason in words to the person. A rule has an explanation of its own.
+/// A reason in words to the person. A denial by a rule has an explanation of its own.
 fn reason(of: &Withheld) -> String {
-    match of.reason {
-        "REASON_NO_CONSENT" => "you have not consented to this use",
-        "REASON_CONSENT_REFUSED" => "you refused this use",
-        "REASON_CONSENT_WITHDRAWN" => "you withdrew your consent to this use",
-        "REASON_CONSENT_EXPIRED" => "your consent to this use has ended",
-        "REASON_NOT_EXPLICIT" => {
-            "this kind of data is specially protected, and you have not explicitly consented to its use"
-        }
-        "REASON_RESTRICTED" => "you restricted the use of your data",
-        "REASON_OBJECTED" => "you objected to this purpose",
-        "REASON_PAUSED" => "you paused personalization",
-        "REASON_OPTED_OUT" => "you opted out",
-        "REASON_CONTESTED" => "you said that it is wrong",
-        "REASON_ATTRIBUTE_EXPIRED" => "it has expired",
-        "REASON_SOURCE_WITHHELD" => "it was derived from something that may not be used",
-        _ => return of.explanation.replace('`', ""),
+    match Reason::from_str_name(of.reason).unwrap_or_default() {
+        Reason::Unspecified | Reason::Forbidden | Reason::NotPermitted => of.explanation.replace('`', ""),
+        reason => wording::reason_to_subject(reason).to_owned(),
     }
-    .to_owned()
 }
 
 pub(super) fn recipient(of: &Recipient) -> [Html; 6] {
@@ -140,8 +128,8 @@ pub(super) fn disclosure(of: &Disclosure) -> [Html; 6] {
     if !of.interaction.is_empty() {
         grant.push(Html(format!("in {}", foreign(&of.interaction).0)));
     }
-    let (facts, purpose) = (keys(&of.attributes), escape(&of.purpose_title));
-    [time(&of.at), code(&of.recipient), facts, purpose, allowed_by(&of.consents), lines(grant)]
+    let (details, purpose) = (keys(&of.attributes), escape(&of.purpose_title));
+    [time(&of.at), code(&of.recipient), details, purpose, allowed_by(&of.consents), lines(grant)]
 }
 
 pub(super) fn reported_use(of: &Use) -> [Html; 6] {
@@ -152,8 +140,8 @@ pub(super) fn reported_use(of: &Use) -> [Html; 6] {
     if of.ai_disclosure_shown {
         reply.push(Html("you were informed that you talk to a machine".into()));
     }
-    let (facts, purpose) = (keys(&of.attributes), escape(&of.purpose_title));
-    [time(&of.at), code(&of.recipient), facts, purpose, allowed_by(&of.consents), lines(reply)]
+    let (details, purpose) = (keys(&of.attributes), escape(&of.purpose_title));
+    [time(&of.at), code(&of.recipient), details, purpose, allowed_by(&of.consents), lines(reply)]
 }
 
 pub(super) fn revoked_grant(of: &RevokedGrant) -> [Html; 4] {

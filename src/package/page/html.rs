@@ -94,7 +94,7 @@ fn in_words(rfc3339: &str) -> Option<String> {
     Some(format!("{month} {day}, {year}, {} UTC", time.get(..5)?))
 }
 
-/// A count with its noun: `1 fact`, `2 facts`.
+/// A count with its noun: `1 detail`, `2 details`.
 pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
@@ -146,8 +146,8 @@ mod tests {
     #[test]
     fn plurals_are_right() {
         assert_eq!(
-            (count(1, "fact", "facts"), count(0, "fact", "facts")),
-            ("1 fact".into(), "0 facts".into())
+            (count(1, "detail", "details"), count(0, "detail", "details")),
+            ("1 detail".into(), "0 details".into())
         );
     }
 }

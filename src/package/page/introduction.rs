@@ -53,7 +53,7 @@ impl Head<'_> {
         };
         let first = match self.kind {
             Kind::Access => {
-                "This is a copy of everything that is stored about you in this ledger: where each fact comes from, who \
+                "This is a copy of everything that is stored about you in this ledger: where each detail comes from, who \
                  received it, and what it was used for (GDPR Art. 15). The file “package.json” contains the same for \
                  machines."
             }
@@ -77,7 +77,7 @@ impl Head<'_> {
             address = stated(&controller.address),
             contact = stated(&controller.contact),
             origin = code(self.origin).0,
-            attributes = count(attributes, "fact", "facts"),
+            attributes = count(attributes, "detail", "details"),
             decisions = count(decisions, "decision", "decisions"),
             events = count(events, "event", "events"),
         ))
@@ -120,7 +120,7 @@ pub(super) fn rights(kind: Kind, controller: &Controller) -> Html {
     };
     Html(format!(
         "<section id=\"rights\">\n<h2>Your rights</h2>\n<p>{place}</p>\n<ul>\n\
-         <li>You can have wrong facts corrected (GDPR Art. 16), and contest what a model concluded about you.</li>\n\
+         <li>You can have wrong details corrected (GDPR Art. 16), and contest what a model concluded about you.</li>\n\
          <li>You can withdraw a consent at any time, as easily as you gave it (Art. 7(3)).</li>\n\
          <li>You can have everything erased (Art. 17), or its use restricted (Art. 18).</li>\n\
          <li>You can take your data to another service (Art. 20).</li>\n\

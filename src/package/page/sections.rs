@@ -18,13 +18,13 @@ pub(super) fn text(section: Section) -> SectionText {
     match section {
         Section::Attributes => of(
             "What is stored about you",
-            "Each fact with its source, how long it is kept, and what it may be used for today. “Declared” means that \
+            "Each detail with its source, how long it is kept, and what it may be used for today. “Declared” means that \
              you said it, “observed” that it was seen in what you did, “inferred” that a model concluded it.",
-            &["Fact", "Value", "Kind", "Source", "Kept", "May be used for"],
+            &["Detail", "Value", "Kind", "Source", "Kept", "May be used for"],
         ),
         Section::PermittedUses => of(
             "Who may use what today",
-            "This was decided when this page was made, from your decisions and from the rules in force. If a fact may \
+            "This was decided when this page was made, from your decisions and from the rules in force. If a detail may \
              not be used, the reason is given.",
             &["Purpose", "Service", "May use", "May not use, and why"],
         ),
@@ -36,12 +36,12 @@ pub(super) fn text(section: Section) -> SectionText {
         Section::Disclosures => of(
             "Each time your data were given to a service",
             "What the service received, when, for which purpose, and which of your decisions allowed it.",
-            &["When", "Service", "Facts", "Purpose", "Allowed by", "Permission"],
+            &["When", "Service", "Details", "Purpose", "Allowed by", "Permission"],
         ),
         Section::Uses => of(
             "Each reported use of your data",
             "Replies that your data influenced, as the services themselves reported them.",
-            &["When", "Service", "Facts", "Purpose", "Allowed by", "Reply"],
+            &["When", "Service", "Details", "Purpose", "Allowed by", "Reply"],
         ),
         Section::Revocations => of(
             "Permissions that were withdrawn",

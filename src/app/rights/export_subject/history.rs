@@ -98,11 +98,9 @@ fn in_words(event: &Event) -> Option<String> {
             format!("“{}” was recorded ({})", of.key, wording::provenance(of.provenance))
         }
         Event::AttributeCorrected { attribute, .. } => format!("“{}” was corrected", attribute.key),
-        Event::AttributeContested { reason, .. } => {
-            with_reason("you said that an attribute is wrong", reason)
-        }
-        Event::AttributeConfirmed { .. } => "you said that an attribute is right".into(),
-        Event::AttributeRemoved { reason, .. } => with_reason("an attribute was removed", reason),
+        Event::AttributeContested { reason, .. } => with_reason("you said that a detail is wrong", reason),
+        Event::AttributeConfirmed { .. } => "you said that a detail is right".into(),
+        Event::AttributeRemoved { reason, .. } => with_reason("a detail was removed", reason),
         Event::ConsentRequested(terms) => format!("you were asked for {}", purposes(&terms.purposes)),
         Event::Consent { decision, terms } => decided(*decision, terms),
         Event::Signal { kind, purposes: named, lifted, .. } => {
@@ -118,11 +116,11 @@ fn in_words(event: &Event) -> Option<String> {
             format!("{what} {verb} for {}", purposes(named))
         }
         Event::GrantIssued(of) => {
-            let allowed = attributes(of.allowed.len());
+            let allowed = details(of.allowed.len());
             format!("“{}” asked what it may use for {}, and was given {allowed}", of.recipient, of.purpose)
         }
         Event::GrantUsed(of) => {
-            format!("a reply (“{}”) was reported as shaped by {}", of.reply, attributes(of.shaped_by.len()))
+            format!("a reply (“{}”) was reported as shaped by {}", of.reply, details(of.shaped_by.len()))
         }
         Event::GrantGivenAgain(of) => {
             let times = if of.count == 1 { "once".to_owned() } else { format!("{} times", of.count) };
@@ -133,13 +131,13 @@ fn in_words(event: &Event) -> Option<String> {
             )
         }
         Event::GrantRevoked { recipient, reason, .. } => {
-            format!("a permission of “{recipient}” was revoked: {}", wording::reason(*reason))
+            format!("a permission of “{recipient}” was revoked: {}", wording::reason_to_subject(*reason))
         }
         Event::ErasureRequested(_) => "an erasure was requested".into(),
         Event::SubjectDescribed(_) => "your age or place was recorded, as far as rules need it".into(),
         Event::PersonalBoundsSet(_) => "you set your own rules".into(),
         Event::RecordingRefused(of) => {
-            let refused = attributes(of.count as usize);
+            let refused = details(of.count as usize);
             format!(
                 "someone tried to record {refused} in the category {}, and a rule forbade it",
                 of.category
@@ -154,8 +152,8 @@ fn in_words(event: &Event) -> Option<String> {
     })
 }
 
-fn attributes(count: usize) -> String {
-    if count == 1 { "1 attribute".to_owned() } else { format!("{count} attributes") }
+fn details(count: usize) -> String {
+    if count == 1 { "1 detail".to_owned() } else { format!("{count} details") }
 }
 
 fn with_reason(what: &str, reason: &str) -> String {

@@ -74,7 +74,7 @@ pub(crate) fn revoked_grant(event: &Recorded) -> Option<RevokedGrant> {
         recipient: recipient.clone(),
         grant_id: grant_id.clone(),
         reason: reason.as_str_name(),
-        explanation: wording::reason(*reason),
+        explanation: wording::reason_to_subject(*reason),
         cause: cause.map(|id| id.to_string()),
     })
 }
