@@ -58,7 +58,8 @@ fn scope() -> impl Strategy<Value = Scope> {
     ]
 }
 
-/// Without the ledger's own event among the versions of a scope: retention selects them before that event.
+/// Removes the ledger's own event, which comes last, from the versions of a scope. Retention selects versions
+/// before that event is written.
 fn without_the_last(scope: Scope, history: &[Recorded]) -> Scope {
     let last = history.len() as u64 - 1;
     match scope {
