@@ -8,7 +8,8 @@ use crate::bounds::engine::{Bounds, PersonalPolicies};
 use crate::bounds::error::Denial;
 use crate::bounds::fit_answer;
 use crate::domain::DAY_MS;
-use crate::domain::consent::{ConsentCase, Cover, NoConsent};
+use crate::domain::consent::{Cover, NoConsent};
+use crate::domain::consent_scope::ConsentCase;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{Provenance, Reason, Role, SignalKind, Tier, WithheldClass};
 use crate::domain::ids::EventId;
@@ -391,14 +392,14 @@ impl<'a> Deciding<'a> {
         let case = ConsentCase { purpose, category, recipient, interaction, now_ms };
         let consents = &self.state.consents;
         let mut grounds: Vec<Ground> = Vec::new();
-        for yes in consents.allowing(self.vocabulary, &case) {
+        for (yes, until_ms) in consents.allowing(self.vocabulary, &case) {
             let (explicit, guardian) = (yes.terms.explicit, yes.terms.guardian);
             let asked = !yes.terms.interactions.is_empty();
             let same = |cached: &Ground| {
                 (cached.explicit, cached.guardian, cached.asked) == (explicit, guardian, asked)
             };
             if !grounds.iter().any(same) {
-                let cover = Cover::Allowed { by: yes.event_id, until_ms: yes.terms.until_ms };
+                let cover = Cover::Allowed { by: yes.event_id, until_ms };
                 grounds.push(Ground { cover, explicit, guardian, asked });
             }
         }

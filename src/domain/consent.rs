@@ -2,6 +2,7 @@
 //!
 //! A *yes* is a decision that gives or renews consent; a *no* refuses or withdraws it.
 
+use super::consent_scope::{ConsentCase, ExpandedCase, Reach, named_cases, overlap};
 use super::ids::EventId;
 use super::vocabulary::Vocabulary;
 use crate::domain::event::{Actor, Role};
@@ -58,21 +59,18 @@ impl ConsentRecord {
     fn is_before_its_end(&self, now_ms: u64) -> bool {
         self.terms.until_ms.is_none_or(|until| now_ms < until)
     }
-}
 
-/// A use to check against the consent decisions.
-#[derive(Clone, Copy, Debug)]
-pub struct ConsentCase<'a> {
-    /// The purpose of the use.
-    pub purpose: &'a str,
-    /// The category of data.
-    pub category: &'a str,
-    /// The recipient that would use it.
-    pub recipient: &'a str,
-    /// The recipient's own name for the conversation; empty if there is none.
-    pub interaction: &'a str,
-    /// The time of the use, milliseconds since the Unix epoch.
-    pub now_ms: u64,
+    /// When the data subject said this, milliseconds since the Unix epoch. A consent counts from the time
+    /// that it states, a refusal or withdrawal from when it was recorded, so that neither is undone by what
+    /// the data subject had said before it.
+    fn said_ms(&self) -> u64 {
+        if self.decision.is_yes() { self.about_ms.min(self.sealed_at_ms) } else { self.sealed_at_ms }
+    }
+
+    /// Whether this consent was given after another one.
+    fn is_after(&self, other: &Self) -> bool {
+        (self.said_ms(), self.position) > (other.said_ms(), other.position)
+    }
 }
 
 /// Why there is no consent.
@@ -117,6 +115,9 @@ impl Cover {
     }
 }
 
+/// Comparisons of decisions that one question may take, so that a choice with long lists can't take long.
+const COMPARISONS_MAX: usize = 1 << 16;
+
 /// Every consent decision of a data subject, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsentLog {
@@ -137,32 +138,30 @@ impl ConsentLog {
 
     /// Whether the decisions allow a case.
     ///
-    /// A yes allows what it covers unless a no blocks it. A no blocks the yes if it was sealed later or at
-    /// the same time. An earlier no also blocks it, unless the yes has equal or narrower scope: a wide yes
-    /// never lifts a narrow no.
+    /// A yes allows what it covers, unless a no blocks it or a later yes that covered the case has ended. A
+    /// no blocks a yes that was said before the no was recorded, or at the same time. It also blocks a later
+    /// yes that names the case less closely than the no on some axis: a wide yes never lifts a narrow no.
     #[must_use]
     pub fn cover(&self, vocabulary: &Vocabulary, case: &ConsentCase<'_>) -> Cover {
-        let expanded = ExpandedCase::new(vocabulary, case);
-        // Search newest first throughout: the decisive record is usually recent.
-        let no = self.no_covering(&expanded);
-        let is_unblocked = |yes: &&ConsentRecord| !no.iter().any(|no| blocks(no, yes, vocabulary));
-        let in_force = |record: &&ConsentRecord| record.is_before_its_end(case.now_ms);
-        let covering = || self.newest(true).filter(|record| expanded.yes_covers(&record.terms));
-        if let Some(yes) = covering().filter(in_force).find(is_unblocked) {
-            return Cover::Allowed { by: yes.event_id, until_ms: yes.terms.until_ms };
+        let expanded = ExpandedCase::new(vocabulary, *case);
+        let found = self.decisions_about(&expanded);
+        if let Some((yes, until_ms)) = found.allowing(case.now_ms).next() {
+            return Cover::Allowed { by: yes.event_id, until_ms };
         }
         // Nothing allows the case. Report the reason nearest to a yes, so that it says what would change the
         // result.
-        if let Some(ended) = covering().find(is_unblocked) {
+        if let Some((ended, _)) = found.consents.iter().find(|consent| found.is_unblocked(consent)) {
             return Cover::Denied { reason: NoConsent::Expired, by: Some(ended.event_id) };
         }
-        let except_explicitness =
-            |record: &&ConsentRecord| expanded.yes_covers_except_explicitness(&record.terms);
-        if self.newest(true).filter(in_force).filter(except_explicitness).any(|record| is_unblocked(&record))
-        {
+        let lacks_explicitness = |record: &ConsentRecord| {
+            let reach = expanded.consent_reach_except_explicitness(&record.terms);
+            record.is_before_its_end(case.now_ms)
+                && reach.is_some_and(|reach| found.is_unblocked(&(record, reach)))
+        };
+        if self.newest(true).any(lacks_explicitness) {
             return Cover::Denied { reason: NoConsent::NotExplicit, by: None };
         }
-        match no.first() {
+        match found.blocking() {
             Some(no) if no.decision == Decision::Refused => {
                 Cover::Denied { reason: NoConsent::Refused, by: Some(no.event_id) }
             }
@@ -171,19 +170,16 @@ impl ConsentLog {
         }
     }
 
-    /// Every yes that allows a case by itself, newest first. They differ in whether they are explicit and
-    /// whether a guardian gave them.
+    /// Every yes that allows a case by itself, newest first, with the time at which it stops doing so
+    /// (milliseconds since the Unix epoch). They differ in whether they are explicit and whether a guardian
+    /// gave them.
+    #[must_use]
     pub fn allowing<'a>(
         &'a self,
-        vocabulary: &'a Vocabulary,
-        case: &'a ConsentCase<'a>,
-    ) -> impl Iterator<Item = &'a ConsentRecord> {
-        let expanded = ExpandedCase::new(vocabulary, case);
-        let no = self.no_covering(&expanded);
-        self.newest(true).filter(move |yes| {
-            let valid = yes.is_before_its_end(case.now_ms) && expanded.yes_covers(&yes.terms);
-            valid && !no.iter().any(|no| blocks(no, yes, vocabulary))
-        })
+        vocabulary: &Vocabulary,
+        case: &ConsentCase<'_>,
+    ) -> Vec<(&'a ConsentRecord, Option<u64>)> {
+        self.decisions_about(&ExpandedCase::new(vocabulary, *case)).allowing(case.now_ms).collect()
     }
 
     /// Every yes that allows some use of a category for a recipient. Without a recipient, for any recipient
@@ -202,15 +198,15 @@ impl ConsentLog {
             let interaction = yes.terms.interactions.first().map_or("", String::as_str);
             yes.terms.purposes.iter().any(|purpose| {
                 let case = ConsentCase { purpose, category, recipient, interaction, now_ms };
-                self.allowing(vocabulary, &case).any(|allowing| allowing.event_id == yes.event_id)
+                self.allowing(vocabulary, &case).iter().any(|(allowing, _)| allowing.event_id == yes.event_id)
             })
         };
         self.newest(true).filter(is_unblocked).collect()
     }
 
-    /// The newest no accepted by `is_relevant` that a yes with these terms would lift. A yes lifts a no of
-    /// equal or wider scope. It lifts nothing if, for each of its purposes, a later yes has already lifted
-    /// that no.
+    /// The newest no accepted by `is_relevant` that a yes with these terms, said now, would lift in some case
+    /// in which no earlier yes has lifted it. If there are too many cases to look at, the newest no that
+    /// concerns any of them.
     #[must_use]
     pub fn no_lifted_by(
         &self,
@@ -218,143 +214,137 @@ impl ConsentLog {
         vocabulary: &Vocabulary,
         is_relevant: impl Fn(&ConsentRecord) -> bool,
     ) -> Option<&ConsentRecord> {
-        let one = |purpose: &String| Terms { purposes: vec![purpose.clone()], ..yes.clone() };
-        let parts: Vec<Terms> = yes.purposes.iter().map(one).collect();
-        let mut later: Vec<&ConsentRecord> = Vec::new();
-        for record in self.records.iter().rev() {
-            if record.decision.is_yes() {
-                later.push(record);
-            } else if is_relevant(record) && is_within(yes, &record.terms, vocabulary) {
-                let lifted = |part: &Terms| {
-                    later
-                        .iter()
-                        .any(|yes| !blocks(record, yes, vocabulary) && includes(&yes.terms, part, vocabulary))
-                };
-                if !parts.iter().all(lifted) {
-                    return Some(record);
-                }
-            }
+        let concerned: Vec<&ConsentRecord> =
+            self.newest(false).filter(|no| is_relevant(no) && overlap(yes, &no.terms, vocabulary)).collect();
+        if concerned.is_empty() {
+            return None;
         }
-        None
+        let consents: Vec<&ConsentRecord> =
+            self.newest(true).filter(|other| overlap(yes, &other.terms, vocabulary)).collect();
+        let per_case = concerned.len().saturating_mul(consents.len().saturating_add(1));
+        let Some(cases) = named_cases(yes, 0, COMPARISONS_MAX.checked_div(per_case).unwrap_or_default())
+        else {
+            return concerned.first().copied();
+        };
+        let cases: Vec<_> = cases.into_iter().map(|case| ExpandedCase::new(vocabulary, case)).collect();
+        let lifts_anew = |no: &&ConsentRecord| {
+            cases.iter().any(|case| {
+                let reaches = (case.consent_reach(yes), case.refusal_reach(&no.terms));
+                let (Some(reach), Some(no_reach)) = reaches else { return false };
+                let lifted = |other: &&ConsentRecord| {
+                    let reach = case.consent_reach(&other.terms);
+                    reach.is_some_and(|reach| !blocks((no, no_reach), (other, reach)))
+                };
+                reach.is_within(no_reach) && !consents.iter().any(lifted)
+            })
+        };
+        concerned.into_iter().find(lifts_anew)
     }
 
-    fn no_covering(&self, expanded: &ExpandedCase<'_>) -> Vec<&ConsentRecord> {
-        self.newest(false).filter(|record| expanded.no_covers(&record.terms)).collect()
+    fn decisions_about(&self, expanded: &ExpandedCase<'_>) -> CaseDecisions<'_> {
+        let mut consents: Vec<(&ConsentRecord, Reach)> = self
+            .newest(true)
+            .filter_map(|record| Some((record, expanded.consent_reach(&record.terms)?)))
+            .collect();
+        consents.sort_by_key(|(record, _)| std::cmp::Reverse((record.said_ms(), record.position)));
+        let refusals = self
+            .newest(false)
+            .filter_map(|record| Some((record, expanded.refusal_reach(&record.terms)?)))
+            .collect();
+        CaseDecisions { consents, refusals }
     }
 
     fn newest(&self, yes: bool) -> impl Iterator<Item = &ConsentRecord> {
         self.records.iter().rev().filter(move |record| record.decision.is_yes() == yes)
     }
 
-    /// When a later no covered all of a yes, milliseconds since the Unix epoch; `None` if no later no did.
+    /// When a yes stopped allowing anything that it names, milliseconds since the Unix epoch: by its own end,
+    /// by later refusals and withdrawals, or by the end of later consents. `None` if it still allows some of
+    /// it, or if it names too many cases to tell.
     #[must_use]
-    pub fn ended_by(&self, record: &ConsentRecord, vocabulary: &Vocabulary) -> Option<u64> {
-        let ending = self.records.iter().find(|no| {
-            !no.decision.is_yes()
-                && no.sealed_at_ms >= record.sealed_at_ms
-                && is_within(&record.terms, &no.terms, vocabulary)
+    pub fn ended_at_ms(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> Option<u64> {
+        let own = record.terms.until_ms.filter(|until| *until <= now_ms);
+        let ending = |other: &&ConsentRecord| {
+            let later = if other.decision.is_yes() {
+                other.is_after(record) && !other.is_before_its_end(now_ms)
+            } else {
+                other.said_ms() >= record.said_ms()
+            };
+            later && overlap(&record.terms, &other.terms, vocabulary)
+        };
+        let ending: Vec<&ConsentRecord> = self.records.iter().filter(ending).collect();
+        let per_case = COMPARISONS_MAX.checked_div(ending.len()).unwrap_or(COMPARISONS_MAX);
+        let cases = named_cases(&record.terms, now_ms, per_case);
+        let last = cases.and_then(|cases| {
+            let ends = cases.into_iter().map(|case| {
+                let case = ExpandedCase::new(vocabulary, case);
+                let ended_by = |other: &&ConsentRecord| match other.decision.is_yes() {
+                    true => case.consent_reach(&other.terms).and(other.terms.until_ms),
+                    false => case.refusal_reach(&other.terms).map(|_| other.recorded_at_ms),
+                };
+                ending.iter().filter_map(ended_by).min()
+            });
+            ends.collect::<Option<Vec<u64>>>().and_then(|ends| ends.into_iter().max())
         });
-        ending.map(|no| no.recorded_at_ms)
+        own.into_iter().chain(last).min()
     }
 
-    /// Whether a yes still allows some of what it names: it has not expired, and no later no of equal or
-    /// wider scope ended it.
+    /// Whether a yes still allows some of what it names.
     #[must_use]
     pub fn in_force(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> bool {
-        let ended = |no: &ConsentRecord| {
-            !no.decision.is_yes()
-                && no.sealed_at_ms >= record.sealed_at_ms
-                && is_within(&record.terms, &no.terms, vocabulary)
+        record.decision.is_yes() && self.ended_at_ms(record, vocabulary, now_ms).is_none()
+    }
+
+    /// Whether an ended yes still ends an earlier one, which would allow something again without it.
+    #[must_use]
+    pub fn ends_another(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> bool {
+        self.newest(true).any(|other| {
+            record.is_after(other)
+                && overlap(&record.terms, &other.terms, vocabulary)
+                && self.in_force(other, vocabulary, now_ms)
+        })
+    }
+}
+
+/// The decisions that cover a case, each with its reach.
+struct CaseDecisions<'a> {
+    /// Consents, the one that was said last first.
+    consents: Vec<(&'a ConsentRecord, Reach)>,
+    /// Refusals and withdrawals, newest first.
+    refusals: Vec<(&'a ConsentRecord, Reach)>,
+}
+
+impl<'a> CaseDecisions<'a> {
+    fn is_unblocked(&self, consent: &(&ConsentRecord, Reach)) -> bool {
+        !self.refusals.iter().any(|refusal| blocks(*refusal, *consent))
+    }
+
+    /// The consents that allow the case at `now_ms`, with the time at which each stops doing so: its own end,
+    /// or that of a later consent.
+    fn allowing(&self, now_ms: u64) -> impl Iterator<Item = (&'a ConsentRecord, Option<u64>)> {
+        let with_end = self.consents.iter().scan(None, |until_ms: &mut Option<u64>, consent| {
+            *until_ms = until_ms.iter().chain(&consent.0.terms.until_ms).min().copied();
+            Some((consent, *until_ms))
+        });
+        with_end
+            .take_while(move |(_, until_ms)| until_ms.is_none_or(|until_ms| now_ms < until_ms))
+            .filter(|(consent, _)| self.is_unblocked(consent))
+            .map(|((record, _), until_ms)| (*record, until_ms))
+    }
+
+    /// The refusal or withdrawal to report: the newest that no consent has lifted.
+    fn blocking(&self) -> Option<&'a ConsentRecord> {
+        let is_lifted = |refusal: &&(&ConsentRecord, Reach)| {
+            self.consents.iter().any(|consent| !blocks(**refusal, *consent))
         };
-        record.decision.is_yes() && record.is_before_its_end(now_ms) && !self.records.iter().any(ended)
+        let newest = self.refusals.iter().find(|refusal| !is_lifted(refusal)).or(self.refusals.first());
+        newest.map(|(record, _)| *record)
     }
 }
 
-/// A case with the ancestors of its purpose and category.
-struct ExpandedCase<'a> {
-    case: &'a ConsentCase<'a>,
-    purposes: Vec<&'a str>,
-    categories: Vec<&'a str>,
-    /// The category and its special ancestors; empty if the category is not special.
-    special: Vec<&'a str>,
-}
-
-impl<'a> ExpandedCase<'a> {
-    fn new(vocabulary: &'a Vocabulary, case: &'a ConsentCase<'a>) -> Self {
-        Self {
-            case,
-            purposes: vocabulary.purpose_ancestry(case.purpose),
-            categories: vocabulary.category_ancestry(case.category),
-            special: vocabulary.special_ancestry(case.category),
-        }
-    }
-
-    fn names_recipient(&self, terms: &Terms) -> bool {
-        terms.recipients.is_empty() || terms.recipients.iter().any(|named| named == self.case.recipient)
-    }
-
-    fn names_interaction(&self, terms: &Terms) -> bool {
-        let named = &terms.interactions;
-        named.is_empty() || named.iter().any(|named| named == self.case.interaction)
-    }
-
-    fn yes_covers(&self, terms: &Terms) -> bool {
-        let special = self.special.is_empty() || terms.explicit && names(&terms.categories, &self.special);
-        special && self.yes_covers_except_explicitness(terms)
-    }
-
-    fn yes_covers_except_explicitness(&self, terms: &Terms) -> bool {
-        names(&terms.purposes, &self.purposes)
-            && names_or_all(&terms.categories, &self.categories)
-            && self.names_recipient(terms)
-            && self.names_interaction(terms)
-    }
-
-    /// Whether a no with these terms covers the case. On every axis, an empty list means all.
-    fn no_covers(&self, terms: &Terms) -> bool {
-        names_or_all(&terms.purposes, &self.purposes)
-            && names_or_all(&terms.categories, &self.categories)
-            && self.names_recipient(terms)
-            && self.names_interaction(terms)
-    }
-}
-
-fn names(named: &[String], ancestry: &[&str]) -> bool {
-    named.iter().any(|id| ancestry.contains(&id.as_str()))
-}
-
-fn names_or_all(named: &[String], ancestry: &[&str]) -> bool {
-    named.is_empty() || names(named, ancestry)
-}
-
-fn blocks(no: &ConsentRecord, yes: &ConsentRecord, vocabulary: &Vocabulary) -> bool {
-    no.sealed_at_ms >= yes.sealed_at_ms || !is_within(&yes.terms, &no.terms, vocabulary)
-}
-
-/// Whether the first scope is equal to or narrower than the second on every axis.
-fn is_within(narrow: &Terms, wide: &Terms, vocabulary: &Vocabulary) -> bool {
-    is_axis_within(&narrow.purposes, &wide.purposes, |id| vocabulary.purpose_ancestry(id))
-        && is_axis_within(&narrow.categories, &wide.categories, |id| vocabulary.category_ancestry(id))
-        && is_axis_within(&narrow.recipients, &wide.recipients, |id| vec![id])
-        && is_axis_within(&narrow.interactions, &wide.interactions, |id| vec![id])
-}
-
-/// Whether a yes with the `wide` terms allows everything that one with the `narrow` terms would. Special
-/// categories must be named explicitly.
-fn includes(wide: &Terms, narrow: &Terms, vocabulary: &Vocabulary) -> bool {
-    let says = |category: &String| {
-        let special = vocabulary.special_ancestry(category);
-        special.is_empty() || wide.explicit && names(&wide.categories, &special)
-    };
-    is_within(narrow, wide, vocabulary) && narrow.categories.iter().all(says)
-}
-
-fn is_axis_within<'a>(
-    narrow: &'a [String],
-    wide: &[String],
-    ancestry: impl Fn(&'a str) -> Vec<&'a str>,
-) -> bool {
-    wide.is_empty() || (!narrow.is_empty() && narrow.iter().all(|id| names(wide, &ancestry(id))))
+/// Whether a no prevents a yes from allowing a case that both cover.
+fn blocks(no: (&ConsentRecord, Reach), yes: (&ConsentRecord, Reach)) -> bool {
+    no.0.said_ms() >= yes.0.said_ms() || !yes.1.is_within(no.1)
 }
 
 #[cfg(test)]

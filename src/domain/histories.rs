@@ -171,7 +171,11 @@ fn apply_steps(steps: Vec<(Step, u64)>) -> Vec<Recorded> {
         time_ms += later_ms / STEP_MS * STEP_MS;
         if let Some(event) = event(step, &SubjectState::fold(&events)) {
             let number = events.len() as u64;
-            events.push(recorded(number, time_ms, event));
+            // Some decisions and signals arrive late: they state an earlier time.
+            let is_late = matches!(event, Event::Consent { .. } | Event::Signal { .. }) && later_ms < 4;
+            let late_ms = if is_late { later_ms * STEP_MS } else { 0 };
+            let about_ms = time_ms.saturating_sub(late_ms);
+            events.push(Recorded { about_ms, ..recorded(number, time_ms, event) });
         }
     }
     events

@@ -5,6 +5,7 @@ pub mod attribute;
 pub(crate) mod byte_cache;
 pub mod checks;
 pub mod consent;
+pub mod consent_scope;
 pub mod current_attribute;
 pub mod default_vocabulary;
 pub mod description;

@@ -32,6 +32,8 @@ pub struct ActiveSignal {
     pub purposes: Vec<String>,
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
+    /// When it was sealed, milliseconds since the Unix epoch. What was said before does not lift it.
+    pub sealed_at_ms: u64,
     /// The event that recorded it.
     pub event_id: EventId,
     /// For a pause, the one conversation that it applies to; empty means all conversations.
@@ -355,7 +357,7 @@ impl SubjectState {
 
     /// Sets or lifts a signal. Lifting applies to the named purposes, or to all if none is named; a signal
     /// for all purposes is lifted as a whole or not at all. Naming a conversation lifts the signals for it;
-    /// naming none lifts all.
+    /// naming none lifts all. A lifting that states a time before a signal was recorded does not lift it.
     fn signal(
         &mut self,
         event: &Recorded,
@@ -367,12 +369,21 @@ impl SubjectState {
         if !lifted {
             let (purposes, recorded_at_ms) = (purposes.to_vec(), event.recorded_at_ms);
             let (event_id, interaction) = (event.event_id, interaction.to_owned());
-            let by = event.actor.role;
-            self.signals.push(ActiveSignal { kind, purposes, recorded_at_ms, event_id, interaction, by });
+            let (sealed_at_ms, by) = (event.sealed_at_ms, event.actor.role);
+            self.signals.push(ActiveSignal {
+                kind,
+                purposes,
+                recorded_at_ms,
+                sealed_at_ms,
+                event_id,
+                interaction,
+                by,
+            });
             return;
         }
+        let said_ms = event.about_ms.min(event.sealed_at_ms);
         self.signals.retain_mut(|signal| {
-            let matches = signal.matches_signal(kind, interaction);
+            let matches = signal.matches_signal(kind, interaction) && signal.sealed_at_ms <= said_ms;
             if !matches || purposes.is_empty() {
                 return !matches;
             }

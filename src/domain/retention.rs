@@ -175,7 +175,7 @@ impl Ending<'_> {
     }
 
     /// When a consent decision stopped having an effect, milliseconds since the Unix epoch. A no always has
-    /// an effect; a yes has one until it expires or a later no covers all of it.
+    /// an effect; a yes has one until nothing that it names is allowed any more.
     fn no_longer_counts_since_ms(&self, event: &Recorded) -> Option<u64> {
         let record = self.state.consents.records().iter().find(|record| record.event_id == event.event_id)?;
         // Once the profile is erased, decisions are only evidence.
@@ -189,12 +189,11 @@ impl Ending<'_> {
         if !record.decision.is_yes() {
             return None;
         }
-        if self.state.consents.in_force(record, self.vocabulary, self.now_ms) {
+        // Nor may the end of a consent be forgotten while an earlier consent would allow something without it.
+        if self.state.consents.ends_another(record, self.vocabulary, self.now_ms) {
             return None;
         }
-        let ended = self.state.consents.ended_by(record, self.vocabulary);
-        let until = record.terms.until_ms.filter(|until| *until <= self.now_ms);
-        ended.into_iter().chain(until).min()
+        self.state.consents.ended_at_ms(record, self.vocabulary, self.now_ms)
     }
 }
 

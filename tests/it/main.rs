@@ -16,6 +16,7 @@ mod bench;
 mod bounds;
 mod cli;
 mod clock;
+mod consent_decisions;
 mod controllers;
 mod crash;
 mod credentials;

@@ -31,7 +31,7 @@ impl Clock for AdvancedClock {
     }
 }
 
-async fn start(clock: Arc<AdvancedClock>, dir: tempfile::TempDir) -> Harness {
+pub async fn start(clock: Arc<AdvancedClock>, dir: tempfile::TempDir) -> Harness {
     let mut config = config(dir.path());
     config.rights.expiry_interval_ms = 10;
     let daemon = Daemon::start_with(&config, clock).await.unwrap();

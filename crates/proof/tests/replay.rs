@@ -147,6 +147,62 @@ fn only_an_equal_or_narrower_consent_overrides_an_earlier_refusal() {
     assert_eq!(faults(&log), [Fault::Refused], "at equal times, the refusal prevails");
 }
 
+/// The faults of a grant that cites the last of these decisions, each with how late it arrived.
+fn faults_after_decisions(decisions: Vec<(Event, u64)>) -> Vec<Fault> {
+    let mut log = Log::with_vocabulary();
+    let attribute_id = log.append(ada(), recorded(attribute("key", "food")));
+    let mut last = attribute_id;
+    for (decision, late_ms) in decisions {
+        last = log.append_late(ada(), decision, late_ms);
+    }
+    log.append(ada(), grant(attribute_id, last, "key", "food"));
+    faults(&log)
+}
+
+#[test]
+fn a_decision_with_several_names_counts_like_one_decision_for_each() {
+    let several = terms(&["personalization", "tone-adaptation"], &["food", "preference"], &[]);
+    let after = |refusal: ConsentTerms, consent: ConsentTerms| {
+        faults_after_decisions(vec![(refused(refusal), 0), (given(consent), 0)])
+    };
+    let narrow = terms(&["tone-adaptation"], &["food"], &[]);
+    assert_eq!(after(narrow.clone(), several.clone()), []);
+    assert_eq!(after(several.clone(), narrow), []);
+    assert_eq!(after(several, wide()), [Fault::Refused]);
+}
+
+#[test]
+fn the_end_of_a_later_consent_ends_the_earlier_one() {
+    let ended = |terms: ConsentTerms| ConsentTerms { until_ms: Some(1), ..terms };
+    let mut log = Log::with_vocabulary();
+    let attribute_id = log.append(ada(), recorded(attribute("key", "food")));
+    let consent_id = log.append(ada(), given(wide()));
+    log.append(ada(), given(ended(terms(&["advertising"], &[], &[]))));
+    log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+    assert_eq!(faults(&log), [], "the later consent does not cover the use");
+    log.append(ada(), given(ended(wide())));
+    log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+    assert_eq!(faults(&log), [Fault::NoConsent]);
+}
+
+#[test]
+fn a_consent_or_lifting_that_arrives_late_undoes_nothing_recorded_after_it_was_said() {
+    assert_eq!(faults_after_decisions(vec![(refused(wide()), 0), (given(wide()), 500)]), []);
+    let late = faults_after_decisions(vec![(refused(wide()), 0), (given(wide()), 1_500)]);
+    assert_eq!(late, [Fault::Refused]);
+    let early_refusal = faults_after_decisions(vec![(refused(wide()), 5_000), (given(wide()), 1_500)]);
+    assert_eq!(early_refusal, [Fault::Refused], "a refusal counts from when it was recorded");
+    let kind = SignalKind::Restriction.into();
+    for (late_ms, expected) in [(500, vec![]), (1_500, vec![Fault::Restricted])] {
+        let found = faults_after("food", wide(), |log, _, _| {
+            log.append(ada(), Event::SignalRecorded(SignalRecorded { kind, ..SignalRecorded::default() }));
+            let lifted = Event::SignalLifted(SignalLifted { kind, ..SignalLifted::default() });
+            log.append_late(ada(), lifted, late_ms);
+        });
+        assert_eq!(found, expected, "{late_ms} ms late");
+    }
+}
+
 #[test]
 fn signals_forbid_use_until_they_are_lifted() {
     let signal = |kind: SignalKind, purposes: &[&str]| {

@@ -51,6 +51,7 @@ fn roots_match_the_vectors_of_certificate_transparency() {
 /// Makes our own vectors from fixed keys: the JSON, and each entry in hex.
 fn make_vectors() -> (serde_json::Value, Vec<String>) {
     let mut log = Log::new();
+    log.about_ms = Some(7);
     log.append(subject(1), recorded(attribute("tea", "food")));
     log.append(subject(1), given(terms(&["tone-adaptation"], &["food"], &["bot"])));
     let size = log.size();

@@ -4,7 +4,8 @@
 use super::*;
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::consent::Decision as Said;
-use crate::domain::consent::{ConsentCase, Cover, NoConsent, Terms};
+use crate::domain::consent::{Cover, NoConsent, Terms};
+use crate::domain::consent_scope::ConsentCase;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::default_vocabulary;
 use crate::domain::event::{

@@ -2,7 +2,7 @@
 //! are sets of ids, and rules are simple structs. It was written from the design, not from the code.
 
 use crate::domain::attribute::Attribute;
-use crate::domain::consent::Decision as Consent;
+use crate::domain::consent::{Decision as Consent, Terms};
 use crate::domain::event::{AgeBand, Event, Provenance, Recorded, SignalKind, Tier};
 use crate::domain::ids::EventId;
 use proptest::prelude::*;
@@ -211,18 +211,25 @@ pub fn current(events: &[Recorded]) -> BTreeMap<String, Current<'_>> {
     current
 }
 
+/// The time at which something was said.
+fn said_ms(event: &Recorded) -> u64 {
+    event.about_ms.min(event.sealed_at_ms)
+}
+
 /// The active signals: kind, purposes (`None` means all), conversation.
 fn signals(events: &[Recorded]) -> Vec<(SignalKind, Option<BTreeSet<String>>, String)> {
-    let mut active: Vec<(SignalKind, Option<BTreeSet<String>>, String)> = Vec::new();
+    let mut active: Vec<(u64, SignalKind, Option<BTreeSet<String>>, String)> = Vec::new();
     for each in events {
         let Event::Signal { kind, purposes, lifted, interaction } = &each.event else { continue };
         let named: BTreeSet<String> = purposes.iter().cloned().collect();
         if !lifted {
-            active.push((*kind, (!named.is_empty()).then_some(named), interaction.clone()));
+            let purposes = (!named.is_empty()).then_some(named);
+            active.push((each.sealed_at_ms, *kind, purposes, interaction.clone()));
             continue;
         }
-        active.retain_mut(|(of, purposes, conversation)| {
-            if of != kind || !(interaction.is_empty() || interaction == conversation) {
+        active.retain_mut(|(sealed_at_ms, of, purposes, conversation)| {
+            let is_later = said_ms(each) >= *sealed_at_ms;
+            if of != kind || !(interaction.is_empty() || interaction == conversation) || !is_later {
                 return true;
             }
             match purposes {
@@ -235,21 +242,43 @@ fn signals(events: &[Recorded]) -> Vec<(SignalKind, Option<BTreeSet<String>>, St
             }
         });
     }
-    active
+    active.into_iter().map(|(_, kind, purposes, conversation)| (kind, purposes, conversation)).collect()
+}
+
+/// The terms as one for each combination of their names.
+fn single_choices(terms: &Terms) -> Vec<Terms> {
+    let one = |names: &[String]| match names {
+        [] => vec![Vec::new()],
+        names => names.iter().map(|name| vec![name.clone()]).collect(),
+    };
+    let mut choices = Vec::new();
+    for purposes in one(&terms.purposes) {
+        for categories in one(&terms.categories) {
+            for recipients in one(&terms.recipients) {
+                let (purposes, categories) = (purposes.clone(), categories.clone());
+                choices.push(Terms { purposes, categories, recipients, ..terms.clone() });
+            }
+        }
+    }
+    choices
 }
 
 /// Each valid consent for a category, newest first: its event, whether it is explicit, and whether a guardian
 /// gave it. Also whether a consent lacks only explicitness and the name of the special category.
 fn grounds(events: &[Recorded], use_case: &Use, category: &str) -> (Vec<(EventId, bool, bool)>, bool) {
     let special = ancestry(category, &CATEGORIES).contains("health");
-    let decisions: Vec<(&Recorded, Consent, &crate::domain::consent::Terms)> = events
+    // A decision with several names means the same as one for each combination of them.
+    let decisions: Vec<(&Recorded, Consent, Terms)> = events
         .iter()
         .filter_map(|each| match &each.event {
             Event::Consent { decision, terms } => Some((each, *decision, terms)),
             _ => None,
         })
+        .flat_map(|(each, decision, terms)| {
+            single_choices(terms).into_iter().map(move |terms| (each, decision, terms))
+        })
         .collect();
-    let scope = |yes: bool, terms: &crate::domain::consent::Terms| {
+    let scope = |yes: bool, terms: &Terms| {
         let recipients = [("tutor", ""), ("coach", "")];
         [
             covered(&terms.purposes, !yes, &PURPOSES),
@@ -263,27 +292,34 @@ fn grounds(events: &[Recorded], use_case: &Use, category: &str) -> (Vec<(EventId
             && categories.contains(category)
             && recipients.contains(use_case.recipient)
     };
-    let is_unblocked = |yes: &Recorded, terms| {
-        decisions
-            .iter()
-            .filter(|(_, decision, _)| matches!(decision, Consent::Refused | Consent::Withdrawn))
-            .all(|(no, _, no_terms)| {
-                let against = scope(false, no_terms);
-                let within = scope(true, terms).iter().zip(&against).all(|(yes, no)| yes.is_subset(no));
-                !covers(&against) || (yes.sealed_at_ms > no.sealed_at_ms && within)
-            })
+    let is_consent = |decision: &Consent| matches!(decision, Consent::Given | Consent::Renewed);
+    let is_unblocked = |yes: &Recorded, terms: &Terms| {
+        decisions.iter().filter(|(_, decision, _)| !is_consent(decision)).all(|(no, _, no_terms)| {
+            let against = scope(false, no_terms);
+            let within = scope(true, terms).iter().zip(&against).all(|(yes, no)| yes.is_subset(no));
+            !covers(&against) || (said_ms(yes) > no.sealed_at_ms && within)
+        })
     };
-    let (mut found, mut lacks_explicitness) = (Vec::new(), false);
-    for (each, decision, terms) in decisions.iter().rev() {
-        let yes = matches!(decision, Consent::Given | Consent::Renewed);
+    let is_special_named = |terms: &Terms| {
+        !special || terms.explicit && terms.categories.iter().any(|name| name == "health" || name == category)
+    };
+    let mut consents: Vec<&(&Recorded, Consent, Terms)> = decisions
+        .iter()
+        .filter(|(_, decision, terms)| is_consent(decision) && covers(&scope(true, terms)))
+        .collect();
+    consents.sort_by_key(|(each, ..)| std::cmp::Reverse((said_ms(each), each.position)));
+    let (mut found, mut lacks_explicitness, mut has_ended): (Vec<(EventId, bool, bool)>, bool, bool) =
+        (Vec::new(), false, false);
+    for (each, _, terms) in consents {
         let in_force = terms.until_ms.is_none_or(|until| use_case.now_ms < until);
-        if !yes || !in_force || !covers(&scope(true, terms)) || !is_unblocked(each, terms) {
+        if !is_special_named(terms) {
+            lacks_explicitness |= in_force && is_unblocked(each, terms);
             continue;
         }
-        let named = terms.categories.iter().any(|name| name == "health" || name == category);
-        if special && !(terms.explicit && named) {
-            lacks_explicitness = true;
-        } else {
+        // The end of a consent also ends every consent that was given before it.
+        has_ended |= !in_force;
+        let is_known = found.iter().any(|(event, ..)| *event == each.event_id);
+        if !has_ended && !is_known && is_unblocked(each, terms) {
             found.push((each.event_id, terms.explicit, terms.guardian));
         }
     }

@@ -57,7 +57,7 @@ impl SpooledEntry {
             event_id: header.event_id.to_vec(),
             sealed_at_ms: header.sealed_at_ms,
             readable: body.is_some(),
-            body: body.and_then(|body| body.event).and_then(minimize).map(body_of),
+            body: body.and_then(minimized),
         }
     }
 
@@ -75,8 +75,10 @@ impl SpooledEntry {
     }
 }
 
-fn body_of(event: Event) -> EventBody {
-    EventBody { event: Some(event), ..EventBody::default() }
+/// The minimized event with the time that it states; none if grants do not depend on it.
+fn minimized(body: EventBody) -> Option<EventBody> {
+    let event = body.event.and_then(minimize)?;
+    Some(EventBody { about_ms: body.about_ms, event: Some(event), ..EventBody::default() })
 }
 
 fn to_array<const N: usize>(bytes: &[u8]) -> io::Result<[u8; N]> {
@@ -216,8 +218,7 @@ impl Subjects {
                 }
                 Err(reason) => outcome.broken = Some((spooled.position, reason)),
             }
-            let event = spooled.body.as_ref().and_then(|body| body.event.as_ref());
-            replay.apply_subject_entry(spooled.position, &header, spooled.readable, event);
+            replay.apply_subject_entry(spooled.position, &header, spooled.readable, spooled.body.as_ref());
             Ok(())
         })?;
         outcome.subjects = tips.len() as u64;

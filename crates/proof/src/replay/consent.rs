@@ -6,7 +6,9 @@ use crate::event::ConsentTerms;
 /// A consent, a refusal or a withdrawal.
 pub(super) struct Decision {
     pub event_id: [u8; 16],
-    pub sealed_at_ms: u64,
+    /// When it was said, milliseconds since the Unix epoch: a consent at the time that it states, but not
+    /// after it was sealed; a refusal or withdrawal when it was sealed.
+    pub said_at_ms: u64,
     /// Whether it is a consent (given or renewed), not a refusal or withdrawal.
     pub is_consent: bool,
     pub terms: ConsentTerms,
@@ -32,80 +34,111 @@ pub(super) enum Coverage<'a> {
     Allowed(Vec<&'a Decision>),
 }
 
-/// Applies all decisions of a data subject to a use.
+/// One combination of names of a decision, one for each axis. No name stands for everything.
+#[derive(Clone, Copy)]
+struct Choice<'a> {
+    purpose: Option<&'a str>,
+    category: Option<&'a str>,
+    recipient: Option<&'a str>,
+    interaction: Option<&'a str>,
+}
+
+/// Applies all decisions of a data subject, oldest first, to a use.
+///
+/// A decision with several names means the same as one decision for each combination of them.
 pub(super) fn coverage<'a>(
     decisions: &'a [Decision],
     intended: &IntendedUse<'_>,
     vocabulary: &Vocabulary,
 ) -> Coverage<'a> {
-    let covering =
-        |decision: &&Decision| decision.is_consent && consent_covers(&decision.terms, intended, vocabulary);
-    let consents: Vec<&Decision> = decisions.iter().filter(covering).collect();
-    if consents.is_empty() {
+    let covering = |decision: &'a Decision| {
+        let choices = covering_choices(decision, intended, vocabulary);
+        (!choices.is_empty()).then_some((decision, choices))
+    };
+    let (mut consents, refusals): (Vec<_>, Vec<_>) =
+        decisions.iter().filter_map(covering).partition(|(decision, _)| decision.is_consent);
+    // What was said last comes last. The end of a consent also ends every consent before it.
+    consents.sort_by_key(|(consent, _)| consent.said_at_ms);
+    let has_ended =
+        |consent: &Decision| consent.terms.until_ms.is_some_and(|until_ms| until_ms <= intended.now_ms);
+    let first_in_force =
+        consents.iter().rposition(|(consent, _)| has_ended(consent)).map_or(0, |last| last.saturating_add(1));
+    let in_force = consents.split_off(first_in_force);
+    if in_force.is_empty() {
         return Coverage::NoConsent;
     }
-    let refusing =
-        |decision: &&Decision| !decision.is_consent && refusal_covers(&decision.terms, intended, vocabulary);
-    let refusals: Vec<&Decision> = decisions.iter().filter(refusing).collect();
-    let prevails =
-        |consent: &&Decision| refusals.iter().all(|refusal| overrides(consent, refusal, vocabulary));
-    let allowing: Vec<&Decision> = consents.into_iter().filter(prevails).collect();
+    let prevails = |consent: &Decision, choice: &Choice<'_>| {
+        refusals.iter().all(|(refusal, choices)| {
+            refusal.said_at_ms < consent.said_at_ms
+                && choices.iter().all(|refused| is_within(choice, refused, vocabulary))
+        })
+    };
+    let allowing: Vec<&Decision> = in_force
+        .into_iter()
+        .filter(|(consent, choices)| choices.iter().any(|choice| prevails(consent, choice)))
+        .map(|(consent, _)| consent)
+        .collect();
     if allowing.is_empty() { Coverage::Refused } else { Coverage::Allowed(allowing) }
 }
 
-/// A consent overrides a refusal only if it is later and its scope is equal or narrower.
-fn overrides(consent: &Decision, refusal: &Decision, vocabulary: &Vocabulary) -> bool {
-    refusal.sealed_at_ms < consent.sealed_at_ms && is_within(&consent.terms, &refusal.terms, vocabulary)
-}
-
-/// Whether `names` has an id of this ancestry.
-fn names_any(names: &[String], ancestry: &[&str]) -> bool {
-    ancestry.iter().any(|id| names.iter().any(|name| name == id))
-}
-
-fn consent_covers(terms: &ConsentTerms, intended: &IntendedUse<'_>, vocabulary: &Vocabulary) -> bool {
-    if terms.until_ms.is_some_and(|until_ms| until_ms <= intended.now_ms) {
-        return false;
-    }
+/// The combinations of names of a decision that cover a use; none if the decision does not cover it.
+fn covering_choices<'a>(
+    decision: &'a Decision,
+    intended: &IntendedUse<'_>,
+    vocabulary: &Vocabulary,
+) -> Vec<Choice<'a>> {
+    let terms = &decision.terms;
     let special = vocabulary.special_ancestry(intended.category);
-    let covers_category = if special.is_empty() {
-        terms.categories.is_empty()
-            || names_any(&terms.categories, &vocabulary.category_ancestry(intended.category))
+    let must_be_explicit = decision.is_consent && !special.is_empty();
+    if must_be_explicit && !terms.explicit || decision.is_consent && terms.purposes.is_empty() {
+        return Vec::new();
+    }
+    let categories = if must_be_explicit {
+        names_among(&terms.categories, &special)
     } else {
-        terms.explicit && names_any(&terms.categories, &special)
+        names_or_all(&terms.categories, &vocabulary.category_ancestry(intended.category))
     };
-    covers_category
-        && names_any(&terms.purposes, &vocabulary.purpose_ancestry(intended.purpose))
-        && names_or_empty(&terms.recipients, intended.recipient)
-        && names_or_empty(&terms.interactions, intended.interaction)
+    let mut choices = Vec::new();
+    for purpose in names_or_all(&terms.purposes, &vocabulary.purpose_ancestry(intended.purpose)) {
+        for category in &categories {
+            for recipient in names_or_all(&terms.recipients, &[intended.recipient]) {
+                for interaction in names_or_all(&terms.interactions, &[intended.interaction]) {
+                    choices.push(Choice { purpose, category: *category, recipient, interaction });
+                }
+            }
+        }
+    }
+    choices
 }
 
-fn refusal_covers(terms: &ConsentTerms, intended: &IntendedUse<'_>, vocabulary: &Vocabulary) -> bool {
-    let names_any_or_empty =
-        |names: &[String], ancestry: &[&str]| names.is_empty() || names_any(names, ancestry);
-    names_any_or_empty(&terms.purposes, &vocabulary.purpose_ancestry(intended.purpose))
-        && names_any_or_empty(&terms.categories, &vocabulary.category_ancestry(intended.category))
-        && names_or_empty(&terms.recipients, intended.recipient)
-        && names_or_empty(&terms.interactions, intended.interaction)
+/// The names that are in an ancestry.
+fn names_among<'a>(names: &'a [String], ancestry: &[&str]) -> Vec<Option<&'a str>> {
+    names.iter().map(String::as_str).filter(|name| ancestry.contains(name)).map(Some).collect()
 }
 
-fn names_or_empty(names: &[String], id: &str) -> bool {
-    names.is_empty() || names.iter().any(|name| name == id)
+/// The names that are in an ancestry; no name, which stands for everything, if there are no names.
+fn names_or_all<'a>(names: &'a [String], ancestry: &[&str]) -> Vec<Option<&'a str>> {
+    if names.is_empty() { vec![None] } else { names_among(names, ancestry) }
 }
 
-/// Whether the scope of `inner` is within that of `outer`, on each axis. An axis that names nothing covers
-/// everything.
-fn is_within(inner: &ConsentTerms, outer: &ConsentTerms, vocabulary: &Vocabulary) -> bool {
-    is_axis_within(&inner.purposes, &outer.purposes, |id| vocabulary.purpose_ancestry(id))
-        && is_axis_within(&inner.categories, &outer.categories, |id| vocabulary.category_ancestry(id))
-        && is_axis_within(&inner.recipients, &outer.recipients, |id| vec![id])
-        && is_axis_within(&inner.interactions, &outer.interactions, |id| vec![id])
+/// Whether the scope of `inner` is within that of `outer`, on each axis.
+fn is_within(inner: &Choice<'_>, outer: &Choice<'_>, vocabulary: &Vocabulary) -> bool {
+    let purpose = |id| vocabulary.purpose_ancestry(id);
+    let category = |id| vocabulary.category_ancestry(id);
+    is_axis_within(inner.purpose, outer.purpose, purpose)
+        && is_axis_within(inner.category, outer.category, category)
+        && is_axis_within(inner.recipient, outer.recipient, |id| vec![id])
+        && is_axis_within(inner.interaction, outer.interaction, |id| vec![id])
 }
 
 fn is_axis_within<'a>(
-    inner: &'a [String],
-    outer: &[String],
+    inner: Option<&'a str>,
+    outer: Option<&str>,
     ancestry: impl Fn(&'a str) -> Vec<&'a str>,
 ) -> bool {
-    outer.is_empty() || (!inner.is_empty() && inner.iter().all(|id| names_any(outer, &ancestry(id))))
+    match (inner, outer) {
+        (_, None) => true,
+        (None, Some(_)) => false,
+        (Some(inner), Some(outer)) => ancestry(inner).contains(&outer),
+    }
 }

@@ -86,14 +86,13 @@ impl Replay {
     /// Applies the next entry, without a body if it is withheld. Do not apply erased entries: they show as
     /// missing versions.
     pub fn apply(&mut self, position: u64, header: &Header, body: Option<&EventBody>) {
-        let event = body.and_then(|body| body.event.as_ref());
         if header.handle != Handle::SYSTEM {
-            return self.apply_subject_entry(position, header, body.is_some(), event);
+            return self.apply_subject_entry(position, header, body.is_some(), body);
         }
         if body.is_some_and(|body| has_invalid_bounds_signature(body, !self.subjects.is_empty())) {
             self.result.add_unsigned_bounds(position);
         }
-        if let Some(event) = event {
+        if let Some(event) = body.and_then(|body| body.event.as_ref()) {
             self.apply_system_event(position, header.sealed_at_ms, event);
         }
     }
@@ -118,8 +117,10 @@ impl Replay {
         position: u64,
         header: &Header,
         readable: bool,
-        event: Option<&Event>,
+        body: Option<&EventBody>,
     ) {
+        let about_ms = body.map_or(0, |body| body.about_ms);
+        let event = body.and_then(|body| body.event.as_ref());
         let subject = self.subjects.entry(header.handle).or_default();
         subject.note_version(header.version, readable);
         match event {
@@ -138,7 +139,7 @@ impl Replay {
                 }
             }
             Some(Event::GrantIssued(_)) => self.result.not_replayable += 1,
-            Some(event) => subject.apply(&header.event_id, header.sealed_at_ms, event),
+            Some(event) => subject.apply(&header.event_id, header.sealed_at_ms, about_ms, event),
             None => {}
         }
     }

@@ -74,6 +74,8 @@ struct Signal {
     interaction: String,
     /// Whether it was recorded, not lifted.
     recorded: bool,
+    /// When it was recorded, or the time that its lifting states, milliseconds since the Unix epoch.
+    said_at_ms: u64,
 }
 
 impl Subject {
@@ -89,7 +91,9 @@ impl Subject {
     }
 
     /// Applies an event.
-    pub fn apply(&mut self, id: &EventId, sealed_at_ms: u64, event: &Event) {
+    pub fn apply(&mut self, id: &EventId, sealed_at_ms: u64, about_ms: u64, event: &Event) {
+        // Nobody can say something after it was sealed.
+        let said_at_ms = about_ms.min(sealed_at_ms);
         match event {
             Event::AttributeRecorded(recorded) => self.record(id, recorded.attribute.as_ref()),
             Event::AttributeCorrected(corrected) => {
@@ -104,17 +108,17 @@ impl Subject {
                 }
             }
             Event::AttributeConfirmed(confirmed) => self.confirm(&confirmed.attribute),
-            Event::ConsentGiven(given) => self.decide(id, sealed_at_ms, true, given.terms.as_ref()),
-            Event::ConsentRenewed(renewed) => self.decide(id, sealed_at_ms, true, renewed.terms.as_ref()),
+            Event::ConsentGiven(given) => self.decide(id, said_at_ms, true, given.terms.as_ref()),
+            Event::ConsentRenewed(renewed) => self.decide(id, said_at_ms, true, renewed.terms.as_ref()),
             Event::ConsentRefused(refused) => self.decide(id, sealed_at_ms, false, refused.terms.as_ref()),
             Event::ConsentWithdrawn(withdrawn) => {
                 self.decide(id, sealed_at_ms, false, withdrawn.terms.as_ref());
             }
             Event::SignalRecorded(signal) => {
-                self.signal(signal.kind(), &signal.purposes, &signal.interaction, true);
+                self.signal(signal.kind(), &signal.purposes, &signal.interaction, (true, sealed_at_ms));
             }
             Event::SignalLifted(signal) => {
-                self.signal(signal.kind(), &signal.purposes, &signal.interaction, false);
+                self.signal(signal.kind(), &signal.purposes, &signal.interaction, (false, said_at_ms));
             }
             Event::PersonalBoundsSet(choices) => self.choices = choices.clone(),
             _ => {}
@@ -174,15 +178,21 @@ impl Subject {
         }
     }
 
-    fn decide(&mut self, id: &EventId, sealed_at_ms: u64, is_consent: bool, terms: Option<&ConsentTerms>) {
+    fn decide(&mut self, id: &EventId, said_at_ms: u64, is_consent: bool, terms: Option<&ConsentTerms>) {
         // Without terms, a consent covers nothing and a refusal covers everything.
         let terms = terms.cloned().unwrap_or_default();
-        self.decisions.push(Decision { event_id: *id, sealed_at_ms, is_consent, terms });
+        self.decisions.push(Decision { event_id: *id, said_at_ms, is_consent, terms });
     }
 
-    fn signal(&mut self, kind: SignalKind, purposes: &[String], interaction: &str, recorded: bool) {
+    fn signal(
+        &mut self,
+        kind: SignalKind,
+        purposes: &[String],
+        interaction: &str,
+        (recorded, said_at_ms): (bool, u64),
+    ) {
         let (purposes, interaction) = (purposes.to_vec(), interaction.to_owned());
-        self.signals.push(Signal { kind, purposes, interaction, recorded });
+        self.signals.push(Signal { kind, purposes, interaction, recorded, said_at_ms });
     }
 
     /// The fault of a signal in force that forbids the purpose, in all conversations or in this one.
@@ -306,12 +316,14 @@ impl Subject {
 
 /// Whether a signal covers any of these purposes after the liftings in `later`.
 ///
-/// Lifting without purposes lifts every signal of the kind. Lifting with purposes removes those names, but
-/// never narrows a signal for all purposes.
+/// Lifting without purposes lifts every signal of the kind. Lifting with purposes removes those names,
+/// but never narrows a signal for all purposes. Lifting that states a time before the signal was recorded
+/// lifts nothing.
 fn still_covers<'a>(signal: &Signal, later: impl Iterator<Item = &'a Signal>, purposes: &[&str]) -> bool {
     let lifts = |other: &&Signal| {
         let concerns = other.interaction.is_empty() || other.interaction == signal.interaction;
-        !other.recorded && other.kind == signal.kind && concerns
+        let is_later = other.said_at_ms >= signal.said_at_ms;
+        !other.recorded && other.kind == signal.kind && concerns && is_later
     };
     let liftings: Vec<&Signal> = later.filter(lifts).collect();
     if liftings.iter().any(|lifting| lifting.purposes.is_empty()) {

@@ -31,6 +31,8 @@ pub struct Log {
     pub withheld: bool,
     tips: HashMap<Handle, (u64, Hash)>,
     pub now: u64,
+    /// The time that events of data subjects state; by default, the time at which they are sealed.
+    pub about_ms: Option<u64>,
 }
 
 impl Nodes for Log {
@@ -68,6 +70,7 @@ impl Log {
             withheld: false,
             tips: HashMap::new(),
             now: START_MS,
+            about_ms: None,
         };
         log.append_system_event(Event::LogOpened(LogOpened { origin: ORIGIN.into(), public_key }));
         log
@@ -165,9 +168,20 @@ impl Log {
         self.append(handle, event)
     }
 
+    /// Appends an event that states an earlier time.
+    pub fn append_late(&mut self, handle: Handle, event: Event, late_ms: u64) -> [u8; 16] {
+        let header = self.header(handle);
+        self.seal_about(&header, event, header.sealed_at_ms - late_ms)
+    }
+
     pub fn seal(&mut self, header: &Header, event: Event) -> [u8; 16] {
+        self.seal_about(header, event, self.about_ms.unwrap_or(header.sealed_at_ms))
+    }
+
+    fn seal_about(&mut self, header: &Header, event: Event, about_ms: u64) -> [u8; 16] {
         let key = EventKey::derive(&[8; 32], &header.event_id);
-        let payload = entry::seal(header, &body(event), &key).unwrap();
+        let body = EventBody { about_ms, ..body(event) };
+        let payload = entry::seal(header, &body, &key).unwrap();
         self.push(header, payload, Some(key))
     }
 
