@@ -1,7 +1,7 @@
 //! Personal bounds: compiles a data subject's choices, which are a closed set, to policies that only forbid.
 //!
-//! Free text never reaches the engine: names are those of the vocabulary, of recipients or of conversations,
-//! and are written into the policies as quoted strings. The data subject is shown the same text that is
+//! The policies contain names of categories, purposes, recipients and conversations, each as a quoted string.
+//! No other text of a caller reaches the engine. The data subject is shown the same policies that are
 //! compiled.
 
 use crate::bounds::policy_text::parse;

@@ -19,7 +19,8 @@ pub fn valid_until_ms(state: &SubjectState, now_ms: u64) -> u64 {
     attributes.chain(consents).filter(|time_ms| *time_ms > now_ms).min().unwrap_or(u64::MAX)
 }
 
-/// When an attribute ends, and when it becomes a day older: rules and personal bounds compare whole days.
+/// The times at which an attribute can change a decision: when it ends, and when it becomes a day older.
+/// Rules and personal bounds compare its age in whole days.
 fn attribute_changes_ms(attribute: &Attribute, now_ms: u64) -> impl Iterator<Item = u64> {
     let Attribute {
         key: _,

@@ -40,7 +40,7 @@ const SHOWN_MAX: usize = 20;
 /// "2026-01-05T09:00:00Z"}. The value can be any JSON. An inferred attribute can have `confidence` and
 /// `model`. Declared attributes need a credential with the role `service-channel` or `steward`.
 ///
-/// A line counts as recorded once it is durable. Importing a file again adds nothing twice, also after an
+/// A line counts as recorded once it is durable. Importing a file again adds nothing twice, even after an
 /// interruption. Lines that the bounds forbid are counted and shown, but are not a failure: once the bounds
 /// allow them, the same import records them. Ctrl-C stops reading and waits for the lines in flight.
 ///

@@ -1,5 +1,5 @@
 //! The certificate of an erasure: a note signed by the log's key that states what was erased, with an
-//! inclusion proof of its `ErasureCompleted`. It verifies on its own.
+//! inclusion proof of its `ErasureCompleted`. Verifying it needs only the log's keys, not the log.
 //!
 //! The note adds facts that the log's entry, a system event, does not have: counts by category after a
 //! partial erasure, and which recipients acknowledged. Both are signed by the same log, and must agree where

@@ -270,8 +270,8 @@ impl KeyChain {
         Self { first: self.first.clone(), later: later.cloned().collect() }
     }
 
-    /// Verifies a note by any key that was in force for a tree of this size or a larger one, and returns its
-    /// text.
+    /// Verifies a note with any key that was in force for a tree of this size or a larger one. Returns the
+    /// text of the note.
     ///
     /// # Errors
     /// No such key signed it.

@@ -256,8 +256,9 @@ where
                     intake,
                     known: Some(Identified { caller, mut behind, watched }),
                 }) => {
-                    // A handler of a stream of requests answers all messages that it read before the stream
-                    // ends.
+                    // When the credential ends, a stream of requests gets no more messages. Its handler still
+                    // answers those that it has read. In other calls, the end of the credential ends the
+                    // answer.
                     let (asking, answering) =
                         if method.takes_a_stream { (Some(watched), None) } else { (None, Some(watched)) };
                     let mut request = access.guard(request, &method, &intake, asking, ends);

@@ -16,8 +16,8 @@ pub struct WriteOptions {
     pub proofs: bool,
     /// The writer's own time of the event, milliseconds since the Unix epoch; `None` for now.
     pub about_ms: Option<u64>,
-    /// The encoded request without fields that do not change its meaning, to detect a key that is reused for
-    /// another request.
+    /// The encoded request without fields that do not change its meaning. It shows whether an idempotency key
+    /// is reused for a different request.
     pub request: Vec<u8>,
 }
 

@@ -24,7 +24,8 @@ pub struct Revocation {
     pub source: String,
 }
 
-/// The recipient of what an event revokes; empty for `RevocationsPending`, which concerns the ledger only.
+/// The recipient whose grant or artifact an event revokes. Empty for `RevocationsPending`, which concerns
+/// only the ledger. `None` for all other events.
 pub(crate) fn recipient_of_revoked(event: &Event) -> Option<&str> {
     match event {
         Event::GrantRevoked { recipient, .. } => Some(recipient),

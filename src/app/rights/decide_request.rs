@@ -21,24 +21,25 @@ use std::sync::Arc;
 /// A steward's decision.
 #[derive(Clone, Debug)]
 pub enum Verdict {
-    /// Accepts it. An erasure is carried out immediately; any other request stays open until it is completed.
+    /// Accepts the request. An erasure is carried out immediately. Any other request stays open until it is
+    /// completed.
     Accept {
         /// At most 512 bytes, without personal data.
         reason: String,
     },
-    /// Records that it was fulfilled.
+    /// Records that the request was fulfilled.
     Complete {
         /// At most 512 bytes, without personal data.
         reason: String,
     },
-    /// Refuses it.
+    /// Refuses the request.
     Refuse {
         /// The ground of the refusal.
         ground: Ground,
         /// 1 to 512 bytes, without personal data; the data subject can read it (GDPR Art. 12(4)).
         reason: String,
     },
-    /// Extends the due date; possible once.
+    /// Extends the due date of the request. This is possible once.
     Extend {
         /// 1 to 512 bytes, without personal data.
         reason: String,

@@ -102,8 +102,8 @@ impl Machine {
         self.is_off.store(false, Ordering::SeqCst);
     }
 
-    /// Takes a durable step. Returns whether it takes effect, and whether the machine still has power to say
-    /// so.
+    /// Takes a durable step. The first result says whether the step takes effect. The second says whether the
+    /// machine still has power afterward, so that it can report success.
     fn step(&self) -> (bool, bool) {
         if self.is_off() {
             return (false, false);
