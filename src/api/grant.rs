@@ -49,8 +49,9 @@ fn revoked(revocation: Revocation) -> proto::WatchRevocationsResponse {
     }
 }
 
-/// Sends the next message to a watcher. A watcher that has read nothing for too long is disconnected with an
-/// error that has `sent`, the cursor of the last message, so it can resume. False if the watch has ended.
+/// Sends the next message to a watcher. Returns `false` if the watch has ended. A watcher that reads nothing
+/// for too long is disconnected with an error. The error contains `sent`, the cursor of the last message, so
+/// that the watcher can resume there.
 async fn send<T>(
     sender: &mpsc::Sender<Result<T, Status>>,
     last_place: &mut Option<OwnedPermit<Result<T, Status>>>,

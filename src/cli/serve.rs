@@ -34,7 +34,8 @@ pub(super) struct Serve {
     /// Configuration file (TOML). Flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Development mode: write keys and a token for each role to DATA/dev. Unencrypted, on loopback only.
+    /// Development mode: write keys and a token for each role to DATA/dev. Connections are
+    /// unencrypted, and are accepted from this machine only (loopback).
     #[arg(long)]
     dev: bool,
     /// Address for gRPC.

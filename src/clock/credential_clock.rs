@@ -4,9 +4,9 @@ use super::ledger_clock::LedgerClock;
 use super::source::Clock;
 use std::sync::Arc;
 
-/// The clock that decides whether credentials have expired. Issuers of credentials have their own clocks. So
-/// a difference between the ledger's time and the machine's clock that an operator accepted does not apply to
-/// it.
+/// The clock that decides whether credentials have expired. An operator can accept that the ledger's time
+/// differs from the machine's clock. Issuers of credentials have their own clocks, so this clock does not
+/// include an accepted difference.
 ///
 /// While the machine's clock is in doubt, [`Clock::now_ms`] is the earlier of the two possible times, so that
 /// a data subject can still refuse or withdraw. [`CredentialClock::strict_ms`] shows which credentials may
@@ -33,8 +33,8 @@ impl CredentialClock {
         self.read().0
     }
 
-    /// The ledger's time without an accepted difference; while the machine's clock is in doubt, also the time
-    /// of that clock.
+    /// Reads two times. The first is the ledger's time without an accepted difference. The second is the time
+    /// of the machine's clock, and is returned only while that clock is in doubt.
     fn read(&self) -> (u64, Option<u64>) {
         let ledger = &self.0;
         let now_ms = ledger.now_ms();

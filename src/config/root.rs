@@ -174,7 +174,7 @@ impl Config {
         Ok(())
     }
 
-    /// The settings of each controller, the first one's first, as if each had a daemon of its own.
+    /// The settings of each controller, as if it had a daemon of its own. The first controller comes first.
     #[must_use]
     pub fn each(&self) -> Vec<Self> {
         let first = Self { controllers: Vec::new(), ..self.clone() };

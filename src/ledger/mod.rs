@@ -196,7 +196,8 @@ impl Ledger {
     /// Appends entries as one frame: all of them or none. They are durable when it returns.
     ///
     /// # Errors
-    /// See [`SubmitError`]. Only after [`SubmitError::Stopped`] it is unknown whether they were written.
+    /// See [`SubmitError`]. After [`SubmitError::Stopped`], the entries may or may not have been written.
+    /// After any other error, they were not.
     pub async fn submit(&self, entries: Vec<Prepared>) -> Result<Committed, SubmitError> {
         self.send(entries, None, false).await
     }

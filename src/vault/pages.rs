@@ -29,7 +29,8 @@ pub const DEAD: &[u8] = b"d";
 const ROOT_MAGIC: &[u8; 8] = b"saysoKR1";
 /// Bytes of an encoded node: depth, index, key.
 const NODE_BYTES: usize = 1 + 8 + 32;
-/// Written instead of the depth of a renewal; its first version is then written instead of the index.
+/// Marks an encoded node as a renewal. It is in the place of the depth, and the renewal's first version is in
+/// the place of the index.
 const RENEWAL: u8 = 0xff;
 
 /// Bytes of a page number.

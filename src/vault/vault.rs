@@ -168,9 +168,10 @@ impl Vault {
         self.writer.puncture(handle, versions.to_vec(), intent).await
     }
 
-    /// Destroys a subject's keys and its records of id and handle, sets the fence, and keeps the intent of
-    /// the erasure, all in one durable write. After it nothing about the subject can be opened, and the
-    /// erasure can be finished. Completes even if the caller stops waiting.
+    /// Destroys a subject's keys and its records of id and handle. The same durable write sets the fence (the
+    /// time of the erasure, against late writes) and stores the intent, from which a restart can finish the
+    /// erasure. Afterward nothing about the subject can be opened. The write completes even if the caller
+    /// stops waiting.
     ///
     /// # Errors
     /// These keys were destroyed before ([`VaultError::Destroyed`]): nothing changed, and if the subject was

@@ -1,5 +1,5 @@
-//! A forensic tool, as an attacker could build it from copies of the data folder at many times. It follows
-//! the description in `docs/erasure.md` and not the vault's code.
+//! A forensic tool such as an attacker could build. Its input is copies of the data folder, made at different
+//! times. It follows the description in `docs/erasure.md` and not the vault's code.
 //!
 //! The tool finds key pages, wrapped keys and entries at any offset of any file. It decrypts what the given
 //! keys open, collects the keys inside, and repeats until nothing more opens. Then it tries every 32-byte

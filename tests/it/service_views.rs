@@ -51,8 +51,8 @@ async fn a_service_evaluation_shows_no_values_or_history_and_is_recorded() {
     );
     assert_eq!(recorded_views(&mut world).await, [("tutor".to_owned(), "EvaluateUse".to_owned())]);
 
-    // A service may not evaluate by key or category, in the past, or for another recipient. A refused request
-    // is not recorded as a view.
+    // A service's request may not name keys, categories, a past moment or another recipient. Such a request
+    // is refused, and is not recorded as a view.
     let grant = granted(&mut world, "ada").await;
     let now = Some(prost_types::Timestamp::default());
     let version = |count| Some(proto::AsOf { moment: Some(proto::as_of::Moment::Version(count)) });

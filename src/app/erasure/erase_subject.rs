@@ -1,6 +1,6 @@
 //! Erases a data subject, or a part of their record. Every step can be resumed after a crash.
 //!
-//! 1. One durable write destroys the keys and stores the intent. A whole erasure also sets the fence, which
+//! 1. One durable write destroys the keys and stores the intent. A full erasure also sets the fence, which
 //!    rejects later writes about the time before. From here on nothing that was erased can be read.
 //! 2. The bytes of the entries are discarded.
 //! 3. `ErasureCompleted` is recorded in the system stream. After a partial erasure, the subject's own stream
@@ -142,7 +142,7 @@ impl Erasures {
         self.carry_out_whole(stream, write_lock, request_stamp, now_ms, erasure).await
     }
 
-    /// Carries out a whole erasure whose start is recorded. `request_stamp` is the stamp of the request that
+    /// Carries out a full erasure whose start is recorded. `request_stamp` is the stamp of the request that
     /// started it.
     pub(crate) async fn carry_out_whole(
         self: &Arc<Self>,

@@ -35,7 +35,7 @@ pub(crate) fn recipient_of_revoked(event: &Event) -> Option<&str> {
     }
 }
 
-/// The ids of grants that events revoke, as far as the caller may see them: a service sees its own.
+/// The ids of the grants that these events revoke. A service or channel gets only those of its own grants.
 pub(crate) fn revoked_ids<'a>(caller: &Caller, events: impl IntoIterator<Item = &'a Event>) -> Vec<String> {
     let revoked = events.into_iter().filter_map(|event| match event {
         Event::GrantRevoked { grant_id, recipient, .. } => Some((grant_id, recipient)),

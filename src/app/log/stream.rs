@@ -20,14 +20,14 @@ const STREAM_BYTES: usize = 1_536;
 pub(crate) struct SubjectStream {
     /// The keys that open and seal the subject's events.
     pub keys: Arc<SubjectKeys>,
-    /// Owned by the one write in progress. Only its owner changes `now`.
+    /// The write in progress owns this lock. Only its owner changes `now`.
     write_lock: Arc<tokio::sync::Mutex<()>>,
     now: RwLock<StreamState>,
     /// Locked after `now` where both are locked.
     reusable_grants: Mutex<ReusableGrants>,
-    /// For a data subject about whom nothing is recorded yet: the handle and keys that become durable with
-    /// the first event, and the hash that the stream is filed under. Changed by the owner of the write lock
-    /// only.
+    /// The handle and keys of a data subject about whom nothing is recorded yet, and the hash under which
+    /// other writers find this stream. The handle and keys become durable right before the first event; then
+    /// this is `None`. Only the owner of the write lock changes it.
     pending_subject: Mutex<Option<(Hash, PendingSubject)>>,
     /// Memory when last measured, bytes.
     pub(crate) weight: AtomicUsize,

@@ -263,8 +263,8 @@ impl Rights {
         self.submitted(request.id, written.revoked).await
     }
 
-    /// The request for a whole erasure that was made with this idempotency key. After such an erasure only
-    /// `ErasureCompleted` is left to find it by.
+    /// The request for a full erasure that was made with this idempotency key. After a full erasure, only the
+    /// event `ErasureCompleted` is left. So the request is found through that event.
     fn replayed_erasure(&self, caller: &Caller, options: &WriteOptions) -> Result<Option<EventId>, AppError> {
         let request_stamp = self.core.request_stamp(caller, options)?;
         let Some(hash) = &request_stamp.idempotency else { return Ok(None) };

@@ -1,5 +1,5 @@
-//! Recovery, which runs when the log is opened. It finds the end of the log, distinguishes a torn write from
-//! damage, and brings the flat files and the index up to the end.
+//! Recovery, which runs when the log is opened. It finds the end of the log, and distinguishes a torn write
+//! from damage. Then it brings the flat files (`tree`, `locations`) and the index up to date.
 
 use super::disk;
 use super::flat::Locations;

@@ -97,8 +97,8 @@ impl Run {
         }
     }
 
-    /// Splits off a new run if the run is too long after `added` was added: the added record, if it was
-    /// appended, or else the second half.
+    /// Splits off a new run if this run has become too long because `added` was added. If `added` is the last
+    /// key, the new run has only that record. Otherwise it has the second half of the records.
     fn split_off(&mut self, added: &[u8]) -> Option<NewRun> {
         if self.0.len() <= RUN_RECORDS_MAX {
             return None;

@@ -34,7 +34,8 @@ fn after_a_torn_write_each_frame_is_there_completely_or_not_at_all() {
     let start = ALIGN + first.iter().map(length).sum::<usize>();
     let (middle, end) = (start + length(&batch[0]), start + batch.iter().map(length).sum::<usize>());
     for cut in (start..middle).step_by(13).chain(middle..=end) {
-        // The segment alone, since the other files are written after the flush and would know of the batch.
+        // The copy has only the segment. The other files get a batch after the flush. So when a write is
+        // torn, they do not have its batch.
         let copy = scratch();
         fs::create_dir(copy.path().join("segments")).unwrap();
         let torn = [&written[..cut], &vec![0; written.len() - cut]].concat();
