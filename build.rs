@@ -24,7 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     set.file.retain(|file| {
         !file.name().ends_with("/limits.proto") && !file.name().ends_with("/descriptor.proto")
     });
-    let mut builder = tonic_prost_build::configure();
+    // The names tell the requests of different methods apart.
+    let mut builder = tonic_prost_build::configure().enable_type_names();
     for file in set.file.iter().filter(|file| file.name().ends_with("events.proto")) {
         let messages = file.message_type.iter().map(|message| message.name());
         for name in messages.chain(file.enum_type.iter().map(|item| item.name())) {

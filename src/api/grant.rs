@@ -164,7 +164,8 @@ impl GrantService for Api {
         request: Request<proto::WatchRevocationsRequest>,
     ) -> Answer<Self::WatchRevocationsStream> {
         let caller = layer::caller(&request)?;
-        let mut watch = self.app.grants.watch_revocations(&caller, request.into_inner().after_cursor);
+        let watch = self.app.grants.watch_revocations(&caller, request.into_inner().after_cursor);
+        let mut watch = watch.map_err(status::of)?;
         // One more place, for the final error to a watcher that reads nothing.
         let (sender, receiver) = mpsc::channel(WAITING_MAX + 1);
         let (cursor, reason) = (watch.cursor(), reason(self.app.suspension_reason()));

@@ -1,6 +1,7 @@
 //! Invalid requests get an error that names the field, and nothing is written.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
+use prost::Message;
 use sayso::proto::{self, ConsentDecision, Role};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -154,6 +155,54 @@ async fn idempotency_keys_and_expected_versions_are_enforced() {
     let later = service.profile.record_attributes(with("x", "one", None)).await.unwrap().into_inner();
     assert_eq!(later.receipt.unwrap().events, first.events);
     drop(steward.audit.get_checkpoint(proto::GetCheckpointRequest {}).await);
+}
+
+/// A contest and a removal of one key have the same bytes.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idempotency_key_belongs_to_one_method() {
+    let (_harness, mut service, mut steward) = start().await;
+    service.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
+    let options = proto::WriteOptions { idempotency_key: "k".into(), ..Default::default() };
+    let contest = proto::ContestAttributeRequest {
+        subject: "ada".into(),
+        key: "tone".into(),
+        options: Some(options.clone()),
+        ..Default::default()
+    };
+    let remove = proto::RemoveAttributesRequest {
+        subject: "ada".into(),
+        keys: vec!["tone".into()],
+        options: Some(options.clone()),
+        ..Default::default()
+    };
+    assert_eq!(contest.encode_to_vec(), remove.encode_to_vec(), "only the method tells them apart");
+    steward.profile.contest_attribute(contest).await.unwrap();
+    let refused = steward.profile.remove_attributes(remove).await.unwrap_err();
+    assert_eq!(refused.code(), Code::AlreadyExists);
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "IDEMPOTENCY_KEY_REUSED");
+    let notice = |text: &str| proto::PublishNoticeRequest {
+        id: "another".into(),
+        version: "1".into(),
+        text: text.into(),
+        options: Some(options.clone()),
+        ..Default::default()
+    };
+    steward.bounds.publish_notice(notice("one text")).await.unwrap();
+    let again = steward.bounds.publish_notice(notice("one text")).await.unwrap().into_inner();
+    assert!(again.receipt.unwrap().replayed);
+    let other = steward.bounds.publish_notice(notice("another text")).await.unwrap_err();
+    assert_eq!(other.get_details_error_info().unwrap().reason, "IDEMPOTENCY_KEY_REUSED");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_from_a_cursor_ahead_of_the_log_is_refused() {
+    let (_harness, mut service, mut steward) = start().await;
+    let size = tree_size(&mut steward).await;
+    let watch = |after_cursor| proto::WatchRevocationsRequest { after_cursor: Some(after_cursor) };
+    service.grant.watch_revocations(watch(size)).await.unwrap();
+    let refused = service.grant.watch_revocations(watch(size + 1_000)).await.unwrap_err();
+    assert_eq!((refused.code(), fields(&refused)), (Code::InvalidArgument, vec!["after_cursor".to_owned()]));
+    assert!(refused.message().contains(&format!("ends at {size}")), "{}", refused.message());
 }
 
 #[tokio::test(flavor = "multi_thread")]

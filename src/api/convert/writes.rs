@@ -3,15 +3,15 @@
 use crate::api::convert::times::{maybe_millis, time};
 use crate::app::{self, Caller};
 use crate::proto;
-use prost::Message;
+use prost::{Message, Name};
 use tonic::Status;
 
-/// The options of a write. With an idempotency key they contain the encoded request, which distinguishes a
-/// retry from a reused key.
+/// The options of a write. With an idempotency key they contain the name of the request's message, which each
+/// method has for itself, and the encoded request. Both distinguish a retry from a reused key.
 ///
 /// # Errors
 /// The time is malformed.
-pub fn options<T: Message>(
+pub fn options<T: Message + Name>(
     options: Option<&proto::WriteOptions>,
     request: &T,
 ) -> Result<app::WriteOptions, Status> {
@@ -22,8 +22,13 @@ pub fn options<T: Message>(
         expected_version: options.expected_version,
         proofs: options.proofs,
         about_ms: maybe_millis(options.about.as_ref(), "options.about")?,
-        request: if needs_digest { request.encode_to_vec() } else { Vec::new() },
+        request: if needs_digest { named_bytes(request) } else { Vec::new() },
     })
+}
+
+/// The name of a message and its bytes. A name has no zero byte.
+fn named_bytes<T: Message + Name>(message: &T) -> Vec<u8> {
+    [T::full_name().as_bytes(), &[0], &message.encode_to_vec()].concat()
 }
 
 /// The receipt of a write. A service sees neither revocations of other services nor the number of the

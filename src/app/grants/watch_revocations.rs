@@ -87,13 +87,26 @@ impl Watch {
 impl Grants {
     /// Watches revocations of the caller's grants and artifacts: after a cursor, or from now on. A cursor in
     /// a part of the log that was lost is mapped to where that part began.
-    pub fn watch_revocations(self: &Arc<Self>, caller: &Caller, after_cursor: Option<u64>) -> Watch {
+    ///
+    /// # Errors
+    /// The cursor is ahead of the log: the log never gave it out, and would pass over revocations until it
+    /// got there.
+    pub fn watch_revocations(
+        self: &Arc<Self>,
+        caller: &Caller,
+        after_cursor: Option<u64>,
+    ) -> Result<Watch, AppError> {
         let key = revocations_key(&caller.name);
         let subscription = self.core.notifier.subscribe(&key);
         let after = after_cursor.map(|cursor| self.core.rules().cursor_after_restores(cursor));
-        let cursor = after.unwrap_or_else(|| self.core.ledger.checkpoint().size);
+        let size = self.core.ledger.checkpoint().size;
+        let cursor = after.unwrap_or(size);
+        if cursor > size {
+            let problem = format!("must be a cursor of this log, which ends at {size}; this one is {cursor}");
+            return Err(AppError::invalid("after_cursor", problem));
+        }
         let stopping = self.core.stopping.subscribe();
-        Watch {
+        Ok(Watch {
             grants: Arc::clone(self),
             key,
             subscription,
@@ -102,6 +115,6 @@ impl Grants {
             ready: VecDeque::new(),
             is_live: false,
             announced: HashSet::new(),
-        }
+        })
     }
 }

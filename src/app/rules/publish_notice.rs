@@ -2,6 +2,7 @@
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
+use crate::app::log::append::Begun;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::Notice;
 use crate::app::rules::RuleChanges;
@@ -38,10 +39,11 @@ impl RuleChanges {
             language: if notice.language.is_empty() { "en".into() } else { notice.language },
             digest: Sha256::digest(&notice.text).to_vec(),
         };
-        let rules = self.core.rules();
-        if let Some((_, published)) = rules.notice(&reference.id, &reference.version)
-            && (published.text != notice.text || options.idempotency_key.is_empty())
-        {
+        let request_stamp = self.core.request_stamp(caller, options)?;
+        if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, options.proofs)? {
+            return Ok((receipt, reference));
+        }
+        if self.core.rules().notice(&reference.id, &reference.version).is_some() {
             return Err(AppError::Precondition("this version of the notice was already published"));
         }
         let event = NoticePublished { notice: Some(reference.clone()), text: notice.text };

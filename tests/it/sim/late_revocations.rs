@@ -21,7 +21,7 @@ async fn a_watch_reports_revocations_before_they_are_recorded_and_again_afterwar
         }
     }
     assert_eq!(granted.len(), 3);
-    let mut watch = world.app().grants.watch_revocations(&super::service(), None);
+    let mut watch = world.app().grants.watch_revocations(&super::service(), None).unwrap();
     let withdrawal = tokio::spawn(perform(world.app(), Action::Consent(0, CATEGORIES[0], false), 9));
     while world.sequencing.waiting() == 0 {
         tokio::task::yield_now().await;
