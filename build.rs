@@ -24,8 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     set.file.retain(|file| {
         !file.name().ends_with("/limits.proto") && !file.name().ends_with("/descriptor.proto")
     });
-    // The names tell the requests of different methods apart.
-    let mut builder = tonic_prost_build::configure().enable_type_names();
+    let mut builder = tonic_prost_build::configure();
     for file in set.file.iter().filter(|file| file.name().ends_with("events.proto")) {
         let messages = file.message_type.iter().map(|message| message.name());
         for name in messages.chain(file.enum_type.iter().map(|item| item.name())) {
@@ -33,6 +32,9 @@ fn main() -> Result<(), Box<dyn Error>> {
                 builder.extern_path(format!(".{PACKAGE}.{name}"), format!("::sayso_proof::event::{name}"));
         }
     }
-    builder.compile_fds(set)?;
+    // The names of messages tell the requests of different methods apart.
+    let mut config = prost_build::Config::new();
+    config.enable_type_names();
+    builder.compile_fds_with_config(set, config)?;
     Ok(())
 }

@@ -122,6 +122,11 @@ fn shared<'a, T: Clone + PartialEq + 'a>(
     others.find(|other| ***other == *list).map_or_else(|| list.into(), Arc::clone)
 }
 
+/// Whether two attributes have the same value, category and sources.
+fn is_same_content(one: &Attribute, other: &Attribute) -> bool {
+    (&one.value, &one.category, &one.derived_from) == (&other.value, &other.category, &other.derived_from)
+}
+
 /// Whether a decision may change after this event. `GrantUsed` counts if the recipient disclosed that it is
 /// an AI system, because bounds may require that.
 fn is_decisive(event: &Event) -> bool {
@@ -283,7 +288,7 @@ impl SubjectState {
     }
 
     /// A new attribute replaces the current one under its key, but an inference never overrides a declared
-    /// attribute.
+    /// attribute. If its content differs, what depends on the replaced one ends.
     fn record(&mut self, event: &Recorded, attribute: &Attribute) {
         let inferred = attribute.provenance == Provenance::Inferred;
         let before = self.attributes.get(&attribute.key);
@@ -291,7 +296,13 @@ impl SubjectState {
             return;
         }
         let contest = Contest::carried_over(before.map(AsRef::as_ref), attribute);
+        // A later decision about the new category or its sources would not reach what was granted before.
+        let replaced = before.filter(|current| !is_same_content(&current.attribute, attribute));
+        let replaced = replaced.map(|current| current.event_id);
         self.insert_attribute(event, attribute, contest);
+        if let Some(replaced) = replaced {
+            self.end_dependents(&replaced, Reason::AttributeReplaced);
+        }
     }
 
     /// A correction replaces the attribute that it corrects. Under another key it is recorded like any other

@@ -54,6 +54,7 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::Erased => "the person's data was erased",
         Reason::AttributeRemoved => "the data was removed",
         Reason::AttributeCorrected => "the data was corrected",
+        Reason::AttributeReplaced => "the data was recorded anew, with another value or category",
         Reason::GrantExpired => "the grant has expired",
         Reason::OptedOut => "the person opted out",
         Reason::NotAsked => {

@@ -4,7 +4,7 @@
 use crate::erasure::verify;
 use crate::harness::{Clients, Harness, choice, consent, fact, publish_notice};
 use crate::rights::{AdvancedClock, start};
-use sayso::proto::{self, ConsentDecision, DenialReason, Role, SignalKind};
+use sayso::proto::{self, ConsentDecision, DenialReason, RevocationReason, Role, SignalKind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -89,6 +89,35 @@ async fn a_choice_with_several_names_counts_like_one_choice_for_each() {
     let (allowed, reasons) = world.ask("memory").await;
     assert_eq!((allowed.len(), reasons[0]), (0, DenialReason::ConsentWithdrawn));
     assert_eq!(world.ask("personalization").await.0.len(), 2);
+    verify(&world.harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recording_a_key_again_ends_the_grants_of_what_it_replaces() {
+    let mut world = world().await;
+    let health = choice(ConsentDecision::Given, "memory", &["health", "work"], true);
+    world.decide_earlier(vec![health], 0).await;
+    let record = async |world: &mut World, category: &str, value: &str| {
+        world.service.profile.record_attributes(fact("ada", "pulse", category, value)).await.unwrap();
+    };
+    record(&mut world, "health", "fast").await;
+    let request = proto::RequestGrantRequest {
+        subject: "ada".into(),
+        purpose: "memory".into(),
+        keys: vec!["pulse".into()],
+        ..Default::default()
+    };
+    // With another category, with another value, and with the same.
+    let cases = [("work", "fast", false), ("work", "slow", false), ("work", "slow", true)];
+    for (category, value, is_valid) in cases {
+        let grant = world.service.grant.request_grant(request.clone()).await.unwrap().into_inner();
+        assert_eq!(grant.allowed.len(), 1);
+        record(&mut world, category, value).await;
+        let check = proto::CheckGrantRequest { grant_id: grant.grant_id };
+        let checked = world.service.grant.check_grant(check).await.unwrap().into_inner();
+        assert_eq!(checked.stands, is_valid, "recorded as {category}: {value}");
+        assert_eq!(checked.reason() == RevocationReason::AttributeReplaced, !is_valid);
+    }
     verify(&world.harness);
 }
 

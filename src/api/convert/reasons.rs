@@ -35,6 +35,7 @@ pub fn denial(reason: Reason) -> DenialReason {
         Reason::Erased
         | Reason::AttributeRemoved
         | Reason::AttributeCorrected
+        | Reason::AttributeReplaced
         | Reason::GrantExpired
         | Reason::ArtifactExpired => DenialReason::Forbidden,
     }
@@ -64,6 +65,7 @@ pub fn revocation(reason: Reason) -> RevocationReason {
         Reason::Erased => RevocationReason::Erased,
         Reason::AttributeRemoved => RevocationReason::AttributeRemoved,
         Reason::AttributeCorrected => RevocationReason::AttributeCorrected,
+        Reason::AttributeReplaced => RevocationReason::AttributeReplaced,
         Reason::GrantExpired => RevocationReason::GrantExpired,
         Reason::OptedOut => RevocationReason::OptedOut,
         Reason::SensitiveLimited => RevocationReason::SensitiveLimited,
@@ -98,6 +100,7 @@ impl From<RevocationReason> for Reason {
             RevocationReason::Erased => Self::Erased,
             RevocationReason::AttributeRemoved => Self::AttributeRemoved,
             RevocationReason::AttributeCorrected => Self::AttributeCorrected,
+            RevocationReason::AttributeReplaced => Self::AttributeReplaced,
             RevocationReason::GrantExpired => Self::GrantExpired,
             RevocationReason::OptedOut => Self::OptedOut,
             RevocationReason::SensitiveLimited => Self::SensitiveLimited,

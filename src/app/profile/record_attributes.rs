@@ -110,8 +110,8 @@ impl Profiles {
         }
         statement_rules::check_replacements(&append.caller, &append.stream.read().state, &new.attributes)?;
         let mut pending_events = Vec::with_capacity(new.attributes.len());
-        // An artifact is invalidated when an attribute that it was built from is replaced.
-        let mut changes_grants = !append.stream.read().state.rights.artifacts.is_empty();
+        // Grants and artifacts end when an attribute that they depend on is replaced.
+        let mut changes_grants = replaces_what_is_in_use(&append.stream.read().state, &new);
         let current = current_events(&append, &new);
         for (attribute, corrects) in &new.attributes {
             changes_grants |= corrects.is_some();
@@ -240,6 +240,19 @@ fn current_events(append: &Append, new: &NewAttributes) -> BTreeSet<EventId> {
         return BTreeSet::new();
     }
     append.stream.read().state.attributes.values().map(|current| current.event_id).collect()
+}
+
+/// Whether these attributes replace one that an open grant allows, or may replace one that an artifact was
+/// built from.
+fn replaces_what_is_in_use(state: &SubjectState, new: &NewAttributes) -> bool {
+    let before = |(attribute, _): &(Attribute, Option<EventId>)| {
+        state.attributes.get(&attribute.key).map(|current| current.event_id)
+    };
+    let replaced: BTreeSet<EventId> = new.attributes.iter().filter_map(before).collect();
+    let mut open = state.grants.values().filter(|grant| grant.ended().is_none());
+    !state.rights.artifacts.is_empty()
+        || !replaced.is_empty()
+            && open.any(|grant| grant.issued.allowed.iter().any(|cited| replaced.contains(&cited.attribute)))
 }
 
 /// Whether a current attribute was derived from one that these attributes would replace.
