@@ -99,9 +99,9 @@ fn steps_up(named: &[String], ancestry: &[&str]) -> Option<usize> {
     ancestry.iter().position(|id| named.iter().any(|name| name == id))
 }
 
-/// The cases that terms name: each combination of a purpose, category, recipient and conversation. An axis on
-/// which they name nothing has the empty name, which only terms that name nothing there cover. `None` if there
-/// are more than `max`.
+/// The cases that terms name: each combination of a purpose, category, recipient and conversation. An
+/// axis on which they name nothing has the empty name, which only terms that name nothing there cover.
+/// `None` if there are more than `max`.
 #[must_use]
 pub fn named_cases(terms: &Terms, now_ms: u64, max: usize) -> Option<Vec<ConsentCase<'_>>> {
     let axes = [&terms.purposes, &terms.categories, &terms.recipients, &terms.interactions];

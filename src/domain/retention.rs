@@ -189,7 +189,8 @@ impl Ending<'_> {
         if !record.decision.is_yes() {
             return None;
         }
-        // Nor may the end of a consent be forgotten while an earlier consent would allow something without it.
+        // Nor may the end of a consent be forgotten while an earlier consent would allow something
+        // without it.
         if self.state.consents.ends_another(record, self.vocabulary, self.now_ms) {
             return None;
         }
