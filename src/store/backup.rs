@@ -11,8 +11,8 @@
 //! | `K` | a key page: length of its id (1), id, page |
 //! | `Z` | the end: SHA-256 of everything before this piece |
 //!
-//! The digest detects damage. That the entries belong to the log is shown by the checkpoint's signature over
-//! their tree.
+//! The digest detects damage. The checkpoint is signed over the tree of the entries. Its signature shows that
+//! the entries belong to the log.
 
 use super::{Page, StoredEntry};
 use sha2::{Digest, Sha256};
@@ -23,8 +23,8 @@ const ENTRY: u8 = b'E';
 const CHECKPOINT: u8 = b'C';
 const KEY_PAGE: u8 = b'K';
 const END: u8 = b'Z';
-/// The longest piece, bytes. Entries are limited by their message, key pages by the number of one subject's
-/// keys.
+/// The longest piece, bytes. The size limit of a request limits an entry. The number of one subject's keys
+/// limits a key page.
 const PIECE_BYTES_MAX: u32 = 256 << 20;
 
 /// Writes a backup.
@@ -81,7 +81,7 @@ impl<W: Write> BackupWriter<W> {
     /// Writes a sealed key page, verbatim.
     ///
     /// # Errors
-    /// Its id is longer than 255 bytes, or `out` can't be written.
+    /// The page's id is longer than 255 bytes, or `out` can't be written.
     pub fn key_page(&mut self, page: &Page) -> Result<(), Error> {
         let length = u8::try_from(page.0.len()).map_err(|_| {
             Error::new(ErrorKind::InvalidInput, "the id of a key page is longer than 255 bytes")
@@ -143,7 +143,7 @@ impl<R: Read> BackupReader<R> {
         Ok(())
     }
 
-    /// Reads the next piece; `None` after the last one, if the digest matches and nothing follows it.
+    /// Reads the next piece. Returns `None` at the end, if the digest matches and no bytes follow.
     ///
     /// # Errors
     /// The backup can't be read, is cut off, or is damaged.

@@ -1,7 +1,7 @@
 //! The contracts of storage, one for the log and one for the key pages, and the engines that implement them.
 //!
-//! The contracts know entries, leaf hashes, positions and pages, never plaintext: an engine sees sealed
-//! bytes. The suite in `contract` tests every engine.
+//! The contracts are about entries, leaf hashes, positions and pages. An engine sees only sealed bytes, never
+//! plaintext. The suite in `contract` tests every engine.
 
 pub mod backup;
 #[cfg(test)]
@@ -39,7 +39,7 @@ pub struct NewEntry {
     pub index: Vec<IndexRecord>,
 }
 
-/// The entries that one request writes. After a crash all of them are there, or none.
+/// The entries that one request writes. After a crash either all of them are there or none.
 pub type Frame = Vec<NewEntry>;
 
 /// Where the log ends.
@@ -60,7 +60,7 @@ pub struct StoredEntry {
     pub recorded_at_ms: u64,
     /// RFC 6962 leaf hash; kept when the bytes are discarded.
     pub leaf_hash: Hash,
-    /// `None` if the entry was discarded.
+    /// `None` if the entry was discarded, which means that its bytes were destroyed.
     pub bytes: Option<Vec<u8>>,
 }
 
@@ -95,7 +95,7 @@ pub enum StoreError {
         /// The system's error.
         source: std::io::Error,
     },
-    /// Bytes are not those that were written.
+    /// The bytes read are not the bytes that were written.
     #[error("damaged: {what} at {place}; nothing was changed; restore a backup with `sayso restore`")]
     Damaged {
         /// The kind of record.
@@ -140,15 +140,15 @@ pub trait LogStore: Send + Sync {
     /// [`CommitError::Unknown`] the store must be reopened.
     fn commit(&self, expected: u64, frames: &[Frame]) -> Result<Head, CommitError>;
 
-    /// Reads one entry. [`StoreError::Missing`] beyond the head, except that a position found by another
-    /// method can always be read, even before the head has reached it.
+    /// Reads one entry. Returns [`StoreError::Missing`] for a position beyond the head, with one exception: a
+    /// position that another method returned can always be read, even before the head has reached it.
     fn read_entry(&self, position: u64) -> Result<StoredEntry, StoreError>;
 
     /// Entries from position `start` on, in order: at most `count`, fewer at the end of the log.
     fn read_entries(&self, start: u64, count: usize) -> Result<Vec<StoredEntry>, StoreError>;
 
-    /// (version, position) of a subject's entries from version `start` on, in order, at most `count`. Empty
-    /// for an unknown subject, and for one whose entries were all discarded.
+    /// (version, position) of a subject's entries from version `start` on, in order, at most `count`. The
+    /// result is empty if the subject is unknown, or if all its entries were discarded.
     fn read_subject(&self, handle: Handle, start: u64, count: usize) -> Result<Vec<(u64, u64)>, StoreError>;
 
     /// (version, position) of the subject's newest entry that was not discarded.
@@ -190,8 +190,8 @@ pub trait LogStore: Send + Sync {
     /// owner reads the entries from there on and restores the records with [`LogStore::index_restore`].
     fn unindexed_from(&self) -> Option<u64>;
 
-    /// Restores custom index records by position, durably. Below `done_to` none are missing any more. Records
-    /// of entries that were discarded in the meantime are dropped.
+    /// Restores custom index records by position, durably. Afterward no record of an entry before `done_to`
+    /// is missing. Records of entries that were discarded in the meantime are dropped.
     fn index_restore(&self, records: &[(u64, Vec<IndexRecord>)], done_to: u64) -> Result<(), StoreError>;
 
     /// Total bytes of the entries that were not discarded, for statistics.
@@ -222,12 +222,14 @@ pub trait KeyStore: Send + Sync {
     /// later write fails with [`StoreError::Stopped`] until the store is reopened.
     fn write_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>;
 
-    /// Writes and removes pages ahead of the write that makes them count. Reads see them immediately.
+    /// Writes and removes pages in preparation for a later [`KeyStore::write_pages`]. Reads see the changes
+    /// immediately.
     ///
-    /// Durability: only once a later [`KeyStore::write_pages`] has returned, which makes all of them durable.
-    /// A crash before that may keep any part of them, each page as a whole or not at all.
+    /// Durability: the changes are durable once a later [`KeyStore::write_pages`] has returned. After a crash
+    /// before that, any of the changes may be there, each page as a whole or not at all.
     ///
-    /// Retry: as for [`KeyStore::write_pages`], except that [`StoreError::Full`] may have written a part.
+    /// Retry: as for [`KeyStore::write_pages`], except that some of the pages may be written when
+    /// [`StoreError::Full`] is returned.
     fn stage_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>;
 
     /// Pages whose id starts with `prefix` and is greater than `after` (if given), in order, at most `count`.

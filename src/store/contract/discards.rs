@@ -14,7 +14,8 @@ pub fn a_discard_removes_its_entries_and_nothing_else(open: OpenLog<'_>) {
     ];
     commit(&*log, &frames);
     let all: Vec<NewEntry> = frames.into_iter().flatten().collect();
-    // Twice in one call, and in a second call: no error, and nothing is counted twice.
+    // A position may be discarded twice in one call, and again in a second call. That is no error, and
+    // nothing is counted twice.
     log.discard(&[2, 0, 0, 2]).unwrap();
     log.discard(&[0, 2]).unwrap();
     for (new, position) in all.iter().zip(0..) {

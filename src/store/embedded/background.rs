@@ -1,8 +1,8 @@
-//! The background thread of the embedded log: it brings pending index records into sled and writes
-//! watermarks.
+//! The background thread of the embedded log: it moves pending index records into sled, the index's database,
+//! and writes watermarks.
 //!
-//! So the memory for pending records is limited, recovery has few entries to replay, and commits wait for
-//! neither.
+//! This limits the memory for pending records, and the number of entries that recovery has to replay. Commits
+//! do not wait for this work.
 
 use super::shared::{Running, Shared};
 use crate::store::StoreError;
@@ -69,7 +69,8 @@ impl Drop for Background {
 impl Shared {
     /// Makes what is committed so far durable in the flat files and the index, and writes a watermark.
     ///
-    /// If that fails the log stops, since the system may have dropped what it could not write.
+    /// If that fails, the log stops, since the operating system may have dropped data that it could not
+    /// write.
     pub(super) fn advance_watermark(&self) {
         let _one_at_a_time = self.watermark_lock.lock().unwrap_or_else(PoisonError::into_inner);
         {
@@ -81,8 +82,8 @@ impl Shared {
         }
         let synced = self.index.settle_with_pauses().and_then(|()| self.sync_derived());
         if matches!(synced, Err(StoreError::Full)) {
-            // Nothing is lost: pending records stay in memory, and commits are rejected for lack of space,
-            // too.
+            // The device is full. Nothing is lost: pending records stay in memory, and commits are rejected
+            // as well.
             self.writer().next_watermark = None;
             return;
         }

@@ -1,5 +1,5 @@
-//! Commits: one write and one flush to the segment, then the flat files and the index, which recovery can
-//! rebuild.
+//! Commits. A commit writes its entries to the segment with one write and one flush. Then it updates the flat
+//! files (arrays of fixed-size items) and the index, which recovery can rebuild.
 //!
 //! A commit adds index records in memory only; the background thread brings them into sled.
 
@@ -25,7 +25,7 @@ struct BatchSize {
     entry_bytes: u64,
 }
 
-/// `None` if a frame exceeds a limit.
+/// Measures a batch. Returns `None` if a frame exceeds a limit.
 fn measure(frames: &[Frame]) -> Option<BatchSize> {
     let mut size = BatchSize { entries: 0, length: 0, entry_bytes: 0 };
     for frame in frames {
@@ -38,7 +38,7 @@ fn measure(frames: &[Frame]) -> Option<BatchSize> {
 }
 
 impl Shared {
-    /// As [`crate::store::LogStore::commit`].
+    /// Implements [`crate::store::LogStore::commit`].
     pub(super) fn commit(&self, expected: u64, frames: &[Frame]) -> Result<Head, CommitError> {
         let mut writer = self.writer();
         self.check_running().map_err(CommitError::Unknown)?;
@@ -111,8 +111,8 @@ impl Shared {
         Ok(offsets.iter().map(location).collect())
     }
 
-    /// Shows a flushed batch to readers: first the flat files, then the index. So an entry that is found can
-    /// be read.
+    /// Makes a flushed batch visible to readers. The flat files are updated before the index, so a reader can
+    /// read every entry that it finds in the index.
     ///
     /// Returns the new head, and the sum of the added index records.
     fn publish(
@@ -135,7 +135,8 @@ impl Shared {
             first = first.saturating_add(frame.len() as u64);
         }
         let added_sum = adding.finish(end);
-        // If custom records are missing before this batch, their owner restores those of this batch, too.
+        // If custom records of earlier entries are missing, their owner restores the records of this batch,
+        // too.
         let _incomplete =
             self.custom_complete_to.compare_exchange(start, end, Ordering::AcqRel, Ordering::Acquire);
         let newest = frames.iter().flatten().next_back();

@@ -18,7 +18,7 @@ struct Candidate {
 }
 
 impl Shared {
-    /// As [`crate::store::LogStore::discard`].
+    /// Implements [`crate::store::LogStore::discard`].
     pub(super) fn discard(&self, positions: &[u64]) -> Result<(), StoreError> {
         let mut writer = self.writer();
         self.check_running()?;
@@ -47,7 +47,7 @@ impl Shared {
         })
     }
 
-    /// Reads those of these entries that were not discarded yet.
+    /// Reads the entries at these positions, except those that were discarded already.
     fn read_present(&self, positions: &BTreeSet<u64>) -> Result<Vec<Candidate>, StoreError> {
         let mut present = Vec::new();
         for position in positions {
@@ -59,7 +59,7 @@ impl Shared {
         Ok(present)
     }
 
-    /// For each request that loses entries, the span from its first to its last entry that remains.
+    /// For each request that loses entries, the span from its first to its last remaining entry.
     fn remaining_requests(
         &self,
         candidates: &[Candidate],
@@ -106,7 +106,7 @@ impl Shared {
         self.entry_bytes.store(writer.committed.bytes, Ordering::Relaxed);
     }
 
-    /// As [`crate::store::LogStore::index_restore`].
+    /// Implements [`crate::store::LogStore::index_restore`].
     pub(super) fn index_restore(
         &self,
         records: &[(u64, Vec<IndexRecord>)],

@@ -19,7 +19,7 @@ pub fn io(doing: &'static str) -> impl FnOnce(std::io::Error) -> StoreError {
     }
 }
 
-/// Makes the system read a file into its cache, as far as it has memory. Takes about as long as reading the
+/// Makes the system read a file into its cache, if memory allows. This takes about as long as reading the
 /// file.
 pub fn read_ahead(file: &File) {
     // Without the cache, reads are slower and still correct.

@@ -4,16 +4,16 @@ use super::disk::io;
 use crate::store::StoreError;
 use std::fs::{File, TryLockError};
 
-/// A lock that is held until this is dropped.
+/// The lock of a folder. Dropping this value releases the lock.
 ///
 /// The lock belongs to the open file, which a child process inherits for the moment between `fork` and
-/// `exec`. Closing the file would then leave the folder locked until the child runs, so the lock is
-/// released by name.
+/// `exec`. If the file were only closed, the folder would stay locked until `exec`. So dropping this value
+/// unlocks the file explicitly.
 #[derive(Debug)]
 pub struct FolderLock(File);
 
 impl FolderLock {
-    /// Locks the folder that `file`, its lock file, stands for.
+    /// Locks a folder. `file` is the lock file of the folder.
     ///
     /// # Errors
     /// [`StoreError::Busy`] if another process has locked it.
@@ -43,7 +43,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let open = || File::create(dir.path().join("lock")).unwrap();
         let file = open();
-        // What a child process has between `fork` and `exec`.
+        // This clone stands for the file that a child process has between `fork` and `exec`.
         let inherited = file.try_clone().unwrap();
         let lock = FolderLock::acquire(file).unwrap();
         assert!(matches!(FolderLock::acquire(open()), Err(StoreError::Busy)));

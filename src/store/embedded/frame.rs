@@ -1,10 +1,10 @@
 //! The format of entries in a segment: frames of records.
 //!
 //! A frame holds what one request wrote: a 64-byte header, then for each entry a 64-byte record header and
-//! the entry's bytes, padded with zeros. Everything is aligned to 64 bytes. So no record header straddles a
-//! disk sector, and it can be rewritten as a whole when its entry is discarded. The frame's checksum covers
-//! everything that never changes. Each record header has a checksum of its own, because its state changes.
-//! `docs/storage.md` describes the format.
+//! the entry's bytes, padded with zeros. Everything is aligned to 64 bytes. So each record header lies in one
+//! disk sector, and can be rewritten as a whole when its entry is discarded. The frame's checksum covers
+//! everything that never changes. Each record header has its own checksum, because the state in the header
+//! changes. `docs/storage.md` describes the format.
 
 use crate::store::NewEntry;
 use sayso_proof::merkle::Hash;
@@ -105,7 +105,7 @@ impl RecordHeader {
         bytes
     }
 
-    /// Decodes the header in these 64 bytes, if they are a valid one.
+    /// Decodes the header in these 64 bytes; `None` if it is not valid.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes: &[u8; ALIGN] = bytes.get(..ALIGN)?.try_into().ok()?;
         if u32::from_le_bytes(field(bytes, 60)) != crc32fast::hash(bytes.split_at(60).0) {
@@ -126,7 +126,7 @@ impl RecordHeader {
         })
     }
 
-    /// Whether the record belongs to this position, as far as the header says.
+    /// Whether the record can belong to this position. This is also true if the header has no position.
     pub fn is_at(&self, position: u64) -> bool {
         self.position.is_none_or(|own| own == position)
     }

@@ -53,7 +53,8 @@ pub struct LogFound {
     pub torn: Option<(u32, u64)>,
     /// Damage that does not belong to one position: segment headers, or bytes where nothing was written.
     pub damaged: Vec<String>,
-    /// Damage that can be rebuilt: by the next start, or after its folder is removed.
+    /// Damage that can be mended by rebuilding. The next start does this, in some cases only after the
+    /// damaged folder is removed.
     pub rebuildable: Vec<String>,
     /// Number of entries of an interrupted discard. The next start finishes it.
     pub discarding: u64,
@@ -61,8 +62,8 @@ pub struct LogFound {
 
 /// Inspects every position of the log in `dir`, in order.
 ///
-/// `known` is the number of entries that the log must have at least. `copies` is an empty folder for the copy
-/// of the index, which other users can't access.
+/// The log must have at least `known` entries. The copy of the index goes into `copies`, an empty folder that
+/// other users can't access.
 ///
 /// # Errors
 /// [`StoreError::Busy`] if a daemon has the folder open, [`StoreError::Io`] if something can't be read, or
@@ -79,7 +80,8 @@ pub fn inspect(
     if damaged_slots > 0 {
         found.rebuildable.push(format!("log/mark: {damaged_slots} of 2 slots are damaged"));
     }
-    // These stay open during the inspection, since the copied files have no names of their own.
+    // These files stay open during the inspection. The copies have no names, so closing a file would delete
+    // it.
     let mut unnamed = Vec::new();
     let (index, indexed) = copied_index(dir, copies, &mut unnamed, &watermark, &mut found)?;
     let mut walk = Walk {
@@ -200,7 +202,7 @@ struct Walk<'a, F> {
     known: u64,
     /// Whether the log was closed. Then its end can't be torn.
     closed: bool,
-    /// The flat files should be complete up to this position.
+    /// The flat files (arrays of fixed-size items) should be complete up to this position.
     flat_until: u64,
     locations: Option<Locations>,
     tree: Option<Tree>,
@@ -267,7 +269,8 @@ impl<F: FnMut(Seen<'_>) -> Result<(), StoreError>> Walk<'_, F> {
             at = written;
             if FrameHeader::decode(window.at(at, ALIGN)?).is_some_and(|header| header.first >= self.next)
                 && let Some(frame) = frame_at(window, at)?
-                // A frame of the same commit can survive next to a torn one, and then shows no damage.
+                // After a torn write, a later frame of the same commit may be intact. So such a frame is no
+                // evidence of damage.
                 && (frame.header.commit_start > self.next || frame.header.first < self.known)
             {
                 return Ok(Some((at, frame.header.first)));
@@ -359,7 +362,7 @@ impl<F: FnMut(Seen<'_>) -> Result<(), StoreError>> Walk<'_, F> {
             self.locations = None;
         }
         if let Some(tree) = &self.tree
-            // A file that is too short has no nodes to compare, and counts as wrong.
+            // A file that is too short has no nodes to compare; it counts as wrong.
             && !tree.matches(first, leaves).unwrap_or(false)
         {
             self.found.rebuildable.push(format!("log/tree: wrong at position {first}"));

@@ -1,13 +1,14 @@
 //! The intent of a discard: its positions, written durably before the first entry is touched.
 //!
-//! So opening the log finishes a discard that a crash interrupted, wherever in the log its entries are.
+//! If a crash interrupts a discard, opening the log reads this list and finishes the discard.
 
 use super::disk;
 use crate::store::StoreError;
 use std::fs::File;
 use std::path::Path;
 
-/// The file of the discard in progress: count, checksum, positions. An empty file or a count of 0 means none.
+/// The file of the discard in progress: count, checksum, positions. If the file is empty or the count is 0,
+/// no discard is in progress.
 pub struct Intent {
     file: File,
 }
@@ -49,7 +50,7 @@ impl Intent {
         self.file.set_len(0).map_err(disk::io("ending a discard"))
     }
 
-    /// The positions of an unfinished discard. A torn list counts as none: its discard never began.
+    /// The positions of an unfinished discard. A torn list counts as empty: its discard never began.
     pub fn pending(&self) -> Result<Vec<u64>, StoreError> {
         let length = usize::try_from(disk::length(&self.file)?).unwrap_or(0);
         let bytes = disk::read(&self.file, 0, length)?;

@@ -49,10 +49,11 @@ pub struct OpenedIndex {
     pub state: IndexState,
 }
 
-/// Opens the index. One that can't be used is replaced by an empty one, since it can be rebuilt.
+/// Opens the index. If the index can't be used, an empty one replaces it, since recovery can rebuild it.
 ///
-/// After a close the index is trusted. After a crash all of it is read and verified: sled reuses space that
-/// it freed since the last watermark, so a power cut can destroy records that were durable at that watermark.
+/// After a close the index is trusted. After a crash all of it is read and verified, for this reason: sled
+/// reuses space that it freed since the last watermark. So a power cut can destroy records that were durable
+/// at that watermark.
 pub fn open_index(dir: &Path, options: &Options, watermark: &Watermark) -> Result<OpenedIndex, StoreError> {
     let path = dir.join("index");
     let open = || Index::open(&path, options.index_cache_bytes, options.room_bytes);
@@ -69,7 +70,7 @@ pub fn open_index(dir: &Path, options: &Options, watermark: &Watermark) -> Resul
     };
     let opened = std::thread::scope(|scope| {
         if !watermark.clean && watermark.extent.size > 0 {
-            // Starts right away: sled reads for seconds before its records can be verified.
+            // This starts right away, since sled reads for seconds before its records can be verified.
             scope.spawn(|| Index::read_ahead(&path));
         }
         open_intact()
@@ -104,8 +105,8 @@ pub fn run(shared: &Shared, watermark: Watermark, index: IndexState) -> Result<R
     let mut recovery = Recovery { clean: complete, ..Recovery::default() };
     let durable = watermark.extent.size.max(index.entries).max(shared.options.entries_min);
     let (head, totals) = loop {
-        // Written before anything changes, so that a half-rebuilt file is not trusted after a crash. The rest
-        // of the watermark stays, so that damage that is refused now is refused again.
+        // This watermark is written before anything changes, so that a half-rebuilt file is not trusted after
+        // a crash. The other fields stay the same, so that the next start refuses the same damage again.
         let rebuilding = Watermark { flat: trusted.flat, indexed: index.intact, ..watermark };
         shared.watermark_file.write(&rebuilding)?;
         let mut walk = Walk::begin(shared, &watermark, trusted, durable, &mut recovery)?;
@@ -139,7 +140,7 @@ pub fn run(shared: &Shared, watermark: Watermark, index: IndexState) -> Result<R
     Ok(recovery)
 }
 
-/// Up to which position the flat files and the index are trusted. They are rebuilt from there on.
+/// The positions up to which the flat files and the index are trusted. Recovery rebuilds them from there on.
 #[derive(Clone, Copy, Debug)]
 struct Trusted {
     flat: u64,
@@ -160,7 +161,7 @@ struct Walk<'a> {
     head: Head,
     /// The totals over the entries, without the index records that this pass adds.
     totals: Extent,
-    /// The position from which this pass counts bytes; those before it are in `totals` already.
+    /// The position from which this pass counts bytes. The bytes of earlier entries are in `totals` already.
     count_from: u64,
     /// Sum of the index records that this pass adds.
     added_sum: u64,
@@ -175,8 +176,8 @@ impl<'a> Walk<'a> {
         durable: u64,
         recovery: &'a mut Recovery,
     ) -> Result<Self, StoreError> {
-        // The last segment that begins with a trusted entry, or the first one. It gives the time of the last
-        // entry.
+        // The pass starts at the last segment that begins with a trusted entry, or else at the first segment.
+        // So it always reads the time of the last entry.
         let mut first_segment = 0;
         for number in 1..shared.segments.count() {
             let segment = shared.segments.get(number)?;
@@ -256,7 +257,7 @@ impl<'a> Walk<'a> {
         Ok(Tail { offset, reserved: disk::length(&segment.file)? })
     }
 
-    /// Takes the next frame, which starts at `start` in segment `number`.
+    /// Processes the next frame, which starts at `start` in segment `number`.
     fn take(&mut self, number: u32, start: u64, frame: &Parsed, bytes: &[u8]) -> Result<(), StoreError> {
         let first = frame.header.first;
         let location = |record: &Record| Location {
@@ -314,7 +315,8 @@ impl<'a> Walk<'a> {
         if index.pending_records() < self.shared.options.settle_records { Ok(()) } else { index.settle() }
     }
 
-    /// Returns the end of the log, the totals, and whether the flat files match as far as they were trusted.
+    /// Returns the end of the log, the totals, and whether the trusted parts of the flat files match the
+    /// segments.
     fn finish(mut self) -> Result<(Head, Extent, bool), StoreError> {
         self.flat.finish_batch(self.shared, self.head.size, false)?;
         self.shared.index.begin_adding().finish(self.head.size.max(self.durable));

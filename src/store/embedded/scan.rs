@@ -14,10 +14,10 @@ const SCAN_BYTES: usize = 4 << 20;
 pub enum End {
     /// Space that was never written.
     Unwritten,
-    /// Bytes that are no intact frame.
+    /// Bytes that are not an intact frame.
     ///
-    /// If a later commit wrote after them, they had been durable before. So this is damage and not a torn
-    /// write.
+    /// If a later commit wrote after these bytes, they had been durable before. Then this is damage and not a
+    /// torn write.
     Broken {
         /// Whether an intact frame of a later commit follows.
         later_commit: bool,
@@ -58,8 +58,9 @@ pub fn walk(
         next = next.saturating_add(u64::from(frame.header.count));
         at = at.saturating_add(u64::from(length));
     }
-    // Zeros in place of the next frame are not enough: a torn write may leave later sectors without the
-    // first. Once new frames ended just before such sectors, the sectors would be read as frames of the log.
+    // All bytes up to the end must be zero, not only those where the next frame would start. A torn write may
+    // lose its first sector and keep later ones. If new frames later ended just before such sectors, the
+    // sectors would be read as frames of the log.
     let end = if is_zero_from(&segment.file, at)? {
         End::Unwritten
     } else {

@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 const MAGIC: &[u8; 8] = b"SAYSOSEG";
 const VERSION: u32 = 1;
-/// Bytes that are read first for an entry. Most entries are shorter, so one read is enough.
+/// Number of bytes that are read first for an entry. Most entries are shorter, so one read is enough.
 const ENTRY_READ_BYTES: usize = 1024;
 /// The largest distance between records that are read together, bytes.
 const WINDOW_BYTES: u64 = if cfg!(test) { 1 << 10 } else { 64 << 10 };
@@ -190,8 +190,8 @@ impl Segments {
         Err(StoreError::Damaged { what: "entry", place: format!("position {position}") })
     }
 
-    /// Reads entries at consecutive positions. Entries that are close together share one read. An entry that
-    /// is not intact in it is read again by itself, which returns its error.
+    /// Reads entries at consecutive positions. Entries that are close together share one read. If an entry is
+    /// not intact in a shared read, it is read again alone, and that read returns the error.
     pub fn read_run(&self, first: u64, locations: &[Location]) -> Result<Vec<StoredEntry>, StoreError> {
         let mut entries = Vec::with_capacity(locations.len());
         let mut window = Window::default();

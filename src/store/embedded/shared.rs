@@ -21,16 +21,17 @@ pub struct Options {
     pub room_bytes: u64,
     /// Size of sled's cache for the index, bytes.
     pub index_cache_bytes: u64,
-    /// Number of pending index records at which they are brought into sled. The default is enough for several
-    /// records to share a page of sled, and few enough that an erasure does not wait long for them.
+    /// Number of pending index records at which they are moved into sled, the index's database. With the
+    /// default, several records share a page of sled, and an erasure does not wait long until the records are
+    /// moved.
     pub settle_records: usize,
     /// Maximum number of pending index records, about 150 bytes of memory each. At the maximum, commits wait.
     pub pending_records_max: usize,
-    /// Number of entries after which a new watermark is written in the background. Recovery replays about as
-    /// many.
+    /// Number of entries after which a new watermark is written in the background. Recovery replays at most
+    /// about this number of entries.
     pub watermark_entries: u64,
-    /// Number of entries that another source knows to be durable. A shorter log is damaged, and none of it is
-    /// cut off as a torn write.
+    /// Number of entries that are known from another source to be durable. A shorter log is reported as
+    /// damaged, and recovery cuts nothing off as a torn write.
     pub entries_min: u64,
 }
 
@@ -86,10 +87,10 @@ pub struct Shared {
     pub(super) watermark_file: WatermarkFile,
     /// Where the log ends. Only the writer advances it, as the last step of a commit.
     pub(super) head: RwLock<Head>,
-    /// Number of entries that can be read. Ahead of the head while the index takes new entries, so that an
-    /// entry that is found can be read.
+    /// Number of entries that can be read. It is ahead of the head while a commit adds entries to the index,
+    /// so that a reader can read every entry that it finds.
     pub(super) readable: AtomicU64,
-    /// Custom index records are complete below this position.
+    /// All entries before this position have their custom index records.
     pub(super) custom_complete_to: AtomicU64,
     pub(super) entry_bytes: AtomicU64,
     writer: Mutex<Writer>,
@@ -160,7 +161,7 @@ impl Shared {
         if self.running() == Running::Yes { Ok(()) } else { Err(StoreError::Stopped) }
     }
 
-    /// Does work that must not fail halfway. If it fails or panics, its outcome is unknown, and the log
+    /// Does work that must not fail halfway. If the work fails or panics, its outcome is unknown, and the log
     /// stops. The caller holds the writer's lock.
     pub fn all_or_stop<T>(&self, work: impl FnOnce() -> Result<T, StoreError>) -> Result<T, StoreError> {
         self.set_running(Running::Stopped);
@@ -177,7 +178,7 @@ impl Shared {
         self.segments.read(position, self.locations.get(position)?)
     }
 
-    /// Makes the flat files and the index durable.
+    /// Makes the flat files (arrays of fixed-size items) and the index durable.
     pub fn sync_derived(&self) -> Result<(), StoreError> {
         self.index.settle()?;
         self.tree.sync()?;
@@ -204,7 +205,7 @@ impl Shared {
         self.write_watermark(writer, extent, false)
     }
 
-    /// As [`crate::store::LogStore::close`].
+    /// Implements [`crate::store::LogStore::close`].
     pub fn close(&self) -> Result<(), StoreError> {
         let _one_at_a_time = self.watermark_lock.lock().unwrap_or_else(PoisonError::into_inner);
         let mut writer = self.writer();

@@ -1,7 +1,8 @@
-//! The watermark: up to where the flat files and the index are known to be durable. Recovery starts there.
+//! The watermark says up to which position the flat files (arrays of fixed-size items) and the index are
+//! known to be durable. Recovery starts there.
 //!
-//! A watermark may say less than what is true, never more. Without one, everything is rebuilt from the first
-//! segment on.
+//! More may be durable than the watermark says, but never less. Without a watermark, everything is rebuilt
+//! from the first segment on.
 
 use super::disk;
 use crate::store::StoreError;

@@ -30,8 +30,8 @@ impl FaultyKeys {
         Self { power, disk, visible, staged: Mutex::default(), stopped: AtomicBool::new(false) }
     }
 
-    /// The store as the next process finds it, with any part of the staged changes. This one takes no more
-    /// writes.
+    /// Returns the store as the next process finds it, with any part of the staged changes. The old store
+    /// takes no more writes.
     ///
     /// # Errors
     /// The simulated disk can't be written, which does not happen.

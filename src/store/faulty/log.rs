@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct FaultyLog {
     power: Arc<Power>,
     disk: Arc<MemoryLog>,
-    /// Written but not synced: the next start decides which of these frames are there.
+    /// Frames that were written but not synced. The next start decides which of them are there.
     unsynced: Mutex<Vec<Frame>>,
     /// Flipped bits: for a position, the index of the bit in its bytes.
     flipped: Arc<Mutex<BTreeMap<u64, u64>>>,
@@ -35,11 +35,11 @@ impl FaultyLog {
         }
     }
 
-    /// The log as the next process finds it. This one takes no more writes.
+    /// Returns the log as the next process finds it. The old log takes no more writes.
     ///
-    /// Each frame that was not synced is there, torn or lost, in any combination. Recovery keeps the intact
-    /// ones up to the first that is not. Custom index records may be lost, and their owner has to restore
-    /// them.
+    /// Each frame that was not synced is there, torn or lost, in any combination. Recovery keeps the frames
+    /// before the first one that is not intact. Custom index records may be lost, and their owner has to
+    /// restore them.
     ///
     /// # Errors
     /// The simulated disk can't be written, which does not happen.
@@ -100,7 +100,7 @@ impl FaultyLog {
         Err(StoreError::Damaged { what: "entry", place: format!("position {}", stored.position) })
     }
 
-    /// A write other than a commit: it is never torn, only done or not.
+    /// Does a write other than a commit. It is never torn: either all of it is done or nothing.
     fn change(&self, work: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
         self.writable()?;
         let fault = self.power.step()?;

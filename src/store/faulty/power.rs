@@ -1,4 +1,4 @@
-//! Decides what fails and when, by one seed and one plan for all stores of a simulated machine.
+//! Decides what fails and when. All stores of a simulated machine share one seed and one plan.
 
 use crate::store::StoreError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

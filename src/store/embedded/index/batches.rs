@@ -1,4 +1,5 @@
-//! Applies many changes to sled in small batches, since sled's memory follows the size of a batch.
+//! Applies many changes to sled, the index's database, in small batches. A larger batch makes sled use more
+//! memory.
 
 use super::runs::Change;
 use super::sled::{BATCH_OPERATIONS_MAX, Database};
@@ -6,7 +7,8 @@ use crate::store::StoreError;
 use sled::Batch;
 use std::time::Duration;
 
-/// The pause between two batches. A batch takes about a millisecond, so most of the core is left to others.
+/// The pause between two batches. A batch takes about a millisecond, so other threads can use most of the
+/// core's time.
 const PAUSE: Duration = Duration::from_millis(3);
 
 /// Changes on their way into sled.
@@ -16,7 +18,7 @@ pub struct Batches<'a> {
     operations: usize,
     /// Whether to reserve space before each batch.
     reserves: bool,
-    /// Called after each batch: whether to pause.
+    /// Called after each batch, to ask whether to pause.
     may_pause: Option<&'a dyn Fn() -> bool>,
 }
 

@@ -29,14 +29,16 @@ pub fn is_lists(key: &[u8]) -> bool {
     key.first() == Some(&b'p')
 }
 
-/// A list's share of the sum, which is that of a record with this list alone.
+/// What a list adds to the sum over all index records ([`records::sum`]): as much as a record with only this
+/// list.
 pub fn sum(position: u64, list: &[u8]) -> u64 {
     let mut key = *b"p........";
     key[1..].copy_from_slice(&position.to_be_bytes());
     records::sum(&key, list)
 }
 
-/// Calls `each` with each position in a record and its list, as far as they can be decoded.
+/// Calls `each` with each position in a record and the list of that position. Stops at the first list that
+/// can't be decoded.
 pub fn for_each<'a>(key: &[u8], mut value: &'a [u8], mut each: impl FnMut(u64, &'a [u8])) {
     let first = records::number(key, 1).saturating_mul(RECORD_POSITIONS);
     while let Some(([at, length @ ..], behind)) = value.split_first_chunk::<5>() {
@@ -49,7 +51,7 @@ pub fn for_each<'a>(key: &[u8], mut value: &'a [u8], mut each: impl FnMut(u64, &
 }
 
 impl Lists {
-    /// Decodes the record with this key; no lists if there is no record.
+    /// Decodes the record with this key. Without a record, there are no lists.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Self {
         let first = records::number(key, 1).saturating_mul(RECORD_POSITIONS);
         let mut lists = BTreeMap::new();

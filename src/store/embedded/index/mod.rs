@@ -1,8 +1,8 @@
 //! The index, which finds entries by subject and by request, and keeps the custom index records.
 //!
-//! A commit adds records in memory (`pending`). [`Index::settle`] brings them into sled, where one tree holds
-//! all kinds of records (`records`). After a crash the index is brought up to date from the segments, except
-//! for custom records: only their owner can restore them.
+//! A commit adds records in memory (`pending`). [`Index::settle`] moves them into sled, an embedded database,
+//! where one tree holds all kinds of records (`records`). After a crash the index is brought up to date from
+//! the segments, except for custom records: only their owner can restore them.
 
 mod batches;
 mod lists;
@@ -64,8 +64,8 @@ impl<'a> From<&'a NewEntry> for IndexedEntry<'a> {
     }
 }
 
-/// What a removal of records subtracts from the sum over all records, and the position of the entry that they
-/// belong to.
+/// A removal of records: the position of the entry that they belong to, and the amount to subtract from the
+/// sum over all records.
 pub type RemovedSum = (u64, u64);
 
 /// Adds frames to the index, both for commits and for recovery.
@@ -101,8 +101,8 @@ impl Adding<'_> {
         self.sum = self.sum.wrapping_add(sum);
     }
 
-    /// Shows the added records to readers, and returns their sum. `entries` is the number of entries in the
-    /// log.
+    /// Makes the added records visible to readers, and returns their sum. `entries` is the number of entries
+    /// in the log.
     pub fn finish(mut self, entries: u64) -> u64 {
         self.pending.fresh().entries = entries;
         self.sum
@@ -168,15 +168,16 @@ impl Index {
         settled
     }
 
-    /// As [`Index::settle`], for a background thread: pauses between batches while no caller waits, to leave
-    /// time to others.
+    /// Does the same as [`Index::settle`], for a background thread. It pauses between batches while no caller
+    /// waits, so that other threads can run.
     pub fn settle_with_pauses(&self) -> Result<(), StoreError> {
         self.settle_all(true)
     }
 
     fn settle_all(&self, pauses: bool) -> Result<(), StoreError> {
         let _one_at_a_time = self.settle_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        // Twice, since the first generation may be one that an earlier attempt could not bring into sled.
+        // This takes two rounds if an earlier attempt failed: the first round settles the generation that was
+        // left over, and the second settles the fresh one.
         for _ in 0..2 {
             let settling = self.pending.begin_settling();
             if settling.is_empty() {
@@ -211,7 +212,8 @@ impl Index {
             lists.set(*position, Some(list.clone()))?;
         }
         lists.changes().try_for_each(|(key, value)| batches.change(key, value))?;
-        // After the lists, so that every custom record in sled can be found by its position.
+        // The custom records follow the lists, so that every custom record in sled can be found by its
+        // position.
         let mut runs = RunChanges::new(&self.database);
         for (key, value) in &settling.others {
             if runs::is_run(key) {
@@ -221,7 +223,7 @@ impl Index {
             }
         }
         runs.changes().try_for_each(|group| batches.change_at_once(group))?;
-        // Last, since it says that all records of these entries are in sled.
+        // This number is written last, since it says that all records of these entries are in sled.
         if settling.entries > 0 {
             batches.change(INDEXED.to_vec(), Some(settling.entries.to_be_bytes().to_vec()))?;
         }
@@ -268,8 +270,8 @@ impl Index {
 
     /// Removes all records of these entries, durably, and returns the changes of the sum.
     ///
-    /// `requests` has the remaining span of each request that loses entries, `None` if no entry remains. The
-    /// caller makes sure that no records are pending.
+    /// `requests` has the remaining span of each request that loses entries, or `None` if no entry of the
+    /// request remains. The caller makes sure that no records are pending.
     pub fn remove(
         &self,
         entries: &[(u64, Header)],
@@ -303,7 +305,7 @@ impl Index {
             removed.push((*position, sum));
         }
         runs.changes().try_for_each(|group| batches.change_at_once(group))?;
-        // After the custom records, since the lists are what finds them.
+        // The lists are removed after the custom records, since only the lists lead to the custom records.
         lists.changes().try_for_each(|(key, value)| batches.change(key, value))?;
         for (key, chunk) in chunks {
             batches.change(key, chunk.encode())?;
@@ -322,9 +324,10 @@ impl Index {
         Ok(removed)
     }
 
-    /// (version, position) of a subject's entries, as [`crate::store::LogStore::read_subject`].
+    /// (version, position) of a subject's entries, as [`crate::store::LogStore::read_subject`] returns them.
     pub fn subject(&self, handle: Handle, start: u64, count: usize) -> Result<Vec<(u64, u64)>, StoreError> {
-        // Pending records come first: records only move from there into sled, so none is missed.
+        // Pending records are read before sled. Records only move from memory into sled, so this read misses
+        // none.
         let mut found = self.pending.subject(handle, start, count);
         let prefix = records::subject_prefix(handle);
         let previous = start.checked_sub(records::CHUNK_VERSIONS);
@@ -379,7 +382,7 @@ impl Index {
         Ok(value.map(|value| records::custom_record((key, value)).1))
     }
 
-    /// Custom records, as [`crate::store::LogStore::index_scan`].
+    /// Custom records, as [`crate::store::LogStore::index_scan`] returns them.
     pub fn scan(
         &self,
         prefix: &[u8],

@@ -1,8 +1,9 @@
 //! Pending index records: committed recently, and kept in memory until they are brought into sled.
 //!
-//! There are two generations. Commits add to `fresh`. `settling` is on its way into sled, and stays until all
-//! of it is there. A reader looks here first and in sled second, so it misses no record. A crash loses
-//! nothing: a watermark covers only what sled has, and recovery replays the segments from the watermark on.
+//! There are two generations of records. Commits add to `fresh`. The records in `settling` are being moved
+//! into sled, the index's database, and stay in memory until all of them are there. A reader looks in memory
+//! first and in sled second, so it misses no record. A crash loses nothing: a watermark covers only what sled
+//! has, and recovery replays the segments from the watermark on.
 
 use super::{lists, records};
 use crate::store::IndexRecord;
@@ -35,21 +36,21 @@ impl Generation {
         self.len() == 0 && self.entries == 0
     }
 
-    /// Adds a record, and returns its share of the sum.
+    /// Adds a record, and returns what it adds to the sum over all records.
     pub fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> u64 {
         let sum = records::sum(&key, &value);
         self.others.insert(key, value);
         sum
     }
 
-    /// Adds the list of an entry's custom keys, and returns its share of the sum.
+    /// Adds the list of an entry's custom keys, and returns what it adds to the sum.
     pub fn put_list(&mut self, position: u64, list: Vec<u8>) -> u64 {
         let sum = lists::sum(position, &list);
         self.lists.insert(position, list);
         sum
     }
 
-    /// Adds a subject's entry, and returns its share of the sum.
+    /// Adds a subject's entry, and returns what it adds to the sum.
     pub fn put_subject(&mut self, handle: Handle, version: u64, position: u64) -> u64 {
         self.subjects.insert((handle, version), position);
         records::subject_sum(handle, version, position)
@@ -98,9 +99,9 @@ impl Pending {
         self.read().fresh.len()
     }
 
-    /// The generation to bring into sled next. The fresh generation follows once this one is there.
+    /// The generation to move into sled next: the one that is settling already, or else the fresh one.
     ///
-    /// Only one caller may hold it at a time, until [`Pending::finish_settling`].
+    /// Only one caller at a time may have this generation, until it calls [`Pending::finish_settling`].
     pub fn begin_settling(&self) -> Arc<Generation> {
         let mut generations = self.write();
         if generations.settling.is_empty() {

@@ -47,7 +47,7 @@ pub fn subject_prefix(handle: Handle) -> Vec<u8> {
     [b"s".as_slice(), &handle.0].concat()
 }
 
-/// A subject's entry's share of the sum, which is that of a record with this entry alone.
+/// What a subject's entry adds to the sum over all records: as much as a record with only this entry.
 pub fn subject_sum(handle: Handle, version: u64, position: u64) -> u64 {
     let mut key = *b"s........................";
     key[1..17].copy_from_slice(&handle.0);
@@ -65,7 +65,7 @@ pub struct Chunk {
 }
 
 impl Chunk {
-    /// Decodes the record with this key; an empty chunk if there is no record.
+    /// Decodes the record with this key. Without a record, the chunk is empty.
     pub fn decode(key: &[u8], value: Option<&[u8]>) -> Self {
         let handle = key.get(1..17).and_then(|field| field.try_into().ok()).map(Handle);
         let words = value.unwrap_or_default().as_chunks::<8>().0;
@@ -173,10 +173,10 @@ pub fn position_of(key: &[u8], value: &[u8]) -> Option<u64> {
     key.starts_with(b"i").then(|| number(value, 0))
 }
 
-/// A record's share of the sum over all records: FNV-1a over key and value, then mixed.
+/// What a record adds to the sum over all records: FNV-1a over key and value, then mixed.
 ///
-/// The shares add up in any order, and a lost, duplicate or outdated record changes the sum. It protects
-/// against accidents, not against attacks.
+/// The order of the records does not matter. A lost, duplicate or outdated record changes the sum. The sum
+/// protects against accidents, not against attacks.
 pub fn sum(key: &[u8], value: &[u8]) -> u64 {
     let length = (key.len() as u64).to_be_bytes();
     let bytes = length.iter().chain(key).chain(value);

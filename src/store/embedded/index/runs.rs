@@ -1,12 +1,13 @@
-//! Runs of custom records: neighboring keys share one record of sled.
+//! Runs of custom records: neighboring keys share one record of sled, the index's database.
 //!
-//! A leaf of sled takes 16 records, regardless of their size. So one record for each key would use most of
-//! sled's pages.
+//! A leaf page of sled takes 16 records, regardless of their size. If each key had its own record, custom
+//! records would use most of sled's pages.
 //!
-//! A run is stored under the first of its keys. It takes every key from there up to where the next run
-//! begins. If a key is appended to a full run, it begins a new run. If a key falls inside a full run, the run
-//! is divided in the middle, and both halves are written in one batch. If the first key of a run is removed,
-//! the run is stored under its next key. An empty run is removed; the run before it then takes its keys.
+//! A run is stored under the first of its keys. It takes every key from that one up to the first key of the
+//! next run. If a key is appended to a full run, it begins a new run. If a key falls inside a full run, the
+//! run is divided in the middle, and both halves are written in one batch. If the first key of a run is
+//! removed, the run is stored under its next key. An empty run is removed; the run before it then takes its
+//! keys.
 
 use super::records;
 use super::sled::Database;
@@ -30,8 +31,8 @@ pub fn is_run(key: &[u8]) -> bool {
     key.first() == Some(&records::CUSTOM)
 }
 
-/// Calls `each` with each record of a run, as far as it can be decoded. A lost record changes the sum over
-/// all records.
+/// Calls `each` with each record of a run, up to the first that can't be decoded. The sum over all records
+/// reveals a record that is lost in this way.
 pub fn for_each(mut value: &[u8], mut each: impl FnMut(&[u8], &[u8])) {
     let mut key = Vec::new();
     let mut decode_next = || -> Option<()> {
@@ -45,7 +46,7 @@ pub fn for_each(mut value: &[u8], mut each: impl FnMut(&[u8], &[u8])) {
     while decode_next().is_some() {}
 }
 
-/// Takes a length, and as many bytes.
+/// Takes a length from the front, and then that many bytes.
 fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let length = usize::try_from(decode_varint(bytes).ok()?).ok()?;
     let (taken, rest) = bytes.split_at_checked(length)?;
@@ -53,14 +54,14 @@ fn take<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(taken)
 }
 
-/// Appends the length of `part`, and `part`.
+/// Appends the length of `part`, and then `part`.
 fn put(bytes: &mut Vec<u8>, part: &[u8]) {
     encode_varint(part.len() as u64, bytes);
     bytes.extend_from_slice(part);
 }
 
 impl Run {
-    /// Decodes a run, as far as it can be decoded.
+    /// Decodes a run, up to the first record that can't be decoded.
     pub fn decode(value: &[u8]) -> Self {
         let mut records = BTreeMap::new();
         for_each(value, |key, value| {
@@ -88,8 +89,8 @@ impl Run {
         self.0.retain(|_, value| records::number(value, 0) < position);
     }
 
-    /// The changes that write this run in place of the one that is stored under `name`. It is stored under
-    /// its first key, so the key of a removed record is kept nowhere.
+    /// The changes that write this run in place of the one that is stored under `name`. The run is stored
+    /// under its first key, so the key of a removed record is kept nowhere.
     pub fn changes(&self, name: Vec<u8>) -> Vec<Change> {
         match self.0.first_key_value() {
             Some((first, _)) if *first != name => vec![(name, None), (first.clone(), self.encode())],
@@ -141,7 +142,8 @@ pub fn scan(
 ) -> Result<Vec<IndexRecord>, StoreError> {
     let start = after.map_or_else(Vec::new, |after| [after, &[0]].concat()).max(prefix.to_vec());
     let mut found = BTreeMap::new();
-    // A run that is divided during the scan may be read before and after: the map keeps each key once.
+    // If a run is divided during the scan, it may be read both before and after the division. The map keeps
+    // each key once.
     let mut collect = |run: &Run| {
         let range = run.0.range::<[u8], _>((Bound::Included(start.as_slice()), Bound::Unbounded));
         let range = range.take_while(|(key, _)| key.starts_with(prefix));
@@ -163,7 +165,8 @@ struct Loaded {
     run: Run,
     /// Where the next run begins.
     until: Option<Vec<u8>>,
-    /// Runs in the same group have moved records between them, and are written in one batch.
+    /// Number of the run's group. Records were moved between the runs of a group, so these runs are written
+    /// in one batch.
     group: usize,
 }
 

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// Maximum number of operations in a batch; sled's memory follows the size of a batch.
+/// Maximum number of operations in a batch. A larger batch makes sled use more memory.
 pub const BATCH_OPERATIONS_MAX: usize = 128;
 
 /// About the most that a batch makes sled write: a page for each operation, with 16 records of 2 KiB each.
@@ -72,7 +72,8 @@ impl Database {
             .path(dir)
             .cache_capacity(cache_bytes)
             .use_compression(false)
-            // Only `flush` flushes, and waits until it is durable.
+            // sled does not flush by timer. Only `flush` flushes, and it waits until the data is
+            // durable.
             .flush_every_ms(None)
             .mode(sled::Mode::HighThroughput);
         let open = || config.open().and_then(|db| Ok((db.open_tree("records")?, db)));
@@ -97,8 +98,8 @@ impl Database {
         Ok(Self { db, tree, file, reserved })
     }
 
-    /// Reserves space for sled's next writes, so that a full device is noticed before anything is written.
-    /// After a failed write a sled database is unusable until it is reopened.
+    /// Reserves space for sled's next writes, so that a full device is noticed before anything is written. A
+    /// failed write would make the sled database unusable until it is reopened.
     pub fn reserve(&self) -> Result<(), StoreError> {
         let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
         let length = disk::length(&self.file)?;
@@ -114,8 +115,8 @@ impl Database {
         Ok(())
     }
 
-    /// As [`Database::reserve`], except on a full device: then the space that is already reserved is enough
-    /// if a batch fits in it. So pending records can still be brought into sled when an operation needs that.
+    /// Does the same as [`Database::reserve`], except on a full device. Then it succeeds if a batch fits in
+    /// the space that is already reserved. So an operation can still move pending records into sled.
     pub fn reserve_for_batch(&self) -> Result<(), StoreError> {
         match self.reserve() {
             Err(StoreError::Full) => {

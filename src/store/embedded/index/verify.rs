@@ -34,7 +34,8 @@ impl Summed {
             }
             return;
         }
-        // A start reads millions of records, so a record is decoded into a map only to remove a part of it.
+        // A start reads millions of records. To save time, a record is decoded into a map only if a part of
+        // it must be removed.
         let (mut sum, mut has_later) = (0_u64, false);
         let mut take = |position: u64, share: &dyn Fn() -> u64| {
             if position < size { sum = sum.wrapping_add(share()) } else { has_later = true }
@@ -73,7 +74,7 @@ fn truncated(key: &[u8], value: &[u8], size: u64) -> Vec<Change> {
 /// Whether the index has exactly the records of the entries in `extent`. If so, removes the records of later
 /// entries.
 ///
-/// The caller makes sure that no records are pending. All cores take part in the reading.
+/// The caller makes sure that no records are pending. All cores read in parallel.
 pub fn verify_up_to(database: &Database, extent: &Extent) -> Result<bool, StoreError> {
     let parts = parts(extent.size);
     let next = AtomicUsize::new(0);
@@ -114,7 +115,8 @@ type Part = (Vec<u8>, Option<Vec<u8>>);
 /// Divides all keys that an index of so many entries can have into parts to read in parallel, the largest
 /// first.
 ///
-/// Handles and hashes are random, and positions are dense.
+/// Handles and hashes are random, so the parts divide them by their first byte. Positions have no gaps, so
+/// the parts divide them by number.
 fn parts(entries: u64) -> Vec<Part> {
     let mut starts = vec![Vec::new()];
     for tag in *b"is" {

@@ -9,7 +9,7 @@ use crate::store::embedded::frame::{ALIGN, field, put};
 const MAGIC: u32 = 0x5341_594b;
 /// Bytes of the length of the id, the length of the page, and the checksum.
 const RECORD_HEADER_BYTES: usize = 2 + 4 + 4;
-/// In place of a page's length: the page is removed.
+/// This number in place of a page's length means that the page is removed.
 const REMOVED: u32 = u32::MAX;
 
 /// A page to write (`Some`) or to remove.
@@ -20,8 +20,8 @@ pub type Change = (Vec<u8>, Option<Vec<u8>>);
 pub struct Header {
     /// Number of the batch; without gaps in a store, across compactions.
     pub number: u64,
-    /// Batches with a lower number were durable when this one was written. So a broken one among them is
-    /// damaged and not torn.
+    /// Batches with a lower number were durable when this batch was written. If one of them is broken, that
+    /// is damage and not a torn write.
     pub synced: u64,
     /// Bytes of the whole batch, with this header and the padding.
     pub length: u32,
@@ -61,7 +61,7 @@ impl Header {
         bytes
     }
 
-    /// Decodes the header in these 64 bytes, if they are a valid one.
+    /// Decodes the header in these 64 bytes; `None` if it is not valid.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.get(..ALIGN)?;
         let header = Self {
@@ -130,7 +130,7 @@ pub fn parse(bytes: &[u8], at: u64) -> Option<Batch> {
     (offset.next_multiple_of(ALIGN) == bytes.len()).then_some(Batch { header, records })
 }
 
-/// A record as in a file.
+/// A record in a file.
 struct Record<'a> {
     id: &'a [u8],
     /// `None` if the page is removed.

@@ -1,7 +1,7 @@
 //! Writes new copies of the key pages that hold only the current pages.
 //!
 //! A new copy is complete and durable before it replaces an old one, and the copies are replaced one after
-//! the other. So at every moment at least one copy under its own name has everything.
+//! the other. So at every moment at least one complete copy has its final name.
 
 use super::batch::{self, Change};
 use super::copies::{CopyHeader, NAMES};

@@ -1,7 +1,7 @@
 //! The format of the two copies of the key pages, and how both are read together.
 //!
-//! The copies are byte for byte the same. A batch counts if it is intact in either copy. A batch that is
-//! intact in neither is a torn write, unless a later batch says that it had been durable: then it is damage.
+//! The copies are byte for byte the same. A batch counts if it is intact in either copy. If a batch is intact
+//! in neither copy, it is a torn write. But if a later batch says that it had been durable, it is damage.
 
 use super::batch::{self, Batch, Header, Place};
 use crate::store::StoreError;
@@ -75,9 +75,9 @@ pub struct Walked {
     pub number: u64,
     /// Bytes of the records of current pages.
     pub live: u64,
-    /// What one copy lacks and the other has.
+    /// Ranges that are damaged in one copy and intact in the other.
     pub damaged: Vec<DamagedRange>,
-    /// Whether at least one copy has bytes after the end that are no intact batch.
+    /// Whether at least one copy has bytes after the end that are not an intact batch.
     pub torn: bool,
 }
 

@@ -1,8 +1,9 @@
 //! The embedded key store: pages in a file that only grows, kept in two copies.
 //!
-//! A key page can't be rebuilt from other data, so this store relies only on its own guarantees. Every write
-//! is durable in both copies before it returns. Every write and every page has a checksum. What one copy lost
-//! is restored from the other. A compaction replaces the copies one after the other.
+//! A key page can't be rebuilt from other data, so this store does not rely on a database, and gives its own
+//! guarantees. Every write is durable in both copies before it returns. Every write and every page has a
+//! checksum. What one copy lost is restored from the other. A compaction replaces the copies one after the
+//! other.
 
 mod batch;
 mod compact;

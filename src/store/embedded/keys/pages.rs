@@ -57,7 +57,8 @@ impl Pages {
         Err(failed.unwrap_or(StoreError::Damaged { what: "key page", place }))
     }
 
-    /// Makes both copies durable. The flushes run in parallel: two take a device little more time than one.
+    /// Makes both copies durable. The flushes run in parallel: for a device, two flushes take little more
+    /// time than one.
     pub fn sync(&self) -> Result<(), StoreError> {
         let Some((own, others)) = self.files.split_first() else { return Ok(()) };
         thread::scope(|scope| {
@@ -67,7 +68,7 @@ impl Pages {
             for (file, started) in others {
                 let other = match started {
                     Ok(thread) => thread.join().unwrap_or(Err(StoreError::Stopped)),
-                    // No thread could be started: flush here instead.
+                    // No thread could be started, so flush in this thread.
                     Err(_) => disk::sync(file),
                 };
                 synced = synced.and(other);

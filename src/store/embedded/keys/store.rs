@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 const SLACK_BYTES: u64 = if cfg!(test) { 16 << 10 } else { 16 << 20 };
 /// Changes in one batch of staged pages. After a crash a batch is there as a whole or not at all.
 const BATCH_CHANGES_MAX: usize = 128;
-/// Damaged ranges that are listed one by one.
+/// Maximum number of damaged ranges that are listed one by one.
 const RANGES_MAX: usize = 1_024;
 /// Bytes of the write count: the number and its CRC-32.
 const WRITE_COUNT_BYTES: usize = 12;
@@ -31,7 +31,8 @@ pub struct EmbeddedKeys {
     /// Locked for the whole of a write, so there is one write at a time.
     tail: Mutex<Tail>,
     /// The number of durable batches, kept in a file beside the copies. Copies with fewer batches have lost
-    /// some. The file is written after each write and not synced, so it may lag behind, but is never ahead.
+    /// some. The file is updated after each write and not synced. So its number may be too low, but never too
+    /// high.
     write_count: Option<File>,
     /// Set during a write, and left set if the write fails: its outcome is unknown then.
     stopped: AtomicBool,
@@ -47,8 +48,8 @@ impl EmbeddedKeys {
     ///
     /// # Errors
     /// [`StoreError::Busy`] if another daemon has the folder open. [`StoreError::Damaged`] if something is
-    /// intact in neither copy, or writes are missing. Any other error of the operating system. No error
-    /// changes the store.
+    /// intact in neither copy, or writes are missing. Otherwise an error of the operating system. On an
+    /// error, the store is not changed.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
         disk::make_dir(dir)?;
         let lock = FolderLock::acquire(disk::open(&dir.join("lock"))?)?;
@@ -217,7 +218,7 @@ fn encode_write_count(writes: u64) -> Vec<u8> {
     [number.as_slice(), &crc32fast::hash(&number).to_be_bytes()].concat()
 }
 
-/// Checks that the copies have as many batches as had been durable. A damaged count says nothing.
+/// Checks that the copies have as many batches as had been durable. A damaged count is ignored.
 ///
 /// # Errors
 /// [`StoreError::Damaged`] if batches are missing.
@@ -278,7 +279,7 @@ impl KeyStore for EmbeddedKeys {
     }
 
     fn takes_writes(&self) -> bool {
-        // While a write is running its outcome is not known yet, and the store counts as writable.
+        // While a write is running, its outcome is not known yet. The store then counts as writable.
         self.tail.try_lock().is_err() || !self.stopped.load(Ordering::Acquire)
     }
 }

@@ -69,8 +69,8 @@ fn damage_is_never_taken_for_a_discard_nor_a_discard_for_damage() {
         let discarded = RecordHeader { state: State::Discarded, ..record.header };
         bytes[range.clone()].copy_from_slice(&discarded.encode());
         let data = range.end..range.end + record.header.length as usize;
-        // Marked, then zeroed from the front: the frame is intact at every step, and unfinished until the
-        // last one.
+        // A discard first marks the record and then zeroes its bytes from the front. The frame is intact at
+        // every step, and counts as unfinished until the last step.
         for zeroed in data.start..=data.end {
             let parsed = frame::parse(&bytes).unwrap();
             let found = parsed.records.iter().find(|found| found.offset == record.offset).unwrap();

@@ -170,7 +170,7 @@ fn a_store_that_lost_writes_does_not_open() {
     let before = after_kill(dir.path());
     write(&keys, "s2", "content");
     drop(keys);
-    // The copies before the second write, with the write count after it.
+    // These are the copies from before the second write, with the write count from after it.
     let after = after_kill(before.path());
     fs::copy(dir.path().join("writes"), after.path().join("writes")).unwrap();
     let result = EmbeddedKeys::open(after.path()).map(|_| ());
@@ -207,7 +207,7 @@ fn an_interrupted_compaction_keeps_every_page() {
     }
     write(&keys, "s9", "after");
     let pages = all(&keys);
-    // One copy is new and the other old, as between the two renames.
+    // One copy is new and the other is old, as after a crash between the two renames.
     let between = after_kill(dir.path());
     for (new, old) in [(0, 1), (1, 0)] {
         fs::copy(dir.path().join(COPIES[new]), between.path().join(COPIES[new])).unwrap();

@@ -34,8 +34,8 @@ fn after_a_torn_write_each_frame_is_there_completely_or_not_at_all() {
     let start = ALIGN + first.iter().map(length).sum::<usize>();
     let (middle, end) = (start + length(&batch[0]), start + batch.iter().map(length).sum::<usize>());
     for cut in (start..middle).step_by(13).chain(middle..=end) {
-        // The copy has only the segment. The other files get a batch after the flush. So when a write is
-        // torn, they do not have its batch.
+        // The copy has only the segment. The other files get a batch only after the flush, so they do not
+        // have the batch of a torn write.
         let copy = scratch();
         fs::create_dir(copy.path().join("segments")).unwrap();
         let torn = [&written[..cut], &vec![0; written.len() - cut]].concat();
@@ -313,8 +313,8 @@ fn an_empty_segment_is_no_damage() {
     let log = open(dir.path(), &without_watermarks());
     let frames = source.singles(&[1, 2]);
     commit(&log, &frames);
-    // Started at the end of the log; started for a rejected batch, after which the log continued; half
-    // created.
+    // The empty segment was started at the end of the log, or was started for a rejected batch after which
+    // the log continued, or was only half created.
     for first in [Some(2_u64), Some(1), None] {
         let copy = after_kill(dir.path());
         {
@@ -373,7 +373,7 @@ fn a_write_error_of_the_system_stops_the_log() {
     assert_holds(&log, 0, &frames);
 }
 
-/// Pending records are found as those in sled are, and their number is limited.
+/// Pending records can be found like the records in sled, and their number is limited.
 #[test]
 fn pending_records_are_found_and_limited() {
     let (dir, mut source) = (scratch(), Source::default());

@@ -1,4 +1,4 @@
-//! Power cuts: each sector that was not synced is old or new, in any combination.
+//! Tests of power cuts: each sector that was not synced is old or new, in any combination.
 //!
 //! Not synced are the last commit in the segment, all changes of the flat files and the index since the last
 //! watermark, and the last write in both copies of the key pages. `SAYSO_ROUNDS` sets the number of seeds.
