@@ -17,7 +17,7 @@ test:
 	cargo test --locked --workspace --no-fail-fast
 	tests/outside/run.sh
 
-# Runs the checks that need no test run.
+# Runs the checks of `make test` that run no tests.
 check:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
@@ -29,7 +29,7 @@ bench:
 	cargo run --release -- bench append
 	cargo run --release -- bench check
 
-# Measures the steps that an event passes, and a decision, one at a time.
+# Measures separately how long a decision takes, and each step that an event takes into the log and back.
 bench-pieces:
 	cargo bench --locked --bench event --bench decide
 
@@ -41,8 +41,8 @@ bench-peers:
 	bench/peers/setup.sh
 	bench/peers/run.py --rounds $(PEER_ROUNDS) --seconds $(PEER_SECONDS)
 
-# Grows one ledger to EVENTS events and writes figures and curves to docs/. Needs about 1.5 GB of disk for
-# each million events.
+# Grows one ledger to EVENTS events, and writes tables and charts of its cost to docs/. One million events
+# need about 1.5 GB of disk.
 EVENTS ?= 1000000
 bench-scale:
 	cargo build --release --locked --bin sayso

@@ -1,5 +1,5 @@
-//! Compiles `proto/` without protoc. Types of events.proto come from `sayso-proof`, which already generates
-//! them.
+//! Compiles `proto/` without protoc. Code for the types of events.proto is not generated again here, because
+//! the crate `sayso-proof` has it.
 use std::error::Error;
 
 #[path = "build/limits.rs"]
@@ -15,11 +15,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_imports(true).open_files(&files)?;
     let out = std::path::PathBuf::from(std::env::var("OUT_DIR")?);
-    // Encoded by the compiler, because `prost_types` would drop the options of fields.
+    // protox encodes the descriptors itself, because `prost_types` would drop the options of fields.
     std::fs::write(out.join("sayso.bin"), compiler.encode_file_descriptor_set())?;
     std::fs::write(out.join("limits.rs"), limits::source(&compiler.descriptor_pool(), PACKAGE)?)?;
 
-    // The options themselves need no generated code.
+    // No code is generated for the files that define the options.
     let mut set = compiler.file_descriptor_set();
     set.file.retain(|file| {
         !file.name().ends_with("/limits.proto") && !file.name().ends_with("/descriptor.proto")

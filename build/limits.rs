@@ -5,15 +5,16 @@ use protox::prost_reflect::{DescriptorPool, ExtensionDescriptor, FieldDescriptor
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Bytes around a field on the wire, for its tag and its length.
+/// The number of bytes that the tag and the length of a field may take on the wire.
 const FRAMING_BYTES: u64 = 10;
-/// Bytes in a message for fields that this build does not know.
+/// The number of bytes that a message may have for fields that this build does not know.
 const UNKNOWN_BYTES: u64 = 256;
-/// Fields with a limit in one message. `src/api/access/message_limits.rs` counts in arrays of this length.
+/// The largest number of fields with a limit in one message. `src/api/access/message_limits.rs` counts in
+/// arrays of this length.
 const FIELDS_MAX: usize = 16;
 
-/// The generated messages: by full name, the name of the static and the largest size in bytes. `None` while a
-/// message is being generated.
+/// The generated messages by full name. Each has the name of its generated static and its largest size in
+/// bytes, or `None` while it is being generated.
 type Generated = BTreeMap<String, Option<(String, u64)>>;
 
 struct Limits {
@@ -89,7 +90,8 @@ impl Limits {
         Ok(generated)
     }
 
-    /// A line of the table, empty for a number, and the largest size of the field on the wire in bytes.
+    /// Returns the field's line in the generated table, and its largest size on the wire in bytes. The line
+    /// is empty for a number.
     fn field(&mut self, field: &FieldDescriptor) -> Result<(String, u64), Box<dyn std::error::Error>> {
         let limit = field.options().get_extension(&self.option).into_owned();
         let option = |name: &str| {

@@ -4,8 +4,7 @@ use crate::harness::{Harness, sayso};
 use sayso::proto::Role;
 use std::path::Path;
 
-/// Replaces split_arguments that differ from run to run (every word with a digit) with `#`, and drops empty
-/// lines.
+/// Replaces words that differ from run to run (every word with a digit) with `#`, and drops empty lines.
 fn normalize(text: &str) -> String {
     let word =
         |word: &str| if word.chars().any(|c| c.is_ascii_digit()) { "#".to_owned() } else { word.to_owned() };
