@@ -50,7 +50,8 @@ fn preview_step(step: PreviewStep, role: Role) -> proto::PreviewBoundsResponse {
     }
 }
 
-/// An answer of `ListPurposes` with a single purpose or category: what its pages are made of.
+/// One purpose or category, as an answer of `ListPurposes` that has nothing else. A page merges several of
+/// these.
 type Term = proto::ListPurposesResponse;
 
 impl Term {
@@ -62,7 +63,7 @@ impl Term {
         Self { categories: vec![category.into()], ..Self::default() }
     }
 
-    /// Purposes sort before categories.
+    /// The key to sort by. Purposes sort before categories.
     fn key(&self) -> String {
         let purpose = self.purposes.first().map(|purpose| format!("1:{}", purpose.id));
         let category = self.categories.first().map(|category| format!("2:{}", category.id));

@@ -16,7 +16,7 @@ use tonic::{Request, Response, Status};
 type Answer<T> = Result<Response<T>, Status>;
 type WatchAnswer = Result<proto::WatchRevocationsResponse, Status>;
 
-/// The largest number of revocations that wait for a slow watcher.
+/// The largest number of revocations that wait for a slow watcher (a caller of `WatchRevocations`).
 const WAITING_MAX: usize = 16;
 /// How long a watcher may read nothing while a revocation waits for it.
 const STALLED_MAX: Duration = Duration::from_secs(30);
@@ -166,7 +166,7 @@ impl GrantService for Api {
         let caller = layer::caller(&request)?;
         let watch = self.app.grants.watch_revocations(&caller, request.into_inner().after_cursor);
         let mut watch = watch.map_err(status::of)?;
-        // One more place, for the final error to a watcher that reads nothing.
+        // The channel has one more place, for the final error to a watcher that reads nothing.
         let (sender, receiver) = mpsc::channel(WAITING_MAX + 1);
         let (cursor, reason) = (watch.cursor(), reason(self.app.suspension_reason()));
         let first = proto::WatchRevocationsResponse { cursor, reason, ..Default::default() };

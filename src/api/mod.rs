@@ -39,7 +39,8 @@ use tonic_health::server::HealthReporter;
 
 /// How often the health service checks the store.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
-/// The name of the witnesses in `grpc.health.v1`. Unknown there if no witness is configured.
+/// The name under which `grpc.health.v1` reports the witnesses. The health service does not know the name if
+/// no witness is configured.
 const WITNESSES: &str = "sayso.witnesses";
 /// The number of streams that a peer may open and reset before its connection is closed (CVE-2023-44487).
 const RESETS_MAX: usize = 64;
@@ -135,8 +136,8 @@ fn services(api: Api, options: ApiOptions) -> Routes {
         .prepare()
 }
 
-/// Updates `grpc.health.v1`: serving while every controller accepts writes. A separate health service reports
-/// whether enough witnesses cosign every log in time.
+/// Updates `grpc.health.v1`. The daemon is reported as serving while every controller accepts writes. Under a
+/// separate name it reports whether enough witnesses cosign every log in time.
 async fn watch_health(health: HealthReporter, apps: Vec<Arc<App>>) {
     let (mut shown, mut witnessed) = (None, None);
     loop {
@@ -157,7 +158,7 @@ async fn watch_health(health: HealthReporter, apps: Vec<Arc<App>>) {
     }
 }
 
-/// The names of kinds of events in metrics, by field number.
+/// The names that metrics use for kinds of events, by field number in `EventBody.event`.
 #[must_use]
 pub fn event_names() -> HashMap<u32, String> {
     let pool = prost_reflect::DescriptorPool::decode(proto::DESCRIPTORS).unwrap_or_default();

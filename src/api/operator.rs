@@ -10,7 +10,8 @@ use tokio_stream::wrappers::ReceiverStream;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-/// The default for how long checkpoints carry both signatures: 7 days.
+/// How long checkpoints carry the signatures of both the old and the new key if the request does not say: 7
+/// days.
 const TRANSITION_MS: u64 = 7 * DAY_MS;
 
 #[tonic::async_trait]

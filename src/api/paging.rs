@@ -1,4 +1,4 @@
-//! Page sizes and page tokens: every list of the API pages with `page_size`, `page_token` and
+//! Page sizes and page tokens. Every list of the API has pages, with the fields `page_size`, `page_token` and
 //! `next_page_token`.
 
 use crate::api::status;
@@ -13,7 +13,7 @@ const PAGE_ITEMS_MAX: u32 = 1_000;
 /// The number of items on a page, from `page_size`.
 ///
 /// # Errors
-/// It is above 1,000.
+/// The size is above 1,000.
 pub fn size(page_size: u32) -> Result<usize, Status> {
     match page_size {
         0 => Ok(usize::try_from(PAGE_ITEMS_MAX).unwrap_or(usize::MAX)),
@@ -25,7 +25,7 @@ pub fn size(page_size: u32) -> Result<usize, Status> {
 /// Where a page starts, from `page_token`. `None` for the first page.
 ///
 /// # Errors
-/// No answer returned this token.
+/// The token does not have the form of those that answers return.
 pub fn start<T: FromStr>(page_token: &str) -> Result<Option<T>, Status> {
     if page_token.is_empty() {
         return Ok(None);
@@ -39,9 +39,9 @@ pub fn token<T: ToString>(next: Option<T>) -> String {
     next.map(|next| next.to_string()).unwrap_or_default()
 }
 
-/// One page of a list that is in memory as a whole, sorted by a unique key, and its `next_page_token`: the
-/// key of its last item. So a list that changes between two pages neither repeats nor skips the items that
-/// stay.
+/// One page of a list that is in memory as a whole, and its `next_page_token`. The items are sorted by a
+/// unique key, and the token is the key of the page's last item. So if the list changes between two pages,
+/// the items that stay are neither repeated nor skipped.
 ///
 /// # Errors
 /// As [`size`].

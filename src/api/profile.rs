@@ -15,9 +15,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 use tonic_types::StatusExt;
 
-/// The largest number of messages of one stream in progress. At the limit, the stream is not read.
+/// The largest number of messages of one stream that are being written. At the limit, no more messages are
+/// read.
 const MESSAGES_MAX: usize = 256;
-/// The largest size of the messages of one stream in progress, in bytes. A single message may exceed it.
+/// The largest size of all messages of one stream that are being written, in bytes. A single message may
+/// exceed it.
 const MESSAGES_BYTES_MAX: u32 = 4 << 20;
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -207,8 +209,8 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads messages in order. Each is queued in its data subject's stream before the next one is read; they
-    /// are then written concurrently.
+    /// Reads messages in order. Each message is queued in the event stream of its data subject before the
+    /// next message is read. Queued messages are then written concurrently.
     async fn read(
         self,
         mut messages: Streaming<proto::RecordStreamRequest>,
@@ -237,7 +239,8 @@ impl Reader {
             Some(Taken { counted, refused }) => (Some(counted), refused),
             None => (None, None),
         };
-        // Earlier messages are written and release their share even if the caller does nothing.
+        // Waiting here is safe: earlier messages are written and release their share even if the caller does
+        // nothing.
         let bytes = counted.as_ref().map_or(0, Counted::bytes);
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX).min(MESSAGES_BYTES_MAX);
         let occupied: Occupied = (counted, Arc::clone(room).acquire_many_owned(bytes).await.ok());

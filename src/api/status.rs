@@ -1,6 +1,6 @@
 //! Errors of the API: the only place that maps a failure to a gRPC code and to a reason for programs
-//! (`ErrorInfo.reason`). docs/errors.md lists the reasons. The answer has the safe message; the cause of an
-//! internal error is logged here, once.
+//! (`ErrorInfo.reason`). docs/errors.md lists the reasons. The answer has a message that is safe to show; the
+//! cause of an internal error is logged here, once.
 
 use crate::api::access::error::CredentialError;
 use crate::app::AppError;
@@ -15,11 +15,11 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, FieldViolation, StatusExt};
 
 const DOMAIN: &str = "sayso";
-/// The largest number of recorders that an error names.
+/// The largest number of recorders (callers who recorded attributes) that an error names.
 const RECORDERS_MAX: usize = 16;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// Metadata of a denial: the roles that are allowed, separated by commas. The only key of its map: with
-/// several, the order of the encoded entries would differ between answers.
+/// The metadata key of a denial under which it lists the roles that are allowed, separated by commas. A
+/// denial has no other key: with several keys, the order of the encoded entries would differ between answers.
 const ALLOWED_ROLES: &str = "allowed_roles";
 
 fn reason(name: &str) -> ErrorDetails {
@@ -95,7 +95,7 @@ fn recording_refused(refused: &[RecordingRefused]) -> Status {
     Status::with_error_details(Code::FailedPrecondition, explanations.join(" "), details)
 }
 
-/// Which limit on attributes is reached, as far as the caller may know.
+/// The limit on attributes that is reached, with only the details that the caller may know.
 fn attribute_limit(reached: &AttributeLimitReached) -> ErrorDetails {
     let mut metadata = HashMap::new();
     let mut add = |name: &str, load: Load| {
@@ -152,8 +152,8 @@ pub fn of_credential(error: &CredentialError) -> Status {
 
 const NOT_ALLOWED: &str = "this role may not call this method";
 
-/// A denial that says nothing more: the credential is for a controller that this daemon does not serve, or a
-/// service was reached without access control.
+/// A denial that does not reveal its cause. The credential is for a controller that this daemon does not
+/// serve, or a service was reached without access control.
 #[must_use]
 pub fn not_allowed() -> Status {
     Status::with_error_details(Code::PermissionDenied, NOT_ALLOWED, reason("ROLE_NOT_ALLOWED"))
@@ -172,8 +172,8 @@ pub fn role_not_allowed(caller: &str, allowed: &str) -> Status {
     Status::with_error_details(Code::PermissionDenied, message, details)
 }
 
-/// Names the caller's role in the message of an answer that is a denial, and the roles that are allowed if
-/// the denial knows them. Other answers stay as they are.
+/// Adds the caller's role to the message of a denial, and the allowed roles if the denial has them. Answers
+/// that are not denials stay as they are.
 #[must_use]
 pub fn name_caller(answer: Response<Body>, caller: &str) -> Response<Body> {
     let status = Status::from_header_map(answer.headers());

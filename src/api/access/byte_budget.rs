@@ -42,7 +42,8 @@ impl Budget {
     }
 }
 
-/// Bytes that count against the budgets of their caller and of the daemon until this is dropped.
+/// A number of bytes that counts against the budgets of a caller and of the daemon, until this value is
+/// dropped.
 #[derive(Debug)]
 pub struct Counted {
     own: Arc<Budget>,
@@ -76,8 +77,8 @@ impl Counted {
         Ok(())
     }
 
-    /// As [`Counted::add`], for bytes that exist already and cannot be split. They may exceed what is left of
-    /// a budget.
+    /// As [`Counted::add`], for bytes that exist already and cannot be split. They are refused only if a
+    /// budget is already exceeded, so they may exceed the budget themselves.
     ///
     /// # Errors
     /// As [`Counted::add`].
@@ -100,7 +101,7 @@ impl Counted {
         drop(self.split(bytes));
     }
 
-    /// Moves this many bytes into a count of their own.
+    /// Moves this many bytes into a separate count.
     #[must_use]
     pub fn split(&mut self, bytes: usize) -> Self {
         let bytes = bytes.min(self.bytes);

@@ -35,7 +35,7 @@ struct Claims {
     role: String,
     sub: String,
     exp: u64,
-    /// When it was issued. Absent in tokens of earlier versions.
+    /// When the token was issued. Tokens of earlier versions do not have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     iat: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,7 +49,7 @@ pub struct Issuer {
     controller: String,
     clock: SharedClock,
     life_s_max: u64,
-    /// Owned by `verified`.
+    /// Only `verified` changes it.
     cached_tokens: TokenCache<Verified>,
 }
 
@@ -159,7 +159,8 @@ impl Issuer {
         if claims.nbf.is_some_and(|nbf| nbf > now_s.saturating_add(LEEWAY_S)) {
             return Err(CredentialError::Invalid("not valid yet"));
         }
-        // If the token does not say when it was issued, or names a future time, count the rest of its life.
+        // A token may not say when it was issued, or may name a future time. Then only its remaining lifetime
+        // is compared with the limit.
         let since_s = claims.iat.unwrap_or(now_s).min(now_s);
         if claims.exp.saturating_sub(since_s) > self.life_s_max {
             let message = "it lives longer than `built_in_tokens.days_max` allows; get a new token";
@@ -239,7 +240,7 @@ pub struct Credentials {
     throttle: Throttle,
     /// By the number of the controller.
     trusted: Vec<Trusted>,
-    /// The number of the controller of each verified token.
+    /// For each verified token, the number of its controller.
     numbers: TokenCache<usize>,
 }
 
@@ -251,8 +252,9 @@ struct Named {
 }
 
 impl Credentials {
-    /// For the controllers of one ledger, in the order of their numbers. `refused_per_minute_max` is the
-    /// number of invalid tokens that are checked from one address in a minute.
+    /// Trusts these issuers for the controllers of one ledger, in the order of the controllers' numbers.
+    /// `refused_per_minute_max` is the number of invalid tokens from one address that are checked in a
+    /// minute.
     #[must_use]
     pub fn new(
         ledger: String,
@@ -286,8 +288,8 @@ impl Credentials {
         };
         let digest = digest_of(token);
         let number = self.numbers.get(&digest);
-        // A token for an unknown controller is verified with the first one's keys, so forged tokens do not
-        // reveal which controllers exist.
+        // A token for an unknown controller is verified with the keys of the first controller, so forged
+        // tokens do not reveal which controllers exist.
         let claimed = number.or_else(|| self.claimed(token)).unwrap_or_default();
         let trusted = self.trusted.get(claimed).ok_or(CredentialError::Missing)?;
         let guard = Guard { throttle: Some(&self.throttle), from: peer.and_then(|peer| peer.address) };
@@ -298,7 +300,8 @@ impl Credentials {
         Ok((claimed, caller, Watched::new(lifetime, Arc::clone(&trusted.clock))))
     }
 
-    /// The controller that a token names. Unverified: it only selects the keys to verify the token with.
+    /// The number of the controller that a token names. The token is not verified yet, so the number only
+    /// selects the keys to verify it with.
     fn claimed(&self, token: &str) -> Option<usize> {
         let named = jsonwebtoken::dangerous::insecure_decode_claims::<Named>(token).ok()?;
         self.number_of(&named.controller)
@@ -308,8 +311,8 @@ impl Credentials {
         self.trusted.iter().position(|trusted| trusted.controller == controller)
     }
 
-    /// The caller in `spiffe://<ledger>/<controller>/<role>/<name>`. It must be the only URI of the
-    /// certificate (SPIFFE X.509-SVID, 2), because several would be ambiguous.
+    /// The caller in `spiffe://<ledger>/<controller>/<role>/<name>`. This must be the only URI of the
+    /// certificate (SPIFFE X.509-SVID, 2), because several URIs would be ambiguous.
     fn of_certificate(&self, names: &[String]) -> Result<(usize, Caller), CredentialError> {
         let name = match names {
             [] => return Err(CredentialError::Missing),
@@ -351,7 +354,7 @@ mod tests {
     fn a_token_identifies_its_caller() {
         let dir = tempfile::tempdir().unwrap();
         let token = issuer(dir.path(), "acme").mint(Role::Service, "tutor", 60).unwrap();
-        // A second issuer with the same key file accepts it twice, the second time from its cache.
+        // A second issuer with the same key file accepts the token twice, the second time from its cache.
         let again = issuer(dir.path(), "acme");
         for _ in 0..2 {
             let caller = again.authenticate(&token).unwrap();

@@ -1,5 +1,5 @@
-//! Decompresses messages. Done here and not by tonic, so that every byte is counted before memory is
-//! allocated for it.
+//! Decompresses messages. Tonic could do so too, but here every byte is counted before memory is allocated
+//! for it.
 
 use std::io::{self, Read};
 use tonic::Status;

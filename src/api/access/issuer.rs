@@ -47,9 +47,9 @@ struct Claims {
 pub struct Tokens {
     rules: TokenRules,
     clock: SharedClock,
-    /// Owned by [`Tokens::replace_keys`]: the digest of the JWKS, and its keys by id.
+    /// The digest of the JWKS, and its keys by id. Only [`Tokens::replace_keys`] changes them.
     keys: RwLock<([u8; 32], Keys)>,
-    /// Owned by [`Tokens::replace_keys`].
+    /// Only [`Tokens::replace_keys`] changes it.
     fetched: Fetched,
     /// Cleared when the keys change.
     cached_tokens: TokenCache<Verified>,
@@ -58,7 +58,8 @@ pub struct Tokens {
 /// When the keys were fetched, by the clock and by a monotonic stopwatch that no change of the clock affects.
 struct Fetched {
     at_ms: AtomicU64,
-    /// Milliseconds after `since`. Negative if the keys are older than this process.
+    /// When the keys were fetched, in milliseconds after `since`. Negative if they were fetched before this
+    /// process started.
     steady_ms: AtomicI64,
     since: Stopwatch,
 }
@@ -74,7 +75,8 @@ impl Fetched {
         self.steady_ms.store(self.steady_now_ms().saturating_sub(age_ms), Ordering::Relaxed);
     }
 
-    /// The longer of both ages, so a clock that is set back makes no key younger.
+    /// The age of the keys: by the clock or by the stopwatch, whichever is longer. So setting the clock back
+    /// makes no key younger.
     fn age_ms(&self, now_ms: u64) -> u64 {
         let by_clock = now_ms.saturating_sub(self.at_ms.load(Ordering::Relaxed));
         let steady = self.steady_now_ms().saturating_sub(self.steady_ms.load(Ordering::Relaxed));
@@ -92,12 +94,12 @@ impl Tokens {
     }
 
     /// Replaces the issuer's keys with a JWKS that was fetched at `fetched_ms` (milliseconds since the Unix
-    /// epoch, not in the future). Keys that are not in it are no longer trusted. Returns whether it differs
-    /// from the previous one. With a set without usable keys, no token is accepted. Only keys for EdDSA,
-    /// ES256 and RS256 signatures are used.
+    /// epoch, not in the future). Keys that are not in the new JWKS are no longer trusted. Only keys for
+    /// EdDSA, ES256 and RS256 signatures are used. If the JWKS has no usable key, no token is accepted.
+    /// Returns whether the JWKS differs from the previous one.
     ///
     /// # Errors
-    /// It is not a JWKS, or it exceeds a limit. The previous keys stay, with their age.
+    /// The bytes are not a JWKS, or they exceed a limit. The previous keys stay trusted, and keep their age.
     pub fn replace_keys(&self, jwks: &[u8], fetched_ms: u64) -> Result<bool, CredentialError> {
         let digest: [u8; 32] = Sha256::digest(jwks).into();
         let age_ms = self.clock.now_ms().saturating_sub(fetched_ms);
@@ -167,11 +169,11 @@ impl Tokens {
         digest: TokenDigest,
         guard: Guard<'_>,
     ) -> Result<Verified, CredentialError> {
-        // Locked until the token is cached: if the keys change meanwhile, the cache must be cleared after
-        // that.
+        // The keys stay locked until the token is cached. So a change of the keys clears the cache only after
+        // the token is in it.
         let keys = self.current();
         let (now_ms, latest_ms) = (self.clock.now_ms(), self.clock.latest_ms());
-        // The token is not at fault, so this does not count as an invalid token.
+        // The token itself may be valid, so this failure does not count as an invalid token.
         if !self.are_fresh(now_ms) {
             return Err(CredentialError::Lapsed(TOO_OLD));
         }

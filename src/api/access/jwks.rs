@@ -42,7 +42,8 @@ struct Set {
 /// share an id. The result may be empty.
 ///
 /// # Errors
-/// It is not a JWKS, or it is larger than 256 KiB, nested deeper than 8 levels, or has more than 128 keys.
+/// The bytes are not a JWKS, are more than 256 KiB, are nested deeper than 8 levels, or have more than 128
+/// keys.
 pub fn read(jwks: &[u8]) -> Result<Keys, CredentialError> {
     let wrong = CredentialError::Keys;
     if jwks.len() > JWKS_BYTES_MAX {
@@ -71,8 +72,8 @@ pub fn read(jwks: &[u8]) -> Result<Keys, CredentialError> {
     Ok(keys.into_iter().filter_map(|(id, key)| Some((id, key?))).collect())
 }
 
-/// Whether JSON is nested deeper than `depth_max` arrays and objects. Unspecified for text that is not JSON.
-/// One pass, without recursion.
+/// Whether JSON is nested deeper than `depth_max` arrays and objects. The result is unspecified for text that
+/// is not JSON. The check is one pass without recursion.
 fn is_deeper_than(json: &[u8], depth_max: usize) -> bool {
     let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
     for byte in json {
@@ -94,7 +95,7 @@ fn is_deeper_than(json: &[u8], depth_max: usize) -> bool {
 }
 
 /// A key that can verify a token. Its algorithm follows from its type, never from a token's header (RFC 8725,
-/// 3.1). If the key names an algorithm, it must be the same.
+/// 3.1). If the key also names an algorithm, the two must agree.
 fn usable(jwk: &Jwk) -> Option<TrustedKey> {
     let common = &jwk.common;
     let id = common.key_id.clone()?;

@@ -35,7 +35,7 @@ use tonic::{Code, Status};
 use tower::Layer;
 use tracing::{Instrument, Span};
 
-/// How long a stream of requests may last after its answer has ended.
+/// How long a stream of requests may continue after its answer has ended.
 const AFTERWARDS: Duration = Duration::from_secs(1);
 
 /// The header of an answer that has the request id.
@@ -124,7 +124,8 @@ impl AccessLayer {
         Ok(Admitted::new(admission, Some(Identified { caller, behind, watched })))
     }
 
-    /// The request as the services get it: its body is counted and checked against the limits.
+    /// Turns a request into the one that the services get: its body is counted and checked against the
+    /// limits.
     fn guard(
         &self,
         request: Request<Body>,
@@ -154,7 +155,7 @@ impl AccessLayer {
 /// they may contain personal data.
 #[derive(Default)]
 struct RequestIds {
-    /// Has a random key for each process, so a call needs no randomness from the system.
+    /// The hasher has a random key for each process, so a call needs no randomness from the system.
     hasher: RandomState,
     made: AtomicU64,
 }
@@ -216,13 +217,14 @@ where
         let watch = Stopwatch::start();
         let method = Arc::clone(self.access.methods.of_path(request.uri().path()));
         let id = self.access.ids.next();
-        // Only for traces, so at a level below all log lines: disabled unless traces are collected.
+        // The span is only for traces. Its level is below that of all log lines, so it is disabled unless
+        // traces are collected.
         let span = tracing::trace_span!("call", request = %id, method = %method.name);
         if !span.is_disabled() {
             join_trace(&span, request.headers().get("traceparent").and_then(|parent| parent.to_str().ok()));
         }
         let admitted = self.access.admit(&request, &method);
-        // The bytes of a request count until all its work is done. In a stream, each message counts
+        // The bytes of a request count until all work for it is done. In a stream, each message counts
         // separately.
         let intake = admitted.as_ref().ok().filter(|_| !method.takes_a_stream);
         let intake = intake.map(|admitted| Arc::clone(&admitted.intake));
@@ -242,7 +244,8 @@ where
             // limit.
             let is_open = admitted.as_ref().is_ok_and(|admitted| admitted.known.is_none());
             let until = if is_open && method.takes_a_stream { Some(last) } else { asked };
-            // The request ends after the answer has ended with the error.
+            // The stream of requests ends a little after the answer, so the answer can still report the
+            // error.
             let ends = until.filter(|_| method.takes_a_stream).map(|until| until.saturating_add(AFTERWARDS));
             let (answer, admission, watched) = match admitted {
                 Err(status) => (Ok(status.into_http()), None, None),
@@ -288,7 +291,7 @@ where
 /// Puts the request id into an answer.
 fn identify(answer: &mut Response<Body>, id: &str) {
     if let Ok(mut id) = HeaderValue::from_str(id) {
-        // Never repeated, so it must not fill the connection's header table (RFC 7541, 7.1.3).
+        // No id is ever sent twice, so ids must not fill the connection's header table (RFC 7541, 7.1.3).
         id.set_sensitive(true);
         answer.headers_mut().insert(REQUEST_ID, id);
     }
@@ -305,7 +308,7 @@ fn record_answer(method: &Method, code: Code, took: Duration) {
     tracing::debug!(code, micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX), "answered");
 }
 
-/// Ends a call without an answer in time. Its writes are not undone.
+/// Ends a call that has no answer in time. Its writes are not undone.
 async fn within<F>(last: Duration, answer: F) -> Result<Response<Body>, Infallible>
 where
     F: Future<Output = Result<Response<Body>, Infallible>>,
@@ -351,7 +354,7 @@ impl<T, F: Future<Output = Result<T, Infallible>>> Future for Caught<'_, F> {
     }
 }
 
-/// The gRPC code in the headers of an answer. A stream that fails later has `OK`.
+/// The gRPC code in the headers of an answer. A stream that fails later still has `OK` there.
 fn code_of(answer: &Response<Body>) -> Code {
     answer.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }

@@ -33,7 +33,7 @@ impl Lifetime {
     /// Checks that the credential is valid now.
     ///
     /// # Errors
-    /// It is not. The error says what to renew.
+    /// The credential is no longer valid. The error says what to renew.
     pub fn check(&self, now_ms: u64) -> Result<(), CredentialError> {
         let lapsed = CredentialError::Lapsed;
         if self.ends_ms().is_some_and(|ends_ms| ends_ms <= now_ms) {
@@ -65,7 +65,7 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// For a credential that was just verified.
+    /// Watches a credential that was just verified.
     #[must_use]
     pub fn new(lifetime: Lifetime, clock: Arc<CredentialClock>) -> Self {
         let mut watched = Self { lifetime, clock, next_ms: 0, timer: None };
@@ -79,8 +79,8 @@ impl Watched {
         self.clock.is_in_doubt() && self.lifetime.check(self.clock.strict_ms()).is_err()
     }
 
-    /// Checks that the credential is still valid: exactly for its expiry, within a second for its issuer or
-    /// authority.
+    /// Checks that the credential is still valid. An expired credential is noticed at once, and one whose
+    /// issuer or authority is no longer trusted within a second.
     ///
     /// # Errors
     /// `UNAUTHENTICATED`, with what to renew.
@@ -94,7 +94,7 @@ impl Watched {
         Ok(())
     }
 
-    /// As [`Watched::check`], and wakes the task when the next check is due.
+    /// As [`Watched::check`], but also wakes the task when the next check is due.
     ///
     /// # Errors
     /// As [`Watched::check`].

@@ -1,7 +1,7 @@
-//! Checks the limits of request messages: bytes of each text, elements of each list. The check reads the
-//! encoded message before it is decoded, because decoded objects are many times larger than their bytes. It
-//! is linear in the message, and neither allocates nor uses reflection. The table is generated from options
-//! of the fields (`proto/sayso/v1/limits.proto`).
+//! Checks that request messages are within their limits: the bytes of each text and the elements of each
+//! list. The check reads the encoded message before it is decoded, because decoded objects are many times
+//! larger than their bytes. It is linear in the message, and neither allocates nor uses reflection. The table
+//! is generated from options of the fields (`proto/sayso/v1/limits.proto`).
 
 use crate::api::status;
 use crate::domain::Violation;
@@ -70,7 +70,7 @@ static REFLECTION: Shape = Shape {
         open(7, "list_services"),
     ],
 };
-/// Standard services, whose messages do not have the options.
+/// The limits for standard gRPC services, whose messages do not have these options.
 static OTHERS: &[(&str, &Shape)] = &[
     ("grpc.health.v1.Health/Check", &HEALTH),
     ("grpc.health.v1.Health/List", &HEALTH),
@@ -90,7 +90,8 @@ impl Shape {
     /// Checks that an encoded message is within its limits.
     ///
     /// # Errors
-    /// `INVALID_ARGUMENT` with the path of the first field that is not, or if the bytes are not a message.
+    /// `INVALID_ARGUMENT` if the message exceeds a limit, with the path of the first field that does; or if
+    /// the bytes are not a message.
     pub fn check(&self, message: &[u8]) -> Result<(), Status> {
         self.walk(message).map_err(|Violation { field, problem }| match field.as_str() {
             "" => status::invalid("request", &problem),
@@ -162,7 +163,7 @@ fn next<'a>(rest: &mut &'a [u8]) -> Option<(u32, Option<&'a [u8]>)> {
             Some(split(rest, bytes)?)
         }
         5 => split(rest, 4).map(|_| None)?,
-        // Groups. No message has one, and they nest.
+        // Protobuf groups. No message of the API has one, and they could nest without limit.
         _ => return None,
     };
     Some((number, value))
@@ -187,8 +188,8 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// A message without its texts and messages. What remains are its numbers, such as the number that a caller
-/// gave it.
+/// The encoded message with only its numeric fields, such as the number that a caller gave it. All texts,
+/// bytes and nested messages are left out.
 #[must_use]
 pub fn numbers_of(message: &[u8]) -> Vec<u8> {
     let (mut rest, mut numbers) = (message, Vec::new());
@@ -222,7 +223,8 @@ mod tests {
         sets.iter().map(|set| DescriptorPool::decode(*set).unwrap()).collect()
     }
 
-    /// A message whose field at the end of `path` has this value. Lists on the path have one element.
+    /// Makes a message whose field at the end of `path` has this value. Each list on the path gets one
+    /// element.
     fn message(of: &MessageDescriptor, path: &[FieldDescriptor], value: &Value) -> DynamicMessage {
         let mut message = DynamicMessage::new(of.clone());
         let (field, inside) = path.split_first().unwrap();
@@ -316,7 +318,7 @@ mod tests {
             "`keys` must have at most 16384 bytes in total"
         );
         assert_eq!(problem(&ask(vec![String::new(); 129])).unwrap(), "`keys` must have at most 128");
-        // Inside another message; and a message that is set twice, which decoding would merge.
+        // First, a text inside another message. Then a message that is set twice, which decoding would merge.
         let options = proto::WriteOptions { idempotency_key: "k".repeat(129), ..Default::default() };
         let long = proto::RequestGrantRequest { options: Some(options), ..Default::default() };
         let problem_inside = problem(&long.encode_to_vec()).unwrap();

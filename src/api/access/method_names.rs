@@ -17,7 +17,7 @@ pub fn methods() -> Vec<String> {
     ];
     let mut names = Vec::new();
     for set in sets {
-        // The sets are compiled in. If one did not decode, no role could call its methods.
+        // The descriptor sets are compiled in. If a set could not be decoded, no role could call its methods.
         let pool = DescriptorPool::decode(set).unwrap_or_default();
         for service in pool.services() {
             let service_name = service.full_name();

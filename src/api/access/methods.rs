@@ -1,5 +1,5 @@
-//! What access control needs of each method: its name, its roles, its limits and its metrics. Looked up once
-//! for each call.
+//! What access control needs to know about each method: its name, its roles, its limits and its metrics. Each
+//! call looks its method up once.
 
 use crate::api::access::message_limits;
 use crate::api::access::message_limits::Shape;
@@ -10,8 +10,8 @@ use crate::telemetry::{CallMeter, metrics};
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The name in logs and metrics of methods that are not in the role table, because a path is the caller's own
-/// text.
+/// The name that logs and metrics use for every method that is not in the role table. The path is not used,
+/// because it is the caller's own text.
 const UNKNOWN: &str = "unknown";
 
 /// One method.
@@ -29,7 +29,7 @@ pub struct Method {
     /// Whether it may be called with a credential that may have expired while the machine's clock is in
     /// doubt: it records a refusal, or it resolves the doubt.
     pub is_open_in_doubt: bool,
-    /// The allowance of the credential that its calls count against.
+    /// Which allowance of the credential its calls count against.
     pub purpose: CallPurpose,
 }
 
@@ -42,7 +42,7 @@ const REFUSALS: [&str; 6] = [
     "ProfileService/ContestAttribute",
     "RightsService/SubmitRequest",
 ];
-/// Methods with which an operator sees and resolves the doubt about the clock.
+/// Methods with which an operator sees that the machine's clock is in doubt, and resolves the doubt.
 const ENDS_DOUBT: [&str; 2] = ["OperatorService/GetStats", "OperatorService/AcceptClock"];
 
 impl Method {

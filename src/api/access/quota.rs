@@ -1,6 +1,6 @@
-//! Quotas: how many calls one credential may make in a span of time, at once, and with how many bytes in
-//! progress. A credential is identified by a hash of controller, role and name. The names themselves are not
-//! stored.
+//! Quotas: how many calls one credential may make in a span of time, how many at once, and with how many
+//! bytes in progress. A credential is identified by a hash of controller, role and name. The names themselves
+//! are not stored.
 
 use crate::api::access::byte_budget::{Budget, Counted, RETRY_AFTER};
 use crate::api::status;
@@ -52,7 +52,7 @@ pub struct QuotaOptions {
 /// The purpose of a call. Each purpose has its own allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallPurpose {
-    /// A data subject can refuse with it, so other calls of the same credential must not use up its
+    /// A data subject can refuse with the call, so other calls of the same credential must not use up its
     /// allowance.
     Refusal,
     /// Any other call.
@@ -77,7 +77,7 @@ struct Allowance {
     bytes: Arc<Budget>,
 }
 
-/// An admitted call. It counts until this is dropped.
+/// An admitted call. The call counts until this value is dropped.
 pub struct Admission {
     bytes: Arc<Budget>,
     all: Arc<Budget>,

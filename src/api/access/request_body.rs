@@ -1,5 +1,7 @@
-//! Request bodies: yields messages that are complete, decompressed, counted, and within the limits of their
-//! method. Otherwise the call ends here, before anything is decoded or a handler sees a byte.
+//! Request bodies. A body yields only messages that are complete, decompressed, counted, and within the
+//! limits of their method. For any other message the call ends here, before anything is decoded or a handler
+//! sees a byte. (In a stream, the handler answers a message that exceeds a limit with an error, and the
+//! stream continues.)
 
 use crate::api::access::byte_budget::Counted;
 use crate::api::access::decompress::Encoding;
@@ -27,26 +29,27 @@ const PIECE_BYTES: usize = 16 << 10;
 /// How often a stream that waits for room checks again.
 const CHECK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The bytes of a request that are in memory. They count until this is dropped. Shared by the body and the
-/// handler.
+/// The bytes of a request that are in memory. They count until this value is dropped. The body and the
+/// handler share it.
 #[derive(Debug)]
 pub struct Intake {
     counted: Mutex<Counted>,
-    /// For a stream: the count and the check of each message, in order, for the handler.
+    /// For a stream: for each message, in order, what the handler needs to know about its bytes and its
+    /// check.
     messages: Mutex<VecDeque<Taken>>,
 }
 
-/// One message of a stream: its bytes count until this is dropped.
+/// The count and the check of one message of a stream. Its bytes count until this value is dropped.
 #[derive(Debug)]
 pub struct Taken {
     /// The count of its bytes.
     pub counted: Counted,
-    /// Why it was refused. The handler then got only its numbers.
+    /// Why the message was refused. The handler then got only its numeric fields.
     pub refused: Option<Status>,
 }
 
 impl Intake {
-    /// For a request whose first byte has not arrived yet.
+    /// The intake of a request whose first byte has not arrived yet.
     #[must_use]
     pub fn new(counted: Counted) -> Arc<Self> {
         Arc::new(Self { counted: Mutex::new(counted), messages: Mutex::default() })
@@ -70,13 +73,14 @@ pub struct Terms {
     pub message_bytes_max: usize,
     /// The compression of its messages, if there is one.
     pub encoding: Option<Encoding>,
-    /// The request is a stream. A refused message is answered, and the stream continues.
+    /// Whether the request is a stream. In a stream, a message that exceeds a limit is answered with an
+    /// error, and the stream continues.
     pub is_stream: bool,
     /// How long one message of a stream may take to arrive.
     pub whole_within: Duration,
-    /// For a stream: it ends when the caller's credential does.
+    /// For a stream: watches the caller's credential. The stream ends when the credential is no longer valid.
     pub watched: Option<Watched>,
-    /// For a stream: it ends at this time.
+    /// For a stream: when it ends.
     pub ends: Option<Pin<Box<Sleep>>>,
 }
 
@@ -88,9 +92,9 @@ pub struct RequestBody {
     /// The beginning of an incomplete message, and the time by which it must be complete.
     partial: Partial,
     due: Option<Pin<Box<Sleep>>>,
-    /// The bytes after it.
+    /// The bytes after that beginning.
     chunk: Bytes,
-    /// Bytes that do not fit the budget yet, and when to check again. Nothing else is read meanwhile.
+    /// Bytes that do not fit into the budget yet, and when to check again. Nothing else is read meanwhile.
     waiting: Option<(Bytes, Pin<Box<Sleep>>)>,
     has_begun: bool,
     is_over: bool,
@@ -173,9 +177,9 @@ impl RequestBody {
         }
     }
 
-    /// Counts the bytes that arrived. Between two messages, a stream waits until there is room, because bytes
-    /// in progress are released. Inside a message it does not wait, because calls could then wait for each
-    /// other.
+    /// Counts the bytes that arrived. If they do not fit into the budget between two messages, a stream waits
+    /// until earlier messages release their bytes. Inside a message it fails instead of waiting. Otherwise
+    /// several calls with half a message each could wait for each other forever.
     fn take(&mut self, data: Bytes) -> Result<(), Status> {
         match self.intake.counted().add(data.len()) {
             Ok(()) => self.chunk = data,
@@ -214,8 +218,8 @@ impl RequestBody {
         Ok(plain.into())
     }
 
-    /// A message within its limits. A message of a stream that is not within them is reduced to its numbers,
-    /// and the error goes to the handler.
+    /// Checks a message against its limits. If a message of a stream exceeds them, only its numeric fields
+    /// are passed on, and the handler gets the error.
     fn checked(&self, framed: Bytes) -> Result<Bytes, Status> {
         let message = framed.get(HEADER_BYTES..).unwrap_or_default();
         let checked = self.terms.shape.check(message);
@@ -283,8 +287,8 @@ impl RequestBody {
     }
 }
 
-/// The beginning of a message, in buffers that are never copied: it needs little more memory than bytes have
-/// arrived.
+/// The beginning of a message, in buffers that are never copied. It needs little more memory than the bytes
+/// that have arrived.
 #[derive(Default)]
 struct Partial {
     pieces: Vec<Vec<u8>>,

@@ -1,4 +1,5 @@
-//! Response bodies: they count until they are sent, and a stream ends when its caller's credential does.
+//! Response bodies. They count until they are sent, and a stream of answers ends when its caller's credential
+//! is no longer valid.
 
 use crate::api::access::byte_budget::Counted;
 use crate::api::access::lifetime::Watched;
@@ -14,18 +15,19 @@ use tonic::Status;
 use tonic::body::Body;
 use tonic::codegen::{Body as HttpBody, Bytes, http::HeaderMap};
 
-/// Messages larger than this count as bytes in progress while they are sent. Smaller ones are limited by the
-/// number of calls. If they were refused, the caller would not learn that its write was done.
+/// Messages larger than this count as bytes in progress while they are sent. Smaller ones are not counted:
+/// the limit on the number of calls is enough for them. If they could be refused, a caller might not learn
+/// that its write was done.
 const LARGE_BYTES: usize = 64 << 10;
 
 /// Messages larger than this are passed to HTTP/2 in pieces, the last of which is one byte. HTTP/2 accepts a
-/// whole piece as soon as the reader has room for one byte, so otherwise it would be unknown when a message
+/// whole piece as soon as the reader has room for one byte of it. So only the last byte shows when a message
 /// was sent.
 const WHOLE_BYTES: usize = 4 << 10;
 const PIECE_BYTES: usize = 64 << 10;
 
-/// An answer that is being sent. Its call counts until then. It ends at the caller's deadline; a stream also
-/// ends when the caller's credential does.
+/// An answer that is being sent. Its call counts until it is sent. The answer ends at the caller's deadline.
+/// A stream also ends when the caller's credential is no longer valid.
 pub struct ResponseBody {
     body: Body,
     /// `None` if the call was refused.
@@ -34,10 +36,10 @@ pub struct ResponseBody {
     _intake: Option<Arc<Intake>>,
     /// The count of the message that is being sent.
     counted: Option<Counted>,
-    /// The part of it that was not passed to HTTP/2 yet.
+    /// The part of that message that was not passed to HTTP/2 yet.
     rest: Bytes,
     watched: Option<Watched>,
-    /// The response is a stream: it has waited for a message, or has had more than one.
+    /// Whether the response is a stream: it has waited for a message, or has had more than one.
     is_stream: bool,
     has_begun: bool,
     call: Option<tls::Call>,
@@ -46,7 +48,7 @@ pub struct ResponseBody {
 }
 
 impl ResponseBody {
-    /// Keeps all of this until the answer is sent.
+    /// Keeps all arguments until the answer is sent.
     pub fn new(
         body: Body,
         admission: Option<Admission>,
@@ -86,7 +88,7 @@ impl ResponseBody {
     fn piece(&mut self) -> Option<Bytes> {
         match self.rest.len() {
             0 => None,
-            // A copy: a slice would keep the memory of the whole message.
+            // The last byte is copied, because a slice would keep the memory of the whole message.
             1 => Some(Bytes::copy_from_slice(&std::mem::take(&mut self.rest))),
             more => Some(self.rest.split_to((more - 1).min(PIECE_BYTES))),
         }

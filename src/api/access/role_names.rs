@@ -30,7 +30,7 @@ pub(crate) fn caller_named(claim: Claim, name: String) -> Result<Caller, Credent
 pub struct Claim {
     /// The role.
     pub role: Role,
-    /// The role is service, and data subjects also speak through it.
+    /// Whether data subjects also speak through this service. Only the role service can be a channel.
     pub channel: bool,
 }
 
@@ -49,8 +49,8 @@ impl From<Role> for Claim {
     }
 }
 
-/// The roles that a credential can have, as they are written in tokens and certificates. Only letters and
-/// dashes, because a SPIFFE id allows no other characters.
+/// The roles that a credential can have, as they are written in tokens and certificates. The names have only
+/// letters and dashes, because a SPIFFE id does not allow every character.
 pub const ROLES: [(Claim, &str); 8] = [
     (Claim::of(Role::Service), "service"),
     (Claim::of(Role::Channel), "channel"),

@@ -32,7 +32,7 @@ impl Throttle {
     /// Verifies a token from an address, unless too many invalid ones came from it.
     ///
     /// # Errors
-    /// Too many invalid tokens came from the address; or the token is invalid, which is counted.
+    /// Too many invalid tokens came from the address; or this token is invalid, which is counted.
     pub fn verify<T>(
         &self,
         from: Option<IpAddr>,
@@ -67,14 +67,14 @@ impl Throttle {
 /// Applies the throttle to the verification of a token.
 #[derive(Clone, Copy)]
 pub struct Guard<'a> {
-    /// The throttle. `None` verifies every token.
+    /// The throttle. With `None`, every token is verified.
     pub throttle: Option<&'a Throttle>,
     /// The address that the token came from.
     pub from: Option<IpAddr>,
 }
 
 impl Guard<'_> {
-    /// Verifies every token.
+    /// A guard that lets every token be verified.
     pub const NONE: Self = Self { throttle: None, from: None };
 
     pub(crate) fn verify<T>(

@@ -1,5 +1,5 @@
-//! Vocabulary and bounds: conversions between messages of requests and the events that record them. Both have
-//! the same fields; only the forms of times differ.
+//! Vocabulary and bounds: conversions between the messages of requests and the events that record them. Both
+//! have the same fields and differ only in how they write times.
 
 use crate::api::convert::times::{maybe_millis, time};
 use crate::api::status;
@@ -13,7 +13,7 @@ use tonic::Status;
 /// A purpose as it is recorded.
 ///
 /// # Errors
-/// Its rung is not one of the enumeration.
+/// Its rung (its place on the ladder of rising risk) is not a value of the enum.
 pub fn purpose(of: proto::Purpose) -> Result<PurposeDefined, Status> {
     let proto::Purpose { id, parent, iri, title, risks, benefits, rung } = of;
     let rung = Rung::try_from(rung)

@@ -6,10 +6,10 @@ use crate::domain::consent::Decision;
 use crate::proto;
 use tonic::Status;
 
-/// The decision of a choice.
+/// The decision that a request names.
 ///
 /// # Errors
-/// The request has no known decision.
+/// The request names no known decision.
 pub fn decision(decision: i32) -> Result<Decision, Status> {
     match proto::ConsentDecision::try_from(decision).unwrap_or_default() {
         proto::ConsentDecision::Given => Ok(Decision::Given),

@@ -43,7 +43,7 @@ pub fn withheld(class: &WithheldClass) -> proto::Withheld {
     }
 }
 
-/// What a use would get. A service learns only whether anything is allowed, and the reasons for which
+/// What a use would be allowed. A service learns only whether anything is allowed, and for which reasons
 /// something is withheld.
 #[must_use]
 pub fn evaluation(of: &app::Evaluation, caller: &Caller) -> proto::EvaluateUseResponse {
@@ -58,7 +58,8 @@ pub fn evaluation(of: &app::Evaluation, caller: &Caller) -> proto::EvaluateUseRe
             any_allowed,
         };
     }
-    // A set, because the number of classes reveals something about the subject.
+    // A set drops duplicates: the number of classes with the same reason would reveal something about the
+    // subject.
     let reasons: BTreeSet<(Reason, Tier)> =
         of.withheld.iter().map(|class| (class.reason, class.decided_by)).collect();
     let reason = |(reason, tier): (Reason, Tier)| proto::Withheld {
@@ -71,7 +72,7 @@ pub fn evaluation(of: &app::Evaluation, caller: &Caller) -> proto::EvaluateUseRe
     proto::EvaluateUseResponse { withheld, gaps, any_allowed, ..Default::default() }
 }
 
-/// The explanation of a grant. A service got the values with the grant and does not get them again.
+/// The explanation of a grant. A service does not get the values again, because it got them with the grant.
 #[must_use]
 pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrantResponse {
     let value = |current: &CurrentAttribute| match caller.sees_others() {

@@ -1,12 +1,13 @@
-//! Reasons. Events have one [`Reason`] for denials and revocations; the API has one enum for each.
+//! Reasons. Events use the same enum [`Reason`] for denials and for revocations; the API has a separate enum
+//! for each.
 
 use crate::domain::event::Reason;
 use crate::proto::{DenialReason, RevocationReason};
 
 /// Why a use is denied.
 ///
-/// A policy may name any reason, including one that is not a reason of denials. Such a reason is returned as
-/// `FORBIDDEN`.
+/// A policy may name any reason, including one that the API's enum of denials does not have. Such a reason is
+/// returned as `FORBIDDEN`.
 #[must_use]
 pub fn denial(reason: Reason) -> DenialReason {
     match reason {
