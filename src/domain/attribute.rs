@@ -13,7 +13,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub const KEY_BYTES_MAX: usize = 256;
 /// Bytes of a value's JSON text.
 pub const VALUE_BYTES_MAX: usize = 16 << 10;
-/// Nesting of a value.
+/// Levels of nesting in a value.
 pub const VALUE_DEPTH_MAX: usize = 16;
 /// Number of pieces of evidence, of sources of a derivation, or of replies.
 pub const LINKS_MAX: usize = 64;
@@ -30,8 +30,9 @@ pub const AHEAD_MS_MAX: u64 = 300_000;
 const GRANTED_BYTES: usize = 128;
 /// Additional bytes where the whole attribute is shown: further times, and who recorded it.
 const SHOWN_BYTES: usize = 128;
-/// Overhead of a text in a list, and below, the bytes of an id in a list.
+/// Overhead of a text in a list, bytes.
 const LINK_BYTES: usize = 3;
+/// Bytes of an id in a list.
 const ID_BYTES: usize = 38;
 
 /// Personal text: zeroized when dropped, and never shown by `Debug`.
@@ -91,12 +92,13 @@ impl fmt::Debug for Attribute {
     }
 }
 
-/// How long an inference without an expiry of its own may be used after it was recorded (GDPR Art. 5(1)(e)).
+/// How long an inference that states no expiry may be used after it was recorded (GDPR Art. 5(1)(e)).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InferenceTerms {
     /// The default, milliseconds.
     pub lasts_ms: u64,
-    /// By category, milliseconds; applies to the categories below it unless a nearer one is listed.
+    /// The durations by category, milliseconds. A duration also applies to the categories below, unless a
+    /// nearer ancestor of theirs is listed.
     pub lasts_ms_by_category: BTreeMap<String, u64>,
 }
 
@@ -129,7 +131,7 @@ impl Attribute {
         texts.into_iter().fold(GRANTED_BYTES, usize::saturating_add)
     }
 
-    /// Fills in missing fields of an inference: the recorder as its model, and its expiry.
+    /// Fills in the missing fields of an inference: its model (the recorder's name) and its expiry.
     pub fn complete(&mut self, recorder: &str, terms: &InferenceTerms, vocabulary: &Vocabulary, now_ms: u64) {
         if self.provenance != Provenance::Inferred {
             return;

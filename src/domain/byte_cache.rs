@@ -30,8 +30,9 @@ impl<K: Hash + Eq, V: Clone> ByteCache<K, V> {
         self.entries.get(key).map(|(value, _)| value.clone())
     }
 
-    /// Inserts a value that takes about `bytes` together with its key, and evicts the least recently used
-    /// ones if necessary. A value that would take more than half of the limit by itself is not kept.
+    /// Inserts a value that takes about `bytes` together with its key. If necessary, the cache evicts the
+    /// least recently used entries. A value that would take more than half of the limit by itself is not
+    /// kept.
     pub fn put(&mut self, key: K, value: V, bytes: usize) {
         let bytes = bytes.saturating_add(ENTRY_BYTES);
         if bytes > self.bytes_max / 2 {

@@ -7,19 +7,19 @@ use std::fmt::Display;
 /// The violations found so far.
 #[derive(Debug, Default)]
 pub struct Checks {
-    /// Path of the message that the fields are in; empty: the request itself.
+    /// The path of the message that contains the fields; empty for the request itself.
     path: String,
     found: Vec<Violation>,
 }
 
 impl Checks {
-    /// Checks of fields of the request itself.
+    /// Begins with fields of the request itself.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Checks of fields of the message at `path`.
+    /// Begins with fields of the message at `path`.
     #[must_use]
     pub fn below(path: impl Display) -> Self {
         Self { path: path.to_string(), found: Vec::new() }

@@ -18,8 +18,8 @@ pub struct ConsentRecord {
     pub position: u64,
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// When it was sealed, milliseconds since the Unix epoch. Of decisions sealed at the same time, a no
-    /// wins.
+    /// When it was sealed, milliseconds since the Unix epoch. If a yes and a no were sealed at the same time,
+    /// the no wins.
     pub sealed_at_ms: u64,
     /// The time that the writer says the data subject decided, milliseconds since the Unix epoch.
     pub about_ms: u64,
@@ -61,8 +61,8 @@ impl ConsentRecord {
     }
 
     /// When the data subject said this, milliseconds since the Unix epoch. A consent counts from the time
-    /// that it states, a refusal or withdrawal from when it was recorded, so that neither is undone by what
-    /// the data subject had said before it.
+    /// that it states, but no later than when it was sealed. A refusal or withdrawal counts from when it was
+    /// sealed. A consent that was said before that time therefore does not undo it.
     fn said_ms(&self) -> u64 {
         if self.decision.is_yes() { self.about_ms.min(self.sealed_at_ms) } else { self.sealed_at_ms }
     }
@@ -115,7 +115,8 @@ impl Cover {
     }
 }
 
-/// Comparisons of decisions that one question may take, so that a choice with long lists can't take long.
+/// The most comparisons of decisions that one question may take. The limit keeps a decision with long lists
+/// from taking long.
 const COMPARISONS_MAX: usize = 1 << 16;
 
 /// Every consent decision of a data subject, oldest first.
@@ -148,8 +149,8 @@ impl ConsentLog {
         if let Some((yes, until_ms)) = found.allowing(case.now_ms).next() {
             return Cover::Allowed { by: yes.event_id, until_ms };
         }
-        // Nothing allows the case. Report the reason nearest to a yes, so that it says what would change the
-        // result.
+        // Nothing allows the case. Report the reason that is nearest to a yes, because it tells the reader
+        // what would change the result.
         if let Some((ended, _)) = found.consents.iter().find(|consent| found.is_unblocked(consent)) {
             return Cover::Denied { reason: NoConsent::Expired, by: Some(ended.event_id) };
         }
@@ -170,9 +171,9 @@ impl ConsentLog {
         }
     }
 
-    /// Every yes that allows a case by itself, newest first, with the time at which it stops doing so
-    /// (milliseconds since the Unix epoch). They differ in whether they are explicit and whether a guardian
-    /// gave them.
+    /// Every yes that allows a case by itself, newest first, each with the time at which it stops allowing
+    /// the case (milliseconds since the Unix epoch). The caller may need an older yes than the newest,
+    /// because only that one is explicit or was given by a guardian.
     #[must_use]
     pub fn allowing<'a>(
         &'a self,
@@ -182,8 +183,8 @@ impl ConsentLog {
         self.decisions_about(&ExpandedCase::new(vocabulary, *case)).allowing(case.now_ms).collect()
     }
 
-    /// Every yes that allows some use of a category for a recipient. Without a recipient, for any recipient
-    /// that the yes names.
+    /// Every yes that allows some use of a category for a recipient. If `recipient` is `None`, each yes is
+    /// checked for a recipient that it names.
     #[must_use]
     pub fn allowing_any_purpose<'a>(
         &'a self,
@@ -204,9 +205,9 @@ impl ConsentLog {
         self.newest(true).filter(is_unblocked).collect()
     }
 
-    /// The newest no accepted by `is_relevant` that a yes with these terms, said now, would lift in some case
-    /// in which no earlier yes has lifted it. If there are too many cases to look at, the newest no that
-    /// concerns any of them.
+    /// The newest no that a yes with these terms, said now, would lift. Only a no that `is_relevant` accepts
+    /// counts, and only if there is a case in which no earlier yes has lifted it. If the yes names too many
+    /// cases to check, the result is the newest relevant no that may cover one of them.
     #[must_use]
     pub fn no_lifted_by(
         &self,
@@ -258,9 +259,9 @@ impl ConsentLog {
         self.records.iter().rev().filter(move |record| record.decision.is_yes() == yes)
     }
 
-    /// When a yes stopped allowing anything that it names, milliseconds since the Unix epoch: by its own end,
-    /// by later refusals and withdrawals, or by the end of later consents. `None` if it still allows some of
-    /// it, or if it names too many cases to tell.
+    /// The time from which a yes allows nothing of what it names, milliseconds since the Unix epoch. Its own
+    /// end, later refusals and withdrawals, or the end of later consents can bring that about. `None` if the
+    /// yes still allows some of what it names, or if it names too many cases to tell.
     #[must_use]
     pub fn ended_at_ms(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> Option<u64> {
         let own = record.terms.until_ms.filter(|until| *until <= now_ms);
@@ -295,7 +296,8 @@ impl ConsentLog {
         record.decision.is_yes() && self.ended_at_ms(record, vocabulary, now_ms).is_none()
     }
 
-    /// Whether an ended yes still ends an earlier one, which would allow something again without it.
+    /// Whether a yes that has ended still keeps an earlier yes from allowing something. If the log lost the
+    /// later yes, the earlier one would allow it again.
     #[must_use]
     pub fn ends_another(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> bool {
         self.newest(true).any(|other| {
@@ -308,7 +310,7 @@ impl ConsentLog {
 
 /// The decisions that cover a case, each with its reach.
 struct CaseDecisions<'a> {
-    /// Consents, the one that was said last first.
+    /// Consents, the most recently said first.
     consents: Vec<(&'a ConsentRecord, Reach)>,
     /// Refusals and withdrawals, newest first.
     refusals: Vec<(&'a ConsentRecord, Reach)>,
@@ -319,8 +321,8 @@ impl<'a> CaseDecisions<'a> {
         !self.refusals.iter().any(|refusal| blocks(*refusal, *consent))
     }
 
-    /// The consents that allow the case at `now_ms`, with the time at which each stops doing so: its own end,
-    /// or that of a later consent.
+    /// The consents that allow the case at `now_ms`, with the time at which each stops allowing it: its own
+    /// end or the end of a later consent, whichever comes first.
     fn allowing(&self, now_ms: u64) -> impl Iterator<Item = (&'a ConsentRecord, Option<u64>)> {
         let with_end = self.consents.iter().scan(None, |until_ms: &mut Option<u64>, consent| {
             *until_ms = until_ms.iter().chain(&consent.0.terms.until_ms).min().copied();
@@ -332,7 +334,7 @@ impl<'a> CaseDecisions<'a> {
             .map(|((record, _), until_ms)| (*record, until_ms))
     }
 
-    /// The refusal or withdrawal to report: the newest that no consent has lifted.
+    /// The refusal or withdrawal to report: the newest that no consent has lifted, or else the newest of all.
     fn blocking(&self) -> Option<&'a ConsentRecord> {
         let is_lifted = |refusal: &&(&ConsentRecord, Reach)| {
             self.consents.iter().any(|consent| !blocks(**refusal, *consent))

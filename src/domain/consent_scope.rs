@@ -21,13 +21,14 @@ pub struct ConsentCase<'a> {
     pub now_ms: u64,
 }
 
-/// How closely the terms of a decision name a case, on each axis: the number of steps from the case up to the
-/// nearest name. The maximum stands for terms that name nothing on the axis, and so everything.
+/// How closely the terms of a decision name a case. There is one number for each axis: purpose, category,
+/// recipient and conversation. It counts the steps from the case up to the nearest id that the terms name.
+/// Terms that name nothing on an axis cover everything there; the maximum stands for that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reach([usize; 4]);
 
 impl Reach {
-    /// Whether it is as close to the case as the other, or closer, on every axis.
+    /// Whether this reach is as close to the case as the other reach, or closer, on every axis.
     #[must_use]
     pub fn is_within(self, other: Self) -> bool {
         self.0.iter().zip(other.0).all(|(own, other)| *own <= other)
@@ -91,7 +92,7 @@ impl<'a> ExpandedCase<'a> {
     }
 }
 
-/// The steps up an ancestry to the first id that is named.
+/// The steps up an ancestry to the first id that is named; the maximum if the list of names is empty.
 fn steps_up(named: &[String], ancestry: &[&str]) -> Option<usize> {
     if named.is_empty() {
         return Some(usize::MAX);
@@ -99,9 +100,9 @@ fn steps_up(named: &[String], ancestry: &[&str]) -> Option<usize> {
     ancestry.iter().position(|id| named.iter().any(|name| name == id))
 }
 
-/// The cases that terms name: each combination of a purpose, category, recipient and conversation. An
-/// axis on which they name nothing has the empty name, which only terms that name nothing there cover.
-/// `None` if there are more than `max`.
+/// The cases that terms name: each combination of a purpose, category, recipient and conversation. On an axis
+/// where the terms name nothing, the case has an empty name. Only terms that name nothing on that axis cover
+/// an empty name. `None` if there are more than `max` cases.
 #[must_use]
 pub fn named_cases(terms: &Terms, now_ms: u64, max: usize) -> Option<Vec<ConsentCase<'_>>> {
     let axes = [&terms.purposes, &terms.categories, &terms.recipients, &terms.interactions];

@@ -89,12 +89,13 @@ fn a_choice_with_several_names_means_the_same_as_one_choice_for_each() {
     let log = [refused, given.clone()];
     assert!(allowed(&log, "memory", "work") && allowed(&log, "memory", "family"));
     assert!(ConsentLog { records: log.to_vec() }.in_force(&given, &vocabulary, 9));
-    // A withdrawal that names a purpose and one below it is not lifted below by a consent to the higher one.
+    // A withdrawal names a purpose and a purpose below it. A consent to the higher purpose does not lift it
+    // for the lower one.
     let withdrawn = record(0, 1, Decision::Withdrawn, terms(&["personalization", "memory"], &[], &[], false));
     let given = record(1, 2, Decision::Given, terms(&["personalization"], &[], &[], false));
     let log = [withdrawn.clone(), given];
     assert!(allowed(&log, "personalization", "work") && !allowed(&log, "memory", "work"));
-    // Nor is a consent in force of which each part was withdrawn by a decision of its own.
+    // A consent is not in force if separate withdrawals cover each part of it.
     let given = record(0, 1, Decision::Given, terms(&["memory", "safety"], &[], &[], false));
     let one = |number, purpose| record(number, 2, Decision::Withdrawn, terms(&[purpose], &[], &[], false));
     let log = ConsentLog { records: vec![given.clone(), one(1, "memory"), one(2, "safety")] };
@@ -120,7 +121,7 @@ fn the_end_of_a_later_consent_ends_the_earlier_one() {
     let log = ConsentLog { records: log.to_vec() };
     let vocabulary = default_vocabulary();
     assert!(log.in_force(&given, &vocabulary, 1_000) && log.ends_another(&renewed, &vocabulary, 1_000));
-    // A consent that was given before counts less, although it arrives later.
+    // A consent that was given earlier does not override the end of the renewal, although it arrives later.
     let late = ConsentRecord { sealed_at_ms: 3, position: 2, ..given };
     assert!(!allowed(&[renewed, late], "memory", "work"));
 }
@@ -142,7 +143,7 @@ fn a_consent_from_before_a_withdrawal_does_not_undo_it_when_it_arrives_late() {
 fn a_withdrawal_that_was_lifted_is_not_reported() {
     let narrow = record(0, 1, Decision::Refused, terms(&["memory"], &["work"], &["tutor"], false));
     let wide = record(1, 2, Decision::Withdrawn, terms(&["memory"], &[], &[], false));
-    // Lifts the wide withdrawal and not the narrow refusal.
+    // This consent lifts the wide withdrawal but not the narrow refusal.
     let given = record(2, 3, Decision::Given, terms(&["memory"], &[], &[], false));
     let by = Some(narrow.event_id);
     let denied = Cover::Denied { reason: NoConsent::Refused, by };
@@ -236,7 +237,7 @@ const WORDS: [&[&str]; 4] = [&["memory"], &["personalization"], &["memory", "saf
 const KINDS: [&[&str]; 5] = [&[], &["work"], &["health"], &["mental-health", "work"], &["family"]];
 const NAMES: [&[&str]; 3] = [&[], &["tutor"], &["other", "tutor"]];
 
-/// Few words and few times, so that decisions often have the same scope or time.
+/// Picks from few words and few times, so that decisions often have the same scope or time.
 fn any_record() -> impl Strategy<Value = ConsentRecord> {
     let decisions = [Decision::Given, Decision::Refused, Decision::Renewed, Decision::Withdrawn];
     (
@@ -306,8 +307,8 @@ fn single_choices(record: &ConsentRecord) -> Vec<ConsentRecord> {
     choices
 }
 
-/// The model: the rule over sets of ids, for decisions that name one thing on each axis. The consent that
-/// allows the use, if one does.
+/// The model: applies the consent rule to sets of ids, for decisions that name one thing on each axis.
+/// Returns the consent that allows the use, if there is one.
 fn model(log: &[ConsentRecord], category: &str) -> Option<EventId> {
     let purposes = [("personalization", ""), ("memory", "personalization"), ("safety", "")];
     let categories = [("work", ""), ("family", ""), ("health", ""), ("mental-health", "health")];
@@ -414,7 +415,7 @@ proptest! {
             lifts_anew |= refusals.clone().any(|no| lifts(&yes, no) && !log.iter().any(|before| lifts(before, no)));
         }
         prop_assert!(!lifts_anew || lifted.is_some(), "the yes lifts a refusal that only the data subject may lift");
-        // If the yes would lift none of their refusals, none is reported.
+        // If the log has no refusal of their own that the yes may cover, none is reported.
         let any = log.iter().any(|no| own(no) && !no.decision.is_yes() && overlap(&yes.terms, &no.terms, &vocabulary));
         prop_assert!(any || lifted.is_none());
     }
@@ -428,7 +429,7 @@ proptest! {
             prop_assert!(yes.terms.until_ms.is_none_or(|until| until > 1_000));
             let special = category.contains("health");
             prop_assert!(!special || yes.terms.explicit);
-            // No later no covers the case.
+            // Check that no later refusal or withdrawal covers the case.
             let names = |record: &&ConsentRecord| {
                 let purpose = record.terms.purposes.iter().any(|p| p == "memory" || p == "personalization");
                 let recipient = record.terms.recipients.is_empty() || record.terms.recipients.iter().any(|r| r == "tutor");

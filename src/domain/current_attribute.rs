@@ -46,8 +46,8 @@ impl CurrentAttribute {
         self.contested_in_person = false;
     }
 
-    /// Whether a new attribute is the same conclusion that the data subject contested. It stays contested,
-    /// however often a model infers it again.
+    /// Whether a new attribute repeats the conclusion that the data subject contested. Such a conclusion
+    /// stays contested, however often a model infers it again.
     #[must_use]
     pub fn is_contested_conclusion(&self, new: &Attribute) -> bool {
         self.contested && new.provenance == Provenance::Inferred && self.attribute.value == new.value

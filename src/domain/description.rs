@@ -40,7 +40,7 @@ impl Description {
         self.recorded_at_ms = recorded_at_ms;
     }
 
-    /// Notes the age that the controller's staff stated. Others may change the other fields.
+    /// Notes the minimum age that the controller's staff stated. Descriptions from others do not change it.
     pub fn note_staff(&mut self, description: &SubjectDescribed) {
         self.staff_years_min = match description.age_band {
             AgeBand::Unspecified => self.staff_years_min,

@@ -1,4 +1,5 @@
-//! Selects the events that an erasure destroys. Pure, so that it can be tested over any history.
+//! Selects the events that an erasure destroys. The selection is a pure function, so tests can run it over
+//! any history.
 //!
 //! A partial erasure destroys every event that records, changes, cites or names the erased data, and
 //! transitively everything derived from it. Erasure never revives data: an attribute that had been replaced
@@ -43,8 +44,8 @@ impl Scope {
         }
     }
 
-    /// The scope that a request for erasure names; none if its event was erased or has only the hash of a
-    /// key.
+    /// The scope that a request for erasure names; `None` if the request's event was erased or has only the
+    /// hash of a key.
     #[must_use]
     pub fn of_request(record: &RequestRecord) -> Option<Self> {
         let submitted = record.submitted.as_ref()?;
@@ -90,7 +91,7 @@ pub fn class(event: &Event) -> Class {
         | Event::Consent { .. }
         | Event::ConsentExpired { .. }
         | Event::Signal { .. }
-        // Bounds protect the data subject by age and place; erasing these must not allow more use.
+        // Bounds protect the data subject by age and place, so erasing a description must not allow more use.
         | Event::SubjectDescribed(_)
         | Event::PersonalBoundsSet(_) => Class::Consent,
         Event::GrantIssued(_)
@@ -144,9 +145,10 @@ pub struct Selection {
     pub kept: Vec<KeptOnGround>,
 }
 
-/// Selects from a data subject's whole history, oldest first. `holds` are the legal holds in force; one that
-/// covers all data leaves nothing to erase. Events that cite erased data are erased, so the caller's own
-/// event about the erasure, which comes last, must not name any.
+/// Selects the events to erase from a data subject's whole history, which is given oldest first. `holds` are
+/// the legal holds in force; a hold that covers all data leaves nothing to erase. Events that cite erased
+/// data are erased too. The last event is the caller's own event about the erasure, so it must not cite
+/// erased data.
 #[must_use]
 pub fn select(history: &[Recorded], scope: &Scope, holds: &[Hold], vocabulary: &Vocabulary) -> Selection {
     let mut closure = Closure::new(history, scope, holds, vocabulary);
@@ -176,12 +178,12 @@ struct Closure<'a> {
     history: &'a [Recorded],
     scope: &'a Scope,
     vocabulary: &'a Vocabulary,
-    /// Versions that a hold keeps, with its ground.
+    /// The versions that holds keep, each with the legal ground of the hold.
     kept: BTreeMap<u64, Ground>,
     gone: BTreeSet<u64>,
     /// Ids of the selected events.
     ids: BTreeSet<EventId>,
-    /// The correcting event by the event that it corrects.
+    /// For each corrected event, the event that corrects it.
     corrected_by: BTreeMap<EventId, EventId>,
 }
 
@@ -317,7 +319,7 @@ impl<'a> Closure<'a> {
         grant.allowed.iter().any(|cited| gone(&cited.attribute) || gone(&cited.consent))
     }
 
-    /// Whether a request names a key of which an event is selected.
+    /// Whether a request names a key of an attribute whose event is selected.
     fn names_erased_key(&self, request: &RequestSubmitted) -> bool {
         let mut gone_keys = BTreeSet::new();
         for event in self.history.iter().filter(|event| self.gone.contains(&event.version)) {
@@ -382,7 +384,7 @@ impl<'a> Closure<'a> {
                 _ => {}
             }
         }
-        // Retention affects no recipients: the grants ended before.
+        // Retention affects no recipients, because the grants had ended before.
         if !self.is_retention() {
             selection.recipients = recipients.into_values().collect();
         }
@@ -403,7 +405,7 @@ impl<'a> Closure<'a> {
     }
 }
 
-/// The event that this one is about, without which it has no meaning.
+/// The event that the given event is about. Without it, the given event has no meaning.
 fn subject_of(event: &Event) -> Option<EventId> {
     match event {
         Event::AttributeContested { attribute, .. }

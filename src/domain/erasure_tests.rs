@@ -58,8 +58,8 @@ fn scope() -> impl Strategy<Value = Scope> {
     ]
 }
 
-/// Removes the ledger's own event, which comes last, from the versions of a scope. Retention selects versions
-/// before that event is written.
+/// Removes the ledger's own event, which comes last, from the versions of a scope. In production, retention
+/// selects the versions before the ledger writes that event.
 fn without_the_last(scope: Scope, history: &[Recorded]) -> Scope {
     let last = history.len() as u64 - 1;
     match scope {

@@ -10,16 +10,16 @@ use std::collections::{BTreeMap, BTreeSet};
 pub struct Loops {
     /// The number of inferences recorded.
     pub inferences: u64,
-    /// How many of them name the replies that they were inferred from.
+    /// The number of inferences that name the replies that they were inferred from.
     pub from_replies: u64,
-    /// Those inferred from a reply that an attribute of the same key, or one of their own sources, had
-    /// shaped, in the order recorded.
+    /// The inferences that reinforce themselves, in the order recorded. Such an inference was made from a
+    /// reply that one of its sources, or an attribute with the same key, had shaped.
     pub reinforcing: Vec<EventId>,
 }
 
 /// Finds the inferences in one data subject's events (oldest first) that reinforce themselves.
 ///
-/// Replies are matched by the ids that services reported, and only if they were reported before the
+/// Replies are matched by the ids that services reported. A reply counts only if it was reported before the
 /// inference.
 pub fn loops<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Loops {
     let mut found = Loops::default();

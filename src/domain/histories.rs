@@ -28,7 +28,8 @@ pub const CONVERSATIONS: [&str; 2] = ["chat-1", "chat-2"];
 
 const KEYS: [&str; 4] = ["a", "b", "c", "d"];
 const PROVENANCES: [Provenance; 3] = [Provenance::Declared, Provenance::Observed, Provenance::Inferred];
-/// More consents than refusals, so that many uses are allowed and an error shows.
+/// There are more consents than refusals, so that many uses are allowed. Otherwise few histories would show
+/// an error.
 const DECISIONS: [Decision; 6] = [
     Decision::Given,
     Decision::Given,
@@ -201,8 +202,8 @@ pub fn event_id(number: u64) -> EventId {
     EventId((u128::from(number) + 1).to_be_bytes())
 }
 
-/// The event of a step; `None` if it would name an attribute and none is current. Like the use cases, it
-/// names only current attributes.
+/// The event of a step. Like the use cases, a step names only current attributes; `None` if it needs one and
+/// there is none.
 fn event(step: Step, state: &SubjectState) -> Option<Event> {
     let current: Vec<EventId> = state.attributes.values().map(|current| current.event_id).collect();
     let select = |number: usize| (!current.is_empty()).then(|| current[number % current.len()]);

@@ -32,7 +32,8 @@ pub struct ActiveSignal {
     pub purposes: Vec<String>,
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// When it was sealed, milliseconds since the Unix epoch. What was said before does not lift it.
+    /// When the event was sealed, milliseconds since the Unix epoch. A statement from before this time does
+    /// not lift the signal.
     pub sealed_at_ms: u64,
     /// The event that recorded it.
     pub event_id: EventId,
@@ -47,8 +48,8 @@ impl ActiveSignal {
         self.kind == kind && (interaction.is_empty() || self.interaction == interaction)
     }
 
-    /// Whether lifting this kind for these purposes (empty: all) in this conversation (empty: all) lifts any
-    /// part of this signal.
+    /// Whether a lifting of signals of this kind lifts any part of this signal. The lifting applies to these
+    /// purposes (empty means all) in this conversation (empty means all).
     #[must_use]
     pub fn is_lifted_by(&self, kind: SignalKind, purposes: &[String], interaction: &str) -> bool {
         let named = || self.purposes.iter().any(|purpose| purposes.contains(purpose));
@@ -67,7 +68,7 @@ pub struct GrantState {
     pub issued: Issued,
     /// Why and when (milliseconds since the Unix epoch) it was revoked, if a revocation is recorded.
     pub revoked: Option<(Reason, u64)>,
-    /// Why it is no longer valid when a later event implies that and no revocation is recorded yet.
+    /// Why the grant is no longer valid, if a later event implies that and no revocation is recorded yet.
     pub implied: Option<Reason>,
 }
 
@@ -87,7 +88,7 @@ pub struct Issued {
     pub withheld: Arc<[WithheldClass]>,
     /// When it expires, milliseconds since the Unix epoch.
     pub expires_at_ms: u64,
-    /// The newest subject version that the decision saw.
+    /// The newest version of the subject's stream that the decision saw.
     pub profile_version: u64,
     /// Positions of the bounds in force at the decision.
     pub bounds: Arc<[u64]>,
@@ -127,8 +128,8 @@ fn is_same_content(one: &Attribute, other: &Attribute) -> bool {
     (&one.value, &one.category, &one.derived_from) == (&other.value, &other.category, &other.derived_from)
 }
 
-/// Whether a decision may change after this event. `GrantUsed` counts if the recipient disclosed that it is
-/// an AI system, because bounds may require that.
+/// Whether later decisions may depend on this event. They depend on a `GrantUsed` only if the recipient
+/// disclosed that it is an AI system, because bounds may require that.
 fn is_decisive(event: &Event) -> bool {
     match event {
         Event::GrantIssued(_)
@@ -177,10 +178,12 @@ impl GrantState {
 pub struct SubjectState {
     /// The number of events applied.
     pub version: u64,
-    /// The version after the newest event that a decision may depend on. Issuing, using, reusing and revoking
-    /// grants and viewing records do not count.
+    /// The version after the newest event that a decision may depend on. Decisions do not depend on views of
+    /// records, nor on grants that are issued, given again or revoked. They depend on a use only if the
+    /// recipient disclosed that it is an AI system.
     pub decisive_version: u64,
-    /// Current attributes by key. Each is shared with readers that are being sent it.
+    /// Current attributes by key. Answers that are still being sent share the attributes instead of copying
+    /// them.
     pub attributes: BTreeMap<String, Arc<CurrentAttribute>>,
     /// How much of the profile each recorder takes up.
     pub usage: RecorderUsage,
@@ -195,19 +198,20 @@ pub struct SubjectState {
     /// Recipients that reported a reply in which they disclosed to the data subject that they are an AI
     /// system.
     pub ai_disclosed_by: BTreeSet<String>,
-    /// Grants by the event that issued them: every open one, and at most as many ended ones as open ones or
-    /// [`ENDED_GRANTS_MAX`], whichever is more, so that memory stays limited.
+    /// Grants by the event that issued them. The state keeps every open grant. To limit memory, it keeps at
+    /// most as many ended grants as open ones, or [`ENDED_GRANTS_MAX`] if that is more.
     pub grants: BTreeMap<EventId, GrantState>,
-    /// Requests, holds, fences and artifacts.
+    /// Requests, legal holds, partial erasures (fences) and artifacts.
     pub rights: Rights,
-    /// Revocations that took effect and are not recorded yet, according to the newest event about them.
+    /// The number of revocations that took effect but are not recorded yet, as the newest
+    /// `RevocationsPending` event states it.
     pub revocations_pending: u32,
     /// Recorded time of the newest event, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
     /// Sealing time of the newest event, milliseconds since the Unix epoch.
     pub last_sealed_at_ms: u64,
-    /// The number of grants at which expired ones are dropped; dropping them at every new grant would take
-    /// quadratic time.
+    /// The number of kept grants at which a new grant first drops the expired ones. Dropping them at every
+    /// new grant would take quadratic time.
     prune_at: usize,
 }
 
@@ -296,7 +300,8 @@ impl SubjectState {
             return;
         }
         let contest = Contest::carried_over(before.map(AsRef::as_ref), attribute);
-        // A later decision about the new category or its sources would not reach what was granted before.
+        // End what depends on the replaced attribute, because a later decision about the new category or
+        // sources would not reach it.
         let replaced = before.filter(|current| !is_same_content(&current.attribute, attribute));
         let replaced = replaced.map(|current| current.event_id);
         self.insert_attribute(event, attribute, contest);
@@ -305,8 +310,8 @@ impl SubjectState {
         }
     }
 
-    /// A correction replaces the attribute that it corrects. Under another key it is recorded like any other
-    /// attribute.
+    /// Replaces the attribute that a correction corrects. The corrected attribute may have another key; it is
+    /// recorded like any other attribute.
     fn correct(&mut self, event: &Recorded, corrects: EventId, attribute: &Attribute) {
         let before = self.attributes.values().find(|current| current.event_id == corrects);
         let contest = Contest::carried_over(before.map(AsRef::as_ref), attribute);
@@ -319,8 +324,7 @@ impl SubjectState {
         });
     }
 
-    /// Ends grants and artifacts that depend on an attribute, whether or not their own revocation events
-    /// follow.
+    /// Ends grants and artifacts that depend on an attribute, even if no event that revokes them follows.
     fn end_dependents(&mut self, attribute: &EventId, reason: Reason) {
         for grant in self.grants.values_mut().filter(|grant| grant.ended().is_none()) {
             if grant.cites(attribute) {
@@ -366,9 +370,10 @@ impl SubjectState {
         }
     }
 
-    /// Sets or lifts a signal. Lifting applies to the named purposes, or to all if none is named; a signal
-    /// for all purposes is lifted as a whole or not at all. Naming a conversation lifts the signals for it;
-    /// naming none lifts all. A lifting that states a time before a signal was recorded does not lift it.
+    /// Sets or lifts a signal. A lifting applies to the purposes that it names, or to all purposes if it
+    /// names none. A lifting that names purposes does not change a signal for all purposes. A lifting that
+    /// names a conversation applies to the signals for that conversation only. A lifting that states a time
+    /// before a signal was sealed does not lift that signal.
     fn signal(
         &mut self,
         event: &Recorded,

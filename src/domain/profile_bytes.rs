@@ -19,7 +19,7 @@ fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> usize {
 }
 
 impl SubjectState {
-    /// Approximate bytes of memory. Visits every part of the state.
+    /// Approximate bytes of memory. To count them, this method visits every part of the state.
     #[must_use]
     pub fn memory_bytes(&self) -> usize {
         let attributes: usize = self.attributes.values().map(|current| attribute(current)).sum();

@@ -6,8 +6,8 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Services must leave one part in this many of a data subject's limit free, so that the data subject can
-/// still record and correct attributes when services have filled the rest.
+/// A data subject's limit divided by this number is the part that services must leave free. The data subject
+/// can then still record and correct attributes when services have used up their part.
 const RESERVE_DIVISOR: usize = 8;
 
 /// A number of attributes and the bytes that they take in an answer.
@@ -35,8 +35,8 @@ impl Load {
         self.without(Self { count: self.count / RESERVE_DIVISOR, bytes: self.bytes / RESERVE_DIVISOR })
     }
 
-    /// Whether it exceeds a limit and is more than before. A write that does not grow the load is always
-    /// accepted.
+    /// Whether this load exceeds a limit and is larger than the load before the write. A write that does not
+    /// increase the load is always accepted.
     fn outgrows(self, max: Self, before: Self) -> bool {
         (self.count > max.count && self.count > before.count)
             || (self.bytes > max.bytes && self.bytes > before.bytes)
@@ -50,12 +50,12 @@ impl fmt::Display for Load {
     }
 }
 
-/// Who recorded an attribute, as far as the data subject may know.
+/// Who recorded an attribute, in the detail that the data subject may know.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Recorder {
     /// The data subject.
     Subject,
-    /// The controller's staff, who are not distinguished.
+    /// The controller's staff; their names are not told apart.
     Staff,
     /// An application, by its credential's name.
     Service(String),
@@ -163,12 +163,13 @@ pub enum AttributeLimitReached {
         /// The limit of one service.
         max: Load,
     },
-    /// The limit of the data subject is reached; for a service, which learns only its own share.
+    /// The limit of the data subject is reached. A service gets this variant, because it may learn only its
+    /// own share.
     OfSubject {
         /// What the service itself recorded.
         used: Load,
     },
-    /// The limit of the data subject is reached; for the data subject and for stewards.
+    /// The limit of the data subject is reached. The data subject and stewards get this variant.
     OfSubjectByRecorder {
         /// What all recorders together recorded.
         used: Load,
@@ -205,7 +206,7 @@ impl fmt::Display for AttributeLimitReached {
 }
 
 impl AttributeLimits {
-    /// Whether so much more fits even if it replaces nothing.
+    /// Whether this additional load fits within the limits, even if it replaces no attribute.
     #[must_use]
     pub fn has_room(&self, recorder: &Recorder, before: &RecorderUsage, more: Load) -> bool {
         let fits = |load: Load, max: Load| load.count <= max.count && load.bytes <= max.bytes;
@@ -213,7 +214,7 @@ impl AttributeLimits {
         in_total && (!is_service(recorder) || fits(before.of(recorder).and(more), self.service))
     }
 
-    /// Checks the usage after a write against the limits. A write that does not grow the usage always
+    /// Checks the usage after a write against the limits. A write that does not increase the usage always
     /// passes.
     ///
     /// # Errors

@@ -26,7 +26,7 @@ pub struct RequestRecord {
     pub submitted: Option<RequestSubmitted>,
     /// Version of the event that submitted it, within the subject's stream.
     pub version: u64,
-    /// Milliseconds since the Unix epoch.
+    /// When it was submitted, milliseconds since the Unix epoch.
     pub submitted_at_ms: u64,
     /// The deadline for the answer, milliseconds since the Unix epoch.
     pub due_at_ms: u64,
@@ -43,7 +43,7 @@ pub struct Decided {
     pub event: RequestDecided,
     /// Who decided. If the ledger only completed an accepted request, this is who accepted it.
     pub by: Actor,
-    /// Milliseconds since the Unix epoch.
+    /// When they decided, milliseconds since the Unix epoch.
     pub at_ms: u64,
 }
 
@@ -58,9 +58,9 @@ impl RequestRecord {
     }
 }
 
-/// The deadline for a request: one month (GDPR Art. 12(3); if the month lacks the day, the period ends on its
-/// last day, Regulation 1182/71 Art. 3(2)(c)), or 45 days (California: Cal. Civ. Code s. 1798.130(a)(2)(A)).
-/// Milliseconds since the Unix epoch.
+/// The deadline for a request, milliseconds since the Unix epoch: one month (GDPR Art. 12(3)), or 45 days
+/// (California: Cal. Civ. Code s. 1798.130(a)(2)(A)). If the last month lacks the day, the period ends on the
+/// last day of that month (Regulation 1182/71 Art. 3(2)(c)).
 #[must_use]
 pub fn due_at_ms(jurisdiction: Jurisdiction, submitted_at_ms: u64) -> u64 {
     match jurisdiction {

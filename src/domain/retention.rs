@@ -46,9 +46,9 @@ impl Retention {
         self.rules.get(&name).map(|(rule, _)| rule.keep_ms)
     }
 
-    /// How long an event of this class is kept: by the rule of its category or purpose or of the nearest
-    /// ancestor with a rule, or else by the rule of the class. If both category and purpose have a rule, the
-    /// shorter period applies.
+    /// How long an event of this class is kept. The rule of its category or purpose applies, or of the
+    /// nearest ancestor that has a rule. If there is none, the rule of the class applies. If both category
+    /// and purpose have a rule, the shorter period applies.
     fn keep_ms(&self, class: RetentionClass, categories: &[&str], purposes: &[&str]) -> Option<u64> {
         let by_category = categories.iter().find_map(|category| self.rule(class, category, ""));
         let by_purpose = purposes.iter().find_map(|purpose| self.rule(class, "", purpose));
@@ -56,17 +56,18 @@ impl Retention {
     }
 }
 
-/// What has passed its retention time in a data subject's stream.
+/// The events of a data subject's stream that have passed their retention time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// The events of current attributes that have ended, with whether a retention rule ended them rather
-    /// than their own expiry.
+    /// The current attributes that have ended, by event. The flag is true if a retention rule ended the
+    /// attribute, and false if its own expiry did.
     pub attributes: Vec<(EventId, bool)>,
     /// The versions to destroy.
     pub versions: BTreeSet<u64>,
 }
 
-/// What has passed its retention time in a history at `now_ms` (milliseconds since the Unix epoch).
+/// The events of a history that have passed their retention time at `now_ms` (milliseconds since the Unix
+/// epoch).
 #[must_use]
 pub fn ended(
     history: &[Recorded],
@@ -90,8 +91,8 @@ pub fn ended(
     ended
 }
 
-/// Whether an event alone is no reason to keep a data subject's stream: it records that something ended, or
-/// only protected data that is gone.
+/// Whether an event is no reason to keep a data subject's stream when only events of this sort are left. Such
+/// an event only records what happened to data that is gone, or it protected that data.
 #[must_use]
 pub fn is_no_reason_to_keep(event: &Event) -> bool {
     matches!(
@@ -113,8 +114,8 @@ struct Ending<'a> {
 }
 
 impl Ending<'_> {
-    /// When the event's retention ends (milliseconds since the Unix epoch) and whether by a rule; `None` if
-    /// never.
+    /// When the event's retention ends (milliseconds since the Unix epoch), and whether a retention rule ends
+    /// it. `None` if it never ends.
     fn ends_at_ms(&self, event: &Recorded) -> Option<(u64, bool)> {
         let after = |from: u64, keep: Option<u64>| keep.map(|keep| (from.saturating_add(keep), true));
         match &event.event {
@@ -134,7 +135,8 @@ impl Ending<'_> {
                     terms.purposes.iter().map(|purpose| self.vocabulary.purpose_ancestry(purpose));
                 let keep = ancestries
                     .map(|ancestry| self.retention.keep_ms(RetentionClass::Consent, &[], &ancestry));
-                // Of several purposes, the longest period applies; if one has no rule, there is no end.
+                // If there are several purposes, the longest period applies. If one of them has no rule,
+                // retention never ends.
                 let keep = keep.collect::<Option<Vec<u64>>>().and_then(|each| each.into_iter().max());
                 self.no_longer_counts_since_ms(event).and_then(|since| after(since, keep))
             }
@@ -174,8 +176,8 @@ impl Ending<'_> {
         }
     }
 
-    /// When a consent decision stopped having an effect, milliseconds since the Unix epoch. A no always has
-    /// an effect; a yes has one until nothing that it names is allowed any more.
+    /// When a consent decision stopped having an effect, milliseconds since the Unix epoch. Until the profile
+    /// is erased, a no always has an effect. A yes has an effect until it allows nothing of what it names.
     fn no_longer_counts_since_ms(&self, event: &Recorded) -> Option<u64> {
         let record = self.state.consents.records().iter().find(|record| record.event_id == event.event_id)?;
         // Once the profile is erased, decisions are only evidence.
@@ -185,12 +187,11 @@ impl Ending<'_> {
         {
             return Some(at_ms);
         }
-        // Until then a no has an effect, however old it is.
+        // Before the profile is erased, a no has an effect, however old it is.
         if !record.decision.is_yes() {
             return None;
         }
-        // Nor may the end of a consent be forgotten while an earlier consent would allow something
-        // without it.
+        // A consent that has ended still counts if it keeps an earlier consent from allowing something again.
         if self.state.consents.ends_another(record, self.vocabulary, self.now_ms) {
             return None;
         }

@@ -17,7 +17,7 @@ pub struct Hold {
     pub placed: HoldPlaced,
     /// Who placed it.
     pub by: Actor,
-    /// Milliseconds since the Unix epoch.
+    /// When it was placed, milliseconds since the Unix epoch.
     pub placed_at_ms: u64,
 }
 
@@ -36,16 +36,17 @@ impl Hold {
     }
 }
 
-/// A partial erasure. Writes about the erased part that predate the erasure are refused.
+/// A partial erasure. It fences the erased part off: the ledger refuses later writes about that part that
+/// state a time up to the erasure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fence {
-    /// The kind of part.
+    /// The kind of part that was erased: one key, one category or the profile.
     pub scope: ErasureScope,
-    /// The category, if the part is one.
+    /// The category, if one category was erased.
     pub category: String,
-    /// The keyed hash of the attribute key, if the part is one.
+    /// The keyed hash of the attribute key, if one key was erased.
     pub key_hash: Vec<u8>,
-    /// Milliseconds since the Unix epoch.
+    /// When the erasure was decided, milliseconds since the Unix epoch.
     pub at_ms: u64,
 }
 
@@ -69,17 +70,17 @@ pub struct Artifact {
     pub id: GrantId,
     /// The artifact as registered.
     pub registered: ArtifactRegistered,
-    /// Milliseconds since the Unix epoch.
+    /// When it was registered, milliseconds since the Unix epoch.
     pub registered_at_ms: u64,
     /// Why it must no longer be used, and the position of the event that invalidated it.
     pub invalidated: Option<(Reason, u64)>,
-    /// Why it must no longer be used when a later event implies that and no invalidation is recorded yet.
+    /// Why it must no longer be used, if a later event implies that and no invalidation is recorded yet.
     pub implied: Option<Reason>,
 }
 
 impl Artifact {
-    /// Why it must no longer be used, whether that is recorded or implied by a later event. Does not
-    /// consider its own expiry.
+    /// Why the artifact must no longer be used: the recorded reason, or the reason that a later event
+    /// implies. This method does not consider whether the artifact has expired.
     #[must_use]
     pub fn ended(&self) -> Option<Reason> {
         self.invalidated.map(|(reason, _)| reason).or(self.implied)
@@ -193,7 +194,7 @@ impl Rights {
             extended_because: None,
             decided: None,
         });
-        // The ledger only completes a request; keep who accepted it as who decided.
+        // The ledger only completes an accepted request. Whoever accepted it stays the one who decided.
         let carried_out = event.actor.role == Role::Ledger;
         let accepted = record
             .decided

@@ -69,8 +69,8 @@ impl Vocabulary {
         ancestry(id, |id| self.categories.get(id).map(|category| category.parent.as_str()))
     }
 
-    /// The special ones (GDPR Art. 9(1)) among a category and its ancestors, nearest first: those that are
-    /// marked special or are below one that is.
+    /// The special categories (GDPR Art. 9(1)) among a category and its ancestors, nearest first. A category
+    /// is special if it or one of its ancestors is marked special.
     #[must_use]
     pub fn special_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         let mut ancestry = self.category_ancestry(id);
@@ -86,8 +86,9 @@ impl Vocabulary {
         !self.special_ancestry(id).is_empty()
     }
 
-    /// The rung of a purpose on the ladder of rising risk; unspecified if it is not on it. It is the
-    /// highest of its own rung and its ancestors', so that no purpose is lower than its parent.
+    /// The rung of a purpose on the ladder of rising risk; unspecified if the purpose is not on the ladder.
+    /// It is the highest rung among the purpose and its ancestors, so that no purpose is lower than its
+    /// parent.
     #[must_use]
     pub fn rung(&self, id: &str) -> Rung {
         let ancestry = self.purpose_ancestry(id).into_iter().filter_map(|id| self.purposes.get(id));
@@ -112,7 +113,7 @@ impl Vocabulary {
         (risks, all.iter().flat_map(|category| &category.benefits).map(String::as_str).collect())
     }
 
-    /// Whether the categories with this one would have no cycle and at most [`DEPTH_MAX`] levels.
+    /// Whether the categories, after this one is added, would have no cycle and at most [`DEPTH_MAX`] levels.
     #[must_use]
     pub fn can_take_category(&self, category: &CategoryDefined) -> bool {
         let parent = |id: &str| {
@@ -122,7 +123,7 @@ impl Vocabulary {
         all_end(&category.id, self.categories.keys(), parent)
     }
 
-    /// Whether the purposes with this one would have no cycle and at most [`DEPTH_MAX`] levels.
+    /// Whether the purposes, after this one is added, would have no cycle and at most [`DEPTH_MAX`] levels.
     #[must_use]
     pub fn can_take_purpose(&self, purpose: &PurposeDefined) -> bool {
         let parent = |id: &str| {

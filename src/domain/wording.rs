@@ -32,8 +32,8 @@ pub fn provenance(provenance: Provenance) -> &'static str {
     }
 }
 
-/// A reason, as the end of a sentence about attributes, a grant or an artifact. It says "the data" where the
-/// sentence may be about several attributes.
+/// The words for a reason: the end of a sentence about attributes, a grant or an artifact. The words say "the
+/// data" where the sentence may be about several attributes.
 #[must_use]
 pub fn reason(reason: Reason) -> &'static str {
     match reason {

@@ -45,11 +45,12 @@ pub struct FiguresReported {
     pub name: String,
     /// The start of the period, milliseconds since the Unix epoch.
     pub from_ms: u64,
-    /// The end of the period, which is not part of it, milliseconds since the Unix epoch.
+    /// The end of the period (exclusive), milliseconds since the Unix epoch.
     pub to_ms: u64,
-    /// Groups of fewer people were not shown.
+    /// The minimum group size: groups of fewer people were not shown.
     pub k: u32,
-    /// How much the report spent of the period's budget of differential privacy; 0 means without noise.
+    /// How much of the period's budget of differential privacy the report spent; 0 means that no noise was
+    /// added.
     pub epsilon: f64,
     /// The figures requested; an empty list means all.
     pub figures: Vec<String>,

@@ -26,8 +26,8 @@ pub struct Recorded {
     pub version: u64,
     /// The ledger's time, milliseconds since the Unix epoch; never decreases from one position to the next.
     pub recorded_at_ms: u64,
-    /// When the event was sealed, milliseconds since the Unix epoch; never decreases over the subject's
-    /// versions.
+    /// When the event was sealed (encrypted and signed for the log), milliseconds since the Unix epoch; never
+    /// decreases over the subject's versions.
     pub sealed_at_ms: u64,
     /// The time that the writer says the event refers to.
     pub about_ms: u64,

@@ -5,7 +5,8 @@ use sayso_proof::event::{ErasureScope, Ground, Jurisdiction, PackageKind, Positi
 use sayso_proof::event::{RequestKind, RequestOutcome};
 use std::collections::BTreeMap;
 
-/// The data subject submitted a request. Its content is personal data, and is erased with what it names.
+/// The data subject submitted a request. Its content is personal data, and is erased together with the data
+/// that it names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestSubmitted {
     /// The id of the request.
@@ -20,13 +21,13 @@ pub struct RequestSubmitted {
     pub scope: ErasureScope,
     /// The category of an erasure of one category.
     pub category: String,
-    /// The attribute keys of an erasure of one key, or of a rectification.
+    /// For an erasure of one key or for a rectification: the attribute keys.
     pub keys: Vec<String>,
     /// The purposes of a restriction or objection; an empty list means all.
     pub purposes: Vec<String>,
     /// The data subject's own words.
     pub details: String,
-    /// The controller's id of the data subject, for the person who answers.
+    /// The controller's id of the data subject. Whoever answers the request needs it.
     pub subject: String,
     /// For an erasure of one key: the keyed hash of the key. Empty otherwise.
     pub key_hash: Vec<u8>,
@@ -41,7 +42,7 @@ pub struct RequestDecided {
     pub kind: RequestKind,
     /// The outcome.
     pub outcome: RequestOutcome,
-    /// The ground of a refusal, in whole or in part.
+    /// The legal ground, if the request was refused in whole or in part.
     pub ground: Ground,
     /// The reason, without personal data.
     pub reason: String,
@@ -80,7 +81,7 @@ pub struct ErasureRefused {
     pub request: EventId,
     /// The legal ground.
     pub ground: Ground,
-    /// The holds that prevent it.
+    /// The holds that prevent the erasure.
     pub holds: Vec<EventId>,
     /// Whether nothing is erased; if false, only what the holds name is kept.
     pub whole: bool,
@@ -103,7 +104,7 @@ pub struct ErasureCompleted {
     pub erased_by_category: BTreeMap<String, u32>,
     /// When the erasure was requested, milliseconds since the Unix epoch.
     pub requested_at_ms: u64,
-    /// What was in the scope and is kept, by ground.
+    /// What is kept although it was in the scope, by legal ground.
     pub kept: Vec<KeptOnGround>,
 }
 
@@ -157,19 +158,20 @@ pub struct HoldLifted {
     pub reason: String,
 }
 
-/// An export of a data subject's data began to be handed out. Recorded before its first byte.
+/// The ledger began to hand out an export of a data subject's data. It records this event before the first
+/// byte of the export.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AccessProvided {
     /// The request that the export answers, if there is one.
     pub request: Option<EventId>,
     /// The content of the export.
     pub kind: PackageKind,
-    /// The number of events that the export was made from, without this one.
+    /// The number of events that the export was made from, not counting this event.
     pub items: u64,
 }
 
-/// What is needed to complete an interrupted erasure. Kept with the keys until the erasure is complete,
-/// never in the log.
+/// The data that is needed to complete an interrupted erasure. The intent is kept with the keys until the
+/// erasure is complete. It is never in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErasureIntent {
     /// The event that completes the erasure.

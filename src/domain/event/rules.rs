@@ -51,7 +51,7 @@ pub struct RetentionDefined {
     pub keep_ms: u64,
 }
 
-/// Bounds refused to have attributes recorded. Never has a key or a value.
+/// Bounds did not allow attributes to be recorded. This event never contains a key or a value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RecordingRefused {
     /// The category.
@@ -72,7 +72,7 @@ pub struct RecordingRefused {
     pub bounds: Vec<u64>,
 }
 
-/// The data subject's age or jurisdiction was described, because bounds depend on it. What is not set
+/// The data subject's age or jurisdiction was described, because bounds depend on it. A field that is not set
 /// keeps its earlier value.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SubjectDescribed {

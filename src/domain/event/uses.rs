@@ -35,7 +35,7 @@ pub struct WithheldClass {
     pub article: String,
     /// The data subject's own event that decided, if one did.
     pub decided_by_event: Option<EventId>,
-    /// For a derived attribute that follows its sources: a source that is gone or may not be used.
+    /// The source because of which a derived attribute is withheld: it is gone or may not be used.
     pub source: Option<EventId>,
 }
 
@@ -84,7 +84,7 @@ pub struct GrantUsed {
 pub struct GrantGivenAgain {
     /// The event that issued the grant.
     pub grant: EventId,
-    /// How often, since the grant was issued or since the last event of this kind.
+    /// How often the grant was given again since it was issued, or since the last event of this kind.
     pub count: u32,
     /// The first of these times, milliseconds since the Unix epoch.
     pub first_ms: u64,

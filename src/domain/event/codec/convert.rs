@@ -16,11 +16,11 @@ pub trait Field: Sized {
     /// The field of a message.
     ///
     /// # Errors
-    /// Malformed; `name` is the field's name.
+    /// The field is malformed. `name` is the field's name.
     fn from_wire(wire: Self::Wire, name: &'static str) -> Result<Self, CodecError>;
 }
 
-/// Types that are the same in both.
+/// Types that are the same in the domain and in a message.
 macro_rules! same {
     ($($type:ty),+ $(,)?) => {$(
         impl Field for $type {
@@ -50,7 +50,7 @@ macro_rules! enumerations {
     )+};
 }
 
-/// Messages: every field is converted, and a field that is not named does not compile.
+/// Messages: every field is converted. If a field is not named here, the code does not compile.
 macro_rules! messages {
     ($($type:ident { $($field:ident),+ $(,)? })+) => {$(
         impl Field for domain::$type {
@@ -106,7 +106,7 @@ impl Field for EventId {
     }
 }
 
-/// No id is an empty field.
+/// `None` is an empty field in the message.
 impl Field for Option<EventId> {
     type Wire = Vec<u8>;
     fn to_wire(&self) -> Vec<u8> {
@@ -117,7 +117,7 @@ impl Field for Option<EventId> {
     }
 }
 
-/// No handle is an empty field.
+/// `None` is an empty field in the message.
 impl Field for Option<Handle> {
     type Wire = Vec<u8>;
     fn to_wire(&self) -> Vec<u8> {

@@ -19,7 +19,7 @@ use prost::Message;
 use sayso_proof::event::event_body::Event as Body;
 use sayso_proof::event::{self as log, EventBody, Reason, SignalKind};
 
-/// What the entry of an event says besides the event itself.
+/// What the log entry of an event states besides the event itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Place {
     /// The event's id.
@@ -59,7 +59,7 @@ pub fn kind(body: &EventBody) -> u32 {
 /// The event of a message.
 ///
 /// # Errors
-/// Malformed, or of an unknown kind.
+/// The message is malformed, or its event is of an unknown kind.
 pub fn decode(place: Place, body: EventBody) -> Result<Recorded, CodecError> {
     Ok(Recorded {
         event_id: place.event_id,
@@ -74,13 +74,13 @@ pub fn decode(place: Place, body: EventBody) -> Result<Recorded, CodecError> {
     })
 }
 
-/// The message of an event or of a part of one, for answers that show it.
+/// The message of an event or of a part of an event, for answers that show it.
 #[must_use]
 pub fn message<T: Field>(event: &T) -> T::Wire {
     event.to_wire()
 }
 
-/// The bytes of the intent of an erasure, which is kept with the keys.
+/// The bytes of an erasure's intent. The intent is kept with the keys.
 #[must_use]
 pub fn encode_intent(intent: &ErasureIntent) -> Vec<u8> {
     log::ErasureIntent {
@@ -108,7 +108,7 @@ pub fn decode_intent(bytes: &[u8]) -> Result<ErasureIntent, CodecError> {
     })
 }
 
-/// The message of an event alone, without its author and time; what a writer signs.
+/// The message of an event alone, without its author and time. Writers sign this message.
 #[must_use]
 pub fn encode_event(event: &Event) -> Body {
     let bytes = EventId::to_wire;
