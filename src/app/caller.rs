@@ -11,7 +11,7 @@ use crate::domain::profile::SubjectState;
 pub struct Caller {
     /// The role of the credential.
     pub role: Role,
-    /// A service through which people also speak, so it may do what a channel may.
+    /// Whether this is a service through which people also speak. If so, it may do what a channel may do.
     pub channel: bool,
     /// The name in the credential. For a service this is the recipient's name; for a data subject it is
     /// empty.
@@ -39,7 +39,7 @@ impl Caller {
     }
 
     /// Whether the caller may see what belongs to other callers: their grants, and how much is recorded about
-    /// a data subject. A service or channel sees only its own.
+    /// a data subject. A service or channel sees only what belongs to itself.
     #[must_use]
     pub fn sees_others(&self) -> bool {
         !matches!(self.role, Role::Service | Role::Channel)
@@ -52,8 +52,8 @@ impl Caller {
     }
 
     /// The version of a data subject as the caller sees it. For most callers this is the number of events.
-    /// For a service or channel it is the position plus one of the newest decision that it may see, and 0 if
-    /// there is none: events of others do not change it.
+    /// For a service or channel it is the position, plus one, of the newest decision that it may see, or 0 if
+    /// there is no such decision. So other events do not change the version that it sees.
     pub(super) fn version_of(&self, state: &SubjectState) -> u64 {
         if self.sees_others() {
             return state.version;
@@ -86,8 +86,8 @@ impl Caller {
         })
     }
 
-    /// The actor of an event that does not record a statement of a data subject; see [`Caller::actor_of`] for
-    /// the others.
+    /// The actor of an event that does not record a statement of a data subject; for an event that does, see
+    /// [`Caller::actor_of`].
     #[must_use]
     pub fn actor(&self) -> Actor {
         Actor { role: self.role, name: self.name.clone() }

@@ -1,4 +1,5 @@
-//! Errors of use cases, summed over the rooms. Only `api::status` turns them into gRPC codes.
+//! Errors of use cases. [`AppError`] also covers the errors of the other rooms (top-level modules) that use
+//! cases call. Only `api::status` turns these errors into gRPC codes.
 
 use crate::app::reserved::Reserved;
 use crate::bounds::error::BoundsError;
@@ -21,11 +22,11 @@ pub enum AppError {
     /// subject exists.
     #[error("{0}")]
     Denied(&'static str),
-    /// Only other callers may record this or take it back. Nothing was written, or only the refusals in the
-    /// request.
+    /// Only other callers may record this statement or take it back. Nothing was written, or only the
+    /// refusals in the request.
     #[error("{why}")]
     Reserved {
-        /// Which rule says so.
+        /// The rule that the request breaks.
         rule: Reserved,
         /// What the request conflicts with, and who may record or lift it.
         why: String,
@@ -79,7 +80,7 @@ pub enum AppError {
     LimitReached {
         /// What is limited: grants or artifacts.
         what: &'static str,
-        /// How many of the caller's are open.
+        /// How many grants or artifacts the caller has open.
         open: usize,
     },
     /// The operation was stopped because it took longer than it may.
@@ -91,7 +92,7 @@ pub enum AppError {
     /// The store accepts no writes at the moment.
     #[error("the ledger accepts no writes at the moment; nothing was written; try again later")]
     Unavailable,
-    /// The daemon is shutting down, which ends every stream without an end of its own.
+    /// The daemon is shutting down, which ends every stream that would otherwise go on forever.
     #[error("the ledger is shutting down; resume from your cursor after it restarts")]
     ShuttingDown,
     /// The outcome of a write is unknown. The daemon must be restarted.
@@ -129,7 +130,7 @@ pub enum Cause {
     /// A task ended before it returned a result.
     #[error("a task ended before it returned a result")]
     Task,
-    /// The log contains something that this code does not write.
+    /// The log or a stream contradicts what this code writes.
     #[error("{0}")]
     Inconsistent(&'static str),
 }
@@ -171,16 +172,16 @@ impl From<SubmitError> for AppError {
             SubmitError::Unavailable => Self::Unavailable,
             SubmitError::Stopped => Self::Stopped,
             SubmitError::TooLarge => Self::invalid("attributes", "must fit one write; send fewer at once"),
-            // A subject stream writes its events in order and sets the version itself.
+            // This can't happen: a subject stream writes its events in order and sets the version itself.
             SubmitError::Stale { .. } => {
                 Self::Internal(Cause::Inconsistent("a stream and the log disagree on a version"))
             }
-            // The key changes only while nothing else writes.
+            // This can't happen: the key changes only while nothing else writes.
             SubmitError::OtherKey => {
                 Self::Internal(Cause::Inconsistent("an entry is signed by a key that is not in force"))
             }
-            // The clock jumped after the entry was sealed and before it was sequenced: a retry seals it
-            // again.
+            // The clock jumped after the entry was sealed and before it was sequenced. A retry seals a new
+            // entry.
             SubmitError::Clock => Self::Unavailable,
         }
     }

@@ -1,5 +1,5 @@
-//! The use cases, one folder for each resource. They know the other rooms but not the wire: `api` and `web`
-//! convert at the edge.
+//! The use cases, one folder for each resource. They use other rooms (top-level modules), but know nothing of
+//! gRPC and HTTP: `api` and `web` convert requests and answers.
 
 pub(crate) mod caller;
 mod consent;

@@ -11,13 +11,14 @@ pub struct Choice {
     /// The purposes that it covers. A consent or renewal names 1 to 32; a refusal or withdrawal at most 32,
     /// and none means all.
     pub purposes: Vec<String>,
-    /// At most 64 categories; none: all, but a consent then excludes special categories.
+    /// The categories that it covers, at most 64. None means all; a consent for all excludes special
+    /// categories.
     pub categories: Vec<String>,
-    /// At most 64 recipients; none: all.
+    /// The recipients that it covers, at most 64; none: all.
     pub recipients: Vec<String>,
     /// Whether a consent is explicit in the sense of GDPR Art. 9(2)(a).
     pub explicit: bool,
-    /// When a consent ends, milliseconds since the Unix epoch; none: it has no end of its own.
+    /// When a consent ends, milliseconds since the Unix epoch; none: the consent names no end.
     pub until_ms: Option<u64>,
     /// The conversations that it is limited to, at most 64; none: all conversations.
     pub interactions: Vec<String>,
@@ -32,7 +33,7 @@ pub struct NoticeServed {
     pub version: String,
     /// The language it was served in; empty: the language of the published notice.
     pub language: String,
-    /// SHA-256 of the text that was served; empty: the published text's.
+    /// SHA-256 of the text that was served; empty: that of the published text.
     pub digest: Vec<u8>,
 }
 
@@ -41,7 +42,7 @@ pub struct NoticeServed {
 pub struct Presentation {
     /// The notice that was served.
     pub notice: NoticeServed,
-    /// Where: an app, a website, a conversation. At most 64 bytes.
+    /// Where the notice was served: an app, a website, a conversation. At most 64 bytes.
     pub channel: String,
 }
 
@@ -59,6 +60,6 @@ pub enum DecidedBy {
 pub struct ConsentChanged {
     /// The recorded events.
     pub receipt: Receipt,
-    /// Ids of the grants that it revoked.
+    /// Ids of the grants that the consent or signal revoked.
     pub revoked_grants: Vec<String>,
 }

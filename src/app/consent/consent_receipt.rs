@@ -14,8 +14,8 @@ use sayso_proof::entry;
 use std::sync::Arc;
 
 impl Consent {
-    /// The receipt of the decision with this event id, or of the newest decision if none is given. JSON-LD
-    /// per ISO/IEC TS 27560:2023. Returns the event id of the decision with it.
+    /// Makes the receipt of the decision with this event id, or of the newest decision if no id is given.
+    /// Returns the event id of the decision and the receipt, which is JSON-LD per ISO/IEC TS 27560:2023.
     ///
     /// # Errors
     /// Nothing is recorded about the data subject, they have no such decision, or the store fails.

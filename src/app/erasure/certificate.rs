@@ -1,5 +1,6 @@
-//! Makes the certificate of an erasure: what was erased, what was kept and on which ground, which recipients
-//! had it, and which of them acknowledged. It is signed and can be verified without the daemon.
+//! Makes the certificate of an erasure. The certificate says what was erased, what was kept and on which
+//! ground, which recipients had received the erased data, and which of them acknowledged the erasure. It is
+//! signed and can be verified without the daemon.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::Erasures;
@@ -19,10 +20,10 @@ pub struct Certificate {
     pub request: EventId,
     /// The `ErasureCompleted` event.
     pub completed: ErasureCompleted,
-    /// Erased attributes by category. For a partial erasure it comes from the subject's own record, and is
-    /// empty if that can't be read.
+    /// The number of erased attributes by category. For a partial erasure, these numbers come from the
+    /// subject's own record. Empty if that record can't be read.
     pub erased_by_category: BTreeMap<String, u32>,
-    /// Position of that event.
+    /// Position of the `ErasureCompleted` event.
     pub position: u64,
     /// When it was recorded, milliseconds since the Unix epoch.
     pub completed_at_ms: u64,
@@ -68,7 +69,7 @@ impl Erasures {
         self.certificate_with(request, record.as_ref())?.ok_or(AppError::NotFound("erasure"))
     }
 
-    /// The recorded completion of the erasure that this request asked for; none if there is none.
+    /// The recorded completion of the erasure that this request asked for; none if no completion is recorded.
     pub(crate) fn completion_of(&self, request: &EventId) -> Result<Option<CompletedErasure>, AppError> {
         let Some(position) = self.core.erasure_position(request)? else { return Ok(None) };
         let event = open_system_entry(self.core.store().read_entry(position)?)?;

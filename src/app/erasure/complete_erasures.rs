@@ -1,7 +1,7 @@
 //! Completes erasures whose keys are destroyed: discards their entries and records `ErasureCompleted`.
 //!
-//! Erasures that wait at the same time share one discard and one frame, just as their keys shared one
-//! re-keying before.
+//! Erasures that wait at the same time are completed together: with one discard, and with one frame (events
+//! that are written together) of the log. The destruction of their keys shared one re-keying in the same way.
 
 use crate::app::erasure::Erasures;
 use crate::app::erasure::completion_queue::Completion;
@@ -15,11 +15,11 @@ use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 impl Erasures {
-    /// Discards the entries of an erasure, then records its completion. It can be repeated.
+    /// Discards the entries of an erasure, then records its completion. The call can be repeated.
     ///
     /// # Errors
-    /// The store or the log fails. If a batch fails, each caller tries its own erasure again alone, so that
-    /// it gets its own result.
+    /// The store or the log fails. If completing several erasures together fails, each caller tries its own
+    /// erasure again alone. So each caller gets the result of its own erasure.
     pub(crate) async fn discard_and_record(self: &Arc<Self>, own: Completion) -> Result<(), AppError> {
         let (reply, mut answer) = oneshot::channel();
         self.completion_queue.waiting().push((own.clone(), reply));

@@ -6,7 +6,7 @@ use crate::domain::ids::EventId;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
-/// Erasures completed in one frame, with one event each.
+/// The most erasures that one frame (events that are written together) completes, with one event each.
 const BATCH_MAX: usize = 128;
 
 /// What to discard and record for one erasure.
@@ -14,8 +14,8 @@ const BATCH_MAX: usize = 128;
 pub(crate) struct Completion {
     pub request: EventId,
     pub completed: ErasureCompleted,
-    /// Stamp of the request that started the erasure, so that the request, made again, finds this event.
-    /// Empty if another event of the request remains.
+    /// The stamp of the request that started the erasure: the hashes by which the same request, made again,
+    /// finds this event. Empty if another event of the request remains.
     pub request_stamp: RequestStamp,
 }
 

@@ -1,7 +1,8 @@
 //! Erases a data subject, or a part of their record. Every step can be resumed after a crash.
 //!
-//! 1. One durable write destroys the keys and stores the intent. A full erasure also sets the fence, which
-//!    rejects later writes about the time before. From here on nothing that was erased can be read.
+//! 1. One durable write destroys the keys and stores the intent, which says what the next steps have to do. A
+//!    full erasure also sets the fence: the ledger then refuses writes that concern a time before the
+//!    erasure. From here on nothing that was erased can be read.
 //! 2. The bytes of the entries are discarded.
 //! 3. `ErasureCompleted` is recorded in the system stream. After a partial erasure, the subject's own stream
 //!    records it too.
@@ -27,7 +28,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
-/// Attributes removed in one frame.
+/// The most attributes whose removal is recorded in one frame (events that are written together).
 const REMOVALS_MAX: usize = 128;
 
 /// An erasure that may be carried out.
@@ -50,8 +51,8 @@ impl Erasure {
         self.scope == Scope::All && self.holds.is_empty()
     }
 
-    /// The event that records its start. It names neither key nor category, because a partial erasure does
-    /// not erase it.
+    /// The event that records the start of the erasure. A partial erasure does not erase this event, so the
+    /// event names neither key nor category.
     pub fn start_event(&self) -> Event {
         let scope = self.scope.kind();
         Event::ErasureRequested(ErasureRequested { request: self.request, scope })
@@ -106,8 +107,8 @@ impl Erasures {
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
-    /// Records removals of attributes in frames of their own if there are too many for the frame of the
-    /// decision. Returns the events that remain.
+    /// Records removals of attributes in separate frames if the frame of the decision has no room for them.
+    /// Returns the events that remain.
     async fn record_removals_first(
         &self,
         mut append: Append,
@@ -165,8 +166,8 @@ impl Erasures {
         let fence_ms = self.core.now_ms().max(now_ms);
         let bytes = codec::encode_intent(&intent);
         if let Err(error) = self.core.vault.erase(&stream.keys, fence_ms, erasure.request.0, &bytes).await {
-            // As far as is known, nothing was destroyed. The stream continues; if keys are gone, the next
-            // start finishes.
+            // Probably nothing was destroyed, so the stream continues. If keys were destroyed after all, the
+            // next start finishes the erasure.
             stream.write().erased = false;
             return Err(error.into());
         }
@@ -184,8 +185,8 @@ impl Erasures {
         erasure: &Erasure,
     ) -> Result<(), AppError> {
         let (stream, now_ms) = (Arc::clone(&append.stream), append.now_ms);
-        // The start event comes last and is not erased, so that the subject keeps a newest event from which
-        // versions continue.
+        // The start event comes last and is not erased. So it is the newest event that remains, and versions
+        // continue from it.
         let mut frame = self.core.with_revocations(&append, pending_events);
         frame.events.push(self.core.plan(erasure.start_event()));
         let write_lock = self.core.commit_and_keep_lock(append, frame).await?;
@@ -203,14 +204,15 @@ impl Erasures {
         let punctured =
             self.core.vault.puncture(handle, &selection.versions, Some((erasure.request.0, &bytes))).await;
         self.core.clock.advance_past(fence_at_ms);
-        // Even if puncturing failed, the stream must only hold what can still be read.
+        // Even if the destruction of keys failed, the stream must hold only what can still be read.
         self.core.reload_stream(&stream)?;
         punctured?;
         self.complete_erasure(erasure.request, intent, Some((stream, write_lock))).await
     }
 
-    /// The decision that the subject's own stream will record: how much was erased, by category, and what
-    /// must not be recorded again, but not the erased values. None for an erasure at the end of retention.
+    /// The decision that the subject's own stream will record. It says how much was erased, by category, and
+    /// what must not be recorded again; it does not have the erased values. None for an erasure at the end of
+    /// retention.
     fn decision_event(
         &self,
         erasure: &Erasure,
@@ -222,7 +224,7 @@ impl Erasures {
         match &erasure.scope {
             Scope::Key(key) => key_hash = self.core.key_hash(stream.keys.handle, key),
             Scope::Category(named) => category.clone_from(named),
-            // No request caused it, and what expired may be recorded again.
+            // No request caused this erasure, and what expired may be recorded again.
             Scope::Versions(_) => return None,
             Scope::All | Scope::Profile => {}
         }
@@ -304,7 +306,7 @@ impl Erasures {
     }
 }
 
-/// The completion event, which the intent holds until it is recorded.
+/// The event that completes an erasure. The stored intent holds this event until it is recorded.
 fn completion_event(
     erasure: &Erasure,
     selection: &Selection,

@@ -1,6 +1,6 @@
 //! Resumes erasures whose start is recorded but whose keys still exist, because of a crash or a full disk.
 //!
-//! They are carried out at the next start, and when the same request is made again.
+//! Such an erasure is carried out at the next start, or when the same request is made again.
 
 use crate::app::erasure::Erasures;
 use crate::app::erasure::erase_subject::Erasure;
@@ -15,7 +15,7 @@ use crate::telemetry::{ErasureStep, metrics};
 use sayso_proof::entry;
 use std::sync::Arc;
 
-/// Open requests in one read.
+/// The number of open requests in one read.
 const READ_COUNT: usize = 256;
 
 impl Erasures {
@@ -32,8 +32,8 @@ impl Erasures {
         }
     }
 
-    /// Carries out the erasure of this request if it was started; any other request is left alone. It
-    /// completes even if the caller disconnects.
+    /// Carries out the erasure of this request if it was started; does nothing for any other request. The
+    /// erasure completes even if the caller disconnects.
     pub(crate) async fn resume_erasure(self: &Arc<Self>, id: EventId) -> Result<(), AppError> {
         let erasures = Arc::clone(self);
         let task = tokio::spawn(async move { erasures.resume(id).await });
@@ -43,7 +43,7 @@ impl Erasures {
     async fn resume(self: &Arc<Self>, id: EventId) -> Result<(), AppError> {
         let Some((stream, record)) = self.core.find_request(&id).await? else { return Ok(()) };
         let write_lock = stream.write_lock().await;
-        // The previous owner of the write lock may have carried it out.
+        // The previous owner of the write lock may have carried out the erasure already.
         let holds = {
             let now = stream.read();
             let is_open = now.state.rights.requests.get(&id).is_some_and(RequestRecord::is_open);
@@ -54,7 +54,7 @@ impl Erasures {
         };
         let Some(start) = self.start_event(&stream, id)? else { return Ok(()) };
         let Some(scope) = self.started_scope(&stream, &record)? else { return Ok(()) };
-        // If a hold was placed since then, a steward has to decide.
+        // If a hold was placed after the erasure was started, a steward has to decide.
         if holds.iter().any(|hold| hold.is_whole()) {
             return Ok(());
         }
@@ -73,8 +73,8 @@ impl Erasures {
         self.carry_out_whole(stream, write_lock, request_stamp, start.sealed_at_ms, &erasure).await
     }
 
-    /// The scope of the erasure. A request for one key has only the hash of the key, because the request
-    /// itself is not erased; the key is found by comparing hashes.
+    /// The scope of the erasure. The recorded request for one key has only the hash of that key, because the
+    /// request itself is not erased. The key is found by comparing hashes.
     fn started_scope(
         &self,
         stream: &SubjectStream,

@@ -1,5 +1,5 @@
-//! Artifacts that services build from granted attributes. An artifact may be used for what its sources may be
-//! used for, and is invalidated with them.
+//! Artifacts that services build from granted attributes. An artifact may be used for what its sources, the
+//! granted attributes, may be used for. When one of them is invalidated, so is the artifact.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -19,8 +19,9 @@ use std::sync::Arc;
 const NAME_BYTES_MAX: usize = 128;
 const TTL_DEFAULT_MS: u64 = 90 * DAY_MS;
 const TTL_MS: std::ops::RangeInclusive<u64> = 60_000..=400 * DAY_MS;
-/// Size of an artifact beside its texts, and of each of its sources, in an answer, bytes.
+/// The size of an artifact in an answer without its texts and sources, bytes.
 const ARTIFACT_BYTES: usize = 128;
+/// The size of a source of an artifact in an answer, bytes.
 const SOURCE_BYTES: usize = 38;
 
 /// An artifact to be registered.
@@ -54,7 +55,7 @@ pub struct Registered {
 pub struct ArtifactStanding {
     /// As it was registered.
     pub artifact: Artifact,
-    /// Its recipient acknowledged that it is gone.
+    /// Whether its recipient acknowledged the invalidation.
     pub acknowledged: bool,
     /// Why it must not be used any more; `None` if it is valid.
     pub ended: Option<Reason>,
@@ -65,7 +66,7 @@ pub struct ArtifactStanding {
 pub struct ArtifactPage {
     /// The artifacts.
     pub artifacts: Vec<ArtifactStanding>,
-    /// The last one, after which the next page begins; `None` at the end.
+    /// The last artifact of this page, after which the next page begins; `None` on the last page.
     pub next: Option<EventId>,
 }
 
@@ -104,7 +105,7 @@ impl Grants {
                 return registered(events.first(), receipt);
             }
         };
-        // Checked again under the write lock: nothing may be built on a grant that was revoked meanwhile.
+        // The grant is checked again under the write lock, because it may have been revoked in the meantime.
         let standing = self.standing(&found, &new.grant)?.0;
         if standing.reason == Some(Reason::ClockSkewed) {
             return Err(AppError::ClockSkewed);
@@ -142,8 +143,8 @@ impl Grants {
         Err(AppError::LimitReached { what: "artifacts", open })
     }
 
-    /// A page of the artifacts built from a data subject's attributes, after the one given. A service sees
-    /// its own only.
+    /// Lists a page of the artifacts that were built from a data subject's attributes, from after the
+    /// artifact `after` on. A service sees only its own artifacts.
     ///
     /// # Errors
     /// Nothing is recorded about the data subject, or the store failed.
@@ -202,7 +203,7 @@ fn bytes(artifact: &Artifact) -> usize {
     texts.into_iter().chain([sources]).fold(ARTIFACT_BYTES, usize::saturating_add)
 }
 
-/// Event ids of the granted attributes with these keys; of all granted attributes if there are no keys.
+/// The event ids of the granted attributes with these keys. Without keys, those of all granted attributes.
 fn sources(issued: &Issued, keys: &[String]) -> Result<Vec<EventId>, AppError> {
     let is_allowed = |key: &String| issued.allowed.iter().any(|cited| cited.key == *key);
     if issued.allowed.is_empty() || !keys.iter().all(is_allowed) {

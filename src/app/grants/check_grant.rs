@@ -10,7 +10,7 @@ use crate::domain::ids::{EventId, GrantId, Handle};
 use sayso_proof::entry;
 use std::sync::Arc;
 
-/// Whether a grant is valid.
+/// The standing of a grant: whether it is valid, until when, and why not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Whether the grant may be used.
@@ -28,8 +28,8 @@ pub(crate) struct FoundGrant {
 }
 
 impl Grants {
-    /// Whether a grant of the caller's is still valid. A service can't tell grants of others from grants that
-    /// do not exist, also after their erasure.
+    /// Checks whether a grant of the caller is still valid. To a service, a grant of another recipient looks
+    /// like one that does not exist, even after the grant was erased.
     ///
     /// # Errors
     /// The caller has no such grant, or the store failed.
@@ -54,7 +54,7 @@ impl Grants {
         if is_for(caller, &recipient) { Ok(standing) } else { Err(AppError::NotFound("grant")) }
     }
 
-    /// A grant from the lookup cache, if the stream found there is still the one in use.
+    /// A grant from the lookup cache, if the cached stream is still the subject's stream in use.
     fn cached_grant(&self, grant: &GrantId) -> Option<FoundGrant> {
         let (stream, event) = self.lookup.get(grant)?;
         let current =
@@ -62,8 +62,8 @@ impl Grants {
         Some(FoundGrant { stream: current, event })
     }
 
-    /// The standing of a grant that may be open, and what `read` returns for its recipient; `None` if it is
-    /// no longer in the state.
+    /// The standing of a grant, and what `read` returns for the grant's recipient; `None` if the grant is no
+    /// longer in the subject's state.
     pub(crate) fn standing_now<T>(
         &self,
         found: &FoundGrant,
@@ -97,7 +97,8 @@ impl Grants {
             let reason = Some(Reason::Erased);
             return Ok((Standing { is_valid: false, expires_at_ms: 0, reason }, String::new()));
         }
-        // No longer in the state, so it has expired. Only its recipient may know even that.
+        // The grant is no longer in the state, so it has expired. Its recipient is read from the log, because
+        // a service may learn of the expiry only for its own grants.
         let event =
             crate::app::log::read::open(&found.stream.keys, self.core.store().read_entry(grant.position)?)?;
         let crate::domain::event::Event::GrantIssued(issued) = event.event else {
@@ -110,9 +111,10 @@ impl Grants {
     /// Finds a grant by its id alone.
     ///
     /// # Errors
-    /// There is no such grant. Or the grant was erased and the caller may know that: its recipient and staff
-    /// may, from the event that completed the erasure, which is all that is left of the grant. To anyone else
-    /// an erased grant never existed, like any other id with its position. Or the store failed.
+    /// There is no such grant, the grant was erased, or the store failed. Only the grant's recipient and the
+    /// controller's staff learn that it was erased. For anyone else, an erased grant looks like one that
+    /// never existed. All that is left of an erased grant is its mention in the event that completed the
+    /// erasure.
     pub(crate) async fn find_grant(
         self: &Arc<Self>,
         caller: &Caller,

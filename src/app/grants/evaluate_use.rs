@@ -1,5 +1,5 @@
-//! Decides what a use would be allowed, with values: for grants and for dry runs, now and at an earlier
-//! moment.
+//! Decides which attributes may be used for a purpose, and returns them with their values. This serves grants
+//! and dry runs, now and as of an earlier moment.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -48,16 +48,17 @@ pub struct Evaluation {
     pub withheld: Vec<WithheldClass>,
     /// The version of the subject that the decision is based on.
     pub profile_version: u64,
-    /// Nothing is recorded about the data subject.
+    /// Whether nothing is recorded about the data subject.
     pub unknown_subject: bool,
 }
 
 impl Grants {
-    /// Checks that a caller may evaluate this use. A service may evaluate its own use now and as a whole. By
-    /// key or category it would learn what is recorded about someone, for which it needs a grant.
+    /// Checks that a caller may evaluate this use. A service may evaluate only its own use, as of now, and
+    /// for all keys and categories together. An answer by key or category would tell the service what is
+    /// recorded about someone; for that it needs a grant.
     ///
     /// # Errors
-    /// A service asks about another recipient, the past, or a part.
+    /// A service asks about another recipient, about the past, or about certain keys or categories.
     pub fn may_evaluate(
         caller: &Caller,
         recipient: &str,
@@ -81,7 +82,7 @@ impl Grants {
         Ok(())
     }
 
-    /// What a recipient would be allowed, and who decides about the rest. Issues no grant.
+    /// Decides what a recipient would be allowed and what would be withheld, without issuing a grant.
     ///
     /// # Errors
     /// The request is invalid, a service asks for more than [`Grants::may_evaluate`] allows, or the store
@@ -128,8 +129,8 @@ impl Grants {
         Ok(with_values(&decision, &state))
     }
 
-    /// Repeats the decision of a grant: with the events before it, its rules, its moment, and its request.
-    /// With `bounds_as_of_ms`, under the rules of that time instead.
+    /// Repeats the decision that led to a grant, with the same events, rules, moment and request. With
+    /// `bounds_as_of_ms`, the rules of that time apply instead.
     ///
     /// # Errors
     /// A service asks, the data subject has no such grant, or the store failed.

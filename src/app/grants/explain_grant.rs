@@ -17,9 +17,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::sync::{Arc, PoisonError};
 
-/// Limit for the reported uses in an answer, and the size of one beside its texts, bytes. They are in the
-/// answer twice: as fields and as text.
+/// The largest size of the reported uses in an answer, bytes. The answer has each use twice: as fields and as
+/// text.
 const USES_BYTES_MAX: usize = 256 << 10;
+/// The size of a reported use in an answer without its texts, bytes.
 const USE_BYTES: usize = 64;
 
 /// An attribute that a grant allowed, and what happened to it since.
@@ -55,9 +56,9 @@ pub struct ExplainedUse {
     pub reply: String,
     /// Milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// How often.
+    /// How many uses the report counts.
     pub count: u32,
-    /// Keys of the attributes that shaped it.
+    /// Keys of the attributes that shaped the reply.
     pub shaped_by: Vec<String>,
 }
 
@@ -84,7 +85,7 @@ pub struct Explanation {
     pub uses: Vec<ExplainedUse>,
     /// How many earlier reports there are.
     pub uses_before: u64,
-    /// How often it was reused in its conversation.
+    /// How often the grant was reused in its conversation.
     pub reuse_count: u32,
     /// The explanation as text.
     pub text: String,
@@ -96,8 +97,8 @@ impl Grants {
     /// Explains a grant: what was known then, who allowed it, and what happened since.
     ///
     /// # Errors
-    /// The caller has no such grant (for a data subject: there is none about them), it was erased and the
-    /// caller may know that, or the store failed.
+    /// The caller has no such grant, or, for a data subject, there is no such grant about them. Or the grant
+    /// was erased and the caller may know that. Or the store failed.
     pub async fn explain_grant(
         self: &Arc<Self>,
         caller: &Caller,
@@ -190,7 +191,7 @@ fn revoked_at(history: &[Recorded], grant: EventId) -> Option<u64> {
     history.iter().find(revokes).map(|event| event.recorded_at_ms)
 }
 
-/// A data subject's history, indexed in one pass regardless of how many attributes are explained.
+/// A data subject's history. It is indexed in one pass, however many attributes are explained.
 struct History<'a> {
     by_id: BTreeMap<EventId, &'a Recorded>,
     /// The last change to an attribute, by the event that recorded the attribute.
@@ -302,7 +303,7 @@ fn consents(
     explained
 }
 
-/// How often a grant was reused, as far as that is recorded.
+/// How often a grant was reused, according to the recorded events.
 fn reuse_count(history: &[Recorded], grant: EventId) -> u32 {
     let counts = history.iter().filter_map(|event| match &event.event {
         Event::GrantGivenAgain(again) if again.grant == grant => Some(again.count),

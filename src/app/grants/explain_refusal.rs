@@ -1,5 +1,5 @@
-//! Explains why a class of attributes was withheld, in words that a person can accept: what, under which
-//! rule, set by whom, since when, and what would change it.
+//! Explains to a person why a class of attributes was withheld. The text says what was withheld, under which
+//! rule, who set the rule, since when it is in force, and what would change the decision.
 
 use crate::bounds::personal_bounds::personal_title;
 use crate::bounds::rulebook::Rules;
@@ -7,8 +7,8 @@ use crate::domain::event::{Actor, Event, Reason, Recorded, Role, WithheldClass};
 use crate::domain::ids::EventId;
 use crate::domain::wording;
 
-/// Explains a withheld class under the rules of its moment and with the data subject's history. Names no
-/// values.
+/// Explains why a class was withheld, from the rules at the moment of the decision and the data subject's
+/// history. The text names no values.
 pub(crate) fn refusal(class: &WithheldClass, rules: &Rules, history: &[Recorded]) -> String {
     let reason = class.reason;
     let mut text = format!("{} withheld: {}.", wording::what(class), wording::reason(reason));
@@ -32,7 +32,7 @@ pub(crate) fn refusal(class: &WithheldClass, rules: &Rules, history: &[Recorded]
     text
 }
 
-/// The newest contest of an attribute of a class.
+/// The newest event by which the data subject contested an attribute of this class.
 fn contest_of<'a>(class: &WithheldClass, history: &'a [Recorded]) -> Option<&'a Recorded> {
     let is_of_class = |id: EventId| {
         let recorded = history.iter().find(|event| event.event_id == id);

@@ -1,4 +1,5 @@
-//! A cache of where recently used grants are, so that the next call about one need not read its entry.
+//! Caches the streams of recently used grants, so that the next call about such a grant need not read its
+//! entry in the log.
 
 use crate::app::log::stream::SubjectStream;
 use crate::domain::ids::{EventId, GrantId};

@@ -1,4 +1,4 @@
-//! Reports of recipients: that a grant was used, and that a revocation was carried out.
+//! Records what recipients report: that they used a grant, or that they carried out a revocation.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -20,15 +20,15 @@ pub struct Use {
     pub reply: String,
     /// Keys of the granted attributes that shaped it.
     pub shaped_by: Vec<String>,
-    /// How often; 0 for once.
+    /// How many uses this report counts; 0 counts as 1.
     pub count: u32,
-    /// The person was informed that they talk to a machine.
+    /// Whether the person was informed that they talk to a machine.
     pub ai_disclosure_shown: bool,
 }
 
 impl Grants {
-    /// Records that a grant of the caller's was used. A use before a revocation can still be reported after
-    /// it.
+    /// Records that a grant of the caller was used. A use before a revocation can still be reported after the
+    /// revocation.
     ///
     /// # Errors
     /// The caller has no such grant, the grant does not allow a key, the request is invalid, or the store

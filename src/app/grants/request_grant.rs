@@ -23,9 +23,8 @@ const TTL_MS: std::ops::RangeInclusive<u64> = 1_000..=DAY_MS;
 const INTERACTION_BYTES_MAX: usize = 128;
 
 impl Grants {
-    /// Decides for the caller as recipient, and issues a grant. Answers a repeated request in the same
-    /// conversation with its existing grant, as long as the decision is the same and half of the lifetime is
-    /// left.
+    /// Decides for the caller as recipient, and issues a grant. A repeated request in the same conversation
+    /// gets its existing grant, as long as the decision is the same and half of the lifetime is left.
     ///
     /// # Errors
     /// The request is invalid or reuses a key, the expected version is stale, the caller has as many open
@@ -132,8 +131,8 @@ impl Grants {
         Err(AppError::LimitReached { what: "grants", open })
     }
 
-    /// The grant of a repeated request, with those attributes that are still current. If it is not valid any
-    /// more, the answer has no values and does not say what was withheld.
+    /// The grant of a repeated request, with those attributes that are still current. If the grant is not
+    /// valid any more, the answer has no values and does not say what was withheld.
     async fn issued_before(
         self: &Arc<Self>,
         subject: &SubjectId,

@@ -1,8 +1,8 @@
 //! Answers a repeated request in the same conversation with its existing grant, from memory and without a new
-//! event. This happens only if a decision made now would allow the same attributes by the same consents under
-//! the same bounds, and withhold the same. The decision is made again whenever something that it may depend
-//! on has changed. How often a grant was reused is counted, and recorded in the subject's stream as
-//! `GrantGivenAgain`.
+//! event. A grant is reused only if a decision made now would be the same: it allows the same attributes by
+//! the same consents under the same bounds, and withholds the same. The decision is made again whenever
+//! something that it may depend on has changed. Reuses are counted, and the count is recorded in the
+//! subject's stream as `GrantGivenAgain`.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 impl Grants {
     /// The existing grant for this request, if a decision made now would be the same; `None` if a new grant
-    /// has to be issued. A request that has an idempotency key, an expected version or a time needs an event
-    /// of its own, so it always gets a new grant.
+    /// has to be issued. A request that has an idempotency key, an expected version or a time always gets a
+    /// new grant, because a new event has to record these.
     pub(crate) async fn reuse(
         self: &Arc<Self>,
         caller: &Caller,
@@ -119,8 +119,8 @@ fn has_half_left(grant: &GrantState, now_ms: u64) -> bool {
     grant.ended().is_none() && !grant.issued.allowed.is_empty() && enough
 }
 
-/// Whether a decision equals the one of a grant: the same attributes by the same consents, the same withheld
-/// for the same reasons, under the same bounds.
+/// Whether a decision equals that of a grant: it allows the same attributes by the same consents, and
+/// withholds the same for the same reasons, under the same bounds.
 fn is_same(decision: &Decision, issued: &Issued) -> bool {
     let allows_same = decision.allowed.len() == issued.allowed.len()
         && decision.allowed.iter().zip(issued.allowed.iter()).all(|(allowed, cited)| {

@@ -1,4 +1,5 @@
-//! Streams revocations to their recipient: those in the log after a cursor, then new ones as they happen.
+//! Streams revocations to the recipient whose grants and artifacts they revoke: first those in the log after
+//! a cursor, then new revocations as they happen.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -20,7 +21,7 @@ pub struct Watch {
     stopping: watch::Receiver<bool>,
     cursor: u64,
     ready: VecDeque<Revocation>,
-    /// The revocations in `ready` happened while this watch was waiting.
+    /// Whether the revocations in `ready` happened while this watch was waiting.
     is_live: bool,
     /// Grants and artifacts announced before their revocation was recorded.
     announced: HashSet<String>,
@@ -33,7 +34,7 @@ impl Watch {
         self.cursor
     }
 
-    /// The next revocation; waits for it.
+    /// Waits for the next revocation and returns it.
     ///
     /// # Errors
     /// The index can't be read, or the daemon is shutting down.
@@ -67,8 +68,8 @@ impl Watch {
         }
     }
 
-    /// Adds late revocations, which are in effect but not recorded yet, once each. They come again with a
-    /// cursor when they are recorded.
+    /// Adds late revocations, which are in effect but not recorded yet. The watch returns each late
+    /// revocation once now, and once more with a cursor when it is recorded.
     fn add_late_revocations(&mut self) {
         let late = self.grants.core.pending_streams.late_at(&self.key);
         let ids = |revocation: &Revocation| {

@@ -21,8 +21,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, oneshot};
 use tracing::Instrument;
 
-/// How long the answer to a decision waits until all revocations are recorded. The decision is durable and in
-/// effect before.
+/// The longest time that the answer to a decision waits for all revocations to be recorded. Before that wait,
+/// the decision is already durable and in effect.
 pub(crate) const WAIT_MAX: Duration = Duration::from_millis(500);
 
 /// A write that owns the write lock of its stream.
@@ -32,10 +32,10 @@ pub(crate) struct Append {
     pub about_ms: u64,
     /// The ledger's time, never before the stream's newest event.
     pub now_ms: u64,
-    /// The write concerns a time before the data subject's erasure, so it will be refused.
+    /// Whether the write concerns a time before the data subject's erasure. If so, it will be refused.
     pub predates_erasure: bool,
     pub proofs: bool,
-    /// The rules that it is decided under.
+    /// The rules under which the write is decided.
     pub rules: Arc<Rules>,
     pub request_stamp: RequestStamp,
     write_lock: OwnedMutexGuard<()>,
@@ -45,7 +45,7 @@ pub(crate) struct Append {
 
 /// How a write begins.
 pub(crate) enum Begun {
-    /// It owns the write lock and may go on.
+    /// The write owns the write lock and may go on.
     Append(Append),
     /// The same request was made before, and this is what it did.
     Replayed(Receipt, Vec<Recorded>),
@@ -64,7 +64,7 @@ pub(crate) enum Timestamping {
 pub(crate) struct PendingEvent {
     pub event_id: EventId,
     pub event: Event,
-    /// Further index records: key prefix and value.
+    /// Index records that find this event: key prefix and value.
     pub index: Vec<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -74,7 +74,8 @@ pub(crate) struct Frame {
     pub events: Vec<PendingEvent>,
     /// Revocations that take effect with the events and are recorded in later frames.
     pub pending: Vec<Event>,
-    /// It records someone's decision about use, so it waits for room in the queue instead of being refused.
+    /// Whether the events record someone's decision about use. If so, the frame waits for room in the queue;
+    /// other frames are refused when the queue is full.
     pub is_decision: bool,
 }
 
@@ -98,12 +99,12 @@ struct Sealed {
 pub(crate) struct Written {
     pub receipt: Receipt,
     pub events: Vec<Recorded>,
-    /// Ids of the grants that it revoked, recorded in this frame or later.
+    /// Ids of the grants that the write revoked. Their revocations are recorded in this frame or later.
     pub revoked: Vec<String>,
 }
 
 impl Append {
-    /// Ends the write and keeps the write lock.
+    /// Ends the write and returns the write lock.
     pub fn into_write_lock(self) -> OwnedMutexGuard<()> {
         self.write_lock
     }
@@ -153,8 +154,9 @@ impl Core {
         self.mark_if_predates_erasure(begun, subject, about_ms)
     }
 
-    /// Notes whether a write concerns a time before the data subject's erasure. Only [`Core::commit`] refuses
-    /// it. So a caller that is refused for another reason does not learn when someone was erased.
+    /// Notes whether a write concerns a time before the data subject's erasure. Only [`Core::commit`] then
+    /// refuses the write. So a caller whose write is refused for another reason does not learn when someone
+    /// was erased.
     pub(crate) fn mark_if_predates_erasure(
         &self,
         begun: Begun,
@@ -237,11 +239,12 @@ impl Core {
         }
     }
 
-    /// The writer's own time of a write.
+    /// The time that the writer states for the event; the ledger's time if the writer states none.
     pub(crate) fn event_time(&self, options: &WriteOptions) -> Result<u64, AppError> {
         let now_ms = self.now_ms();
         let about_ms = options.about_ms.unwrap_or(now_ms);
-        // The caller's clock may be right and this one wrong. A withdrawal must not be refused for that.
+        // The caller's clock may be right and this machine's clock wrong. A withdrawal must not be refused
+        // for that reason.
         if about_ms > now_ms && self.clock_state().is_skewed() {
             return Ok(now_ms);
         }
@@ -251,8 +254,8 @@ impl Core {
         Ok(about_ms)
     }
 
-    /// Makes a frame durable and notifies watchers. Runs in a task of its own, so that a caller who
-    /// disconnects can't leave the stream behind the log.
+    /// Makes a frame durable and notifies watchers. Runs in a separate task, so that the stream in memory
+    /// keeps up with the log even if the caller disconnects.
     ///
     /// # Errors
     /// Nothing was written, or the outcome is unknown ([`AppError::Stopped`]).
@@ -270,9 +273,10 @@ impl Core {
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 
-    /// As [`Core::commit`], for a decision with more revocations than fit into its frame. The rest is
-    /// recorded before anyone else writes to the stream. The answer waits for that at most
-    /// [`WAIT_MAX`]; the decision is durable and in effect before.
+    /// As [`Core::commit`], for a decision with more revocations than fit into its frame. The other
+    /// revocations are recorded in later frames, before anyone else writes to the stream. The answer waits
+    /// for these frames for at most [`WAIT_MAX`]. Before that wait, the decision is already durable and in
+    /// effect.
     async fn commit_in_parts(self: &Arc<Self>, append: Append, frame: Frame) -> Result<Written, AppError> {
         let (core, stream) = (Arc::clone(self), Arc::clone(&append.stream));
         let (answer, answered) = oneshot::channel();
@@ -300,11 +304,12 @@ impl Core {
         Ok(append.write_lock)
     }
 
-    /// Writes a frame to a stream whose keys are durable. After an error the stream is folded again.
+    /// Writes a frame to a stream whose keys are durable. After an error, the state of the stream is folded
+    /// from the log again.
     pub(crate) async fn commit_frame(&self, append: &Append, frame: Frame) -> Result<Written, AppError> {
         let Frame { events: pending_events, pending, is_decision } = frame;
-        // What an earlier decision revoked stays revoked: its revocations are recorded before anything may
-        // allow more.
+        // What an earlier decision revoked must stay revoked. So its revocations are recorded before any
+        // event that could allow more.
         if append.stream.has_pending() && !pending_events.iter().all(|each| each.event.only_narrows()) {
             return Err(AppError::Overloaded);
         }
@@ -322,7 +327,7 @@ impl Core {
         let committed = match submit.instrument(tracing::trace_span!("submit")).await {
             Ok(committed) => committed,
             Err(error) => {
-                // Regardless of the reason, the next write starts from the state of the log.
+                // Whatever the error is, the next write has to start from the state of the log.
                 self.reload_stream(&append.stream)?;
                 return Err(error.into());
             }

@@ -24,12 +24,12 @@ pub struct UseLimits {
     pub open_grants_max: usize,
     /// Artifacts that are neither invalidated nor expired.
     pub artifacts_max: usize,
-    /// Revocations recorded in one frame, at most; at least 1. A decision must not need room for all
-    /// revocations that it causes.
+    /// The most revocations that one frame (events that are written together) records; at least 1. A decision
+    /// may cause more, and must not need room for all of them at once.
     pub revocations_at_once_max: usize,
 }
 
-/// The log as use cases see it, shared by all of them.
+/// The log as use cases see it. All use cases share one.
 pub(crate) struct Core {
     pub ledger: Ledger,
     pub vault: Arc<Vault>,
@@ -38,10 +38,10 @@ pub(crate) struct Core {
     pub streams: StreamCache,
     /// The rules now and at every earlier moment. Changed by `system_events` only.
     pub rules: RwLock<RulesHistory>,
-    /// Shared by every write from its decision until it is durable, exclusive for a change of the rules. So
-    /// no event is recorded under rules that its decision did not use.
+    /// Every write holds this lock, shared, from its decision until it is durable. A change of the rules
+    /// holds it exclusively. So no event is recorded under rules that its decision did not use.
     pub rules_lock: Arc<tokio::sync::RwLock<()>>,
-    /// Locked by the one write to the system stream that is in progress.
+    /// Locked while a write to the system stream is in progress.
     pub system_stream: tokio::sync::Mutex<SystemStream>,
     pub notifier: Notifier,
     pub recent_views: RecentViews,
@@ -51,10 +51,11 @@ pub(crate) struct Core {
     /// Data subject requests that are not answered yet, by due date.
     pub open_requests: OpenRequests,
     pub use_limits: UseLimits,
-    /// Shared by erasures from the destruction of their keys until they are recorded, exclusive for an export
-    /// while it takes its checkpoint.
+    /// Erasures hold this lock, shared, from the destruction of their keys until they are recorded. An export
+    /// holds it exclusively while it takes its checkpoint.
     pub erasing: tokio::sync::RwLock<()>,
-    /// Set when the daemon shuts down: streams without an end of their own close.
+    /// Set when the daemon shuts down. Answers that would otherwise stream forever, such as watches, then
+    /// end.
     pub stopping: tokio::sync::watch::Sender<bool>,
 }
 
@@ -96,7 +97,7 @@ impl Core {
         })
     }
 
-    /// The stream of a data subject with recorded events; `None` if there are none, even where a handle
+    /// The stream of a data subject with recorded events; `None` if no events are recorded, even if a handle
     /// exists.
     pub(crate) async fn stream(
         self: &Arc<Self>,

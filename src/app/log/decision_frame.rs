@@ -1,6 +1,7 @@
-//! Builds the frame of a change: its events and the revocations of every open grant and artifact that the
-//! change contradicts. As many revocations as fit are recorded in the frame. The rest are pending: they take
-//! effect with the frame and are recorded right after it.
+//! Builds the frame of a change: the events that are written together. These are the events of the change,
+//! and the revocations of every open grant and artifact that it contradicts. The frame records as many
+//! revocations as fit. The other revocations are pending: they take effect with the frame and are recorded
+//! right after it.
 
 use crate::app::log::append::{Append, Frame, PendingEvent};
 use crate::app::log::core::Core;
@@ -23,7 +24,8 @@ impl Core {
         Frame { is_decision: true, ..frame }
     }
 
-    /// Pending events and the revocations that they imply, as many as fit; the rest is pending.
+    /// A frame of pending events and of as many as fit of the revocations that they imply. The other
+    /// revocations are pending.
     pub(crate) fn frame(
         &self,
         append: &Append,

@@ -1,6 +1,6 @@
 //! The first append to a stream. The write is decided on a stream that exists in memory only. The handle and
-//! key become durable right before the first event. So a refused write leaves nothing, regardless of the
-//! reason.
+//! key become durable right before the first event. So a write that is refused, for whatever reason, leaves
+//! nothing behind.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::{Append, Frame, Written};
@@ -12,8 +12,8 @@ use sayso_proof::merkle::Hash;
 use std::sync::{Arc, Weak};
 
 impl Core {
-    /// The stream of a data subject, for a write. If nothing is recorded yet it is one in memory only, the
-    /// same for all writers of this subject.
+    /// The stream of a data subject, for a write. If nothing is recorded yet, the stream exists in memory
+    /// only, and all writers of this subject share it.
     pub(crate) async fn stream_or_new(
         self: &Arc<Self>,
         subject: &SubjectId,
@@ -27,7 +27,8 @@ impl Core {
             if let Some(stream) = known.streams.get(&hash).and_then(Weak::upgrade) {
                 return Ok(stream);
             }
-            // Under the lock: a stream leaves the map only after its keys are durable.
+            // The keys are looked up again while the map is locked: a stream leaves the map only after its
+            // keys are durable.
             match self.vault.subject(subject)? {
                 Some(keys) => keys,
                 None => {
@@ -65,18 +66,19 @@ impl Core {
     }
 
     /// Writes a frame in the caller's own task. Before the first events of a data subject, makes their handle
-    /// and key durable; if nothing was written, removes these again. For the owner of the write lock only.
+    /// and key durable. If nothing was written then, removes the handle and key again. Only the owner of the
+    /// write lock may call this.
     ///
     /// # Errors
-    /// The write predates the data subject's erasure. Only a write that would otherwise succeed gets this
-    /// error. Or as [`Core::commit`].
+    /// Those of [`Core::commit`]. Or the write predates the data subject's erasure; only a write that is
+    /// otherwise valid gets this error.
     pub(crate) async fn commit_inline(&self, append: &Append, frame: Frame) -> Result<Written, AppError> {
         if append.predates_erasure {
             return Err(AppError::Erased);
         }
         let created = self.create_keys(&append.stream).await?;
         let written = self.commit_frame(append, frame).await;
-        // Only if certainly nothing was written: a key that sealed an event must stay.
+        // Keys are removed only if certainly nothing was written: a key that sealed an event must stay.
         let is_unwritten =
             matches!(written, Err(AppError::Overloaded | AppError::Unavailable | AppError::Invalid(_)));
         if let Some((hash, pending)) = created.filter(|_| is_unwritten) {
@@ -85,7 +87,7 @@ impl Core {
         written
     }
 
-    /// Makes handle and key durable if they are not yet, and returns them if it did.
+    /// Makes the handle and key durable and returns them; `None` if they are durable already.
     async fn create_keys(
         &self,
         stream: &Arc<SubjectStream>,
@@ -101,7 +103,7 @@ impl Core {
                 self.streams.remove(&stream.keys.handle);
                 *stream.pending_subject() = Some((hash, pending));
                 Err(match error {
-                    // An earlier failure with an unknown outcome destroyed them.
+                    // An earlier failure with an unknown outcome destroyed the keys.
                     VaultError::Destroyed => AppError::Overloaded,
                     error => error.into(),
                 })
@@ -110,7 +112,7 @@ impl Core {
     }
 
     async fn remove_keys(&self, stream: &Arc<SubjectStream>, hash: Hash, pending: PendingSubject) {
-        // First, so that other writers find this stream instead of creating a second one.
+        // This comes first, so that other writers find this stream instead of creating a second one.
         self.streams.new_streams.known().insert(hash, stream);
         match self.vault.take_back(&pending).await {
             Ok(()) => {

@@ -1,4 +1,4 @@
-//! Idempotency keys: they tie events to the request that caused them, so a repeated request is answered from
+//! Idempotency keys tie events to the request that caused them, so that a repeated request is answered from
 //! the log.
 
 use crate::app::caller::Caller;
@@ -12,7 +12,8 @@ use sayso_proof::merkle::Hash;
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
 impl Core {
-    /// The stamp of a request. Without an idempotency key it is empty. The key counts for the caller only.
+    /// The stamp of a request: the hashes of its idempotency key and of its content. Without an idempotency
+    /// key the stamp is empty. The same key from another caller has another hash.
     ///
     /// # Errors
     /// The key is too long.
@@ -61,8 +62,8 @@ impl Core {
         Ok(Some(Begun::Replayed(Receipt { events: receipts, checkpoint, replayed: true }, events)))
     }
 
-    /// Turns a write into one that records a refused attempt. Its idempotency key is derived from the
-    /// request's, so that the request itself can be made again.
+    /// Turns a write into one that records a refused attempt. The attempt gets an idempotency key that is
+    /// derived from the request's key, so that the request itself can be made again.
     pub(crate) fn as_attempt(&self, mut append: Append) -> Append {
         let derived = |hash: Hash| self.vault.keyed_hash("attempt", &[&hash]);
         append.request_stamp.idempotency = append.request_stamp.idempotency.map(derived);

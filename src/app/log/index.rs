@@ -134,7 +134,7 @@ pub(crate) fn revocation_of(event: &Event) -> Option<(Vec<u8>, Revocation)> {
     Some((revocations_key(recipient), announced))
 }
 
-/// Those of these index records' keys that watches wait at.
+/// Of the keys of these index records, those at which watches wait.
 pub(crate) fn watched_keys(index: &[(Vec<u8>, Vec<u8>)]) -> impl Iterator<Item = Vec<u8>> {
     index.iter().filter(|(key, _)| key.starts_with(REVOCATIONS)).map(|(key, _)| key.clone())
 }

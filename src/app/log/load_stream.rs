@@ -40,7 +40,8 @@ impl Core {
         Ok(())
     }
 
-    /// Puts a loaded stream into the cache. If another thread cached one first, that one is returned.
+    /// Puts a loaded stream into the cache. If another thread cached the subject's stream first, returns that
+    /// stream.
     ///
     /// # Errors
     /// The log can't be read or opened, or the subject was erased during the load.
@@ -50,8 +51,8 @@ impl Core {
             // An erasure destroys the keys first and then removes the stream: a late load must not bring it
             // back.
             self.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
-            // Another stream may have been inserted, written to and evicted during the load. Under the lock
-            // none can be.
+            // Another stream of the subject may have been inserted, written to and evicted during the load.
+            // While the cache is locked, this can't happen.
             let count =
                 self.store().subject_head(handle)?.map_or(0, |(version, _)| version.saturating_add(1));
             if stream.read().state.version == count { Ok(stream) } else { self.load_stream(stream.keys) }

@@ -25,7 +25,7 @@ const READ_COUNT: usize = 256;
 const REQUESTS_READ_COUNT: usize = 1_024;
 
 impl Core {
-    /// A page of a recipient's revocations after a cursor. `key` is the one of [`revocations_key`].
+    /// A page of a recipient's revocations after a cursor. `key` is what [`revocations_key`] returns.
     ///
     /// # Errors
     /// The index can't be read.
@@ -94,7 +94,8 @@ impl Core {
         }
     }
 
-    /// Positions of attributes that have expired, the earliest first, after an index key; each with its key.
+    /// Positions of attributes that have expired, the earliest first, after the index key `after`; each with
+    /// its index key.
     pub(crate) fn ended_attributes(
         &self,
         now_ms: u64,
@@ -139,7 +140,7 @@ impl Core {
         Ok(ended.collect())
     }
 
-    /// The stream that the entry at a position belongs to; `None` for a system event and an erased entry.
+    /// The stream that the entry at a position belongs to; `None` for a system event or an erased entry.
     pub(crate) async fn stream_at(
         self: &Arc<Self>,
         position: u64,

@@ -8,6 +8,6 @@ pub enum Moment {
     Now,
     /// What was recorded by this time, milliseconds since the Unix epoch.
     Time(u64),
-    /// The subject's first events, this many.
+    /// This many of the subject's first events.
     Version(u64),
 }

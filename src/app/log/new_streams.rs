@@ -5,7 +5,7 @@ use sayso_proof::merkle::Hash;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Streams in the map, dropped ones included, before the dropped ones are removed.
+/// The smallest size of the map, including dropped streams, at which dropped streams are removed.
 pub(crate) const KNOWN_MAX: usize = 1_024;
 
 /// Streams of data subjects about whom nothing is recorded yet: one for each subject, as long as a write
@@ -17,7 +17,8 @@ pub(crate) struct NewStreams(Mutex<Known>);
 pub(crate) struct Known {
     /// By the keyed hash of the subject's id.
     pub(crate) streams: HashMap<Hash, Weak<SubjectStream>>,
-    /// The size at which dropped streams are removed; doubled where more than half of them are in use.
+    /// The size at which dropped streams are removed next: twice the number of streams that were in use last
+    /// time, or `KNOWN_MAX` if that is larger.
     pub(crate) max: usize,
 }
 

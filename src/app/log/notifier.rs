@@ -6,8 +6,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// Reads after different cursors that are kept until the next notification: those before and after the newest
-/// revocation, and those of a few watchers that lag behind.
+/// The most reads that are kept until the next notification, each after another cursor. Most watchers read
+/// after the newest revocation or the one before; this leaves room for a few watchers that lag behind.
 const READS_MAX: usize = 8;
 
 /// The channels of all recipients, by index key.
@@ -62,7 +62,7 @@ impl Subscription {
     /// The revocations after a cursor, read now or by another watcher since the last notification.
     ///
     /// # Errors
-    /// Those of `read`.
+    /// `read` fails.
     pub fn read(
         &mut self,
         cursor: u64,
@@ -156,7 +156,8 @@ mod tests {
         let mut early = notifier.subscribe(b"a");
         drop(notifier.subscribe(b"b"));
         assert!(early.read(0, || Ok(Vec::new())).unwrap().is_empty());
-        // Subscribing and leaving again, and notifying another key, do not affect this watcher.
+        // This watcher is not affected when another one subscribes and leaves again, or when another key is
+        // notified.
         drop(notifier.subscribe(b"a"));
         notifier.notify(b"b");
         assert!(tokio::time::timeout(Duration::from_millis(20), early.notified()).await.is_err());

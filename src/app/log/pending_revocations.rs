@@ -1,6 +1,6 @@
 //! Revocations that did not fit into the frame of the decision that implies them. They take effect with the
-//! decision, for every reader of the stream. Their events follow in frames of their own (`record_pending`),
-//! also after a restart.
+//! decision, for every reader of the stream. Their events follow in later frames (`record_pending`), even
+//! after a restart.
 
 use crate::app::log::index::revocation_of;
 use crate::app::log::revocation::Revocation;
@@ -43,7 +43,7 @@ impl PendingRevocations {
         self.events.extend(events);
     }
 
-    /// The revocations as recipients see them, each with the key that its watchers wait at.
+    /// The revocations as recipients see them, each with the index key at which its watchers wait.
     pub(crate) fn revocations(&self) -> impl Iterator<Item = (Vec<u8>, Revocation)> {
         self.events.iter().filter_map(revocation_of)
     }

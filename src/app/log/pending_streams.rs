@@ -4,10 +4,12 @@ use crate::app::log::revocation::Revocation;
 use crate::app::log::stream::SubjectStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Streams that wait for another attempt, at most. Others are found again at the next write or start.
+/// The most streams that wait for another attempt to record their revocations. Other such streams are found
+/// again at their next write or at the next start.
 pub(crate) const STREAMS_MAX: usize = 4_096;
 
-/// Streams with revocations that could not be recorded yet. They stay in memory until they are.
+/// Streams with revocations that could not be recorded yet. They stay in memory until the revocations are
+/// recorded.
 #[derive(Default)]
 pub(crate) struct PendingStreams {
     streams: Mutex<Vec<Arc<SubjectStream>>>,
@@ -17,7 +19,8 @@ pub(crate) struct PendingStreams {
 }
 
 impl PendingStreams {
-    /// Adds a stream for another attempt, unless it is there or there are too many.
+    /// Adds a stream for another attempt to record its revocations, unless it was added already or too many
+    /// streams wait.
     pub fn push(&self, stream: &Arc<SubjectStream>) {
         let mut all = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         if all.len() < STREAMS_MAX && !all.iter().any(|other| Arc::ptr_eq(other, stream)) {
@@ -51,7 +54,8 @@ impl PendingStreams {
         found
     }
 
-    /// The streams that are still late; the others are forgotten here, so that a watch never searches them.
+    /// The streams whose revocations are still late. This forgets all other streams, so that a watch never
+    /// searches them.
     fn late(&self) -> MutexGuard<'_, Vec<Weak<SubjectStream>>> {
         let mut late = self.late.lock().unwrap_or_else(PoisonError::into_inner);
         late.retain(|stream| stream.upgrade().is_some_and(|stream| stream.has_pending()));

@@ -12,7 +12,7 @@ pub struct WriteOptions {
     pub idempotency_key: String,
     /// The expected value of [`Caller::version_of`](crate::app::Caller).
     pub expected_version: Option<u64>,
-    /// Attach inclusion proofs.
+    /// Whether to attach inclusion proofs.
     pub proofs: bool,
     /// The writer's own time of the event, milliseconds since the Unix epoch; `None` for now.
     pub about_ms: Option<u64>,
@@ -43,11 +43,11 @@ pub struct EventReceipt {
 /// The result of one write.
 #[derive(Clone, Debug, Default)]
 pub struct Receipt {
-    /// In order.
+    /// The events, in the order of the log.
     pub events: Vec<EventReceipt>,
-    /// A signed checkpoint of a tree that includes all of them.
+    /// A signed checkpoint of a tree that includes all of these events.
     pub checkpoint: String,
-    /// The same request was made before, and this is its result.
+    /// Whether the same request was made before, and this is its result.
     pub replayed: bool,
 }
 

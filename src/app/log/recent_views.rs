@@ -8,7 +8,8 @@ use std::sync::{Mutex, PoisonError};
 /// Views of one subject by one caller and method within this time count as one, milliseconds.
 pub(crate) const WINDOW_MS: u64 = 5 * 60_000;
 
-/// Views kept in memory. Beyond it the oldest is dropped, and the next one like it is recorded again.
+/// The most views that are kept in memory. If there are more, the oldest is dropped, and the same view is
+/// recorded again the next time.
 pub(crate) const RECENT_VIEWS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
 pub(crate) type ViewKey = (Handle, i32, String, &'static str);

@@ -18,9 +18,9 @@ use tokio::sync::OwnedMutexGuard;
 const READ_COUNT: usize = 256;
 
 impl Core {
-    /// The revocations that a folded state implies but no event records, derived again when a stream is read
-    /// from the log. Until these are recorded, nothing is written that could make a grant valid again, so the
-    /// state is still that of the decision.
+    /// The revocations that a folded state implies but no event records. They are derived again when a stream
+    /// is read from the log. Until they are recorded, nothing is written that could make a grant valid again.
+    /// So the state still implies what it implied when the decision was made.
     pub(crate) fn implied_by(&self, state: &SubjectState) -> Vec<Event> {
         if state.revocations_pending == 0 {
             return Vec::new();
@@ -29,7 +29,7 @@ impl Core {
         invalidation::revocations(state, &self.rules_at(now_ms), now_ms, None, &|_| false)
     }
 
-    /// Records all pending revocations before another write, in a task of its own because the caller may
+    /// Records all pending revocations before another write, in a separate task because the caller may
     /// disconnect. Returns the write lock.
     pub(crate) async fn record_pending_first(
         self: &Arc<Self>,
@@ -105,8 +105,8 @@ impl Core {
                 match self.stream_at(position).await {
                     Ok(Some(stream)) if stream.has_pending() => self.pending_streams.push(&stream),
                     Ok(_) | Err(AppError::Erased) => {}
-                    // The others must not wait for this one; a caller who reads this stream gets the same
-                    // error.
+                    // The other streams must not wait for this one. A caller who reads this stream gets the
+                    // same error.
                     Err(error) => tracing::error!(?error, "could not load a stream with pending revocations"),
                 }
             }

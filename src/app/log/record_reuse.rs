@@ -41,7 +41,7 @@ impl Core {
         self.record_reuse(0).await
     }
 
-    /// Waits until a stream can't be evicted because it has an unrecorded count.
+    /// Waits until the cache needs to evict a stream and can't, because the stream has an unrecorded count.
     pub async fn eviction_blocked(&self) {
         self.streams.eviction_blocked().await;
     }
@@ -55,7 +55,7 @@ impl Core {
     }
 
     async fn record_reuse(self: &Arc<Self>, waited_ms: u64) -> Result<(), AppError> {
-        // A stream that was dropped belonged to an erased subject.
+        // A stream that is no longer in memory belonged to an erased subject.
         let due = self.unrecorded_reuse.take_due(self.now_ms(), waited_ms);
         let mut due = due.into_iter().filter_map(|stream| stream.upgrade());
         let (mut writing, mut written) = (JoinSet::new(), Ok(()));

@@ -16,8 +16,9 @@ use crate::domain::ids::SubjectId;
 use std::sync::Arc;
 
 impl Core {
-    /// Records that a caller is about to view a data subject, and returns once that is durable. No view goes
-    /// unrecorded, also while the store accepts no writes. The data subject's own views are not recorded.
+    /// Records that a caller is about to view a data subject, and returns once that is durable. If the view
+    /// can't be recorded, the call fails and nothing may be shown. The data subject's own views are not
+    /// recorded.
     ///
     /// # Errors
     /// The view could not be recorded.
@@ -76,7 +77,7 @@ impl Core {
         let Begun::Append(append) = begun else { return Ok(()) };
         let event = RecordViewed { role: caller.role, name: caller.name.clone(), method: method.into() };
         self.commit(append, vec![self.plan(Event::RecordViewed(event))]).await?;
-        // Only a durable record suppresses the next one.
+        // Only after a view was durably recorded, the same view need not be recorded again.
         self.recent_views.lock().put(view, now_ms);
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Grants that may answer a repeated request, and the counts of how often they did until these counts are
-//! recorded.
+//! Grants that may answer a repeated request. Until it is recorded, the count of how often a grant did so is
+//! here too.
 
 use crate::app::log::receipt::EventReceipt;
 use crate::bounds::rulebook::Rules;
@@ -9,7 +9,7 @@ use crate::domain::profile::SubjectState;
 use std::ops::Range;
 use std::sync::{Arc, Weak};
 
-/// Grants kept for one subject, the newest ones.
+/// The most grants that are kept for one subject; the newest are kept.
 pub(crate) const GRANTS_MAX: usize = 8;
 
 /// The reusable grants of one subject.
@@ -27,13 +27,13 @@ pub(crate) struct ReusableGrant {
     pub(crate) confirmed: Option<ConfirmedDecision>,
 }
 
-/// What a decision depended on. While that is unchanged the decision need not be made again.
+/// What a decision depended on. While all of this is unchanged, the decision need not be made again.
 #[derive(Clone)]
 pub(crate) struct ConfirmedDecision {
     /// As in [`SubjectState::decisive_version`].
     pub(crate) decisive_version: u64,
     pub(crate) rules: Weak<Rules>,
-    /// The time from the decision until something that it depends on expires.
+    /// The time span from the decision until something that the decision depends on expires.
     pub(crate) span_ms: Range<u64>,
 }
 

@@ -7,7 +7,7 @@ use crate::domain::event::{Event, Reason};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Revocation {
     /// Position plus one, to resume from. A revocation that is in effect but not recorded yet has the watch's
-    /// current cursor, and comes again once it is recorded.
+    /// current cursor. The watch returns it again once it is recorded.
     pub cursor: u64,
     /// The grants.
     pub grant_ids: Vec<String>,
@@ -17,7 +17,7 @@ pub struct Revocation {
     pub reason: Reason,
     /// Milliseconds since the Unix epoch; 0 if it is in effect but not recorded yet.
     pub recorded_at_ms: u64,
-    /// The id of the event that caused it; empty if that event was erased.
+    /// The id of the event that caused the revocation; empty if that event was erased.
     pub cause: String,
     /// The id of the event that recorded the source, if something derived was revoked with its source;
     /// otherwise empty.

@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tokio::sync::OwnedMutexGuard;
 
-/// Events after which the memory of a stream is measured again, at least.
+/// The smallest number of new events after which the memory of a stream is measured again.
 const MEASURE_AFTER: u64 = 4;
 
-/// Memory of a stream beside the folded state: keys, locks, its place in the map. Bytes.
+/// Memory, in bytes, that a stream takes in addition to the folded state: keys, locks, its place in the map.
 const STREAM_BYTES: usize = 1_536;
 
 /// The stream of one data subject.
@@ -23,7 +23,7 @@ pub(crate) struct SubjectStream {
     /// The write in progress owns this lock. Only its owner changes `now`.
     write_lock: Arc<tokio::sync::Mutex<()>>,
     now: RwLock<StreamState>,
-    /// Locked after `now` where both are locked.
+    /// Code that locks both this and `now` locks `now` first.
     reusable_grants: Mutex<ReusableGrants>,
     /// The handle and keys of a data subject about whom nothing is recorded yet, and the hash under which
     /// other writers find this stream. The handle and keys become durable right before the first event; then
@@ -80,8 +80,8 @@ impl SubjectStream {
         self.pending_subject.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Memory of the stream, bytes, if there are enough new events to measure it again. Measuring takes as
-    /// long as the profile is large.
+    /// Memory of the stream, bytes, if there are enough new events to measure it again. Measuring takes
+    /// longer the larger the profile is.
     pub(crate) fn measure_if_due(&self) -> Option<usize> {
         let now = self.read();
         let version = now.state.version;

@@ -1,4 +1,5 @@
-//! The streams in memory: limited by count and bytes, and never two of one subject.
+//! The cache of streams in memory. It is limited by count and bytes, and never has two streams of one
+//! subject.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::new_streams::NewStreams;
@@ -9,10 +10,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-/// Streams loaded in parallel. Each takes a thread, and a thread has memory of its own.
+/// The most streams that are loaded in parallel. Each load takes a thread, and every thread needs memory.
 const LOADING_MAX: usize = 16;
 
-/// Streams that one eviction skips because they are in use, at most. The next insertion tries again.
+/// The most streams that one eviction skips because they are in use. The next insertion tries again.
 const SKIPPED_MAX: usize = 64;
 
 /// The streams in memory, never two of one subject.
@@ -52,7 +53,8 @@ impl StreamCache {
         self.cached.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until another stream may be loaded. The permit allows it until it is dropped.
+    /// Waits until another stream may be loaded, and returns the permit to do so. The caller drops the permit
+    /// after the load.
     ///
     /// # Errors
     /// Never: the semaphore is not closed.
@@ -60,7 +62,7 @@ impl StreamCache {
         self.loading.acquire().await.map_err(|_| AppError::Internal(Cause::Task))
     }
 
-    /// Waits until a stream can't be evicted because of an unrecorded count.
+    /// Waits until the cache needs to evict a stream and can't, because the stream has an unrecorded count.
     pub async fn eviction_blocked(&self) {
         self.eviction_blocked.notified().await;
     }
@@ -70,11 +72,12 @@ impl StreamCache {
         self.cached().get(handle).cloned()
     }
 
-    /// Inserts a loaded stream, and returns the one to use: if another was inserted first, that one.
-    /// `refresh` runs under the lock of the cache and returns the stream as the log has it.
+    /// Inserts a loaded stream, and returns the stream to use. If another stream of the subject was inserted
+    /// first, returns that stream. `refresh` runs while the cache is locked, and returns the stream as the
+    /// log has it.
     ///
     /// # Errors
-    /// Those of `refresh`.
+    /// `refresh` fails.
     pub fn put(
         &self,
         stream: SubjectStream,
@@ -131,7 +134,7 @@ impl StreamCache {
 
     /// Evicts the least recently used streams while the cache is over its limits. A stream in use stays,
     /// because two streams of one subject would not see each other's events. A stream with an unrecorded
-    /// count stays until [`StreamCache::eviction_blocked`] has it recorded.
+    /// count stays until the count is recorded, which [`StreamCache::eviction_blocked`] signals is needed.
     fn evict(&self, cached: &mut LruCache<Handle, Arc<SubjectStream>>) {
         let mut skips_left = SKIPPED_MAX;
         while skips_left > 0 && self.is_over(cached.len()) {

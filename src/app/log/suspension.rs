@@ -61,8 +61,8 @@ impl Core {
         self.rules().unconfirmed().is_some()
     }
 
-    /// Why the rules in force contradict a grant that was issued under other rules, before its revocation is
-    /// recorded; `None` if they do not.
+    /// Why the rules in force contradict a grant that was issued under other rules; `None` if they do not. So
+    /// such a grant is denied even before its revocation is recorded.
     pub(crate) fn contradicted_by_rules(
         &self,
         state: &SubjectState,

@@ -52,8 +52,8 @@ impl Core {
         Ok(published.0)
     }
 
-    /// Publishes system events as one frame, in a task of its own: a caller that disconnects does not
-    /// interrupt it.
+    /// Publishes system events as one frame (events that are written together). This runs in a separate task,
+    /// which goes on if the caller disconnects.
     pub(crate) async fn publish_as(
         self: &Arc<Self>,
         actor: Actor,
@@ -81,8 +81,8 @@ impl Core {
         self.publish_locked(&mut system_stream, actor, about_ms, events, request_stamp, None).await
     }
 
-    /// As [`Core::publish_as`], for the owner of the lock on the system stream. With a new key, the one event
-    /// announces that key.
+    /// As [`Core::publish_as`], for the owner of the lock on the system stream. If `new_key` is set, there is
+    /// only one event, which announces that key.
     pub(crate) async fn publish_locked(
         &self,
         system_stream: &mut SystemStream,

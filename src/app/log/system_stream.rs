@@ -36,7 +36,8 @@ pub(crate) struct SystemEvent {
     pub index: Vec<(Vec<u8>, Vec<u8>)>,
     /// The writer's signature.
     pub signature: Option<WriterSignature>,
-    /// The stamp of the event's own request; `None` for that of the frame.
+    /// The stamp of the request that this event belongs to; `None` means the stamp that is given for all
+    /// events of the write.
     pub request_stamp: Option<RequestStamp>,
 }
 

@@ -3,7 +3,8 @@
 use crate::app::log::stream::SubjectStream;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Subjects with unrecorded counts, at most. A repeated request about another subject gets a new grant.
+/// The most subjects with unrecorded counts. When there are this many, a repeated request about another
+/// subject gets a new grant.
 pub(crate) const UNRECORDED_MAX: usize = 4_096;
 
 /// The streams with unrecorded counts, and since when, milliseconds since the Unix epoch.
@@ -23,7 +24,7 @@ impl UnrecordedReuse {
         unrecorded.0.push(Arc::downgrade(stream));
     }
 
-    /// Takes all streams if the first has waited this long or half of the room is used.
+    /// Takes all streams if the first has waited this long, or if half as many as allowed are waiting.
     pub(crate) fn take_due(&self, now_ms: u64, waited_ms: u64) -> Vec<Weak<SubjectStream>> {
         let mut unrecorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = now_ms.saturating_sub(unrecorded.1) >= waited_ms;
