@@ -1,7 +1,7 @@
-//! HTTP requests to other services: fetches the keys (JWKS) of a token issuer, sends checkpoints to
+//! HTTP requests to other services. They fetch the keys (JWKS) of a token issuer and send checkpoints to
 //! witnesses.
 //!
-//! HTTPS, or plain HTTP to this machine. Redirects are not followed.
+//! Requests use HTTPS, or plain HTTP to this machine. Redirects are not followed.
 
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;

@@ -1,7 +1,7 @@
-//! Every decoder of untrusted input as a function of bytes, for `fuzz/` (cargo-fuzz) and for the test that
-//! runs the same functions on the stable toolchain.
+//! Every decoder of untrusted input, as a function that takes bytes. `fuzz/` (cargo-fuzz) calls these
+//! functions, and so does a test on the stable toolchain.
 //!
-//! A decoder must not panic, must not hang, and must not use much more memory than its input has bytes.
+//! A decoder must not panic or hang. The memory that it uses must not be much larger than its input.
 
 use crate::api;
 use crate::clock::SystemClock;
@@ -20,7 +20,7 @@ use sayso_proof::event::EventBody;
 use sayso_proof::proof::TlogProof;
 use std::sync::{Arc, OnceLock};
 
-/// Seed of the log key that signed the corpora. It protects nothing.
+/// Seed of the log key that signed the corpora (the sample inputs). It is not a secret.
 pub const LOG_SEED: [u8; 32] = [7; 32];
 
 /// A decoder as a function of bytes.
@@ -120,8 +120,8 @@ pub fn proof(bytes: &[u8]) {
 
 /// A bundle as an archive: decompression bombs, paths, truncation.
 ///
-/// Input that is not compressed is taken as the archive inside the compression, and its headers get correct
-/// checksums. A fuzzer would find neither by chance.
+/// Input that is not compressed is treated as the uncompressed archive: its headers get correct checksums,
+/// and it is compressed. A fuzzer would find neither by chance.
 pub fn whole_bundle(bytes: &[u8]) {
     if bytes.starts_with(&ZSTD) {
         let _verdict = bundle_verifies(bytes);

@@ -1,6 +1,7 @@
 //! Sayso: the consent and profile ledger for personalized language models.
 //!
-//! Each module is a room. `docs/architecture.md` says which rooms each room may import, and a test checks it.
+//! Each top-level module is called a room. `docs/architecture.md` says which rooms each room may import, and
+//! a test checks this.
 
 /// The messages and services of the API, generated from `proto/`.
 #[allow(

@@ -4,8 +4,8 @@ use mimalloc::MiMalloc;
 use std::process::ExitCode;
 use zeroizing_alloc::ZeroAlloc;
 
-/// Overwrites all freed memory: texts and keys pass through buffers of many libraries, which do not clear
-/// them.
+/// Overwrites all freed memory. Texts and keys pass through the buffers of many libraries, and those
+/// libraries do not clear them.
 #[global_allocator]
 static ALLOCATOR: ZeroAlloc<MiMalloc> = ZeroAlloc(MiMalloc);
 

@@ -86,11 +86,11 @@ pub fn read_or_make(path: &Path, clock: &dyn Clock) -> Result<Zeroizing<[u8; 32]
 /// Bytes of a word of [`clear_stack`]. Clearing whole words makes it cheap enough to do at every event.
 pub const STACK_WORD_BYTES: usize = size_of::<u128>();
 
-/// Overwrites `WORDS` words of this thread's stack that functions which have returned have used.
+/// Overwrites the next `WORDS` words of this thread's stack, which functions used that have returned by now.
 ///
-/// A move leaves the old bytes of a value behind, and nothing clears the stack when a function returns. Code
-/// that has handled keys therefore calls this afterwards. The heap does not need it: the daemon's allocator
-/// overwrites freed memory.
+/// A move leaves the old bytes of a value behind, and nothing clears the stack when a function returns. So
+/// code that has handled keys calls this function afterwards. The heap needs no such call, because the
+/// daemon's allocator overwrites freed memory.
 #[inline(never)]
 pub fn clear_stack<const WORDS: usize>() {
     let mut below = [0_u128; WORDS];
@@ -108,7 +108,7 @@ fn make(path: &Path, secret: &[u8; 32]) -> Result<(), Error> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     file.write_all(secret)?;
     file.sync_all()?;
-    // A link and not a rename: it must not overwrite a secret that another process has made meanwhile.
+    // A rename would overwrite a secret that another process has made meanwhile. A link fails instead.
     std::fs::hard_link(&unfinished, path)?;
     std::fs::remove_file(&unfinished)?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));

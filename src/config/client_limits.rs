@@ -4,8 +4,8 @@ use super::error::{ConfigError, check};
 use serde::Deserialize;
 use std::ops::RangeInclusive;
 
-/// Limits on what clients may use. A credential is a controller, a role and a name; for a person, a
-/// controller and their id.
+/// Limits on what clients may use. Two credentials are the same if they have the same controller, role and
+/// name. For a person, the name is the controller's id of the person.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ClientLimits {
@@ -19,30 +19,30 @@ pub struct ClientLimits {
     /// Calls from one address (IPv6: one /64) that need no credential: health and reflection. Default: 200 a
     /// second, 400 in a burst, 64 at once. Raise it behind a proxy.
     pub open: CallsConfig,
-    /// Connections at once from one address (IPv6: one /64), on each of the two ports; further ones are
-    /// closed. 1 to 1,000,000. Raise it behind a proxy.
+    /// Connections at once from one address (IPv6: one /64), on each of the two ports. Further connections
+    /// are closed. 1 to 1,000,000. Raise it behind a proxy.
     pub connections_per_address_max: usize,
     /// Invalid tokens from one address (IPv6: one /64) that are checked in a minute. Beyond this, only
-    /// certificates and tokens that were valid before are accepted from there, and connections with anything
-    /// else are closed. 1 to 1,000,000.
+    /// certificates and tokens that were verified before are accepted from that address. Connections with
+    /// other credentials are closed. 1 to 1,000,000.
     pub refused_per_minute_max: u32,
     /// How long a handshake may take, seconds. 1 to 300.
     pub handshake_s_max: u64,
-    /// Bytes of the requests of one credential in progress, decompressed, and of pieces of responses above 64
+    /// Bytes of one credential in progress: of its requests, decompressed, and of response messages above 64
     /// KiB. Further requests are refused. 1 MiB to 64 GiB.
     pub request_bytes_max: usize,
-    /// The same for all credentials together; the last quarter is reserved for calls of at most 16 KiB. 1 MiB
+    /// The same for all credentials together. The last quarter is reserved for calls of at most 16 KiB. 1 MiB
     /// to 64 GiB.
     pub all_request_bytes_max: usize,
     /// Calls at once over one connection. 1 to 100,000.
     pub calls_per_connection_max: u32,
-    /// How long a connection may have no call in progress, seconds; then it is closed. 1 to 86,400.
+    /// Seconds after which a connection is closed if it has no call in progress. 1 to 86,400.
     pub idle_s_max: u64,
-    /// How long a client may take to read one piece of a response, seconds; then its connection is closed. 1
-    /// to 3,600.
+    /// Seconds that a client may take to read one piece of a response. After that, its connection is closed.
+    /// 1 to 3,600.
     pub stall_s_max: u64,
-    /// How long a call may take until its response begins, seconds, even if it set a later deadline or none.
-    /// What it has written by then stays written. 1 to 3,600.
+    /// Seconds that a call may take until its response begins, even if the caller set a later deadline or
+    /// none. What the call has written by then stays written. 1 to 3,600.
     pub answer_s_max: u64,
 }
 

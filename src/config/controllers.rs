@@ -1,4 +1,4 @@
-//! Further controllers on the same daemon, each with a log, keys, bounds and data subjects of its own.
+//! Further controllers on the same daemon. Each has its own log, keys, bounds and data subjects.
 
 use super::keys::{BoundsKeys, Pkcs11};
 use super::organization::Organization;
@@ -7,16 +7,18 @@ use super::rights::Rights;
 use super::tokens::Tokens;
 use serde::Deserialize;
 
-/// Most controllers on one daemon: each has threads, caches and open files of its own.
+/// Most controllers on one daemon. There is a limit because each controller has its own threads, caches and
+/// open files.
 pub(super) const CONTROLLERS_MAX: usize = 64;
 
 /// A controller besides the first. A setting that it leaves out has its default, never the first controller's
-/// value. It shares only addresses, `[tls]`, `[limits]`, `[client_limits]` and, unless it sets its own,
-/// `[tokens]`.
+/// value. It shares only the addresses, `[tls]`, `[limits]` and `[client_limits]`, and also `[tokens]` unless
+/// it has its own.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ControllerConfig {
-    /// As `controller`. Its data are in `<data>/controllers/<name>`, with the same layout as `data`.
+    /// Its name, in the form of `controller`. Its data are in `<data>/controllers/<name>`, with the same
+    /// layout as `data`.
     pub name: String,
     /// Its identity, as packages and receipts show it.
     #[serde(rename = "organisation", default)]
@@ -26,8 +28,8 @@ pub struct ControllerConfig {
     pub bounds: BoundsKeys,
     /// An external token issuer that is trusted for this controller alone, instead of the shared one.
     pub tokens: Option<Tokens>,
-    /// The PKCS#11 token that keeps its root key. Required if the first controller has one; a different
-    /// token.
+    /// The PKCS#11 token that keeps its root key. Required if the first controller has one, and must be a
+    /// different token.
     pub pkcs11: Option<Pkcs11>,
     /// Requests of data subjects.
     #[serde(default)]

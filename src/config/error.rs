@@ -31,7 +31,7 @@ pub enum ConfigError {
     },
 }
 
-/// Refuses the value of `key` unless it `is_valid`.
+/// Refuses the value of `key` if `is_valid` is false.
 ///
 /// # Errors
 /// [`ConfigError::Invalid`], with the values that are allowed.

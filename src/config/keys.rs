@@ -16,9 +16,9 @@ pub struct Pkcs11 {
     pub pin_file: PathBuf,
 }
 
-/// The keys that bounds must be signed with, so that no credential alone can publish them. A tier without a
-/// key accepts no bounds but those that a log begins with. `sayso bounds keygen` makes a key and prints this
-/// setting.
+/// The keys that bounds must be signed with, so that a credential alone is not enough to publish bounds. A
+/// tier without a key keeps the bounds that a log begins with, and accepts no others. `sayso bounds keygen`
+/// makes a key and prints this setting.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct BoundsKeys {

@@ -14,17 +14,19 @@ pub struct Limits {
     /// Open grants of one recipient about one person; beyond this, a request for another gets
     /// `RESOURCE_EXHAUSTED`. 1 to 100,000.
     pub open_grants_max: usize,
-    /// Artifacts of one recipient about one person that have not ended; the same applies. 1 to 100,000.
+    /// Artifacts of one recipient about one person that have not ended. Beyond this, registering another gets
+    /// `RESOURCE_EXHAUSTED`. 1 to 100,000.
     pub artifacts_max: usize,
-    /// Profiles kept in memory. At least 1,024, so that those of requests in progress are never evicted.
+    /// Profiles kept in memory. At least 1,024, so that a profile is never evicted while a request uses it.
     pub cached_subjects_max: usize,
-    /// Bytes of memory that these profiles may take; beyond this, the oldest are evicted. At least 1 MiB.
+    /// Bytes of memory that these profiles may take. Beyond this, the least recently used ones are evicted.
+    /// At least 1 MiB.
     pub cached_subjects_bytes_max: usize,
     /// Cache of the index database, bytes.
     pub index_cache_bytes: u64,
     /// Largest gRPC message that is accepted, bytes. 64 KiB to 64 MiB.
     pub message_bytes_max: usize,
-    /// Attributes about one person that one service has recorded and that are still kept. 1 to 100,000.
+    /// Attributes about one person that one service may have recorded and that are still kept. 1 to 100,000.
     pub facts_per_service_max: usize,
     /// Bytes of these attributes. At least 64 KiB, which is more than one attribute can have.
     pub facts_per_service_bytes_max: usize,
@@ -34,15 +36,16 @@ pub struct Limits {
     /// Bytes of these attributes. At least `facts_per_service_bytes_max`, at most 64 MiB. With more than 3
     /// MiB, one grant cannot contain everything.
     pub facts_per_person_bytes_max: usize,
-    /// Connections at once, on each of the two addresses. A further one evicts a connection that has not
-    /// authenticated: the oldest of the address with the most of them. If all have authenticated, it waits. A
-    /// quarter is reserved for addresses from which a client has authenticated within a day. 1 to 1,000,000.
+    /// Connections at once, on each of the two addresses. A further connection evicts one that has not
+    /// authenticated: the oldest of the address that has the most of them. If all have authenticated, the new
+    /// connection waits. A quarter is reserved for addresses from which a client has authenticated within a
+    /// day. 1 to 1,000,000.
     pub connections_max: usize,
-    /// A write is refused if its event was sealed longer ago than this, milliseconds.
+    /// A write is refused if its event was sealed (encrypted) longer ago than this, milliseconds.
     pub sealed_age_ms_max: u64,
-    /// How far the machine's clock may be behind the ledger's time before use is denied, milliseconds. The 5
-    /// seconds by which a time is saved ahead for the next start are added. Also how far an event's time may
-    /// be ahead of the sequencer's.
+    /// How far the machine's clock may be behind the ledger's time before use is denied, milliseconds. The
+    /// ledger's time is saved 5 seconds ahead for the next start, so these 5 seconds are added. The same
+    /// value limits how far an event's time may be ahead of the sequencer's.
     pub clock_skew_ms_max: u64,
     /// How far the machine's clock may run ahead of the monotonic clock before use is denied, in
     /// milliseconds. A pause of the machine has the same effect. At least 1,000.

@@ -8,8 +8,8 @@ use serde::Deserialize;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Organization {
-    /// Its legal name. Default: the `controller` id. This and each of the following texts has at most 256
-    /// bytes.
+    /// Its legal name. Default: the `controller` id. This text and each of the following texts have at most
+    /// 256 bytes.
     pub name: String,
     /// How to reach its privacy team: an e-mail address, a telephone number.
     pub contact: String,

@@ -10,13 +10,14 @@ use std::collections::BTreeMap;
 pub struct ReportConfig {
     /// The smallest group of people that a report may be asked to show. 2 to 1,000,000.
     pub k_min: u32,
-    /// The budget that all reports with noise may spend on overlapping periods, epsilon of differential
-    /// privacy. Above 0, at most 100.
+    /// The privacy budget (epsilon of differential privacy) that all reports with noise on overlapping
+    /// periods may spend together. Above 0, at most 100.
     pub epsilon_max: f64,
     /// Whether reports without noise are refused.
     pub noise_required: bool,
-    /// Whether reports without noise are allowed whose difference could reveal single people: over a period
-    /// that has not ended, or over one that overlaps with the different period of an earlier report.
+    /// Whether reports without noise are allowed even if the difference between two of them could reveal
+    /// single people. Such reports cover a period that has not ended, or a period that overlaps with the
+    /// different period of an earlier report.
     pub differences_allowed: bool,
     /// The limit that the controller declares on releases of one person's data a day: 1, 3, 7, 15, 31 or 63.
     /// Reports then say how often it was exceeded.

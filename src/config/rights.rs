@@ -11,10 +11,10 @@ pub struct Rights {
     /// The rules that set the deadline of a request that names none: `gdpr` (one month) or `california` (45
     /// days).
     pub jurisdiction: RequestRules,
-    /// Whether an erasure that a person requests waits for a steward's decision. If not, it is complete when
-    /// the request is answered, unless there is a hold.
+    /// Whether an erasure that a person requests waits for a steward's decision. If it does not wait, the
+    /// erasure is complete when the request is answered, unless a hold blocks it.
     pub steward_decides_erasures: bool,
-    /// How often the ledger checks what has expired, milliseconds. 10 to 3,600,000.
+    /// How often the ledger looks for what has expired, milliseconds. 10 to 3,600,000.
     pub expiry_interval_ms: u64,
 }
 
@@ -41,15 +41,16 @@ impl Rights {
     }
 }
 
-/// When inferences expire that are recorded without an expiry. The end is written into the event that records
-/// an inference, so a change here does not affect earlier ones. Bounds can end use sooner with
+/// When inferences expire that are recorded without an expiry. The event that records an inference contains
+/// its expiry, so a change here does not affect earlier inferences. Bounds can end use sooner with
 /// `context.age_days`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Inferences {
     /// Days from recording to expiry. 1 to 3,650.
     pub lasts_days: u32,
-    /// The same for a category and those below it; the nearest one that is set applies. 1 to 3,650.
+    /// The same for a category and the categories below it. For each inference, the nearest category that is
+    /// set here applies. 1 to 3,650.
     pub lasts_days_by_category: BTreeMap<String, u32>,
 }
 

@@ -64,11 +64,11 @@ pub struct Config {
     /// Limits on what clients may use: connections, and calls of one credential.
     pub client_limits: ClientLimits,
     /// Whether the daemon's memory is locked, so that it is not swapped out. `try` (the default) locks it if
-    /// RLIMIT_MEMLOCK is unlimited or CAP_IPC_LOCK is available, and logs if it does not; `always` refuses to
-    /// start otherwise; `never`.
+    /// RLIMIT_MEMLOCK is unlimited or CAP_IPC_LOCK is available, and otherwise logs a warning. With `always`,
+    /// the daemon does not start if it can't lock its memory. `never` does not lock it.
     pub lock_memory: LockMemory,
-    /// Further controllers on this daemon. The settings above are those of the first, whose data are in
-    /// `data` itself.
+    /// Further controllers on this daemon. The settings above are those of the first controller, whose data
+    /// are in `data` itself.
     pub controllers: Vec<ControllerConfig>,
 }
 
@@ -158,7 +158,7 @@ impl Config {
         let mut names = HashSet::from([self.controller.as_str()]);
         let mut tokens: HashSet<&str> = self.pkcs11.iter().map(|at| at.token.as_str()).collect();
         for other in others {
-            // The name is also that of a folder.
+            // The name is also the name of a folder.
             let is_folder_name = is_name(&other.name) && !other.name.starts_with('.');
             let allowed = "1 to 64 of a-z, 0-9, `.`, `-`, `_`, not beginning with `.`";
             check(is_folder_name, "controllers.name", allowed)?;
@@ -174,7 +174,7 @@ impl Config {
         Ok(())
     }
 
-    /// The settings of each controller, as if it had a daemon of its own. The first controller comes first.
+    /// The settings of each controller, as if it had its own daemon. The first controller comes first.
     #[must_use]
     pub fn each(&self) -> Vec<Self> {
         let first = Self { controllers: Vec::new(), ..self.clone() };

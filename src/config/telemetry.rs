@@ -14,8 +14,8 @@ pub struct TelemetryConfig {
     pub traces: Option<String>,
     /// Authorities (PEM) that the collector's certificate is checked against, instead of the system's.
     pub traces_ca: Option<PathBuf>,
-    /// The share of the traces begun by the daemon that is exported: 0 to 1; 1 by default. For a caller's
-    /// trace, its `traceparent` decides.
+    /// Of the traces that the daemon begins itself, the share that is exported: 0 to 1; 1 by default. For a
+    /// trace that a caller began, the caller's `traceparent` decides.
     pub traces_ratio: f64,
 }
 

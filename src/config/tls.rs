@@ -12,12 +12,12 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// Its private key, mode 0600.
     pub key: PathBuf,
-    /// The authorities that sign client certificates. A certificate's URI name
+    /// The authorities that sign client certificates. A client certificate with the URI name
     /// `spiffe://<ledger>/<controller>/<role>/<name>` is a credential.
     pub client_ca: Option<PathBuf>,
-    /// Revocation lists of these authorities (RFC 5280), PEM or DER, at most 64 files. If there are any, each
-    /// authority of a client's chain needs one, and a list past its next update refuses every client
-    /// certificate.
+    /// Revocation lists of these authorities (RFC 5280), PEM or DER, at most 64 files. If any list is given,
+    /// each authority in a client's chain needs one. While a list is past its next update, every client
+    /// certificate is refused.
     #[serde(default)]
     pub client_crls: Vec<PathBuf>,
     /// How often the files are checked for changes, seconds. 1 to 86,400; 30 by default.

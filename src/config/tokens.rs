@@ -6,7 +6,7 @@ use serde::Deserialize;
 use std::path::PathBuf;
 
 /// An external issuer of bearer tokens: JWT signed with EdDSA, ES256 or RS256, with the claims `controller`,
-/// `role` and `sub`. Its keys (JWKS) come from either `jwks_file` or `jwks_url`.
+/// `role` and `sub`. Its keys (JWKS) come either from `jwks_file` or from `jwks_url`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Tokens {
@@ -24,9 +24,9 @@ pub struct Tokens {
     /// withdraws is trusted for at most this long, unless the issuer cannot be reached.
     #[serde(default = "refresh_s")]
     pub refresh_s: u64,
-    /// How long the last keys are trusted while no newer ones can be fetched, seconds since they were
-    /// fetched, restarts of the daemon included. After that, tokens of this issuer are refused. `refresh_s`
-    /// to 2,592,000; 86,400 by default.
+    /// Seconds that the last fetched keys are trusted while no newer ones can be fetched, counted from when
+    /// they were fetched. A restart of the daemon does not extend this time. After it, tokens of this issuer
+    /// are refused. `refresh_s` to 2,592,000; 86,400 by default.
     #[serde(default = "stale_s_max")]
     pub stale_s_max: u64,
     /// Whether tokens of the built-in issuer are still accepted.

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 pub struct Witnesses {
     /// Cosignatures that a checkpoint needs to count as witnessed. 1 to the number of witnesses.
     pub enough: usize,
-    /// How long this may take, milliseconds; beyond it, health and metrics report a failure. 1,000 to
-    /// 86,400,000.
+    /// How long witnessing a checkpoint may take, milliseconds. After that, health and metrics report a
+    /// failure. 1,000 to 86,400,000.
     pub within_ms: u64,
     /// Shortest time between two requests to a witness, milliseconds. 10 to 3,600,000.
     pub interval_ms: u64,

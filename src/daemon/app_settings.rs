@@ -18,11 +18,11 @@ use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
 use std::sync::Arc;
 
-/// Revocations recorded in one frame. Together with a decision they fit into the smallest allowed
-/// `limits.batch_events_max`.
+/// Revocations recorded in one frame (a group of events that is written as a whole). Together with a decision
+/// they fit into the smallest allowed `limits.batch_events_max`.
 const REVOCATIONS_AT_ONCE_MAX: usize = 256;
 
-/// Opens the application. A restore that is not recorded yet is recorded, and its file deleted.
+/// Opens the application. If a restore is not recorded in the log yet, it is recorded and its file deleted.
 ///
 /// # Errors
 /// Keys or stores can't be opened.
@@ -63,7 +63,7 @@ pub(crate) fn custody(config: &Config) -> Result<Arc<dyn RootCustody>, DaemonErr
     })
 }
 
-/// The custody of the root key, opened for inspection only, and which slots of its file are damaged.
+/// The custody of the root key, opened for inspection only, and the numbers of the damaged slots in its file.
 ///
 /// # Errors
 /// The file can't be read, or the token can't be opened.
@@ -82,8 +82,9 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
     let secrets = layout.secrets();
     let limits = &config.limits;
     let restored = layout.read_restored()?;
-    // Every entry below a published checkpoint was durable. If the log is shorter than the kept checkpoint,
-    // entries were lost. That is not a torn write, so recovery must not truncate the log.
+    // Every entry below a published checkpoint was durable. So if the log is shorter than the kept
+    // checkpoint, durable entries were lost. An interrupted write can't be the cause, so recovery must not
+    // truncate the log.
     let kept = Ledger::inspect_kept_checkpoint(&layout.checkpoint())?;
     let entries_min = if restored.is_some() { 0 } else { kept.size() };
     let options = Options { index_cache_bytes: limits.index_cache_bytes, entries_min, ..Options::default() };

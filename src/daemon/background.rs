@@ -5,7 +5,7 @@ use crate::daemon::error::DaemonError;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often the ledger's time is compared with the machine's clock and kept.
+/// How often the ledger's time is compared with the machine's clock and stored.
 const KEEP_TIME_INTERVAL: Duration = Duration::from_millis(500);
 /// Pause after a failed write of reuse counts.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
@@ -30,7 +30,7 @@ pub(crate) async fn end_expired(
     }
 }
 
-/// Keeps the ledger's time for the next start.
+/// Stores the ledger's time for the next start, at an interval.
 pub(crate) async fn keep_time(app: Arc<App>, stopped: impl Future<Output = ()>) -> Result<(), DaemonError> {
     tokio::pin!(stopped);
     loop {
@@ -45,7 +45,7 @@ pub(crate) async fn keep_time(app: Arc<App>, stopped: impl Future<Output = ()>) 
     }
 }
 
-/// Records counts of reused grants whenever the streams that wait for it take too much memory.
+/// Records counts of reused grants whenever streams that can't be evicted before that take too much memory.
 pub(crate) async fn make_room(app: Arc<App>, stopped: impl Future<Output = ()>) -> Result<(), DaemonError> {
     tokio::pin!(stopped);
     loop {
@@ -53,7 +53,8 @@ pub(crate) async fn make_room(app: Arc<App>, stopped: impl Future<Output = ()>) 
             () = &mut stopped => return Ok(()),
             () = app.eviction_blocked() => {}
         }
-        // Not in the `select`: if it were canceled, counts that it had taken to record would be lost.
+        // This call is not in the `select`. If it were canceled there, counts that it had already taken for
+        // recording would be lost.
         if let Err(error) = app.make_room().await {
             tracing::warn!(%error, "counts of reused grants could not be recorded; retrying");
             tokio::time::sleep(RETRY_PAUSE).await;

@@ -16,11 +16,11 @@ use tokio::sync::watch;
 
 /// One controller of a running daemon.
 pub struct OpenController {
-    /// Its name, as credentials have it.
+    /// Its name, as in credentials.
     pub controller: String,
     /// Its data folder.
     pub data: PathBuf,
-    /// Issues its credentials, with a key of its own.
+    /// Issues its credentials, with its own key.
     pub issuer: Arc<Issuer>,
     /// Verifier key of its log.
     pub vkey: String,
@@ -28,7 +28,7 @@ pub struct OpenController {
     pub(crate) tokens: Option<Arc<Tokens>>,
     /// The time of its ledger.
     pub(crate) time: Arc<LedgerClock>,
-    /// The clock that the lifetime of its credentials is checked with.
+    /// The clock by which its credentials expire.
     pub(crate) clock: Arc<CredentialClock>,
     /// Whether tokens of its own issuer are accepted.
     accepts_built_in_tokens: bool,
@@ -106,7 +106,7 @@ pub(crate) async fn open_each(
     Ok(open)
 }
 
-/// Closes every controller: no more writes are accepted, and everything is made durable.
+/// Closes every controller. No more writes are accepted, and everything is made durable.
 pub(crate) async fn close_each(open: Vec<OpenController>) {
     for each in open {
         each.app.shutdown().await;

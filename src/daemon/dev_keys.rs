@@ -8,8 +8,8 @@ use crate::secret;
 use ed25519_dalek::SigningKey;
 use std::path::PathBuf;
 
-/// Makes the tier keys that the configuration does not name, or reads those made before, in DATA/dev, and
-/// sets them in the configuration. Each controller has its own, in its data folder.
+/// Sets the tier keys that the configuration does not name. They are kept in DATA/dev and made if they do not
+/// exist. Each controller has its own keys, in its data folder.
 ///
 /// # Errors
 /// The keys can't be read or made.

@@ -35,11 +35,11 @@ pub(crate) fn harden(memory: LockMemory, may_attach: bool) -> Result<(), HardenE
     restrict_new_files();
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let limited = setrlimit(Resource::Core, none);
-    // A system call filter may forbid to set limits. Then the existing limit counts.
+    // A system call filter may forbid setting limits. Then the existing limit counts.
     if getrlimit(Resource::Core).current != Some(0) {
         return Err(HardenError::CoreDumps(limited.err().unwrap_or(rustix::io::Errno::PERM)));
     }
-    // The limit does not apply if dumps are piped to a program, but this setting does.
+    // The limit does not apply if the system pipes core dumps to a program. This setting does.
     if !may_attach {
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(HardenError::CoreDumps)?;
     }
@@ -62,9 +62,9 @@ fn disable_huge_pages() {
     }
 }
 
-/// Locks all memory, present and future, as soon as it is used. Memory is not locked if a limit applies:
-/// locked memory grows with caches, and a process that reached the limit later would be killed during its
-/// work.
+/// Locks all memory, present and future, as soon as it is used. Memory is not locked if there is a limit on
+/// locked memory. Locked memory grows with the caches, and a process that reached the limit later would be
+/// killed during its work.
 fn lock(memory: LockMemory) -> Result<(), &'static str> {
     if memory == LockMemory::Never {
         return Ok(());

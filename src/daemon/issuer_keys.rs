@@ -12,7 +12,8 @@ use std::io::{Error, ErrorKind, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Largest file of kept keys, bytes: a JWKS as JSON text with every byte escaped, plus the other fields.
+/// Largest file of kept keys, bytes. It is enough for the largest JWKS as a JSON string with every byte
+/// escaped, plus the other fields.
 const KEPT_BYTES_MAX: usize = JWKS_BYTES_MAX * 6 + (64 << 10);
 
 /// The keys that were fetched last, as they are kept.
@@ -36,7 +37,7 @@ pub(crate) struct KeySource {
 }
 
 impl KeySource {
-    /// The key source of a controller; none if its configuration names no issuer.
+    /// The key source of a controller. `None` if its configuration names no issuer.
     pub fn of(config: &Config) -> Option<Self> {
         let settings = config.tokens.clone()?;
         Some(Self { settings, path: Layout::new(&config.data).issuer_keys() })

@@ -6,7 +6,8 @@ use crate::tls::ConnectionLimits;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// One in this many connections is reserved for addresses that presented a valid credential.
+/// One in this many connections is reserved for addresses from which a client has presented a valid
+/// credential.
 const RESERVED_PART: usize = 4;
 
 /// Limits of a listener whose clients present no credential.
@@ -46,7 +47,7 @@ pub(crate) fn calls(config: &Config) -> ApiOptions {
 }
 
 fn quota(calls: CallsConfig) -> QuotaLimits {
-    // The configuration is checked: no number is 0.
+    // The configuration was checked, so no number is 0.
     let non_zero = |number| NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN);
     QuotaLimits {
         per_second_max: non_zero(calls.per_second_max),

@@ -1,5 +1,5 @@
-//! The composition root of `sayso serve`: builds every room from the configuration and runs them until
-//! shutdown.
+//! The composition root of `sayso serve`: builds the parts of the daemon from the configuration and runs them
+//! until shutdown.
 
 pub(crate) mod app_settings;
 mod background;

@@ -12,12 +12,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How far in the future the time of kept keys may be, milliseconds, if the clock was ahead when they were
-/// kept.
+/// How far in the future the time at which kept keys were fetched may be, milliseconds. It is in the future
+/// if the clock was ahead then.
 const CLOCK_LEEWAY_MS: u64 = 60_000;
 
-/// The verifier of another issuer's tokens, with the keys that it publishes now, or the last kept ones if it
-/// can't be reached. None if the configuration names no issuer.
+/// The verifier of an external issuer's tokens. It has the keys that the issuer publishes now, or the last
+/// kept keys if the issuer can't be reached. `None` if the configuration names no issuer.
 ///
 /// # Errors
 /// There are neither current nor kept keys. A daemon that would reject every token must not start.
@@ -55,7 +55,7 @@ fn start_from_kept(
 ) -> Result<(), DaemonError> {
     let kept =
         source.kept().map_err(|kept| DaemonError::IssuerKeys(format!("{error}; the kept keys: {kept}")))?;
-    // The age of keys from the future is unknown, so they are not used.
+    // If kept keys were fetched in the future, their age is unknown, so they are not used.
     let kept = kept.filter(|kept| kept.fetched_ms <= now_ms.saturating_add(CLOCK_LEEWAY_MS));
     let kept = kept.ok_or(DaemonError::IssuerKeys(error.clone()))?;
     tokens.replace_keys(kept.jwks.as_bytes(), kept.fetched_ms)?;
@@ -118,7 +118,8 @@ pub(crate) fn keep_tokens(
     let (Some(tokens), Some(source)) = (tokens, KeySource::of(config)) else { return };
     let controller = config.controller.clone();
     let interval = Duration::from_secs(source.settings().refresh_s);
-    // The kept time must not lag much behind, because a start with kept keys computes their age from it.
+    // Keys that have not changed are also kept again from time to time. A start with kept keys computes their
+    // age from the kept time, which must therefore not lag far behind.
     let keep_interval = Duration::from_secs(source.settings().stale_s_max / 24);
     let reloading = async move {
         let mut kept = Stopwatch::start();

@@ -1,4 +1,4 @@
-//! Shutdown: the signal that every task waits for, and the time that requests in progress have to finish.
+//! Shutdown: every task waits for the signal to stop, and requests in progress get some time to finish.
 
 use crate::daemon::error::DaemonError;
 use std::time::Duration;
@@ -11,11 +11,12 @@ const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// Returns when the daemon stops.
 pub(crate) async fn wait(mut stopped: watch::Receiver<bool>) {
-    // An error means that the daemon is gone, which is a stop, too.
+    // An error means that the daemon is gone, which also means to stop.
     let _stopped = stopped.wait_for(|stop| *stop).await;
 }
 
-/// Waits for all tasks. Those that take longer than `DRAIN_MAX` are left, which closes their connections.
+/// Waits for all tasks. Tasks that take longer than `DRAIN_MAX` are abandoned, which closes their
+/// connections.
 ///
 /// # Errors
 /// The first error that a task ended with.

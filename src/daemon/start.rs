@@ -1,5 +1,5 @@
-//! Starts and stops the daemon: keys and stores from the data folder, the application over them, gRPC and
-//! HTTP in front.
+//! Starts and stops the daemon. It opens keys and stores in the data folder, builds the application on them,
+//! and serves it over gRPC and HTTP.
 
 use crate::api::{self, Access, Credentials, Issuer};
 use crate::clock::{ClockLimits, LedgerClock, SharedClock, SystemClock};
@@ -123,7 +123,7 @@ impl Daemon {
         self.tasks.push(tokio::spawn(serving));
     }
 
-    /// Starts the tasks of each controller that run beside requests.
+    /// Starts the background tasks of each controller.
     fn start_background_tasks(&mut self, each: &[Config], stopped: &watch::Receiver<bool>) {
         for (open, config) in self.controllers.iter().zip(each) {
             let app = || Arc::clone(&open.app);
@@ -157,7 +157,7 @@ impl Daemon {
     }
 }
 
-/// The clock that refused credentials are counted by. It never goes back.
+/// The clock by which refused credentials are counted per minute. It never goes back.
 fn throttle_clock(clock: &SharedClock) -> SharedClock {
     let time = LedgerClock::new(Arc::clone(clock), ClockLimits::default());
     time.begin(0, None);
