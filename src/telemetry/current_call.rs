@@ -1,8 +1,8 @@
 //! Adds the current call's id and method to log lines.
 //!
-//! While a thread works for a call, a thread-local names that call, and log lines read it. A span per call
-//! would do the same, but would be made, formatted and dropped at every call, and hardly any call writes a
-//! line.
+//! While a thread works for a call, a thread-local variable names that call, and log lines read it. A span
+//! for each call would do the same. But it would be made, formatted and dropped at every call, although
+//! hardly any call writes a log line.
 
 use std::any::Any;
 use std::cell::RefCell;
@@ -28,7 +28,7 @@ pub struct CallName {
     pub request: Arc<str>,
     /// Its method, by its name in the role table.
     pub method: Arc<str>,
-    /// Dropped once all work for the call is done, in every task that has a part of it.
+    /// A value that is kept until all work for the call is done, in every task that does a part of it.
     pub kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 
@@ -44,8 +44,8 @@ impl<F> InCall<F> {
         Self { call: Some(call), work }
     }
 
-    /// Does `work` for the thread's current call, if there is one. For work that a call moves to a task of
-    /// its own.
+    /// Does `work` for the thread's current call, if there is one. Use it for work that a call moves to a
+    /// separate task.
     pub fn inherit(work: F) -> Self {
         Self { call: CURRENT.with_borrow(Clone::clone), work }
     }
@@ -93,7 +93,7 @@ where
         self.0.format_event(of, Writer::new(&mut line), event)?;
         match (CURRENT.with_borrow(Clone::clone), line.trim_end().strip_suffix('}')) {
             (Some(CallName { request, method, .. }), Some(object)) => {
-                // Neither contains a quote.
+                // Neither value contains a quote, so they need no escapes.
                 writeln!(to, "{object},\"request\":\"{request}\",\"method\":\"{method}\"}}")
             }
             _ => to.write_str(&line),

@@ -12,7 +12,7 @@ const DEPTH_MAX: usize = 8;
 /// Disk space taken and free.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Usage {
-    /// Bytes of the blocks that the folder's files occupy; holes do not count.
+    /// Bytes of the disk blocks that the folder's files occupy. Holes in sparse files do not count.
     pub taken_bytes: u64,
     /// Bytes that an unprivileged process can still use on that disk.
     pub free_bytes: u64,

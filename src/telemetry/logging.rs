@@ -12,8 +12,8 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// Sends logs to standard error, as JSON or as plain lines. A panic is logged with its place.
 ///
 /// The level comes from `RUST_LOG`; the default is `info` for this crate and `warn` for the others. Only our
-/// own crates may log below `info`, even if `RUST_LOG` allows more: other crates log message bytes and
-/// headers there, and so may a future dependency. Spans go to `traces`, if given.
+/// own crates may log at `debug` and `trace`, even if `RUST_LOG` allows more. Other crates log message bytes
+/// and headers at these levels, and a future dependency may do so too. Spans go to `traces`, if given.
 pub fn start(json: bool, traces: Option<&Traces>) {
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sayso=info"));
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
@@ -23,12 +23,12 @@ pub fn start(json: bool, traces: Option<&Traces>) {
         lines.map_event_format(PlainLines).boxed()
     };
     let lines = lines.with_filter(level.and(loggable()));
-    // A second start in one process (tests, demo) keeps the subscriber of the first.
+    // A second start in one process (tests, demo) keeps the subscriber of the first start.
     let _already = tracing_subscriber::registry().with(lines).with(traces.map(Traces::layer)).try_init();
     std::panic::set_hook(Box::new(log_panic));
 }
 
-/// Logs the place alone: the message of a panic may contain values of a person.
+/// Logs only the place of a panic. Its message may contain values of a person.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
     let thread = std::thread::current();

@@ -1,6 +1,7 @@
 //! Metrics for Prometheus.
 //!
-//! Labels are methods, codes, kinds and tiers, and names from the configuration: never text of a caller.
+//! Labels are methods, gRPC codes, kinds of events, tiers and names from the configuration. A label is never
+//! a caller's text.
 
 use super::disk_usage::{Usage, usage};
 use super::prometheus_text::to_prometheus_text;
@@ -75,13 +76,13 @@ struct WitnessMetrics {
     enough: Family<[Label; 1], Gauge>,
 }
 
-/// Counts the calls of one method. It looks its metrics up once, rather than at each call.
+/// Counts the calls of one method. It looks up the metrics of the method once, not at each call.
 pub struct CallMeter {
     method: String,
     calls: Family<[Label; 2], Counter>,
     all_seconds: Family<[Label; 1], Histogram>,
     seconds: OnceLock<Histogram>,
-    /// Owned by [`CallMeter::answered`].
+    /// The counter of each gRPC code that was seen. Only [`CallMeter::answered`] changes it.
     by_code: RwLock<Vec<(&'static str, Counter)>>,
 }
 
@@ -135,9 +136,10 @@ pub struct Metrics {
     data_bytes: Gauge,
     free_bytes: Gauge,
     folder: OnceLock<PathBuf>,
-    /// Owned by [`Metrics::name_events`].
+    /// Only [`Metrics::name_events`] changes it.
     event_names: RwLock<HashMap<u32, String>>,
-    /// Owned by [`Metrics::event`]: the counter of each kind that was seen.
+    /// The counter of each kind of event that was seen. [`Metrics::event`] adds to it, and
+    /// [`Metrics::name_events`] clears it.
     event_counters: RwLock<HashMap<u32, Counter>>,
 }
 
@@ -324,14 +326,14 @@ impl Metrics {
         );
     }
 
-    /// Counts an answer of a witness, by its configured name, about a log, by its origin.
+    /// Counts an answer of a witness about a log. `log` is the log's origin, `witness` the configured name.
     pub fn witness_answered(&self, log: &str, witness: &str, outcome: &'static str) {
         let labels =
             [("log", log.to_owned()), ("witness", witness.to_owned()), ("outcome", outcome.to_owned())];
         self.witnesses.answers.get_or_create(&labels).inc();
     }
 
-    /// Sets the outcome of a round of requests to the witnesses of a log, by its origin.
+    /// Sets the outcome of a round of requests to the witnesses of a log. `log` is the log's origin.
     pub fn witness_round(&self, log: &str, configured: usize, needed: usize, entries: u64, is_enough: bool) {
         let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
         let (of, to) = ([("log", log.to_owned())], &self.witnesses);
@@ -434,17 +436,17 @@ impl Metrics {
         self.allowed.inc_by(attributes as u64);
     }
 
-    /// Measures the time from the record of a revocation until its recipient's stream has it.
+    /// Measures the time from when a revocation is recorded until the stream of its recipient has it.
     pub fn revocation_delivered(&self, after: Duration) {
         self.revocation_seconds.observe(after.as_secs_f64());
     }
 
-    /// Counts that revocations that were in effect could not be recorded immediately.
+    /// Counts how often revocations that were in effect could not be recorded immediately.
     pub fn revocations_delayed(&self) {
         self.revocations_delayed.inc();
     }
 
-    /// Counts that new rules could not be applied immediately to the open grants of a data subject.
+    /// Counts how often new rules could not be applied immediately to the open grants of a data subject.
     pub fn rules_delayed(&self) {
         self.rules_delayed.inc();
     }
@@ -456,7 +458,7 @@ impl Metrics {
 
     /// Sets the folder that is measured at each scrape.
     pub fn watch_folder(&self, data: PathBuf) {
-        // A second daemon in one process (tests) keeps the folder of the first.
+        // If tests start a second daemon in one process, the folder of the first daemon stays.
         let _already = self.folder.set(data);
     }
 

@@ -1,12 +1,13 @@
 //! Converts OpenMetrics text to the older Prometheus text format 0.0.4, for scrapers that do not ask for
 //! OpenMetrics.
 //!
-//! The formats differ in the name of a counter's family, in units, and in how the text ends.
+//! The formats differ in the name of a counter's metric family, in units, and in how the text ends.
 
 /// OpenMetrics text as Prometheus text.
 pub(super) fn to_prometheus_text(openmetrics: &str) -> String {
     let mut text = String::with_capacity(openmetrics.len());
-    // In OpenMetrics HELP comes before TYPE, and the family's name here depends on its type.
+    // OpenMetrics has the line HELP before the line TYPE. HELP is held back, because the family's name in the
+    // output depends on its type.
     let mut help = "";
     for line in openmetrics.lines() {
         if line.starts_with("# HELP ") {

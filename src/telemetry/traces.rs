@@ -1,7 +1,7 @@
 //! Exports traces to a collector, as OTLP over gRPC.
 //!
-//! [`FIELDS`] lists every attribute that is exported; any other that a span may get one day is dropped. Log
-//! lines are never exported.
+//! [`FIELDS`] lists every field of a span that is exported. Any other field is dropped, even if spans get new
+//! fields one day. Log lines are never exported.
 
 use super::filter::is_ours;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
@@ -26,8 +26,8 @@ const EXPORT_TIMEOUT: Duration = Duration::from_secs(10);
 const CALL: &str = "call";
 /// The attribute with a call's gRPC code, set when its span ends.
 const CODE: &str = "rpc.grpc.status_code";
-/// Fields of our spans that are exported, each with its exported name (of the OpenTelemetry semantic
-/// conventions where there is one).
+/// Fields of our spans that are exported, each with its exported name. The name is from the OpenTelemetry
+/// semantic conventions if they have one.
 const FIELDS: [(&str, &str); 3] = [("request", "sayso.request"), ("method", "rpc.method"), (CODE, CODE)];
 
 /// How traces are exported.
@@ -37,7 +37,7 @@ pub struct Export {
     pub endpoint: String,
     /// Authorities (PEM) that the collector's certificate is checked against, instead of the system's.
     pub ca: Option<Vec<u8>>,
-    /// The share of the traces begun by this process that is exported: 0 to 1.
+    /// Of the traces that this process begins, the share that is exported: 0 to 1.
     pub ratio: f64,
     /// The origin of this process's log.
     pub instance: String,
@@ -101,7 +101,8 @@ impl Traces {
             .with_filter(FilterFn::new(|of: &Metadata<'_>| of.is_span() && is_ours(of)))
     }
 
-    /// Exports the remaining spans, for ten seconds at most. Logs a warning if spans are lost then.
+    /// Exports the remaining spans, for at most ten seconds. Logs a warning if some spans were not exported
+    /// by then.
     pub async fn stop(self) {
         let stopping = tokio::task::spawn_blocking(move || self.0.shutdown_with_timeout(EXPORT_TIMEOUT));
         if !matches!(stopping.await, Ok(Ok(()))) {
@@ -156,11 +157,11 @@ fn exported(mut span: SpanData) -> SpanData {
 }
 
 /// Makes a call's span part of its caller's trace (W3C Trace Context, `traceparent`). `tracestate` and
-/// baggage are free text of the caller and are ignored. To be called before the span is entered.
+/// baggage are free text of the caller and are ignored. Call this before the span is entered.
 pub fn join_trace(call: &Span, traceparent: Option<&str>) {
     if let Some(parent) = traceparent {
         let context = TraceContextPropagator::new().extract_with_context(&Context::new(), &Parent(parent));
-        // Fails without a collector, since there is no layer then.
+        // Without a collector there is no OpenTelemetry layer, so this call fails.
         let _untraced = call.set_parent(context);
     }
 }

@@ -12,17 +12,17 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Activity {
     since: Stopwatch,
-    /// Calls that ever began; the next call's number.
+    /// How many calls have begun so far, which is also the number of the next call.
     calls: AtomicU64,
     in_progress: AtomicU64,
-    /// When the last call ended, milliseconds since the connection began.
+    /// When the last call ended, in milliseconds since the connection began.
     quiet_since_ms: AtomicU64,
-    /// Calls whose client has not yet read the last piece of the response, by number, and since when,
-    /// milliseconds since the connection began.
+    /// Calls whose client has not yet read the newest piece of the response. For each call's number: since
+    /// when, in milliseconds since the connection began.
     unread: Mutex<HashMap<u64, u64>>,
-    /// A caller has authenticated over this connection.
+    /// Whether a caller has authenticated over this connection.
     is_authenticated: AtomicBool,
-    /// The connection carries only rejected credentials and should close.
+    /// Whether the connection should close because it has carried only rejected credentials.
     is_abandoned: AtomicBool,
     /// The connection's slot, which is protected from eviction once a caller has authenticated.
     slot: Option<SlotHandle>,
@@ -73,7 +73,8 @@ impl Activity {
         }
     }
 
-    /// Closes the connection soon, unless a caller has authenticated over it: other callers may share it.
+    /// Makes the connection close soon. It stays open if a caller has authenticated over it, because several
+    /// callers may share a connection.
     pub fn abandon(&self) {
         if !self.is_authenticated.load(Ordering::Relaxed) {
             self.is_abandoned.store(true, Ordering::Relaxed);
@@ -84,7 +85,8 @@ impl Activity {
     /// `idle_max`, or its client has left a piece of a response unread for more than `stall_max`.
     #[must_use]
     pub fn should_close(&self, idle_max: Duration, stall_max: Duration) -> bool {
-        // The count is loaded first: the last call to end stores `quiet_since_ms` before it lowers the count.
+        // The count of calls must be loaded before `quiet_since_ms`: the last call to end stores
+        // `quiet_since_ms` before it lowers the count.
         let is_quiet = self.in_progress.load(Ordering::Acquire) == 0;
         let quiet_since_ms = self.quiet_since_ms.load(Ordering::Acquire);
         let now_ms = self.now_ms();
@@ -120,7 +122,7 @@ impl Call {
         self.is_unread = true;
     }
 
-    /// Reports that the piece was sent: the connection asks for the next one.
+    /// Reports that the piece was sent, because the connection asks for the next one.
     pub fn piece_sent(&mut self) {
         if std::mem::take(&mut self.is_unread) {
             self.activity.unread().remove(&self.number);

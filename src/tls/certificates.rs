@@ -23,7 +23,7 @@ pub enum TlsError {
     File {
         /// Which file.
         path: PathBuf,
-        /// What is wrong with it; never its contents.
+        /// What is wrong with the file. This never contains a part of its contents.
         problem: String,
     },
     /// The files do not fit together.
@@ -49,13 +49,13 @@ pub struct TlsFiles {
 #[derive(Debug)]
 pub struct Certificates {
     files: TlsFiles,
-    /// Owned by [`Certificates::reload`].
+    /// Only [`Certificates::reload`] changes it.
     current: RwLock<Current>,
-    /// Whether an outdated revocation list was logged; reset by [`Certificates::reload`].
+    /// Whether an outdated revocation list was logged. [`Certificates::reload`] resets this.
     logged_outdated_crl: AtomicBool,
 }
 
-/// The files in use, and what was made from them.
+/// The contents of the files in use, and what was made from them.
 #[derive(Debug)]
 struct Current {
     bytes: Vec<Vec<u8>>,
@@ -77,8 +77,9 @@ impl Certificates {
         Ok(Self { files, current, logged_outdated_crl: AtomicBool::new(false) })
     }
 
-    /// Reads the files again; true if they have changed. New connections get the new certificate. Existing
-    /// ones stay open, and their clients' certificates are checked against the new files from now on.
+    /// Reads the files again. Returns true if they have changed. New connections get the new certificate.
+    /// Existing ones stay open, and their clients' certificates are checked against the new files from now
+    /// on.
     ///
     /// # Errors
     /// As [`Certificates::open`]; the old files stay in use.
@@ -110,8 +111,8 @@ impl Certificates {
         self.current.read().unwrap_or_else(PoisonError::into_inner).edition
     }
 
-    /// Logs once for each edition of the files that a revocation list is past its next update, if `error`
-    /// says so: then every client certificate is refused.
+    /// Logs that a revocation list is past its next update, if `error` says so. Every client certificate is
+    /// then refused. It logs this only once for each edition of the files.
     pub(super) fn report_outdated_crl(&self, error: &rustls::Error) {
         let is_outdated = matches!(
             error,
@@ -172,8 +173,8 @@ fn config_error(error: impl std::fmt::Display) -> TlsError {
     TlsError::Config(error.to_string())
 }
 
-/// The verifier of client certificates. With revocation lists, every certificate of a chain must be covered
-/// by one that is not past its next update: when in doubt, the certificate is refused.
+/// The verifier of client certificates. If there are revocation lists, every certificate of a chain needs one
+/// that covers it and is not past its next update. Otherwise the client certificate is refused.
 fn verifier(
     (path, authority): (&Path, &[u8]),
     paths: &[PathBuf],

@@ -1,7 +1,7 @@
 //! The certificate that a client presented in its handshake.
 //!
-//! Each call checks it again, by the time of the ledger that the call goes to: a certificate expires, may be
-//! revoked, and its authority may stop being trusted while the connection lives on.
+//! While the connection is open, the certificate may expire or be revoked, and its authority may stop being
+//! trusted. So each call checks the certificate again, by the time of the ledger that the call goes to.
 
 use super::certificates::Certificates;
 use std::fmt;
@@ -9,18 +9,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 
-/// A client certificate that the handshake accepted. It was valid at some time, not necessarily now.
+/// A client certificate that the handshake accepted. It is valid at some time, but not necessarily now.
 pub struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     uri_names: Vec<String>,
     certificates: Arc<Certificates>,
-    /// Owned by [`ClientCertificate::is_valid`]: the edition of the files and the second in which it was last
-    /// valid.
+    /// The edition of the files and the second with which the certificate was last found valid. Only
+    /// [`ClientCertificate::is_valid`] changes it.
     last_valid: Mutex<Option<(u64, u64)>>,
 }
 
 impl fmt::Debug for ClientCertificate {
-    /// Shows nothing of the certificate: it names the client.
+    /// Shows nothing of the certificate, because it names the client.
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.debug_struct("ClientCertificate").finish_non_exhaustive()
     }
@@ -41,9 +41,9 @@ impl ClientCertificate {
         &self.uri_names
     }
 
-    /// Whether the certificate is valid at `now_ms`: not expired, of an authority that is still trusted, not
-    /// revoked. The result is reused within a second, the resolution of a certificate's times, while the
-    /// files are unchanged.
+    /// Whether the certificate is valid at `now_ms`: not expired, not revoked, and signed by an authority
+    /// that is still trusted. While the files are unchanged, a valid result is reused for the rest of the
+    /// second. The times in certificates have no finer resolution.
     #[must_use]
     pub fn is_valid(&self, now_ms: u64) -> bool {
         let now_s = now_ms / 1_000;

@@ -1,15 +1,16 @@
 //! Coalesces the responses of concurrent calls into one write.
 //!
-//! The server flushes after each response, which would cost one system call here and another at the reader.
-//! Instead, a flush yields once to the tasks that are ready: the responses that they produce go out in the
-//! same write. If no other task is ready, the response is written at once.
+//! The server flushes after each response. If each flush wrote, every response would cost one system call
+//! here and another at the reader. So a flush first yields once to the tasks that are ready, and the
+//! responses that they produce go out in the same write. If no other task is ready, the response is written
+//! at once.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::io::AsyncWrite;
 
-/// Most bytes that are buffered until the flush; anything more is written at once.
+/// Most bytes that are buffered until the flush. Bytes beyond that are written at once.
 const BUFFER_BYTES_MAX: usize = 64 << 10;
 /// Smallest capacity of the buffer.
 const BUFFER_BYTES_MIN: usize = 4 << 10;
@@ -18,12 +19,12 @@ const BUFFER_BYTES_MIN: usize = 4 << 10;
 #[derive(Default)]
 pub struct WriteCoalescer {
     buffer: Vec<u8>,
-    /// Bytes of the last flush, which the buffer is sized for: growing in steps would copy, and then
+    /// Bytes of the last flush. The new buffer gets this size, because growing in steps would copy, and then
     /// overwrite, twice as much.
     last_bytes: usize,
     /// How many bytes of `buffer` are already written.
     written: usize,
-    /// Other tasks had a turn since the last flush.
+    /// Whether other tasks had a turn since the last flush.
     has_yielded: bool,
 }
 
@@ -102,7 +103,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Wake, Waker};
 
-    /// Accepts the given number of bytes at each write; 0 means that it is not ready.
+    /// A stream that accepts the given number of bytes at each write. With 0, it is not ready.
     #[derive(Default)]
     struct Stream {
         accepts: VecDeque<usize>,

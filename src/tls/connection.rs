@@ -36,11 +36,11 @@ pub struct Peer {
 /// Limits on connections.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionLimits {
-    /// Connections at once. Beyond this, a new connection evicts one that has not authenticated; if all have
-    /// authenticated, it waits to be accepted.
+    /// Connections at once. Beyond this, a new connection evicts one that has not authenticated. If all have
+    /// authenticated, the new connection waits to be accepted.
     pub connections_max: usize,
-    /// How many of these are reserved for authenticated connections, and for addresses from which a client
-    /// has authenticated within a day.
+    /// How many of these connections are reserved for clients that have authenticated, and for addresses from
+    /// which a client has authenticated within a day.
     pub reserved: usize,
     /// Connections at once from one address; further ones are closed.
     pub per_address_max: usize,
@@ -54,8 +54,8 @@ pub struct ConnectionLimits {
 
 /// One connection, plain or TLS.
 pub struct Connection {
-    /// Declared first, so that it is dropped, and the slot is free, before the peer sees the connection
-    /// close.
+    /// This field is declared first, so it is dropped first: the slot is free before the peer sees the
+    /// connection close.
     _slot: Slot,
     /// Resolves to `Ok` when the connection is evicted. `None` once it can no longer be evicted.
     evicted: Option<oneshot::Receiver<()>>,
@@ -88,8 +88,8 @@ impl Connection {
         &self.peer
     }
 
-    /// Fails, and so closes the connection, when it is evicted, idle for too long, or its client stalls a
-    /// response.
+    /// Fails if the connection was evicted, is idle for too long, or its client stalls a response. The
+    /// failure closes the connection.
     fn check(&mut self, context: &mut Context<'_>) -> io::Result<()> {
         if let Some(evicted) = &mut self.evicted
             && let Poll::Ready(outcome) = Pin::new(evicted).poll(context)

@@ -1,7 +1,8 @@
 //! Accepts a client certificate in the handshake regardless of its dates.
 //!
-//! The machine's clock may be wrong, and a person's refusal must not wait until it is right. Each call checks
-//! the certificate again, by the time of the ledger that the call goes to (`ClientCertificate::is_valid`).
+//! The machine's clock may be wrong, and a person's refusal must not wait until the clock is right. Each call
+//! checks the certificate again, by the time of the ledger that the call goes to
+//! (`ClientCertificate::is_valid`).
 
 use std::sync::Arc;
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;
@@ -11,11 +12,11 @@ use tokio_rustls::rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
 };
 
-/// How many points in time are tried: each certificate of a chain and each revocation list may require a
+/// How many points in time are tried. Each certificate of a chain and each revocation list may require a
 /// different one.
 const TRIES_MAX: usize = 8;
 
-/// Verifies everything but the time.
+/// A verifier that checks everything except the time.
 #[derive(Debug)]
 pub struct AnyTime(pub Arc<dyn ClientCertVerifier>);
 
@@ -32,8 +33,8 @@ impl ClientCertVerifier for AnyTime {
         self.0.offer_client_auth()
     }
 
-    /// Asks the inner verifier at `now`, and otherwise at the nearest time at which it accepts the chain.
-    /// Each attempt checks signatures, names and revocations.
+    /// Asks the inner verifier whether the chain is valid at `now`. If only a date is wrong, it asks again
+    /// with the nearest time that the date allows. Each attempt checks signatures, names and revocations.
     fn verify_client_cert(
         &self,
         leaf: &CertificateDer<'_>,
@@ -73,13 +74,13 @@ impl ClientCertVerifier for AnyTime {
     }
 }
 
-/// The time nearest to the one that was tried at which this error would not occur.
+/// The nearest time at which this error would not occur. `None` if the error is not about a date.
 fn nearest_valid_time(error: &Error) -> Option<UnixTime> {
     let Error::InvalidCertificate(error) = error else { return None };
     match error {
         CertificateError::ExpiredContext { not_after, .. } => Some(*not_after),
         CertificateError::NotValidYetContext { not_before, .. } => Some(*not_before),
-        // A list is valid before its next update, that second excluded.
+        // A revocation list is no longer valid in the second of its next update.
         CertificateError::ExpiredRevocationListContext { next_update, .. } => {
             Some(UnixTime::since_unix_epoch(std::time::Duration::from_secs(
                 next_update.as_secs().saturating_sub(1),

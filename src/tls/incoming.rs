@@ -22,7 +22,7 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// Accepted connections that wait for the server to take them.
 const ACCEPTED_MAX: usize = 64;
 
-/// Accepted connections, in the order in which their handshakes end. Dropping it stops accepting.
+/// Accepted connections, in the order in which their handshakes end. Dropping this value stops accepting.
 pub struct Incoming {
     connections: mpsc::Receiver<Connection>,
     address: SocketAddr,
@@ -36,8 +36,8 @@ impl Drop for Incoming {
 }
 
 impl Incoming {
-    /// Accepts connections within `limits`; without `certificates` they are not encrypted. Must be called in
-    /// a runtime.
+    /// Accepts connections within `limits`. Without `certificates` they are not encrypted. Call this within a
+    /// Tokio runtime.
     ///
     /// # Errors
     /// The listener has no address.
@@ -88,7 +88,7 @@ async fn accept(
             metrics().connection_cut();
             continue;
         };
-        // Without it, small responses wait up to 40 ms for the peer's delayed acknowledgement.
+        // Without this option, small responses wait up to 40 ms for the peer's delayed acknowledgment.
         let _only_slower = tcp.set_nodelay(true);
         let activity = Arc::new(Activity::in_slot(slot.handle()));
         let peer = Peer { certificate: None, address: Some(limited_address(from.ip())), activity };
@@ -100,7 +100,7 @@ async fn accept(
             continue;
         };
         let (certificates, sender) = (Arc::clone(certificates), sender.clone());
-        // Each handshake in a task of its own: a silent peer must not delay the others.
+        // Each handshake has its own task, so that a silent peer does not delay the others.
         tokio::spawn(async move {
             if let Some(connection) = shake_hands(tcp, certificates, peer, limits, slot, evicted).await {
                 let _gone = sender.send(connection).await;
@@ -109,7 +109,8 @@ async fn accept(
     }
 }
 
-/// Waits for a slot for a connection from `from`; `None` if that address already has as many as it may have.
+/// Waits for a slot for a connection from `from`. `None` if that address already has as many connections as
+/// it may have.
 async fn wait_for_slot(slots: &Arc<ConnectionSlots>, from: IpAddr) -> Option<(Slot, oneshot::Receiver<()>)> {
     loop {
         match slots.admit(from) {
@@ -132,7 +133,8 @@ async fn shake_hands(
     let handshake = tokio::time::timeout(limits.handshake_max, certificates.acceptor().accept(tcp));
     let done = tokio::select! {
         done = handshake => done,
-        // The channel closes only once a credential is verified, so this is an eviction.
+        // During the handshake this can only be an eviction: otherwise the channel closes only after a
+        // credential is verified.
         _ = &mut evicted => {
             metrics().connection_cut();
             return None;

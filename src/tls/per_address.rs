@@ -2,9 +2,9 @@
 //! new one.
 //!
 //! A connection is *unauthenticated* until its client has presented a valid credential. When all slots are
-//! taken, a new connection evicts an unauthenticated one: the oldest of the address that has the most of
-//! them. Addresses from which no client has authenticated lately are *unknown*; their unauthenticated
-//! connections are evicted first, and never take the slots that are reserved for the others.
+//! taken, a new connection evicts an unauthenticated one. It is the oldest one of the address that has the
+//! most unauthenticated connections. Addresses from which no client has authenticated lately are *unknown*.
+//! Their unauthenticated connections are evicted first, and never take the reserved slots.
 
 use crate::clock::Stopwatch;
 use lru::LruCache;
@@ -17,7 +17,8 @@ use tokio::sync::{Notify, oneshot};
 
 /// How long an address stays known after a client has authenticated from it.
 const KNOWN_FOR: Duration = Duration::from_secs(24 * 3_600);
-/// Known addresses that are kept. Only valid credentials add one, so unknown addresses cannot displace any.
+/// The largest number of known addresses that are kept. Only a valid credential adds one, so clients without
+/// a credential cannot displace any.
 const KNOWN_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 /// The slots of one listener's connections.
@@ -35,14 +36,15 @@ pub struct ConnectionSlots {
 struct State {
     addresses: HashMap<IpAddr, Address>,
     /// Addresses with unauthenticated connections, ordered by whether they are unknown and by how many such
-    /// connections they have: the last one loses a connection first.
+    /// connections they have. The last address loses a connection first.
     eviction_order: BTreeSet<(bool, usize, IpAddr)>,
     taken: usize,
     /// Unauthenticated connections of unknown addresses.
     unknown_unauthenticated: usize,
     /// The number of the next connection.
     next: u64,
-    /// When a client last authenticated from an address, since the start of [`ConnectionSlots`].
+    /// For each known address, when a client last authenticated from it, counted from when
+    /// [`ConnectionSlots`] was made.
     known: LruCache<IpAddr, Duration>,
 }
 
@@ -50,9 +52,9 @@ struct State {
 #[derive(Debug, Default)]
 struct Address {
     is_known: bool,
-    /// Its connections by number; numbers only go up.
+    /// The numbers of its connections. Newer connections have higher numbers.
     all: HashSet<u64>,
-    /// Those that have not authenticated, and the channel that evicts each.
+    /// The numbers of its connections that have not authenticated, each with the channel that evicts it.
     unauthenticated: BTreeMap<u64, oneshot::Sender<()>>,
 }
 
@@ -69,7 +71,7 @@ pub enum Admission {
     Full,
 }
 
-/// One connection's slot; free again when this is dropped.
+/// One connection's slot. It is free again when this value is dropped.
 #[derive(Debug)]
 pub struct Slot(SlotHandle);
 
@@ -82,8 +84,8 @@ pub struct SlotHandle {
 }
 
 impl ConnectionSlots {
-    /// At most `connections_max` connections and `per_address_max` of one address. Unauthenticated
-    /// connections of unknown addresses never take the `reserved` ones.
+    /// Makes slots for at most `connections_max` connections, and at most `per_address_max` from one address.
+    /// Unauthenticated connections of unknown addresses never take the last `reserved` slots.
     #[must_use]
     pub fn new(connections_max: usize, reserved: usize, per_address_max: usize) -> Self {
         let state = State {
@@ -164,7 +166,7 @@ impl State {
             self.unknown_unauthenticated.saturating_sub(unknown(before)).saturating_add(unknown(after));
     }
 
-    /// Evicts an unauthenticated connection; false if there is none.
+    /// Evicts an unauthenticated connection. Returns false if there is none.
     fn evict_one(&mut self) -> bool {
         let Some((_, _, address)) = self.eviction_order.last().copied() else { return false };
         self.change(address, |of| {
@@ -228,8 +230,8 @@ impl Drop for Slot {
     }
 }
 
-/// The address that limits count: for IPv6 the first 64 bits, since one client may use any of the addresses
-/// below them.
+/// The address by which connections are counted. For IPv6 it is the first 64 bits, since one client may use
+/// all addresses that share them.
 pub(super) fn limited_address(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
@@ -282,11 +284,12 @@ mod tests {
         let slots = Arc::new(ConnectionSlots::new(8, 2, 8));
         let mut crowd: Vec<Admitted> = (0..4).map(|_| admit(&slots, "10.0.0.1")).collect();
         let mut few: Vec<Admitted> = (0..2).map(|_| admit(&slots, "10.0.0.2")).collect();
-        // Two slots are reserved: the six for unknown addresses are taken.
+        // Two of the eight slots are reserved, so all slots for unknown addresses are taken.
         let mut new = admit(&slots, "10.0.0.3");
         let evicted: Vec<bool> = crowd.iter_mut().map(is_evicted).collect();
         assert_eq!(evicted, [true, false, false, false]);
-        // Closing an evicted connection frees no second slot, and an authenticated connection is not evicted.
+        // Closing an evicted connection does not free a second slot. An authenticated connection is not
+        // evicted.
         drop(crowd.remove(0));
         crowd[0].0.handle().protect();
         let _known = admit(&slots, "10.0.0.1");

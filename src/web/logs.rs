@@ -7,10 +7,10 @@ use axum::http::request::Parts;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// The controllers by name, the first one first.
+/// The applications of the controllers, each with the controller's name, in the order of the configuration.
 pub type Logs = Arc<[(String, Arc<App>)]>;
 
-/// The application of the controller that a path names; of the first if it names none.
+/// The application of the controller that a path names, or of the first controller if the path names none.
 pub(super) struct NamedApp(pub(super) Arc<App>);
 
 impl FromRequestParts<Logs> for NamedApp {

@@ -1,5 +1,5 @@
-//! HTTP: the public log in the C2SP tlog-tiles layout, health, metrics, and the server of `sayso witness`.
-//! The only room that knows axum.
+//! HTTP: the public log in the C2SP tlog-tiles layout, health, metrics, and the server of `sayso witness`. No
+//! other room knows axum.
 
 mod logs;
 mod public_log;

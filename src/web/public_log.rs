@@ -1,5 +1,5 @@
-//! Checkpoint, keys and hash tiles (C2SP tlog-tiles). The hashes reveal nothing, because entries have high
-//! entropy; the entries themselves are not public.
+//! Serves the checkpoint, keys and hash tiles (C2SP tlog-tiles). The entries themselves are not public. Their
+//! hashes reveal nothing, because entries have high entropy.
 
 use super::logs::NamedApp;
 use axum::extract::Path;
@@ -9,9 +9,9 @@ use std::collections::HashMap;
 
 const TEXT: (HeaderName, &str) = (header::CONTENT_TYPE, "text/plain; charset=utf-8");
 const BYTES: (HeaderName, &str) = (header::CONTENT_TYPE, "application/octet-stream");
-/// For documents that change.
+/// The cache header for documents that change.
 const NO_STORE: (HeaderName, &str) = (header::CACHE_CONTROL, "no-store");
-/// For tiles, which never change.
+/// The cache header for tiles, which never change.
 const IMMUTABLE: (HeaderName, &str) = (header::CACHE_CONTROL, "public, max-age=31536000, immutable");
 /// Hashes of a full tile.
 const FULL_WIDTH: u16 = 256;
@@ -46,7 +46,8 @@ pub fn decode_tile_path(path: &str) {
     let _parsed = parse_tile_path(path);
 }
 
-/// Level, index and width of a tile; `None` if the path is not in its one canonical form.
+/// Level, index and width of a tile. `None` if the path is not in canonical form, which each tile has only
+/// one of.
 fn parse_tile_path(path: &str) -> Option<(u8, u64, u16)> {
     let (level, rest) = path.split_once('/')?;
     let (number, width) = match rest.split_once(".p/") {
@@ -61,7 +62,7 @@ fn parse_tile_path(path: &str) -> Option<(u8, u64, u16)> {
         index = index.checked_add(group(higher.strip_prefix('x')?)?.checked_mul(scale)?)?;
         scale = scale.checked_mul(1000)?;
     }
-    // A leading group of zeros would be a second path of the same tile.
+    // A path with a leading group of zeros would be a second path of the same tile.
     if groups.first() == Some(&"x000") {
         return None;
     }

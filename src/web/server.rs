@@ -59,8 +59,8 @@ impl Connected<IncomingStream<'_, Incoming>> for Peer {
     }
 }
 
-/// Reports the request to its connection, which otherwise counts as idle. HTTP takes no credentials, so a
-/// client certificate is not used.
+/// Reports the request to its connection, which would otherwise count as idle. HTTP takes no credentials, so
+/// a client certificate is ignored.
 async fn report_call(ConnectInfo(peer): ConnectInfo<Peer>, request: Request, next: Next) -> Response {
     let _call = peer.activity.begin_call();
     next.run(request).await

@@ -30,7 +30,7 @@ pub async fn serve_witness(
 }
 
 async fn add_checkpoint(State(witness): State<Arc<Witness>>, body: Bytes) -> Response {
-    // On a thread of its own, because it waits for the disk.
+    // This runs on a blocking thread, because it waits for the disk.
     let outcome = tokio::task::spawn_blocking(move || witness.add_checkpoint(&body)).await;
     match outcome {
         Ok(Ok(lines)) => lines.into_response(),

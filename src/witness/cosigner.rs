@@ -1,8 +1,9 @@
-//! A witness: cosigns a checkpoint of a log only if it continues the last one that it cosigned of that log.
+//! A witness. It cosigns a checkpoint of a log only if the checkpoint continues the last one of that log that
+//! it cosigned.
 //!
-//! A cosigned checkpoint is durable before the answer, in one small file for each log. Losing a file would
-//! let a log remove entries unnoticed. So a damaged file is refused, and a folder belongs to one process at a
-//! time.
+//! The witness stores a cosigned checkpoint durably before it answers, in one small file for each log. If it
+//! lost a file, that log could remove entries unnoticed. So it does not start with a damaged file, and only
+//! one process at a time may use its folder.
 
 use crate::clock::SharedClock;
 use crate::secret;
@@ -18,7 +19,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-/// Evidence files kept in a folder; more would prove nothing new.
+/// The largest number of evidence files in a folder. More would prove nothing new.
 const EVIDENCE_MAX: usize = 16;
 
 /// Why a witness could not be opened.
@@ -41,7 +42,7 @@ pub enum OpenError {
 /// Why a checkpoint was not cosigned.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The body is not a valid request, or its old size is larger than the checkpoint's.
+    /// The body is not a valid request, or the old size that it names is larger than that of its checkpoint.
     #[error("malformed request: {0}")]
     Malformed(&'static str),
     /// The witness is not configured for this log.
@@ -50,10 +51,11 @@ pub enum Refusal {
     /// None of the keys configured for this log signed the checkpoint.
     #[error("the checkpoint is not signed by a known key of the log")]
     Unsigned,
-    /// The request does not start from the size cosigned last, or has the same size with another root.
+    /// The request does not start from the size cosigned last, or its checkpoint has that size with another
+    /// root.
     #[error("the last cosigned checkpoint of this log has {cosigned} entries; start from there")]
     Conflict {
-        /// Size of the checkpoint cosigned last.
+        /// The size of the checkpoint cosigned last.
         cosigned: u64,
     },
     /// The checkpoint does not continue the one cosigned last.
@@ -68,8 +70,8 @@ pub enum Refusal {
 struct Log {
     keys: Vec<VerifierKey>,
     file: PathBuf,
-    /// The checkpoint cosigned last. Locked while a request is answered, so that requests of one log don't
-    /// overtake each other.
+    /// The checkpoint cosigned last. It is locked while a request is answered, so that requests of one log
+    /// don't overtake each other.
     last: Mutex<Option<Checkpoint>>,
 }
 
@@ -182,8 +184,8 @@ impl Witness {
         Ok(line)
     }
 
-    /// Returns the note cosigned last of the log with this [`name_of_log`], signed by the log and by this
-    /// witness.
+    /// Returns the checkpoint cosigned last of the log with this [`name_of_log`]. It is a note signed by the
+    /// log and by this witness.
     #[must_use]
     pub fn last_note(&self, name: &str) -> Option<String> {
         let log = self.logs.iter().find(|(origin, _)| name_of_log(origin) == name).map(|(_, log)| log)?;
@@ -220,7 +222,7 @@ impl Witness {
     }
 }
 
-/// The name of a log in paths: the SHA-256 of its origin, hexadecimal, so that it needs no escapes.
+/// The name of a log in paths: the SHA-256 of its origin in hexadecimal, which needs no escapes.
 #[must_use]
 pub fn name_of_log(origin: &str) -> String {
     hex::encode(Sha256::digest(origin))
@@ -237,7 +239,7 @@ mod tests {
 
     const ORIGIN: &str = "log.example/one";
 
-    /// A log as its leaf hashes.
+    /// A log, represented by its leaf hashes.
     #[derive(Clone)]
     struct Leaves(Vec<Hash>);
 
@@ -310,7 +312,7 @@ mod tests {
         let mut wrong = log.request(9, 12, &key);
         wrong.proof[0][0] ^= 1;
         assert!(matches!(ask(&witness, &wrong), Err(Refusal::Inconsistent)));
-        // Another tree of the same size, and a larger tree with another history.
+        // The witness refuses another tree of the same size, and a larger tree with another history.
         let forked = Leaves::new(2, 20);
         assert!(matches!(ask(&witness, &forked.request(9, 9, &key)), Err(Refusal::Conflict { cosigned: 9 })));
         assert!(matches!(ask(&witness, &forked.request(9, 12, &key)), Err(Refusal::Inconsistent)));
@@ -341,8 +343,8 @@ mod tests {
             let mut flipped = kept.clone();
             flipped[at] ^= 1;
             fs::write(&file, &flipped).unwrap();
-            // A flip in the log's own signature is accepted: it is evidence only, and the cosigned checkpoint
-            // is the same.
+            // A flipped bit in the log's own signature is accepted. That signature is only evidence, and the
+            // cosigned checkpoint is the same.
             if let Ok(witness) = open(folder.path()) {
                 let last = witness.logs[ORIGIN].last.lock().unwrap().clone();
                 assert_eq!(last.map(|last| last.size), Some(5), "byte {at}");

@@ -1,8 +1,8 @@
 //! Both sides of witnessing: a witness that cosigns checkpoints of other logs (`sayso witness`), and the
 //! rounds in which this ledger asks its own witnesses.
 //!
-//! The protocol is C2SP tlog-witness with `cosignature/v1`; its messages are in `sayso_proof::witness`. HTTP
-//! is left to the callers.
+//! The protocol is C2SP tlog-witness with `cosignature/v1`; its messages are in `sayso_proof::witness`.
+//! Callers of this module do the HTTP.
 
 mod cosigner;
 mod rounds;

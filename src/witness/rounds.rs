@@ -1,9 +1,10 @@
-//! Rounds of asking witnesses: each witness gets the newest checkpoint, and its cosignature is added to the
-//! note.
+//! Asks witnesses in rounds. In each round, every witness gets the newest checkpoint, and its cosignature is
+//! added to the note.
 //!
 //! Writes never wait for witnesses. Health and metrics report if too few of them cosign in time. A witness
-//! that refuses claims that this log does not continue the checkpoint it cosigned last. The claim is believed
-//! only if the witness shows that checkpoint, because only this log's own key can have signed it.
+//! that refuses thereby claims that this log does not continue the checkpoint that it cosigned last. The
+//! claim is believed only if the witness shows that checkpoint: it has a signature that only this log's own
+//! key can have made.
 
 use super::cosigner::name_of_log;
 use crate::clock::{SharedClock, Stopwatch};
@@ -18,11 +19,11 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// Time that a witness has to answer.
+/// How long a witness may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// Time that the other witnesses still have after enough have cosigned.
+/// How long the other witnesses may still take after enough have cosigned.
 const PATIENCE: Duration = Duration::from_millis(500);
-/// Lines read of one answer.
+/// The largest number of lines that are read of one answer.
 const LINES_MAX: usize = 64;
 
 /// How to reach a witness, and how to verify it.
@@ -32,7 +33,7 @@ pub struct WitnessEndpoint {
     pub key: WitnessKey,
     /// Its submission prefix, a URL.
     pub url: String,
-    /// Certificate authorities (PEM) to trust for it instead of the system's.
+    /// Certificate authorities (PEM) that its certificate is checked against, instead of the system's.
     pub ca: Option<PathBuf>,
 }
 
@@ -53,7 +54,7 @@ pub type Answer = Result<(u16, String), String>;
 /// A request to a witness.
 #[derive(Clone, Debug)]
 pub enum Question {
-    /// Asks it to cosign; the body of `add-checkpoint`.
+    /// Asks the witness to cosign. The value is the body of `add-checkpoint`.
     AddCheckpoint(String),
     /// Asks for the checkpoint that it cosigned last of the log with this [`super::name_of_log`].
     LastCheckpoint(String),
@@ -67,11 +68,11 @@ pub type Ask =
 enum Outcome {
     /// The line of its cosignature.
     Cosigned(String),
-    /// It claims that this log does not continue what it cosigned, without proof.
+    /// The witness claims without proof that this log does not continue what it cosigned.
     Refused,
-    /// It showed a checkpoint signed by this log that contradicts this log.
+    /// The witness showed a checkpoint that this log signed and that contradicts this log.
     Conflict(Checkpoint),
-    /// It did not answer, or did not follow the protocol; with the reason for metrics.
+    /// The witness did not answer, or did not follow the protocol. The value is the reason, for metrics.
     NoAnswer(&'static str),
 }
 
@@ -116,8 +117,8 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
         }
     }
 
-    /// Waits until the next round is due: when the log has grown, or a third of the allowed time has passed.
-    /// Never sooner than the interval allows.
+    /// Waits until the next round is due: until the log has grown, or a third of the allowed time has passed.
+    /// It never returns sooner than the interval allows.
     async fn wait_until_due(&self) {
         let ledger = self.ledger.as_ref();
         let since_ms = self.clock.now_ms().saturating_sub(self.last_round_ms);
@@ -171,7 +172,8 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
         self.report();
     }
 
-    /// The request that starts from the size that a witness is believed to have cosigned last.
+    /// The request to cosign `target`, starting from the size that a witness is believed to have cosigned
+    /// last.
     fn requests(&self, old_size: u64, target: &SignedCheckpoint) -> Option<String> {
         let old_size = if old_size > target.size { 0 } else { old_size };
         let proof = self.ledger.as_ref().consistency_proof(old_size, target.size).ok()?;
@@ -181,7 +183,7 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
     /// Asks again, starting from the size that the witness says it cosigned last.
     async fn ask_again(&mut self, at: usize, cosigned_size: u64, target: &Arc<SignedCheckpoint>) -> Outcome {
         if cosigned_size > target.size {
-            // The previous round may have sent it a larger checkpoint than this one.
+            // Another round may have sent the witness a larger checkpoint than this one.
             let grown = self.ledger.as_ref().checkpoint().size;
             if let Some(size) = self.sizes.get_mut(at).filter(|_| cosigned_size <= grown) {
                 *size = cosigned_size;
@@ -197,7 +199,8 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
         let answer = tokio::time::timeout(ANSWER_MAX, answer).await;
         match answer {
             Ok(Ok(outcome)) => outcome,
-            // It refuses again, starting from its own size: it cosigned another tree of this size.
+            // The witness refuses even a request that starts from its own size. So it cosigned another tree
+            // of this size.
             Ok(Err(_)) => Outcome::Refused,
             Err(_) => Outcome::NoAnswer("unreachable"),
         }
@@ -216,7 +219,8 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
         }
     }
 
-    /// Counts and logs the outcome of one witness; returns its name and line if it cosigned.
+    /// Counts and logs the outcome for one witness. Returns its name and the line of its cosignature if it
+    /// cosigned.
     fn record(&mut self, at: usize, outcome: Outcome, target: &SignedCheckpoint) -> Option<(String, String)> {
         let name = self.witnesses.get(at)?.key.name.clone();
         let label = match &outcome {
