@@ -245,15 +245,16 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "reach",
         title: "Who gets personalization at all",
-        definition: "People about whom data was stored when the period ended, by how far personalization \
-                     reached them in the period: a reply was reported as personalized; a grant released \
-                     data, but no use was reported; grants were requested, but allowed nothing; no grant was \
-                     requested. By jurisdiction and age band, if the log has them. Also all grants \
-                     requested, by outcome.",
+        definition: "People about whom data was stored when the period ended. Each person counts once, by \
+                     how far personalization reached them in the period: a reply was reported as \
+                     personalized; a grant released data, but no use was reported; grants were requested, \
+                     but allowed nothing; no grant was requested. People are also divided by jurisdiction \
+                     and age band if the log has these. Another table counts all requests for grants, by \
+                     outcome.",
         unit: "people; grants",
-        limits: "Covers only people about whom data is stored, not people whom the service never reached. A \
-                 use that the recipient did not report counts as a release. Jurisdiction and age band are \
-                 what the controller recorded. Erased people are not included.",
+        limits: "The figure covers only people about whom data is stored, not people whom the service never \
+                 reached. If a recipient did not report a use, only the release counts. Jurisdiction and age \
+                 band are what the controller recorded. Erased people are not included.",
         paper: "Societal risks: access disparities; societal benefits: inclusion and accessibility",
         populations: &[Population::Reach, Population::GrantRequests],
         derivation: Derivation::Reach,
@@ -262,12 +263,13 @@ pub const FIGURES: &[FigureSpec] = &[
         id: "use",
         title: "What personalization is used for",
         definition: "Personalized replies that recipients reported in the period, by the purpose and the \
-                     recipient of their grant. By rung of the ladder of risk and by tag: a reply counts once \
-                     for each tag of its purpose or of a purpose above it.",
+                     recipient of their grant. Further tables count them by tag and by rung. The rung is the \
+                     place of a purpose on a ladder of rising risk. A reply counts once for each tag that \
+                     its purpose has or inherits from a purpose above it.",
         unit: "replies",
-        limits: "Counts what recipients report; unreported replies are missing. Tags are the controller's or \
-                 the pack's judgment of a purpose, not a measurement of harm or benefit. Erased people are \
-                 not included.",
+        limits: "The figure counts what recipients report, so unreported replies are missing. A tag is the \
+                 controller's or the pack's judgment of a purpose, not a measurement of harm or benefit. \
+                 Erased people are not included.",
         paper: "Taxonomy of benefits and risks, individual and societal (all tagged uses)",
         populations: &[Population::Replies],
         derivation: Derivation::Replies,
@@ -275,12 +277,13 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "used-data",
         title: "Which data shapes replies",
-        definition: "For each reported reply, the attributes that shaped it (as its recipient named them), \
-                     by category and provenance. A reply that three attributes shaped counts three times. By \
-                     risk and benefit tags of the category or of a category above it.",
+        definition: "Attributes that shaped reported replies, as the recipients named them, by category and \
+                     provenance. An attribute counts once for each reply, so a reply that three attributes \
+                     shaped counts three times. Further tables count by the risk and benefit tags that a \
+                     category has or inherits from a category above it.",
         unit: "attributes times replies",
-        limits: "The recipient says which attributes shaped a reply. A reply for which it named none counts \
-                 in `use` only.",
+        limits: "The recipient says which attributes shaped a reply. If it names none, the reply counts in \
+                 the figure `use`, but not here.",
         paper: "Individual risks: privacy; essentialism and profiling",
         populations: &[Population::UsedAttributes],
         derivation: Derivation::UsedAttributes,
@@ -290,8 +293,8 @@ pub const FIGURES: &[FigureSpec] = &[
         title: "Whether people were told that they talk to a machine",
         definition: "Reported replies, by whether the recipient reported that the AI disclosure was shown.",
         unit: "replies",
-        limits: "The recipient reports it. Does not show what the disclosure looked like, or whether it was \
-                 understood.",
+        limits: "The figure relies on what the recipient reports. It does not show what the disclosure \
+                 looked like, or whether the person understood it.",
         paper: "Individual risks: anthropomorphism (EU AI Act Art. 50(1))",
         populations: &[Population::Disclosures],
         derivation: Derivation::None,
@@ -299,15 +302,16 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "consent",
         title: "What people decided",
-        definition: "Decisions recorded in the period, one for each purpose that they name. Refusal rate: \
-                     refused decisions, of given and refused ones. Withdrawal rate: withdrawn decisions, of \
-                     given and renewed ones, in the same period. Signals: objections, restrictions, \
-                     opt-outs, limits and pauses, recorded and lifted; and bounds that people set \
-                     themselves.",
+        definition: "Decisions recorded in the period. A decision counts once for each purpose that it \
+                     names. The refusal rate is the number of refusals, divided by the number of refusals \
+                     and consents given. The withdrawal rate is the number of withdrawals, divided by the \
+                     number of consents given or renewed in the same period. Another table counts signals \
+                     (objections, restrictions, opt-outs, limits and pauses) that were recorded or lifted, \
+                     and bounds that people set themselves.",
         unit: "decisions; signals",
-        limits: "A withdrawal may concern consent from before the period, so the rate may be above 1. \
-                 Repeated decisions by one person count each time. People who never decided are not \
-                 included. Rates cover only the rows shown.",
+        limits: "A withdrawal may concern consent from before the period, so the withdrawal rate may be \
+                 above 1. If one person decides repeatedly, each decision counts. People who never decided \
+                 are not included. The rates are computed only from the rows shown.",
         paper: "Individual benefits: autonomy; individual bounds",
         populations: &[Population::Decisions, Population::Signals],
         derivation: Derivation::Consent,
@@ -316,11 +320,12 @@ pub const FIGURES: &[FigureSpec] = &[
         id: "bite",
         title: "How long until a refusal took effect",
         definition: "Grants that were revoked in the period because a person refused or withdrew consent, by \
-                     the recorded time from the decision to the revocation. Also reported replies, by \
-                     whether their grant was still valid when the reply was reported.",
+                     the recorded time from the decision to the revocation. Another table counts reported \
+                     replies, by whether their grant was still valid when the reply was reported.",
         unit: "grants; replies",
-        limits: "Shows when the ledger stopped honoring a grant, not when a service stopped using the data \
-                 that it had. A reply reported after its grant was revoked may have been given before.",
+        limits: "The figure shows when the ledger stopped honoring a grant, not when a service stopped using \
+                 the data that it had. If a reply was reported after its grant was revoked, the service may \
+                 have given the reply before the revocation.",
         paper: "Individual bounds: that a person's requirements have effect",
         populations: &[Population::RevocationDelays, Population::GrantStatus],
         derivation: Derivation::RevocationDelays,
@@ -329,10 +334,11 @@ pub const FIGURES: &[FigureSpec] = &[
         id: "inferred",
         title: "Inferred and declared attributes",
         definition: "Attributes stored when the period ended, by category and provenance. An attribute that \
-                     has expired but is not removed yet counts. An inference that the person confirmed \
-                     counts as inferred.",
+                     has expired but is not yet removed still counts. An inference that the person confirmed \
+                     still counts as inferred.",
         unit: "attributes",
-        limits: "The writer decides how much one attribute says, and which provenance it has.",
+        limits: "The writer of an attribute decides how much one attribute says, and which provenance it \
+                 has.",
         paper: "Individual risks: essentialism and profiling",
         populations: &[Population::HeldAttributes],
         derivation: Derivation::HeldAttributes,
@@ -340,13 +346,15 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "homogenisation",
         title: "Whether people are inferred to be alike",
-        definition: "For each category, among the people about whom inferences are stored when the period \
-                     ended: the share that has the most common inferred value (the same JSON text). Shown if \
-                     at least k people have it, and if either none or at least k people don't.",
+        definition: "For each category, the share of people who have the most common inferred value, among \
+                     the people about whom inferences were stored when the period ended. Two values are the \
+                     same if their JSON text is the same. The share is shown only if at least k people have \
+                     the value, and if either none or at least k people in the category do not have it.",
         unit: "share of people",
-        limits: "Compares text, not meaning: sentences that say the same in other words differ, so free text \
-                 hides similarity. Not shown with noise. In a category with more than 1,024 values the share \
-                 is a lower bound, and the error is shown.",
+        limits: "The figure compares text, not meaning. Sentences that say the same thing in different words \
+                 count as different values, so free text hides similarity. The figure is not available in a \
+                 report with noise. In a category with more than 1,024 values the share is a lower bound, \
+                 and the report shows the error.",
         paper: "Individual risks: homogenization and bias reinforcement",
         populations: &[],
         derivation: Derivation::Concentration,
@@ -354,15 +362,17 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "polarisation",
         title: "How far apart groups are on contested categories",
-        definition: "Jensen-Shannon divergence (0: alike, 1: nothing in common) of the inferred values that \
-                     groups of at least k people have in a contested category. A category is contested if it \
-                     has the tag `polarisation`. If no category has the tag, special categories count \
-                     instead. Groups: recipients that personalized replies in the period, jurisdictions, age \
-                     bands.",
+        definition: "How much the inferred values of groups differ in each contested category. The measure \
+                     is the Jensen-Shannon divergence (0: alike, 1: nothing in common). A category is \
+                     contested if it has the tag `polarisation`. If no category has the tag, the special \
+                     categories count as contested. People are grouped by the recipients that personalized \
+                     their replies in the period, by jurisdiction, and by age band. Only groups of at least \
+                     k people are compared.",
         unit: "0 to 1",
         limits: "Small groups look further apart than they are, by chance alone. Values are compared in 64 \
-                 hash buckets, which can only bring groups closer. Compares text, not meaning. Not shown \
-                 with noise. Describes profiles, not opinions, and shows no cause.",
+                 hash buckets, which can only make groups look more alike. The figure compares text, not \
+                 meaning. It is not available in a report with noise. It describes profiles, not opinions, \
+                 and shows no cause.",
         paper: "Societal risks: polarization",
         populations: &[],
         derivation: Derivation::Divergence,
@@ -370,13 +380,14 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "reinforcement",
         title: "Whether personalization feeds on itself",
-        definition: "Inferences recorded in the period: drawn from replies that an attribute with the same \
-                     key, or a source of the inference, had shaped; drawn from other replies; no reply \
-                     named. The self-reinforcement ratio is the share of the first among those that name a \
-                     reply.",
+        definition: "Inferences recorded in the period, in three groups. The first was drawn from replies \
+                     that an attribute with the same key, or a source of the inference, had shaped. The \
+                     second was drawn from other replies. The third names no reply. The self-reinforcement \
+                     ratio is the share of the first group among the inferences that name a reply.",
         unit: "inferences",
-        limits: "Depends on what writers report: which replies an inference was drawn from, and what shaped \
-                 them. Attributes count as the same if they have the same key, whatever they mean.",
+        limits: "The figure depends on what writers report: which replies an inference was drawn from, and \
+                 what shaped those replies. Attributes count as the same if they have the same key, whatever \
+                 they mean.",
         paper: "Individual risks: homogenization and bias reinforcement",
         populations: &[Population::Inferences],
         derivation: Derivation::Inferences,
@@ -384,10 +395,11 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "contests",
         title: "How often people contest inferences, and succeed",
-        definition: "Steps in the period: an inference was contested; a contested inference was corrected or \
-                     removed; the person withdrew a contest; the person confirmed an inference without a \
-                     contest. Success ratio: corrected or removed, of contested. A contested inference is \
-                     not used, whatever the outcome.",
+        definition: "Steps in the period, of four kinds: an inference was contested; a contested inference \
+                     was corrected or removed; the person withdrew a contest; the person confirmed an \
+                     inference that was not contested. The success ratio is the number of contested \
+                     inferences that were corrected or removed, divided by the number of contests. While an \
+                     inference is contested, it is not used, whatever the outcome will be.",
         unit: "steps",
         limits: "An outcome may belong to a contest from before the period. People who never looked at their \
                  inferences can't contest them.",
@@ -399,11 +411,12 @@ pub const FIGURES: &[FigureSpec] = &[
         id: "release",
         title: "How often a person's data is released",
         definition: "Days in UTC on which at least one grant released data of a person, by the number of \
-                     such grants. A grant that was reused in its conversation counts each time. Tail: days \
-                     above the limit that the controller declared.",
+                     releases on that day. If a grant is reused in its conversation, each reuse counts as a \
+                     release. The tail is the share of days with more releases than the limit that the \
+                     controller declared.",
         unit: "days of a person",
-        limits: "A proxy: shows how often a service requests data, not how much a person relies on it. One \
-                 conversation may request data once or often.",
+        limits: "The figure is a proxy. It shows how often a service requests data, not how much a person \
+                 relies on the service. One conversation may request data once or often.",
         paper: "Individual risks: addiction and over-reliance",
         populations: &[Population::ReleaseDays],
         derivation: Derivation::Releases,
@@ -411,13 +424,14 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "footprint",
         title: "What personalization stores about a person",
-        definition: "People, by the bytes of the log's entries about them when the period ended; and by how \
-                     many artifacts (embeddings, adapters, caches, summaries) built from their profile were \
-                     valid then.",
+        definition: "People, by the bytes of the log's entries about them when the period ended. Another \
+                     table counts people by how many artifacts (embeddings, adapters, caches, summaries) \
+                     built from their profile were valid at that time.",
         unit: "people",
-        limits: "A proxy for environmental cost: bytes in this ledger, not computation or energy, and not \
-                 what recipients store beyond the artifacts that they register. An invalidated artifact does \
-                 not count, whether or not its recipient has reported that it is deleted.",
+        limits: "The figure is a proxy for environmental cost. It counts bytes in this ledger, not \
+                 computation or energy. It does not cover what recipients store beyond the artifacts that \
+                 they register. An invalidated artifact does not count, whether or not its recipient has \
+                 reported that it is deleted.",
         paper: "Societal risks: environmental harms",
         populations: &[Population::Bytes, Population::Artifacts],
         derivation: Derivation::Footprint,
@@ -425,12 +439,13 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "stopped",
         title: "What bounds and people stopped, and who decided",
-        definition: "Attribute classes (category and provenance) withheld from grants in the period, by the \
-                     tier that decided (public, provider, individual), its policy and the reason. Also \
-                     recordings that bounds refused.",
+        definition: "Attribute classes that were withheld from grants in the period. A class is a category \
+                     with a provenance. Classes are counted by the tier that decided (public, provider, \
+                     individual), by its policy, and by the reason. Another table counts recordings that \
+                     bounds refused.",
         unit: "classes withheld; attributes refused",
-        limits: "Each grant counts again: a service that asks often is stopped often. Only the deciding \
-                 reason counts, even if several applied.",
+        limits: "Each grant counts again, so a service that asks often is stopped often. Only the deciding \
+                 reason counts, even if several reasons applied.",
         paper: "Bounds: the three tiers",
         populations: &[Population::Withheld, Population::RefusedRecordings],
         derivation: Derivation::Withheld,
@@ -438,12 +453,13 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "requests",
         title: "Requests under data protection law",
-        definition: "Requests submitted, extended and decided in the period, by kind. Also requests answered \
-                     (completed wholly or partly, or refused; an accepted request is not answered yet), by \
-                     the time since they were submitted (GDPR Art. 12(3): one month).",
+        definition: "Requests submitted, extended and decided in the period, by kind. Another table counts \
+                     answered requests, by the time since they were submitted. The GDPR allows one month \
+                     (Art. 12(3)). A request is answered if it was completed wholly or partly, or refused. \
+                     An accepted request is not answered yet.",
         unit: "requests",
-        limits: "Requests that never reached the ledger are missing. Requests of erased people count in \
-                 `erasures` only.",
+        limits: "Requests that never reached the ledger are missing. Requests of erased people count only in \
+                 the figure `erasures`.",
         paper: "Individual risks: privacy; individual bounds",
         populations: &[Population::Requests, Population::RequestAges],
         derivation: Derivation::Requests,
@@ -451,13 +467,14 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "erasures",
         title: "Erasures with proof",
-        definition: "Erasures completed in the period, from events that name no person: how many, entries \
-                     destroyed, time from the request, attributes by category. Each is provable by its \
-                     position in the log.",
+        definition: "Erasures completed in the period, from events that name no person: how many there were, \
+                     and how many entries they destroyed. For erasures of a whole person, the figure also \
+                     shows the time from the request and the attributes by category. Each erasure can be \
+                     proven by its position in the log.",
         unit: "erasures",
-        limits: "Erased people are counted only here, as totals. Proves destruction in this ledger. \
-                 Recipients are notified, and only they can report that they deleted their copies. Totals \
-                 carry no noise.",
+        limits: "Erased people are counted only here, as totals. The figure proves destruction in this \
+                 ledger. Recipients are notified, and only they can report that they deleted their copies. \
+                 The totals carry no noise.",
         paper: "Individual risks: privacy",
         populations: &[Population::ErasureTimes, Population::ErasedAttributes],
         derivation: Derivation::Erasures,
@@ -465,10 +482,13 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "oversight",
         title: "Who looked at records",
-        definition: "System events in the period: views of people's records by stewards and auditors, \
-                     exports of the log, transparency reports, and acknowledgments by recipients.",
+        definition: "System events in the period: computations over the records of all people (for example \
+                     previews of bounds), exports of the log, transparency reports, and acknowledgments by \
+                     recipients. A view of one person's record is an event of that person and does not count \
+                     here.",
         unit: "events",
-        limits: "Access to the store with its keys, outside the daemon, is not included. Carries no noise.",
+        limits: "If someone opens the store with its keys, outside the daemon, the figure does not show it. \
+                 The counts carry no noise.",
         paper: "Bounds: public and provider tier (accountability)",
         populations: &[],
         derivation: Derivation::Oversight,
@@ -478,7 +498,7 @@ pub const FIGURES: &[FigureSpec] = &[
         title: "Labor",
         definition: "Productivity gained and work displaced by personalization.",
         unit: "",
-        limits: "Not observable from a ledger of consent and use: no event shows what work anyone did or \
+        limits: "A ledger of consent and use cannot observe this: no event shows what work anyone did or \
                  lost.",
         paper: "Societal benefits: labor productivity; societal risks: labor displacement",
         populations: &[],
