@@ -76,7 +76,8 @@ impl<W: Write> Bundle<W> {
         self.next
     }
 
-    /// Adds the next entry: opened if its key is given, sealed without a key, erased without bytes.
+    /// Adds the next entry. It is opened if its key is given, and sealed if not. Without bytes, it is an
+    /// erased entry.
     ///
     /// # Errors
     /// The bytes are not an entry, the key does not open it, or writing fails.

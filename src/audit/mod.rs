@@ -1,7 +1,7 @@
 //! What auditors get: export bundles that verify offline, transparency reports, and the record of processing
 //! activities.
 //!
-//! The format of bundles is defined by `sayso-proof`; this room writes them from the ledger.
+//! The crate `sayso-proof` defines the format of bundles; this module writes them from the ledger.
 
 mod bundle;
 mod pipe;

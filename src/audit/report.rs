@@ -2,7 +2,7 @@
 
 use crate::domain::wording;
 
-/// How much of an entry a bundle contains.
+/// Which parts of an entry a bundle contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     /// Nothing: the entry was erased.

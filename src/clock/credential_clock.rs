@@ -5,8 +5,8 @@ use super::source::Clock;
 use std::sync::Arc;
 
 /// The clock that decides whether credentials have expired. An operator can accept that the ledger's time
-/// differs from the machine's clock. Issuers of credentials have their own clocks, so this clock does not
-/// include an accepted difference.
+/// differs from the machine's clock. This clock does not include such an accepted difference, because issuers
+/// of credentials have their own clocks.
 ///
 /// While the machine's clock is in doubt, [`Clock::now_ms`] is the earlier of the two possible times, so that
 /// a data subject can still refuse or withdraw. [`CredentialClock::strict_ms`] shows which credentials may

@@ -3,7 +3,8 @@
 use super::Clock;
 use std::sync::{Mutex, PoisonError};
 
-/// The counter has 12 bits. It starts below half of them, so that at least 2,048 ids fit into a millisecond.
+/// The counter has 12 bits. It starts in the lower half of its range, so that at least 2,048 ids fit into a
+/// millisecond.
 const COUNTER_MAX: u16 = 0x0fff;
 const START_MAX: u16 = 0x07ff;
 
@@ -17,7 +18,8 @@ pub struct EventIds {
 
 impl EventIds {
     /// Makes an id from the time and the randomness of `clock`. If the clock has gone back, the id keeps the
-    /// time of the newest one. A millisecond with too many ids borrows from the next.
+    /// time of the newest one. If a millisecond has too many ids, the next id gets the time of the next
+    /// millisecond.
     #[must_use]
     pub fn next(&self, clock: &dyn Clock) -> [u8; 16] {
         let mut random = [0_u8; 10];

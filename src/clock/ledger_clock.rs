@@ -4,8 +4,8 @@
 //! Each reading of the machine's clock is compared with the latest time that was returned and with a
 //! monotonic clock. The first reading is also compared with the newest entry of the log and with a time saved
 //! in a file. While the machine's clock does not agree with them, the ledger's time follows the monotonic
-//! clock, and [`ClockState`] says that the machine's clock is not trusted. Use is then denied; everything
-//! else continues.
+//! clock, and [`ClockState`] says that the machine's clock is not trusted. Use of personal data is then
+//! denied; everything else continues.
 
 use super::source::{Clock, SharedClock};
 use super::state::{Accepted, ClockLimits, ClockReading, ClockState};
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// How far the saved watermark is ahead of the times that were returned, in milliseconds, so that it is not
+/// How far the saved time is ahead of the times that were returned, in milliseconds. So the file need not be
 /// written at each reading.
 const SAVED_AHEAD_MS: u64 = 5_000;
 /// How long readings are trusted after a comparison, in milliseconds.
@@ -23,8 +23,8 @@ const TRUSTED_FOR_MS: u64 = 1_000;
 /// How long a daemon may have been stopped before its clock is in doubt at the start: 400 days, in
 /// milliseconds.
 const STOPPED_MS_MAX: u64 = 400 * 86_400_000;
-/// Limits how fast the offset to the monotonic clock follows a trusted clock: per elapsed time, by at most
-/// one part in this many.
+/// Limits how fast the offset to the monotonic clock follows a trusted clock: by at most one millisecond for
+/// this many milliseconds of elapsed time.
 const FOLLOW_RATE: u64 = 100;
 
 /// The state behind the lock, kept from one comparison to the next.
@@ -57,8 +57,8 @@ pub struct LedgerClock {
     trusted_until_ms: AtomicU64,
     /// The ledger's time minus the monotonic clock.
     offset_ms: AtomicI64,
-    /// [`Accepted`] for readings outside the lock. A reading that mixes two values of it is not trusted, and
-    /// the clocks are compared under the lock.
+    /// The fields of [`Accepted`], for readings outside the lock. If a reading mixes an old and a new value,
+    /// it is not trusted, and the clocks are compared under the lock.
     ahead_ms: AtomicU64,
     accepted_at_ms: AtomicU64,
     /// Set once the newest time of the log is known. Before that, no reading is compared.
@@ -73,7 +73,7 @@ impl LedgerClock {
         Self::with_watermark(clock, limits, None, None)
     }
 
-    /// Wraps the machine's clock, and saves its watermark in this file.
+    /// Wraps the machine's clock, and saves the ledger's time in this file.
     ///
     /// # Errors
     /// The file cannot be opened, created or read. Damaged content is not an error: the file counts as empty.
@@ -152,8 +152,8 @@ impl LedgerClock {
         self.read().state
     }
 
-    /// Compares the clocks and saves a watermark ahead of the times that were returned, so that readings do
-    /// not wait for the file. Call it about once a second. It blocks on the file.
+    /// Compares the clocks, and saves a time ahead of those that were returned, so that readings do not wait
+    /// for the file. Call it about once a second. It blocks on the file.
     pub fn save_ahead(&self) {
         let mut comparison = self.comparison();
         let now_ms = self.compare(&mut comparison);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// A clock that several rooms share.
+/// A clock that several parts of the daemon share.
 pub type SharedClock = Arc<dyn Clock>;
 
 /// A source of time and randomness.

@@ -1,7 +1,7 @@
 //! Whether the machine's clock is trusted, within which limits, and what an operator has accepted.
 
 /// While the ledger's time is ahead of an accepted clock, it runs slower than the clock by 1 part in this
-/// many. So in the end both agree.
+/// many. So both agree in the end.
 const SLOWDOWN: u64 = 128;
 
 /// How far the machine's clock may be off before it is no longer trusted.

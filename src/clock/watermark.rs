@@ -11,7 +11,7 @@ use std::path::Path;
 
 /// Size of a slot in bytes: time, sequence number, checksum.
 const SLOT_BYTES: usize = 20;
-/// Offset of the second slot, in a sector of its own.
+/// Offset of the second slot, in a separate sector.
 const SECOND_SLOT_AT: u64 = 4_096;
 
 /// The file of a saved time.

@@ -16,7 +16,7 @@ pub struct CosignedCheckpoint {
     pub at_ms: u64,
 }
 
-/// State of cosigning. The rounds of asking witnesses write it; everything else reads it.
+/// State of cosigning. The task that asks the witnesses writes it; all others read it.
 pub struct Cosigning {
     newest: watch::Sender<Option<Arc<CosignedCheckpoint>>>,
     /// Time within which enough witnesses must cosign, milliseconds; 0: no witnesses are asked.

@@ -78,7 +78,7 @@ pub enum SubmitError {
     /// The store rejected the batch, or could not be read.
     #[error("the store rejected the write; try again later")]
     Unavailable,
-    /// The log has stopped. A write that was under way may or may not have been written.
+    /// The log has stopped. A write in progress may or may not have been written.
     #[error("the log has stopped; restart to recover")]
     Stopped,
 }

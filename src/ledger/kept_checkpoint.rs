@@ -1,8 +1,9 @@
-//! A file that keeps the last checkpoint outside the store, so that an older copy of the store is recognized.
+//! A file that keeps the last checkpoint outside the store, so that the ledger recognizes an older copy of
+//! the store.
 //!
-//! A commit is durable before its checkpoint is kept, so the file need not be synced with each commit. It is
-//! written after each commit, and synced within a second and at shutdown. Two slots are written in turn, so
-//! that a torn write leaves the other slot intact.
+//! A commit is durable before its checkpoint is written here, so the file need not be synced with each
+//! commit. It is written after each commit, and synced within a second and at shutdown. Two slots are written
+//! in turn, so that a torn write leaves the other slot intact.
 
 use super::error::LedgerError;
 use std::fs::{File, OpenOptions};
@@ -41,7 +42,7 @@ pub(super) struct CheckpointFile {
     /// Number of the next write; even numbers go to the first slot.
     write_count: u64,
     synced_at_ms: u64,
-    /// Whether it was written since the last sync.
+    /// Whether the file was written since the last sync.
     dirty: bool,
     /// Number and bytes of the last write.
     written: Option<(u64, Vec<u8>)>,
@@ -132,7 +133,8 @@ impl CheckpointFile {
 
     /// Makes the last written note durable.
     pub fn sync(&mut self, now_ms: u64) -> Result<(), Error> {
-        // Set before the attempt, so that a failed sync is tried again after a second and not at every batch.
+        // The time is set before the attempt, so that a failed sync is tried again after a second and not at
+        // every batch.
         self.synced_at_ms = now_ms;
         if let Some(file) = self.file.as_ref().filter(|_| self.dirty) {
             if let (true, Some((number, slot))) = (self.failed, &self.written) {

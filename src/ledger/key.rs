@@ -1,7 +1,7 @@
 //! The log key, which signs entries and checkpoints, and its files, also during a change of key.
 //!
 //! `log.key` is the key in force. `log.key.next` is a key that a rotation is about to bring into force.
-//! `log.key.previous` is the key before, kept while checkpoints carry its signature as well. Only the log
+//! `log.key.previous` is the previous key, kept while checkpoints also carry its signature. Only the log
 //! decides which key is in force: after a crash, the files are brought in line with the log.
 
 use super::error::LedgerError;
@@ -105,7 +105,7 @@ pub struct Signing {
 }
 
 impl Signing {
-    /// For a log whose key was never changed.
+    /// The keys of a log whose key was never changed.
     #[must_use]
     pub fn with(origin: &str, key: LogKey) -> Self {
         let verifier = VerifierKey { name: origin.to_owned(), key: key.verifying() };
@@ -138,9 +138,9 @@ pub enum LogKeys {
 impl LogKeys {
     /// Finds the key that the log names as the one in force. For an empty log, reads `log.key` or makes it.
     ///
-    /// Completes or undoes a rotation that a crash interrupted: a next key that the log names comes into
-    /// force, and one that it does not name is removed. If the log was restored from before a rotation, the
-    /// previous key comes into force again.
+    /// Completes or undoes a rotation that a crash interrupted. If the log names the next key, that key comes
+    /// into force; otherwise it is removed. If the log was restored from before a rotation, the previous key
+    /// comes into force again.
     ///
     /// # Errors
     /// No file has the key that the log names, or files can't be read or changed.
@@ -315,7 +315,7 @@ mod tests {
         assert!(matches!(found(&keys, &stranger), Err(LedgerError::KeyMissing(_))));
         keys.stage(&SystemClock).unwrap();
         keys.promote().unwrap();
-        // The log is from before the rotation: accepted only after a restore.
+        // This log is from before the rotation. It is accepted only after a restore.
         assert!(found(&keys, &old).is_err());
         let restored = keys.find(Some(&old), true, &SystemClock).unwrap();
         assert_eq!(restored.key.verifying(), old);

@@ -44,7 +44,8 @@ impl ManualSequencing {
     }
 
     /// Writes some of the waiting writes, given by their places in the order of arrival; places that don't
-    /// exist are skipped. They are answered when this returns. If the log stops, the remaining ones fail too.
+    /// exist are skipped. Their writers have their answers when this returns. If the log stops, the remaining
+    /// writes fail too.
     pub fn take(&self, places: &[usize]) {
         let mut paused = self.paused();
         let Some(Paused { sequencer, waiting, .. }) = paused.as_mut() else { return };

@@ -56,12 +56,12 @@ pub struct LedgerOptions {
     pub clock_skew_ms_max: u64,
     /// How long ago an event may have been sealed, milliseconds.
     pub sealed_age_ms_max: u64,
-    /// File that keeps the last checkpoint outside the store; none: it is not kept.
+    /// File that keeps the last checkpoint outside the store. Without a file, the checkpoint is not kept.
     pub checkpoint_file: Option<PathBuf>,
     /// Whether the operator declared a restore. If so, the store may have fewer entries than the kept
     /// checkpoint, or different ones.
     pub is_restored: bool,
-    /// Runs the sequencer step by step, for a simulation; none: the sequencer has a thread of its own.
+    /// Runs the sequencer step by step, for a simulation. Without it, the sequencer has its own thread.
     pub manual: Option<Arc<ManualSequencing>>,
 }
 
@@ -69,7 +69,7 @@ pub struct LedgerOptions {
 pub struct Ledger {
     origin: String,
     store: Arc<dyn LogStore>,
-    /// The sequencer replaces it when it writes an entry that changes the key.
+    /// The keys that sign the log. The sequencer replaces them when it writes an entry that changes the key.
     signing: Arc<watch::Sender<Arc<Signing>>>,
     queue: Mutex<Option<SyncSender<Submission>>>,
     newest: watch::Receiver<Arc<SignedCheckpoint>>,
@@ -125,7 +125,7 @@ impl Ledger {
         }
         let now_ms = clock.now_ms();
         let first = Arc::new(sequencer::sign_checkpoint(&options.origin, &frontier, &signing, now_ms));
-        // It is about to be published, so it must survive a crash.
+        // This checkpoint is about to be published, so it must survive a crash.
         checkpoint_file
             .keep(&first.note)
             .and_then(|()| checkpoint_file.sync(clock.now_ms()))
@@ -297,7 +297,7 @@ impl Ledger {
     }
 
     /// The note of the checkpoint to publish: the newest one that enough witnesses cosigned. If no witnesses
-    /// are asked, or too few answer in time, the newest one.
+    /// are asked, or too few of them answer in time, the newest checkpoint.
     #[must_use]
     pub fn published(&self) -> String {
         let is_enough = self.cosigning.is_enough(self.clock.now_ms()) == Some(true);
@@ -318,8 +318,8 @@ impl Ledger {
     }
 
     /// Whether writes are accepted. False once the log has stopped, and for 5 seconds after the store
-    /// rejected a write, for example because the disk is full. Then true again, because only another write
-    /// can show that it succeeds.
+    /// rejected a write, for example because the disk is full. After these seconds true again, because only
+    /// another write can show whether the store accepts writes.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         let refused_at_ms = self.refused_at_ms.load(Ordering::Relaxed);
@@ -349,8 +349,8 @@ impl Ledger {
         Ok(merkle::consistency_proof(old, new, &StoreNodes(self.store.as_ref()))?)
     }
 
-    /// Returns a `c2sp.org/tlog-proof` text with one entry in it. For a discarded entry, the proof has no
-    /// entry.
+    /// Returns a `c2sp.org/tlog-proof` text that contains one entry. If the entry was discarded, the text has
+    /// only its proof.
     ///
     /// # Errors
     /// Out of range, or the store can't be read.
@@ -464,8 +464,8 @@ fn check_continues(note: &str, keys: &KeyChain, store: &dyn LogStore) -> Result<
     let last = match keys.open(note) {
         Ok(last) => last,
         Err(error) => {
-            // A store from before a change of key does not have the new key. The error to report is that the
-            // store is behind.
+            // A store from before a change of key does not have the new key. In this case, report that the
+            // store is behind and not that the signature is wrong.
             let text = note.split_once("\n\n").map(|(text, _)| format!("{text}\n"));
             let claimed = text.and_then(|text| Checkpoint::parse(&text).ok());
             return Err(match claimed.filter(|claimed| claimed.size > store_size) {

@@ -35,7 +35,7 @@ pub(super) struct Submission {
     pub entries: Vec<Prepared>,
     /// Id of the key that signed all of them.
     pub key_id: [u8; 8],
-    /// The keys that sign the log after these entries, if they change them.
+    /// The keys that sign the log after these entries, if the entries change the keys.
     pub rotation: Option<Arc<Signing>>,
     pub reply: Reply,
 }
@@ -95,15 +95,16 @@ struct Batch {
     waiting: Vec<(Reply, Vec<Place>)>,
     /// The newest event of each handle after this batch.
     heads: HashMap<Handle, Newest>,
-    /// The keys that sign the log after this batch, if it changes them. A rotation is the last frame of its
-    /// batch.
+    /// The keys that sign the log after this batch, if the batch changes the keys. A rotation is the last
+    /// frame of its batch.
     rotation: Option<Arc<Signing>>,
     events: usize,
     bytes: usize,
 }
 
 impl Batch {
-    /// Whether a submission fits into the batch. The first one always fits; its size is checked by itself.
+    /// Whether a submission fits into the batch. The first submission always fits; `Sequencer::check` limits
+    /// its size.
     fn has_room(&self, submission: &Submission, events_max: usize) -> bool {
         let events = self.events.saturating_add(submission.entries.len());
         let bytes = self.bytes.saturating_add(bytes_of(&submission.entries));
@@ -157,7 +158,7 @@ impl Sequencer {
                         self.sync_checkpoint_file();
                         return;
                     }
-                    // After the writers were answered, so that they do not wait for the sync.
+                    // The sync comes after the writers were answered, so that they do not wait for it.
                     if self.checkpoint_file.due_in(self.clock.now_ms()).is_some_and(|left| left.is_zero()) {
                         self.sync_checkpoint_file();
                     }
@@ -247,7 +248,7 @@ impl Sequencer {
         let signing = Arc::clone(&self.signing.borrow());
         let (origin, now_ms) = (&self.origin, self.clock.now_ms());
         let checkpoint = Arc::new(sign_checkpoint(origin, &self.frontier, &signing, now_ms));
-        // Before the checkpoint is published: a published checkpoint must survive a crash.
+        // The checkpoint is kept before it is published, because a published checkpoint must survive a crash.
         if let Err(error) = self.checkpoint_file.keep(&checkpoint.note) {
             tracing::error!(%error, "the checkpoint file could not be written");
         }

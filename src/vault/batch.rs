@@ -1,7 +1,8 @@
-//! A batch: changes of many subjects in one working copy, one durable write and at most one re-keying.
+//! A batch: changes of many subjects in one working copy of the key tree, with one durable write and at most
+//! one re-keying (replacement of the root key).
 //!
 //! [`Batch::apply`] collects changes in memory. [`Batch::commit`] makes them durable together; it re-keys the
-//! tree if any of them destroys a key.
+//! tree if any change destroys a key.
 
 use super::error::VaultError;
 use super::key_tree::{KeyTree, PageWrite};
@@ -17,7 +18,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
 
-/// An erasure that has begun: the id of its request, and the intent that its caller needs to finish it.
+/// An erasure that has begun: the id of its request, and the intent, which its caller needs to finish it.
 pub type PendingErasure = ([u8; 16], Vec<u8>);
 
 /// The erasure of a whole subject.
@@ -27,7 +28,7 @@ pub struct Erasure {
     /// The handle whose keys are to be destroyed. A subject that now has another handle was erased and
     /// recorded again.
     pub handle: Handle,
-    /// Time of the fence, milliseconds since the Unix epoch: writes from before it are refused.
+    /// Time of the fence, milliseconds since the Unix epoch. Writes from before this time are refused.
     pub fence_at_ms: u64,
     /// Id of the request for erasure.
     pub request: [u8; 16],
@@ -49,11 +50,11 @@ pub struct Creation {
 pub enum Work {
     /// Stores a subject's first handle and key; [`VaultError::Destroyed`] if the subject has another handle.
     Create(Box<Creation>),
-    /// Removes a creation under which nothing was sealed.
+    /// Removes a new subject's handle and key, if nothing was sealed under the key.
     TakeBack(Hash, Handle),
     /// Erases a subject.
     Erase(Box<Erasure>),
-    /// Destroys the keys of some versions, and keeps the intent of the partial erasure that asked for it.
+    /// Destroys the keys of some versions. If a partial erasure requested this, stores its intent.
     Puncture(Handle, Vec<u64>, Option<PendingErasure>),
     /// Removes the intent of a completed erasure.
     Complete([u8; 16]),
@@ -74,11 +75,11 @@ pub struct Renewal {
     pub fence_at_ms: u64,
 }
 
-/// A change that the keys in memory must follow.
+/// A change of stored keys, to be applied to the keys in memory as well.
 pub struct Changed {
     pub subject: Hash,
     pub handle: Handle,
-    /// The subject's remaining nodes. `None` if all its keys were destroyed.
+    /// The nodes that remain of the subject's puncturable tree. `None` if all its keys were destroyed.
     pub cover: Option<Vec<Node>>,
 }
 
@@ -87,7 +88,7 @@ pub struct Batch<'a> {
     pub(super) key_tree: &'a KeyTree,
     pub(super) tree_root: Arc<TreeRoot>,
     pub(super) copy: WorkingCopy<'a>,
-    /// The vault's own pages to write or remove, by name.
+    /// Pages outside the key tree to write or remove, by name: intents, fences and the number of subjects.
     pub(super) own: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     pub(super) changed: Vec<Changed>,
     pub(super) subjects: u64,
@@ -141,7 +142,8 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The subject's remaining nodes. [`VaultError::Destroyed`] unless it still has this handle.
+    /// The nodes that remain of the subject's puncturable tree. [`VaultError::Destroyed`] unless the subject
+    /// still has this handle.
     fn cover_of(&mut self, subject: &Hash, handle: Handle) -> Result<Vec<Node>, VaultError> {
         let record = self.copy.get(Trie::Subjects, subject)?.ok_or(VaultError::Destroyed)?;
         let (found, cover) = pages::decode_subject(&record)?;
@@ -177,8 +179,8 @@ impl<'a> Batch<'a> {
         let Some(record) = self.copy.get(Trie::Subjects, subject)? else { return Ok(()) };
         let (handle, cover) = pages::decode_subject(&record)?;
         let tree = PuncturableTree::new(cover);
-        // The event that caused the destruction is in the lost part of the log, so writes from before it are
-        // refused.
+        // The event that caused the destruction is in the lost part of the log. So writes from before
+        // `fence_at_ms` are refused.
         if renewal.is_punctured || tree.is_punctured_from(*from) {
             self.fence(subject, renewal.fence_at_ms)?;
         }
@@ -209,7 +211,8 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The vault's own pages to write with this batch, including the number of subjects if it changed.
+    /// The pages outside the key tree to write with this batch, including the number of subjects if it
+    /// changed.
     pub(super) fn own_pages(&mut self) -> Result<Vec<PageWrite>, VaultError> {
         if self.subjects != self.key_tree.subjects.load(Ordering::SeqCst) {
             self.own.extend([self.key_tree.own_page(

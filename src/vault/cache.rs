@@ -1,5 +1,5 @@
-//! A cache of subjects' keys with at most one set of keys a subject, so that destroying keys reaches every
-//! reference.
+//! A cache of subjects' keys. It has at most one set of keys for each subject, so that a destruction of keys
+//! reaches every reference to them.
 //!
 //! Memory is limited: keys without references are dropped, the least recently used first.
 
@@ -12,12 +12,12 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// Known subjects, dropped ones included, for each recent subject; beyond it, entries of dropped keys are
-/// removed.
+/// The cache may list this many known subjects for each recent one. Beyond that, it removes the entries of
+/// keys that were dropped.
 const KNOWN_PER_RECENT: usize = 4;
 
-/// Number of changes to stored keys so far: keys read from the store before the last one may be destroyed by
-/// now.
+/// Number of changes to stored keys so far. Keys that were read from the store before the last change may be
+/// destroyed by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Generation(u64);
 
@@ -94,9 +94,9 @@ impl Cache {
         inner.get(&subject).filter(|keys| keys.handle == *handle)
     }
 
-    /// Adds keys that were read at `generation`, and returns the subject's one set of keys: an earlier
-    /// reader's, if there is one. `None` if stored keys changed since then: read them again, because these
-    /// may be destroyed.
+    /// Adds keys that were read at `generation`, and returns the subject's only set of keys. If another
+    /// reader has added a set already, that set is returned. `None` if stored keys changed since
+    /// `generation`: then the keys may be destroyed, and the caller must read again.
     pub fn put(&self, keys: SubjectKeys, generation: Generation) -> Option<Arc<SubjectKeys>> {
         let mut inner = self.lock();
         if inner.generation != generation.0 {
@@ -113,8 +113,8 @@ impl Cache {
         Some(keys)
     }
 
-    /// Adds keys that are about to be stored, so that no reader makes a second set of them. Returns false if
-    /// the subject has other keys in memory.
+    /// Adds keys that are about to be stored, so that no reader makes a second set of the same keys. Returns
+    /// false if the subject has other keys in memory.
     pub fn adopt(&self, keys: &Arc<SubjectKeys>) -> bool {
         let mut inner = self.lock();
         if let Some(known) = inner.get(&keys.subject) {
@@ -137,7 +137,8 @@ impl Cache {
         }
     }
 
-    /// Applies a stored change to the keys in memory: they keep the nodes of `cover`, or none.
+    /// Applies a stored change to the keys in memory. They keep the nodes of `cover`, or no nodes without a
+    /// cover.
     pub fn follow(&self, subject: &Hash, handle: &Handle, cover: Option<Vec<Node>>) {
         let mut inner = self.lock();
         inner.generation = inner.generation.saturating_add(1);

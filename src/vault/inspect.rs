@@ -42,7 +42,7 @@ impl KeyCheck {
         Ok(Self { key_tree: KeyTree { store, custody, clock, cache, paths, halted, subjects } })
     }
 
-    /// Opens every page of the tree and every page of the vault's own. Returns how many there are.
+    /// Opens every page of the tree and every one of the vault's own pages. Returns the number of pages.
     ///
     /// # Errors
     /// A page is missing, damaged, or does not open; the first such page ends the check.
@@ -61,8 +61,8 @@ impl KeyCheck {
         Ok(tree_pages.saturating_add(own))
     }
 
-    /// Whether an erasure has begun and is not known to be complete: its entries may still be stored without
-    /// keys.
+    /// Whether an erasure has begun and is not known to be complete. Then the store may still have its
+    /// entries, although their keys are destroyed.
     ///
     /// # Errors
     /// The key store can't be read.

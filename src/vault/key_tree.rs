@@ -1,6 +1,7 @@
 //! The key tree: what the readers and the one writer share, and how a record is found.
 //!
-//! Reads may run beside the writer. A reader that meets a page that the writer has just replaced starts over.
+//! Reads may run beside the writer. A reader starts over if the writer has just replaced a page that it
+//! needs.
 
 use super::cache::Cache;
 use super::custody::RootCustody;

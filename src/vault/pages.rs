@@ -21,7 +21,8 @@ pub const OWN: u8 = b'v';
 pub const HASHING: &[u8] = b"hashing";
 /// Name of the page with the number of subjects.
 pub const COUNT: &[u8] = b"count";
-/// Name of the root page: where the tree begins. In the clear, except for the wrapped key of the top page.
+/// Name of the root page, where the tree begins. The page is in the clear, except for the wrapped key of the
+/// top page.
 pub const ROOT: &[u8] = b"r";
 /// Name of the page with the numbers of the pages that the last re-keying replaced, in the clear.
 pub const DEAD: &[u8] = b"d";
@@ -29,8 +30,8 @@ pub const DEAD: &[u8] = b"d";
 const ROOT_MAGIC: &[u8; 8] = b"saysoKR1";
 /// Bytes of an encoded node: depth, index, key.
 const NODE_BYTES: usize = 1 + 8 + 32;
-/// Marks an encoded node as a renewal. It is in the place of the depth, and the renewal's first version is in
-/// the place of the index.
+/// Marks an encoded node as a renewal. This byte takes the place of the depth, and the renewal's first
+/// version takes the place of the index.
 const RENEWAL: u8 = 0xff;
 
 /// Bytes of a page number.

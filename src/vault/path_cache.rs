@@ -1,7 +1,8 @@
 //! A cache of the key tree's top page and interior pages, so that finding a record reads at most its leaf
 //! page.
 //!
-//! Its size is limited, its keys are zeroized, and it is never older than what the writer has made durable.
+//! The size of the cache is limited, and its keys are zeroized. It is never older than the tree that the
+//! writer has made durable.
 
 use super::custody::Generation;
 use super::pages::PageId;
@@ -34,7 +35,7 @@ impl TreeRoot {
     }
 }
 
-/// Number of changes to the tree so far: pages read before the last one may be gone by now.
+/// Number of changes to the tree so far. Pages that were read before the last change may be gone by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TreeVersion(u64);
 

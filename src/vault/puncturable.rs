@@ -2,13 +2,14 @@
 //! HMAC-SHA-256.
 //!
 //! The subject's key is the root. The leaves, 32 levels below it, are the keys of the subject's versions. To
-//! destroy any set of versions, the key is replaced by the smallest cover of the remaining ones, future
-//! versions included. Nothing else needs to be sealed again, and no keys for other scopes are needed.
+//! destroy any set of versions, the key is replaced by the *cover*: the smallest set of nodes that gives the
+//! keys of the remaining versions, including future ones. No entry needs to be sealed again, and no keys for
+//! other scopes are needed.
 //!
-//! After a restore, the log assigns versions again that were used before, and the keys of some of them were
-//! destroyed. A *renewal* covers the versions from there on: a second tree with a key of its own. Nodes of
-//! the first tree for those versions open nothing but copies of the lost log. The next destruction removes
-//! them.
+//! After a restore, the log assigns some versions a second time, and the keys of some of these versions were
+//! destroyed. A *renewal* covers all versions from the first of them on: a second tree with its own key. The
+//! nodes of the first tree for those versions open only copies of the lost log. The next destruction removes
+//! these nodes.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -20,7 +21,7 @@ pub const DEPTH: u8 = 32;
 /// Number of versions of a subject, at most.
 pub const VERSIONS: u64 = 1 << DEPTH;
 
-/// Levels above the last leaf that stay in memory.
+/// Number of levels above the last leaf that stay in memory.
 const KEPT_LEVELS: u8 = 8;
 
 const CHILD_TAG: &[u8] = b"sayso tree v1";
@@ -104,7 +105,7 @@ pub struct PuncturableTree {
 }
 
 impl PuncturableTree {
-    /// A tree with these nodes left, oldest first.
+    /// A tree of which these nodes remain, oldest first.
     #[must_use]
     pub fn new(cover: Vec<Node>) -> Self {
         Self { cover, path: Vec::new(), path_end: 0 }

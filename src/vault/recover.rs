@@ -57,8 +57,8 @@ fn create(
     clock: &dyn Clock,
     roots: &[Generation],
 ) -> Result<Vec<u8>, VaultError> {
-    // A root key that replaced others had a tree. It was lost, so refuse instead of starting with an empty
-    // one.
+    // A root key that replaced others had a tree. The tree was lost, so refuse to start instead of making an
+    // empty tree.
     if let Some(root) = roots.iter().find(|root| **root > 0) {
         return Err(VaultError::KeyTreeMissing(*root));
     }
@@ -99,8 +99,8 @@ pub(super) fn read_root(
     Ok(TreeRoot::new(root.generation, link, top))
 }
 
-/// Destroys the root keys that are not in force, after the tree under the one in force is known to be
-/// complete and durable.
+/// Makes sure that the tree under the root key in force is complete and durable. Then destroys all other root
+/// keys.
 fn finish_rekeying(
     key_tree: &KeyTree,
     root: Vec<u8>,

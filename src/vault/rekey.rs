@@ -37,8 +37,8 @@ impl Batch<'_> {
     /// returns.
     ///
     /// # Errors
-    /// Nothing was changed; or the outcome is unknown, and then no key can be destroyed before the next
-    /// start.
+    /// Either nothing was changed, or the outcome is unknown. In the second case no key can be destroyed
+    /// before the next start.
     pub fn commit(mut self) -> Result<(), VaultError> {
         let own = self.own_pages()?;
         let sealed = self.copy.seal(&self.tree_root.top)?;
@@ -104,7 +104,7 @@ impl KeyTree {
         let switched = self.prepare_root(&tree_root, &sealed.fresh, &dead).and_then(|mut last| {
             last.extend(sealed.in_place);
             last.extend(own);
-            // This write switches: before it the old tree is in force, after it the new one.
+            // This write switches trees: before it the old tree is in force, after it the new one.
             self.store.write_pages(&last).map_err(VaultError::Store)
         });
         if let Err(error) = switched {
@@ -112,8 +112,8 @@ impl KeyTree {
                 self.undo_rekeying(generation, staged);
                 return Err(error);
             }
-            // Readers follow the store. The old root key stays until the next start finds out what is
-            // durable.
+            // Readers use the new tree, which the store shows. The old root key stays until the next start
+            // finds out what is durable.
             self.halted.store(true, Ordering::SeqCst);
             self.follow(tree_root, sealed.interior, &dead, changed);
             return Err(error);
@@ -143,7 +143,7 @@ impl KeyTree {
         self.custody.destroy(generation)
     }
 
-    /// Steps 1 and 2. Returns the first pages of the write that switches.
+    /// Steps 1 and 2. Returns the first pages of the write that switches trees (step 3).
     fn prepare_root(
         &self,
         tree_root: &TreeRoot,
@@ -169,7 +169,7 @@ impl KeyTree {
         dead: &[PageId],
         changed: Vec<Changed>,
     ) {
-        // The paths first: a reader that finds the key cache updated must not find old pages.
+        // The path cache is updated first: a reader that finds the key cache updated must not find old pages.
         self.paths.follow(Some(tree_root), interior, dead);
         self.follow_keys(changed);
     }
@@ -180,8 +180,9 @@ impl KeyTree {
         }
     }
 
-    /// Whether a switch that failed has happened or may have happened. After [`StoreError::Full`] and
-    /// [`StoreError::Stopped`] nothing was written. After any other error the root page is read to find out.
+    /// Whether a write that was to switch trees, and failed, did so or may have done so. After
+    /// [`StoreError::Full`] and [`StoreError::Stopped`] nothing was written. After any other error the root
+    /// page is read to find out.
     fn has_switched(&self, error: &VaultError, generation: u64) -> bool {
         let VaultError::Store(error) = error else { return false };
         if matches!(error, StoreError::Full | StoreError::Stopped) {

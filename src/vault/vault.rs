@@ -28,7 +28,8 @@ const READ_COUNT: usize = 256;
 /// dozens of pages.
 const RENEWALS_COUNT: usize = if cfg!(test) { 16 } else { 1_024 };
 
-/// Keys of a subject about whom nothing is recorded yet. They exist in memory only, until [`Vault::create`].
+/// Keys of a subject about whom nothing is recorded yet. They exist only in memory until [`Vault::create`]
+/// stores them.
 pub struct PendingSubject {
     /// The keys.
     pub keys: Arc<SubjectKeys>,
@@ -38,7 +39,7 @@ pub struct PendingSubject {
 /// The keys of one controller's data subjects.
 ///
 /// Finding keys is synchronous. Making and destroying keys is asynchronous: it waits for the one writer,
-/// which has a thread of its own. Dropping the vault waits until the writer has done everything submitted.
+/// which has its own thread. Dropping the vault waits until the writer has done everything submitted.
 pub struct Vault {
     pub(super) key_tree: Arc<KeyTree>,
     hashing: Zeroizing<[u8; 32]>,
@@ -113,7 +114,8 @@ impl Vault {
     /// be read or written.
     pub async fn create(&self, pending: &PendingSubject) -> Result<(), VaultError> {
         let PendingSubject { keys, key } = pending;
-        // Before they are stored: otherwise a reader of the store would make a second set of them.
+        // The cache adopts the keys before they are stored. Otherwise a reader of the store would make a
+        // second set of them.
         if !self.key_tree.cache.adopt(keys) {
             return Err(VaultError::Destroyed);
         }
@@ -168,15 +170,15 @@ impl Vault {
         self.writer.puncture(handle, versions.to_vec(), intent).await
     }
 
-    /// Destroys a subject's keys and its records of id and handle. The same durable write sets the fence (the
-    /// time of the erasure, against late writes) and stores the intent, from which a restart can finish the
-    /// erasure. Afterward nothing about the subject can be opened. The write completes even if the caller
-    /// stops waiting.
+    /// Destroys a subject's keys and its records of id and handle. The same durable write sets the fence: the
+    /// time of the erasure, which protects against late writes. It also stores the intent, from which a
+    /// restart can finish the erasure. Afterward nothing about the subject can be opened. The write completes
+    /// even if the caller stops waiting.
     ///
     /// # Errors
-    /// These keys were destroyed before ([`VaultError::Destroyed`]): nothing changed, and if the subject was
-    /// recorded again, the new keys stay. Or the key store can't be written: then nothing changed, unless the
-    /// intent is found after a restart.
+    /// [`VaultError::Destroyed`] if these keys were destroyed before: nothing changed, and if the subject was
+    /// recorded again, the new keys stay. Any other error if the key store can't be written: nothing changed,
+    /// unless the intent is found after a restart.
     pub async fn erase(
         &self,
         keys: &SubjectKeys,
@@ -262,12 +264,12 @@ impl Vault {
     }
 
     /// Gives every subject fresh keys for the versions that a restored log lost. `next_version` returns the
-    /// number of versions that the log has of a handle. Destroyed keys stay destroyed, and no version is used
+    /// number of versions of a handle that the log has. Destroyed keys stay destroyed, and no version is used
     /// twice under one key.
     ///
-    /// If keys of a subject were destroyed without the restored log knowing it, late writes from before
-    /// `fence_at_ms` are refused. That is the case for the handles in `punctured`, and if a version that the
-    /// log lost was destroyed. May be repeated as long as nothing was written since.
+    /// Some keys may have been destroyed without a trace in the restored log: those of the handles in
+    /// `punctured`, and those of versions that the log lost. For their subjects, late writes from before
+    /// `fence_at_ms` are refused. The call may be repeated as long as nothing was written since.
     ///
     /// # Errors
     /// `next_version` fails, or the key store can't be read or written. Then call it again.

@@ -2,7 +2,7 @@
 //! once.
 //!
 //! A new record rewrites its leaf page under the same key. A destroyed record marks its leaf page and every
-//! page above it: each gets a fresh number and a fresh key, so that no key of the new tree opens what is left
+//! page above it: each gets a fresh number and a fresh key, so that no key of the new tree opens the remains
 //! of the old pages.
 
 use super::error::VaultError;
@@ -68,10 +68,10 @@ pub struct Sealed {
     pub is_rekeyed: bool,
     /// Pages with new numbers: no link leads to them before their parent is written.
     pub fresh: Vec<PageWrite>,
-    /// Pages that keep their number and key. They are in force as soon as they are written, so the write that
-    /// switches must contain them.
+    /// Pages that keep their number and key. They are in force as soon as they are written, so they must be
+    /// part of the write that switches trees.
     pub in_place: Vec<PageWrite>,
-    /// The interior pages among both, for the cache.
+    /// The interior pages among `fresh` and `in_place`, for the cache.
     pub interior: Vec<(PageId, Interior)>,
     /// Pages that no link leads to after the change.
     pub dead: Vec<PageId>,
@@ -226,7 +226,7 @@ fn load<'b>(subtree: &'b mut Subtree, key_tree: &KeyTree) -> Result<&'b mut Load
     }
 }
 
-/// Place and value of a record; else the place where it would be inserted.
+/// The place and value of a record. If there is none, the place where it would be inserted.
 fn place(records: &[Record], key: &RecordKey) -> Result<(usize, Zeroizing<Vec<u8>>), usize> {
     let found = records.binary_search_by(|record| record.key.cmp(key))?;
     let value = records.get(found).map(|record| record.value.clone()).unwrap_or_default();

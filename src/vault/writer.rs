@@ -1,7 +1,7 @@
-//! The one writer of the key store, on a thread of its own.
+//! The one writer of the key store, on its own thread.
 //!
-//! Changes that wait together share one write, and destructions among them share one re-keying. Changes are
-//! carried out in the order in which they were submitted.
+//! Changes that wait together share one write. The destructions among them share one re-keying (replacement
+//! of the root key). Changes are carried out in the order in which they were submitted.
 
 use super::batch::{Batch, Creation, Erasure, PendingErasure, Renewal, Work};
 use super::error::VaultError;
@@ -56,7 +56,7 @@ impl Writer {
         self.carry_out(Work::Create(Box::new(creation))).await
     }
 
-    /// Removes a creation under which nothing was sealed; durable when it returns.
+    /// Removes a new subject's handle and key, if nothing was sealed under the key; durable when it returns.
     pub async fn take_back(&self, subject: Hash, handle: Handle) -> Result<(), VaultError> {
         self.carry_out(Work::TakeBack(subject, handle)).await
     }
@@ -137,7 +137,7 @@ fn run(key_tree: &KeyTree, queue: &Receiver<Item>) {
         write_batch(key_tree, works);
         secret::clear_stack::<STACK_WORDS>();
         if let Some(reply) = copy {
-            // Consistent, because nothing is written meanwhile.
+            // The copy is consistent, because nothing is written meanwhile.
             let pages = key_tree.store.scan_pages(&[], None, usize::MAX).map_err(VaultError::Store);
             let _gone = reply.send(pages);
         }
@@ -166,8 +166,8 @@ fn write_batch(key_tree: &KeyTree, works: Vec<(Work, Reply)>) {
     }
 }
 
-/// Applies and commits all changes as one batch. Returns each change's own answer, or the error with which
-/// all fail.
+/// Applies and commits all changes as one batch. Returns the answer to each change, or the error if all of
+/// them fail.
 fn attempt(key_tree: &KeyTree, works: &[Work]) -> Result<Vec<Result<(), VaultError>>, VaultError> {
     let mut batch = Batch::new(key_tree);
     let mut each = Vec::with_capacity(works.len());

@@ -82,7 +82,8 @@ pub(super) fn measured(
     }
 }
 
-/// The share of the rows for which `is_part` holds in the total; `None` if all of them may be in *others*.
+/// The share of the total that the rows have for which `is_part` holds. `None` if all of these rows may be in
+/// *others*.
 pub(super) fn share(
     id: &'static str,
     title: &str,

@@ -2,8 +2,9 @@
 //! 2024), over people, without revealing any one person.
 //!
 //! Data subjects are counted one after the other ([`SubjectCounter`], [`SubjectCounts`], [`Tally`]). Memory
-//! holds one subject's history, the rows of the tables, and limited counters of values. What may be shown is
-//! decided by the tables alone ([`suppress()`], [`noise`]). Figures are computed only from what is shown.
+//! holds one subject's history, the rows of the tables, and limited counters of values. The tables alone
+//! decide which rows may be shown ([`suppress()`], [`noise`]). Figures are computed only from rows that are
+//! shown.
 //!
 //! The record of processing activities ([`record()`]) is here too, because it shares the style of the page.
 

@@ -2,9 +2,9 @@
 //! Sundararajan 2009) on contributions that are limited for each person first (Dwork and Roth 2014, s. 3.3).
 //!
 //! One person adds at most [`ContributionLimit::rows`] rows of at most [`ContributionLimit::each`] to a
-//! table. So the table's counts change by at most their product (the L1 sensitivity), and its numbers of
-//! people by at most `rows`. Half of a table's budget goes to each. The budgets of tables add up (sequential
-//! composition).
+//! table. So one person changes the table's counts by at most the product of both (the L1 sensitivity), and
+//! its numbers of people by at most `rows`. Half of a table's budget is for the counts, and half for the
+//! numbers of people. The budgets of tables add up (sequential composition).
 
 use super::suppress::{Candidate, Shown, as_number, show};
 use super::table::{Labels, Table};
@@ -42,7 +42,7 @@ impl<F: FnMut() -> u64> Bits for F {
 
 /// Draws from the geometric distribution on 0, 1, …, where P(n) is proportional to exp(-n / scale).
 fn geometric(scale: f64, bits: &mut dyn Bits) -> f64 {
-    // In (0, 1] with 53 bits; tails with a chance of less than 2^-52 are cut off.
+    // A number in (0, 1] with 53 bits. Tails with a chance of less than 2^-52 are cut off.
     let uniform = as_number((bits.bits() >> 11).saturating_add(1)) / as_number(1 << 53);
     (-uniform.ln() * scale).floor()
 }

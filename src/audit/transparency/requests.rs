@@ -5,7 +5,7 @@ use super::table::{Labels, Population};
 use crate::domain::event::{Event, Recorded, RequestKind, RequestOutcome};
 use crate::domain::rights::Rights;
 
-/// The rows that a step of a request counts in. `rights` is the state before the step.
+/// The rows in which a step of a request is counted. `rights` is the state before the step.
 #[must_use]
 pub fn steps(event: &Recorded, rights: &Rights) -> Vec<(Population, Labels)> {
     match &event.event {

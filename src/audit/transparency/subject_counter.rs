@@ -54,7 +54,7 @@ struct SeenGrant {
 /// Applies the events of one data subject, oldest first.
 pub struct SubjectCounter {
     window: Window,
-    /// Whether the event being applied is in the window; only then it is counted.
+    /// Whether the event being applied is in the window. Only then is it counted.
     is_in_window: bool,
     counts: SubjectCounts,
     state: SubjectState,
@@ -127,7 +127,7 @@ impl SubjectCounter {
         self.state.apply(event);
     }
 
-    /// Ends after the last event.
+    /// Ends the history after the last event, and returns the counts.
     #[must_use]
     pub fn end(mut self) -> SubjectCounts {
         let attributes = self.state.attributes.values().map(|held| HeldAttribute {
@@ -200,8 +200,9 @@ impl SubjectCounter {
         self.attributes.get(&attribute).is_some_and(|seen| seen.provenance == Provenance::Inferred)
     }
 
-    /// What an inference was drawn from. A name stands for the writer's own reply of that name or, if the
-    /// writer has none, for the replies of that name by every recipient.
+    /// The label for what an inference was drawn from. The name of a reply stands for the writer's own reply
+    /// with that name. If the writer has no such reply, it stands for the replies with that name by every
+    /// recipient.
     fn drawn_from(&self, writer: &str, attribute: &Attribute) -> &'static str {
         if attribute.from_replies.is_empty() {
             return NO_REPLY;

@@ -1,6 +1,6 @@
 //! What the report counts about one data subject.
 //!
-//! Counts add up: those of the days of a period merge to those of the period.
+//! Counts can be merged: the counts for the days of a period add up to the counts for the period.
 
 use super::labels::{
     ARTIFACT_BUCKETS, BYTES_BUCKETS, NO_GRANT, NOT_RECORDED, ONLY_REFUSALS, PERSONALIZED, RELEASE_BUCKETS,
@@ -69,7 +69,7 @@ fn recorded(text: &str) -> &str {
     if text.is_empty() || text == UNKNOWN { NOT_RECORDED } else { text }
 }
 
-/// An attribute of the profile, as far as it is counted.
+/// The parts of a profile's attribute that are counted.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HeldAttribute {
     /// Its category.

@@ -1,9 +1,9 @@
-//! Decides which rows of a table may be shown: no group of fewer than k people, and none that the other rows
-//! reveal.
+//! Decides which rows of a table may be shown. No group of fewer than k people is shown, or can be computed
+//! from the rows that are shown.
 //!
 //! Rows of fewer than k people are summed in *others*, together with the smallest row of at least k people.
-//! So *others* has at least two rows and at least k people, and its sum, which anyone could compute from the
-//! total, reveals none of its rows. If no row of at least k people is left, only the total is shown. A table
+//! So *others* has at least two rows and at least k people. Anyone could compute its sum from the total, but
+//! the sum reveals none of its rows. If no row of at least k people is left, only the total is shown. A table
 //! of fewer than k people shows nothing.
 
 use super::table::{Labels, Table};

@@ -8,7 +8,7 @@ pub type Labels = Vec<String>;
 /// Rows of one table. Further labels are counted together as [`OVERFLOW`], so that memory stays limited
 /// regardless of how many purposes, recipients and policies callers name.
 pub const ROWS_MAX: usize = 4_096;
-/// Label of the row that counts what has no row of its own.
+/// Label of the row that counts everything beyond the maximum number of rows.
 pub const OVERFLOW: &str = "(more)";
 
 /// A population that is counted. Each one is published in exactly one table. Every other number about it is

@@ -2,8 +2,8 @@
 //!
 //! Counts are exact while a category has at most [`VALUES_MAX`] different values. Beyond that the counters
 //! are those of Misra and Gries (1982): never too high, and too low by at most `error`. Groups are compared
-//! in [`BUCKETS`] buckets of the same hash. Putting values together can only bring groups closer (the data
-//! processing inequality), so the divergence is never too high because of it.
+//! in [`BUCKETS`] buckets of the same hash. When several values share a bucket, groups can only come closer
+//! (the data processing inequality). So buckets never make the divergence too high.
 
 use super::suppress::as_number;
 use hmac::{Hmac, KeyInit, Mac};
@@ -79,7 +79,7 @@ pub struct Spread {
 pub struct Concentration {
     /// The category.
     pub category: String,
-    /// Share of the people with inferred values in this category that has the most common one, 0 to 1.
+    /// Of the people with inferred values in this category, the share that has the most common value, 0 to 1.
     pub top_share: f64,
     /// By how much `top_share` may be too low, 0 to 1; 0 if it is exact.
     pub error: f64,
@@ -149,8 +149,8 @@ impl Spread {
         }
     }
 
-    /// Categories in which at least k people have the most common value, and either none or at least k people
-    /// don't.
+    /// Categories in which at least k people have the most common value, and in which the number of people
+    /// without this value is zero or at least k.
     #[must_use]
     pub fn concentrations(&self, k: u64) -> Vec<Concentration> {
         let found = self.categories.iter().filter_map(|(category, values)| {
@@ -167,7 +167,7 @@ impl Spread {
         found.collect()
     }
 
-    /// Categories in which at least k people have inferred values, and fewer than k share any value.
+    /// Categories in which at least k people have inferred values, but no value is shared by k people.
     #[must_use]
     pub fn unshared(&self, k: u64) -> Vec<String> {
         let found = self.categories.iter().filter(|(_, values)| {
@@ -195,7 +195,7 @@ impl Spread {
     }
 }
 
-/// Rounds to two digits: more would claim too much and reveal more.
+/// Rounds to two digits. More digits would claim too much precision and reveal more.
 fn rounded(share: f64) -> f64 {
     (share * 100.0).round() / 100.0
 }

@@ -40,7 +40,7 @@ async fn a_write_that_does_not_continue_its_chain_is_refused() {
     assert_eq!(ledger.checkpoint().size, 2);
     ada.write(&ledger).await.unwrap();
 
-    // The same after a restart, when no chain is in memory.
+    // It is also refused after a restart, when no chain is in memory.
     ledger.shutdown();
     let ledger = bench.open();
     let refused = at(2, ada.previous).write(&ledger).await;
@@ -80,7 +80,7 @@ async fn recorded_time_never_goes_back() {
         NOW + 3_000,
         "not after a restart either"
     );
-    // After the clock was set back a little, entries stamped by it are still accepted.
+    // After the clock was set back a little, entries sealed at the new time are still accepted.
     bench.clock.0.store(NOW - 10_000, Ordering::SeqCst);
     let mut earlier = Subject { sealed_at_ms: NOW - 10_000, ..Subject::new(6) };
     assert_eq!(earlier.write(&ledger).await.unwrap().entries[0].recorded_at_ms, NOW + 3_000);

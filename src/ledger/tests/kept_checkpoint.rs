@@ -28,7 +28,7 @@ async fn a_store_behind_the_kept_checkpoint_is_refused() {
     ledger.shutdown();
     bench.open().shutdown();
 
-    // An older copy of the store has fewer entries; once it has as many, they are other entries.
+    // An older copy of the store has fewer entries. Once it has the same number, its entries differ.
     let newest = std::mem::replace(&mut bench.store, Arc::new(Scripted::default()));
     let refused = bench.try_open();
     assert!(matches!(refused, Err(LedgerError::Behind { checkpoint_size: 5, store_size: 0 })));
@@ -81,8 +81,8 @@ async fn a_torn_slot_leaves_the_other_slot_whole() {
     ledger.shutdown();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-    // Three writes: of the start, of the first event, of the second event. The third is in the first slot
-    // again.
+    // The file was written three times: at the start, at the first event and at the second event. So the last
+    // write is in the first slot.
     file.write_all_at(b"torn", 100).unwrap();
     assert_eq!(kept(&path).as_deref(), Some(before.note.as_str()));
     assert_eq!(bench.open().checkpoint().note, after.note, "the store may be ahead of the kept checkpoint");

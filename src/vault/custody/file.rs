@@ -1,10 +1,10 @@
 //! Root keys in a file with two slots that are used in turn, overwritten in place and synced.
 //!
-//! Each slot has a block of its own, so that writing one never touches the other. It holds its key twice, so
-//! that one bad sector does not lose it. A slot in which neither copy is intact has no key. Its key was being
-//! made, and nothing is sealed under it; or it was being destroyed; or it is damaged. Its remains are
-//! overwritten only after the root key in force has opened the tree, because a damaged root key must not be
-//! overwritten while it may be the one in force.
+//! Each slot is a separate block, so that writing one slot never touches the other. A slot holds its key
+//! twice, so that the key survives one bad sector. A slot in which neither copy is intact has no key. There
+//! are three possible reasons: the key was being made, and nothing is sealed under it; or the key was being
+//! destroyed; or it is damaged. A damaged key must not be overwritten while it may be the one in force. So
+//! the remains of a slot are overwritten only after the root key in force has opened the tree.
 //!
 //! Overwriting in place reaches the old bytes if the file system writes in place (ext4, XFS). On file systems
 //! that copy on write (btrfs, ZFS), and inside flash drives, old bytes may remain. Use a hardware security
@@ -244,7 +244,8 @@ fn make_file(path: &Path) -> Result<(), Error> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
     file.write_all(&[0; FILE_BYTES])?;
     file.sync_all()?;
-    // A link and not a rename: a file that another process made meanwhile must not be overwritten.
+    // This is a link and not a rename, because a file that another process made meanwhile must not be
+    // overwritten.
     std::fs::hard_link(&unfinished, path)?;
     std::fs::remove_file(&unfinished)?;
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -32,26 +32,26 @@ pub enum CustodyError {
 /// that failed or was cut off by a crash, its effect is unknown: ask [`RootCustody::generations`]. Every call
 /// may be repeated.
 ///
-/// Concurrency: one writer at a time. `unwrap` may be called beside it.
+/// Concurrency: one thread at a time makes and destroys keys. Others may call `unwrap` meanwhile.
 ///
 /// Blocking: a keeper may be remote, for example a key management service, and calls may block as long as
-/// they need. They come from the start and from the vault's own thread, never from the runtime. An
-/// asynchronous client needs its own runtime handle.
+/// they need. Calls are made at the start of the daemon and from the vault's own thread, never from a thread
+/// of the asynchronous runtime. An asynchronous client needs its own runtime handle.
 ///
-/// Unreachable: a keeper that does not answer returns [`CustodyError::Unreachable`]. A re-keying that has not
-/// switched yet is then undone, and the erasure fails with this error and may be asked for again. The
-/// destruction of a root key is tried several times; if it still fails, the next start finishes it. No
-/// erasure is reported as complete before its root key is destroyed.
+/// Unreachable: a keeper that does not answer returns [`CustodyError::Unreachable`]. If the re-keying has not
+/// switched to the new root key yet, it is undone. The erasure then fails with this error, and may be
+/// requested again. The destruction of a root key is tried several times; if it still fails, the next start
+/// finishes it. No erasure is reported as complete before its root key is destroyed.
 pub trait RootCustody: Send + Sync {
-    /// Returns the numbers of the existing root keys in ascending order: none before the first start, then
-    /// one, and two while one replaces the other.
+    /// Returns the numbers of the existing root keys in ascending order. There is no root key before the
+    /// first start, then one, and two while one replaces the other.
     ///
     /// # Errors
     /// The keeper can't be read or reached.
     fn generations(&self) -> Result<Vec<Generation>, CustodyError>;
 
-    /// Makes a fresh root key. An existing one with the same number is destroyed. One with another number
-    /// stays; there is at most one.
+    /// Makes a fresh root key. An existing root key with the same number is destroyed. A root key with
+    /// another number stays; there is at most one.
     ///
     /// # Errors
     /// The keeper refuses or is unreachable.
@@ -81,8 +81,8 @@ pub trait RootCustody: Send + Sync {
     /// The keeper refuses or is unreachable.
     fn destroy(&self, generation: Generation) -> Result<(), CustodyError>;
 
-    /// Overwrites the remains of damaged keys, and repairs damaged copies of intact keys. Called after the
-    /// root key in force has opened the tree, so that it is not among the damaged ones.
+    /// Overwrites the remains of damaged keys, and repairs damaged copies of intact keys. This is called
+    /// after the root key in force has opened the tree, so that key is not among the damaged ones.
     ///
     /// # Errors
     /// The keeper refuses or is unreachable.

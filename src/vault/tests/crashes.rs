@@ -49,7 +49,8 @@ struct Round {
 struct RestoredLog {
     /// The next version of each handle.
     ends: BTreeMap<Handle, u64>,
-    /// Handles of which it still has versions whose keys were destroyed since.
+    /// Handles of subjects for whom keys were destroyed since the backup, while the log still has the
+    /// versions.
     punctured: BTreeSet<Handle>,
 }
 
@@ -91,7 +92,7 @@ impl Round {
     fn check(&self, vault: &Vault, person: u64) -> Option<Keys> {
         let found = vault.subject(&name(person)).unwrap();
         if let Some(keys) = &found {
-            // Reads the tree, not the cache.
+            // This reads the tree, not the cache.
             assert_eq!(
                 vault.key_tree.subject_of(keys.handle).unwrap(),
                 Some(keys.subject),

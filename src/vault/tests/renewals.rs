@@ -50,7 +50,8 @@ async fn every_subject_gets_fresh_keys_from_the_end_of_its_log_on() {
     drop(vault);
     let vault = bench.open();
     assert_eq!(check(&vault), fresh, "after a restart");
-    // If it was cut off before the log recorded it, it is repeated: fresh keys again, and no other change.
+    // A renewal that was cut off before the log recorded it is repeated. It makes fresh keys again, and no
+    // other change.
     vault.renew(&BTreeSet::from([middle]), 7_000, next).await.unwrap();
     assert!(check(&vault).is_disjoint(&fresh));
     // A later puncture destroys new versions, and removes the old keys of versions beyond the end for good.

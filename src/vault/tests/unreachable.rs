@@ -1,5 +1,5 @@
-//! A keeper of root keys that is sometimes unreachable, like one across a network: the effect of such a call
-//! is unknown.
+//! A keeper of root keys that is sometimes unreachable, like a keeper across a network. After a call that
+//! fails in this way, it is unknown whether the call took effect.
 
 use super::{FaultyKeys, key, subject};
 use crate::clock::{Clock, SharedClock, SystemClock};
