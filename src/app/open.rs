@@ -45,7 +45,7 @@ use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::keys::KeyChain;
 use std::sync::{Arc, RwLock};
 
-/// Entries in one read while the index is restored.
+/// The most entries in one read while the index is restored.
 const RESTORE_COUNT: usize = 1_024;
 
 /// What an [`App`] is opened from.
@@ -54,7 +54,7 @@ pub struct Settings {
     pub ledger: LedgerOptions,
     /// Where the log's signing keys are.
     pub log_keys: LogKeys,
-    /// Keeps the root key, which opens the key store.
+    /// What keeps the root key, which opens the key store.
     pub custody: Arc<dyn RootCustody>,
     /// The store of entries.
     pub log: Arc<dyn LogStore>,
@@ -62,7 +62,7 @@ pub struct Settings {
     pub keys: Arc<dyn KeyStore>,
     /// The clock, not started yet, and the source of randomness.
     pub clock: Arc<LedgerClock>,
-    /// The keys that must sign bounds, for each tier.
+    /// The key that must sign bounds, for each tier.
     pub tier_keys: TierKeys,
     /// Subjects kept in the stream cache, at most.
     pub cached_subjects_max: usize,
@@ -70,7 +70,7 @@ pub struct Settings {
     pub cached_subjects_bytes_max: usize,
     /// The controller, as people see it.
     pub controller: Controller,
-    /// The restore since the log was last opened, to be recorded in the log.
+    /// The restore that happened since the log was last opened, if any. The start records it in the log.
     pub restored: Option<Restored>,
     /// Verifier keys of the configured witnesses.
     pub witnesses: Vec<String>,
@@ -78,9 +78,9 @@ pub struct Settings {
     pub rights: RightsSettings,
     /// What one recipient may have open about one data subject.
     pub use_limits: UseLimits,
-    /// When inferences expire that do not say so themselves.
+    /// When inferences expire that are recorded without an expiry.
     pub inferences: InferenceTerms,
-    /// How much may be recorded about one data subject.
+    /// The limits on what may be recorded about one data subject.
     pub attribute_limits: AttributeLimits,
     /// Settings of transparency reports.
     pub report: ReportSettings,
@@ -125,7 +125,7 @@ impl App {
     /// # Errors
     /// Keys or stores can't be opened, or they do not belong together.
     pub async fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
-        // An empty key tree would open none of the entries.
+        // With an empty key tree, none of the entries could be opened.
         if settings.log.head().size > 0 && settings.keys.count_pages(&[])? == 0 {
             return Err(OpenError::NoKeys);
         }
@@ -240,10 +240,10 @@ impl App {
         }
     }
 
-    /// Expires and erases what is due, for a limited number of subjects in one call. Call it periodically.
+    /// Ends and erases what has expired, for a limited number of subjects in one call. Call it periodically.
     ///
     /// # Errors
-    /// The store failed. The next call finds again what was not done.
+    /// The store failed. The next call finds what this call did not do.
     pub async fn run_maintenance(&self) -> Result<(), AppError> {
         self.operations.end_key_transition();
         self.rights.end_expired().await
@@ -278,7 +278,8 @@ impl App {
         }
     }
 
-    /// Ends streams that have no end of their own, such as watches. Requests in progress are still answered.
+    /// Ends answers that would otherwise stream forever, such as watches. Requests in progress are still
+    /// answered.
     pub fn begin_shutdown(&self) {
         self.core.stopping.send_replace(true);
     }
@@ -332,8 +333,8 @@ impl App {
         self.core.publish_for_ledger(events).await.map(|_| ())
     }
 
-    /// Adds the further index records that a rebuilt index lacks. The store can't do this, because entries
-    /// have to be opened.
+    /// Adds the index records that a rebuilt index lacks because they come from the content of events. The
+    /// store can't add these, because entries have to be opened for them.
     fn restore_index(&self) -> Result<(), AppError> {
         let Some(mut next) = self.core.store().unindexed_from() else { return Ok(()) };
         let end = self.core.store().head().size;
@@ -361,7 +362,7 @@ impl App {
     }
 }
 
-/// The events by which the log's witnesses become the configured ones.
+/// The events that change the log's witnesses to the configured witnesses.
 fn changed_witnesses(system_events: &[Recorded], configured: &[String]) -> Vec<Event> {
     let mut current: Vec<&String> = Vec::new();
     for event in system_events {
@@ -433,7 +434,7 @@ fn key_chain(
     Ok(found)
 }
 
-/// Reads every system event, and where the next one goes.
+/// Reads every system event. Also returns the end of the system stream, where the next event is appended.
 fn read_system_stream(store: &dyn LogStore) -> Result<(Vec<Recorded>, SystemStream), AppError> {
     let mut events = Vec::new();
     let mut system_stream = SystemStream::default();

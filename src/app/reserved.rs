@@ -1,13 +1,14 @@
-//! Statements that only certain roles may record or take back: the reason for programs, and those roles.
+//! Reasons why a caller may not record or take back a statement, as programs read them, and the roles that
+//! may.
 
-/// Why a caller may not record a statement or take one back. `statement_rules` decides which it is.
+/// Why a caller may not record a statement or take one back. `statement_rules` finds the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reserved {
     /// Only a role that speaks for people may record this, such as `channel`.
     ChannelRoleRequired,
     /// Observations and inferences need the role `service`.
     ServiceRoleRequired,
-    /// The data subject refused it with their own credential.
+    /// The data subject refused this with their own credential.
     RefusedBySubject,
     /// The data subject, a channel or a steward recorded it, and an observation or inference does not replace
     /// it.

@@ -1,6 +1,7 @@
 //! Rules about who may record which statement. A data subject's own words come from the data subject, a
-//! channel or a steward. A service records what it observes and infers, and every refusal. A request that
-//! these rules refuse leaves nothing in the log.
+//! channel or a steward. A service records what it observes and infers, and may record any refusal. A request
+//! that these rules refuse leaves nothing in the log, except for refusals by the data subject that it
+//! contains.
 
 use crate::app::caller::Caller;
 use crate::app::consent::choice::Choice;
@@ -93,7 +94,7 @@ pub(crate) fn check_consent(caller: &Caller, append: &Append, choices: &[Choice]
 /// Checks that these choices lift no refusal that the data subject recorded with their own credential.
 ///
 /// # Errors
-/// Names the refusal, and who can lift it.
+/// A choice would lift such a refusal. The error names the refusal and who can lift it.
 fn check_lifted_refusals(
     caller: &Caller,
     state: &SubjectState,
@@ -118,7 +119,7 @@ fn check_lifted_refusals(
     Err(reserved(Reserved::RefusedBySubject, format!("{why}; {WHO_LIFTS}")))
 }
 
-/// The terms of a choice, as far as they decide which refusals it lifts.
+/// The terms of a choice that decide which refusals the choice lifts.
 fn scope_of(choice: &Choice) -> Terms {
     Terms {
         purposes: choice.purposes.clone(),
@@ -145,7 +146,8 @@ pub(crate) fn check_signal(caller: &Caller, signal: &NewSignal) -> Result<(), Ap
 /// Checks that lifting a signal takes back nothing that the data subject recorded with their own credential.
 ///
 /// # Errors
-/// Names the signal, and who can lift it.
+/// The data subject recorded the signal with their own credential. The error names the signal and who can
+/// lift it.
 pub(crate) fn check_signal_lift(
     caller: &Caller,
     state: &SubjectState,
@@ -167,8 +169,8 @@ pub(crate) fn check_signal_lift(
 /// Checks that a caller may record attributes of these provenances at all.
 ///
 /// # Errors
-/// A declared attribute from a caller that does not speak for people, or any other from a channel that is not
-/// also a service.
+/// An attribute is declared, and the caller does not speak for people. Or an attribute was observed or
+/// inferred, and the caller is a channel that is not also a service.
 pub(crate) fn check_provenance<'a>(
     caller: &Caller,
     attributes: impl Iterator<Item = &'a Attribute>,
@@ -192,7 +194,7 @@ pub(crate) fn check_provenance<'a>(
 /// Checks that these attributes replace nothing that they must not replace, by key or as a correction.
 ///
 /// # Errors
-/// What is recorded was declared, contested, or recorded by another service.
+/// The attribute to be replaced was declared or contested, or another service recorded it.
 pub(crate) fn check_replacements(
     caller: &Caller,
     state: &SubjectState,
@@ -239,7 +241,8 @@ fn check_replacement(
     if before.is_declared() && (is_correction || new.provenance != Provenance::Inferred) {
         return Err(declared_error(at));
     }
-    // The same conclusion again stays contested. An inference never replaces a declared attribute anyway.
+    // If the same conclusion is recorded again, it stays contested. An inference never replaces a declared
+    // attribute anyway.
     let same = before.is_contested_conclusion(new) && before.attribute.key == new.key;
     if before.contested && !before.is_declared() && !same {
         let why = "the person contested this attribute: only the person's own words may replace it";
@@ -313,7 +316,7 @@ pub(crate) fn check_description(caller: &Caller, description: &SubjectDescribed)
 /// Checks that a description agrees with what the controller's staff recorded about the age.
 ///
 /// # Errors
-/// It does not, and the caller is not staff.
+/// The description contradicts what a steward recorded, and the caller is not a steward.
 pub(crate) fn check_staff_override(
     caller: &Caller,
     state: &SubjectState,

@@ -86,12 +86,12 @@ impl Watch {
 }
 
 impl Grants {
-    /// Watches revocations of the caller's grants and artifacts: after a cursor, or from now on. A cursor in
-    /// a part of the log that was lost is mapped to where that part began.
+    /// Watches revocations of the caller's grants and artifacts: after a cursor, or from now on. If a restore
+    /// lost the part of the log with the cursor, the watch begins where that part began.
     ///
     /// # Errors
-    /// The cursor is ahead of the log: the log never gave it out, and would pass over revocations until it
-    /// got there.
+    /// The cursor is ahead of the log, so no watch ever returned it. A watch from there would pass over the
+    /// revocations in between.
     pub fn watch_revocations(
         self: &Arc<Self>,
         caller: &Caller,

@@ -15,13 +15,13 @@ use std::sync::Arc;
 const DIFFERENCE_MS_MAX: u64 = 60_000;
 
 impl Operations {
-    /// Accepts the machine's clock, records that, and allows use again. `clock_ms` is the time that the
-    /// operator reads from another clock. Returns the ledger's time from which it continues, milliseconds
-    /// since the Unix epoch.
+    /// Accepts the machine's clock, records the acceptance, and allows use again. `clock_ms` is the time that
+    /// the operator reads from another clock. Returns the time from which the ledger's clock continues,
+    /// milliseconds since the Unix epoch.
     ///
     /// # Errors
-    /// The clock is trusted already, it differs from the operator's time by more than a minute, or the event
-    /// can't be written.
+    /// The machine's clock is trusted already or differs from the operator's time by more than a minute, or
+    /// the event can't be written.
     pub async fn accept_clock(
         self: &Arc<Self>,
         caller: &Caller,

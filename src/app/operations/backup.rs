@@ -1,7 +1,7 @@
 //! Writes a backup while the daemon runs: the log and the sealed key tree in one file, consistent with each
 //! other.
 //!
-//! A backup together with the root key of its time opens everything that was recorded then. Every erasure
+//! A backup, together with the root key of that time, opens everything that was recorded then. Every erasure
 //! replaces the root key, so the key tree in a backup can be opened only until the next erasure. A restore
 //! opens the entries with the current key tree instead, which brings back every data subject except the
 //! erased ones.
@@ -26,7 +26,8 @@ impl Operations {
     /// and the key tree are inconsistent between the destruction of keys and the record of it.
     ///
     /// # Errors
-    /// Errors come through the channel, as its last message: then the bytes before are not a complete backup.
+    /// An error comes through the channel, as its last message. Then the bytes before it are not a complete
+    /// backup.
     pub fn backup(self: &Arc<Self>) -> mpsc::Receiver<Result<ExportChunk, AppError>> {
         let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
         let operations = Arc::clone(self);
@@ -46,7 +47,7 @@ impl Operations {
         });
         let mut backup = BackupWriter::begin(pipe).map_err(failed)?;
         self.copy_entries(&mut backup, 0, total, &done)?;
-        // Entries copied so far that are discarded later are discarded again by the restore.
+        // An erasure may still discard entries that were copied already. The restore discards them again.
         let (checkpoint, tail, pages) = {
             let _no_erasures = self.core.erasing.blocking_write();
             let checkpoint = self.core.ledger.checkpoint();

@@ -1,6 +1,6 @@
-//! Confirms a restore. Until then all use is denied, because a withdrawal, objection or restriction since the
-//! backup is lost, and what it had stopped must not silently start again. Recording continues, so that lost
-//! decisions can be recorded again.
+//! Confirms a restore. Until then all use is denied: withdrawals, objections and restrictions since the
+//! backup are lost, and the uses that they had stopped must not silently start again. Recording continues, so
+//! that lost decisions can be recorded again.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -11,8 +11,8 @@ use crate::domain::event::{Event, RestoreConfirmed};
 use std::sync::Arc;
 
 impl Operations {
-    /// Records the operator's confirmation that decisions since the backup are recorded again, as far as they
-    /// are known, and allows use again.
+    /// Records the operator's confirmation that the known decisions since the backup are recorded again, and
+    /// allows use again.
     ///
     /// # Errors
     /// No restore waits for confirmation, or the event can't be written.

@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-/// Faults that are listed; more are only counted.
+/// The most faults that are listed; further faults are only counted.
 const FAULTS_MAX: usize = 1_000;
 
 /// What to examine.
@@ -23,8 +23,8 @@ pub struct Examination<'a> {
     pub log: &'a Path,
     /// An empty, private folder for copies of files that can't be read without writing to them.
     pub copies: &'a Path,
-    /// The log keys in the data folder: the current one, and one that a rotation had staged. They are used if
-    /// the log's own statement of its keys can't be read.
+    /// The log keys in the data folder: the current key, and a new key if a rotation had begun. They are used
+    /// if the log's own statement of its keys can't be read.
     pub log_keys: Vec<VerifierKey>,
     /// The last published checkpoint, from its file.
     pub kept_checkpoint: Option<&'a str>,
@@ -32,7 +32,7 @@ pub struct Examination<'a> {
     pub keys: Option<&'a KeyCheck>,
 }
 
-/// Damage that was found.
+/// One place of damage that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
     /// The position; none if it does not concern one entry.
@@ -48,13 +48,13 @@ pub struct Examined {
     pub entries: u64,
     /// Entries that were discarded by erasures.
     pub discarded: u64,
-    /// Entries that their key opened.
+    /// Entries that could be opened with their key.
     pub opened: u64,
     /// Positions that passed every check, as runs (first, last).
     pub intact: Vec<(u64, u64)>,
     /// Leaf hashes below this position match the kept checkpoint.
     pub proven_to: u64,
-    /// Damage that can't be rebuilt, at most 1,000 faults.
+    /// Damage that can't be repaired by rebuilding, at most 1,000 faults.
     pub damaged: Vec<Fault>,
     /// The number of faults, including those that are not listed.
     pub damaged_count: u64,
@@ -83,8 +83,8 @@ impl Examined {
 /// Examines a log. `progress` is called with the number of entries read so far.
 ///
 /// # Errors
-/// [`StoreError::Busy`] if a daemon has it open; or something can't be read at all. Damage is not an error,
-/// but a result.
+/// [`StoreError::Busy`] if a daemon has the log open. Or something can't be read at all. Damage is part of
+/// the result, not an error.
 pub fn examine(of: &Examination<'_>, progress: &mut dyn FnMut(u64)) -> Result<Examined, StoreError> {
     let mut check = Check::new(of);
     let size_min = check.kept.as_ref().map_or(0, |kept| kept.size);
@@ -113,7 +113,7 @@ type Chains = HashMap<Handle, (u64, Hash)>;
 struct Check<'a> {
     keys: Option<&'a KeyCheck>,
     is_erasing: bool,
-    /// The log keys that the log states, as far as it was read.
+    /// The log keys that the entries read so far state.
     key_chain: Option<KeyChain>,
     /// The log keys in the data folder, for entries after a rotation that can't be read.
     log_keys: &'a [VerifierKey],
@@ -131,7 +131,7 @@ impl<'a> Check<'a> {
     fn new(of: &'a Examination<'a>) -> Self {
         let mut examined = Examined::default();
         let kept = of.kept_checkpoint.and_then(|note| {
-            // Its signature is checked later, when the log has stated its key.
+            // The signature of the checkpoint is checked later, when the log has stated its key.
             let text = note.split("\n\n").next().map(|text| format!("{text}\n"));
             let parsed = text.and_then(|text| Checkpoint::parse(&text).ok());
             if parsed.is_none() {

@@ -1,5 +1,5 @@
-//! Restores a log from a backup, with the current key tree, so that every data subject except the erased ones
-//! comes back.
+//! Restores a log from a backup, with the current key tree. So every data subject comes back, except those
+//! who were erased.
 //!
 //! Entries whose keys were destroyed since the backup are discarded again before the log can be read. The
 //! next start records what happened: `ErasureCompleted` for those entries, then `BackupRestored`.
@@ -27,9 +27,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 
-/// Entries in one frame if discarded entries are added to it.
+/// The most entries of a frame (entries that are written together) to which discarded entries are added.
 const FRAME_MAX: usize = 1_024;
-/// Entries in one write or discard.
+/// The number of entries in one write or discard.
 const BATCH_MAX: usize = 128;
 
 /// Runs of consecutive positions: first and last of each.
@@ -47,8 +47,8 @@ pub struct Restored {
     pub last_checkpoint: String,
     /// Entries whose keys were destroyed since the backup, as runs (first, last).
     pub erased_again: Vec<(u64, u64)>,
-    /// Handles of subjects who still exist and to whom some of those entries belonged. Handles are random,
-    /// and this file is deleted with the next start.
+    /// Handles of subjects who still exist and to whom some entries in `erased_again` belonged. Handles are
+    /// random, and this file is deleted with the next start.
     #[serde(default)]
     pub erased_in_part: BTreeSet<[u8; 16]>,
 }
@@ -83,11 +83,12 @@ pub enum RestoreError {
 }
 
 /// Writes the entries of a backup into an empty log, except those whose keys were destroyed. Key pages of the
-/// backup are ignored, because the current vault is used. Also returns the log's keys; to run the restored
-/// log, the newest is needed.
+/// backup are ignored, because the current vault is used. Also returns the log's keys; the newest key is
+/// needed to run the restored log.
 ///
 /// # Errors
-/// The backup is damaged or of another log, or something can't be read or written. Then delete the log.
+/// The backup is damaged or of another log, or something can't be read or written. The caller must then
+/// delete the log.
 pub fn restore_log(
     from: impl Read,
     log: &dyn LogStore,
@@ -124,7 +125,7 @@ struct LogWriter<'a> {
     log: &'a dyn LogStore,
     vault: &'a Vault,
     origin: &'a str,
-    /// The log keys that the entries so far state; none before the first entry.
+    /// The log keys that the entries written so far state; none before the first entry.
     keys: Option<KeyChain>,
     clock: &'a dyn Clock,
     tree: Frontier,
@@ -136,7 +137,8 @@ struct LogWriter<'a> {
     waiting: usize,
     /// Positions to discard at the end: discarded in the backup, or without a key now.
     to_discard: BTreeSet<u64>,
-    /// Those without a key, with the handle of the subject if they still exist.
+    /// Those of `to_discard` whose entries have no key now, each with the handle of its subject; `None` if
+    /// the subject no longer exists.
     keyless: BTreeMap<u64, Option<Handle>>,
     /// Positions that the log itself records as erased.
     recorded_erased: Vec<PositionRange>,
@@ -188,7 +190,7 @@ impl<'a> LogWriter<'a> {
         Ok(())
     }
 
-    /// The entry to write for one that the backup has bytes of.
+    /// The entry to write for an entry whose bytes are in the backup.
     fn restored_entry(
         &mut self,
         position: u64,
@@ -226,7 +228,8 @@ impl<'a> LogWriter<'a> {
         Ok(NewEntry { bytes, leaf_hash, handle, version, idempotency, recorded_at_ms, index: Vec::new() })
     }
 
-    /// The log key that the first entry names; none if it is not the first entry of a log of this origin.
+    /// The log key that the first entry names; none if `first` is not the first entry of a log of this
+    /// origin.
     fn first_key(&self, first: &Entry) -> Option<KeyChain> {
         match first.plain_body().ok()??.event? {
             event_body::Event::LogOpened(opened) if opened.origin == self.origin => {
@@ -248,8 +251,8 @@ impl<'a> LogWriter<'a> {
         }
     }
 
-    /// An empty entry with the leaf hash of a discarded one. It is discarded again at the end, which leaves
-    /// position and leaf hash.
+    /// An empty entry with the leaf hash of a discarded entry. The restore discards it at the end, so that
+    /// only position and leaf hash remain.
     fn placeholder(&self, leaf_hash: Hash, recorded_at_ms: u64) -> Result<NewEntry, RestoreError> {
         let random = || {
             let mut bytes = [0; 32];
@@ -287,8 +290,9 @@ impl<'a> LogWriter<'a> {
         Ok(())
     }
 
-    /// Writes what is left and discards entries. Returns the positions without a key that the log does not
-    /// record as erased, as runs, and the handles of their subjects who still exist.
+    /// Writes the remaining frames and discards entries. Returns, as runs, the positions whose entries have
+    /// no key and that the log does not record as erased. Also returns the handles of their subjects who
+    /// still exist.
     fn finish(mut self) -> Result<(Runs, BTreeSet<[u8; 16]>), RestoreError> {
         self.end_frame()?;
         self.write()?;
@@ -312,9 +316,9 @@ impl<'a> LogWriter<'a> {
 }
 
 impl Operations {
-    /// Records that the log was restored, unless it is recorded already. Before that, every subject gets new
-    /// keys for versions after their newest one in the log. All use is denied until an operator confirms the
-    /// restore.
+    /// Records that the log was restored, unless the log already has that event. Before that, every subject
+    /// gets new keys for versions after their newest one in the log. All use is denied until an operator
+    /// confirms the restore.
     pub(crate) async fn record_restore(
         self: &Arc<Self>,
         restored: &Restored,

@@ -1,8 +1,8 @@
 //! Rotates the log key, with an event that both keys sign.
 //!
 //! The new key is durable in its own file before the log names it, and replaces the old file only after that.
-//! The next start repairs what a crash leaves in between ([`crate::ledger::LogKeys`]). No other write is in
-//! progress during a rotation, so every entry is signed by the key in force at its position.
+//! If a crash comes in between, the next start repairs the files ([`crate::ledger::LogKeys`]). No other write
+//! is in progress during a rotation, so every entry is signed by the key in force at its position.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -30,8 +30,8 @@ pub struct Rotated {
 
 impl Operations {
     /// Rotates the log key. For `transition_ms`, checkpoints also have the old key's signature, so that
-    /// verifiers that only know the old key can follow. Use 0 if the old key is compromised and must not sign
-    /// anything any more.
+    /// verifiers that only know the old key can still verify them. Use 0 if the old key is compromised and
+    /// must not sign anything any more.
     ///
     /// # Errors
     /// The transition is longer than 366 days, the key can't be made, or the event can't be written.
@@ -75,7 +75,7 @@ impl Operations {
             .core
             .publish_locked(&mut system_stream, caller.actor(), now_ms, vec![event], request_stamp, Some(new))
             .await?;
-        // The log has the new key, even if moving the files fails.
+        // The log names the new key already, even if moving the files fails.
         if let Err(error) = self.log_keys.promote() {
             tracing::error!(%error, "the log key files could not be moved; the next start does it");
         }

@@ -11,8 +11,8 @@ impl Profiles {
     /// Checks that these events fit the limits. Call it before anything is written.
     ///
     /// # Errors
-    /// One service would have more about the data subject than it may, or more would be recorded in total
-    /// than may be.
+    /// One service would have recorded more about the data subject than its limit allows, or the total would
+    /// exceed its limit.
     pub(crate) fn check_room(&self, append: &Append, events: &[PendingEvent]) -> Result<(), AppError> {
         let recorder = Recorder::of(&append.caller.actor());
         let more = events.iter().filter_map(load).fold(Load::default(), Load::and);

@@ -18,7 +18,7 @@ impl Profiles {
     /// no grant that a child may not have.
     ///
     /// # Errors
-    /// The description is invalid or not the caller's to record, the subject is being erased, the expected
+    /// The description is invalid, the caller may not record it, the subject is being erased, the expected
     /// version is stale, or the store failed.
     pub async fn describe_subject(
         self: &Arc<Self>,

@@ -18,7 +18,7 @@ pub struct Page {
 }
 
 impl Profiles {
-    /// Events from version `start` on: at most `count`, and no more than fit one answer.
+    /// The events from version `start` on: at most `count`, and no more than fit into one answer.
     ///
     /// # Errors
     /// Nothing is recorded about the data subject, or the store failed.
@@ -41,7 +41,7 @@ impl Profiles {
             }
             match open(&stream.keys, stored) {
                 Ok(event) => events.push(event),
-                // Erased in part during the read.
+                // A partial erasure erased this event during the read.
                 Err(AppError::Erased) => {}
                 Err(error) => return Err(error),
             }

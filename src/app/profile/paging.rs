@@ -13,7 +13,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 /// Approximate limit for the items of one page, bytes: half of what gRPC clients accept by default. A single
-/// larger item gets a page of its own.
+/// larger item gets a page to itself.
 pub(crate) const PAGE_BYTES_MAX: usize = 2 << 20;
 /// Size of a signal beside its texts, bytes.
 const SIGNAL_BYTES: usize = 64;
@@ -48,9 +48,9 @@ impl Room {
 pub struct ProfilePage {
     /// By key.
     pub attributes: Vec<Arc<CurrentAttribute>>,
-    /// In the order recorded; after the last attribute.
+    /// In the order recorded. Signals come after the last attribute.
     pub signals: Vec<ActiveSignal>,
-    /// How many events the subject had.
+    /// How many events the subject had at the moment that the pages show.
     pub version: u64,
     /// The subject's description, which bounds use.
     pub description: Description,

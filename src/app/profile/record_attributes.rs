@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// Attributes in one request.
+/// The most attributes in one request.
 const ATTRIBUTES_MAX: usize = 128;
 const REASON_BYTES_MAX: usize = 512;
 
@@ -26,7 +26,7 @@ const REASON_BYTES_MAX: usize = 512;
 pub struct NewAttributes {
     /// The data subject.
     pub subject: SubjectId,
-    /// Each with the event that it corrects, if it corrects one. 1 to 128.
+    /// 1 to 128 attributes, each with the event that it corrects, if it is a correction.
     pub attributes: Vec<(Attribute, Option<EventId>)>,
 }
 
@@ -57,7 +57,8 @@ impl Profiles {
         match self.begin_recording(caller, &new, options).await? {
             Begun::Replayed(receipt, events) => {
                 let stream = self.core.stream(&subject).await?.ok_or(AppError::Erased)?;
-                // The answer of that time: a repeated request must not reveal what was recorded since.
+                // The answer is as of the first request: a repeated request must not reveal what was recorded
+                // since.
                 let end = events.last().map_or(0, |last| last.version.saturating_add(1));
                 let state = self.core.state_as_of(&stream, Moment::Version(end))?;
                 Ok(Recording { receipt, not_held: not_held(&state, &events) })
@@ -66,11 +67,11 @@ impl Profiles {
         }
     }
 
-    /// Records attributes in the order of the calls: returns once the write lock is taken, with a task that
+    /// Records attributes in the order of the calls. Returns once the write lock is taken, with a task that
     /// ends when the attributes are durable.
     ///
     /// # Errors
-    /// As for [`Profiles::record_attributes`], from here or from the task.
+    /// Those of [`Profiles::record_attributes`]. This call or the task returns them.
     pub async fn record_in_order(
         self: &Arc<Self>,
         caller: &Caller,
@@ -127,7 +128,7 @@ impl Profiles {
             return Err(self.refuse_recording(append, refused).await?);
         }
         self.check_room(&append, &pending_events)?;
-        // Last, so that only a write that would otherwise succeed reveals an erasure.
+        // This check comes last, so that only a write that is otherwise valid reveals an erasure.
         if new.attributes.iter().any(|(attribute, _)| self.is_fenced(&append, attribute)) {
             return Err(AppError::Erased);
         }
@@ -172,7 +173,8 @@ impl Profiles {
     /// Removes, contests or confirms attributes, by key. A request without keys is an error.
     ///
     /// # Errors
-    /// A key has no current attribute, an attribute belongs to another caller, or as for recording.
+    /// A key has no current attribute, or an attribute belongs to another caller. Or those of
+    /// [`Profiles::record_attributes`].
     pub async fn change_attributes(
         self: &Arc<Self>,
         caller: &Caller,
@@ -255,7 +257,7 @@ fn replaces_what_is_in_use(state: &SubjectState, new: &NewAttributes) -> bool {
             && open.any(|grant| grant.issued.allowed.iter().any(|cited| replaced.contains(&cited.attribute)))
 }
 
-/// Whether a current attribute was derived from one that these attributes would replace.
+/// Whether a current attribute was derived from an attribute that these attributes would replace.
 fn replaces_a_source(append: &Append, new: &NewAttributes) -> bool {
     let now = append.stream.read();
     let before = |(attribute, _): &(Attribute, Option<EventId>)| {

@@ -38,8 +38,8 @@ impl Profiles {
     }
 
     /// Records the attempt, and returns the error for the caller. A repeated request counts as the same
-    /// attempt, and is recorded normally once bounds allow it. If nothing is recorded about the data subject,
-    /// neither is the attempt: a refused write creates no stream.
+    /// attempt; once bounds allow it, its attributes are recorded normally. If nothing is recorded about the
+    /// data subject, the attempt is not recorded either: a refused write creates no stream.
     pub(crate) async fn refuse_recording(
         self: &Arc<Self>,
         append: Append,

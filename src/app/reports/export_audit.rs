@@ -34,13 +34,13 @@ pub struct ExportChunk {
 }
 
 impl Reports {
-    /// Exports the log as it is now. The export is recorded, and the bundle has that event. If witnesses are
-    /// configured, the bundle waits for their cosignatures, and also has the entries written until then. With
-    /// `sealed`, bodies stay sealed.
+    /// Exports the log as it is now. The export is recorded as an event, which the bundle has too. If
+    /// witnesses are configured, the export waits for their cosignatures, and the bundle also has the entries
+    /// written until then. With `sealed`, bodies stay sealed.
     ///
     /// # Errors
-    /// The event can't be written. Later errors come through the channel, as its last message: then the bytes
-    /// before do not verify.
+    /// The event can't be written. A later error comes through the channel, as its last message. Then the
+    /// bytes before it do not verify.
     pub async fn export_audit(
         self: &Arc<Self>,
         caller: &Caller,
@@ -114,7 +114,8 @@ impl Reports {
                 done.store(bundle.next(), Ordering::Relaxed);
             }
         }
-        // Entries erased in the meantime would be missing without the event that explains it.
+        // If entries were erased in the meantime, the bundle would lack them and also the event that explains
+        // why.
         if self.core.vault.key_epoch() != epoch {
             return Err(AppError::Overtaken);
         }

@@ -14,7 +14,7 @@ pub struct Inclusion {
     pub hashes: Vec<Hash>,
     /// Size of the tree.
     pub size: u64,
-    /// The proof as `c2sp.org/tlog-proof` text, if the tree is the newest checkpoint's.
+    /// The proof as `c2sp.org/tlog-proof` text, if the proof is for the tree of the newest checkpoint.
     pub text: Option<String>,
 }
 
@@ -32,7 +32,7 @@ pub struct Consistency {
 /// An entry as it is stored.
 #[derive(Clone, Debug)]
 pub struct RawEntry {
-    /// COSE_Sign1; none if it was discarded.
+    /// The COSE_Sign1 bytes; none if the entry was discarded.
     pub bytes: Option<Vec<u8>>,
     /// Leaf hash.
     pub leaf_hash: Hash,
@@ -46,7 +46,7 @@ fn out_of_range(error: LedgerError) -> AppError {
 }
 
 impl Reports {
-    /// Proves that `position` is in the tree of this `size` (0: the newest checkpoint's).
+    /// Proves that `position` is in the tree of this `size` (0: the size of the newest checkpoint).
     ///
     /// # Errors
     /// The position or the size is beyond the log, or the store fails.
@@ -59,7 +59,8 @@ impl Reports {
         Ok(Inclusion { leaf_hash, hashes, size, text })
     }
 
-    /// Proves that the tree of size `from` is a prefix of the tree of size `to` (0: the newest checkpoint's).
+    /// Proves that the tree of size `from` is a prefix of the tree of size `to` (0: the size of the newest
+    /// checkpoint).
     ///
     /// # Errors
     /// A size is beyond the log, or the store fails.

@@ -21,9 +21,9 @@ use crate::vault::{SubjectKeys, VaultError};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
-/// Frames that wait for a slow receiver.
+/// The most messages that wait for a slow receiver.
 const FRAMES_MAX: usize = 8;
-/// Subjects between two frames of progress, and handles in one read.
+/// The number of subjects between two messages of progress, and of handles in one read.
 const SUBJECTS_COUNT: usize = 128;
 /// Entry positions in one read.
 const READ_COUNT: usize = 512;
@@ -57,7 +57,7 @@ pub enum ReportFrame {
     Progress {
         /// Subjects counted.
         done: u64,
-        /// About how many subjects there are.
+        /// The approximate number of subjects.
         total: u64,
     },
     /// The report, and its HTML page (empty if not requested).
@@ -69,7 +69,7 @@ pub enum ReportFrame {
 struct Past {
     /// The privacy budget that they spent.
     spent: f64,
-    /// How many of them have another period.
+    /// How many of these reports have another period.
     other_periods: u32,
     /// How many of those with another period have no noise.
     exact: u32,
@@ -78,7 +78,7 @@ struct Past {
 type Frames = mpsc::Sender<Result<ReportFrame, AppError>>;
 
 impl Reports {
-    /// Makes a report. Frames of progress come first, the report last.
+    /// Makes a report. The channel first has messages of progress, and the report last.
     ///
     /// # Errors
     /// The request is invalid, noise is required, the period's privacy budget is spent, or the store fails.
@@ -128,8 +128,9 @@ impl Reports {
         Ok(receiver)
     }
 
-    /// Rejects a report whose difference from another one without noise could show single people: the periods
-    /// differ by some days, or events were recorded between the two.
+    /// Rejects a report without noise if its difference from another such report could show single people.
+    /// That is so if their periods overlap and differ, or if the period has not ended, so that the same
+    /// report could have other figures later.
     fn check_differences(&self, request: &ReportRequest, past: Past) -> Result<(), AppError> {
         if request.epsilon > 0.0 || self.settings.differences_allowed {
             return Ok(());
@@ -219,8 +220,8 @@ impl Reports {
         }
     }
 
-    /// Counts and returns the last frame; none if the receiver is gone. `position` is that of the report's
-    /// own event.
+    /// Counts and returns the last message; none if the receiver is gone. `position` is the position of the
+    /// event that records this report.
     fn make_report(
         &self,
         request: &ReportRequest,
@@ -293,8 +294,8 @@ impl Reports {
         }
     }
 
-    /// Calls `each` with the number of subjects before and the keys of every subject, until it returns false.
-    /// Returns whether it went through all of them.
+    /// Calls `each` for every subject, with the number of subjects before and the subject's keys, until
+    /// `each` returns false. Returns whether it went through all subjects.
     pub(crate) fn for_each_subject(
         &self,
         mut each: impl FnMut(u64, &SubjectKeys) -> Result<bool, AppError>,
@@ -317,8 +318,8 @@ impl Reports {
         }
     }
 
-    /// Counts the history of one subject before a position. None if it is empty, or if the subject was erased
-    /// in the meantime.
+    /// Counts the events of one subject before a position. None if there are no such events, or if the
+    /// subject was erased in the meantime.
     fn count_subject(
         &self,
         keys: &SubjectKeys,

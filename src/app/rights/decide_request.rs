@@ -50,8 +50,8 @@ impl Rights {
     /// Decides about a request.
     ///
     /// # Errors
-    /// There is no such request, it was decided already, it can't be extended any more, a field is invalid,
-    /// the expected version is stale, or the store fails.
+    /// There is no such request, the request was decided already or can't be extended any more, a field is
+    /// invalid, the expected version is stale, or the store fails.
     pub async fn decide_request(
         self: &Arc<Self>,
         caller: &Caller,
@@ -73,7 +73,7 @@ impl Rights {
             }
             Begun::Append(append) => append,
         };
-        // Read again under the write lock.
+        // The request is read again under the write lock, because it may have changed.
         let record = append.stream.read().state.rights.requests.get(id).cloned();
         let record = record.ok_or(AppError::NotFound("request"))?;
         if !record.is_open() {
@@ -203,8 +203,8 @@ impl Rights {
         let signal = history.iter().find(|event| event.version == signal_version).map(|event| event.event_id);
         let now = stream.read();
         let mut in_force = now.state.signals.iter().filter(|signal| signal.kind == kind);
-        // Lifting ends every signal of a kind, so it must not happen if the subject also gave one apart from
-        // this request.
+        // Lifting ends every signal of a kind. So the signal is not lifted if another signal of its kind is
+        // in force, which the subject gave apart from this request.
         if let (Some(only), None) = (in_force.next(), in_force.next())
             && Some(only.event_id) == signal
         {

@@ -49,7 +49,7 @@ pub struct HoldToLift {
 }
 
 impl Rights {
-    /// Places a hold. From now on erasures keep what it covers, and record that they do.
+    /// Places a hold. From now on, erasures keep what the hold covers, and record that they kept it.
     ///
     /// # Errors
     /// Nothing is recorded about the data subject, a field is invalid, the expected version is stale, or the

@@ -19,9 +19,9 @@ const REQUEST_BYTES: usize = 512;
 pub struct SubmittedRequest {
     /// The request.
     pub request: RequestRecord,
-    /// The certificate, if the request was for an erasure and that is complete.
+    /// The certificate, if the request was for an erasure that is complete.
     pub certificate: Option<Certificate>,
-    /// Ids of the grants that it revoked.
+    /// Ids of the grants that the submission or decision revoked.
     pub revoked_grants: Vec<String>,
 }
 
@@ -38,7 +38,7 @@ impl Rights {
     /// One request. If its subject was erased, only what the certificate says is still known.
     ///
     /// # Errors
-    /// There is no such request, the caller is a subject and the request is of another subject, or the store
+    /// There is no such request, the caller is a subject and the request is another subject's, or the store
     /// fails.
     pub async fn get_request(
         self: &Arc<Self>,

@@ -33,6 +33,6 @@ pub struct Rights {
     /// The controller, as packages state it.
     pub(crate) controller: Arc<Controller>,
     pub(crate) settings: RightsSettings,
-    /// Locked by the one retention pass in progress.
+    /// Locked while a retention pass is in progress.
     pub(crate) retention_cursor: tokio::sync::Mutex<RetentionCursor>,
 }

@@ -1,7 +1,7 @@
-//! Ends what has expired: attributes, at their own end or that of a retention rule; consents; artifacts;
-//! records of uses and requests.
+//! Ends what has expired: consents, artifacts, records of uses and requests, and attributes. An attribute
+//! ends at its own expiry or at the end that a retention rule sets.
 //!
-//! One pass handles a limited number of subjects, on the ledger's clock. Everything that ends is recorded.
+//! One pass handles a limited number of subjects, by the ledger's clock. Everything that ends is recorded.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;
@@ -20,12 +20,13 @@ use crate::domain::retention::{self, KEEP_MS_MAX, is_no_reason_to_keep};
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// Subjects that one pass handles for each kind of expiry.
+/// The most subjects that one pass handles for each kind of expiry.
 const SUBJECTS_MAX: usize = 64;
-/// Expiries of one subject in one frame; the next pass finds the rest.
+/// The most expiries of one subject that one frame (events that are written together) records. The next pass
+/// finds the others.
 const EXPIRIES_MAX: usize = 128;
-/// How long an expired index entry is read again, milliseconds. An event that expires soon after it was
-/// sealed may reach the index after its end has passed.
+/// How long after the expiry passes still read an index record again, milliseconds. An event that expires
+/// soon after it was sealed may reach the index only after its expiry.
 const SETTLED_MS: u64 = 120_000;
 
 impl Rights {
@@ -82,7 +83,7 @@ impl Rights {
     /// Runs one retention pass, for a limited number of subjects. Call it at an interval.
     ///
     /// # Errors
-    /// The store fails. The next pass finds again what this one did not end.
+    /// The store fails. The next pass finds what this pass did not end.
     pub async fn end_expired(self: &Arc<Self>) -> Result<(), AppError> {
         self.core.retry_pending_revocations().await;
         self.core.record_due_reuse().await?;
@@ -93,7 +94,8 @@ impl Rights {
         let mut cursor = self.retention_cursor.lock().await;
         let now_ms = self.core.now_ms();
         let ended = self.core.ended_attributes(now_ms, cursor.attributes.as_deref(), SUBJECTS_MAX)?;
-        // After the last page it starts over, so attributes that a hold keeps are checked once a round.
+        // After the last page the cursor starts over. So attributes that a hold keeps are checked once in
+        // each round.
         cursor.attributes = ended.last().filter(|_| ended.len() == SUBJECTS_MAX).map(|(key, _)| key.clone());
         for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
             self.expire_entries(stream).await?;
@@ -149,7 +151,7 @@ impl Rights {
         Ok(())
     }
 
-    /// The streams of the subjects that these entries are about, each once.
+    /// The streams of the subjects to whom the entries at these positions belong, each once.
     async fn streams_at(
         self: &Arc<Self>,
         positions: impl Iterator<Item = u64>,
@@ -187,8 +189,8 @@ impl Rights {
         self.core.commit(append, frame).await.map(|_| ())
     }
 
-    /// Erases the expired entries of one subject. If only entries would remain that record endings and views,
-    /// erases everything.
+    /// Erases the expired entries of one subject. If all entries that would remain only record endings and
+    /// views, erases everything.
     async fn expire_entries(self: &Arc<Self>, stream: Arc<SubjectStream>) -> Result<(), AppError> {
         let write_lock = stream.write_lock().await;
         let (erased, holds) = {

@@ -35,8 +35,8 @@ pub struct NewRequest {
     pub purposes: Vec<String>,
     /// The subject's own words, at most 2,048 bytes.
     pub details: String,
-    /// The jurisdiction that sets the due date; none: that of the subject's description, or else the
-    /// controller's default.
+    /// The jurisdiction that sets the due date; none: the jurisdiction in the subject's description, or else
+    /// the controller's default.
     pub jurisdiction: Option<Jurisdiction>,
 }
 
@@ -74,7 +74,7 @@ impl PendingRequest {
         })
     }
 
-    /// The event of its refusal.
+    /// The event of the request's refusal.
     fn refusal(&self, ground: Ground) -> Event {
         Event::RequestDecided(RequestDecided {
             request: self.id,
@@ -97,7 +97,7 @@ impl Rights {
     /// # Errors
     /// Nothing is recorded about the data subject, or nothing that is in scope of the erasure; a field is
     /// invalid; the expected version is stale; the idempotency key was used for another request; or the store
-    /// fails. A refusal is not an error: it is recorded, and the returned request has it.
+    /// fails. A refusal is not an error: it is recorded, and the returned request says so.
     pub async fn submit_request(
         self: &Arc<Self>,
         caller: &Caller,
@@ -188,7 +188,7 @@ impl Rights {
     /// Decides whether holds block an erasure as a whole, keep a part of what is in scope, or keep nothing.
     ///
     /// # Errors
-    /// Nothing is recorded that is in scope; or the store fails.
+    /// Nothing that is recorded is in scope, or the store fails.
     pub(crate) fn weigh_holds(
         &self,
         append: &Append,
@@ -222,8 +222,8 @@ impl Rights {
         }
     }
 
-    /// Events that remove attributes in scope that a hold keeps from the profile: a hold allows to keep them,
-    /// not to use them.
+    /// Events that remove from the profile the attributes in scope that a hold keeps: under a hold they may
+    /// be kept, but not used.
     fn removals_of_kept(&self, append: &Append, scope: &Scope, holds: &[Hold]) -> Vec<PendingEvent> {
         let rules = self.core.rules();
         let now = append.stream.read();
@@ -256,7 +256,8 @@ impl Rights {
         let purposes = request.new.purposes.clone();
         let mut pending_events = vec![self.core.plan(request.event(subject, Detail::Full))];
         let signal = Event::Signal { kind, purposes, lifted: false, interaction: String::new() };
-        // The signal directly follows the request, so that a refusal of the request finds it.
+        // The signal's event directly follows the request's event. There, a refusal of the request looks for
+        // the signal.
         pending_events.push(self.core.plan(signal));
         let frame = self.core.with_revocations(&append, pending_events);
         let written = self.core.commit(append, frame).await?;
@@ -340,8 +341,8 @@ enum Extent {
 enum Detail {
     /// Everything.
     Full,
-    /// No attribute keys and no words of the subject: a partial erasure keeps the event, so it must not name
-    /// what is erased.
+    /// No attribute keys and no words of the subject: a partial erasure keeps the event, so the event must
+    /// not name what is erased.
     Minimal,
 }
 

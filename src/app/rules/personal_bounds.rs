@@ -21,7 +21,7 @@ const DAYS_MAX: u32 = 36_500;
 /// The personal bounds of a subject.
 #[derive(Clone, Debug, Default)]
 pub struct ShownPersonalBounds {
-    /// The bounds as they were set; none: they never were.
+    /// The bounds as they were set; none: they were never set.
     pub set: Option<PersonalBounds>,
     /// The bounds as policies: Cedar, human syntax.
     pub policies: String,
@@ -34,7 +34,7 @@ pub struct ShownPersonalBounds {
 pub struct PersonalBoundsChanged {
     /// The events.
     pub receipt: Receipt,
-    /// Ids of the grants that it revoked.
+    /// Ids of the grants that the new bounds revoked.
     pub revoked_grants: Vec<String>,
     /// The bounds as policies: Cedar, human syntax.
     pub policies: String,

@@ -1,8 +1,10 @@
-//! Previews other bounds: which open grants they would revoke, and which uses they would refuse or allow.
+//! Previews bounds before they are published: which open grants they would revoke, and which uses they would
+//! refuse or allow.
 //!
 //! A preview goes through all data subjects once, a page of handles at a time, on as many threads as there
-//! are processors. Each subject is folded once, by one thread. Decisions are made by class, as under bounds
-//! in force, and the result of a class for one Cedar request is reused for other subjects.
+//! are processors, but at most eight. Each subject is folded once, by one thread. Decisions are made by class
+//! of attributes, as for the bounds in force. The result of a Cedar request is reused for other subjects
+//! whose class leads to the same request.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -23,22 +25,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// Subjects in one page, and between two progress messages of a thread.
+/// The number of subjects in one page, and between two progress messages of a thread.
 const PAGE_SUBJECTS: usize = 128;
-/// Threads of one preview. They share the machine with the threads that answer requests.
+/// The most threads of one preview. They share the machine with the threads that answer requests.
 const THREADS_MAX: usize = 8;
-/// Stack of a preview thread, the same as of the threads that answer requests. A test shows that every
+/// Stack of a preview thread, as large as that of the threads that answer requests. A test shows that every
 /// accepted policy can be evaluated on it.
 const STACK_BYTES: usize = 2 << 20;
-/// Previews of one controller at a time.
+/// The most previews in progress at a time.
 pub(crate) const AT_ONCE_MAX: usize = 2;
 /// Longest duration of a preview.
 const PREVIEW_MAX: Duration = Duration::from_secs(600);
 const PACKS_MAX: usize = 16;
-/// Bytes of the policies of all packs together.
+/// The most bytes of the policies of all packs together.
 const PACKS_BYTES_MAX: usize = 4 * POLICIES_BYTES_MAX;
 const NAMES_MAX: usize = 16;
-/// Pairs of purpose and recipient that are decided for one subject.
+/// The most pairs of purpose and recipient that are decided for one subject.
 const PAIRS_MAX: usize = 64;
 const LINES_MAX: usize = 1_000;
 const EXAMPLES_MAX: usize = 10;
@@ -101,9 +103,9 @@ pub struct PreviewLineKey {
 /// A line of a preview.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PreviewLine {
-    /// Allowed now, would be refused.
+    /// What is allowed now and would be refused.
     pub refused: PreviewCount,
-    /// Refused now, would be allowed.
+    /// What is refused now and would be allowed.
     pub allowed: PreviewCount,
     /// The first three subjects.
     pub examples: Vec<Handle>,
@@ -148,8 +150,8 @@ struct Comparison<'a> {
 }
 
 impl RuleChanges {
-    /// Starts a preview and returns the channel of its steps. That it was started is recorded before any
-    /// subject is read. It ends when the receiver is dropped, or after ten minutes.
+    /// Starts a preview and returns the channel of its steps. The start is recorded before any subject is
+    /// read. The preview ends when the receiver is dropped, or after ten minutes.
     ///
     /// # Errors
     /// A field is invalid; policies exceed a limit or do not validate (with line and column); two previews
@@ -170,7 +172,7 @@ impl RuleChanges {
         let subjects_total = self.core.vault.subject_count();
         let running = Stopwatch::start();
         let preview = Previewing { current, proposed, request, now_ms, subjects_total, running };
-        // It computes for seconds, so it must not occupy a thread that answers requests.
+        // A preview computes for seconds, so it must not occupy a thread that answers requests.
         tokio::task::spawn_blocking(move || {
             let _receiver_gone = match preview.run(&rule_changes, &sender) {
                 Ok(Some(step)) => sender.blocking_send(Ok(step)),
@@ -247,7 +249,7 @@ impl Previewing {
         Ok(Some(PreviewStep { subjects_done, subjects_total: self.subjects_total, result: Some(whole) }))
     }
 
-    /// The work of one thread: takes pages until there are none.
+    /// Does the work of one thread: takes pages until there are none.
     fn compare_pages(
         &self,
         rule_changes: &RuleChanges,
@@ -288,7 +290,7 @@ impl Pages {
 }
 
 impl Preview {
-    /// Adds what another thread found among other subjects. Examples are the first by handle.
+    /// Adds what another thread found among other subjects. Of the examples, the first by handle are kept.
     fn merge(&mut self, other: Self) {
         for (sum, more) in [
             (&mut self.grants_open, other.grants_open),
@@ -414,8 +416,8 @@ impl Comparison<'_> {
     }
 
     /// The pairs of purpose and recipient to decide for one subject: those of grants and consents, and those
-    /// that the request names. If neither grants nor the request name a recipient, consents that name none
-    /// are decided for any recipient (an empty name).
+    /// that the request names. A consent that names no recipient is decided for every recipient that grants
+    /// or the request name. If they name none, the consent is decided for any recipient (an empty name).
     fn pairs(&self, state: &SubjectState) -> BTreeSet<(String, String)> {
         let granted = state.grants.values().map(|grant| &grant.issued);
         let mut pairs: BTreeSet<(String, String)> =

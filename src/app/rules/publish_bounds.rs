@@ -1,5 +1,5 @@
-//! Publishes bounds. Each tier has its own role and signing key; each version is published once, and in force
-//! from a set time.
+//! Publishes bounds. Each tier has its own role and signing key. Each version is published once, and is in
+//! force from a set time on.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -32,7 +32,7 @@ const EFFECTIVE_AHEAD_MS_MAX: u64 = 3_652 * DAY_MS;
 pub struct Published {
     /// The `BoundsPublished` event.
     pub receipt: Receipt,
-    /// The number of open grants that it revoked.
+    /// The number of open grants that the version revoked.
     pub grants_revoked: u64,
 }
 
@@ -76,13 +76,13 @@ impl RuleChanges {
         Ok(signature.map(|signature| signature.public_key).unwrap_or_default())
     }
 
-    /// Publishes a version of a pack. Returns when every grant that it contradicts is revoked; if it comes
-    /// into force later, grants are revoked then. `signature` is the writer's signature over the event to be
-    /// recorded.
+    /// Publishes a version of a pack. Returns when every grant that the version contradicts is revoked. If
+    /// the version comes into force later, grants are revoked then. `signature` is the writer's signature
+    /// over the event to be recorded.
     ///
     /// # Errors
-    /// The caller has another role than the tier's; no key is configured for the tier, or the signature is by
-    /// another key; a field is invalid; a policy does not validate (with line and column); the version was
+    /// The caller does not have the role of the tier; no key is configured for the tier, or the signature is
+    /// by another key; a field is invalid; a policy does not validate (with line and column); the version was
     /// published already; or the store fails.
     pub async fn publish_bounds(
         self: &Arc<Self>,
@@ -106,8 +106,8 @@ impl RuleChanges {
         let event = Event::BoundsPublished(bounds);
         let events = vec![SystemEvent { signature: Some(signature), ..SystemEvent::new(event) }];
         let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, events, request_stamp).await?;
-        // Later decisions see the new version. Grants of earlier ones are durable, so the revocation pass
-        // finds them.
+        // Later decisions see the new version. The grants of earlier decisions are durable, so the revocation
+        // pass finds them.
         drop(exclusive);
         receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
         // A version that comes into force later revokes nothing yet.
@@ -116,7 +116,8 @@ impl RuleChanges {
         Ok(Published { receipt, grants_revoked })
     }
 
-    /// The verified signature, if it is by the key of the tier, and the caller has the role of the tier.
+    /// Verifies the signature and returns it, if it is by the key of the tier and the caller has the role of
+    /// the tier.
     fn signed_by_tier(
         &self,
         caller: &Caller,
@@ -192,7 +193,7 @@ impl RuleChanges {
     }
 }
 
-/// The version as if it were recorded.
+/// The version as an event that is not recorded.
 fn unrecorded_version(caller: &Caller, bounds: &BoundsPublished, now_ms: u64) -> Recorded {
     Recorded {
         event_id: EventId::default(),

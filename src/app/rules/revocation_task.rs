@@ -1,4 +1,4 @@
-//! Which rules are applied to all open grants, and the task that applies new ones.
+//! Which rules are applied to all open grants, and the task that applies new rules.
 
 use crate::bounds::rulebook::Rules;
 use std::sync::Mutex;
@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 pub(crate) struct RulesVersion {
     /// Positions of the bounds in force.
     bounds: Vec<u64>,
-    /// Position of the newest change of the vocabulary; none if it is as the log began.
+    /// Position of the newest change of the vocabulary; none if the vocabulary is still the one that the log
+    /// began with.
     vocabulary: Option<u64>,
 }
 
@@ -19,7 +20,7 @@ impl RulesVersion {
     }
 }
 
-/// A pass that went through everything.
+/// A revocation pass that went through all open grants and artifacts.
 pub(crate) struct CompletedPass {
     pub rules: RulesVersion,
     /// Grants that it revoked.
@@ -29,7 +30,7 @@ pub(crate) struct CompletedPass {
 /// The last pass, and the task that runs one when a version comes into force.
 #[derive(Default)]
 pub(crate) struct RevocationTask {
-    /// The last completed pass; none: there was none. Locked during a pass.
+    /// The last completed pass, if any. Locked during a pass.
     pub completed: tokio::sync::Mutex<Option<CompletedPass>>,
     pub watcher: Mutex<Option<JoinHandle<()>>>,
 }

@@ -1,9 +1,10 @@
 //! Applies new bounds and new vocabulary to open grants and to artifacts: revokes what they contradict.
 //!
 //! A revocation pass runs when rules are published, when a version comes into force later, and after a pass
-//! that was cut short. `CheckGrant` does not wait for it: it compares a grant that was issued under other
-//! rules with the rules in force. A pass reads open grants from an index by expiry and artifacts from one by
-//! position, a page at a time, so that its memory does not grow with the number of data subjects.
+//! that was cut short. `CheckGrant` does not wait for a pass: if a grant was issued under other rules, it
+//! compares the grant with the rules in force. A pass reads open grants from an index by expiry, and
+//! artifacts from an index by position. It reads a page at a time, so that its memory does not grow with the
+//! number of data subjects.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -36,8 +37,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 struct Progress {
     /// Grants that were revoked.
     revoked: u64,
-    /// Subjects whose streams could not be written. `CheckGrant` denies what the rules contradict all the
-    /// same.
+    /// Subjects whose streams could not be written. Even so, `CheckGrant` denies what the rules contradict.
     failed: u64,
 }
 
@@ -70,8 +70,8 @@ impl RuleChanges {
         if let Some(pass) = completed.as_ref().filter(|pass| pass.rules == rules) {
             return Ok(Applied::Already(pass.revoked));
         }
-        // Once the rules lock was held exclusively, every decision under other rules is durable, so this pass
-        // finds it.
+        // Once this lock is granted, every decision under other rules is durable, so this pass finds its
+        // grants.
         drop(self.core.rules_lock.write().await);
         let mut progress = Progress::default();
         for (index, mut after) in
@@ -98,8 +98,8 @@ impl RuleChanges {
         Ok(Applied::Now(revoked))
     }
 
-    /// Revokes in the streams that the entries at these positions belong to, each stream once. A stream that
-    /// fails does not stop the others.
+    /// Revokes what the rules contradict in the streams that the entries at these positions belong to. Each
+    /// stream is handled once. A stream that fails does not stop the others.
     async fn revoke_in_page(
         self: &Arc<Self>,
         positions: Vec<u64>,
@@ -160,7 +160,7 @@ impl RuleChanges {
         Ok(revoked)
     }
 
-    /// The revocations of everything that the rules of this write contradict, and how many of them are of
+    /// The revocations of everything that the rules of this write contradict, and how many of them revoke
     /// grants.
     fn revocations(&self, append: &Append) -> (Frame, u64) {
         let (grants, artifacts) = {

@@ -1,4 +1,4 @@
-//! Completes the request that a package answers, once the whole package was handed over.
+//! Completes the request that a package answers, once the caller received the whole package.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -24,7 +24,7 @@ fn request_kind(kind: Kind) -> RequestKind {
 /// Checks that the request is of this subject, asks for this kind of package, and is open.
 ///
 /// # Errors
-/// It is not.
+/// The request is of another subject, asks for another kind, or was decided already.
 pub(crate) fn check(stream: &SubjectStream, kind: Kind, request: &EventId) -> Result<(), AppError> {
     let now = stream.read();
     let record = now.state.rights.requests.get(request).ok_or(AppError::NotFound("request"))?;
@@ -48,8 +48,8 @@ impl Export {
         sender: &mpsc::Sender<Result<PackageChunk, AppError>>,
     ) -> Result<(), AppError> {
         let Some(request) = &self.request else { return Ok(()) };
-        // All places in the channel are free once the last chunk was taken. If the caller left before, the
-        // request stays open.
+        // Once the last chunk was taken, all places in the channel are free. If the caller disconnected
+        // before that, the request stays open.
         if sender.reserve_many(CHUNKS_MAX).await.is_err() {
             return Ok(());
         }

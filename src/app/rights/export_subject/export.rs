@@ -1,4 +1,4 @@
-//! An export in progress: the state it is made from, and the pass over the subject's events.
+//! An export in progress: the state from which it is made, and the pass over the subject's events.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -30,7 +30,7 @@ pub struct PackageChunk {
     pub total: u64,
 }
 
-/// An export in progress, of the state when it started.
+/// An export in progress. It exports the state at its start.
 pub(crate) struct Export {
     pub rights: Arc<Rights>,
     pub stream: Arc<SubjectStream>,
@@ -47,7 +47,8 @@ pub(crate) struct Export {
 }
 
 impl Export {
-    /// The error for the caller. Once an erasure has started, it is the cause of every failure.
+    /// The error for the caller. Once an erasure of the subject has started, every failure is reported as
+    /// caused by the erasure.
     pub fn public_error(&self, error: AppError) -> AppError {
         let destroyed =
             matches!(error, AppError::Erased | AppError::Internal(Cause::Vault(VaultError::Destroyed)));

@@ -37,7 +37,7 @@ pub(crate) fn history(event: &Recorded) -> Result<History, AppError> {
         |_| AppError::Internal(Cause::Inconsistent("an event does not match its protobuf descriptor"));
     let body = sayso_proof::json::to_json(&codec::encode(&draft, &[])).map_err(malformed)?;
     let Value::Object(mut fields) = body else { return Err(malformed(String::new())) };
-    // The record has actor and time of its own, without names of staff.
+    // The record has separate fields for actor and time, without names of staff.
     for duplicate in ["actor", "aboutMs", "requestDigest", "writerSignature"] {
         fields.remove(duplicate);
     }
@@ -91,7 +91,7 @@ fn ids_as_uuids(value: &mut Value) {
     }
 }
 
-/// What happened, in words; none for a kind of event without a text of its own.
+/// What happened, in words; none for a kind of event that has no text here.
 fn in_words(event: &Event) -> Option<String> {
     Some(match event {
         Event::AttributeRecorded(of) => {

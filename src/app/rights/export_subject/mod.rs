@@ -32,15 +32,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
 
 impl Rights {
-    /// Makes a package, one ZIP file: of everything about a subject (access), or of what they provided
-    /// (portability). The export is recorded before the first byte is sent. A request that it answers is
-    /// completed after the last byte was received, and stays open if the caller disconnects before.
+    /// Makes a package, one ZIP file. It has everything about a subject (access), or what they provided
+    /// (portability). The export is recorded before the first byte is sent. If the package answers a request,
+    /// that request is completed after the last byte was received, and stays open if the caller disconnects
+    /// before.
     ///
     /// # Errors
     /// Nothing is recorded about the data subject (an erased subject looks like one who never existed); the
-    /// request is not theirs, of another kind, or decided already; or the store fails. Later errors come
-    /// through the channel, as its last message: then the bytes before are not a complete file. An erasure in
-    /// the meantime is such an error.
+    /// request is not theirs, of another kind, or decided already; or the store fails. A later error comes
+    /// through the channel, as its last message, for instance if the subject is erased in the meantime. Then
+    /// the bytes before it are not a complete file.
     pub async fn export_subject(
         self: &Arc<Self>,
         caller: &Caller,
@@ -263,7 +264,7 @@ impl Export {
         Ok(())
     }
 
-    /// The current attributes that belong into a package of this kind: portability does not cover inferences
+    /// The current attributes that belong in a package of this kind: portability does not cover inferences
     /// (GDPR Art. 20).
     fn exported_attributes(&self) -> impl Iterator<Item = &CurrentAttribute> {
         let has_all = self.kind == Kind::Access;
@@ -293,8 +294,8 @@ impl Export {
         Ok(())
     }
 
-    /// Decides as of now for every purpose and recipient that a consent or a grant names, and calls `each`
-    /// with the result.
+    /// Decides, as of now, about every purpose and recipient that a consent or a grant names, and calls
+    /// `each` with each result.
     fn for_each_permitted_use(
         &self,
         survey: &Survey,

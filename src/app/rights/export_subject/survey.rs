@@ -17,7 +17,7 @@ pub(crate) struct Survey {
     pub recipients: BTreeMap<String, Recipient>,
     /// Every request for consent.
     pub asked: Vec<ConsentRequest>,
-    /// Recipients to decide for; none stands for a recipient that no consent names.
+    /// Recipients to decide for; `None` stands for any recipient that no consent names.
     pub deciding_for: BTreeSet<Option<String>>,
     /// Purposes that a consent or a grant names.
     named: BTreeSet<String>,
