@@ -10,17 +10,18 @@ use clap::Args;
 
 /// Accept the clock of the daemon's machine after it jumped.
 ///
-/// Until then no grant is valid and no use is allowed. If the clock is wrong, set it instead: as soon as it
-/// is right, use is allowed again without this command. `sayso stats` shows the clock and the ledger's time.
+/// After a jump, no grant is valid and no use is allowed until the clock is accepted. If the clock is wrong,
+/// set it instead: as soon as it is right, use is allowed again without this command. `sayso stats` shows the
+/// clock and the ledger's time.
 ///
 /// The ledger's time never goes back. If it is ahead of the clock, it runs slower by one part in 128 until
-/// both agree. Everything expires by the ledger's time. So after a jump by years, restoring a backup from
-/// before the jump is better.
+/// both agree. Everything expires by the ledger's time. So if the ledger's time is years ahead after a jump,
+/// it is better to restore a backup from before the jump.
 ///
 /// Example: `sayso accept-clock --now 2026-01-31T12:00:00Z`
 #[derive(Args)]
 pub(super) struct AcceptClock {
-    /// The time by another clock. The machine's clock must agree within a minute.
+    /// The current time by another clock. The machine's clock must agree with it within a minute.
     #[arg(long, value_parser = parse_time, value_name = "TIME")]
     now: prost_types::Timestamp,
     /// Idempotency key: a repeated request with the same key has no further effect.

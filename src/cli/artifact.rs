@@ -18,7 +18,7 @@ enum Kind {
     Summary,
 }
 
-/// Register and list artifacts that services built from a profile. They are revoked with their sources.
+/// Register and list artifacts that services built from a profile. They are revoked when their sources are.
 #[derive(Subcommand)]
 pub(super) enum Artifact {
     /// Register an artifact that was built under a grant.

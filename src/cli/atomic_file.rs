@@ -1,4 +1,4 @@
-//! A file that gets its name only when it is complete and durable.
+//! Writes a file that gets its final name only when it is complete and durable.
 
 use super::error::CliError;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -18,7 +18,7 @@ pub(super) enum Existing {
 }
 
 impl Existing {
-    /// What the flag `--force` says.
+    /// Whether to replace, from the flag `--force`.
     pub fn from_force(force: bool) -> Self {
         if force { Self::Replace } else { Self::Keep }
     }
@@ -103,7 +103,8 @@ impl AtomicFile {
         Ok(self.bytes)
     }
 
-    /// Also refuses a destination that appeared after [`AtomicFile::begin`].
+    /// Renames the file to its destination. Refuses a destination that appeared after [`AtomicFile::begin`],
+    /// unless it may be replaced.
     fn rename(&self) -> Result<(), CliError> {
         if self.existing == Existing::Keep {
             match renameat_with(CWD, &self.path, CWD, &self.destination, RenameFlags::NOREPLACE) {

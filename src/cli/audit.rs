@@ -60,7 +60,7 @@ impl Audit {
 impl Export {
     /// Returns the numbers of bytes and entries written.
     async fn write(&self, at: &Connection) -> Result<(u64, u64), CliError> {
-        // First: an export that can't be written must not be recorded.
+        // The file comes first, because an export that can't be written must not be recorded.
         let mut file = AtomicFile::begin(&self.output, Existing::from_force(self.force))?;
         let request = proto::ExportAuditRequest { sealed: self.sealed };
         let mut chunks = client(at).await?.export_audit(request).await?.into_inner();
@@ -116,7 +116,7 @@ impl Proof {
     }
 }
 
-/// Show sizes and counts of the log. They contain nothing personal.
+/// Show sizes and counts of the log. They contain no personal data.
 ///
 /// Example: `sayso stats --json`
 #[derive(Args)]

@@ -67,8 +67,8 @@ impl Backup {
 /// Restore a lost log from a backup. The daemon must not run.
 ///
 /// The data folder (--data) must have its `secrets`. An existing key tree in `keys` is kept, so people who
-/// were erased since the backup stay erased. Only a missing key tree is restored from the backup; it opens
-/// only if no person was erased since. Move an existing log away first.
+/// were erased since the backup stay erased. A missing key tree is restored from the backup. A restored key
+/// tree opens only if no person was erased since the backup. Move an existing log away first.
 ///
 /// Everything that was recorded after the backup is lost. No use is allowed until `sayso confirm-restore`.
 ///
@@ -119,8 +119,8 @@ impl Restore {
 
 /// Allow use again after a restore.
 ///
-/// This confirms that people's lost decisions are recorded again. Until then no grant is valid and none
-/// allows anything.
+/// This confirms that people's lost decisions are recorded again. Until it is confirmed, no grant is valid
+/// and a new grant allows nothing.
 ///
 /// First ask recipients, channels and mailboxes for withdrawals, objections and restrictions since the
 /// backup, and record them. The confirmation is recorded as an event.
@@ -157,7 +157,8 @@ fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> CliError {
 fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
     let layout = Layout::new(&config.data);
     let secrets = layout.secrets();
-    // Opening a missing file of root keys would create an empty one.
+    // If the file of root keys is missing, opening it would create an empty one. So both files are checked
+    // first.
     let needed = ["log.key", "root.key"];
     for needed in needed.iter().take(if config.pkcs11.is_some() { 1 } else { 2 }) {
         if !secrets.join(needed).exists() {
@@ -179,7 +180,8 @@ fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
         open_keys(&layout, BackupReader::begin(open()?).map_err(failed(file))?).map_err(CliError::failed)?;
     let custody = custody(config).map_err(CliError::failed)?;
     let vault = Vault::open(keys, custody, Arc::clone(&clock)).map_err(CliError::failed)?;
-    // Erasures that were pending in the lost log are complete: the entries to discard have no keys any more.
+    // Erasures that were pending in the lost log count as complete, because the entries that they had to
+    // discard no longer have keys.
     let runtime = tokio::runtime::Handle::current();
     for (request, _) in vault.pending_erasures().map_err(CliError::failed)? {
         runtime.block_on(vault.erasure_done(request)).map_err(CliError::failed)?;
@@ -190,11 +192,11 @@ fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
     let origin = config.origin();
     let (mut restored, keys) =
         app::restore_log(open()?, &log, &vault, &origin, clock.as_ref()).map_err(CliError::failed)?;
-    // Without the newest log key the log could not be continued.
+    // Without the newest log key, the log could not be continued.
     let log_key = LogKeys::Folder(secrets).find(Some(&keys.newest().key), true, clock.as_ref());
     log_key.map_err(CliError::failed)?;
     drop(log);
-    // The next start rebuilds the index from the segments, and from entries that it can open.
+    // The next start rebuilds the index from the log's segment files, and from the entries that it can open.
     remove(&unfinished.join("index"))?;
     let kept = Ledger::kept_checkpoint(&layout.checkpoint()).map_err(CliError::failed)?;
     restored.last_checkpoint = kept.unwrap_or_default();
@@ -212,8 +214,8 @@ fn remove(dir: &Path) -> Result<(), CliError> {
     }
 }
 
-/// Opens the existing key store, or one made from the backup's pages. Reads the backup to its end in both
-/// cases, so that a damaged one is refused before anything is written.
+/// Opens the existing key store, or makes one from the backup's pages. Reads the backup to its end in both
+/// cases, so that a damaged backup is refused before the log is written.
 fn open_keys<R: std::io::Read>(
     layout: &Layout,
     mut backup: BackupReader<R>,

@@ -57,7 +57,7 @@ impl Bench {
         }
     }
 
-    /// Echoed calls a second, if --with-echo asks for them.
+    /// The ceiling: echoed calls a second, if --with-echo asks for them.
     async fn ceiling(&self) -> Result<Option<f64>, CliError> {
         if !self.with_echo || self.mode == Mode::Echo {
             return Ok(None);

@@ -265,7 +265,7 @@ pub(super) struct Show {
     /// Show the packs that were in force at this time.
     #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "subject")]
     as_of: Option<Timestamp>,
-    /// List all versions, also past and future ones, without their text.
+    /// List all versions, including past and future ones, without their text.
     #[arg(long, conflicts_with = "subject")]
     history: bool,
 }
@@ -360,8 +360,8 @@ pub(super) struct Personal {
     /// Drop the person's earlier choices: only the flags of this command count.
     #[arg(long)]
     clear: bool,
-    /// Never use this category and everything below it. `CATEGORY:PURPOSE`: not for this purpose. `:PURPOSE`:
-    /// nothing for this purpose. May be repeated.
+    /// Never use this category and everything below it. `CATEGORY:PURPOSE` forbids this only for the purpose.
+    /// `:PURPOSE` forbids all use for the purpose. May be repeated.
     #[arg(long, value_name = "CATEGORY[:PURPOSE]")]
     never: Vec<String>,
     /// Allow use by this recipient only; may be repeated.
@@ -376,10 +376,10 @@ pub(super) struct Personal {
     /// Require, for each use, a consent that names its conversation.
     #[arg(long)]
     ask_each_time: bool,
-    /// Pause all use, or with a value only in this conversation.
+    /// Pause all use; with a value, only use in this conversation.
     #[arg(long, value_name = "INTERACTION", num_args = 0..=1, default_missing_value = "")]
     pause: Option<String>,
-    /// End a pause of all use, or with a value only of this conversation.
+    /// End the pause of all use; with a value, only the pause of this conversation.
     #[arg(long, value_name = "INTERACTION", num_args = 0..=1, default_missing_value = "", conflicts_with = "pause")]
     resume: Option<String>,
 }
@@ -413,7 +413,7 @@ impl Personal {
         })
     }
 
-    /// Adds the flags to what was chosen before.
+    /// Adds the flags to what the person chose before.
     fn added_to(self, mut chosen: PersonalBounds) -> PersonalBounds {
         for never in self.never {
             let (category, purpose) = never.split_once(':').unwrap_or((&never, ""));

@@ -45,15 +45,16 @@ pub(super) struct Connection {
     /// in --data.
     #[arg(long, global = true, env = "SAYSO_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
-    /// Data folder: of a `--dev` daemon, to find its tokens; for `serve`, `token` and `restore`, the folder
-    /// to work on. On the command line it overrides the file in --config; SAYSO_DATA counts only without
-    /// --config.
+    /// Data folder. Most commands look there for the tokens of a `--dev` daemon; `serve`, `token` and
+    /// `restore` work on the folder itself. On the command line, --data overrides the file in --config;
+    /// SAYSO_DATA counts only without --config.
     #[arg(long, global = true, env = "SAYSO_DATA", default_value = "sayso-data", value_name = "DIR")]
     pub data: PathBuf,
     /// Whether --data is given on the command line.
     #[arg(skip)]
     pub is_data_given: bool,
-    /// Allow sending the token unencrypted to another machine, where anyone on the path can read and use it.
+    /// Allow sending the token unencrypted to another machine. Anyone on the network path can then read and
+    /// use it.
     #[arg(long, global = true)]
     pub insecure: bool,
     /// Call as this role, with its token in --data. Default: the role that the command is meant for.
@@ -90,8 +91,9 @@ macro_rules! client {
 pub(super) use client;
 
 impl Connection {
-    /// The configuration: the file's if one is named, otherwise the defaults. `--data` on the command line
-    /// overrides the file; `SAYSO_DATA`, which may be set for other commands, counts only without a file.
+    /// The configuration: that of the file if one is named, otherwise the defaults. `--data` on the command
+    /// line overrides the file; `SAYSO_DATA`, which may be set for other commands, counts only without a
+    /// file.
     ///
     /// # Errors
     /// The file can't be read.

@@ -44,8 +44,8 @@ pub(super) struct Terms {
     /// ID of a purpose, as in `sayso purpose list`; may be repeated.
     #[arg(long, required = true)]
     purpose: Vec<String>,
-    /// ID of a category; may be repeated. Default: all, but a consent includes no special category that it
-    /// does not name.
+    /// ID of a category; may be repeated. Default: all categories; but a consent covers a special category
+    /// only if it names that category.
     #[arg(long)]
     category: Vec<String>,
     /// Name of a recipient; may be repeated. Default: all.

@@ -23,7 +23,7 @@ enum Band {
 
 /// Record a person's age band and jurisdiction. Some rules depend on them.
 ///
-/// What the flags do not set stays unchanged.
+/// Anything that the flags do not set stays unchanged.
 ///
 /// Example: `sayso describe ada --age-band teen --age-years 15 --jurisdiction DE`
 #[derive(Args)]

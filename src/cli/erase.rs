@@ -35,8 +35,8 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 /// Erase a person, or a part of their data. Returns when the erasure is complete.
 ///
 /// Scope `all` erases everything, including the person's keys and their entry in the ID map. Scope `profile`
-/// keeps the evidence of consents, signals, requests and holds. `key=KEY` and `category=CATEGORY` erase these
-/// attributes, everything that names them, and everything derived from them.
+/// keeps the evidence of consents, signals, requests and holds. Scopes `key=KEY` and `category=CATEGORY`
+/// erase the matching attributes, everything that names them, and everything derived from them.
 ///
 /// A hold can block the erasure. Its ground is shown, and the exit status is 3.
 ///

@@ -39,7 +39,7 @@ struct Failure {
     verify_failure: Option<VerifyFailure>,
     /// What to do next.
     next: Option<String>,
-    /// Nothing is written to standard error.
+    /// Whether nothing is written to standard error.
     is_silent: bool,
 }
 
@@ -109,7 +109,7 @@ impl CliError {
         self.0.is_silent
     }
 
-    /// Whether it only says that a checked grant is not valid.
+    /// Whether the error only says that a checked grant is not valid.
     pub fn is_grant_invalid(&self) -> bool {
         self.0.exit == Exit::GrantInvalid
     }

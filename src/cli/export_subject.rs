@@ -43,8 +43,8 @@ pub(super) struct ExportSubject {
     /// What the package contains.
     #[arg(long, value_enum, default_value = "access")]
     kind: Kind,
-    /// ID of the request that the package answers, of the same kind. The request is completed with the last
-    /// byte.
+    /// ID of the request (access or portability, like --kind) that the package answers. The request is
+    /// completed with the last byte.
     #[arg(long, value_name = "ID", default_value = "")]
     request: String,
 }
@@ -68,13 +68,13 @@ impl ExportSubject {
         )
     }
 
-    /// Returns the numbers of bytes written and of events read in all passes.
+    /// Returns the number of bytes written, and the number of events read in all passes over them.
     async fn write(&self, at: &Connection) -> Result<(u64, u64), CliError> {
         let kind = match self.kind {
             Kind::Access => PackageKind::Access,
             Kind::Portability => PackageKind::Portability,
         };
-        // First: an export that can't be written must not be recorded.
+        // The file comes first, because an export that can't be written must not be recorded.
         let mut file = AtomicFile::begin(&self.output, Existing::from_force(self.force))?;
         let request = ExportSubjectRequest {
             subject: self.subject.clone(),

@@ -8,7 +8,7 @@ use clap::{ArgMatches, Command};
 pub(super) const CONNECTION_FLAGS: [&str; 8] =
     ["addr", "ca", "cert", "tls_key", "token_file", "data", "as", "insecure"];
 
-/// Commands that call no daemon, each with the connection flags that it uses all the same.
+/// Commands that call no daemon, each with the connection flags that it uses anyway.
 const OFFLINE_COMMANDS: [(&str, &[&str]); 11] = [
     ("serve", &["data"]),
     ("token", &["data"]),
@@ -33,7 +33,7 @@ pub(super) fn used_by(path: &str) -> &'static [&'static str] {
 /// variables are not refused: they may be set for other commands.
 ///
 /// # Errors
-/// Such a flag is given.
+/// A flag is given that the command does not use.
 pub(super) fn refuse_unused(command: &mut Command, matches: &ArgMatches) -> Result<(), Error> {
     let (path, last) = last_subcommand(matches);
     let used = used_by(&path);

@@ -73,7 +73,7 @@ impl Fsck {
 pub fn examine_folder(config: &Config, progress: &mut dyn FnMut(u64)) -> Result<Examined, DaemonError> {
     let layout = Layout::new(&config.data);
     let copies = Scratch::new().map_err(|error| DaemonError::File(std::env::temp_dir(), error))?;
-    // Findings in the files beside the log.
+    // What is found in the files beside the log.
     let mut beside = Examined::default();
     let kept = kept_checkpoint(&layout, &mut beside)?;
     let keys = open_keys(config, &layout, &mut beside);

@@ -189,7 +189,7 @@ pub(super) struct Evaluate {
     /// Evaluate under the bounds of this time, which can differ from --as-of.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     bounds_as_of: Option<Timestamp>,
-    /// Evaluate the decision of this grant again, as of the time when it was made.
+    /// Evaluate again what this grant decided, as of the time of its decision.
     #[arg(long, value_name = "GRANT", default_value = "", conflicts_with_all = ["as_of", "purpose", "recipient"])]
     as_of_grant: String,
 }
@@ -217,8 +217,8 @@ impl Evaluate {
 
 /// Show revocations of the caller's grants and artifacts as they happen.
 ///
-/// The command runs until it is interrupted. Each revocation has a cursor. To miss none, continue after the
-/// last one that was handled.
+/// The command runs until it is interrupted. Each revocation has a cursor. To miss no revocation, continue
+/// after the last one that was handled (--after).
 ///
 /// Example: `sayso watch --after 1284`
 #[derive(Args)]

@@ -30,7 +30,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ("Develop", &["demo", "bench", "completions", "man"]),
 ];
 
-/// Below the groups.
+/// Shown below the groups.
 const SEE_COMMAND_HELP: &str = "`sayso COMMAND --help` shows the flags of a command and an example.";
 
 /// The exit statuses, as the help shows them.
@@ -57,8 +57,8 @@ pub(super) fn for_help(command: Command) -> Command {
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{SEE_COMMAND_HELP}\n\n{{all-args}}{{after-help}}"
     );
-    // clap can't group subcommands, so they are hidden from its own list. That also hides them from the
-    // usage.
+    // clap can't group subcommands, so they are hidden from clap's own list. That also hides them from the
+    // usage line.
     let command = command.mut_subcommands(|inner| inner.hide(true));
     command.override_usage("sayso [OPTIONS] <COMMAND>").help_template(template)
 }

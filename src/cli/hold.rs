@@ -12,7 +12,7 @@ async fn client(at: &Connection) -> Result<RightsServiceClient<Link>, CliError> 
     Ok(client!(RightsServiceClient, at.link("steward").await?))
 }
 
-/// The ground on which a request is refused, or data is kept from erasure.
+/// The ground on which a request is refused, or on which a hold keeps data from erasure.
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum Ground {
     /// GDPR Art. 17(3)(a): freedom of expression and information.

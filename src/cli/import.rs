@@ -26,11 +26,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Lines read ahead of the stream. The daemon limits the messages in flight itself, by flow control.
+/// Lines that are read before the stream takes them. The daemon itself limits the messages in flight, by flow
+/// control.
 const READ_AHEAD_LINES: usize = 256;
-/// Refused lines whose reason is kept. Further ones are only counted.
+/// The largest number of refused lines whose reason is kept. Further lines are only counted.
 const REASONS_MAX: usize = 1_000;
-/// Refused lines whose reason is printed as text.
+/// The largest number of refused lines whose reason is printed as text.
 const SHOWN_MAX: usize = 20;
 
 /// Import attributes from a JSONL file, or from a package of another ledger.
@@ -46,8 +47,8 @@ const SHOWN_MAX: usize = 20;
 ///
 /// With --package, the file is a package that `sayso export-subject` of another ledger wrote. Declared and
 /// observed attributes are imported. Inferences are not, nor are consents: the person has not consented to
-/// anything here yet. --subject names the person here, since the ID in the package is another controller's
-/// and can be another person's here.
+/// anything here yet. --subject names the person in this ledger. The ID in the package is from another
+/// controller, and can be the ID of another person here.
 ///
 /// Example: `sayso import memories.jsonl`, `zcat memories.gz | sayso import -`, or
 /// `sayso import ada.zip --package --subject ada`
@@ -89,7 +90,7 @@ struct Shared {
     refused: Mutex<Refused>,
     /// Messages handed to the stream.
     sent: AtomicU64,
-    /// The reader must stop.
+    /// Whether the reader must stop.
     stopped: AtomicBool,
 }
 
@@ -163,7 +164,7 @@ impl Import {
         printed
     }
 
-    /// Reads on a separate thread: standard input may never end, and must not delay the exit of this process.
+    /// Reads on a separate thread. Standard input may never end, and must not delay the exit of this process.
     fn read(
         &self,
         from: Box<dyn BufRead + Send>,
@@ -175,7 +176,8 @@ impl Import {
         let strict = self.strict;
         std::thread::spawn(move || {
             let read = read_lines(from, &sender, &shared, &bar, strict);
-            // Before the channel of lines closes, so that its receiver can find out why it closed.
+            // The result is sent before the channel of lines closes, so that the receiver of lines can find
+            // out why the channel closed.
             let _ignored = done.send(read);
             drop(sender);
         });
@@ -273,11 +275,12 @@ fn read_lines(
 }
 
 async fn wait_until_stopped(stopped: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone: the import is over.
+    // An error means that the sender is gone, so the import is over.
     let _stopped = stopped.wait_for(|stop| *stop).await;
 }
 
-/// Turns lines into a stream that can be ended while the reader still waits, and counts the messages sent.
+/// Turns lines into a stream, and counts the messages sent. The stream can be ended while the reader still
+/// waits for input.
 fn relay(
     mut lines: mpsc::Receiver<RecordStreamRequest>,
     mut stopped: watch::Receiver<bool>,
@@ -304,7 +307,7 @@ fn relay(
 }
 
 impl Tally {
-    /// Counts an answer. Returns false if the line was refused, other than by the bounds.
+    /// Counts an answer. Returns false if the line was refused for another reason than the bounds.
     fn add(&mut self, answer: RecordStreamResponse, refused: &mut Refused) -> bool {
         self.answered = self.answered.saturating_add(1);
         match answer.outcome {

@@ -1,4 +1,5 @@
-//! The command line: a file for each command. The only room that may import every other.
+//! The command line, with a file for each command. Only this room (a top-level module) may import every other
+//! room.
 
 mod accept_clock;
 mod artifact;
@@ -57,10 +58,10 @@ use std::time::Duration;
 #[derive(Parser)]
 #[command(name = "sayso", version, max_term_width = 100)]
 pub struct Cli {
-    /// Print JSON instead of text, in the style of proto JSON; errors, too.
+    /// Print results and errors as JSON instead of text, in the style of proto JSON.
     #[arg(long, global = true)]
     json: bool,
-    // After the other flags, because flags that follow it would appear under its heading.
+    // These flags come after the others, because flags that follow them would appear under their heading.
     #[command(flatten, next_help_heading = "Connection to the daemon")]
     connection: Connection,
     #[command(subcommand)]
@@ -69,7 +70,7 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    // Help texts are on the commands' own types. A text here would hide them, with their examples.
+    // The help text of each command is on its type. A doc comment here would hide that text and its examples.
     Serve(serve::Serve),
     Token(token::Token),
     Demo(demo::Demo),
@@ -176,7 +177,7 @@ fn report_parsing(error: &clap::Error) -> ExitCode {
         let message = message.join(" ");
         return Out { json }.report(&CliError::usage(message.trim_start_matches("error: ")));
     }
-    // If it can't be printed, the exit status still shows the failure.
+    // If the message can't be printed, the exit status still shows the failure.
     let _ignored = error.print();
     ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }

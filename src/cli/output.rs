@@ -79,7 +79,7 @@ fn print_line(text: &str) -> Result<(), CliError> {
     print_bytes(format!("{text}\n").as_bytes())
 }
 
-/// Writes bytes to standard output. `print!` would panic if the reader of a pipe is gone.
+/// Writes bytes to standard output. `print!` would panic if the reader at the other end of a pipe were gone.
 pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
     let mut stdout = std::io::stdout().lock();
     let written = stdout.write_all(bytes).and_then(|()| stdout.flush());
@@ -89,8 +89,8 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
     })
 }
 
-/// Replaces control characters and characters that change the direction of text. Others wrote these texts,
-/// and could otherwise steer the terminal.
+/// Replaces control characters and characters that change the direction of text. Other people wrote these
+/// texts, and could otherwise control the terminal.
 fn without_control(text: &str) -> String {
     let is_control = |letter: char| {
         (letter.is_control() && !matches!(letter, '\n' | '\t'))
@@ -134,11 +134,11 @@ pub(super) fn int64(number: u64) -> Value {
     number.to_string().into()
 }
 
-/// Members whose value is a map with data as its keys.
+/// JSON members whose value is a map with data as its keys. These keys are not converted to camelCase.
 const DATA_MAPS: [&str; 1] = ["erasedByCategory"];
 
-/// Converts the JSON of a Rust type to the style of proto JSON: camelCase names, and integers as strings,
-/// since all of these types have 64-bit integers only.
+/// Converts the JSON of a Rust type to the style of proto JSON: names are camelCase, and integers are
+/// strings. All integers of these types have 64 bits.
 pub(super) fn proto_style(value: Value) -> Value {
     match value {
         Value::Object(members) => {

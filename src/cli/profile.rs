@@ -47,7 +47,7 @@ pub(super) fn json_text(value: &str) -> String {
 
 /// Record an attribute of a person.
 ///
-/// What the person declared is recorded in the role channel, everything else in the role service.
+/// The command records what the person declared in the role channel, and everything else in the role service.
 ///
 /// Example: `sayso record ada tone '"brief"' --category communication-style`
 #[derive(Args)]

@@ -8,7 +8,7 @@ fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
     style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style.progress_chars("=> ")))
 }
 
-/// A bar that counts entries. A total of 0 is set later.
+/// A bar that counts entries. If the total is 0, the caller sets it later.
 pub(super) fn entries(total: u64, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(total).with_message(what);
     styled(bar, "{msg} [{bar:40}] {pos}/{len} {per_sec} {eta}")

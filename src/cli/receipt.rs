@@ -1,4 +1,4 @@
-//! `sayso consent receipt`, and how `sayso verify` verifies a receipt.
+//! The command `sayso consent receipt`, and the part of `sayso verify` that verifies a receipt.
 
 use super::atomic_file::{AtomicFile, Existing};
 use super::connect::Connection;
@@ -22,7 +22,7 @@ use std::path::PathBuf;
 /// Show the receipt of a decision, as JSON-LD (ISO/IEC TS 27560), for the person to keep.
 ///
 /// The receipt names the person by a pseudonym only and contains its proof. `sayso verify` verifies it
-/// without the daemon and without trust in it.
+/// without the daemon, and without trusting the daemon.
 ///
 /// Example: `sayso consent receipt ada > consent.jsonld`, then `sayso verify consent.jsonld --key log.vkey`
 #[derive(Args)]
@@ -116,7 +116,7 @@ fn property<'a>(receipt: &'a Value, id: &str) -> Option<&'a str> {
     found?.get("schema:value")?.as_str()
 }
 
-/// The decision as it is in the log.
+/// The decision as the log has it.
 struct Logged {
     status: &'static str,
     at: String,

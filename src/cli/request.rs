@@ -15,7 +15,7 @@ async fn client(at: &Connection) -> Result<RightsServiceClient<Link>, CliError> 
     Ok(client!(RightsServiceClient, at.link("steward").await?))
 }
 
-/// Kinds of requests. Erasure has a command of its own: `sayso erase`.
+/// Kinds of requests. Erasure has a separate command: `sayso erase`.
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
     /// Access (GDPR Art. 15).

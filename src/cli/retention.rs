@@ -11,13 +11,13 @@ use clap::{Args, Subcommand, ValueEnum};
 /// Classes of events, each with its own retention.
 #[derive(Clone, Copy, ValueEnum)]
 enum Class {
-    /// Attributes and statements about them, counted from when they were recorded.
+    /// Attributes and statements about them. The days count from when they were recorded.
     Profile,
-    /// Decisions about consent, counted from when they are no longer in force.
+    /// Decisions about consent. The days count from when they are no longer in force.
     Consent,
-    /// Requests, counted from when they were decided.
+    /// Requests. The days count from when they were decided.
     Requests,
-    /// Grants and reports of use, counted from when the grant ended.
+    /// Grants and reports of use. The days count from when the grant ended.
     Uses,
 }
 

@@ -10,7 +10,8 @@ use tempfile::TempDir;
 
 /// Prefix of the names of these folders.
 const PREFIX: &str = "sayso-fsck-";
-/// Number of attempts to make a folder, where others remove it before it is locked.
+/// Number of attempts to make a folder. An attempt fails if another command removes the folder before it is
+/// locked.
 const TRIES_MAX: usize = 16;
 
 /// A folder in the system's folder for temporary files, with access for its owner only. It is removed on
@@ -34,7 +35,7 @@ impl Scratch {
             let dir =
                 builder.prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(&within)?;
             let lock = File::open(dir.path())?;
-            // Before it was locked, another command may have removed it as abandoned.
+            // Before the folder was locked, another command may have removed it as abandoned.
             if lock.try_lock().is_ok() && is_same(&lock, dir.path()) {
                 return Ok(Self { dir, _lock: lock });
             }
@@ -54,7 +55,7 @@ fn is_same(opened: &File, path: &Path) -> bool {
     matches!((opened.metadata().map(number), now), (Ok(opened), Ok(now)) if opened == now)
 }
 
-/// Best effort: the next command tries again.
+/// Removes abandoned folders. If that fails, the next command tries again.
 fn remove_abandoned(within: &Path) {
     let Ok(items) = std::fs::read_dir(within) else { return };
     for item in items.flatten().filter(|item| item.file_name().to_string_lossy().starts_with(PREFIX)) {

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// Lifetime of the tokens that `--dev` writes.
 const DEV_TOKEN_SECONDS: u64 = 30 * 86_400;
 
-/// Exit status where a second signal ended the process before the shutdown was complete.
+/// Exit status if a second signal ended the process before the shutdown was complete.
 const EXIT_ABORTED: i32 = 1;
 
 /// Run the daemon.
@@ -90,7 +90,7 @@ impl Serve {
         tracing::info!("stopping; a second signal stops immediately");
         let stopped = tokio::select! {
             stopped = daemon.stop() => stopped.map_err(CliError::failed),
-            // Everything acknowledged is durable. The next start recovers as after a crash.
+            // Everything that was acknowledged is durable. The next start recovers as after a crash.
             _ = interrupted() => std::process::exit(EXIT_ABORTED),
         };
         if let Some(traces) = traces {

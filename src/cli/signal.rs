@@ -47,7 +47,7 @@ pub(super) enum Signal {
 pub(super) struct About {
     /// The controller's ID of the person.
     subject: String,
-    /// Limit it to this purpose; may be repeated. Default: all purposes.
+    /// Limit the signal to this purpose; may be repeated. Default: all purposes.
     #[arg(long)]
     purpose: Vec<String>,
 }
@@ -57,7 +57,7 @@ pub(super) struct About {
 pub(super) struct Pause {
     #[command(flatten)]
     about: About,
-    /// Limit it to this conversation, by the name in its grants.
+    /// Limit the pause to this conversation, by its name in grants.
     #[arg(long, default_value = "")]
     interaction: String,
 }
@@ -67,12 +67,12 @@ pub(super) struct Pause {
 pub(super) struct Lift {
     /// The controller's ID of the person.
     subject: String,
-    /// Lift it only for this purpose; may be repeated. Default: all purposes. A signal for all purposes is
-    /// lifted only without this flag.
+    /// Lift signals for this purpose only; may be repeated. Default: all purposes. A signal that is for all
+    /// purposes can be lifted only without this flag.
     #[arg(long)]
     purpose: Vec<String>,
-    /// Kind of signal to lift; may be repeated. Default: all that are in force, which only a steward or the
-    /// person can read.
+    /// Kind of signal to lift; may be repeated. Default: all kinds that are in force. Only a steward or the
+    /// person can read which kinds are in force.
     #[arg(long, value_enum, value_name = "KIND")]
     what: Vec<Kind>,
     /// Lift only the pause of this conversation.
@@ -201,7 +201,7 @@ mod tests {
         let signals =
             [signal(SignalKind::Pause, &[]), signal(SignalKind::Objection, &["memory", "research"])];
         assert_eq!(kinds_of(&signals, &[]), [SignalKind::Pause, SignalKind::Objection]);
-        // The daemon lifts a signal for all purposes as a whole or not at all.
+        // The daemon can lift a signal for all purposes only as a whole, not for one purpose.
         assert_eq!(kinds_of(&signals, &["memory".to_owned()]), [SignalKind::Objection]);
         assert!(kinds_of(&signals, &["safety".to_owned()]).is_empty());
     }

@@ -38,7 +38,7 @@ struct GrantHistory {
     /// Number of attributes that it withheld.
     withheld: u32,
     uses: Vec<Use>,
-    /// Number of repeated requests that it answered, as far as they are recorded.
+    /// Number of repeated requests that it answered. Requests that are not recorded yet do not count.
     reused: u32,
     revoked: Option<Revocation>,
     /// Event ID of the grant.

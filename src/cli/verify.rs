@@ -24,9 +24,9 @@ const PROOF_BYTES_MAX: u64 = 1 << 20;
 /// daemon, no network and no token. It needs only the log's verifier key, from a source that you trust. The
 /// first failure is reported with its position and reason, and the exit status is 4.
 ///
-/// A large bundle needs about 250 bytes an entry in temporary files (in TMPDIR). They contain no values of
-/// attributes, but they show which person has attributes of which category. They have no names, and disappear
-/// when the command ends, even if it is killed.
+/// A large bundle needs about 250 bytes an entry in temporary files (in TMPDIR). These files contain no
+/// values of attributes, but they show which person has attributes of which category. They have no file
+/// names, and disappear when the command ends, even if it is killed.
 ///
 /// Example: `sayso verify log.tar.zst --key sayso-data/dev/log.vkey`
 #[derive(Args)]
@@ -130,7 +130,7 @@ pub(super) fn read_key(key: &str) -> Result<VerifierKey, CliError> {
     text.trim().parse().map_err(|error| CliError::usage(format!("--key: {error}")))
 }
 
-/// A text that is read into memory as a whole.
+/// A document that is small enough to be read into memory as a whole.
 enum Document {
     Proof(String),
     Certificate(String),

@@ -35,7 +35,7 @@ pub(super) enum Purpose {
         /// IRI of its term in the W3C Data Privacy Vocabulary.
         #[arg(long, default_value = "")]
         iri: String,
-        /// Its rung on the ladder of personalization, in order of rising risk.
+        /// Its rung on the ladder of personalization, which is in order of rising risk.
         #[arg(long, value_enum)]
         rung: Option<Rung>,
         #[command(flatten)]
@@ -48,7 +48,7 @@ pub(super) enum Purpose {
 pub(super) enum Rung {
     /// How something is said.
     Style,
-    /// What the person needs in order to understand it.
+    /// What the person needs in order to understand what is said.
     Accessibility,
     /// What matters to the person.
     Relevance,
@@ -63,10 +63,10 @@ pub(super) enum Rung {
 /// Tags from the taxonomy of risks and benefits (docs/bounds.md).
 #[derive(Args)]
 pub(super) struct Tags {
-    /// A risk that it has; may be repeated.
+    /// A risk that it has, as in docs/bounds.md; may be repeated.
     #[arg(long)]
     risk: Vec<String>,
-    /// A benefit that it has; may be repeated.
+    /// A benefit that it has, as in docs/bounds.md; may be repeated.
     #[arg(long)]
     benefit: Vec<String>,
 }

@@ -21,11 +21,11 @@ const CONNECTIONS_MAX: usize = 256;
 
 /// Run a witness that cosigns checkpoints of logs.
 ///
-/// It cosigns a checkpoint only if it continues the last one that it cosigned. Run a witness to keep a
-/// ledger's operator honest: a log that was forked or rolled back gets no further cosignatures, and its
-/// signed checkpoints are kept as evidence. The witness speaks C2SP tlog-witness at POST /add-checkpoint, and
-/// serves any log with C2SP checkpoints. Keep its folder: a witness that has lost it must not continue under
-/// the same name.
+/// The witness cosigns a checkpoint only if the checkpoint continues the last one of that log that it
+/// cosigned. Run a witness to keep a ledger's operator honest: a log that was forked or rolled back gets no
+/// further cosignatures, and its signed checkpoints are kept as evidence. The witness speaks C2SP
+/// tlog-witness at POST /add-checkpoint, and serves any log with C2SP checkpoints. Keep its folder: a witness
+/// that has lost it must not continue under the same name.
 ///
 /// Example: `sayso witness --name witness.example/w1 --log log.vkey --folder sayso-witness`
 #[derive(Args)]
@@ -33,14 +33,14 @@ pub(super) struct Witness {
     /// Name of its key, such as a URL without a scheme.
     #[arg(long)]
     name: String,
-    /// Verifier key of a log to witness, or a file with it; may be repeated, also for several keys of one
-    /// log.
+    /// Verifier key of a log to witness, or a file with it; may be repeated, also if one log has several
+    /// keys.
     #[arg(long = "log", value_name = "VKEY", required = true)]
     logs: Vec<String>,
     /// Folder for its key and the checkpoints that it cosigned.
     #[arg(long, default_value = "sayso-witness", value_name = "DIR")]
     folder: PathBuf,
-    /// Address to listen on. Beyond loopback it needs --certificate.
+    /// Address to listen on. An address other than loopback needs --certificate.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7119")]
     listen: SocketAddr,
     /// Certificate (PEM) for https; needs --certificate-key.
@@ -86,7 +86,7 @@ impl Witness {
     }
 }
 
-/// The limits of the daemon's HTTP connections, with a smaller number of connections.
+/// The same limits as for the daemon's HTTP connections, but with fewer connections.
 fn connection_limits() -> ConnectionLimits {
     let limits = crate::daemon::limits::open_connections(&Config::default());
     ConnectionLimits { connections_max: CONNECTIONS_MAX, ..limits }

@@ -19,7 +19,7 @@ use tonic::transport::Channel;
 #[derive(Clone)]
 pub(super) struct Clients {
     pub profile: ProfileServiceClient<Link>,
-    /// Without a credential: each call brings the data subject's own.
+    /// A client without a credential, because each call has the data subject's own.
     pub own_profile: ProfileServiceClient<Channel>,
     pub consent: ConsentServiceClient<Link>,
     pub grant: GrantServiceClient<Link>,

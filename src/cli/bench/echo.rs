@@ -1,4 +1,5 @@
-//! The ceiling: what the transport alone achieves on this machine, with a server that only echoes.
+//! Measures the ceiling: how many calls the transport alone achieves on this machine, with a server that only
+//! echoes.
 
 use super::load::{self, Call, Caller, Measured};
 use super::options::{Bench, Mode};
@@ -55,7 +56,7 @@ impl tower::Service<http::Request<tonic::body::Body>> for Echo {
     }
 }
 
-/// Serves on a free port, which it prints, until its standard input ends.
+/// Serves on a free port until standard input ends. Prints the port.
 pub(super) async fn serve() -> Result<(), CliError> {
     let incoming = TcpIncoming::bind(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(CliError::failed)?;
     let address = incoming.local_addr().map_err(CliError::failed)?;
@@ -66,7 +67,7 @@ pub(super) async fn serve() -> Result<(), CliError> {
         tokio::task::spawn_blocking(|| std::io::copy(&mut std::io::stdin(), &mut std::io::sink()));
     let served = Server::builder().add_service(Echo);
     let served = served.serve_with_incoming_shutdown(incoming.with_nodelay(Some(true)), async {
-        // An error means the same as the end: the parent process is gone.
+        // An error also means that the parent process is gone.
         let _ended = parent_gone.await;
     });
     served.await.map_err(CliError::failed)
@@ -94,7 +95,7 @@ impl EchoProcess {
 
 impl Drop for EchoProcess {
     fn drop(&mut self) {
-        // Best effort: it may have exited already, and it exits when this process does.
+        // If this fails, the echo process has exited already, or it exits when this process does.
         let _ended = self.child.kill();
         let _reaped = self.child.wait();
     }

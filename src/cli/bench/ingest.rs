@@ -1,4 +1,5 @@
-//! `bench ingest`: one stream for each connection, with a window of messages that wait for their answer.
+//! `bench ingest`: one stream for each connection, with a limited number (the window) of messages that wait
+//! for their answers.
 
 use super::clients::Clients;
 use super::load::{Measured, Plan};

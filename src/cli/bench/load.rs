@@ -11,13 +11,14 @@ use tokio::task::JoinHandle;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// Longest latency that is measured, in microseconds. Longer ones count as this long.
+/// Longest latency that is measured, in microseconds. A longer latency counts as this long.
 const LATENCY_MAX_US: u64 = 600_000_000;
-/// Wait after the daemon refused a call as overloaded and named no delay.
+/// How long a worker waits after the daemon refused a call as overloaded, if the daemon named no delay.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Time limit of a run with --calls.
 const CALLS_TIME_MAX: Duration = Duration::from_secs(86_400);
-/// Workers walk their subjects in steps of this prime, so that consecutive calls are not about neighbors.
+/// A worker walks through its subjects in steps of this prime, so that consecutive calls are not about
+/// neighbors.
 const STEP: u64 = 2_654_435_761;
 /// Interval at which the progress bar is redrawn.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -43,9 +44,10 @@ pub(super) struct Plan {
     pub measuring_from: Instant,
     pub until: Instant,
     subjects: u64,
-    /// Calls that start each second, over all workers. None: as soon as a worker is free.
+    /// Calls that start each second, over all workers. With `None`, a call starts as soon as a worker is
+    /// free.
     rate: Option<u64>,
-    /// Number of calls, over all workers. None: until the time is over.
+    /// Number of calls, over all workers. With `None`, workers call until the time is over.
     calls: Option<u64>,
     started: AtomicU64,
 }
@@ -57,7 +59,7 @@ pub(super) struct Call {
     pub number: u64,
     /// Number of the data subject that it is about.
     pub subject: u64,
-    /// Number of earlier calls about the same subject.
+    /// Number of earlier calls in the run about the same subject.
     pub pass: u64,
 }
 
@@ -85,7 +87,7 @@ impl Plan {
         }
     }
 
-    /// When a worker's call number `turn` is due. The calls of all workers are spread evenly. None:
+    /// When a worker's call number `turn` is due. The calls of all workers are spread evenly. `None` means
     /// immediately.
     pub fn due(&self, worker: u64, turn: u64) -> Option<Instant> {
         let nanos = u128::from(self.number(worker, turn)).saturating_mul(1_000_000_000);
@@ -93,8 +95,8 @@ impl Plan {
         self.start.checked_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
-    /// Waits until a worker's call number `turn` is due, and returns it with the time at which it was due.
-    /// None: all calls are made, or the time is over.
+    /// Waits until a worker's call number `turn` is due, and returns the call with the time at which it was
+    /// due. `None` means that all calls are made, or the time is over.
     pub async fn next(&self, worker: u64, turn: u64) -> Option<(Call, Instant)> {
         let due = self.due(worker, turn);
         if let Some(due) = due {
@@ -106,7 +108,7 @@ impl Plan {
             return None;
         }
         self.started.fetch_add(1, Ordering::Relaxed);
-        // A user would have waited for a late call, too: the latency counts from when it was due.
+        // A user would also have waited for a late call, so its latency counts from when it was due.
         Some((call, due.unwrap_or(now)))
     }
 
@@ -114,7 +116,8 @@ impl Plan {
         turn.saturating_mul(self.workers).saturating_add(worker)
     }
 
-    /// Workers never share a subject. Each visits all of its subjects before it visits one again.
+    /// The call number `turn` of a worker. Workers never share a subject, and a worker visits all of its
+    /// subjects before it visits one again.
     fn call(&self, worker: u64, turn: u64) -> Call {
         let own = self.subjects.saturating_sub(worker).div_ceil(self.workers).max(1);
         let place = u128::from(turn % own) * u128::from(STEP) % u128::from(own);
@@ -192,7 +195,7 @@ pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Runs every worker to its end. Workers take the callers in turn.
+/// Runs every worker to its end. The callers are assigned to workers in turn.
 pub(super) async fn run<C: Caller>(plan: Plan, callers: Vec<C>) -> Result<Measured, CliError> {
     let plan = Arc::new(plan);
     let shown = plan.show();

@@ -26,9 +26,9 @@ pub(in crate::cli) enum Mode {
     Erase,
     /// Time from the acknowledgment of a withdrawal until each of --watchers has received the revocation.
     Revoke,
-    /// An export of the whole log, verified as `sayso verify` does.
+    /// An export of the whole log, and its verification as by `sayso verify`.
     Verify,
-    /// The ceiling: calls that are only echoed, by a server that the benchmark runs in a process of its own.
+    /// The ceiling: calls that are only echoed, by a server that the benchmark runs in a separate process.
     Echo,
     /// The server of `echo`.
     #[value(hide = true)]
@@ -40,7 +40,7 @@ impl Mode {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Whether the mode needs people that were prepared before.
+    /// Whether the mode needs people who were prepared before the measurement.
     pub fn needs_preparation(self) -> bool {
         !matches!(self, Self::Append | Self::Ingest | Self::Verify | Self::Echo | Self::EchoServer)
     }

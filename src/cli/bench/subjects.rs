@@ -16,7 +16,8 @@ const PURPOSE: &str = "memory";
 const KEYS: u64 = 10;
 /// Subjects that are prepared concurrently.
 const PREPARED_AT_ONCE: u64 = 16;
-/// The same for `erase`, where concurrent preparations share writes of the key store.
+/// The same for `erase`. The number is larger there, because concurrent preparations share writes of the key
+/// store.
 const PREPARED_AT_ONCE_FOR_ERASURE: u64 = 256;
 /// Lifetime of the grants: the longest that the daemon allows.
 const GRANT_SECONDS: i64 = 86_400;
@@ -34,7 +35,7 @@ pub(super) struct Subjects {
 impl Subjects {
     /// The group that the flags ask for.
     pub fn of(bench: &Bench) -> Self {
-        // Runs on the same data folder are about different people, unless the group is named.
+        // Without a named group, each run on the same data folder is about different people.
         let name = bench.people.clone().unwrap_or_else(|| SystemClock.now_ms().to_string());
         Self::new(name, bench.first, usize::try_from(bench.value_bytes).unwrap_or(usize::MAX))
     }
@@ -72,8 +73,8 @@ impl Subjects {
         format!("{}-{number}", self.run)
     }
 
-    /// A request for a grant of the longest lifetime. With an interaction, a repeated request can reuse its
-    /// grant.
+    /// A request for a grant of the longest lifetime. If it names an interaction, a repeated request can
+    /// reuse the grant.
     pub fn longest_grant(&self, subject: u64, interaction: &str) -> proto::RequestGrantRequest {
         proto::RequestGrantRequest {
             subject: self.id(subject),

@@ -1,5 +1,5 @@
-//! Reads the lines of an import, of limited length, and converts them to requests. Messages about a malformed
-//! line never contain its data.
+//! Reads the lines of an import, whose length is limited, and converts them to requests. Messages about a
+//! malformed line never contain its data.
 
 use super::super::connect::parse_time;
 use crate::proto::{self, Provenance};
@@ -56,8 +56,8 @@ fn skip_line(from: &mut dyn BufRead) -> io::Result<()> {
     }
 }
 
-/// A line's fields as any JSON. Their types are checked by this module, so that no error message repeats a
-/// value.
+/// The fields of a line, each as any JSON. This module checks their types, because the messages of serde
+/// could repeat a value.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
@@ -96,7 +96,8 @@ fn fields(line: &[u8]) -> Result<Fields, String> {
     serde_json::from_slice(line).map_err(|error| match error.classify() {
         Category::Data => {
             let message = error.to_string();
-            // These two messages name only fields of the format. Others could repeat data of the line.
+            // These two messages name only fields of the format. Other messages could repeat data of the
+            // line.
             let is_safe = ["missing field", "duplicate field"].iter().any(|start| message.starts_with(start));
             let message = message.split(" at line").next().unwrap_or_default().to_owned();
             if is_safe { message } else { format!("must be an object with only the fields {FIELDS}") }

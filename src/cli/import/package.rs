@@ -30,7 +30,7 @@ struct Tally {
     refused: Vec<(String, String)>,
 }
 
-/// Records the declared and observed attributes of a package, sources before the attributes derived from
+/// Records the declared and observed attributes of a package. Sources come before the attributes derived from
 /// them.
 pub(super) async fn run(file: &Path, subject: String, at: &Connection, out: Out) -> Result<(), CliError> {
     let invalid = |error: &dyn std::fmt::Display| CliError::usage(format!("{}: {error}", file.display()));
@@ -53,17 +53,18 @@ pub(super) async fn run(file: &Path, subject: String, at: &Connection, out: Out)
         importer.import(attribute).await?;
         bar.inc(1);
     }
-    // The remaining attributes are derived from each other in a circle.
+    // The remaining attributes are derived from each other in a circle, or from such attributes.
     let left = attributes.iter().flatten().count() as u64;
     importer.tally.without_sources = importer.tally.without_sources.saturating_add(left);
     bar.finish_and_clear();
     importer.tally.report(out)
 }
 
-/// Iterates over attributes by index, each after its sources, in time linear in attributes and links.
-/// Attributes that are derived from each other in a circle, or from such attributes, are left out.
+/// Iterates over the indexes of attributes, each after those of its sources. The time is linear in the number
+/// of attributes and links. Attributes that are derived from each other in a circle, or from such attributes,
+/// are left out.
 struct SourceOrder {
-    /// Attributes whose sources were all returned, the next one last.
+    /// Attributes whose sources were all returned. The last one is returned next.
     ready: Vec<usize>,
     /// By attribute: the number of its sources that were not returned yet.
     missing: Vec<usize>,
@@ -273,10 +274,11 @@ mod tests {
     fn sources_come_first_and_circles_are_left_out() {
         assert_eq!(order(&[&[], &[], &[]]), [0, 1, 2]);
         assert_eq!(order(&[&[2], &[], &[1]]), [1, 2, 0]);
-        // A source that is not in the package does not delay an attribute. The import finds that it is
-        // missing.
+        // A source that is not in the package does not delay an attribute. The import notices later that the
+        // source is missing.
         assert_eq!(order(&[&[7], &[0, 0]]), [0, 1]);
-        // An attribute derived from itself, two derived from each other, and one derived from those.
+        // An attribute derived from itself, two attributes derived from each other, and one derived from
+        // those two are all left out.
         assert_eq!(order(&[&[0], &[2], &[1], &[1], &[]]), [0, 4]);
     }
 
