@@ -217,15 +217,13 @@ where
         let watch = Stopwatch::start();
         let method = Arc::clone(self.access.methods.of_path(request.uri().path()));
         let id = self.access.ids.next();
-        // The span is only for traces. Its level is below that of all log lines, so it is disabled unless
-        // traces are collected.
+        // The span is only for traces: at this level it is disabled unless traces are collected.
         let span = tracing::trace_span!("call", request = %id, method = %method.name);
         if !span.is_disabled() {
             join_trace(&span, request.headers().get("traceparent").and_then(|parent| parent.to_str().ok()));
         }
         let admitted = self.access.admit(&request, &method);
-        // The bytes of a request count until all work for it is done. In a stream, each message counts
-        // separately.
+        // A request's bytes count until all work for it is done. In a stream, each message counts separately.
         let intake = admitted.as_ref().ok().filter(|_| !method.takes_a_stream);
         let intake = intake.map(|admitted| Arc::clone(&admitted.intake));
         let kept = intake.clone().map(|intake| intake as Arc<dyn Any + Send + Sync>);
@@ -244,8 +242,7 @@ where
             // limit.
             let is_open = admitted.as_ref().is_ok_and(|admitted| admitted.known.is_none());
             let until = if is_open && method.takes_a_stream { Some(last) } else { asked };
-            // The stream of requests ends a little after the answer, so the answer can still report the
-            // error.
+            // The stream of requests ends a little after the answer, so the answer can report the error.
             let ends = until.filter(|_| method.takes_a_stream).map(|until| until.saturating_add(AFTERWARDS));
             let (answer, admission, watched) = match admitted {
                 Err(status) => (Ok(status.into_http()), None, None),
@@ -259,9 +256,8 @@ where
                     intake,
                     known: Some(Identified { caller, mut behind, watched }),
                 }) => {
-                    // When the credential ends, a stream of requests gets no more messages. Its handler still
-                    // answers those that it has read. In other calls, the end of the credential ends the
-                    // answer.
+                    // When the credential ends, a stream of requests gets no more messages, but those that
+                    // its handler has read are still answered. In other calls, the answer ends.
                     let (asking, answering) =
                         if method.takes_a_stream { (Some(watched), None) } else { (None, Some(watched)) };
                     let mut request = access.guard(request, &method, &intake, asking, ends);
