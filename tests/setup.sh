@@ -39,7 +39,7 @@ if [ ! -x "$venv/bin/python" ]; then
     python3 -m venv "$venv"
     "$venv/bin/pip" install --quiet --disable-pip-version-check "cwt==3.3.0"
 fi
-# For access packages and consent receipts.
+# Python libraries to check access packages and consent receipts.
 if ! "$venv/bin/python" -c 'import pyld, jsonschema, rfc3339_validator' 2>/dev/null; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check "PyLD==2.0.4" "jsonschema==4.25.1" "rfc3339-validator==0.1.4"
 fi

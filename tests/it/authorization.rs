@@ -26,7 +26,7 @@ const ROLES: [Role; 8] = [
     Role::Operator,
 ];
 
-/// A codec that passes bytes unchanged, to call any method by its path.
+/// A codec that passes bytes unchanged, so that tests can call any method by its path.
 #[derive(Clone, Copy, Default)]
 pub struct Raw;
 

@@ -48,7 +48,7 @@ fn an_old_backup_restores_everyone_except_erased_people() {
     assert!(profile_contains(&served, "bob", "after the backup"));
     served.kill();
 
-    // A restore does not replace a log that exists. Then the log is lost.
+    // A restore does not replace an existing log. After the log is moved away, the restore succeeds.
     let refused = restore(&backup, &data);
     assert!(!refused.status.success(), "restore replaced an existing log");
     std::fs::rename(data.join("log"), dir.path().join("lost")).unwrap();
@@ -169,8 +169,8 @@ fn after_a_restore_partly_erased_people_can_be_recorded_and_erased_data_stays_er
     for gone in ["ada has a knee", "ada sleeps badly", "cleo sleeps badly"] {
         assert!(!found.has(gone), "{gone}");
     }
-    // The daemon cannot search the lost logs. So an erasure of a category makes everything about that person
-    // in them unreadable.
+    // The daemon cannot search the lost logs. So an erasure of one category makes everything about that
+    // person in the lost logs unreadable.
     run(&served, &["erase", "bob", "--scope", "category=health"]);
     served.verify(dir.path());
     served.kill();
@@ -321,8 +321,8 @@ fn a_watch_whose_cursor_is_past_a_restored_log_misses_no_revocation() {
     let ahead = cursor(&messages[1]);
     lose_and_restore(dir.path(), served, &backup, "lost");
 
-    // The watch first reports that use is suspended. Then it reports the new revocation, although that is at
-    // an earlier position than the cursor that the watch had reached in the lost log.
+    // The watch first reports that use is suspended. Then it reports the new revocation. In the lost log, the
+    // watch had already reached a cursor after the position of this revocation.
     let served = Served::start(&data);
     consent(&served, "withdraw", "ada");
     let messages = watch(&served, ahead, 2);

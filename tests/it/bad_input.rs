@@ -143,7 +143,8 @@ async fn idempotency_keys_and_expected_versions_are_enforced() {
     let stale = service.profile.record_attributes(with("z", "", Some(7))).await.unwrap_err();
     assert_eq!(stale.code(), Code::Aborted);
     assert_eq!(stale.get_details_error_info().unwrap().reason, "STALE_VERSION");
-    // For a service, the expected version counts only decisions that affect it, and there are none yet.
+    // For a service, the expected version counts only decisions that concern the service, and there are none
+    // yet.
     service.profile.record_attributes(with("z", "", Some(0))).await.unwrap();
     let stale = steward.profile.record_attributes(with("z", "", Some(7))).await.unwrap_err();
     let info = stale.get_details_error_info().unwrap();

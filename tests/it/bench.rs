@@ -47,7 +47,8 @@ async fn each_benchmark_call_appends_the_expected_number_of_events() {
     assert_eq!(bench(&harness, ingest)["calls"], "40");
     assert_eq!(entries(&harness).await, before + 50 + 200);
 
-    // 40 calls for 20 subjects are two calls each, with five attributes a call. So each subject has ten keys.
+    // The 40 calls are about 20 subjects: two calls for each subject, with five attributes in each call. So
+    // each subject has ten keys.
     let mut steward = harness.as_role(Role::Steward, "steward").await;
     let subject = "bench-group-19".to_owned();
     let request = proto::GetProfileRequest { subject, rebuild: true, ..Default::default() };

@@ -355,8 +355,8 @@ async fn each_personal_bound_is_enforced() {
     assert_conversations_are_separate(&mut world).await;
 }
 
-/// With `ask_each_time`, consent must name the conversation and covers no other one. A pause can be limited
-/// to one conversation.
+/// Asserts that with `ask_each_time`, a consent covers only the conversation that it names, and that a pause
+/// can be limited to one conversation.
 async fn assert_conversations_are_separate(world: &mut World) {
     let in_chat = |name: &str| proto::RequestGrantRequest { interaction: name.into(), ..ask("ada") };
     let asked = PersonalBounds { ask_each_time: true, ..PersonalBounds::default() };
@@ -403,10 +403,10 @@ async fn a_forbidden_recording_is_refused_and_the_attempt_is_logged() {
     let violation = refused.get_details_precondition_failure().unwrap().violations.remove(0);
     assert_eq!(violation.subject, "inferred mental-health");
     assert!(violation.description.contains("gdpr/art-9-inference"), "{}", violation.description);
-    // Nothing of the request is recorded, and a repeated request logs no second attempt.
+    // No attribute of the request is recorded, and a repeated request logs no second attempt.
     world.service.profile.record_attributes(request.clone()).await.unwrap_err();
     let recorded = events(&mut world, "ada").await;
-    // The hobby, the refused attempt, and the steward's view of the events.
+    // The events are the hobby, the refused attempt, and the steward's view of the events.
     assert_eq!(recorded.len(), 3, "{recorded:?}");
     let body = recorded[1].body.clone().unwrap();
     assert_eq!(body.actor.as_ref().unwrap().name, "tutor");
@@ -549,7 +549,7 @@ async fn every_grant_decision_can_be_reproduced_as_of_its_time() {
         };
         assert_eq!(ids(&then.allowed), ids(&grant.allowed));
         assert_eq!(then.withheld, grant.withheld);
-        // The decision at that time under today's bounds.
+        // Evaluates the decision of that time again, under today's bounds.
         let request = proto::EvaluateUseRequest { bounds_as_of: Some(now), ..request };
         let today = world.steward.grant.evaluate_use(request).await.unwrap().into_inner();
         assert!(today.allowed.len() >= grant.allowed.len());

@@ -11,7 +11,8 @@ fn steward(harness: &Harness, arguments: &[&str]) -> Output {
     harness.cli(Role::Steward, "privacy-team", arguments)
 }
 
-/// Ada has an attribute, consents, and the tutor has a grant. Returns the grant's ID.
+/// Records an attribute and a consent of ada, and requests a grant as the service `tutor`. Returns the
+/// grant's id.
 fn prepare(harness: &Harness) -> String {
     stdout(&steward(harness, &["notice", "publish", "welcome", "--text", "we remember facts about you"]));
     let record = ["record", "ada", "tone", "brief", "--category", "communication-style"];
@@ -108,7 +109,7 @@ async fn no_command_replaces_a_file_without_force() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_empty_list_says_so() {
     let harness = Harness::start().await;
-    // A person without attributes, decisions, grants, artifacts, holds and requests.
+    // Creates a person without attributes, decisions, grants, artifacts, holds or requests.
     stdout(&steward(&harness, &["describe", "ada", "--age-band", "adult"]));
     for (command, expected) in [
         (&["profile", "ada"][..], "no attributes after "),

@@ -148,7 +148,7 @@ async fn assert_refusals_are_recorded(service: &mut Clients, steward: &mut Clien
     let wrong =
         proto::ContestAttributeRequest { subject: subject.into(), key: "job".into(), ..Default::default() };
     steward.profile.contest_attribute(wrong).await.unwrap();
-    // The caller's own clock may also be far ahead.
+    // The time that the caller states for a write may also be far ahead.
     let ahead = i64::try_from(SystemClock.now_ms() / 1_000).unwrap() + 20 * 365 * 86_400;
     let about = Some(prost_types::Timestamp { seconds: ahead, nanos: 0 });
     let remove = proto::RemoveAttributesRequest {
@@ -385,9 +385,9 @@ async fn while_the_clock_is_in_doubt_an_expired_credential_permits_only_refusals
     test_clock.set_offset(-HOUR);
     let still = ada.profile.get_profile(read()).await.unwrap_err();
     assert_eq!(still.code(), Code::Unauthenticated, "the expired credential is valid again: {still:?}");
-    // The credential may still be valid by the clock, so it can record a refusal.
+    // By the machine's clock, the credential is still valid. So it cannot read, but it can record a refusal.
     ada.consent.record_signal(pause()).await.unwrap();
-    // A credential that is valid by both times permits everything.
+    // A credential that is valid by the machine's clock and by the ledger's time permits everything.
     steward
         .profile
         .get_profile(proto::GetProfileRequest { subject: "ada".into(), ..Default::default() })
@@ -483,7 +483,8 @@ async fn the_daemon_process_survives_clock_jumps() {
     assert!(status_of(&served).await.contains("behind"));
     run(&served, &["erase", "ada", "--scope", "all"]);
     assert!(run(&served, &["stats"]).contains("no use is allowed"));
-    // The clock jumps ten years ahead, an event is recorded, and the clock returns. No effect remains.
+    // The clock jumps ten years ahead, an event is recorded, and the clock returns. After that, use is
+    // allowed again.
     clock.set("+10y");
     run(&served, &["signal", "pause", "bob"]);
     run(&served, &["signal", "lift", "bob", "--what", "pause"]);
@@ -492,8 +493,8 @@ async fn the_daemon_process_survives_clock_jumps() {
     assert!(!request_grant(&served, "bob")["allowed"].as_array().unwrap().is_empty());
     served.verify(dir.path());
     served.kill();
-    // Started ten years ahead of its log, the daemon waits for the operator's confirmation and records
-    // refusals.
+    // If the daemon starts with a clock ten years ahead of its log, it waits for the operator's confirmation
+    // and records refusals.
     clock.set("+10y");
     let served = clock.start(&data);
     assert!(status_of(&served).await.contains("ahead"));
@@ -505,7 +506,8 @@ async fn the_daemon_process_survives_clock_jumps() {
         serde_json::from_str::<serde_json::Value>(&stats).unwrap()["clock"].as_str().unwrap().to_owned();
     run(&served, &["accept-clock", "--now", &future]);
     wait_for_readiness(&served, "200").await;
-    // The confirmation was wrong: the clock returns, and the log contains times ten years ahead.
+    // The operator confirmed a wrong time. The clock returns to the right time, but the log has times ten
+    // years ahead.
     clock.set("+0");
     wait_for_readiness(&served, "503").await;
     run(&served, &["erase", "bob", "--scope", "all"]);

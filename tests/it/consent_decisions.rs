@@ -1,5 +1,5 @@
-//! Which of a data subject's decisions counts in a case: choices with several names, renewals that end, and
-//! decisions that arrive late.
+//! Which of a data subject's decisions counts for a use, if one choice names several purposes or categories,
+//! if a renewal ends, or if a decision arrives late.
 
 use crate::erasure::verify;
 use crate::harness::{Clients, Harness, choice, consent, fact, publish_notice};
@@ -31,7 +31,7 @@ async fn world() -> World {
     World { harness, clock, service, steward }
 }
 
-/// The time on the ledger's clock, seconds since the Unix epoch, moved by a number of seconds.
+/// The ledger's time plus `later_s` seconds.
 fn time(world: &World, later_s: i64) -> prost_types::Timestamp {
     let advanced_ms = world.clock.0.load(Ordering::SeqCst);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
@@ -107,7 +107,7 @@ async fn recording_a_key_again_ends_the_grants_of_what_it_replaces() {
         keys: vec!["pulse".into()],
         ..Default::default()
     };
-    // With another category, with another value, and with the same.
+    // Records the key again with another category, with another value, and with the same value.
     let cases = [("work", "fast", false), ("work", "slow", false), ("work", "slow", true)];
     for (category, value, is_valid) in cases {
         let grant = world.service.grant.request_grant(request.clone()).await.unwrap().into_inner();
@@ -148,7 +148,8 @@ async fn what_was_said_before_a_refusal_does_not_undo_it_when_it_arrives_late() 
     assert_eq!(world.ask("memory").await.0.len(), 2);
     world.decide_earlier(vec![choices(ConsentDecision::Withdrawn, &["memory"], &[])], HOUR_S).await;
     assert_eq!(world.ask("memory").await.0.len(), 0);
-    // So does a signal, and lifting it.
+    // A signal also counts from when it is recorded. To lift a signal, the stated time of the lift must be
+    // later.
     world.decide(ConsentDecision::Given, &["memory"], &[]).await;
     let signal = |lift, ago_s: i64, world: &World| proto::RecordSignalRequest {
         subject: "ada".into(),

@@ -111,7 +111,8 @@ async fn a_credential_is_valid_only_for_its_own_controller() {
     assert!(same.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id.is_empty());
     let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
     assert_eq!(same.grant.check_grant(check).await.unwrap_err().code(), Code::NotFound);
-    // A token of one controller's issuer is not valid for another controller, whatever controller it claims.
+    // Each controller has its own issuer of tokens. A token of one issuer is not valid for another
+    // controller, whatever controller the token claims.
     let forged = {
         use base64::Engine;
         use base64::prelude::BASE64_URL_SAFE_NO_PAD as text;

@@ -31,7 +31,7 @@ impl Served {
         Self::try_start(data, environment).expect("the daemon starts")
     }
 
-    /// As [`Served::start_in`]. Returns `None` if the daemon refuses to start.
+    /// Starts a daemon as [`Served::start_in`] does. Returns `None` if the daemon refuses to start.
     pub fn try_start(data: &Path, environment: &[(&str, &str)]) -> Option<Self> {
         let data_text = data.display().to_string();
         let arguments = [
@@ -202,7 +202,7 @@ async fn an_interrupted_import_can_be_repeated_without_duplicates() {
     let served = Served::start(&data);
     let second = served.import();
     let (recorded, already) = (int64(&second["recorded"]), int64(&second["alreadyRecorded"]));
-    // Lines that bounds forbid to record are refused in every import.
+    // Every import refuses the lines that bounds forbid recording.
     let refused = int64(&second["forbiddenCount"]);
     let expected = 1283 - refused;
     assert_eq!(recorded + already, expected);

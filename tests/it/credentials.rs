@@ -42,7 +42,8 @@ impl Authority {
         self.sign_with(names, |_| ())
     }
 
-    /// As [`Authority::sign`], after a change of the certificate's parameters.
+    /// Signs a certificate as [`Authority::sign`] does. `change` can change the certificate's parameters
+    /// before.
     pub fn sign_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
@@ -150,11 +151,12 @@ async fn a_certificate_is_valid_only_for_its_ledger_controller_and_role() {
         let channel = connect(&daemon, with(&clients, &names)).await.unwrap();
         assert_eq!(checkpoint(channel, None).await.unwrap_err().code(), Code::Unauthenticated, "{names:?}");
     }
-    // Valid, but for a controller that this daemon does not serve; reported as permission denied.
+    // This certificate is valid, but for a controller that this daemon does not serve. The daemon reports
+    // permission denied.
     let elsewhere = with(&clients, &["spiffe://sayso.localhost/other/operator/ops".to_owned()]);
     let elsewhere = connect(&daemon, elsewhere).await.unwrap();
     assert_eq!(checkpoint(elsewhere, None).await.unwrap_err().code(), Code::PermissionDenied);
-    // Signed by another authority: the connection fails, or the call does.
+    // This certificate is signed by another authority. Either the connection or the call fails.
     let stranger = connect(&daemon, with(&strangers, &[format!("spiffe://{origin}/operator/ops")])).await;
     if let Ok(channel) = stranger {
         assert!(checkpoint(channel, None).await.is_err());
@@ -313,8 +315,8 @@ async fn tokens_of_an_external_issuer_are_checked_against_its_current_keys() {
             (Code::PermissionDenied, "this role may not call this method")
         );
     }
-    // Rejected: a token with another key's id, an HMAC with the text of the public key as its secret, a token
-    // without a signature, and a token of the built-in issuer.
+    // The daemon rejects a token with another key's id, an HMAC with the text of the public key as its
+    // secret, a token without a signature, and a token of the built-in issuer.
     let mixed = token(&keys[0].private, Algorithm::EdDSA, "ec", json!({}));
     let public = EncodingKey::from_secret(keys[2].public["n"].as_str().unwrap().as_bytes());
     let confused = token(&public, Algorithm::HS256, "rsa", json!({}));

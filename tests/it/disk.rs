@@ -168,7 +168,7 @@ fn fail(served: &Served, fifo: &str, call: &str) {
 }
 
 /// After a failed flush it is unknown what is on the disk. So this write and all later ones are refused, the
-/// daemon is not ready, and reads continue. The next start reads what is there.
+/// daemon is not ready, and reads continue. The next start reads what is on the disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failed_flush_nothing_more_is_acknowledged() {
     if !PRELOADED.iter().all(|library| Path::new(library).exists()) {
@@ -229,7 +229,7 @@ async fn after_a_failed_flush_of_the_key_store_no_new_person_is_recorded() {
     let mut steward = clients(&served, "steward").await;
     service.profile.record_attributes(fact("ada", "k", "work", "x")).await.unwrap();
     fail(&served, &fifo, "posix/io/sync/fdatasync");
-    // The next flush is of a new person's key.
+    // The next flush would make the key of a new person durable. It fails, so the person is not recorded.
     assert!(service.profile.record_attributes(fact("bob", "k", "work", "x")).await.is_err());
     assert_eq!(status(&served, "/readyz"), 503);
     let erasure = sayso::proto::SubmitRequestRequest {

@@ -54,8 +54,8 @@ struct Contents {
 }
 
 /// Opens a data folder as the daemon does. Returns its contents, or the reason why the daemon refuses to
-/// start. Panics if it opens but differs from the contents of the `intact` folder: then data was lost
-/// silently.
+/// start. Panics if the folder opens but has other contents than the `intact` folder, because then data was
+/// lost silently.
 fn start(dir: &Path, intact: Option<&Contents>) -> Result<Contents, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
     let config = harness::config_at(dir);
@@ -200,8 +200,8 @@ fn offsets(bytes: &[u8]) -> Vec<usize> {
     offsets
 }
 
-/// Flips bytes of every file and counts the outcomes: refused at start, repaired or rebuilt, harmless.
-/// `state` says in messages how the daemon of the folder had ended.
+/// Flips bytes of every file and counts the outcomes: refused at start, repaired or rebuilt, harmless. In
+/// messages, `state` says how the daemon of the folder ended.
 fn flip_all(template: &Path, state: &str) {
     let intact = {
         let dir = scratch();

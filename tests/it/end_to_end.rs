@@ -95,7 +95,7 @@ async fn a_profile_is_imported_granted_withdrawn_explained_and_erased() {
     let empty = service.grant.request_grant(ask(SUBJECT)).await.unwrap().into_inner();
     assert!(empty.allowed.is_empty() && !empty.grant_id.is_empty());
 
-    // Consent that names no special categories.
+    // This consent names no special categories.
     let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
     steward.consent.record_consent(consent(SUBJECT, vec![given])).await.unwrap();
     let plain = service.grant.request_grant(ask(SUBJECT)).await.unwrap().into_inner();
@@ -247,7 +247,8 @@ fn entries_file(folder: &Path) -> PathBuf {
     folder.join("entries/000000.jsonl")
 }
 
-/// Drops, swaps and re-signs lines of an unpacked bundle, and flips bytes of the archive. Each must fail.
+/// Drops, swaps and re-signs lines of an unpacked bundle, and flips bytes of the archive. Verification must
+/// fail after each change.
 fn tamper(bundle_path: &Path, key: &VerifierKey, dir: &Path) {
     let folder = dir.join("unpacked");
     let file = std::fs::File::open(bundle_path).unwrap();
@@ -315,8 +316,8 @@ fn keep_for_outside_checks(folder: &Path, key: &VerifierKey) {
     std::fs::write(outside.join("public-key.hex"), hex::encode(key.key.as_bytes())).unwrap();
 }
 
-/// Folds one subject's events, up to a time, to key → (value, contested). Written only for this test, so that
-/// it shares no code with the daemon.
+/// Computes one subject's profile from the events up to a time: each key, with its value and whether it is
+/// contested. This function shares no code with the daemon, so that the test compares two implementations.
 fn independent_fold(events: &[proto::RecordedEvent], until_ms: u64) -> BTreeMap<String, (String, bool)> {
     let mut attributes: BTreeMap<String, (String, bool, Vec<u8>)> = BTreeMap::new();
     for event in events {

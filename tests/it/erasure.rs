@@ -205,7 +205,8 @@ async fn a_second_erasure_and_an_erasure_of_an_unknown_person_are_not_found() {
     let unknown = steward.rights.submit_request(erasure("nobody", ErasureScope::All, "")).await.unwrap_err();
     assert_eq!((second.code(), second.message()), (unknown.code(), unknown.message()));
     assert_eq!(second.code(), Code::NotFound);
-    // A spooled write from before the erasure is refused. A new one starts a new record.
+    // A service may spool a write: prepare it and send it later. A spooled write from before the erasure is
+    // refused. A new write starts a new record.
     let mut spooled = fact("ada", "job", "work", "old");
     spooled.attributes[0].observed_at = Some(prost_types::Timestamp { seconds: 1_600_000_000, nanos: 0 });
     let refused = service.profile.record_attributes(spooled).await.unwrap_err();
@@ -215,7 +216,8 @@ async fn a_second_erasure_and_an_erasure_of_an_unknown_person_are_not_found() {
     assert_eq!(verify(&harness)["subjects"], "1");
 }
 
-/// Services may send writes late that they prepared before an erasure. None of these is recorded.
+/// A service may spool writes: prepare them before an erasure, and send them after it. The daemon records
+/// none of these writes.
 #[tokio::test(flavor = "multi_thread")]
 async fn spooled_writes_of_every_kind_are_refused_after_an_erasure() {
     let harness = Harness::start().await;
@@ -223,7 +225,7 @@ async fn spooled_writes_of_every_kind_are_refused_after_an_erasure() {
     let grant = service.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id;
     let before = prost_types::Timestamp::from(std::time::SystemTime::now());
     let spooled = || Some(proto::WriteOptions { about: Some(before), ..Default::default() });
-    // This write succeeds once before the erasure, which also forgets its idempotency key.
+    // This write succeeds once before the erasure. The erasure also erases the write's idempotency key.
     let keyed = |mut request: proto::RecordAttributesRequest| {
         request.options = Some(proto::WriteOptions {
             idempotency_key: "spooled".into(),

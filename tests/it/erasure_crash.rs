@@ -54,7 +54,7 @@ fn note(person: u64, number: usize) -> String {
     format!("note {number} of person {person} says hello")
 }
 
-/// Whether the person has only the first note erased. This is so for every other person.
+/// Whether the test erases only the first note of this person. It does so for every second person.
 fn is_partial(person: u64) -> bool {
     person % 2 == 1
 }
@@ -75,8 +75,9 @@ async fn record(served: &Served, people: std::ops::Range<u64>) {
     }
 }
 
-/// Requests the erasure of these people at the same time, and kills the daemon after this time or, without
-/// one, after the first answer. Returns each person with the request's id if the erasure was acknowledged.
+/// Requests the erasure of these people at the same time, and kills the daemon after the time `after`. If
+/// `after` is `None`, kills the daemon after the first answer. Returns each person with the request's id if
+/// the erasure was acknowledged.
 async fn erase_and_kill(
     served: Served,
     people: &[u64],
@@ -145,8 +146,8 @@ async fn a_kill_during_erasures_leaves_each_either_not_begun_or_complete() {
         let people: Vec<u64> = (first..first + TOGETHER).collect();
         // Kill early more often than late, because an erasure destroys the keys first.
         let part = random(round) % 1_000;
-        // In every fourth round, kill after the first answer while the others are in progress. So there is
-        // such a round on slow machines too.
+        // In every fourth round, kill after the first answer, while the other erasures are in progress. So
+        // even on a slow machine, some rounds have an acknowledged erasure.
         let after = (round % 4 != 3).then(|| Duration::from_micros(part * part * 60_000 / 1_000_000));
         println!("round {round}: killed after {after:?}");
         let answers = erase_and_kill(served, &people, after).await;

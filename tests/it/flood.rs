@@ -99,15 +99,15 @@ async fn each_service_has_its_own_limit_per_person() {
     let (numbers, by) = limit_details(&refused);
     assert_eq!((numbers["own_attributes"].as_str(), numbers["max_attributes"].as_str()), ("20", "20"));
     assert!(by.is_empty(), "{by:?}");
-    // A request over the limit is refused as a whole. Replacing its own attributes is allowed, and removing
-    // attributes frees room.
+    // A request over the limit is refused as a whole. The service may still replace its own attributes, and
+    // it frees room by removing some.
     assert!(record(&mut tutor, facts("tutor", 19..21, 10)).await.is_err());
     record(&mut tutor, facts("tutor", 0..20, 12)).await.unwrap();
     let keys = vec!["tutor-00000".to_owned()];
     let remove = proto::RemoveAttributesRequest { subject: "ada".into(), keys, ..Default::default() };
     tutor.profile.remove_attributes(remove).await.unwrap();
     record(&mut tutor, facts("more", 0..1, 10)).await.unwrap();
-    // There is a limit of bytes too. The limits count for each person separately.
+    // The number of bytes has a limit too. A service has each limit separately for each person.
     let mut coach = world.client(Role::Service, "coach").await;
     record(&mut coach, facts("coach", 0..3, 16_000)).await.unwrap();
     let (numbers, _) = limit_details(&record(&mut coach, facts("coach", 3..5, 16_000)).await.unwrap_err());
@@ -123,7 +123,7 @@ async fn services_cannot_use_the_room_that_is_reserved_for_the_person() {
     for (name, count) in [("tutor", 20), ("coach", 20), ("late", 2)] {
         record(&mut world.client(Role::Service, name).await, facts(name, 0..count, 10)).await.unwrap();
     }
-    // The error to a service shows only its own numbers.
+    // The error tells a service only how much it recorded itself.
     let mut late = world.client(Role::Service, "late").await;
     let refused = record(&mut late, facts("late", 2..3, 10)).await.unwrap_err();
     let (numbers, by) = limit_details(&refused);
@@ -169,8 +169,8 @@ async fn services_cannot_use_the_room_that_is_reserved_for_the_person() {
     record(&mut ada, declared(facts("mine", 6..7, 10))).await.unwrap();
 }
 
-/// Older data folders, or higher limits, can have more attributes about one person than one answer has room
-/// for.
+/// With high limits, or in a data folder of an earlier version, one person can have more attributes than fit
+/// in one answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_profile_larger_than_one_answer_is_read_in_pages_and_granted_in_parts() {
     let limits = Limits {
@@ -199,8 +199,8 @@ async fn a_profile_larger_than_one_answer_is_read_in_pages_and_granted_in_parts(
     assert!(pages >= 4, "{pages}");
     assert_eq!(events, (0..events.len() as u64).collect::<Vec<_>>());
 
-    // The grant allows all attributes of the quiet service and the newest of the flood that fit. The rest is
-    // reported as withheld.
+    // The grant allows all attributes of the quiet service, and as many of the newest attributes of the flood
+    // as fit. It reports all others as withheld.
     let granted = quiet.grant.request_grant(ask()).await.unwrap().into_inner();
     let keys: BTreeSet<&str> = granted.allowed.iter().map(|allowed| allowed.key.as_str()).collect();
     assert!(keys.contains("quiet-00000") && keys.contains("quiet-00004"));

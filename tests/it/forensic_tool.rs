@@ -1,9 +1,10 @@
-//! A forensic tool such as an attacker could build. Its input is copies of the data folder, made at different
-//! times. It follows the description in `docs/erasure.md` and not the vault's code.
+//! A forensic tool, as an attacker could build it. Its input is copies of the data folder, made at different
+//! times. It is written from the description in `docs/erasure.md`, not from the code of the vault (the module
+//! that keeps the keys).
 //!
-//! The tool finds key pages, wrapped keys and entries at any offset of any file. It decrypts what the given
-//! keys open, collects the keys inside, and repeats until nothing more opens. Then it tries every 32-byte
-//! window in and around the remaining pages as a key of any kind.
+//! The tool finds key pages, wrapped keys and entries at any offset of any file. It decrypts everything that
+//! the given keys open, collects the keys in it, and repeats this until nothing more opens. Then it tries
+//! every 32-byte window in and around the remaining pages as a key of any kind.
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};
@@ -17,9 +18,9 @@ use std::sync::Arc;
 
 type Secret = [u8; 32];
 
-/// The number of bytes before and after a page whose windows are also tried.
+/// The number of bytes before a page, and after it, in which windows are also tried.
 const AROUND: usize = 64;
-/// Entries below this version are tried with a window as the subject's key.
+/// A window is tried as the key of a subject only on entries with a version below this number.
 const VERSIONS_TRIED: u64 = 64;
 
 /// Copies of files at one or more times.
@@ -114,7 +115,7 @@ pub struct Findings {
     closed: BTreeSet<Sealed>,
     wrapped: BTreeSet<Wrapped>,
     entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    /// Each page with the bytes of it and around it, from which the windows are cut.
+    /// Each page, and the bytes from which windows are cut: those of the page and those around it.
     near: Vec<(Sealed, Vec<u8>)>,
     /// The given keys, and the keys in decrypted pages.
     pub keys: BTreeSet<Secret>,
@@ -128,8 +129,8 @@ pub struct Findings {
 }
 
 impl Findings {
-    /// Finds all pages, wrapped keys and entries in an image, and decrypts what the root keys and key files
-    /// of `keys` open.
+    /// Finds all pages, wrapped keys and entries in an image, and decrypts everything that the root keys and
+    /// key files in `keys` open.
     pub fn of(image: &Image, keys: &Image) -> Self {
         let mut findings = Self::default();
         for (_, bytes) in &image.files {
@@ -220,8 +221,8 @@ impl Findings {
             for node in value.get(16..).unwrap_or_default().chunks_exact(41) {
                 let index = u64::from_be_bytes(node[1..9].try_into().unwrap());
                 let key = node[9..].try_into().unwrap();
-                // A renewed key is the root of a whole tree. The tool ignores the version from which it is
-                // used.
+                // A renewed key is the root of a whole tree of keys. The tool ignores from which version on
+                // the key is used.
                 let (depth, index) = if node[0] == 0xff { (0, 0) } else { (node[0], index) };
                 let node = Node { depth, index, key, renewed_from: None };
                 self.keys.insert(node.key);
@@ -276,8 +277,8 @@ impl Findings {
             .filter(|entry| entry.header.key_commitment.is_some())
             .collect();
         for window in windows {
-            // Decrypting one block excludes most windows. Only for a plausible block, the whole page is
-            // tried.
+            // To exclude most windows quickly, decrypt one block first. Decrypt the whole page only if that
+            // block is plausible.
             let is_page_key =
                 plausible_pages(&window, &blocks).any(|page| closed[page].open(&window).is_some());
             let is_root = self.wrapped.iter().any(|wrapped| wrapped.open(&window).is_some());

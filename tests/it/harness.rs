@@ -45,7 +45,7 @@ impl Interceptor for Bearer {
 
 pub type Link = InterceptedService<Channel, Bearer>;
 
-/// A client of every service, all with the same credential.
+/// One client for each gRPC service, all with the same credential.
 #[derive(Clone)]
 pub struct Clients {
     pub profile: ProfileServiceClient<Link>,

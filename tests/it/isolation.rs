@@ -261,7 +261,7 @@ async fn no_method_reveals_data_to_a_role_of_another_controller() {
     let before = world.entries().await;
     let mut leaks = Vec::new();
     for (claim, name) in ROLES {
-        // The callers have the names of those who know the subject at the first controller.
+        // The callers have the same names as the callers that know the subject at the first controller.
         let role = claim.role;
         let name = match role {
             Role::Service => "tutor",
@@ -282,7 +282,7 @@ async fn no_method_reveals_data_to_another_data_subject() {
     let before = world.entries().await;
     let eve = token(&world.daemon, "dev", Role::Subject, "eve");
     let mut leaks = world.leaks_to(&eve, "a subject without a record").await;
-    // The same holds once eve has a record of her own.
+    // The same is true after eve has a record herself.
     let mut clients = Clients::over(&channel(&world.daemon).await, Some(&eve));
     clients.profile.record_attributes(fact("", "tone", "work", "mine")).await.unwrap();
     assert!(world.entries().await > before);

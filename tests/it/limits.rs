@@ -581,7 +581,7 @@ fn the_process_dumps_no_core_and_locks_memory_as_configured() {
     let (limits, status) = start("never").unwrap();
     assert_eq!(words(&limits, "Max core file size")[4..6], ["0", "0"]);
     assert_eq!(words(&status, "VmLck:")[1], "0");
-    // Either the memory is locked, or the daemon does not start.
+    // If memory must be locked, the daemon either locks it or does not start.
     match start("always") {
         Some((_, status)) => assert_ne!(words(&status, "VmLck:")[1], "0"),
         None => println!("memory can't be locked here: this daemon did not start"),
@@ -606,8 +606,8 @@ fn the_process_dumps_no_core_and_locks_memory_as_configured() {
     ] {
         assert!(!starts_with_mode(path, mode), "{path}");
     }
-    // Nor on files of another user, who can change their mode at any time. Only root can change the owner, so
-    // this part is skipped for other users.
+    // The daemon does not start on files that another user owns either, because the owner can change the mode
+    // at any time. Only root can change the owner of a file, so this part is skipped for other users.
     let starts_with_other_owner = |path: &str| {
         let path = dir.path().join("data").join(path);
         std::os::unix::fs::chown(&path, Some(NOBODY), None).ok()?;

@@ -1,5 +1,5 @@
-//! Floods that aim at memory, with and without a credential. The daemon runs as a process of its own, and its
-//! resident memory must stay close to what it was before the flood.
+//! Floods that try to exhaust memory, with and without a credential. The daemon runs in its own process, and
+//! its resident memory must stay close to what it was before the flood.
 
 use crate::authorization::Raw;
 use crate::harness::{Clients, ask, choice, consent, fact, publish_notice};
@@ -124,7 +124,8 @@ impl<'a> Before<'a> {
         Self { served, mib: served.memory_mib() }
     }
 
-    /// Asserts that memory has not grown by more than the limit since, and that the daemon answers others.
+    /// Asserts that the peak of memory since then is within the limit, and that the daemon answers other
+    /// clients.
     fn assert_memory_is_limited(&self, what: &str) {
         let peak = self.served.peak_mib();
         println!("{what}: {} MiB before, peak {peak} MiB", self.mib);
@@ -176,8 +177,8 @@ async fn a_compressed_message_counts_by_its_decompressed_size() {
     let before = Before::of(&served);
     let channel = connect(&served).await;
     let token = served.token("service");
-    // An unknown field; empty attributes, which take two bytes each on the wire and hundreds in memory; and a
-    // message within the limits.
+    // The messages: one with an unknown field; one with empty attributes, each of which takes two bytes on
+    // the wire and hundreds in memory; and one within the limits.
     let unknown = [&[0xfa, 0x3f][..], &varint(MESSAGE_BYTES - 10), &vec![0; MESSAGE_BYTES - 10]].concat();
     let empty = [0x12, 0x00].repeat(MESSAGE_BYTES / 2);
     let mut many = fact("ada", "k", "work", &"x".repeat(16_000));
@@ -274,7 +275,7 @@ async fn requested_keys_are_limited_in_number_and_length() {
         let refused = service.grant.request_grant(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
     }
-    // The largest number of keys that a request may have.
+    // Each request has as many keys as fit within the limits.
     for number in 0..400 {
         let keys = (0..126).map(|key| format!("{key:03}{}", "k".repeat(127))).collect();
         let request = proto::RequestGrantRequest { keys, interaction: number.to_string(), ..ask("ada") };

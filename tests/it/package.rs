@@ -242,7 +242,7 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
     );
     assert_eq!(attribute("wrong")["may_be_used_for"], serde_json::json!([]));
 
-    // Nothing about another subject, and no name of a member of staff.
+    // The package has nothing about another subject, and no name of a member of staff.
     let all_bytes = package.all_bytes();
     assert!(!contains(&all_bytes, CANARY.as_bytes()) && !contains(&all_bytes, b"maria"));
     assert_eq!(package.receipts().len(), 4);
@@ -500,7 +500,7 @@ async fn an_erasure_ends_a_running_export() {
     assert_eq!(ended.code(), Code::Aborted);
 }
 
-/// Also leaves the package and its receipts where `tests/outside/run.sh` finds them.
+/// This test also keeps the package and its receipts in a place where `tests/outside/run.sh` finds them.
 #[tokio::test(flavor = "multi_thread")]
 async fn receipts_verify_offline_and_fail_after_any_change() {
     let harness = Harness::start().await;

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// How long both rejections of a policy may take in a build without optimization.
+/// How long the preview and the publication of a policy together may take to reject it, in a build without
+/// optimization.
 const REJECTION_MAX: Duration = Duration::from_secs(20);
 const KIB: usize = 1 << 10;
 
@@ -43,7 +44,7 @@ const COSTLY: [(&str, Shape); 9] = [
     ("a name", |n| format!("{}::\"a\" == resource", "a".repeat(n))),
     ("a path", |n| format!("{}a::\"a\" == resource", "a::".repeat(n))),
     ("many problems", |n| format!("[{}] == 1", "nope,".repeat(n))),
-    // Errors after which the parser continues, and nests without brackets.
+    // After these errors the parser continues, and it nests deeper without any brackets.
     ("errors in records", |n| "{a}:".repeat(n)),
     ("errors in branches", |n| format!("if @ {}", "(then if)".repeat(n))),
     ("errors everywhere", |n| "[@,".repeat(n)),

@@ -1,6 +1,6 @@
 //! Which caller may record what. A service records what it observes or infers, and every refusal. Statements
-//! of a data subject come through a channel, a steward or the subject. What the subject refused with their
-//! own credential, only the subject or a steward can lift.
+//! of a data subject come through a channel, a steward or the subject. Only the subject or a steward can lift
+//! what the subject refused with their own credential.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact, publish_notice};
 use sayso::api::Claim;
@@ -172,8 +172,8 @@ async fn a_withdrawal_is_recorded_despite_invalid_fields_or_choices_beside_it() 
     let mut world = World::start().await;
     world.channel.profile.record_attributes(fact("ada", "tone", "work", "dry")).await.unwrap();
     let given = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &["work"], false)]);
-    // A request that gives one consent without permission and withdraws another: the withdrawal is recorded
-    // once, and the error says so.
+    // A service sends a request that gives a consent, which it may not do, and withdraws another. The
+    // withdrawal is recorded once, and the error says that it is recorded.
     world.channel.consent.record_consent(given.clone()).await.unwrap();
     assert!(world.is_allowed().await);
     let mut mixed = given.clone();
@@ -188,7 +188,7 @@ async fn a_withdrawal_is_recorded_despite_invalid_fields_or_choices_beside_it() 
     let before = world.events().await.len();
     assert_denied(world.service.consent.record_consent(mixed).await, "CHANNEL_ROLE_REQUIRED", "is recorded");
     assert_eq!(world.events().await.len(), before);
-    // Fields that have no meaning in a withdrawal.
+    // A withdrawal counts even if it has fields that mean nothing in a withdrawal.
     for case in 0..6 {
         world.steward.consent.record_consent(given.clone()).await.unwrap();
         assert!(world.is_allowed().await, "{case}");
@@ -253,11 +253,11 @@ async fn no_observation_or_inference_replaces_a_statement_of_the_subject() {
                     "own words",
                 );
             };
-            // From another key.
+            // The correction has another key than the subject's attribute.
             for event in [&stated, &mine, &guess] {
                 expect_denied(corrects(attribute(provenance, "elsewhere", "x"), event)).await;
             }
-            // Under the same key.
+            // The correction, or the new attribute, has the same key.
             expect_denied(corrects(attribute(provenance, "said", "x"), &stated)).await;
             expect_denied(corrects(attribute(provenance, "guess", "x"), &guess)).await;
             expect_denied(attribute(provenance, "guess", "likes salsa")).await;
@@ -267,7 +267,7 @@ async fn no_observation_or_inference_replaces_a_statement_of_the_subject() {
                 expect_denied(attribute(provenance, "guess", "likes jazz")).await;
             }
         }
-        // As one of several attributes in a request.
+        // One of several attributes in a request would replace the subject's attribute.
         let mut two = attribute(Provenance::Observed, "new", "x");
         two.attributes.extend(attribute(Provenance::Observed, "said", "x").attributes);
         let answer = clients.profile.record_attributes(two).await;
@@ -364,7 +364,8 @@ async fn a_refusal_with_the_subjects_own_credential_is_lifted_only_by_the_subjec
     let mut world = World::start().await;
     let mut both = service_channel(&world).await;
     world.channel.profile.record_attributes(fact("ada", "tone", "work", "dry")).await.unwrap();
-    // The subject refuses the parent purpose for every category; a narrower consent would lift that refusal.
+    // The subject refuses the parent purpose for every category. Even a narrower consent would lift a part of
+    // that refusal, so the channel may not record it.
     let wide = consent("ada", vec![choice(ConsentDecision::Refused, "personalization", &[], false)]);
     world.ada.consent.record_consent(wide.clone()).await.unwrap();
     let mut narrow = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &["work"], true)]);
@@ -401,7 +402,8 @@ async fn a_refusal_with_the_subjects_own_credential_is_lifted_only_by_the_subjec
         "REFUSED_BY_SUBJECT",
         "only the person or a steward",
     );
-    // The refusal for health was not lifted: that needs explicit consent that names health.
+    // The subject's consent did not lift the refusal for health, because this needs explicit consent that
+    // names health.
     let health = consent("ada", vec![choice(ConsentDecision::Given, PURPOSE, &["health"], true)]);
     assert_denied(
         world.channel.consent.record_consent(health).await,
@@ -512,7 +514,7 @@ async fn a_service_may_describe_a_subject_only_as_a_child() {
     world.channel.profile.describe_subject(described(AgeBand::Adult, "DE")).await.unwrap();
     world.service.profile.describe_subject(described(AgeBand::Child, "")).await.unwrap();
     world.channel.profile.describe_subject(described(AgeBand::Adult, "")).await.unwrap();
-    // A channel cannot replace an age band that a steward stated with an older one.
+    // If a steward stated an age band, a channel cannot replace it with an older age band.
     world.steward.profile.describe_subject(described(AgeBand::Teen, "")).await.unwrap();
     world.service.profile.describe_subject(described(AgeBand::Child, "")).await.unwrap();
     for band in [AgeBand::Adult, AgeBand::Unknown] {

@@ -107,7 +107,8 @@ async fn every_write(
     failed
 }
 
-/// Requests that are rejected for another reason than the version, each with that reason.
+/// Requests that are rejected, but not because of the expected version. Each has the reason why it is
+/// rejected.
 fn bad_attributes(
     subject: &str,
     options: &WriteOptions,
@@ -269,8 +270,8 @@ fn new_attribute(subject: &str) -> NewAttributes {
     NewAttributes { subject: SubjectId::new(subject).unwrap(), attributes: vec![(attribute, None)] }
 }
 
-/// Uses the application directly: its queue holds one write, and the test decides when the sequencer takes
-/// it.
+/// This test uses the application directly. The queue of the sequencer, which writes all events, has room for
+/// one write, and the test decides when the sequencer takes it.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_rejected_by_a_full_queue_removes_its_keys() {
     let sequencing: Arc<ManualSequencing> = Arc::default();
@@ -294,7 +295,7 @@ async fn a_write_rejected_by_a_full_queue_removes_its_keys() {
             async move { app.profile.record_attributes(&caller, new_attribute("first"), &options).await },
         )
     };
-    // Wait until the first submission is in the queue, which is not emptied yet.
+    // Wait until the first write is in the queue. It stays there until the test lets the sequencer take it.
     while app.reports.subject_count().unwrap() == 0 || pages() == before {
         tokio::task::yield_now().await;
     }

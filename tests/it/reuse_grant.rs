@@ -27,7 +27,8 @@ async fn granted(world: &mut World, request: proto::RequestGrantRequest) -> prot
     world.service.grant.request_grant(request).await.unwrap().into_inner()
 }
 
-/// The events of the attributes that a new decision would allow in the same conversation.
+/// The ids of the events that recorded the attributes which a new decision would allow in the same
+/// conversation.
 async fn freshly_allowed(world: &mut World, subject: &str) -> Vec<String> {
     let request = proto::EvaluateUseRequest {
         subject: subject.into(),
@@ -45,7 +46,8 @@ fn allowed_event_ids(grant: &proto::RequestGrantResponse) -> Vec<String> {
     grant.allowed.iter().map(|allowed| allowed.event_id.clone()).collect()
 }
 
-/// Records three attributes, one of them in a category defined here, and a consent.
+/// Records three attributes and a consent. One attribute is in the category `diet`, which this function
+/// defines.
 async fn create_subject(world: &mut World, subject: &str) {
     define_diet(world, "", false).await;
     record(world, subject, "tone", "communication-style").await;
@@ -149,8 +151,9 @@ async fn a_repeated_request_reuses_the_grant_and_counts_the_reuse() {
     assert_eq!(granted(&mut world, conversation_request("ada")).await.grant_id, new_grant.grant_id);
 }
 
-/// A subject stays in the cache while it has unrecorded counts. Without early recording, such subjects could
-/// keep all others out of the cache for a minute.
+/// The ledger counts how often a grant is reused, and records the count later. Meanwhile, the subject stays
+/// in the cache. If the counts were not recorded early when the cache is full, such subjects could keep all
+/// others out of the cache for a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn reuse_counts_are_recorded_early_when_the_subject_cache_is_full() {
     let dir = tempfile::tempdir().unwrap();
@@ -410,8 +413,8 @@ async fn reuse_stops_as_time_passes() {
     clock.0.fetch_add(2 * HOUR_MS, Ordering::SeqCst);
     assert!(!is_reused(&mut world, "ada", &first.grant_id, &"thirteen hours of twenty-four").await);
     assert!(standing(&mut world, &first.grant_id).await.0, "the grant itself has not expired");
-    // A rule about the age of attributes forbids what it allowed a moment before. The decision at the time of
-    // the request counts.
+    // A rule about the age of attributes forbids now what it allowed a moment ago. For reuse, the decision at
+    // the time of the new request counts.
     record(&mut world, "ada", "tone", "communication-style").await;
     record(&mut world, "ada", "sister", "family").await;
     publish(&mut world, version(Tier::Provider, "fresh", "1", FRESH_ONLY)).await.unwrap();
@@ -443,7 +446,7 @@ async fn reuse_stops_as_time_passes() {
     assert!(!is_reused(&mut world, "ada", &third.grant_id, &"an expiry").await);
 }
 
-/// The time by the test clock, this much later.
+/// The time of the test clock plus `ahead_ms` milliseconds.
 fn clock_time(clock: &AdvancedClock, ahead_ms: u64) -> prost_types::Timestamp {
     use sayso::clock::Clock;
     let ms = clock.now_ms() + ahead_ms;

@@ -1,5 +1,6 @@
 //! A withdrawal, refusal or objection is always accepted, and its revocations are in effect once it is
-//! acknowledged. This holds with more grants than fit in one frame, and while other callers fill the queue.
+//! acknowledged. This is true even for more grants than fit in one frame (the entries of one write), and
+//! while other callers fill the queue.
 
 use crate::harness::{Clients, Harness, choice, config, consent, fact, publish_notice};
 use crate::rights::AdvancedClock;
@@ -17,7 +18,7 @@ use tonic_types::StatusExt;
 
 const PURPOSE: &str = "tone-adaptation";
 const CATEGORY: &str = "communication-style";
-/// More revocations than fit in the frame of the decision.
+/// The number of open grants: more than can be revoked in the frame of the decision.
 const MANY_GRANTS: usize = 300;
 /// A limit for each wait, longer than any of them takes on a slow machine.
 const TIMEOUT: Duration = Duration::from_secs(60);

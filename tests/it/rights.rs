@@ -50,7 +50,7 @@ fn decide(request_id: &str, decision: Decision) -> proto::DecideRequestRequest {
 async fn open_requests(steward: &mut Clients) -> Vec<String> {
     let (mut found, mut page_token) = (Vec::new(), String::new());
     loop {
-        // Pages of one request, so that the page tokens are tested.
+        // Each page has one request, so that the test also covers page tokens.
         let request = proto::ListRequestsRequest { page_size: 1, page_token, ..Default::default() };
         let page = steward.rights.list_requests(request).await.unwrap().into_inner();
         found.extend(page.requests.into_iter().map(|request| request.request_id));
@@ -167,7 +167,7 @@ async fn a_restriction_or_objection_takes_effect_at_once_and_ends_when_it_is_ref
     assert_eq!(verify(&harness)["grants"]["unjustified"], "0");
 }
 
-/// Waits until the condition is true, for at least 12 s.
+/// Waits until the condition is true. Fails if it is still false after about 12 s.
 async fn wait_until(mut condition: impl AsyncFnMut() -> bool) {
     for _ in 0..600 {
         if condition().await {
@@ -293,7 +293,7 @@ async fn artifacts_are_invalidated_when_their_sources_change_or_are_erased() {
     );
     let acknowledge = proto::AcknowledgeRequest { cursor: fell.cursor, options: None };
     service.grant.acknowledge(acknowledge).await.unwrap();
-    // Replaced.
+    // The second artifact's source is replaced.
     record(&mut service, fact("ada", "boss", "work", "y")).await;
     assert_eq!(told().await.artifact_ids, [built[1].clone()]);
     let list = || proto::ListArtifactsRequest { subject: "ada".into(), ..Default::default() };
@@ -310,7 +310,7 @@ async fn artifacts_are_invalidated_when_their_sources_change_or_are_erased() {
     assert_eq!(listed[2].purpose, "tone-adaptation");
     let mut other = harness.as_role(Role::Service, "other").await;
     assert!(other.grant.list_artifacts(list()).await.unwrap().into_inner().artifacts.is_empty());
-    // Erased.
+    // The third artifact's source is erased.
     let erased = steward.rights.submit_request(erasure("ada", ErasureScope::Key, "desk")).await.unwrap();
     assert_eq!(told().await.artifact_ids, [built[2].clone()]);
     assert_eq!(erased.into_inner().certificate.unwrap().recipients[0].artifacts, 1);

@@ -83,7 +83,7 @@ async fn everything_before_and_after_a_rotation_under_load_verifies() {
             json(&sayso(&["--json", "verify", &bundle, "--key", &key, "--since", &before]).output().unwrap());
         assert_eq!((int64(&report["keyRotations"]), int64(&report["continues"])), (2, before_size(&dir)));
     }
-    // An early proof, and a new proof of an early entry.
+    // Verify a proof from before the rotations, and a new proof of an entry from before them.
     let (old, late) = (first.to_string(), path("late.proof"));
     assert!(succeeds(&["verify", &path("early.proof"), "--key", &old]));
     let request = proto::GetInclusionProofRequest { position: 1, tree_size: 0 };
@@ -98,7 +98,7 @@ fn before_size(dir: &Path) -> u64 {
     std::fs::read_to_string(dir.join("before")).unwrap().lines().nth(1).unwrap().parse().unwrap()
 }
 
-/// Runs `work` beside three writers; returns its result and the number of writes.
+/// Runs `work` while three writers write. Returns the result of `work` and the number of writes.
 async fn under_load<T>(harness: &Harness, stop: &Arc<AtomicBool>, work: impl Future<Output = T>) -> (T, u32) {
     let writers = async {
         tokio::join!(

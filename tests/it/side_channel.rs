@@ -1,6 +1,6 @@
-//! The cost of a call must not reveal whether a data subject exists: for callers who may not know, the store
-//! does the same work either way. The test counts store operations, because times on a shared machine prove
-//! little.
+//! The cost of a call must not reveal whether a data subject exists. For callers who may not know this, the
+//! store does the same work whether the subject exists or not. The test counts store operations, because
+//! times on a shared machine prove little.
 
 use crate::controllers::channel_to;
 use crate::harness::claim_for;
@@ -235,7 +235,8 @@ impl Served {
         self.issuers[controller].mint(claim, name, 3_600).unwrap()
     }
 
-    /// The operations of the first controller's stores from a call until they are idle again.
+    /// The number of operations of the first controller's stores, from the start of a call until the stores
+    /// are idle again.
     async fn work_of(&self, token: &str, path: &str, body: Vec<u8>) -> u64 {
         let before = self.work.load(Ordering::SeqCst);
         let _answer = exchange(&self.channel, token, path, body).await;
@@ -278,8 +279,9 @@ impl Served {
     }
 }
 
-/// Methods in which a caller who has another subject's id of something, which cannot be guessed, causes one
-/// more read: the store looks up whether that id still exists.
+/// Methods that do one more read if the caller names an existing grant or request of another subject, because
+/// the store looks up its id. This reveals nothing new: ids cannot be guessed, so the caller already knew
+/// that it existed.
 const BY_ID: [&str; 3] =
     ["GrantService/ExplainGrant", "RightsService/GetErasureCertificate", "RightsService/GetRequest"];
 
@@ -294,7 +296,7 @@ async fn calls_that_may_not_reveal_a_subject_cost_the_same_store_work_if_it_exis
     let (guessed, missing) =
         (unknown_subject_words(&existing, true), unknown_subject_words(&existing, false));
     for (claim, name) in ROLES {
-        // The callers of the other controller have the names of those who know the subject.
+        // The callers of the other controller have the same names as the callers that know the subject.
         let role = claim.role;
         let name = match role {
             Role::Service => "tutor",

@@ -24,8 +24,8 @@ fn lines() -> Vec<(String, String)> {
     text.lines().map(line).collect()
 }
 
-/// The rows of a report's table: one for each set of labels that `labels` gives a line. `None` skips the
-/// line.
+/// The expected rows of a table of the report. `labels` returns the labels of the row in which a line with
+/// this category counts, or `None` if the line does not count.
 fn rows(lines: &[(String, String)], labels: impl Fn(&str) -> Option<Vec<String>>) -> Rows {
     let mut rows = Rows::new();
     for (subject, category) in lines {

@@ -84,8 +84,8 @@ fn every_room_is_in_the_table() {
 }
 
 /// Rooms whose results others recompute. Their results must not depend on the iteration order of a hash map,
-/// which differs between processes. They use ordered maps; a hash map needs a reason on its line or the line
-/// above.
+/// which differs between processes. They use ordered maps. If they use a hash map, a comment that begins with
+/// [`UNORDERED_MARK`] must give the reason, on the same line or the line above.
 const ORDERED: &[&str] = &["src/bounds", "src/domain", "crates/proof/src/replay"];
 const UNORDERED_MARK: &str = "// Unordered: ";
 
@@ -98,7 +98,7 @@ fn no_result_depends_on_the_order_of_a_hash_map() {
         let mut above = "";
         for (number, line) in without_tests(&text).lines().enumerate() {
             let names = ["HashMap", "HashSet"].iter().any(|name| line.contains(name));
-            // Imports need no mark, and a field is marked where its type is declared.
+            // Imports need no such comment. A field has the comment where its type is declared.
             let needs_no_mark = line.starts_with("use ") || line.trim_end().ends_with(": HashMap::new(),");
             let marked = [line, above].iter().any(|line| line.contains(UNORDERED_MARK));
             if names && !needs_no_mark && !marked {
@@ -137,7 +137,7 @@ fn functions_are_short() {
     assert!(long.is_empty(), "{}", long.join("\n"));
 }
 
-/// The one place scans the text first and has a stack that is large enough.
+/// Only one file may parse policies: the one that first checks the text and has a stack that is large enough.
 #[test]
 fn policies_are_parsed_in_one_place() {
     let parses = [
@@ -182,7 +182,7 @@ fn no_room_exports_items_of_another_room() {
     assert!(reexports.is_empty(), "{reexports:#?}");
 }
 
-/// Names of files that earlier versions used and that a stranger cannot guess. Each has an ordinary name now.
+/// File names of earlier versions whose meaning a newcomer cannot guess. These files have ordinary names now.
 const PRIVATE_FILES: &[&str] = &[
     "alike",
     "anchor",
@@ -221,7 +221,7 @@ const PRIVATE_FILES: &[&str] = &[
     "weighed",
     "words",
 ];
-/// Names of types that earlier versions used and that a stranger cannot guess.
+/// Type names of earlier versions whose meaning a newcomer cannot guess.
 const PRIVATE_TYPES: &[&str] = &[
     "Alike",
     "Bells",

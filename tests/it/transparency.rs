@@ -17,7 +17,7 @@ const ERASED: &str = "47-james";
 const K: u32 = 5;
 const DAY_S: i64 = 86_400;
 
-/// Rows of a table by their labels: the data subjects that count in a row, and its value.
+/// Rows of a table by their labels. Each row has the data subjects that count in it, and a value.
 pub type Rows = BTreeMap<Vec<String>, (BTreeSet<String>, u64)>;
 type Histories = BTreeMap<String, Vec<proto::RecordedEvent>>;
 
@@ -182,7 +182,7 @@ fn assert_ratios(report: &proto::TransparencyReport, contests: &Rows) {
     assert_eq!((ratio(report, "erasures"), ratio(report, "partial")), (Some(1.0), Some(0.0)));
     assert!(ratio(report, "discarded").unwrap() > 100.0);
     assert!(table(report, "erased-facts").suppressed && table(report, "erasure-spans").suppressed);
-    // No text is recorded about two subjects in the same words.
+    // No two subjects have a text with the same words.
     let homogenization = figure(report, "homogenisation");
     assert!(homogenization.tables[0].rows.is_empty() && !homogenization.tables[1].rows.is_empty());
     assert_eq!(figure(report, "labour").status(), proto::FigureStatus::NotObservable);
@@ -284,8 +284,9 @@ async fn reports_require_a_steward_or_auditor_and_stay_within_the_privacy_budget
     assert_eq!((exact.epsilon, exact.epsilon_spent), (0.0, 3.0));
 }
 
-/// Asserts that reports without noise require a period that has ended and that is the same as an earlier one
-/// or does not overlap it: the difference of two overlapping reports could be single people.
+/// Asserts that a report without noise requires a period that has ended. The period must also be the same as
+/// the period of an earlier report, or not overlap it, because the difference of two overlapping reports
+/// could reveal single people.
 async fn assert_no_differences_between_exact_reports(auditor: &mut Clients) {
     let (today, _) = period();
     let days = |from: i64, to: i64, epsilon| {

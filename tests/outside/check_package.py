@@ -39,8 +39,8 @@ VOCABULARIES = (
     "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
     "http://www.w3.org/2001/XMLSchema#",
 )
-# The mandatory fields of ISO/IEC TS 27560, as the DPV guide maps them: of the receipt, the record, each process,
-# the controller, and each event.
+# The fields that ISO/IEC TS 27560 makes mandatory, as the DPV guide maps them: those of the receipt, of the
+# record, of each process, of the controller, and of each event.
 RECEIPT = [DCT + "conformsTo", DPV + "hasIdentifier", DCT + "created", DPV + "hasRecordOfActivity"]
 RECORD = [
     DCT + "conformsTo",

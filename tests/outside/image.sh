@@ -16,7 +16,7 @@ trap stop EXIT
 "$here/deploy/image.sh" "$program" "oci:$work/image:latest" >/dev/null
 umoci unpack --image "$work/image:latest" "$work/bundle" >/dev/null
 mkdir -m 0755 "$work/etc"
-# Free ports, so that no other daemon receives the calls of this script.
+# Choose free ports, so that no other daemon receives the calls of this script.
 read -r grpc http < <(python3 -c 'import socket
 both = [socket.create_server(("127.0.0.1", 0)) for _ in range(2)]
 print(*[one.getsockname()[1] for one in both])')

@@ -22,7 +22,8 @@ as channel record ada tone brief --category communication-style >/dev/null
 as steward notice publish welcome --text 'We remember facts about you.' >/dev/null
 as steward consent give ada --purpose tone-adaptation --notice welcome --channel web >/dev/null
 as service --json grant ada --purpose tone-adaptation > grant.json
-# CheckGrantRequest { grant_id = 1 }, in a gRPC frame: no compression, length, message.
+# Writes a CheckGrantRequest { grant_id = 1 } in a gRPC frame: a flag for no compression, the length, and the
+# message.
 python3 - <<'PYTHON'
 import json
 answer = json.load(open("grant.json"))

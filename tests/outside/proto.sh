@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Lints the proto files with `buf`: the standard rules, and a comment on everything. Compares them with every
-# released version in proto/released. Without buf (npm: @bufbuild/buf) the script checks nothing and says so.
+# Lints the proto files with `buf`: they must follow the standard rules, and everything in them must have a
+# comment. Also compares them with every released version in proto/released. Without buf (npm: @bufbuild/buf)
+# the script checks nothing and says so.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 buf=$(PATH=$PWD/target/tools/node_modules/.bin:$PATH command -v buf) || {

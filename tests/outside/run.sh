@@ -5,19 +5,19 @@ set -euo pipefail
 python=target/outside-venv/bin/python
 script=tests/outside/verify_cose.py
 vectors=tests/vectors
-# Entries as COSE_Sign1, with a Python library: the test vectors in the repository, and the entries that the
-# daemon exported in the Rust tests.
+# Checks that entries are valid COSE_Sign1, with a Python library: the test vectors in the repository, and the
+# entries that the daemon exported in the Rust tests.
 key=$("$python" -c 'import json,sys; print(json.load(open(sys.argv[1]))["public_key"])' "$vectors/sayso-v1.json")
 "$python" "$script" "$key" "$vectors/entries-v1.jsonl"
 outside=target/tmp/outside
 "$python" "$script" "$(cat "$outside/public-key.hex")" "$outside/entries.jsonl" --leaf-hashes "$outside/leaf-hashes.bin"
-# Access packages, with a JSON Schema library; and consent receipts, with a JSON-LD library.
+# Checks access packages with a JSON Schema library, and consent receipts with a JSON-LD library.
 "$python" tests/outside/check_package.py docs/schemas/access-package-v1.schema.json "$outside/access" "$outside/portability"
-# Witnesses in both directions: an independent witness cosigns a Sayso log, and Sayso's witness cosigns
+# Checks witnesses in both directions: an independent witness cosigns a Sayso log, and Sayso's witness cosigns
 # another log.
 "$python" tests/outside/witness.py target/debug/sayso
-# The proto files, with buf; and the daemon's metrics, with Prometheus.
+# Checks the proto files with buf, and the daemon's metrics with Prometheus.
 tests/outside/proto.sh
 python3 tests/outside/prometheus.py "${CARGO_TARGET_DIR:-target}/debug/sayso" target/tools/usr/bin
-# Bearer tokens, with an independent OpenID provider.
+# Checks bearer tokens with an independent OpenID provider.
 node tests/outside/oidc.mjs target/debug/sayso target/outside-node/node_modules

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Runs the shipped unit under a real systemd, which is PID 1 of its own namespaces. The daemon must start,
-# be confined as the unit says, stop cleanly, and restart after a SIGKILL with the same log. Needs root,
-# systemd, unshare, overlayfs and curl.
+# Runs the systemd unit that Sayso ships, under a real systemd that is PID 1 in namespaces of its own. The
+# daemon must start, be confined as the unit says, stop cleanly, and restart after a SIGKILL with the same
+# log. Needs root, systemd, unshare, overlayfs and curl.
 #   tests/outside/systemd.sh target/release/sayso
 set -euo pipefail
 program=$(realpath "${1:?name the program, e.g. target/release/sayso}")

@@ -75,10 +75,11 @@ const RECORDED: [(&str, Recorded); 53] = [
     ("AuditService/GetEntry", NoPersonalData),
     ("AuditService/GetInclusionProof", NoPersonalData),
     ("AuditService/GetConsistencyProof", NoPersonalData),
-    // Covers all subjects: they are not told individually (docs/threat-model.md, what is not protected).
+    // An export covers all subjects, who are not told individually (docs/threat-model.md, what is not
+    // protected).
     ("AuditService/ExportAudit", InSystemStream("AuditExported")),
     ("AuditService/GetTransparencyReport", InSystemStream("FiguresReported")),
-    // Counts and recipients over all subjects together.
+    // The record has only counts and recipients over all subjects together.
     ("AuditService/GetRecordOfProcessing", NoPersonalData),
     ("OperatorService/GetStats", NoPersonalData),
     // The backup is sealed.

@@ -14,7 +14,7 @@ const SUBJECTS: u64 = 3;
 /// An attribute to record: key, category, value.
 pub type NewAttribute = (String, &'static str, String);
 
-/// One action. The number is the data subject's.
+/// One action. The first field is the number of the data subject.
 #[derive(Clone, Debug)]
 pub enum Action {
     Record(u8, Vec<NewAttribute>),
@@ -100,7 +100,8 @@ impl Action {
         }
     }
 
-    /// The data subject after this action. A grant is not added: its id is not known before it is issued.
+    /// The data subject after this action. A new grant is not added, because its id is known only after the
+    /// ledger issued it.
     pub fn apply_to(&self, before: &Subject) -> Subject {
         let mut after = before.clone();
         match self {
@@ -131,7 +132,8 @@ impl Action {
                 after.attributes.retain(|key, (category, _)| !is_in_scope(scope, key, category));
                 after.grants.retain(|_, grant| {
                     let cites = grant.cites.iter().any(|(key, category)| is_in_scope(scope, key, category));
-                    // A withheld category, too, reveals that attributes of it existed.
+                    // A grant that withholds a category also reveals that attributes of this category
+                    // existed.
                     let withholds =
                         matches!(scope, Scope::Category(named) if grant.withheld.contains(named.as_str()));
                     !(cites || withholds || *scope == Scope::Profile)

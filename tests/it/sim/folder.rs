@@ -1,5 +1,6 @@
-//! The embedded engine on a disk that loses sectors: after a power cut, any sectors of unsynced writes are
-//! there, in any order. Every other fault stops the store, and the next process finds the files as they are.
+//! The embedded engine on a disk that loses sectors. After a power cut, the disk has a random part of the
+//! sectors whose writes were not synced, whatever the order of the writes. Every other fault stops the store,
+//! and the next process finds the files as they are.
 
 use sayso::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use sayso::store::faulty::{Fault, Power, sectors};
@@ -28,9 +29,10 @@ pub struct Folder {
 struct Disk {
     power: Arc<Power>,
     current: TempDir,
-    /// Files that can be rebuilt, as they were at the start or the last erasure: commits do not sync them.
+    /// Files that can be rebuilt, as they were at the start or the last erasure, because commits do not sync
+    /// these files.
     rebuildable: Mutex<TempDir>,
-    /// Segments as of the last commit, keys as of the last write.
+    /// The segments (files of the log) as of the last commit, and the files of keys as of the last write.
     synced: Mutex<TempDir>,
     /// The files that the next process finds, if they differ from the current ones.
     after_cut: Mutex<Option<TempDir>>,
@@ -48,7 +50,7 @@ fn files(dir: &Path, under: &Path, found: &mut Vec<PathBuf>) {
         let name = under.join(item.file_name());
         if item.file_type().unwrap().is_dir() { files(dir, &name, found) } else { found.push(name) }
     }
-    // Sorted, so that the seed, not the file system, decides what happens to each file.
+    // The names are sorted, so that the seed and not the file system decides what happens to each file.
     found.sort();
 }
 
@@ -87,7 +89,8 @@ impl Disk {
         *self.synced.lock().unwrap() = copy;
     }
 
-    /// Cuts the power: of every file, any sectors that were written since it was durable are kept.
+    /// Cuts the power. Of the sectors of a file that were written since the file was last durable, a random
+    /// part is kept.
     fn cut(&self) {
         let (copy, mut names) = (scratch(), Vec::new());
         files(self.current.path(), Path::new(""), &mut names);
@@ -101,7 +104,8 @@ impl Disk {
                 was[SEGMENT_HEADER_BYTES..].fill(0);
             }
             let after_cut = match name.ends_with("keys/writes") {
-                // This count is written only once both copies are durable.
+                // The store writes this count only after both copies of a page are durable, so the old count
+                // is kept.
                 true => was,
                 false => sectors(&was, &is, &self.power),
             };
@@ -112,9 +116,9 @@ impl Disk {
         *self.after_cut.lock().unwrap() = Some(copy);
     }
 
-    /// Runs a durable step, with the fault that is planned for it. A fault decides whether the step is done,
-    /// which of its writes are durable, and whether the caller gets an error. After an interruption,
-    /// `is_torn` steps may be durable in part; others are done or not done.
+    /// Runs a durable step, with the fault that is planned for it. The fault decides whether the step is
+    /// done, which of its writes are durable, and whether the caller gets an error. If `is_torn`, an
+    /// interrupted step may be durable in part. Otherwise it is done completely or not at all.
     fn step<T, E>(
         &self,
         is_torn: bool,
@@ -151,13 +155,14 @@ impl Disk {
 }
 
 impl Folder {
-    /// An empty folder.
+    /// Creates stores in an empty folder.
     pub fn new(power: &Arc<Power>) -> Self {
         Self::open(Arc::clone(power), scratch())
     }
 
     fn open(power: Arc<Power>, current: TempDir) -> Self {
-        // One segment, and a watermark only at the start, so that a restart must recover everything after it.
+        // There is one segment. The watermark (up to where everything that can be rebuilt is durable) is
+        // written only at the start, so a restart must recover everything after it.
         let options = Options {
             segment_bytes_max: 64 << 10,
             room_bytes: 4 << 10,
@@ -192,7 +197,7 @@ impl Folder {
         Self::open(Arc::clone(&self.disk.power), self.after_cut())
     }
 
-    /// Restarts without one folder in it, which is lost.
+    /// Restarts after one folder in this folder was lost.
     pub fn restart_without(self, folder: &str) -> Self {
         let after_cut = self.after_cut();
         fs::remove_dir_all(after_cut.path().join(folder)).unwrap();
@@ -211,7 +216,8 @@ struct FolderLog {
 }
 
 impl FolderLog {
-    /// A change in several steps, each synced before the next. Here it is done or not done.
+    /// Runs a change for which the engine takes several steps and syncs each before the next. In the
+    /// simulation, the change is done completely or not at all.
     fn change(&self, work: impl FnOnce() -> Result<(), StoreError>) -> Result<(), StoreError> {
         let is = |error| error;
         self.disk.step(false, is, is, work)?;

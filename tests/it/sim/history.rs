@@ -1,5 +1,5 @@
-//! One history: runs actions, one at a time or several at once, with the planned fault, and repeats each
-//! until it succeeds.
+//! Runs one history: its actions, one at a time or several at once, with the planned fault. Repeats each
+//! action until it succeeds.
 
 use super::action::{Action, NewAttribute};
 use super::machine::Stores;
@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::task::JoinHandle;
 
-/// How often `yield_to_tasks` yields: enough for every task to run until it waits.
+/// How often `yield_to_tasks` yields. This is enough for every task to run until it waits.
 const YIELDS: usize = 64;
 
 /// The reply to an action.
@@ -31,7 +31,7 @@ pub(super) enum Reply {
     Recorded(Receipt),
     Changed(ConsentChanged),
     Granted(Box<Grant>),
-    /// The subject does not exist, or has nothing that was to be erased.
+    /// The subject does not exist, or the ledger has nothing to erase.
     Nothing,
     /// The clock is in doubt, so the existing grant is not returned again.
     ClockInDoubt,
@@ -45,10 +45,10 @@ pub(super) enum Reply {
 struct Pending {
     action: Action,
     number: usize,
-    /// The model has its effect already.
+    /// Whether the model already has the effect of the action.
     is_applied: bool,
-    /// For a partial erasure that failed: what it would have erased at that time. Other actions may succeed
-    /// before the model learns whether it was done.
+    /// For a partial erasure that failed: what it would have erased when it failed. Other actions may succeed
+    /// before the test finds out whether the erasure was done.
     at_failure: Option<ErasedPart>,
 }
 
@@ -66,9 +66,9 @@ pub struct History {
     number: usize,
     /// Partial erasures that failed but may have been done: the subject, and what they would have erased.
     doubtful_erasures: Vec<(u8, ErasedPart)>,
-    /// The clock was in doubt when the running actions began.
+    /// Whether the clock was in doubt when the running actions began.
     was_skewed: bool,
-    /// No fault is planned: only the erasure of a subject may cause an error.
+    /// Whether no fault is planned. Then an action may fail only because its subject was erased meanwhile.
     pub is_faultless: bool,
 }
 
@@ -147,7 +147,7 @@ impl History {
         self.model.check(&self.world).await;
     }
 
-    /// Tries the actions once. Returns those that failed, the ones that may have been done first.
+    /// Tries the actions once. Returns the actions that failed. Those that may have been done come first.
     async fn attempt(&mut self, actions: Vec<Pending>, attempt: u64, recovery_faults: u64) -> Vec<Pending> {
         self.was_skewed = self.world.app().clock_state().is_skewed();
         let mut failed = self.run_together(actions).await;
@@ -162,7 +162,7 @@ impl History {
             return Vec::new();
         }
         let needs_no_restart = |(pending, error): &(Pending, AppError)| match error {
-            // An erasure has several steps; the next start completes or forgets one that was interrupted.
+            // An erasure has several steps. If it was interrupted, the next start completes or forgets it.
             AppError::Unavailable => attempt == 0 && !matches!(pending.action, Action::Erase(..)),
             // Another action erased the subject meanwhile.
             AppError::Erased => true,
@@ -181,14 +181,16 @@ impl History {
             self.resolve_failed(subject, &mut failed).await;
         }
         self.model.check(&self.world).await;
-        // An erasure comes first: it may have been done before the other failed actions of its subject.
+        // An erasure comes first, because it may have been done before the other failed actions of its
+        // subject.
         failed.sort_by_key(|(pending, error)| {
             (is_known_error(error), !pending.is_applied, !matches!(pending.action, Action::Erase(..)))
         });
         failed.into_iter().map(|(pending, _)| pending).collect()
     }
 
-    /// Finds out which of a subject's failed actions was done. At most one was, and none partly.
+    /// Finds out which of a subject's failed actions was done. At most one of them may have been done, and no
+    /// action in part.
     async fn resolve_failed(&mut self, subject: u8, failed: &mut Vec<(Pending, AppError)>) {
         let found = observe(&self.world, subject).await;
         let before = self.model.subject(subject).clone();
@@ -213,7 +215,7 @@ impl History {
             if *is_applied || action.subject() != Some(subject) {
                 return false;
             }
-            // An erasure may change nothing that the profile shows; then the log decides.
+            // An erasure may change nothing that the profile shows. Then the log shows whether it was done.
             let erased = self.model.erased_by(action);
             let after = action.apply_to(&before);
             found.equals_except_grants(&after)
@@ -236,12 +238,12 @@ impl History {
         failed.insert(0, (pending, error));
     }
 
-    /// Starts the actions one after the other, each until it waits for the sequencer, and has the waiting
-    /// writes written in an order that the seed determines. Applies acknowledged actions to the model;
-    /// returns the failed ones.
+    /// Starts the actions one after the other, and runs each until it waits for the sequencer (the thread
+    /// that writes all events). Then lets the sequencer take the waiting writes in an order that the seed
+    /// determines. Applies acknowledged actions to the model, and returns the actions that failed.
     async fn run_together(&mut self, actions: Vec<Pending>) -> Vec<(Pending, AppError)> {
         let mut all: Vec<Running> = Vec::new();
-        // The actions that wait for the sequencer, in its order.
+        // The actions that wait for the sequencer, in the order of its queue.
         let mut queue: Vec<usize> = Vec::new();
         for pending in actions {
             let task = Some(tokio::spawn(perform(self.world.app(), pending.action.clone(), pending.number)));
@@ -284,9 +286,10 @@ impl History {
         failed.collect()
     }
 
-    /// Chooses the queued actions to write next, and their order. To keep the queue's order known, at most
-    /// one of them has another running action of its subject behind it, and none beside an erasure, which
-    /// continues in threads of its own.
+    /// Chooses which queued actions to write next, and their order. After a write, the next running action of
+    /// the same subject enters the queue. To know the order of the queue, choose at most one action that has
+    /// such a next action. Beside an erasure, choose no such action, because an erasure continues in other
+    /// threads.
     fn choose(&self, all: &[Running], queue: &[usize]) -> Vec<usize> {
         let power = &self.world.power;
         let mut places: Vec<usize> = (0..queue.len()).collect();
@@ -360,8 +363,8 @@ impl History {
                 self.model.add_receipt(&self.world, subject, &receipt, contents);
             }
             (_, Reply::Changed(changed)) => {
-                // The events are the decision, the revocations, and, if more revocations follow later, a
-                // marker for them.
+                // The events are the decision and its revocations. If more revocations follow later, one more
+                // event says so.
                 let (revoked, events) = (changed.revoked_grants.len(), changed.receipt.events.len());
                 let in_receipt = if revoked + 1 > events { events.saturating_sub(2) } else { revoked };
                 let revocations = changed.revoked_grants.iter().take(in_receipt);
@@ -415,7 +418,7 @@ impl History {
         }
     }
 
-    /// Applies an erasure to the model that turns out to have been done before later actions.
+    /// Applies to the model an erasure that, as it turns out, was done before later actions.
     fn apply_earlier_erasure(&mut self, action: &Action, subject: u8, erased: &ErasedPart) {
         self.model.apply_earlier_erasure(subject, erased);
         if let Some(backup) = &mut self.backup {

@@ -26,7 +26,7 @@ async fn a_watch_reports_revocations_before_they_are_recorded_and_again_afterwar
     while world.sequencing.waiting() == 0 {
         tokio::task::yield_now().await;
     }
-    // Write the decision and the one revocation that fits beside it; the other two have to wait.
+    // Write the decision and the one revocation that fits in the same write. The other two have to wait.
     world.sequencing.take(&[0]);
     let Reply::Changed(changed) = withdrawal.await.unwrap().unwrap() else { unreachable!("a decision") };
     assert_eq!(changed.revoked_grants.len(), 3);
@@ -40,7 +40,7 @@ async fn a_watch_reports_revocations_before_they_are_recorded_and_again_afterwar
     }
     assert_eq!((recorded.len(), early.len()), (1, 2));
     assert_eq!(recorded.union(&early).cloned().collect::<BTreeSet<_>>(), granted);
-    // The watch reports each again once it is recorded, with a cursor of its own.
+    // The watch reports each revocation again with a new cursor, once it is recorded.
     let before = watch.cursor();
     let again = world.drive(async move {
         let mut again = BTreeSet::new();

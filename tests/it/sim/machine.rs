@@ -1,4 +1,5 @@
-//! The durable parts of the machine that loses power: the root keys, and the stores in memory or in a folder.
+//! What the simulated machine keeps when it loses power: the root keys, and the stores in memory or in a
+//! folder.
 
 use super::folder::Folder;
 use sayso::clock::Clock;
@@ -9,7 +10,8 @@ use sayso::vault::{MemoryCustody, RootCustody};
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-/// Custody of root keys that fails on the seed: a key may or may not have been created or destroyed.
+/// Custody of root keys that fails when the seed says so. After a failure, a key may or may not have been
+/// created or destroyed.
 pub struct FaultyCustody {
     power: Arc<Power>,
     inner: MemoryCustody,

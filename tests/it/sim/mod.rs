@@ -1,8 +1,9 @@
 //! The simulation: the real application and sequencer with injected time, randomness, stores and scheduling.
 //!
-//! A seed determines a history of records, consent, signals, grants, full and partial erasures, exports,
-//! backups and restores, one at a time and several at once. Each history runs again with a fault at every
-//! durable step. After each fault, an exact model says what the store must contain.
+//! A seed determines a history: a list of actions, which are records, consent, signals, grants, full and
+//! partial erasures, exports, backups and restores. Some run one at a time, others at the same time. Each
+//! history runs again with a fault at every durable step (every step that makes a change durable). After each
+//! fault, an exact model says what the store must contain.
 //!
 //! `SAYSO_SEED=n` replays one seed; `SAYSO_ROUNDS=n` sets the number of seeds.
 
@@ -30,7 +31,7 @@ const ORIGIN: &str = "sayso.example/sim";
 const PURPOSE: &str = "content-relevance";
 const TTL_MS: u64 = 600_000;
 const STEPS_A_HISTORY: usize = 10;
-/// The number of faults of one seed that are tried on the embedded engine, which is slower.
+/// How many of a seed's faults are tried on the embedded engine, which is slower than the engine in memory.
 const FAULTS_IN_A_FOLDER: u64 = 12;
 
 pub fn service() -> Caller {
@@ -166,9 +167,9 @@ fn no_fault_loses_an_acknowledged_write_on_disk() {
 }
 
 /// At each durable step of a seed's history, the machine's clock jumps an hour back, jumps ten years ahead or
-/// stops; once without another fault, and once with a fault up to four steps later. Consent, refusals and
-/// erasures still succeed, nothing is granted while the clock is in doubt, an expired grant never becomes
-/// valid again, and every start succeeds.
+/// stops. Each history runs once without another fault, and once with a fault up to four steps later.
+/// Consent, refusals and erasures must still succeed, and so must every start. Nothing may be granted while
+/// the clock is in doubt, and an expired grant may never become valid again.
 #[test]
 fn no_clock_jump_grants_in_doubt_or_blocks_consent_and_erasure() {
     let seeds = match env_number("SAYSO_SEED") {
@@ -189,15 +190,16 @@ fn no_clock_jump_grants_in_doubt_or_blocks_consent_and_erasure() {
     println!("{histories} histories with a clock that jumps, of {count} seeds, no failure");
 }
 
-/// The recorded request does not name its key. Once, after a second fault, the daemon did not know that it
-/// had begun the erasure, and answered the repeated request as completed.
+/// A regression test. The recorded request of an erasure does not name the key to erase. After a second
+/// fault, an earlier version did not know that it had begun the erasure, and answered a repeated request as
+/// completed.
 #[test]
 fn an_interrupted_erasure_of_one_key_is_completed() {
     run_history(14, Stores::memory, Some((16, Fault::Crash)));
 }
 
-/// A partial erasure destroyed its keys but returned an error, and the same attribute key was recorded again.
-/// The next start must complete the erasure and keep the later attribute.
+/// A partial erasure destroyed the encryption keys but returned an error. Then an attribute with the same key
+/// was recorded. The next start must complete the erasure and keep the later attribute.
 #[test]
 fn attributes_recorded_after_a_failed_erasure_are_kept() {
     run_history(48, Stores::memory, Some((17, Fault::Persisted)));

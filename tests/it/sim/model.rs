@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A grant as it was issued.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Granted {
-    /// The allowed attributes: key to category.
+    /// The category of each allowed attribute, by key.
     pub cites: BTreeMap<String, &'static str>,
     /// Categories of which attributes were withheld.
     pub withheld: BTreeSet<&'static str>,
@@ -27,11 +27,11 @@ pub struct Granted {
 /// A data subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Subject {
-    /// Key to category and value.
+    /// The category and value of each attribute, by key.
     pub attributes: BTreeMap<String, (&'static str, String)>,
     /// Decisions, oldest first: category, and whether consent was given.
     pub decisions: Vec<(&'static str, bool)>,
-    /// Restriction, objection, pause: each forbids every use.
+    /// The signals in force. Each of them forbids every use.
     pub signals: BTreeSet<SignalKind>,
     pub grants: BTreeMap<GrantId, Granted>,
     /// Whether anything was recorded since the last full erasure.
@@ -50,7 +50,7 @@ impl Subject {
         self.grants.values_mut().filter(|grant| contradicted(grant)).for_each(|grant| grant.revoked = true);
     }
 
-    /// Whether both are equal, except for grants.
+    /// Whether both subjects are equal, except for their grants.
     pub fn equals_except_grants(&self, other: &Self) -> bool {
         let grants = BTreeMap::new;
         Self { grants: grants(), ..self.clone() } == Self { grants: grants(), ..other.clone() }
@@ -79,7 +79,7 @@ pub struct ErasedPart {
 #[derive(Clone, Default)]
 pub struct Model {
     pub subjects: BTreeMap<u8, Subject>,
-    /// By position.
+    /// Receipts of acknowledged events, by position.
     acknowledged: BTreeMap<u64, EventReceipt>,
     /// Data subject and content of events that are not erased, by position.
     contents: BTreeMap<u64, (u8, Content)>,
@@ -105,8 +105,8 @@ impl Model {
         self.subjects.entry(subject).or_default()
     }
 
-    /// Notes a receipt that a caller got, and the contents of its first events in order. The rest are
-    /// `Other`.
+    /// Notes a receipt that a caller got, and the contents of its first events, in order. The content of its
+    /// other events is `Other`.
     pub fn add_receipt(&mut self, world: &World, subject: u8, receipt: &Receipt, contents: Vec<Content>) {
         let (mut last, mut contents) = (None, contents.into_iter());
         for event in &receipt.events {
@@ -134,7 +134,7 @@ impl Model {
         assert!(before.is_none_or(|root| root == checkpoint.root), "two checkpoints of one size disagree");
     }
 
-    /// Restores the model at the time of a backup. Only these later erasures remain in effect.
+    /// Restores the model as of a backup. Of everything since then, only the given erasures remain in effect.
     pub fn restore(&mut self, at_backup: &Self, erasures: &[Action]) {
         let size = at_backup.checkpoints.last_key_value().map_or(0, |(size, _)| *size);
         let lost = std::mem::replace(self, at_backup.clone());
@@ -188,7 +188,7 @@ impl Model {
         erased.map(|(position, _)| *position).collect()
     }
 
-    /// The attributes of a subject that may be used: key to category.
+    /// The category of each attribute of a subject that may be used, by key.
     pub fn allowed(&self, subject: &Subject) -> BTreeMap<String, &'static str> {
         let attributes = subject.attributes.iter();
         let allowed =
@@ -205,7 +205,7 @@ impl Model {
         ErasedPart { positions: self.erased_by(action), grants: grants.collect() }
     }
 
-    /// The subject after an erasure that erased this part, but nothing that was recorded since.
+    /// The subject after an erasure that erased this part, but nothing that was recorded later.
     pub fn without(&self, subject: u8, erased: &ErasedPart) -> Subject {
         let mut after = self.subjects.get(&subject).cloned().unwrap_or_default();
         let is_about =
@@ -221,7 +221,7 @@ impl Model {
         after
     }
 
-    /// Applies an erasure that turns out to have erased this part earlier.
+    /// Applies an erasure that, as it turns out, erased this part at an earlier time.
     pub fn apply_earlier_erasure(&mut self, subject: u8, erased: &ErasedPart) {
         let after = self.without(subject, erased);
         self.erased_positions.extend(&erased.positions);
@@ -269,7 +269,7 @@ impl Model {
         expired
     }
 
-    /// Recomputes frames, chains, leaves and checkpoints from the entries of the log alone.
+    /// Recomputes leaves, checkpoints and the chain of each subject's entries from the log alone.
     fn check_log(&mut self, world: &World) {
         let app = world.app();
         let newest = app.ledger().checkpoint();
@@ -300,7 +300,8 @@ impl Model {
             assert!(ids.insert(header.event_id), "an event is there twice");
             let chain = chains.insert(header.handle, (header.version, stored.leaf_hash));
             let next = chain.map_or((0, None), |(version, leaf)| (version + 1, Some(leaf)));
-            // A chain may skip entries of a partial erasure: it then continues from a discarded leaf.
+            // A chain may skip entries that a partial erasure discarded. Then its next entry refers to a
+            // discarded leaf.
             let bridges =
                 header.version > next.0 && header.previous.is_some_and(|leaf| discarded.contains(&leaf));
             assert!((header.version, header.previous) == next || bridges, "a chain has a gap");

@@ -43,8 +43,8 @@ impl History {
         self.backup = Some(Backup { bytes, model: self.model.clone(), erasures: Vec::new() });
     }
 
-    /// Loses the log and restores it. Only what was acknowledged since the backup is lost; erased data stays
-    /// erased.
+    /// Loses the log and restores it. Only what was acknowledged since the backup may be lost, and erased
+    /// data must stay erased.
     pub async fn restore(&mut self, recovery_faults: u64) {
         let Some(backup) = &self.backup else { return };
         self.world.clock.advance(1_000);
@@ -56,7 +56,7 @@ impl History {
 }
 
 impl World {
-    /// Replaces the log by the one of a backup, and repeats this until it succeeds.
+    /// Replaces the log with the log in a backup, and repeats this until it succeeds.
     async fn restore(&mut self, backup: &[u8]) {
         for attempt in 0.. {
             assert!(attempt < 3, "a restore without a fault failed");

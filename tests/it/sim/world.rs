@@ -1,4 +1,5 @@
-//! A machine that runs the real application: with injected time, randomness and stores, and with power cuts.
+//! A simulated machine that runs the real application, with injected time, randomness and stores, and with
+//! power cuts.
 
 use super::folder::scratch;
 use super::machine::{FaultyCustody, Stores};
@@ -33,7 +34,8 @@ impl Jump {
     pub const ALL: [Self; 3] = [Self::Back, Self::Ahead, Self::Frozen];
 }
 
-/// A clock that only `advance` moves and that may jump, and randomness from the seed.
+/// The source of time and randomness. Only `advance` moves the clock, except for a planned jump. The
+/// randomness comes from the seed.
 pub struct SimulatedClock {
     /// The time that the clock shows.
     now_ms: AtomicU64,
@@ -91,13 +93,13 @@ impl Clock for SimulatedClock {
     }
 }
 
-/// The machine: what survives a crash, and what is running on it.
+/// The machine: what survives a crash, and the application that runs on it.
 pub struct World {
     pub power: Arc<Power>,
     pub clock: Arc<SimulatedClock>,
     pub stores: Option<Stores>,
     pub custody: Arc<FaultyCustody>,
-    /// The restore to record at the next start, until the log has it.
+    /// A restore that the next start records. Kept until the log has it.
     pub restored: Option<Restored>,
     /// The folder with the file of the ledger's time.
     time: TempDir,
@@ -140,7 +142,7 @@ impl World {
         self.stores.as_ref().expect("the machine has stores")
     }
 
-    /// Runs a future whose writes are written as they come.
+    /// Runs a future. The sequencer takes its writes as they come.
     pub async fn drive<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         let task = tokio::spawn(work);
         while !task.is_finished() {
@@ -228,7 +230,8 @@ impl World {
             let had_fault = self.power.is_off();
             match opened {
                 Ok(app) if !had_fault && app.takes_writes() => {
-                    // The real daemon removes the file of the restore a moment later, or crashes before that.
+                    // The real daemon removes the file that describes the restore a moment later, or crashes
+                    // before that. The seed decides which of these happens here.
                     self.restored = self.restored.take().filter(|_| self.power.below(2) == 0);
                     self.running = Some(app);
                     return;

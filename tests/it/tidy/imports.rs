@@ -1,4 +1,5 @@
-//! The import graph of a crate's files, read from their text.
+//! The graph of imports between the files of a crate, read from their text. A room is a top-level module of
+//! the crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -47,7 +48,7 @@ impl Graph {
         graph
     }
 
-    /// The cycles of files that import each other, a text for each.
+    /// The cycles of files that import each other. Each cycle is one text.
     pub fn cycles(&self) -> Vec<String> {
         let mut found: Vec<BTreeSet<&str>> = Vec::new();
         let reachable: BTreeMap<&str, BTreeSet<&str>> =

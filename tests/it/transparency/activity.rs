@@ -1,4 +1,4 @@
-//! The activity of ten data subjects and two services that the transparency report is tested with.
+//! The activity that the transparency report is tested with: one day of ten data subjects and two services.
 
 use super::{ERASED, subjects};
 use crate::harness::{self, Clients, Harness, choice, consent, facts};

@@ -1,5 +1,5 @@
-//! Counts the tables of the transparency report a second time, from the events that the API returned. Shares
-//! no code with the daemon.
+//! Counts the tables of the transparency report a second time, from the events that the API returned. This
+//! module shares no code with the daemon.
 
 use super::{DAY_S, Histories, Rows};
 use crate::harness::Harness;
@@ -19,7 +19,8 @@ fn source(provenance: i32) -> String {
     ["", "declared", "observed", "inferred"][usize::try_from(provenance).unwrap()].to_owned()
 }
 
-/// Counts one table: `each` gives the labels and counts of an event, beside the subject's whole history.
+/// Counts the rows of one table. `each` gets an event and the subject's whole history, and returns the rows
+/// in which the event counts: their labels, and a number to add.
 fn count(
     histories: &Histories,
     each: impl Fn(&proto::RecordedEvent, &[proto::RecordedEvent]) -> Vec<(Vec<String>, u64)>,
@@ -216,7 +217,8 @@ pub fn requested_and_withheld(histories: &Histories) -> [Rows; 2] {
     [requested, withheld]
 }
 
-/// Subjects by how far personalization reached them, and days by their number of releases.
+/// Subjects by how far personalization reached them, and days by their number of releases (grants that allow
+/// something).
 pub fn reach_and_days(histories: &Histories) -> [Rows; 2] {
     let (mut reach, mut days) = (Rows::new(), Rows::new());
     for (subject, history) in histories {
