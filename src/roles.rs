@@ -1,5 +1,5 @@
-//! Which role may call which method: the table that access control reads at each call. Its policies are Cedar
-//! text (`src/bounds/roles.cedar`) and are evaluated once, at start, by `bounds`.
+//! Which role may call which method: the table that access control reads at each call. At start, `bounds`
+//! fills the table once from Cedar policies (`src/bounds/roles.cedar`).
 
 use sayso_proof::event::Role;
 use std::collections::BTreeMap;

@@ -14,11 +14,11 @@ use std::time::Instant;
 
 /// Memory limit of the cache of recorded packs, for all logs of this process, bytes.
 const RECORDED_CACHE_BYTES_MAX: usize = 32 << 20;
-/// Memory limit of the cache of packs that callers offer, bytes. It is separate so that they evict no
-/// recorded pack. It has room for one pack of the largest size.
+/// Memory limit of the cache of packs that callers offer, bytes. This cache is separate, so that offered
+/// packs evict no recorded pack. It has room for one pack of the largest size.
 const OFFERED_CACHE_BYTES_MAX: usize = 32 << 20;
-/// Estimated bytes of memory for each byte of text once compiled: about 17 for large personal bounds, more
-/// for other text.
+/// An upper estimate of the memory that each byte of text takes once it is compiled: about 17 bytes for large
+/// personal bounds, more for other text.
 const COMPILED_BYTES_PER_BYTE: usize = 48;
 /// Number of problems reported for a pack. They are sent in response headers.
 const PROBLEMS_MAX: usize = 10;
@@ -60,11 +60,12 @@ impl Compiled {
     }
 }
 
-/// Like [`compile`], but on a thread with a large stack and cached by text: there are few packs, and every
-/// preview and every log compiles them. Blocks; a pack that a caller offers waits for a free thread.
+/// Compiles a pack like [`compile`], but on a thread with a large stack, and caches the result by text. The
+/// cache pays off: there are few packs, and every preview and every log compiles them. The call blocks; a
+/// pack that a caller offers also waits for a free thread.
 ///
 /// # Errors
-/// As [`compile`], or no thread was free in time.
+/// The errors of [`compile`], or no thread was free in time.
 pub(super) fn compiled(
     pack: &BoundsPublished,
     tier: Tier,
@@ -73,7 +74,7 @@ pub(super) fn compiled(
     until: Instant,
 ) -> Result<Arc<Compiled>, BoundsError> {
     if source == Source::Caller {
-        // Scan even if the text is cached: a log may have it from before there were limits.
+        // Scan even if the text is cached, because it may come from a log that is older than the limits.
         scan::pieces(&pack.policies).map_err(|exceeded| failed(pack, describe_exceeded(pack, &exceeded)))?;
     }
     let name = (tier, pack.pack.clone(), pack.policies.clone());
@@ -173,9 +174,9 @@ fn validate(
 ) {
     let result = validator.validate(named, ValidationMode::Strict);
     let errors = result.validation_errors().map(DetailedError::from);
-    // A rule that can never apply, or not as its author intended, protects no data subject, so a warning is
-    // an error. Personal bounds are exempt: their text is generated, and the names in it may be in any
-    // script.
+    // The validator warns about a rule that can never apply, or that may not apply as its author intended.
+    // Such a rule protects no data subject, so a warning counts as an error. Personal bounds are exempt:
+    // their text is generated, and the names in it may be in any script.
     let personal = tier == Tier::Individual && pack.pack == crate::bounds::personal_bounds::PERSONAL;
     let warnings = result.validation_warnings().map(DetailedError::from).filter(|_| !personal);
     problems.add(start, errors.chain(warnings));
@@ -235,7 +236,8 @@ fn line_of(text: &str, at: Option<usize>, message: &str) -> String {
     }
 }
 
-/// The rank of a forbidding rule: the one with the lowest `@order` is named as deciding.
+/// The rank of a forbidding rule. If several rules forbid, the one with the lowest `@order` is named as
+/// deciding.
 pub(super) fn order(policy: &Policy) -> u32 {
     policy.annotation("order").and_then(|order| order.parse().ok()).unwrap_or(u32::MAX)
 }

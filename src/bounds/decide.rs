@@ -66,12 +66,13 @@ struct Deciding<'a> {
     /// The active signal of each kind, in the order of [`SIGNALS`].
     signals: [Option<&'a ActiveSignal>; 5],
     conversation_pause: Option<&'a ActiveSignal>,
-    /// The grounds for each category, newest first; a single denied ground if there is no consent.
+    /// The grounds for each category: the consents that allow the use, newest first. If there is no consent,
+    /// there is a single ground, which says why not.
     grounds: BTreeMap<&'a str, Arc<[Ground]>>,
     /// The data subject's personal bounds, compiled.
     personal: Option<Arc<PersonalPolicies>>,
-    /// The denial, if any, by class and by whether the ground is explicit, given by a guardian, and names
-    /// the conversation.
+    /// The denial, or `None` if the bounds allow the use. The key is the class, and whether the ground is
+    /// explicit, was given by a guardian, and names the conversation.
     // Unordered: looked up by key, never iterated.
     outcomes: HashMap<(Class<'a>, bool, bool, bool), Option<Arc<Denial>>>,
     /// For each derived attribute, the categories of its sources with all their ancestors.
@@ -132,7 +133,8 @@ impl<'a> Deciding<'a> {
         let mut decision = Decision { bounds: self.bounds.positions().to_vec(), ..Decision::default() };
         let state = self.state;
         // There are many attributes and few classes, so each class of the answer is built once, from its
-        // first attribute. Attributes are visited in order, so that the answer depends on nothing else.
+        // first attribute. Attributes are visited in the order of their keys, so that the same state always
+        // gives the same answer.
         let mut no: Vec<Withheld<'a>> = Vec::new();
         // Unordered: looked up by key, never iterated.
         let mut indices: HashMap<(&str, Provenance, *const Denial, Cover), usize> = HashMap::new();
@@ -200,8 +202,8 @@ impl<'a> Deciding<'a> {
         by_key && by_category
     }
 
-    /// Judges an attribute after its sources, which are judged after their own sources. Uses an explicit
-    /// stack, because a chain of derivations may be as long as the profile.
+    /// Judges an attribute after its sources, which are judged after their own sources. The method does not
+    /// recurse, because a chain of derivations may be as long as the profile.
     fn verdict(&mut self, current: &'a CurrentAttribute) -> Verdict {
         if self.by_event.is_empty() {
             return self.judge(current, false, None);
@@ -229,8 +231,9 @@ impl<'a> Deciding<'a> {
         })
     }
 
-    /// Whether a source is missing or withheld, and the earliest time at which one ends. A source without a
-    /// verdict is derived from this attribute itself: a cycle of derivations is withheld.
+    /// Whether a source is missing or withheld, and the earliest time at which a source ends. A source
+    /// without a verdict is missing or is itself derived from this attribute. All attributes in such a cycle
+    /// are withheld.
     fn sources(&self, current: &CurrentAttribute) -> (bool, Option<u64>) {
         let mut ends_ms = None;
         for source in &current.attribute.derived_from {
@@ -296,7 +299,8 @@ impl<'a> Deciding<'a> {
         let sources = sources.map(|cached| cached.as_ref().clone()).unwrap_or_default();
         let mut traits = self.bounds.traits(&current.attribute, sources, self.case.now_ms);
         if self.forget_days().is_some() {
-            // Personal bounds may need the exact age, which the bounds in force may round.
+            // Personal bounds may need the exact age. The traits contain an age that is rounded to what the
+            // bounds in force distinguish.
             traits.age_days = self.case.now_ms.saturating_sub(current.attribute.observed_at_ms) / DAY_MS;
         }
         Arc::new(traits)
@@ -324,7 +328,7 @@ impl<'a> Deciding<'a> {
         Some(current.attribute.observed_at_ms.saturating_add(days.saturating_mul(DAY_MS)))
     }
 
-    /// Notes the source categories of an attribute. Call it after those of its own sources are noted.
+    /// Notes the categories of an attribute's sources. Call this method for the sources first.
     fn note_sources(&mut self, current: &CurrentAttribute) {
         let mut all = BTreeSet::new();
         for source in &current.attribute.derived_from {
@@ -355,8 +359,8 @@ impl<'a> Deciding<'a> {
             provenance: class.provenance,
             traits: class.traits.as_ref().clone(),
             subject: self.subject.clone(),
-            // Consent that only lacks explicitness counts as consent; the rule on special categories is what
-            // denies it.
+            // Consent that only lacks explicitness counts as consent here; the rule on special categories
+            // then denies the use.
             consented: matches!(
                 ground.cover,
                 Cover::Allowed { .. } | Cover::Denied { reason: NoConsent::NotExplicit, .. }
@@ -382,7 +386,7 @@ impl<'a> Deciding<'a> {
     }
 
     /// The newest valid consent of each kind for a category. Bounds may require explicit consent or a
-    /// guardian's; one kind that they accept is enough.
+    /// guardian's consent. It is enough if they accept one of these consents.
     fn grounds(&mut self, category: &'a str) -> Arc<[Ground]> {
         if let Some(cached) = self.grounds.get(category) {
             return Arc::clone(cached);
@@ -413,7 +417,7 @@ impl<'a> Deciding<'a> {
     }
 
     /// The class of a withheld attribute, with a count of zero. If the data subject's own decision or signal
-    /// is what denies it, the class is decided by the individual and names that event.
+    /// denies the use, the class names that event and states that the individual decided.
     fn class_of(&self, current: &CurrentAttribute, denial: &Denial, cover: Cover) -> WithheldClass {
         let (reason, event) = match (denial.reason, cover) {
             (Some(reason), _) => (reason, self.signal_for(reason)),
@@ -423,8 +427,8 @@ impl<'a> Deciding<'a> {
         let personal = self.state.personal.as_ref().filter(|_| denial.tier == Tier::Individual);
         let event = personal.map(|personal| personal.event_id).or(event);
         let source = if reason == Reason::SourceWithheld { self.withheld_source(current) } else { None };
-        // A rule may use a reason of the data subject's signals, so who decided depends on what the data
-        // subject did.
+        // A rule may state the same reason as a signal of the data subject. The individual counts as having
+        // decided only if the data subject did send the signal or contest the attribute.
         let by_person = event.is_some() || (reason == Reason::Contested && current.contested);
         WithheldClass {
             category: current.attribute.category.clone(),
@@ -439,8 +443,8 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    /// The root cause for a derived attribute: a source, direct or indirect, that is missing or withheld for
-    /// its own reason.
+    /// The root cause for which a derived attribute is withheld: a direct or indirect source that is missing,
+    /// or that is withheld for a reason other than its sources.
     fn withheld_source(&self, current: &CurrentAttribute) -> Option<EventId> {
         let refused = |source: &&EventId| !matches!(self.verdicts.get(source), Some(Verdict::Yes { .. }));
         let (mut found, mut seen) = (None, BTreeSet::new());

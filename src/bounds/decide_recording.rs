@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 impl Bounds {
     /// Decides whether an attribute may be recorded, given the state before it. The decision does not depend
-    /// on its value and key.
+    /// on the attribute's value or key.
     ///
     /// # Errors
     /// Why the recording is denied; the reason is always set.
@@ -28,8 +28,8 @@ impl Bounds {
     ) -> Result<(), Denial> {
         let role = recorder.role;
         let service = (role == Role::Service).then_some(recorder.name.as_str());
-        // Policies name an application whether it is a service or a channel; consents name only services,
-        // which use attributes.
+        // Policies may name a service or a channel. Consents name only services, because only services use
+        // attributes.
         let application = matches!(role, Role::Service | Role::Channel).then_some(recorder.name.as_str());
         let category = attribute.category.as_str();
         let consents = state.consents.allowing_any_purpose(vocabulary, category, service, now_ms);

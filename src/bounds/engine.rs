@@ -21,13 +21,14 @@ use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 /// Memory limit of the decision cache, bytes.
 const DECISION_CACHE_BYTES_MAX: usize = 24 << 20;
-/// Memory limit of the cache of compiled personal bounds, bytes; below, the limit of the decision cache of
-/// each.
+/// Memory limit of the cache of compiled personal bounds, bytes.
 const PERSONAL_BYTES_MAX: usize = 24 << 20;
+/// Memory limit of the decision cache that each compiled set of personal bounds has, bytes.
 const PERSONAL_DECISION_CACHE_BYTES_MAX: usize = 32 << 10;
 const TIERS: [Tier; 3] = [Tier::Public, Tier::Provider, Tier::Individual];
 
-/// The position of a pack that is not in the log. A caller offers it, so it is compiled within limits.
+/// Stands for the position of a pack that is not in the log. A caller offers such a pack, so it is compiled
+/// within limits.
 pub const UNRECORDED: u64 = u64::MAX;
 
 /// The bounds in force, compiled.
@@ -61,7 +62,7 @@ pub fn decode_policies(policies: String, vocabulary: &Vocabulary) {
 /// Blocks for seconds if they are large.
 ///
 /// # Errors
-/// A pack exceeds a limit, or does not parse or validate strictly, or other packs are being compiled.
+/// A pack exceeds a limit or does not parse or validate strictly, or other packs are being compiled.
 pub fn check_offered(packs: &[BoundsPublished]) -> Result<(), BoundsError> {
     let Language { validator, .. } = language()?;
     let until = parse::deadline();
@@ -98,7 +99,8 @@ impl Bounds {
         }
         let mut tiers = TIERS.map(|tier| (tier, PolicySet::new()));
         for (tier, policies) in &mut tiers {
-            // These tiers only forbid: they allow what none of their rules forbids.
+            // The public and individual tiers only forbid: they allow everything that none of their rules
+            // forbids.
             if *tier != Tier::Provider {
                 add(policies, baseline.clone()).map_err(BoundsError::Schema)?;
             }
@@ -212,7 +214,7 @@ impl Bounds {
             let cedar_policy::AuthorizationError::PolicyEvaluationError(failed) = failed;
             failed.policy_id()
         });
-        // Of several, report the first by name: Cedar does not guarantee an order.
+        // If several policies failed, report the first by name, because Cedar does not guarantee an order.
         if let Some(failed) = failed.min() {
             return Some(error(tier, failed.as_ref()));
         }

@@ -1,9 +1,9 @@
 //! Finds categories that the bounds in force do not distinguish, so that one decision serves all of them.
 //!
-//! A policy can ask three things about a class of attributes: its provenance, which is not merged; what it
-//! equals or is `in`, for which the policy must contain a name; and the three attributes of the schema:
-//! whether it is special, its risks and its benefits. Two categories that agree in all of these are
-//! equivalent.
+//! A policy can ask three things about a class of attributes. First, its provenance; classes of different
+//! provenance are never merged. Second, what the class equals or is `in`; to ask that, the policy must
+//! contain a name. Third, its three attributes in the schema: whether it is special, its risks and its
+//! benefits. Two categories that agree in all of these are equivalent.
 
 use crate::bounds::entities::class;
 use crate::domain::event::Provenance;
@@ -34,7 +34,7 @@ impl Distinctions {
         distinctions
     }
 
-    /// The distinctions of both.
+    /// The distinctions of both sets of policies.
     pub fn and(mut self, others: &Self) -> Self {
         self.names.extend(others.names.iter().cloned());
         self.by_tags |= others.by_tags;
@@ -63,7 +63,7 @@ fn names_tags(json: &Value) -> bool {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct CategoryTraits<'a> {
     special: bool,
-    /// The category and its ancestors, as far as policies name them.
+    /// The category and its ancestors, without those that no policy names.
     named: Vec<&'a str>,
     tags: Option<(BTreeSet<&'a str>, BTreeSet<&'a str>)>,
     /// The category's own id, if a policy names a class of its attributes.
@@ -99,8 +99,9 @@ impl EquivalentCategories {
         Self(representatives.collect())
     }
 
-    /// The category to decide in place of this one. It is the category itself if it is unknown, or if the
-    /// attribute was derived from others: policies may compare the category with those of its sources.
+    /// The category to decide in place of this one. The result is the given category itself if it is unknown,
+    /// or if the attribute was derived from others. In the second case, policies may compare the category
+    /// with the categories of the sources.
     pub fn representative<'a>(&'a self, category: &'a str, sources: &BTreeSet<String>) -> &'a str {
         self.0.get(category).filter(|_| sources.is_empty()).map_or(category, String::as_str)
     }

@@ -1,4 +1,4 @@
-//! Limits a decision to the attributes that fit in one answer, and withholds the rest.
+//! Limits a decision to the attributes that fit in one answer, and withholds the others.
 
 use crate::bounds::decision::{Allowed, Withheld};
 use crate::bounds::error::Denial;
@@ -11,9 +11,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// Bytes of attributes in one answer. With the rest of the answer, this stays below the default limit of
-/// gRPC clients (4 MiB).
-/// It is part of the decision: changing it would change how past cases are decided.
+/// Bytes of attributes in one answer. Together with everything else in the answer, they stay below the
+/// default limit of gRPC clients (4 MiB). Decisions depend on this limit: if it changed, past cases would be
+/// decided differently.
 const ANSWER_BYTES_MAX: usize = 3 << 20;
 
 /// Moves attributes that do not fit in one answer from `allowed` to `withheld`; `yes` are the attributes of
@@ -44,9 +44,9 @@ pub(super) fn withhold_excess<'a>(
     }));
 }
 
-/// The attributes that do not fit. Every recorder has an equal share of the answer, and an unused part of a
-/// share goes to recorders that need more, so that a recorder with many attributes does not displace one with
-/// few. The newest attributes of each recorder are kept.
+/// The attributes that do not fit. Every recorder has an equal share of the answer. The unused part of a
+/// share goes to recorders that need more. A recorder with many attributes therefore does not displace a
+/// recorder with few. The newest attributes of each recorder are kept.
 fn excess(attributes: &[&CurrentAttribute], bytes_max: usize) -> BTreeSet<EventId> {
     let mut by_recorder: BTreeMap<Recorder, Vec<&CurrentAttribute>> = BTreeMap::new();
     for current in attributes {

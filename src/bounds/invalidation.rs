@@ -13,7 +13,8 @@ pub(crate) struct Invalidated {
     pub event: EventId,
     pub recipient: String,
     pub found: Contradiction,
-    /// The newest bounds in force or vocabulary change that was recorded after the grant, if there is one.
+    /// The newest version of bounds in force or change of the vocabulary that the grant was decided without,
+    /// if there is one.
     pub newer_rules: Option<EventId>,
 }
 
@@ -40,8 +41,8 @@ impl Invalidated {
 }
 
 /// Events that revoke every grant and invalidate every artifact that this state and these rules contradict,
-/// grants first.
-/// `is_pending` names those whose event is already about to be recorded.
+/// grants first. Leaves out a grant or an artifact if `is_pending` says that its event is already about to be
+/// recorded.
 pub(crate) fn revocations(
     state: &SubjectState,
     rules: &Rules,
@@ -157,7 +158,8 @@ pub(crate) fn contradiction(
 }
 
 /// Artifacts that this state or these rules contradict, with the reason. An artifact ends when the first of
-/// its sources may no longer be used. `is_pending` names those whose event is already about to be recorded.
+/// its sources may no longer be used. Leaves out an artifact if `is_pending` says that its event is already
+/// about to be recorded.
 pub(crate) fn invalidated_artifacts(
     state: &SubjectState,
     rules: &Rules,

@@ -1,7 +1,7 @@
-//! Bounds: compiles policies of three tiers and decides uses under them and the data subject's consent. The
-//! only module that depends on Cedar.
+//! Bounds: compiles policies of three tiers and decides uses under them and the data subject's consent. No
+//! other module depends on Cedar.
 //!
-//! Cedar skips a policy whose evaluation fails, even a `forbid`. Here any evaluation error denies.
+//! Cedar skips a policy whose evaluation fails, even a `forbid`. In this module, any evaluation error denies.
 
 pub(crate) mod cedar_request;
 pub(crate) mod compile_pack;

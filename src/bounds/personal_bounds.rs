@@ -1,4 +1,5 @@
-//! Personal bounds: compiles a data subject's choices, which are a closed set, to policies that only forbid.
+//! Personal bounds: compiles a data subject's choices to policies that only forbid. The data subject can
+//! choose only among the fields of `PersonalBoundsSet`.
 //!
 //! The policies contain names of categories, purposes, recipients and conversations, each as a quoted string.
 //! No other text of a caller reaches the engine. The data subject is shown the same policies that are
@@ -8,7 +9,7 @@ use crate::bounds::policy_text::parse;
 use crate::domain::event::{BoundsPublished, PersonalBoundsSet, Tier};
 use std::fmt::Write;
 
-/// The pack that personal bounds are shown as.
+/// The name of the pack that personal bounds are shown as.
 pub const PERSONAL: &str = "personal";
 
 /// The policies for a data subject's choices, in Cedar's human-readable syntax. Empty if there are no

@@ -25,8 +25,8 @@ pub struct Rules {
     newest_vocabulary_change: Option<VocabularyChange>,
     /// The time that these rules were built for, milliseconds since the Unix epoch.
     now_ms: u64,
-    /// The latest `effective_from_ms` of the versions in force, and the next one in the future, if there is
-    /// one; milliseconds since the Unix epoch.
+    /// The span in which these rules are in force, milliseconds since the Unix epoch: from the latest
+    /// `effective_from_ms` of the versions in force until the next version comes into force, if there is one.
     span_ms: (u64, Option<u64>),
     /// Notices with their recorded times.
     notices: Vec<(u64, NoticePublished)>,
@@ -173,8 +173,8 @@ impl Rules {
         })
     }
 
-    /// Maps a cursor in a lost part of the log to where that part began, because the entries now there are
-    /// different ones. A reader may receive an entry twice, but never misses one.
+    /// Maps a cursor in a lost part of the log to where that part began, because other entries have these
+    /// positions now. A reader may receive an entry twice, but never misses an entry.
     pub(crate) fn cursor_after_restores(&self, cursor: u64) -> u64 {
         let back = |cursor: u64, lost: &Lost| {
             let is_lost = cursor > lost.from && lost.to.is_none_or(|to| cursor <= to);
@@ -198,8 +198,8 @@ impl Rules {
         self.newest_vocabulary_change.map(|change| change.position)
     }
 
-    /// Whether a grant was decided under other rules: the bounds in force or the vocabulary changed after
-    /// it.
+    /// Whether a grant was decided under other rules: the bounds in force or the vocabulary changed after the
+    /// grant.
     pub(crate) fn changed_since(&self, grant: &GrantState) -> bool {
         let change = self.vocabulary_changed_at().is_some_and(|position| position > grant.id.position);
         change || grant.issued.bounds[..] != *self.bounds.positions()
@@ -318,13 +318,13 @@ impl RulesHistory {
         Ok(rules)
     }
 
-    /// The rules under which a decision at a position was made at a time.
+    /// The rules that applied to a decision that was made at this time and recorded at this position.
     pub fn before(&self, position: u64, now_ms: u64) -> Result<Arc<Rules>, BoundsError> {
         let before = self.events.iter().filter(|event| event.position < position);
         Ok(Arc::new(Rules::fold(before, now_ms)?))
     }
 
-    /// The rules that would be in force now with these versions in addition.
+    /// The rules that would be in force now if these versions were also published.
     pub fn with_now(&self, versions: &[Recorded], now_ms: u64) -> Result<Arc<Rules>, BoundsError> {
         Ok(Arc::new(Rules::fold(self.events.iter().chain(versions), now_ms)?))
     }

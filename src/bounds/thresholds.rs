@@ -39,7 +39,7 @@ impl Thresholds {
         thresholds
     }
 
-    /// The thresholds of both.
+    /// The thresholds of both sets of policies.
     pub fn and(mut self, others: &Self) -> Self {
         self.age_days.and(&others.age_days);
         self.confidence.and(&others.confidence);

@@ -1,7 +1,7 @@
 //! How long a decision stays valid while only time passes.
 //!
-//! Attributes and terms are destructured field by field here, so that a new field does not compile until its
-//! author states whether time affects it. Property tests compare the result with decisions.
+//! This module destructures attributes and terms field by field. If someone adds a field, the code does not
+//! compile until they state whether time affects it. Property tests compare the result with decisions.
 
 use crate::domain::DAY_MS;
 use crate::domain::attribute::Attribute;

@@ -7,13 +7,13 @@ use std::collections::BTreeMap;
 
 /// Withholds everything that would be allowed, because a restore is not yet confirmed.
 pub(crate) fn withhold_until_confirmed(decision: Decision, state: &SubjectState) -> Decision {
-    // Withdrawing consent must be as easy as giving it: withdrawing once must be enough, even if the backup
-    // lacks it.
+    // Withdrawing consent must be as easy as giving it. One withdrawal must therefore be enough, even if the
+    // backup does not contain it.
     withhold(decision, state, (Reason::RestoreUnconfirmed, "built-in/restore", "GDPR Art. 7(3)"))
 }
 
-/// Withholds everything that would be allowed, for a reason that is not the data subject's own: the reason,
-/// the policy's name and the article.
+/// Withholds everything that would be allowed, for a reason that is not the data subject's own. The tuple
+/// holds the reason, the policy's name and the article.
 pub(crate) fn withhold(
     mut decision: Decision,
     state: &SubjectState,

@@ -288,7 +288,7 @@ fn covered_ids(named: &[String], none_is_all: bool, parents: &[(&str, &str)]) ->
     }
 }
 
-/// The decision as one decision for each combination of its names.
+/// Splits a decision into one decision for each combination of its names.
 fn single_choices(record: &ConsentRecord) -> Vec<ConsentRecord> {
     let one = |names: &[String]| match names {
         [] => vec![Vec::new()],

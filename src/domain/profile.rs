@@ -310,8 +310,8 @@ impl SubjectState {
         }
     }
 
-    /// Replaces the attribute that a correction corrects. The corrected attribute may have another key; it is
-    /// recorded like any other attribute.
+    /// Replaces a wrong attribute by its correction. If the correction has another key, it is recorded there
+    /// like any other attribute.
     fn correct(&mut self, event: &Recorded, corrects: EventId, attribute: &Attribute) {
         let before = self.attributes.values().find(|current| current.event_id == corrects);
         let contest = Contest::carried_over(before.map(AsRef::as_ref), attribute);

@@ -10,7 +10,7 @@ pub struct JsonFile<W: Write> {
     out: W,
     has_fields: bool,
     in_array: bool,
-    /// The current array has records.
+    /// Whether the current array has records.
     has_records: bool,
 }
 

@@ -21,7 +21,7 @@ pub(super) struct Guard {
     depth: Cell<u32>,
     in_string: Cell<bool>,
     escaped: Cell<bool>,
-    /// The item's limit and how many bytes are left of it; `None` if the item has no limit.
+    /// The current item's limit and the bytes that are left of it; `None` if only the document is limited.
     item: Cell<Option<(u64, u64)>>,
 }
 

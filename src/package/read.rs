@@ -13,9 +13,10 @@ use std::io::{BufReader, Read, Seek};
 
 /// Most bytes of `package.json`, unpacked.
 const JSON_BYTES_MAX: u64 = 1 << 30;
-/// How many times its packed size it may have, once it is larger than [`RATIO_FREE_BYTES`].
+/// How many times larger than its packed size the unpacked `package.json` may be. Up to [`RATIO_FREE_BYTES`],
+/// it may be any size.
 const RATIO_MAX: u64 = 100;
-/// Bytes that may be unpacked regardless of the ratio.
+/// The bytes that may be unpacked whatever the packed size is.
 const RATIO_FREE_BYTES: u64 = 16 << 20;
 /// Most bytes of one attribute, and of each name or text outside of attributes.
 const ITEM_BYTES_MAX: u64 = 1 << 20;
@@ -33,9 +34,10 @@ const ZIP_MAGIC: [u8; 4] = *b"PK\x03\x04";
 /// What was read from a package.
 #[derive(Debug, Default)]
 pub struct Imported {
-    /// Declared and observed attributes, in the order of the package: at most 50,000, of 32 MiB in total.
+    /// Declared and observed attributes, in the order of the package: at most 50,000, and at most 32 MiB in
+    /// total.
     pub attributes: Vec<ImportedAttribute>,
-    /// The number of attributes that a model inferred there; they are not imported.
+    /// The number of attributes in the package that a model inferred; they are not imported.
     pub inferred: u64,
 }
 
@@ -80,12 +82,12 @@ impl ImportedAttribute {
     }
 }
 
-/// Reads a package: a ZIP file, or the `package.json` from one. The memory that it takes is limited by what
-/// it returns.
+/// Reads a package: a ZIP file, or the `package.json` from one. It takes little more memory than what it
+/// returns.
 ///
 /// # Errors
-/// The file is neither, is damaged or of another version, or exceeds a limit: 1 GiB unpacked, 100 times its
-/// packed size, 1 MiB an attribute, 64 levels of nesting, 50,000 attributes, 32 MiB of attributes.
+/// The file is neither of these, is damaged, has another version, or exceeds a limit: 1 GiB unpacked, 100
+/// times its packed size, 1 MiB an attribute, 64 levels of nesting, 50,000 attributes, 32 MiB of attributes.
 pub fn read(file: &mut (impl Read + Seek)) -> Result<Imported, ReadError> {
     let mut first = [0; 4];
     let count = file.read(&mut first)?;
@@ -157,7 +159,7 @@ impl<'de> Visitor<'de> for PackageSeed<'_> {
                 Some(Field::Version) => reading.version = fields.next_value()?,
                 Some(Field::Attributes) => fields.next_value_seed(AttributesSeed(self.0, &mut reading))?,
                 Some(Field::Other) => {
-                    // Skipped without being kept, however large it is.
+                    // Skip the value without keeping it, however large it is.
                     self.0.end_item();
                     fields.next_value::<IgnoredAny>()?;
                 }

@@ -15,7 +15,8 @@ use crate::domain::vocabulary::Vocabulary;
 use crate::domain::wording;
 use serde_json::{Value, json};
 
-/// Most events of a record that a receipt contains; the newest ones.
+/// The most status changes of a consent record that a receipt contains. If there are more, it contains the
+/// newest, and always the decision that it is for.
 const EVENTS_MAX: usize = 64;
 
 /// A request for the person's consent.
@@ -107,8 +108,8 @@ fn date_time(ms: u64) -> Value {
     json!({ "@type": "xsd:dateTime", "@value": wording::time(ms) })
 }
 
-/// Whether a text that a steward wrote is an absolute IRI. Anything else would be dropped, or resolved
-/// against some base.
+/// Whether a text that a steward wrote is an absolute IRI. A JSON-LD processor would drop anything else, or
+/// resolve it against some base.
 fn is_iri(text: &str) -> bool {
     let absolute = ["https://", "http://", "urn:"].iter().any(|scheme| text.starts_with(scheme));
     absolute && !text.chars().any(|c| c.is_whitespace() || c.is_control() || "<>\"{}|\\^`".contains(c))
@@ -460,7 +461,7 @@ fn endless(until: &str) -> Value {
     json!({ "@type": "dpv:UntilEventDuration", "rdf:value": until })
 }
 
-/// GDPR Art. 4(11), 9(2)(a).
+/// The type of consent: explicit (GDPR Art. 9(2)(a)) or not (Art. 4(11)).
 fn consent_type(terms: &Terms) -> &'static str {
     if terms.explicit { "dpv:ExplicitlyExpressedConsent" } else { "dpv:ExpressedConsent" }
 }
@@ -486,7 +487,8 @@ fn notice(terms: &Terms) -> Option<Value> {
     }))
 }
 
-/// The channel through which the person spoke; of the controller's own staff only the role (CJEU C-579/21).
+/// Who brought the decision to the ledger: the person, or a service or channel by name. The controller's own
+/// staff appear as the controller, without their names (CJEU C-579/21).
 fn brought_by(actor: &Actor) -> Value {
     match actor.role {
         Role::Subject => iri(PERSON),

@@ -138,11 +138,12 @@ pub struct PermittedUse {
     pub purpose_title: String,
     /// The purpose's IRI in the W3C Data Privacy Vocabulary.
     pub purpose_iri: String,
-    /// The recipient. Null for any service that no consent names; only if a consent names no recipients.
+    /// The recipient. Null stands for any service that no consent names. Such a record exists only if a
+    /// consent names no recipients.
     pub recipient: Option<String>,
     /// The attributes that may be used.
     pub allowed: Vec<NamedAttribute>,
-    /// Those that may not, and why.
+    /// The classes of attributes that may not be used, and why.
     pub withheld: Vec<Withheld>,
 }
 
@@ -357,7 +358,7 @@ pub struct History {
     pub event_id: String,
     /// Its position in the log.
     pub position: u64,
-    /// The person's version, counted from 0.
+    /// The version within the person's stream of events, counted from 0.
     pub version: u64,
     /// When the ledger recorded it.
     pub recorded_at: String,

@@ -76,10 +76,10 @@ impl PackTestRun {
     }
 }
 
-/// The tier of a table's name.
+/// The tier that a table names.
 ///
 /// # Errors
-/// No such tier.
+/// There is no tier of this name.
 pub fn tier(name: &str) -> Result<Tier, TableError> {
     match name {
         "public" => Ok(Tier::Public),
@@ -140,8 +140,8 @@ fn problem(case: &TableCase, problem: &str) -> TableError {
     TableError::Case { case: case.name.clone(), problem: problem.to_owned() }
 }
 
-/// The pack and the packs that the case adds. If none of them is a provider pack, also one that permits
-/// everything.
+/// The pack and the packs that the case adds. If none of them is a provider pack, a provider pack that
+/// permits everything is added.
 fn packs_of(tested: &BoundsPublished, case: &TableCase) -> Result<Vec<(u64, BoundsPublished)>, TableError> {
     let mut packs = vec![tested.clone()];
     for name in &case.with {

@@ -26,10 +26,11 @@ pub struct TableCase {
     /// `allow`, `none` (no provider policy permits it), or the deciding policy: its id, or `pack/id` for
     /// another pack.
     pub expect: String,
-    /// The expected reason, without `REASON_`; empty means that it is not checked.
+    /// The expected reason, without the prefix `REASON_`; empty means that the reason is not checked.
     #[serde(default)]
     pub reason: String,
-    /// Other shipped packs in force. Without a provider pack, a provider that permits everything is added.
+    /// Other shipped packs in force. If none of the packs is a provider pack, a provider pack that permits
+    /// everything is added.
     #[serde(default)]
     pub with: Vec<String>,
     /// Cedar text of individual bounds that are also in force.

@@ -2,9 +2,10 @@
 //! its own.
 //!
 //! [`crate::bounds::policy_text::scan`] limits the stack that a valid text needs: parsing 32 nested brackets
-//! takes half a MiB in an unoptimized build. For an invalid text the parser leaves a tree that may be as deep
-//! as a piece has tokens; dropping it takes 1 MiB. Texts of recorded packs are not scanned, because older
-//! versions published without limits; those versions parsed them on a stack of 2 MiB.
+//! takes half a MiB in an unoptimized build. The text is parsed in pieces, each of one or more whole
+//! policies. For an invalid piece, the parser leaves a tree that may have as many levels as the piece has
+//! tokens; dropping this tree takes 1 MiB of stack. Texts of recorded packs are not scanned, because older
+//! versions of Sayso published packs without limits. Those versions parsed them on a stack of 2 MiB.
 
 use crate::bounds::error::BoundsError;
 use crate::bounds::policy_text::scan;
@@ -60,13 +61,13 @@ impl Iterator for Pieces<'_> {
     }
 }
 
-/// Parses policies of Sayso's own: a constant, or the text generated from personal choices, which does not
-/// nest.
+/// Parses Sayso's own policies: a constant, or the text that is generated from personal choices, which does
+/// not nest.
 pub(crate) fn trusted(text: &str) -> Result<PolicySet, String> {
     PolicySet::from_str(text).map_err(|error| error.to_string())
 }
 
-/// Parses one policy of Sayso's own.
+/// Parses one of Sayso's own policies.
 pub(crate) fn trusted_policy(id: &str, text: &str) -> Result<Policy, String> {
     Policy::parse(Some(PolicyId::new(id)), text).map_err(|error| error.to_string())
 }

@@ -5,9 +5,10 @@
 //! tokens as Cedar's lexer and counts what can make a tree deep or large. For a text that Cedar parses
 //! without an error, the counts are upper bounds.
 //!
-//! For an invalid text they are not: Cedar's parser recovers from errors, and may nest where the brackets do
-//! not. Such a tree is only dropped, and is at most as deep as the policy has tokens;
-//! [`crate::bounds::policy_text::parse`] has the stack for that.
+//! For an invalid text, the counts are no upper bounds: Cedar's parser recovers from errors, and may nest
+//! where the brackets do not. The resulting tree is never evaluated, only dropped. It has at most as many
+//! levels as the policy has tokens. [`crate::bounds::policy_text::parse`] uses a stack that is large enough
+//! for that.
 
 mod lexer;
 
@@ -73,8 +74,9 @@ pub(crate) fn pieces(text: &str) -> Result<Vec<Range<usize>>, LimitExceeded> {
 #[derive(Default)]
 struct Pieces {
     found: Vec<Range<usize>>,
-    /// Tokens of the last piece, and of all pieces.
+    /// Tokens of the last piece.
     last: usize,
+    /// Tokens of all pieces.
     all: usize,
     policies: usize,
 }
@@ -139,13 +141,16 @@ struct Level {
     chain: usize,
     /// In the current element: the most tree levels of one comparison.
     comparison: usize,
-    /// In the current element: levels of the deepest operand before the current one, and the number of `if`.
+    /// In the current element: levels of the deepest operand before the current operand.
     operands: usize,
+    /// In the current element: the number of `if`.
     ifs: usize,
-    /// In the current operand, since the last operator that binds less tightly than `+`: levels of operators,
-    /// members and calls, levels of the deepest bracket, and tokens.
+    /// Levels of operators, members and calls in the current operand. An operand begins after an operator
+    /// that binds less tightly than `+`.
     operators: usize,
+    /// Levels of the deepest bracket in the current operand.
     below: usize,
+    /// Tokens of the current operand.
     operand: usize,
     /// Levels of the deepest element before the current one.
     deepest: usize,

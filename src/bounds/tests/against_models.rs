@@ -23,7 +23,7 @@ pub(super) static BOUNDS: LazyLock<Bounds> = LazyLock::new(default_bounds);
 pub(super) static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(default_vocabulary);
 
 /// The model of the default packs: the consent that allows an attribute, or why it may not be used. `derived`
-/// are the attributes that are derived from it, on the path of the recursion.
+/// are the attributes that the recursion has already entered; they are all derived from this attribute.
 fn model(
     state: &SubjectState,
     current: &CurrentAttribute,

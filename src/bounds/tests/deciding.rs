@@ -254,7 +254,7 @@ fn a_rule_that_uses_the_reason_of_a_contest_is_not_attributed_to_the_data_subjec
     let decision = decide(&bounds, &state(events.clone()), &default_vocabulary());
     let of_work = decision.withheld.iter().find(|class| class.category == "work").unwrap();
     assert_eq!((of_work.reason, of_work.decided_by), (Reason::Contested, Tier::Provider));
-    // The attribute that the data subject contested was decided by them.
+    // The data subject counts as having decided about the attribute that they contested.
     let decision = decide(&compile(packs).unwrap(), &state(events), &default_vocabulary());
     let of_tea = decision.withheld.iter().find(|class| class.category == "preference").unwrap();
     assert_eq!((of_tea.reason, of_tea.decided_by), (Reason::Contested, Tier::Individual));

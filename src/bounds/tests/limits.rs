@@ -11,7 +11,8 @@ use proptest::prelude::*;
 use serde_json::Value;
 use std::str::FromStr;
 
-/// Half of the stack of a thread that answers calls. The other half is for the callers of the decision.
+/// Half of the stack of a thread that answers calls. The functions that call the decision may use the other
+/// half.
 const HALF_BYTES: usize = 1 << 20;
 
 fn on_stack<T: Send>(bytes: usize, job: impl FnOnce() -> T + Send) -> T {

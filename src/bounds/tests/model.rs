@@ -1,5 +1,6 @@
-//! A model of decisions that works directly on the events: without the fold, the vocabulary and Cedar. Scopes
-//! are sets of ids, and rules are simple structs. It was written from the design, not from the code.
+//! A model of decisions that works directly on the events. It uses neither the fold nor the vocabulary nor
+//! Cedar. Scopes are sets of ids, and rules are simple structs. It was written from the design, not from the
+//! code.
 
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::{Decision as Consent, Terms};
@@ -150,8 +151,8 @@ fn ancestry<'a>(id: &'a str, parents: &[(&'a str, &'a str)]) -> BTreeSet<&'a str
     all
 }
 
-/// The named ids and everything below them. If no id is named and `none_is_all`, every id and an undefined
-/// one.
+/// The named ids and everything below them. If no id is named and `none_is_all` is true, every id and an
+/// undefined id.
 fn covered<'a>(named: &[String], none_is_all: bool, parents: &[(&'a str, &'a str)]) -> BTreeSet<&'a str> {
     let all = parents.iter().map(|(id, _)| *id);
     if named.is_empty() && none_is_all {
@@ -245,7 +246,7 @@ fn signals(events: &[Recorded]) -> Vec<(SignalKind, Option<BTreeSet<String>>, St
     active.into_iter().map(|(_, kind, purposes, conversation)| (kind, purposes, conversation)).collect()
 }
 
-/// The terms as one for each combination of their names.
+/// Splits terms into one for each combination of their names.
 fn single_choices(terms: &Terms) -> Vec<Terms> {
     let one = |names: &[String]| match names {
         [] => vec![Vec::new()],
@@ -264,7 +265,7 @@ fn single_choices(terms: &Terms) -> Vec<Terms> {
 }
 
 /// Each valid consent for a category, newest first: its event, whether it is explicit, and whether a guardian
-/// gave it. Also whether a consent lacks only explicitness and the name of the special category.
+/// gave it. The flag says whether a consent lacks only explicitness and the name of the special category.
 fn grounds(events: &[Recorded], use_case: &Use, category: &str) -> (Vec<(EventId, bool, bool)>, bool) {
     let special = ancestry(category, &CATEGORIES).contains("health");
     // A decision with several names means the same as one for each combination of them.
@@ -364,9 +365,9 @@ fn signal_flags(events: &[Recorded], use_case: &Use) -> BTreeSet<&'static str> {
     flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()
 }
 
-/// The consent that allows an attribute, or the policy that denies it; `built-in/consent` if no policy does
-/// but there is no consent. `derived` are the attributes that are derived from it, on the path of the
-/// recursion.
+/// The consent that allows an attribute, or the policy that denies it. The result is `built-in/consent` if no
+/// policy denies the attribute but there is no consent. `derived` are the attributes that the recursion has
+/// already entered; they are all derived from this attribute.
 pub fn decide(
     events: &[Recorded],
     rules: &[Rule],

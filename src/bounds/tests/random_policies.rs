@@ -116,7 +116,8 @@ proptest! {
     // Each case compiles nine sets of rules.
     #![proptest_config(ProptestConfig::with_cases(80))]
 
-    /// A forbidding rule, a rule of another tier, a rule whose evaluation fails, a no, and a signal.
+    /// The restrictions are a forbidding rule, a rule of the individual tier, a rule whose evaluation fails,
+    /// a no (a refusal or withdrawal of consent), and a signal.
     #[test]
     fn no_further_restriction_allows_more(
         events in varied_histories(),
@@ -136,7 +137,7 @@ proptest! {
         let own = Rule { tier: Tier::Individual, ..one_more }.cedar(99);
         prop_assert!(within(allowed(&bounds_of(&rules, Some((Tier::Individual, &own))), &events, &use_case)));
 
-        // Its evaluation fails from the second day on, for one category.
+        // The evaluation of this rule fails from the second day on, for one category.
         let errs = format!(
             "@id(\"errs\") forbid (principal, action in Action::\"use\", resource in Category::\"{category}\") \
              when {{ 9223372036854775807 + context.age_days < 0 }};"
@@ -168,7 +169,8 @@ proptest! {
 }
 
 /// Whether a rule forbids because there is consent, or permits because there is none. A provider can write
-/// such a rule, and with it a no may allow more. For all other rules, a no never does.
+/// such a rule, and a no (a refusal or withdrawal of consent) may then allow more. Under all other rules, a
+/// no never allows more.
 fn rewards_a_no(rule: &Rule) -> bool {
     rule.flag.is_some_and(|(name, is_set)| {
         let is_consent = ["consented", "explicit", "guardian"].contains(&name);

@@ -72,7 +72,8 @@ proptest! {
     }
 }
 
-/// The property above also holds for times that are always too early, so check that decisions change at them.
+/// The property above would also hold if `valid_until_ms` were always too early. This test therefore checks
+/// that decisions do change at that time.
 #[test]
 fn many_decisions_change_at_valid_until_ms() {
     let mut changes = Vec::new();

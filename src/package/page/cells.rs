@@ -103,7 +103,7 @@ fn withheld(classes: &[Withheld]) -> Html {
     }))
 }
 
-/// A reason in words to the person. A denial by a rule has an explanation of its own.
+/// A reason in words to the person. For a denial by a rule, the words are the explanation in the record.
 fn reason(of: &Withheld) -> String {
     match Reason::from_str_name(of.reason).unwrap_or_default() {
         Reason::Unspecified | Reason::Forbidden | Reason::NotPermitted => of.explanation.replace('`', ""),

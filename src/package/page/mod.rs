@@ -22,7 +22,7 @@ pub struct Page<W: Write> {
     out: W,
     kind: Kind,
     section: Option<Section>,
-    /// The current section has records.
+    /// Whether the current section has records.
     has_records: bool,
 }
 
@@ -88,7 +88,8 @@ impl<W: Write> Page<W> {
     }
 
     fn row(&mut self, section: Section, cells: &[Html]) -> io::Result<()> {
-        // The roles are explicit, because a table that is laid out as cards loses its own.
+        // The ARIA roles are explicit, because a table loses its implicit roles when the style lays it out as
+        // cards.
         self.out.write_all(b"<tr role=\"row\">")?;
         for (number, (cell, heading)) in cells.iter().zip(sections::text(section).headings).enumerate() {
             let (open, close) = match number {

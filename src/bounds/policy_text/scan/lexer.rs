@@ -1,7 +1,7 @@
 //! Splits policy text into the tokens of Cedar's grammar: skips whitespace and `//` comments, and takes the
 //! longest token.
 
-/// The kind of a token, as far as the limits distinguish it.
+/// The kind of a token. Tokens that the limits treat alike have the same kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A name, a number or a slot.
