@@ -1,7 +1,7 @@
 //! Verifies many Ed25519 signatures together.
 //!
-//! Nearly all entries of a log are signed by one key. The key's share of the work is done once for all of
-//! them, which halves the remaining work.
+//! Nearly all entries of a log are signed by one key. In the sum below, the terms of consecutive signatures
+//! by the same key are merged into one term. This halves the number of terms.
 //!
 //! A batch accepts what `verify_strict` of ed25519-dalek accepts: `s` is canonical, `R` is the canonical
 //! encoding of its point, neither `R` nor the key has small order, and `R = s B - k A` without a cofactor.
@@ -89,8 +89,8 @@ fn term(message: &[u8], signature: &Signature, key: &VerifyingKey, transcript: &
     Some(Term { r: point, s, k: Scalar::from_bytes_mod_order_wide(&k) })
 }
 
-/// Whether the y coordinate of an encoded point is below the field size. The only other non-canonical
-/// encodings are of points with x = 0, which have small order.
+/// Whether the y coordinate of an encoded point is below the field size. Other non-canonical encodings exist
+/// only for points with x = 0, which have small order.
 fn is_canonical(encoded: &[u8; 32]) -> bool {
     let mut y = *encoded;
     let [.., last] = &mut y;

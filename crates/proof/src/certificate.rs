@@ -2,8 +2,8 @@
 //! inclusion proof of its `ErasureCompleted`. Verifying it needs only the log's keys, not the log.
 //!
 //! The note adds facts that the log's entry, a system event, does not have: counts by category after a
-//! partial erasure, and which recipients acknowledged. Both are signed by the same log, and must agree where
-//! they overlap.
+//! partial erasure, and which recipients acknowledged. The same log signs the note and the entry, and they
+//! must agree where they overlap.
 
 use crate::checkpoint::NoteError;
 use crate::event::event_body::Event;
@@ -116,8 +116,8 @@ pub fn is_certificate(text: &str) -> bool {
     text.starts_with(FIRST_LINE)
 }
 
-/// Verifies a certificate: the note's signature, the proof, and that they agree. `keys` is the log's only
-/// key, or every key that it had.
+/// Verifies a certificate: the note's signature, the proof, and that note and proven entry agree. `keys` is
+/// the log's only key, or every key that the log had.
 ///
 /// # Errors
 /// The first check that fails.

@@ -254,7 +254,8 @@ impl Checkpoint {
     /// Verifies a note with the log's key and returns its checkpoint.
     ///
     /// # Errors
-    /// The note is not signed by the key, its text is not a checkpoint, or it is of another log than the key.
+    /// The note is not signed by the key, its text is not a checkpoint, or the checkpoint and the key are of
+    /// different logs.
     pub fn open(note: &str, key: &VerifierKey) -> Result<Self, NoteError> {
         let checkpoint = Self::parse(open_note(note, key)?)?;
         if checkpoint.origin == key.name {

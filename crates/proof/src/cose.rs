@@ -1,7 +1,7 @@
 //! The canonical encoding of a COSE_Sign1 (RFC 9052 s. 4.2), written and parsed byte by byte.
 //!
-//! Parsing encodes the parts again and compares, so no second CBOR encoding is accepted. It does not say why
-//! bytes are rejected; `entry/diagnose.rs` does, with a general COSE parser.
+//! The parser encodes the parts again and compares the bytes, so it accepts only one CBOR encoding. It does
+//! not say why it rejects bytes; `entry/diagnose.rs` finds the reason with a general COSE parser.
 
 /// Content type of the payload, in the protected header.
 pub const CONTENT_TYPE: &str = "application/vnd.sayso.sealed-event";
@@ -28,7 +28,7 @@ pub(crate) struct Envelope<'a> {
 }
 
 impl<'a> Envelope<'a> {
-    /// Parses an envelope; none unless [`Self::to_bytes`] would return exactly these bytes.
+    /// Parses an envelope. Returns none unless [`Self::to_bytes`] would return exactly these bytes.
     pub fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (protected, rest) = string(BYTES, bytes.strip_prefix(&[0xd2, 0x84])?)?;
         let (payload, rest) = string(BYTES, rest.strip_prefix(&[0xa0])?)?;

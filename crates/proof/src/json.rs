@@ -97,7 +97,7 @@ impl<'a> Encoded<'a> {
         Ok(values)
     }
 
-    /// The key and value of a map entry. Each is omitted from the encoding where it is the default.
+    /// The key and value of a map entry. The encoding omits a key or a value that is the default.
     fn map_entry(&self, default: Raw<'a>) -> Result<(&'a str, Raw<'a>), String> {
         let (mut key, mut value) = ("", default);
         for (index, raw) in self.values()? {

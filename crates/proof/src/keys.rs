@@ -1,9 +1,10 @@
-//! The successive keys of one log: where each one was in force, and proof that it followed the one before.
+//! The successive keys of one log: for each key, where it was in force, and the proof that it follows the
+//! previous key.
 //!
-//! A log changes its key with an event that both keys sign. The old key signs the entry, and both keys sign
-//! the statement in it. A verifier that trusts one key of a chain can therefore verify every earlier and
-//! later key. The chain cannot show that the old key did not sign a second rotation. That is a fork of the
-//! log, which an older checkpoint or a witness reveals.
+//! A log changes its key with an event that both keys sign. The old key signs the entry of the event, and
+//! both keys sign the statement in the entry. A verifier that trusts one key of a chain can therefore verify
+//! every earlier and later key. The chain cannot show that the old key did not sign a second rotation. That
+//! is a fork of the log, which an older checkpoint or a witness reveals.
 
 use crate::checkpoint::{Checkpoint, NoteError, VerifierKey, cosign_note, open_note, sign_note};
 use crate::entry::{Entry, EntryError, key_id};
@@ -58,7 +59,7 @@ pub enum KeysError {
 pub struct Rotation {
     /// Number of the rotation, from 1.
     pub number: u64,
-    /// The first position that the new key signs, which is the one after the rotation.
+    /// The first position that the new key signs, which is the position after the rotation.
     pub from_position: u64,
     /// The key before that position.
     pub old: VerifierKey,
@@ -85,7 +86,7 @@ impl Rotation {
 struct Span {
     from_position: u64,
     key: VerifierKey,
-    /// The entry of the rotation that introduced it; none for the first key.
+    /// The entry of the rotation that introduced the key; none for the first key.
     rotation: Option<Vec<u8>>,
 }
 
@@ -99,8 +100,8 @@ struct Line {
     vkey: String,
 }
 
-/// The keys of one log, in order. A position, or a tree of that many entries, belongs to the last key whose
-/// first position is not larger.
+/// The keys of one log, in order. The key for a position, or for a tree of that many entries, is the last one
+/// whose first position is not larger than this number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyChain {
     first: Span,
@@ -237,7 +238,7 @@ impl KeyChain {
         if text != expected.to_text() {
             return Err(mismatch("the statement is for another position, rotation, log or key"));
         }
-        // A third signature would not be verified by anything.
+        // No key in the chain verifies a third signature, so reject it.
         if rotated.statement.lines().count() != text.lines().count() + 3 {
             return Err(mismatch("the statement does not have exactly two signatures"));
         }

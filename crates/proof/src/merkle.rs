@@ -146,8 +146,8 @@ fn split(width: u64) -> u64 {
     1 << (63 - (width - 1).leading_zeros())
 }
 
-/// Proves that `position` is in the tree of `size` leaves (RFC 9162 s. 2.1.3.1). The proof is empty if it is
-/// not.
+/// Proves that `position` is in the tree of `size` leaves (RFC 9162 s. 2.1.3.1). The proof is empty if the
+/// position is not in the tree.
 ///
 /// # Errors
 /// Reading the nodes failed.

@@ -62,7 +62,7 @@ pub struct Verified {
 
 impl TlogProof {
     /// Verifies the entry's signature, its inclusion in the tree, and the checkpoint. `keys` is the log's
-    /// only key, or every key that it had.
+    /// only key, or every key that the log had.
     ///
     /// # Errors
     /// The first check that fails.

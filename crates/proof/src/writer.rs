@@ -1,8 +1,9 @@
 //! A writer's signature on its own event, which shows that the event comes from the writer and not from the
 //! operator.
 //!
-//! It covers the whole event and nothing else. It is not bound to a log: the key holder of public bounds
-//! signs a version once for every ledger. A controller therefore uses a separate key for each of its ledgers.
+//! The signature covers the whole event and nothing else. It is not bound to a log: the publisher of public
+//! bounds signs each version once, and the signature is valid in every ledger. A controller therefore uses a
+//! separate key for each of its ledgers.
 
 use crate::event::event_body::Event;
 use crate::event::{EventBody, WriterSignature};

@@ -207,7 +207,7 @@ fn chains_may_skip_erased_entries_and_nothing_else() {
     }
     log.erase(&[2], true);
     assert_eq!(check(&log.bundle(), &log).unwrap().erased, 1);
-    // An entry that skips a version that never existed.
+    // This entry skips a version that never existed.
     let mut log = Log::new();
     log.append(subject(1), recorded(attribute("a", "food")));
     let position = log.size();

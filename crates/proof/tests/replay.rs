@@ -373,7 +373,7 @@ fn published(pack: &str, effective_from_ms: u64) -> BoundsPublished {
     BoundsPublished { pack: pack.into(), tier: 2, effective_from_ms, ..BoundsPublished::default() }
 }
 
-/// A grant must cite the effective versions, of each pack the one with the highest rank.
+/// A grant must cite the effective versions of bounds: for each pack, the version with the highest rank.
 #[test]
 fn bounds_are_in_force_from_their_effective_time() {
     let mut log = Log::with_vocabulary();

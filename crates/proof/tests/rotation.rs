@@ -1,5 +1,5 @@
-//! A log that changes its key. Earlier data still verifies, any of its keys verifies the whole log, and only
-//! the current key can rotate it.
+//! Tests of a log that changes its key. Earlier data still verifies, any of the log's keys verifies the whole
+//! log, and only the current key can sign a rotation.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

@@ -49,7 +49,7 @@ pub(super) struct Chains {
 }
 
 impl Chains {
-    /// For a log with this number of entries.
+    /// The state before the first entry of a log with this number of entries.
     pub fn new(entries: u64) -> Self {
         Self { erased: Erased::new(entries), system_tip: None, recorded_at_ms: 0 }
     }
@@ -78,7 +78,8 @@ impl Chains {
         }
         let event = plain.and_then(|body| body.event.as_ref());
         let is_rotation = matches!(event, Some(Event::LogKeyRotated(_)));
-        // Finds rotations that `keys.jsonl` omits, and those that are not in the log.
+        // This finds rotations that `keys.jsonl` omits, and rotations in `keys.jsonl` that are not in the
+        // log.
         let listed = keys.rotation_at(next.position);
         let listed_here = listed.is_none_or(|entry| merkle::leaf_hash(entry) == next.leaf);
         if is_rotation != listed.is_some() || !listed_here {

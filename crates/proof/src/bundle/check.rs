@@ -1,4 +1,4 @@
-//! Checks that need one entry alone, on all cores: form, position, signature, seal and body.
+//! Checks that need only the entry itself: form, position, signature, seal and body. They run on all cores.
 
 use super::entry_line::{EntryLine, ParsedLine, State};
 use crate::batch;
@@ -27,7 +27,7 @@ pub(super) struct CheckedEntry {
     pub content: Content,
 }
 
-/// The content of an entry, as far as the bundle has it.
+/// The parts of an entry that the bundle has.
 pub(super) enum Content {
     Erased,
     Withheld(Header),
@@ -43,7 +43,7 @@ struct Expected {
     keys: Arc<KeyChain>,
     /// Position of the first line.
     first: u64,
-    /// Leaf hashes of the file's entries, as far as the tree has them.
+    /// Leaf hashes of the file's entries; fewer if the tree ends before the file.
     leaves: Vec<Hash>,
 }
 
@@ -66,7 +66,7 @@ pub(super) struct FileCheck {
 
 impl FileCheck {
     /// Starts the check. The first line must be at position `first`. `leaves` returns the leaf hashes for a
-    /// number of lines, or as many as there are.
+    /// number of lines, or fewer if the tree ends earlier.
     ///
     /// # Errors
     /// `leaves` failed.
@@ -80,7 +80,7 @@ impl FileCheck {
         let count = lines.len() as u64;
         let expected = Arc::new(Expected { keys: Arc::clone(keys), first, leaves: leaves(count)? });
         let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        // Workers fetch one batch at a time, because reading the next file also takes time on these cores.
+        // Each worker fetches one batch at a time, because the cores are also busy reading the next file.
         let next_batch = Arc::new(AtomicUsize::new(0));
         let worker = || {
             let (file, expected, lines, next_batch) =
@@ -162,7 +162,8 @@ fn invalid_signatures(signed: &[(usize, Entry, VerifyingKey)]) -> Vec<(usize, En
     if batch::all_valid(&all) {
         return Vec::new();
     }
-    // A batch does not name the invalid signature, so each one is verified alone. That verdict counts.
+    // A batch does not tell which signature is invalid, so each signature is verified alone, and that verdict
+    // counts.
     let verdict = |(index, entry, key): &(usize, Entry, VerifyingKey)| {
         entry.verify(key).err().map(|error| (*index, error))
     };
@@ -236,7 +237,7 @@ fn event_key(text: Option<&str>) -> Result<Option<EventKey>, String> {
     Ok(Some(EventKey::from_bytes(bytes)))
 }
 
-/// Requires that the line is exactly what the entry gives in canonical form.
+/// Requires that the line is exactly the canonical form of the entry.
 fn require_canonical(canonical: &EntryLine<'_>, bytes: &[u8]) -> Result<(), String> {
     if canonical.encodes_to(bytes) { Ok(()) } else { Err("the line does not match its entry".to_owned()) }
 }

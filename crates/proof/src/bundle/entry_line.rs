@@ -1,4 +1,4 @@
-//! One line of `entries/*.jsonl`, written and parsed in its one canonical form.
+//! One line of `entries/*.jsonl`, written and parsed in its only canonical form.
 
 use crate::entry::{Entry, EntryError, EventKey};
 use crate::event::EventBody;
@@ -50,8 +50,8 @@ pub struct EntryLine<'a> {
 }
 
 impl<'a> EntryLine<'a> {
-    /// Makes a line for an entry that was not erased. It is present if the body is not sealed or `key` opens
-    /// it, and withheld without a key.
+    /// Makes a line for an entry that was not erased. The entry is *present* if its body is not sealed or
+    /// `key` opens the body. It is *withheld* if its body is sealed and there is no key.
     ///
     /// # Errors
     /// The bytes are not an entry, or the key is not the one that sealed it.
@@ -139,8 +139,8 @@ fn serialize_optional_body<S: Serializer>(
     }
 }
 
-/// A parsed line, of which nothing is verified yet. The body is not parsed, because the verifier makes it
-/// again from the entry. Base64 needs no escapes in JSON, so strings are borrowed.
+/// A parsed line, not verified yet. The body is not parsed, because the verifier makes it again from the
+/// entry. Base64 needs no escapes in JSON, so strings are borrowed.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ParsedLine<'a> {

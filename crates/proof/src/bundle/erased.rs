@@ -1,4 +1,5 @@
-//! Erased entries: every one is listed in an `ErasureCompleted`, and streams skip no versions but theirs.
+//! Checks erased entries: an `ErasureCompleted` must list each of them, and streams may skip only the
+//! versions of erased entries.
 
 use super::spool::Spool;
 use crate::event::ErasureCompleted;
@@ -12,7 +13,7 @@ use std::io;
 pub(super) struct Gap {
     /// Position of the entry after the gap.
     pub position: u64,
-    /// The previous leaf hash that the entry names. It must be that of an earlier erased entry.
+    /// The previous leaf hash that the entry names. It must be the leaf hash of an earlier erased entry.
     pub previous: Hash,
     /// Number of skipped versions, at least one.
     pub missing: u64,
@@ -28,7 +29,7 @@ impl Gap {
     }
 }
 
-/// A leaf hash of an erased entry, or one that an entry after a gap names.
+/// The leaf hash of an erased entry, or the previous leaf hash that an entry after a gap names.
 #[derive(prost::Message)]
 struct SeenLeaf {
     #[prost(bytes = "vec", tag = "1")]
@@ -51,7 +52,7 @@ pub(super) struct Erased {
 }
 
 impl Erased {
-    /// For a log with this number of entries.
+    /// The state before the first entry of a log with this number of entries.
     pub fn new(entries: u64) -> Self {
         let (positions, covered) = (FixedBitSet::new(), FixedBitSet::new());
         Self { positions, covered, seen: Spool::new(entries), gaps: Vec::new() }
@@ -105,7 +106,7 @@ impl Erased {
         Ok(first)
     }
 
-    /// The first gap at which the log has skipped more versions than it has erased entries.
+    /// The first gap at which the log has skipped more versions so far than it has erased entries.
     fn first_gap_beyond_erased_count(&mut self) -> Option<Gap> {
         self.gaps.sort_unstable();
         let (mut from, mut erased, mut skipped) = (0, 0, 0_u64);
@@ -121,8 +122,8 @@ impl Erased {
         None
     }
 
-    /// The first gap of a group that names no earlier erased entry, or one that another gap has already
-    /// named.
+    /// The first gap of a group that names no earlier erased entry, or names an erased entry that another gap
+    /// has already named.
     fn first_gap_without_erased_leaf(&self, group: usize) -> io::Result<Option<Gap>> {
         let mut erased = HashMap::new();
         let mut gaps = Vec::new();

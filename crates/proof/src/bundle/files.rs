@@ -1,5 +1,5 @@
-//! Checks a bundle's files: each against the signed manifest, and documents against the entries that they
-//! repeat.
+//! Checks each file of a bundle against the signed manifest, and each document against the entry that it
+//! repeats.
 
 use super::manifest::{self, Manifest, ManifestFile};
 use super::member::Member;
@@ -35,7 +35,7 @@ impl Files {
         self.read.push(ManifestFile::new(member, length, digest));
     }
 
-    /// Expects a document later if the system event at `position` is one that a document repeats.
+    /// If a document repeats the system event at `position`, expects this document later.
     pub fn expect_document(&mut self, position: u64, body: &EventBody) -> Result<(), String> {
         if let Some(member) = manifest::document_member(position, body) {
             let document = manifest::document(body).map_err(|error| error.to_string())?;
@@ -78,7 +78,7 @@ impl Files {
         let failure = |reason: String| VerifyFailure::at(Member::ManifestNote, reason);
         let note = std::str::from_utf8(note).map_err(|error| failure(error.to_string()))?;
         let text = open_note(note, key).map_err(|error| failure(error.to_string()))?;
-        // A second signature would not be verified by anything.
+        // Nothing verifies a second signature, so reject it.
         if note.lines().count() != text.lines().count() + 2 {
             return Err(failure("more than one signature".to_owned()));
         }

@@ -1,4 +1,5 @@
-//! Keeps `leaf-hashes.bin`, which comes before the entries in a bundle and is read again along with them.
+//! Keeps `leaf-hashes.bin`. This file comes before the entries in a bundle, and its hashes are needed again
+//! with the entries.
 
 use crate::merkle::Hash;
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -121,7 +121,7 @@ fn list_members(path: &Path, inside: &str, members: &mut Vec<Member>) -> Result<
 }
 
 /// Unpacks an archive into a new folder. `key` must be one of the log's keys. Only the form of the archive,
-/// `keys.jsonl` and the trailer are checked, so verify the folder afterwards.
+/// `keys.jsonl` and the trailer are checked, so verify the folder afterward.
 ///
 /// # Errors
 /// The archive is malformed or truncated, the folder already exists, or writing fails.

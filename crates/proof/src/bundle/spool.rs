@@ -1,7 +1,7 @@
 //! Keeps records in groups, to be processed one group at a time later.
 //!
-//! A small number of records stays in memory. More go to a temporary file without a name, so nothing is left
-//! behind however the program ends.
+//! A small number of records stays in memory. Further records go to a temporary file without a name, so
+//! nothing is left behind, no matter how the program ends.
 
 use prost::Message;
 use std::fs::File;
@@ -14,10 +14,11 @@ use std::sync::Mutex;
 const MEMORY_BYTES_MAX: usize = 32 << 20;
 /// Target maximum of records in a group.
 const GROUP_RECORDS_MAX: u64 = 32 << 10;
-/// Maximum number of groups. With more, each would be written in pieces too small to read efficiently.
+/// Maximum number of groups. If there were more, the pieces of each group would be too small to read
+/// efficiently.
 const GROUPS_MAX: u64 = 2048;
 
-/// Records of one type. Those with the same key are in the same group, in the order in which they were
+/// Records of one type. Records with the same key are in the same group, in the order in which they were
 /// pushed.
 pub(super) struct Spool<M> {
     groups: Vec<Group>,
@@ -39,7 +40,7 @@ struct Group {
 }
 
 impl<M: Message + Default> Spool<M> {
-    /// For about this number of records.
+    /// An empty spool for about this number of records.
     pub fn new(records: u64) -> Self {
         let groups = records.div_ceil(GROUP_RECORDS_MAX).clamp(1, GROUPS_MAX);
         Self {

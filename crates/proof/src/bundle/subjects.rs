@@ -1,10 +1,11 @@
 //! Checks the chain and replays the grants of every data subject.
 //!
-//! While the bundle is read, the needed parts of each entry go to a spool. Afterwards the spool is processed
-//! one group of subjects at a time, so memory grows neither with the entries nor with the subjects.
+//! While the bundle is read, the needed parts of each entry go to a spool, which uses a temporary file.
+//! Afterward the spool is processed one group of subjects at a time, so memory grows neither with the entries
+//! nor with the subjects.
 //!
-//! Spooled events are minimized: they have no values, but still say which handle had an attribute of which
-//! category. The temporary file has no name, and the system frees it when the program ends.
+//! Spooled events are minimized. They have no values, but they still show which handle had an attribute of
+//! which category. The temporary file has no name, and the operating system frees it when the program ends.
 
 use super::chain::ChainTip;
 use super::check::{CheckedEntry, Content};
@@ -125,7 +126,7 @@ fn earlier(left: Option<(u64, String)>, right: Option<(u64, String)>) -> Option<
 }
 
 impl Subjects {
-    /// For a log with this number of entries.
+    /// The state before the first entry of a log with this number of entries.
     pub fn new(entries: u64) -> Self {
         Self {
             spool: Spool::new(entries),
@@ -176,7 +177,7 @@ impl Subjects {
                         let group = next_group.fetch_add(1, Ordering::Relaxed);
                         Some(group).filter(|group| *group < groups)
                     };
-                    // The receiver is gone once a group failed.
+                    // Sending fails once a group has failed, because the receiver is gone then.
                     std::iter::from_fn(next).all(|group| sender.send(self.check_group(group)).is_ok());
                     drop(sender);
                 });

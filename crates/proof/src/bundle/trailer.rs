@@ -1,6 +1,7 @@
 //! The trailer of an archive: a zstd skippable frame with a signed digest of every byte before it.
 //!
-//! It covers tar headers and padding, which no other check does. Programs that unpack `.tar.zst` skip it.
+//! The digest covers tar headers and padding, which no other check covers. Programs that unpack `.tar.zst`
+//! skip it.
 
 use crate::merkle::Hash;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};

@@ -35,17 +35,18 @@ pub struct Options {
 /// Verifies a bundle with a key of the log, the newest or an older one. It needs no daemon, no network and no
 /// store.
 ///
-/// `progress` is called from time to time. Grants that should not have been issued are not a failure, but
-/// part of the report.
+/// `progress` is called from time to time. A grant that should not have been issued is part of the report,
+/// and does not make the verification fail.
 ///
-/// Memory grows by two bits an entry, and otherwise with neither the entries nor the data subjects. Data that
-/// is needed later goes to unnamed temporary files, about 250 bytes an entry, without the values of
-/// attributes. They are in the folder that the environment variable `TMPDIR` names. Memory also holds one
-/// file of entries (16 MiB at most), the definitions, versions of bounds and notices, and 16 bytes for each
-/// stream that continues after erased entries.
+/// Memory grows by two bits for each entry. Apart from that, it does not grow with the number of entries or
+/// data subjects. Data that is needed later goes to unnamed temporary files: about 250 bytes for each entry,
+/// without the values of attributes. The files are in the folder that the environment variable `TMPDIR`
+/// names. Memory also holds one file of entries (16 MiB at most), the definitions, versions of bounds and
+/// notices, and 16 bytes for each stream that continues after erased entries.
 ///
 /// # Errors
-/// The first check that fails. A fault in an entry is reported before one in a digest that covers it.
+/// The first check that fails. A fault in an entry is reported before a fault in a digest that covers the
+/// entry.
 pub fn verify(
     source: Source<'_>,
     key: &VerifierKey,
@@ -73,7 +74,7 @@ pub fn verify(
     let walked = source::walk(source, &mut verifier);
     let last_file = verifier.finish_running_check();
     let walked = verifier.apply_file(last_file).and(walked);
-    // If reading stopped early, a broken chain in the entries before is the earlier fault.
+    // If reading stopped early, a broken chain in the entries read before is the earlier fault.
     verifier.check_subjects()?;
     verifier.finish(walked?)
 }
@@ -86,7 +87,7 @@ struct Verifier<'a> {
     options: &'a Options,
     progress: &'a mut dyn FnMut(Progress),
     since: Option<Checkpoint>,
-    /// Not verified before the keys are known.
+    /// The checkpoint. It is not verified before the keys are known.
     checkpoint_note: String,
     checkpoint: Checkpoint,
     last_member: Option<Member>,
@@ -127,8 +128,8 @@ impl Visitor for Verifier<'_> {
 }
 
 impl Verifier<'_> {
-    /// Processes one file. It is read while the previous file of entries is still being checked. The check of
-    /// a new file of entries starts before the results of the previous one are applied.
+    /// Processes one file. The file is read while the previous file of entries is still being checked. The
+    /// check of a new file of entries starts before the results of the previous one are applied.
     fn process_member(
         &mut self,
         member: Member,
@@ -200,7 +201,7 @@ impl Verifier<'_> {
         self.read_failure(expected, "the file is missing".to_owned())
     }
 
-    /// A failure to read a file. For a file of entries, it names the next position.
+    /// The failure to report if a file can't be read. For a file of entries, it names the next position.
     fn read_failure(&self, member: Member, reason: String) -> VerifyFailure {
         let position = matches!(member, Member::Entries(_)).then_some(self.next_position);
         VerifyFailure { position, ..VerifyFailure::at(member, reason) }
@@ -215,7 +216,7 @@ impl Verifier<'_> {
         Ok(bytes)
     }
 
-    /// Passes a file to `process` in pieces. The length of each but the last is a multiple of 32.
+    /// Passes a file to `process` in pieces. The length of each piece except the last is a multiple of 32.
     fn read_pieces(
         &self,
         member: Member,
@@ -373,7 +374,7 @@ impl Verifier<'_> {
         self.entries_state().subjects.add(checked).map_err(|error| spool::describe(&error))
     }
 
-    /// Checks the chains and grants of all data subjects, as far as their entries were read. It runs once.
+    /// Checks the chains and grants of all data subjects in the entries read so far. This runs once.
     fn check_subjects(&mut self) -> Result<(), VerifyFailure> {
         let Some(EntriesState { chains, subjects, files }) = self.entries.take() else { return Ok(()) };
         self.report.recorded_to_ms = chains.recorded_at_ms();
@@ -394,7 +395,7 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    /// Runs the checks that need all entries: none is missing, and no fault was deferred.
+    /// Runs the checks that need all entries: that no entry is missing, and that no fault was deferred.
     fn finish_entries(&mut self) -> Result<(), VerifyFailure> {
         self.check_subjects()?;
         if self.next_position != self.checkpoint.size {

@@ -1,4 +1,4 @@
-//! Writes a bundle as a stream, without a temporary file. Memory is limited by one file of entries.
+//! Writes a bundle as a stream, without a temporary file. Memory holds at most one file of entries.
 
 use super::entry_line::{EntryLine, LineError};
 use super::manifest::{self, Manifest, ManifestFile};
@@ -36,9 +36,9 @@ pub enum BundleError {
     TooLarge(Member),
 }
 
-/// A bundle that is being written to `W`. Make it with a checkpoint and the keys, then call
+/// A bundle that is being written to `W`. Make a writer from a checkpoint and the keys, then call
 /// [`leaf_hashes`](Self::leaf_hashes), [`entry`](Self::entry) for each position, and
-/// [`finish`](Self::finish). If it is dropped earlier, the output does not verify.
+/// [`finish`](Self::finish). If the writer is dropped earlier, the output does not verify.
 pub struct BundleWriter<W: Write> {
     tar: tar::Builder<zstd::Encoder<'static, DigestWriter<W>>>,
     checkpoint: Checkpoint,

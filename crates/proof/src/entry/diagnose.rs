@@ -1,4 +1,4 @@
-//! Finds why bytes are not in this format's form, with a general COSE_Sign1 parser.
+//! Finds out why bytes are not an entry in this format, with a general COSE_Sign1 parser.
 
 use super::error::EntryError;
 use super::payload::Payload;
@@ -8,8 +8,8 @@ use coset::{AsCborValue, CoseSign1, Label, RegisteredLabelWithPrivate, TaggedCbo
 
 /// The first fault of an entry that the strict parser rejected.
 pub(super) fn diagnose(bytes: &[u8]) -> EntryError {
-    // CBOR has several encodings of one value, and not all of them are signed. Only the canonical one is
-    // accepted.
+    // CBOR can encode one value in several ways, and the signature does not cover every byte of the encoding.
+    // So only the canonical encoding is accepted.
     check(bytes).err().unwrap_or(EntryError::Header("not in canonical form"))
 }
 

@@ -9,7 +9,7 @@ pub enum EntryError {
     /// A header parameter is missing, of the wrong type, or not allowed.
     #[error("invalid protected header: {0}")]
     Header(&'static str),
-    /// The payload is not a `SealedEvent` in this format's one encoding.
+    /// The payload is not a `SealedEvent` in the only encoding that this format allows.
     #[error("invalid payload: {0}")]
     Payload(&'static str),
     /// The signature is by another key, or the signed bytes changed.

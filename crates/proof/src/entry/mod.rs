@@ -93,7 +93,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Parses an entry strictly: it must be tagged, with nothing after it and nothing unknown in it.
+    /// Parses an entry strictly: the entry must be tagged, have no unknown parts, and end where the bytes
+    /// end.
     ///
     /// # Errors
     /// The first fault in its form.

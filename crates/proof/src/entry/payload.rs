@@ -1,4 +1,4 @@
-//! The `SealedEvent` payload of an entry, in the one encoding that this format allows.
+//! The `SealedEvent` payload of an entry, in the only encoding that this format allows.
 
 use super::error::EntryError;
 use crate::merkle::Hash;

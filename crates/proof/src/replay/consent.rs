@@ -6,10 +6,11 @@ use crate::event::ConsentTerms;
 /// A consent, a refusal or a withdrawal.
 pub(super) struct Decision {
     pub event_id: [u8; 16],
-    /// When it was said, milliseconds since the Unix epoch: a consent at the time that it states, but not
-    /// after it was sealed; a refusal or withdrawal when it was sealed.
+    /// When the data subject stated the decision, milliseconds since the Unix epoch. For a consent, this is
+    /// the time that it states, but no later than its sealing. For a refusal or withdrawal, it is the time of
+    /// sealing.
     pub said_at_ms: u64,
-    /// Whether it is a consent (given or renewed), not a refusal or withdrawal.
+    /// True for a consent (given or renewed), false for a refusal or withdrawal.
     pub is_consent: bool,
     pub terms: ConsentTerms,
 }
@@ -34,7 +35,8 @@ pub(super) enum Coverage<'a> {
     Allowed(Vec<&'a Decision>),
 }
 
-/// One combination of names of a decision, one for each axis. No name stands for everything.
+/// One combination of names of a decision, with at most one name on each axis (purpose, category, recipient,
+/// conversation). An axis without a name stands for everything.
 #[derive(Clone, Copy)]
 struct Choice<'a> {
     purpose: Option<&'a str>,
@@ -57,7 +59,8 @@ pub(super) fn coverage<'a>(
     };
     let (mut consents, refusals): (Vec<_>, Vec<_>) =
         decisions.iter().filter_map(covering).partition(|(decision, _)| decision.is_consent);
-    // What was said last comes last. The end of a consent also ends every consent before it.
+    // Consents are sorted by the time at which they were stated. The end of a consent also ends every consent
+    // before it.
     consents.sort_by_key(|(consent, _)| consent.said_at_ms);
     let has_ended =
         |consent: &Decision| consent.terms.until_ms.is_some_and(|until_ms| until_ms <= intended.now_ms);

@@ -1,10 +1,10 @@
 //! Replays every grant against its data subject's earlier events, and reports those that should not have been
 //! issued.
 //!
-//! It implements the rules of `docs/format.md` and deliberately shares no code with the daemon's own
-//! decision, so that a fault there is not repeated here. It has no policy engine and does not evaluate
-//! published policies. It checks that published bounds are signed by their publisher, and that a grant cites
-//! exactly those in force. A data subject's own bounds are replayed in full.
+//! The replay implements the rules of `docs/format.md`. It deliberately shares no code with the daemon's
+//! decision, so that a fault in the daemon is not repeated here. It has no policy engine and does not
+//! evaluate published policies. It checks that published bounds are signed by their publisher, and that a
+//! grant cites exactly those in force. A data subject's own bounds are replayed in full.
 
 mod bounds;
 mod consent;
@@ -83,8 +83,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Applies the next entry, without a body if it is withheld. Do not apply erased entries: they show as
-    /// missing versions.
+    /// Applies the next entry, without a body if the body is withheld. Do not apply erased entries: the
+    /// replay detects them as missing versions.
     pub fn apply(&mut self, position: u64, header: &Header, body: Option<&EventBody>) {
         if header.handle != Handle::SYSTEM {
             return self.apply_subject_entry(position, header, body.is_some(), body);
@@ -97,7 +97,7 @@ impl Replay {
         }
     }
 
-    /// Applies a system event. It does not check who signed it.
+    /// Applies a system event. Does not check who signed the event.
     pub(crate) fn apply_system_event(&mut self, position: u64, sealed_at_ms: u64, event: &Event) {
         match event {
             Event::BoundsPublished(published) => self.bounds.publish(position, sealed_at_ms, published),
@@ -153,15 +153,15 @@ impl Replay {
 
 /// Whether the event publishes bounds without a valid signature by their publisher.
 ///
-/// The ledger itself publishes a log's initial bounds, before the first entry of a data subject. Those may be
-/// unsigned; all later ones must be signed.
+/// The ledger itself publishes a log's initial bounds, before the first entry of a data subject. These
+/// initial bounds may be unsigned; all later bounds must be signed.
 pub(crate) fn has_invalid_bounds_signature(body: &EventBody, has_subject_entry: bool) -> bool {
     let Some(event @ Event::BoundsPublished(_)) = &body.event else { return false };
     let signature = body.writer_signature.as_ref();
     (has_subject_entry || signature.is_some()) && writer::verify(event, signature).is_err()
 }
 
-/// Every fault of a grant, with the id of the attribute that it concerns, if it concerns one.
+/// Every fault of a grant. If a fault concerns one attribute, it comes with the id of the attribute.
 fn grant_faults(
     context: GrantContext<'_>,
     subject: &Subject,

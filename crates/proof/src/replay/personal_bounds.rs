@@ -9,7 +9,7 @@ const DAY_MS: u64 = 86_400_000;
 /// The properties of an attribute that the choices depend on.
 pub(super) struct Properties<'a> {
     pub category: &'a str,
-    /// Whether the data subject declared it, or has confirmed it since.
+    /// Whether the data subject declared the attribute, or has confirmed it since.
     pub declared: bool,
     pub inferred: bool,
     pub observed_at_ms: u64,

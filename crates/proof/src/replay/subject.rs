@@ -1,4 +1,4 @@
-//! The state of one data subject, as far as grants depend on it.
+//! The state of one data subject that grants depend on.
 
 use super::consent::{Coverage, Decision, IntendedUse, coverage};
 use super::fault::Fault;
@@ -12,7 +12,7 @@ use std::collections::{BTreeSet, HashMap};
 
 type EventId = [u8; 16];
 
-/// A grant under replay, and what it is checked against.
+/// A grant being replayed, and what it is checked against.
 #[derive(Clone, Copy)]
 pub(super) struct GrantContext<'a> {
     pub grant: &'a GrantIssued,
@@ -44,7 +44,7 @@ struct AttributeState {
     derived_from: Vec<Vec<u8>>,
     expires_at_ms: Option<u64>,
     observed_at_ms: u64,
-    /// Why it is no longer current, once it ended.
+    /// Why the attribute is no longer current; none while it is current.
     ended: Option<Fault>,
     contested: bool,
     /// For an inference, the attribute that the data subject had declared under the same key.
@@ -70,11 +70,11 @@ impl AttributeState {
 struct Signal {
     kind: SignalKind,
     purposes: Vec<String>,
-    /// The only conversation that it concerns. Empty means all conversations.
+    /// The only conversation that the signal concerns. Empty means all conversations.
     interaction: String,
-    /// Whether it was recorded, not lifted.
+    /// True if the signal was recorded, false if it was lifted.
     recorded: bool,
-    /// When it was recorded, or the time that its lifting states, milliseconds since the Unix epoch.
+    /// When the signal was recorded, or the time that its lifting states, milliseconds since the Unix epoch.
     said_at_ms: u64,
 }
 
@@ -92,7 +92,7 @@ impl Subject {
 
     /// Applies an event.
     pub fn apply(&mut self, id: &EventId, sealed_at_ms: u64, about_ms: u64, event: &Event) {
-        // Nobody can say something after it was sealed.
+        // A statement cannot be later than its sealing.
         let said_at_ms = about_ms.min(sealed_at_ms);
         match event {
             Event::AttributeRecorded(recorded) => self.record(id, recorded.attribute.as_ref()),
@@ -171,7 +171,8 @@ impl Subject {
         }
     }
 
-    /// A confirmed inference counts as declared, beside what the data subject had declared before.
+    /// A confirmed inference counts as declared. It does not replace what the data subject had declared
+    /// before.
     fn confirm(&mut self, id: &[u8]) {
         if let Some(attribute) = self.attribute_mut(id) {
             (attribute.contested, attribute.declared, attribute.declared_before) = (false, true, None);

@@ -51,7 +51,8 @@ impl Vocabulary {
         ancestry(id, |id| self.categories.get(id).map(|category| category.parent.as_str()))
     }
 
-    /// The special ones (GDPR Art. 9(1)) among a category and its ancestors: marked so, or below one that is.
+    /// Among a category and its ancestors, those that are special (GDPR Art. 9(1)): they are marked as
+    /// special, or have an ancestor that is.
     pub fn special_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         let mut ancestry = self.category_ancestry(id);
         let is_marked = |id: &&str| self.categories.get(*id).is_some_and(|category| category.special);
