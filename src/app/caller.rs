@@ -73,7 +73,8 @@ impl Caller {
         Err(AppError::Denied("a service may ask about the present only; leave out the time"))
     }
 
-    /// The error for a write that expects another version than the current one, if it expects any.
+    /// The error for a write that expects a version other than the current one. `None` if the write expects
+    /// the current version, or no version.
     pub(super) fn stale(&self, expected: Option<u64>, state: &SubjectState) -> Option<AppError> {
         let (expected, actual) = (expected?, self.version_of(state));
         if expected == actual {

@@ -120,7 +120,7 @@ struct Parts {
 }
 
 impl App {
-    /// Opens the daemon from what is durable, and completes erasures that had begun.
+    /// Opens the app from its stores and keys, and completes erasures that had begun.
     ///
     /// # Errors
     /// Keys or stores can't be opened, or they do not belong together.

@@ -81,8 +81,8 @@ impl Erasures {
         Ok(history)
     }
 
-    /// Records `pending_events` and the start of the erasure, and carries it out. Returns when the erasure is
-    /// complete; it completes even if the caller disconnects.
+    /// Records `pending_events` and the start of the erasure, and carries out the erasure. Returns when the
+    /// erasure is complete. The erasure completes even if the caller disconnects.
     ///
     /// # Errors
     /// The store fails. The next start finishes an erasure that failed halfway.

@@ -1,5 +1,6 @@
 //! Artifacts that services build from granted attributes. An artifact may be used for what its sources, the
-//! granted attributes, may be used for. When one of them is invalidated, so is the artifact.
+//! granted attributes, may be used for. It is invalidated when one of its sources ends or may not be used for
+//! its purpose any more.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 pub struct Standing {
     /// Whether the grant may be used.
     pub is_valid: bool,
-    /// When the grant expires, milliseconds since the Unix epoch; 0 if that was erased.
+    /// When the grant expires, milliseconds since the Unix epoch; 0 if the grant was erased.
     pub expires_at_ms: u64,
     /// Why the grant is not valid.
     pub reason: Option<Reason>,

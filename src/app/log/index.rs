@@ -59,7 +59,7 @@ pub(crate) fn position_of(key: &[u8]) -> u64 {
     key.last_chunk::<8>().map_or(0, |position| u64::from_be_bytes(*position))
 }
 
-/// The further index records of an event, which find it by recipient, request or expiry.
+/// The index records by which an event is found by recipient, request or expiry.
 pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
     let timed = index_of_requests(event);
     let id = |event: &Option<EventId>| event.map(|id| id.to_string()).unwrap_or_default();
@@ -116,7 +116,7 @@ pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
     }
 }
 
-/// The index key of a revocation, and how it is announced before it is recorded.
+/// The index key of a revocation, and the revocation as it is announced before it is recorded.
 pub(crate) fn revocation_of(event: &Event) -> Option<(Vec<u8>, Revocation)> {
     let id = |event: Option<EventId>| event.map(|id| id.to_string()).unwrap_or_default();
     let (recipient, grant_ids, artifact_ids, reason, cause, source) = match event {
@@ -151,8 +151,8 @@ pub(crate) const CONSENT_END: &[u8] = b"cend";
 /// Artifacts by when they expire.
 pub(crate) const ARTIFACT_END: &[u8] = b"aend";
 
-/// The further index record of an event with a due date or an expiry. The value of a request's record is its
-/// due date, or 0 if the request is closed.
+/// The index record of an event that has a due date or an expiry. The value of a request's record is its due
+/// date, or 0 if the request is closed.
 pub(crate) fn index_of_requests(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
     let request =
         |id: &EventId, due_at_ms: u64| Some(([REQUEST, &id.0].concat(), due_at_ms.to_be_bytes().to_vec()));

@@ -83,7 +83,8 @@ impl Core {
     pub(crate) fn load_open_requests(&self) -> Result<(), AppError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
-            // Ordered by request and then by position, so the newest event about each request wins.
+            // The records are ordered by request and then by position, so the newest event about each request
+            // wins.
             let found = self.store().index_scan(REQUEST, after.as_deref(), REQUESTS_READ_COUNT)?;
             let Some((last, _)) = found.last() else { return Ok(()) };
             after = Some(last.clone());

@@ -77,7 +77,7 @@ impl Core {
         let Begun::Append(append) = begun else { return Ok(()) };
         let event = RecordViewed { role: caller.role, name: caller.name.clone(), method: method.into() };
         self.commit(append, vec![self.plan(Event::RecordViewed(event))]).await?;
-        // Only after a view was durably recorded, the same view need not be recorded again.
+        // A view counts as recorded only once its event is durable.
         self.recent_views.lock().put(view, now_ms);
         Ok(())
     }

@@ -30,7 +30,8 @@ pub(crate) struct StreamCache {
     eviction_blocked: Notify,
 }
 
-/// Limits of the cache. They are exceeded only while more streams are in use at once.
+/// Limits of the cache. The cache exceeds them only while more streams than that are in use at once, or have
+/// unrecorded counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StreamCacheLimits {
     /// Streams.
@@ -134,7 +135,8 @@ impl StreamCache {
 
     /// Evicts the least recently used streams while the cache is over its limits. A stream in use stays,
     /// because two streams of one subject would not see each other's events. A stream with an unrecorded
-    /// count stays until the count is recorded, which [`StreamCache::eviction_blocked`] signals is needed.
+    /// count stays until the count is recorded; [`StreamCache::eviction_blocked`] signals that this is
+    /// needed.
     fn evict(&self, cached: &mut LruCache<Handle, Arc<SubjectStream>>) {
         let mut skips_left = SKIPPED_MAX;
         while skips_left > 0 && self.is_over(cached.len()) {

@@ -18,8 +18,8 @@ use sayso_proof::event::EventBody;
 use std::sync::{Arc, PoisonError};
 
 impl Core {
-    /// Publishes a caller's events. A change of the rules first waits for the writes in progress, and no
-    /// other write is decided until it is durable.
+    /// Publishes a caller's events. A change of the rules first waits for the writes in progress. No other
+    /// write is decided until the change is durable.
     ///
     /// # Errors
     /// The request is invalid or reuses a key, or nothing could be written.

@@ -115,7 +115,7 @@ struct Check<'a> {
     is_erasing: bool,
     /// The log keys that the entries read so far state.
     key_chain: Option<KeyChain>,
-    /// The log keys in the data folder, for entries after a rotation that can't be read.
+    /// The log keys in the data folder. They check entries after a rotation whose event can't be read.
     log_keys: &'a [VerifierKey],
     kept: Option<Checkpoint>,
     chains: Chains,

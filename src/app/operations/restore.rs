@@ -48,7 +48,7 @@ pub struct Restored {
     /// Entries whose keys were destroyed since the backup, as runs (first, last).
     pub erased_again: Vec<(u64, u64)>,
     /// Handles of subjects who still exist and to whom some entries in `erased_again` belonged. Handles are
-    /// random, and this file is deleted with the next start.
+    /// random, and this file is deleted at the next start.
     #[serde(default)]
     pub erased_in_part: BTreeSet<[u8; 16]>,
 }

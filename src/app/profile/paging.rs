@@ -67,8 +67,8 @@ enum Start {
 }
 
 impl Profiles {
-    /// A page of the profile at a moment. Later pages show the version of the first, even if more is recorded
-    /// meanwhile. `rebuild` folds the events instead of using the state in memory.
+    /// A page of the profile at a moment. Later pages show the same version as the first page, even if more
+    /// is recorded in the meantime. `rebuild` folds the events instead of using the state in memory.
     ///
     /// # Errors
     /// Nothing is recorded about the data subject, the token is invalid, or the store failed.

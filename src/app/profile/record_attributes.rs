@@ -233,7 +233,7 @@ fn recorded_or_corrected(
     }
 }
 
-/// The events of all current attributes; empty if no new attribute refers to one.
+/// The events of all current attributes; empty if no new attribute is a correction or names sources.
 fn current_events(append: &Append, new: &NewAttributes) -> BTreeSet<EventId> {
     let named = |(attribute, corrects): &(Attribute, Option<EventId>)| {
         corrects.is_some() || !attribute.derived_from.is_empty()

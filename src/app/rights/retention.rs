@@ -25,7 +25,7 @@ const SUBJECTS_MAX: usize = 64;
 /// The most expiries of one subject that one frame (events that are written together) records. The next pass
 /// finds the others.
 const EXPIRIES_MAX: usize = 128;
-/// How long after the expiry passes still read an index record again, milliseconds. An event that expires
+/// For this long after an expiry, each pass reads the index record again. Milliseconds. An event that expires
 /// soon after it was sealed may reach the index only after its expiry.
 const SETTLED_MS: u64 = 120_000;
 

@@ -11,7 +11,8 @@ use crate::domain::vocabulary::{near_tags, unknown};
 use std::sync::Arc;
 
 impl RuleChanges {
-    /// Adds a purpose or replaces its definition. Returns when every grant that contradicts it is revoked.
+    /// Adds a purpose or replaces its definition. Returns when every grant that the definition contradicts is
+    /// revoked.
     ///
     /// # Errors
     /// A field is invalid, a tag is not in the taxonomy, the parent is not defined or is a descendant of the
@@ -62,7 +63,8 @@ impl RuleChanges {
         Ok(receipt)
     }
 
-    /// Adds a category or replaces its definition. Returns when every grant that contradicts it is revoked.
+    /// Adds a category or replaces its definition. Returns when every grant that the definition contradicts
+    /// is revoked.
     ///
     /// # Errors
     /// A field is invalid, a tag is not in the taxonomy, the parent is not defined or is a descendant of the

@@ -83,7 +83,7 @@ pub struct Preview {
     pub examples: Vec<Handle>,
     /// Changes by purpose, recipient, category and policy; at most 1,000 lines.
     pub lines: BTreeMap<PreviewLineKey, PreviewLine>,
-    /// Attributes, counted once per subject, whose lines are omitted because there are 1,000 already.
+    /// Attributes, counted once per subject, whose lines are omitted because there are 1,000 lines already.
     pub omitted: u64,
 }
 
