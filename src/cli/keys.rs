@@ -20,8 +20,8 @@ pub(super) enum Keys {
 
 /// Give the log a new signing key, in an event that both keys sign.
 ///
-/// Bundles and proofs made before still verify, and `sayso verify --key` with an old key follows the
-/// rotation. During --transition, checkpoints carry the signatures of both keys. Give the new key to
+/// Bundles and proofs made before the rotation still verify, and `sayso verify --key` with an old key follows
+/// the rotation. During --transition, checkpoints carry the signatures of both keys. Give the new key to
 /// verifiers and witnesses in that time. After it the old key is destroyed.
 ///
 /// Example: `sayso keys rotate --transition 7d`

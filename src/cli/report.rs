@@ -35,7 +35,7 @@ pub(super) struct Report {
     /// Replace FILE if it exists.
     #[arg(long, requires = "output")]
     force: bool,
-    /// Smallest size of a group that is shown.
+    /// Smallest number of people in a group that is shown.
     #[arg(long, default_value_t = 10)]
     k: u32,
     /// Add noise with this epsilon, which is taken from the period's privacy budget. Default: no noise.

@@ -1,5 +1,5 @@
-//! Asks the configured witnesses for cosignatures: connects `witness` with the daemon's log, configuration
-//! and HTTP client.
+//! Asks the configured witnesses for cosignatures. This file connects the module `witness` with the daemon's
+//! log, configuration and HTTP client.
 
 use crate::app::App;
 use crate::clock::SharedClock;

@@ -21,7 +21,7 @@ impl Layout {
         self.0.join("secrets")
     }
 
-    /// The file in which a restore is kept until the next start records it in the log.
+    /// The file that describes a restore until the next start records the restore in the log.
     fn restored(&self) -> PathBuf {
         self.0.join("restored.json")
     }
@@ -51,7 +51,8 @@ impl Layout {
         }
     }
 
-    /// Keeps a restore durably. Call it before the restored log is renamed to its place.
+    /// Writes the description of a restore durably. Call this before the restored log is renamed to its
+    /// place.
     pub(crate) fn keep_restored(&self, restored: &Restored) -> Result<(), DaemonError> {
         let path = self.restored();
         let failed = |error| DaemonError::File(path.clone(), error);

@@ -28,7 +28,7 @@ pub const ROUTES: [&str; 9] = [
     "GET /{controller}/tile/{*path}",
 ];
 
-/// Whether a route begins with this name, so that no controller can have it.
+/// Whether a route begins with this name. No controller can have a name with which a route begins.
 #[must_use]
 pub fn is_reserved(controller: &str) -> bool {
     ROUTES.iter().any(|route| route.split('/').nth(1) == Some(controller))

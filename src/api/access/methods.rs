@@ -26,8 +26,8 @@ pub struct Method {
     pub takes_a_stream: bool,
     /// The metrics of its calls.
     pub meter: CallMeter,
-    /// Whether it may be called with a credential that may have expired while the machine's clock is in
-    /// doubt: it records a refusal, or it resolves the doubt.
+    /// Whether a credential that may have expired is accepted for it while the machine's clock is in doubt.
+    /// This is so if the method records a refusal or resolves the doubt.
     pub is_open_in_doubt: bool,
     /// Which allowance of the credential its calls count against.
     pub purpose: CallPurpose,

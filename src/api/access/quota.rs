@@ -16,7 +16,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tonic::Status;
 
-/// The largest number of credentials with counts. A credential that is dropped starts again at zero.
+/// The largest number of credentials whose calls are counted. If there are more, the least recently used one
+/// is dropped and starts again at zero.
 const CREDENTIALS_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 /// The largest number of bytes in progress from one address in calls that need no credential.
 const OPEN_BYTES_MAX: usize = 1 << 20;

@@ -9,7 +9,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// The largest number of addresses with a count. An address that is dropped starts again at zero.
+/// The largest number of addresses whose invalid tokens are counted. If there are more, the least recently
+/// used one is dropped and starts again at zero.
 const ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 /// The span of time that is counted together, in milliseconds.
 const SPAN_MS: u64 = 60_000;
@@ -47,7 +48,8 @@ impl Throttle {
             }
         }
         let verified = verify();
-        // A valid credential for another controller is not a guess.
+        // Other errors do not count. A valid credential for another controller, for example, is not an
+        // attempt to guess one.
         if matches!(verified, Err(CredentialError::Invalid(_))) {
             let mut counts = self.counts();
             let counted = counts.get_or_insert_mut(from, || (now_ms, 0));

@@ -18,8 +18,8 @@ pub(in crate::cli) enum Mode {
     Again,
     /// Checks of grants.
     Check,
-    /// Profiles recomputed from their events, as read by the people themselves. (Reads by a steward are
-    /// recorded as events.)
+    /// Profiles recomputed from their events. The people read them themselves, because a read by a steward is
+    /// recorded as an event.
     Rebuild,
     /// Erasures of whole people, up to the certificate. Each person is erased once, so --subjects must be
     /// large enough.
