@@ -94,7 +94,8 @@ impl Restore {
         let (file, settings) = (self.file, config.clone());
         let restored = tokio::task::spawn_blocking(move || restore(&file, &settings)).await;
         let restored = restored.map_err(CliError::failed)??;
-        // Opening records the restore in the log. If it fails, the next start of the daemon records it.
+        // Opening the application records the restore in the log. If opening fails, the next start of the
+        // daemon records it.
         let clock = ledger_clock(&config, &(Arc::new(SystemClock) as _)).map_err(CliError::failed)?;
         let opened = open_app(&config, clock).await.map_err(CliError::failed)?;
         let entries = opened.ledger().checkpoint().size;

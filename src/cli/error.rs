@@ -29,7 +29,7 @@ struct Failure {
     exit: Exit,
     reason: String,
     message: String,
-    /// Fields that the daemon refused, each with what is allowed.
+    /// Fields that the daemon refused, each with a text that says what is allowed.
     violations: Vec<(String, String)>,
     /// Current values from the daemon, such as `current_version`.
     metadata: BTreeMap<String, String>,

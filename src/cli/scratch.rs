@@ -1,5 +1,5 @@
-//! A folder for the temporary files of one command. If the command is killed, the next command that needs
-//! such a folder removes the abandoned one.
+//! A folder for the temporary files of one command. If the command is killed, its folder stays. The next
+//! command that needs a temporary folder removes abandoned ones.
 
 use crate::secret;
 use std::fs::{File, Permissions};

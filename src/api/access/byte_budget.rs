@@ -10,7 +10,7 @@ use tonic::Status;
 /// How long a caller waits before it retries when too many bytes are in progress.
 pub const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// A call of at most this many bytes may use the last quarter of the daemon's budget. Decisions of data
-/// subjects are small, so they are still recorded while large requests fill the rest.
+/// subjects are small, so they can be recorded even while large requests fill the other three quarters.
 const SMALL_BYTES: usize = 16 << 10;
 
 /// A number of bytes in progress, and its limit.

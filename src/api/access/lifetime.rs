@@ -83,7 +83,7 @@ impl Watched {
     /// issuer or authority is no longer trusted within a second.
     ///
     /// # Errors
-    /// `UNAUTHENTICATED`, with what to renew.
+    /// `UNAUTHENTICATED`, with a message that says what to renew.
     pub fn check(&mut self) -> Result<(), Status> {
         let now_ms = self.clock.now_ms();
         // A clock that was set back must not delay the next check.

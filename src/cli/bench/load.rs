@@ -63,7 +63,7 @@ pub(super) struct Call {
     pub pass: u64,
 }
 
-/// Makes calls. Each worker has a clone of its own.
+/// Makes calls. Each worker has its own clone.
 pub(super) trait Caller: Clone + Send + 'static {
     /// Makes one call and waits for its response.
     fn call(&mut self, call: Call) -> impl Future<Output = Result<(), Status>> + Send;
