@@ -47,7 +47,7 @@ async fn a_subject_reads_only_their_own_profile_and_cannot_tell_who_else_is_reco
     let profile = |subject: &str| proto::GetProfileRequest { subject: subject.into(), ..Default::default() };
     let own = ada.profile.get_profile(profile("")).await.unwrap().into_inner();
     assert_eq!(own.attributes.len(), 1);
-    // A recorded person and an unknown one get the same error.
+    // The error is the same for a recorded person and for an unknown person.
     let recorded = ada.profile.get_profile(profile("ben")).await.unwrap_err();
     let unknown = ada.profile.get_profile(profile("nobody")).await.unwrap_err();
     assert_eq!((recorded.code(), recorded.message()), (unknown.code(), unknown.message()));

@@ -158,7 +158,8 @@ async fn idempotency_keys_and_expected_versions_are_enforced() {
     drop(steward.audit.get_checkpoint(proto::GetCheckpointRequest {}).await);
 }
 
-/// A contest and a removal of one key have the same bytes.
+/// The keys must not mix even if the encoded requests of two methods are the same, as for a contest and a
+/// removal of one attribute key.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idempotency_key_belongs_to_one_method() {
     let (_harness, mut service, mut steward) = start().await;

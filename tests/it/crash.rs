@@ -94,8 +94,8 @@ impl Served {
     }
 }
 
-/// Records one attribute a call, each with its own number, until a call fails. `acknowledged` counts the
-/// calls that succeeded.
+/// Records one attribute in each call, with a number that rises from call to call, until a call fails.
+/// `acknowledged` counts the calls that succeeded.
 pub async fn record_until_failure(grpc: String, token: String, acknowledged: Arc<AtomicU64>) {
     let Ok(channel) = tonic::transport::Channel::from_shared(grpc).unwrap().connect().await else { return };
     let token: tonic::metadata::MetadataValue<_> = format!("Bearer {token}").parse().unwrap();
@@ -263,8 +263,8 @@ impl Drop for Image {
     }
 }
 
-/// Records a subject and erases it, one after the other, until a call fails. `erased` counts the erasures
-/// that were acknowledged.
+/// Records a new subject and then erases it, again and again, until a call fails. `erased` counts the
+/// erasures that were acknowledged.
 async fn erase_until_failure(grpc: String, tokens: [String; 2], erased: Arc<AtomicU64>) {
     let Ok(channel) = tonic::transport::Channel::from_shared(grpc).unwrap().connect().await else { return };
     let [service, steward] = tokens.map(|token| Clients::over(&channel, Some(&token)));

@@ -382,7 +382,8 @@ async fn a_profile_at_any_time_matches_an_independent_fold_of_its_events() {
         steward.profile.contest_attribute(request).await.unwrap();
     }
     for subject in subjects() {
-        // Views are events, too: one view of each kind is recorded before the events are counted.
+        // A view is recorded as an event, too. So view the history and the profile once before counting the
+        // events.
         history(&mut steward, &subject).await;
         let cached = profile(&mut steward, &subject, false).await;
         assert_eq!(cached, profile(&mut steward, &subject, true).await);

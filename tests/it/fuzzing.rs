@@ -170,8 +170,8 @@ fn every_decoder_is_fuzzed() {
     assert_eq!(binaries, names);
 }
 
-/// Small archives that unpack to large ones, and names that leave the target folder, are rejected in limited
-/// memory.
+/// Small archives that unpack to large ones, and archives with names outside the target folder, are rejected
+/// within limited memory.
 #[test]
 fn decompression_bombs_and_path_traversal_names_are_rejected() {
     assert!(seeds("bundle").iter().any(|bundle| bundle_verifies(bundle)), "the corpus has no valid bundle");

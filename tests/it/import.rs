@@ -106,7 +106,8 @@ async fn a_hostile_package_is_rejected_without_using_much_memory() {
     }
 }
 
-/// A long chain of derived attributes in the worst order, and a cycle beside it.
+/// The package has a long chain of derived attributes, each before its source, and a cycle of attributes that
+/// are derived from each other.
 #[tokio::test(flavor = "multi_thread")]
 async fn sources_are_imported_before_derived_attributes_and_cycles_are_skipped() {
     let harness = Harness::start().await;

@@ -1,5 +1,5 @@
 //! Limits on callers: calls of one credential, connections of one address, deadlines, and peers that abuse
-//! HTTP/2. Those frames are written by hand (RFC 9113), because no client library sends them.
+//! HTTP/2. The tests write the abusive frames by hand (RFC 9113), because no client library sends them.
 
 use crate::authorization::{Raw, http};
 use crate::controllers::{channel, token};
@@ -265,7 +265,8 @@ async fn assert_new_clients_are_answered<F: Future<Output = tonic::transport::Ch
     assert!(durations[5] < Duration::from_secs(1), "{durations:?}");
 }
 
-/// Long timeouts and a low connection limit: only evicted connections make room for new ones.
+/// Sets long timeouts and a low connection limit, so that new connections find room only if the daemon closes
+/// others.
 fn with_low_connection_limit(config: &mut Config) {
     config.limits.connections_max = 64;
     config.client_limits.connections_per_address_max = 16;

@@ -176,7 +176,7 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
     let package = Unpacked::of(&bytes, &harness.dir.path().join("access"));
     let json = package.json();
 
-    // The current attributes.
+    // The package has the current attributes.
     let attributes = &json["attributes"];
     assert_eq!(names(attributes, "key"), ["bio", "greeting", "guess", "number", "table", "tone", "wrong"]);
     let attribute =
@@ -195,7 +195,7 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
     assert_eq!(attribute("tone")["evidence"], serde_json::json!(["chat about tone"]));
     assert_eq!(attribute("tone")["observed_at"], "2023-11-14T22:13:20Z");
 
-    // Each use: recipient, purpose, attributes, consent and reply.
+    // It has each use with its recipient, purpose, attributes, consent and reply.
     let used = &json["uses"][0];
     assert_eq!(names(&json["uses"], "reply"), ["reply-41"]);
     assert_eq!(used["recipient"], "tutor");
@@ -208,7 +208,7 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
     // The correction of the tone revoked the grant.
     assert_eq!(names(&json["revocations"], "grant_id"), [grant.as_str()]);
 
-    // Consent decisions with the text of the notice as it was served, and signals.
+    // It has the consent decisions, the text of the notice that was served, and the signals.
     assert_eq!(names(&json["consents"], "decision"), ["given", "refused", "given", "withdrawn"]);
     assert_eq!(json["notices"][0]["text"], "we remember facts about you");
     assert_eq!(names(&json["signals"], "kind"), ["objection"]);
@@ -218,7 +218,7 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
         (&"adult".into(), &"DE".into())
     );
 
-    // The history contains every event; the last one is this export.
+    // The history contains every event. The last event is this export.
     let kinds = names(&json["history"], "what");
     assert_eq!(kinds.len() as u64, json["events"].as_u64().unwrap());
     assert_eq!(kinds.last(), Some(&"access_provided"));
@@ -229,7 +229,7 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
             .all(|each| kinds.contains(each))
     );
 
-    // The uses permitted now: only the purpose with a consent.
+    // The permitted uses have only the purpose with a consent.
     let permitted = json["permitted_uses"].as_array().unwrap();
     let allowed: Vec<&str> = permitted
         .iter()

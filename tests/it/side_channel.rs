@@ -176,8 +176,8 @@ fn options() -> ApiOptions {
     }
 }
 
-/// Two controllers over counting stores, behind the real access layer. `work` counts the first one's
-/// operations.
+/// Two controllers over counting stores, behind the real access layer. `work` counts the operations of the
+/// first controller's stores.
 struct Served {
     channel: Channel,
     issuers: [Arc<Issuer>; 2],
@@ -251,7 +251,7 @@ impl Served {
         }
     }
 
-    /// The methods that cost different work for a subject that exists than for one that does not.
+    /// The methods for which the stores do a different amount of work if the subject does not exist.
     async fn methods_that_differ(
         &self,
         caller: &str,

@@ -197,7 +197,7 @@ impl Folder {
         Self::open(Arc::clone(&self.disk.power), self.after_cut())
     }
 
-    /// Restarts after one folder in this folder was lost.
+    /// Restarts without the subfolder `folder`, which was lost.
     pub fn restart_without(self, folder: &str) -> Self {
         let after_cut = self.after_cut();
         fs::remove_dir_all(after_cut.path().join(folder)).unwrap();

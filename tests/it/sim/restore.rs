@@ -1,4 +1,5 @@
-//! Restores a lost log from a backup, beside the current keys, with the planned fault.
+//! Restores a lost log from a backup, with the planned fault. The keys are not restored: the current keys
+//! stay.
 
 use super::action::Action;
 use super::history::History;
