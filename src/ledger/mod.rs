@@ -202,8 +202,8 @@ impl Ledger {
         self.send(entries, None, false).await
     }
 
-    /// Like [`Ledger::submit`], but waits while the queue is full. For writes that must not be refused
-    /// because of load.
+    /// Like [`Ledger::submit`], but waits while the queue is full. It is meant for writes that must not be
+    /// refused because of load.
     ///
     /// # Errors
     /// See [`SubmitError`], except [`SubmitError::Overloaded`].

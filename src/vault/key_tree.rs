@@ -1,6 +1,6 @@
 //! The key tree: what the readers and the one writer share, and how a record is found.
 //!
-//! Reads may run beside the writer. A reader starts over if the writer has just replaced a page that it
+//! Reads may run while the writer writes. A reader starts over if the writer has just replaced a page that it
 //! needs.
 
 use super::cache::Cache;

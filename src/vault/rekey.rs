@@ -3,8 +3,8 @@
 //! The root key is replaced in five steps:
 //! 1. The next root key is made durable beside the old one.
 //! 2. Every page with a fresh key is written under a fresh number. No link leads there yet.
-//! 3. One atomic, durable write of the root page puts them in force, together with fences, intents and pages
-//!    changed in place.
+//! 3. One atomic, durable write of the root page puts them in force, together with fences (times of
+//!    erasures), intents of erasures, and pages changed in place.
 //! 4. The old root key is destroyed by its keeper.
 //! 5. The old pages, which no key opens anymore, are removed.
 //!

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 /// The labels of a row: one for each dimension of its table.
 pub type Labels = Vec<String>;
 
-/// Rows of one table. Further labels are counted together as [`OVERFLOW`], so that memory stays limited
-/// regardless of how many purposes, recipients and policies callers name.
+/// Maximum number of rows of one table. Further labels are counted together as [`OVERFLOW`], so that memory
+/// stays limited regardless of how many purposes, recipients and policies callers name.
 pub const ROWS_MAX: usize = 4_096;
 /// Label of the row that counts everything beyond the maximum number of rows.
 pub const OVERFLOW: &str = "(more)";
@@ -39,7 +39,7 @@ pub enum Population {
     HeldAttributes,
     /// Contests of inferences and their outcomes.
     Contests,
-    /// Inferences recorded, by what they were drawn from.
+    /// Inferences recorded, by the replies that they were drawn from.
     Inferences,
     /// People, by jurisdiction, age band and how far personalization reached them.
     Reach,
@@ -113,7 +113,7 @@ impl Table {
     }
 }
 
-/// The counts of one person. Their size is limited by what one person's history names.
+/// The counts of one person. Their size is limited by the number of names in one person's history.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counts(BTreeMap<(Population, Labels), u64>);
 

@@ -67,7 +67,8 @@ impl Drop for Background {
 }
 
 impl Shared {
-    /// Makes what is committed so far durable in the flat files and the index, and writes a watermark.
+    /// Makes the flat files (arrays of fixed-size items) and the index durable for all entries committed so
+    /// far, and writes a watermark.
     ///
     /// If that fails, the log stops, since the operating system may have dropped data that it could not
     /// write.

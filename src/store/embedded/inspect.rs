@@ -129,8 +129,8 @@ fn open(path: &Path) -> Result<Option<File>, StoreError> {
 /// Opens a copy of the index.
 ///
 /// Returns the copy and its number of entries, if it is intact. Also returns the number of entries that were
-/// durable according to the index. As at a start, that number counts even if the rest of the index is
-/// damaged.
+/// durable according to the index. This number is used even if the rest of the index is damaged, as it is at
+/// a start.
 fn copied_index(
     dir: &Path,
     copies: &Path,

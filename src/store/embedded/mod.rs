@@ -1,7 +1,7 @@
 //! The embedded engine: a log of segment files, an index over it in sled, and a mirrored store of key pages.
 //!
-//! The segments are the only source of truth of the log; everything beside them is rebuilt from them.
-//! `docs/storage.md` describes the formats and the recovery.
+//! The segments are the log's only source of truth. Everything else in the log's folder can be rebuilt from
+//! them. `docs/storage.md` describes the formats and the recovery.
 
 mod background;
 mod commit;

@@ -69,7 +69,7 @@ impl Round {
         Self { machine, clock, dice: Seeded::new(seed), known: Known::new(), all_keys: BTreeSet::new() }
     }
 
-    /// Opens the vault. The power may fail during recovery too; then tries again.
+    /// Opens the vault. The power may fail during recovery too; then this tries again.
     fn open(&self) -> Arc<Vault> {
         for attempt in 0.. {
             if attempt < 3 && self.dice.below(3) == 0 {
@@ -110,7 +110,7 @@ impl Round {
         for _ in 0..=self.dice.below(6) {
             people.insert(self.dice.below(60));
         }
-        // Looked up before the first change begins, because the power may fail then.
+        // People are looked up before the first change begins, because the power may fail during the change.
         let people: Vec<_> =
             people.into_iter().map(|person| (person, vault.subject(&name(person)).unwrap())).collect();
         for (person, keys) in people {

@@ -80,7 +80,7 @@ async fn erasure_costs_by_number_of_subjects() {
     println!("subjects | one erasure | 1,000 concurrent erasures | erasures a second | one uncached lookup");
     let (mut made, mut subjects) = (0_usize, 1_000_usize);
     while subjects <= most {
-        // Replaces the subjects that the last round erased.
+        // This replaces the subjects that the last round erased.
         let existing = usize::try_from(vault.subject_count()).unwrap();
         fill(&vault, made, made + subjects.saturating_sub(existing) + ALONE + TOGETHER);
         made += subjects.saturating_sub(existing) + ALONE + TOGETHER;

@@ -11,7 +11,8 @@ use ed25519_dalek::{SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
 use std::io::{self, Read, Write};
 
-/// Compression level. Higher ones double the time for a few percent, because entries are ciphertext.
+/// Compression level. Higher levels double the time and save only a few percent, because entries are
+/// ciphertext.
 const ZSTD_LEVEL: i32 = 3;
 /// Number of leaf hashes read at a time.
 const PAGE_HASHES: u64 = 8192;

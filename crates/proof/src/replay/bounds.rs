@@ -1,4 +1,5 @@
-//! The published versions of bounds, and which of them are in force at a given time.
+//! The published versions of bounds (packs of rules that limit use), and which of them are in force at a
+//! given time.
 
 use crate::event::BoundsPublished;
 

@@ -19,7 +19,7 @@ fn next_name(name: &str) -> String {
     format!("{name}.next")
 }
 
-/// Removes what an interrupted compaction left.
+/// Removes the files that an interrupted compaction left.
 pub fn clear(dir: &Path) -> Result<(), StoreError> {
     for name in NAMES {
         match std::fs::remove_file(dir.join(next_name(name))) {
@@ -68,7 +68,7 @@ pub fn write_next(
     Ok(files)
 }
 
-/// Replaces both copies by the new ones, each rename durable before the next.
+/// Replaces both copies with the new ones. Each rename is durable before the next.
 pub fn replace(dir: &Path) -> Result<(), StoreError> {
     for name in NAMES {
         let renamed = std::fs::rename(dir.join(next_name(name)), dir.join(name));

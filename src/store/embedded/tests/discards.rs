@@ -43,7 +43,7 @@ fn discarded_bytes_are_in_no_file() {
     check("after rebuilding the index");
 }
 
-/// A crash at each step of a discard, in segments far before the watermark.
+/// Simulates a crash at each step of a discard, in segments far before the watermark.
 #[test]
 fn an_interrupted_discard_is_finished_at_open() {
     let (dir, mut source) = (scratch(), Source::default());

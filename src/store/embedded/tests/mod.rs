@@ -29,7 +29,8 @@ fn small() -> Options {
     }
 }
 
-/// One segment, and no watermark except the one of opening: later entries have to be recovered.
+/// Options for one segment, and for no watermark except the one that opening writes. So later entries must be
+/// recovered.
 fn without_watermarks() -> Options {
     Options {
         segment_bytes_max: 64 << 10,
@@ -49,7 +50,7 @@ fn scratch() -> TempDir {
     TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
-/// A copy of what the process would leave if it were killed now: its files, without the state in memory.
+/// A copy of the files that the process would leave if it were killed now.
 fn after_kill(dir: &Path) -> TempDir {
     let copy = scratch();
     copy_all(dir, copy.path());
