@@ -23,8 +23,8 @@ const ENTRY: u8 = b'E';
 const CHECKPOINT: u8 = b'C';
 const KEY_PAGE: u8 = b'K';
 const END: u8 = b'Z';
-/// The longest piece, bytes. The size limit of a request limits an entry. The number of one subject's keys
-/// limits a key page.
+/// The longest piece, bytes. The size limit of a request limits the size of an entry. The number of one
+/// subject's keys limits the size of a key page.
 const PIECE_BYTES_MAX: u32 = 256 << 20;
 
 /// Writes a backup.

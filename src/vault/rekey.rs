@@ -180,9 +180,9 @@ impl KeyTree {
         }
     }
 
-    /// Whether a write that was to switch trees, and failed, did so or may have done so. After
-    /// [`StoreError::Full`] and [`StoreError::Stopped`] nothing was written. After any other error the root
-    /// page is read to find out.
+    /// Called after a failed write of the root page. Returns whether the write switched trees or may have
+    /// done so. After [`StoreError::Full`] and [`StoreError::Stopped`] nothing was written. After any other
+    /// error the root page is read to find out.
     fn has_switched(&self, error: &VaultError, generation: u64) -> bool {
         let VaultError::Store(error) = error else { return false };
         if matches!(error, StoreError::Full | StoreError::Stopped) {

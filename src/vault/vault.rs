@@ -267,8 +267,8 @@ impl Vault {
     /// number of versions of a handle that the log has. Destroyed keys stay destroyed, and no version is used
     /// twice under one key.
     ///
-    /// Some keys may have been destroyed without a trace in the restored log: those of the handles in
-    /// `punctured`, and those of versions that the log lost. For their subjects, late writes from before
+    /// Keys may have been destroyed without a trace in the restored log: keys of the handles in `punctured`,
+    /// or keys of versions that the log lost. For the subjects of these keys, late writes from before
     /// `fence_at_ms` are refused. The call may be repeated as long as nothing was written since.
     ///
     /// # Errors

@@ -7,8 +7,8 @@ use std::fs::{File, TryLockError};
 /// The lock of a folder. Dropping this value releases the lock.
 ///
 /// The lock belongs to the open file, which a child process inherits for the moment between `fork` and
-/// `exec`. If the file were only closed, the folder would stay locked until `exec`. So dropping this value
-/// unlocks the file explicitly.
+/// `exec`. If the parent only closed the file, the folder would stay locked until the child calls `exec`. So
+/// dropping this value unlocks the file explicitly.
 #[derive(Debug)]
 pub struct FolderLock(File);
 

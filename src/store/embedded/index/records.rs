@@ -2,8 +2,8 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `s` handle chunk | positions of these versions of the subject; all bits set for a version without entry |
-//! | `i` idempotency hash | first remaining position of the request, and the number of positions up to its last |
+//! | `s` handle chunk | positions of these versions of the subject; all bits set if a version has none |
+//! | `i` idempotency hash | first remaining position of the request, and their number up to its last |
 //! | `x` custom key | positions and values of this and the following custom keys ([`super::runs`]) |
 //! | `p` positions | the custom keys written with each of these entries ([`super::lists`]) |
 //! | `q` | number of indexed entries, which were durable; not in the sum |
