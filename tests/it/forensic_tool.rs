@@ -262,8 +262,9 @@ impl Findings {
         found
     }
 
-    /// Tries every 32-byte window of and around every unopened page as a root key, a page key, an event key,
-    /// a version key and a subject's key, on everything that is not decrypted yet.
+    /// Tries every 32-byte window in and around every unopened page as a key, on everything that is not
+    /// decrypted yet. Each window is tried as a root key, a page key, an event key, a version key and a
+    /// subject's key.
     pub fn try_windows(&mut self) {
         let near = self.near.iter().filter(|(page, _)| self.closed.contains(page));
         let windows: BTreeSet<Secret> =

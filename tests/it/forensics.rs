@@ -1,4 +1,4 @@
-//! An attacker with every copy of the data folder and with every key that exists after an erasure can read
+//! An attacker has every copy of the data folder, and every key that exists after an erasure. They can read
 //! other people's data but nothing of the erased person. As a control, the same tool reads everything with a
 //! copy and keys from before the erasure.
 

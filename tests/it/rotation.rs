@@ -1,5 +1,5 @@
-//! Rotation of the log key under load: earlier proofs still verify, the chain of keys leads from an old key
-//! to the newest, and after a crash at any moment the daemon still has the log's key.
+//! Rotation of the log key under load. Earlier proofs still verify, and the chain of keys leads from an old
+//! key to the newest key. After a crash at any moment, the daemon still has the log's key.
 
 use crate::crash::{Served, rounds};
 use crate::harness::{Harness, fact, int64, json, sayso};

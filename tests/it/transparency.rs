@@ -284,9 +284,9 @@ async fn reports_require_a_steward_or_auditor_and_stay_within_the_privacy_budget
     assert_eq!((exact.epsilon, exact.epsilon_spent), (0.0, 3.0));
 }
 
-/// Asserts that a report without noise requires a period that has ended. The period must also be the same as
-/// the period of an earlier report, or not overlap it, because the difference of two overlapping reports
-/// could reveal single people.
+/// Asserts that a report without noise is refused if its period has not ended. It is also refused if its
+/// period overlaps another period with such a report, because the difference of the two reports could reveal
+/// single people. The same period is allowed again.
 async fn assert_no_differences_between_exact_reports(auditor: &mut Clients) {
     let (today, _) = period();
     let days = |from: i64, to: i64, epsilon| {
