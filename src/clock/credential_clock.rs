@@ -5,12 +5,12 @@ use super::source::Clock;
 use std::sync::Arc;
 
 /// The clock that decides whether credentials have expired. An operator can accept that the ledger's time
-/// differs from the machine's clock. This clock does not include such an accepted difference, because issuers
-/// of credentials have their own clocks.
+/// differs from the machine's clock. This clock does not include the accepted difference, because issuers of
+/// credentials have their own clocks.
 ///
-/// While the machine's clock is in doubt, [`Clock::now_ms`] is the earlier of the two possible times, so that
-/// a data subject can still refuse or withdraw. [`CredentialClock::strict_ms`] shows which credentials may
-/// have expired.
+/// While the machine's clock is in doubt, [`Clock::now_ms`] is the earlier of the two possible times. So a
+/// credential counts as expired only if it has expired by both times, and a data subject can still refuse or
+/// withdraw. [`CredentialClock::strict_ms`] shows which credentials may have expired.
 pub struct CredentialClock(Arc<LedgerClock>);
 
 impl CredentialClock {

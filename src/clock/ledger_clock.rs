@@ -3,9 +3,9 @@
 //!
 //! Each reading of the machine's clock is compared with the latest time that was returned and with a
 //! monotonic clock. The first reading is also compared with the newest entry of the log and with a time saved
-//! in a file. While the machine's clock does not agree with them, the ledger's time follows the monotonic
-//! clock, and [`ClockState`] says that the machine's clock is not trusted. Use of personal data is then
-//! denied; everything else continues.
+//! in a file. While the machine's clock does not agree with these times, the ledger's time follows the
+//! monotonic clock. Then [`ClockState`] says that the machine's clock is not trusted, and use of personal
+//! data is denied. Everything else continues.
 
 use super::source::{Clock, SharedClock};
 use super::state::{Accepted, ClockLimits, ClockReading, ClockState};

@@ -2,8 +2,8 @@
 //! the store.
 //!
 //! A commit is durable before its checkpoint is written here, so the file need not be synced with each
-//! commit. It is written after each commit, and synced within a second and at shutdown. Two slots are written
-//! in turn, so that a torn write leaves the other slot intact.
+//! commit. The file is written after each commit, and synced within a second and at shutdown. Two slots are
+//! written in turn, so that a torn write leaves the other slot intact.
 
 use super::error::LedgerError;
 use std::fs::{File, OpenOptions};

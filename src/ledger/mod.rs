@@ -318,8 +318,8 @@ impl Ledger {
     }
 
     /// Whether writes are accepted. False once the log has stopped, and for 5 seconds after the store
-    /// rejected a write, for example because the disk is full. After these seconds true again, because only
-    /// another write can show whether the store accepts writes.
+    /// rejected a write, for example because the disk is full. After these 5 seconds it is true again,
+    /// because only another write can show whether the store accepts writes.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         let refused_at_ms = self.refused_at_ms.load(Ordering::Relaxed);

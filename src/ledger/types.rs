@@ -4,8 +4,8 @@ use sayso_proof::entry::Header;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
 
-/// A signed entry and its header. Only the ledger's `sign` makes one. It takes the leaf hash and the header
-/// from the signed bytes, so the tree and the index always match the bytes that are written.
+/// A signed entry and its header. Only [`super::Ledger::sign`] makes one. It takes the leaf hash and the
+/// header from the signed bytes. So the tree and the index always match the bytes that are written.
 #[derive(Clone, Debug)]
 pub struct SignedEntry {
     pub(super) bytes: Vec<u8>,

@@ -134,7 +134,7 @@ pub trait LogStore: Send + Sync {
     /// Appends all frames, with their leaf hashes and index records, if the log has `expected` entries.
     ///
     /// Durability: on `Ok` everything survives a power cut. After a crash before that, a prefix of the frames
-    /// may be there, and each frame is there as a whole or not at all.
+    /// may be there. Each frame is there as a whole or not at all.
     ///
     /// Retry: [`CommitError::Conflict`] and [`CommitError::Rejected`] wrote nothing. After
     /// [`CommitError::Unknown`] the store must be reopened.

@@ -1,7 +1,7 @@
 //! The vault: the keys of one controller's data subjects, and their destruction.
 //!
-//! Keys live in a tree of sealed pages in the key store. The root key opens the top page, each page holds the
-//! keys of the pages below it, and each subject's record holds a puncturable tree over that subject's
+//! Keys live in a tree of sealed pages in the key store. The root key opens the top page, and each page holds
+//! the keys of the pages below it. Each subject's record holds a puncturable tree over that subject's
 //! versions.
 //!
 //! Ids that callers choose appear only as keyed hashes. The root key together with the key store opens

@@ -2,7 +2,7 @@
 //! once.
 //!
 //! A new record rewrites its leaf page under the same key. A destroyed record marks its leaf page and every
-//! page above it: each gets a fresh number and a fresh key, so that no key of the new tree opens the remains
+//! page above it: each page gets a fresh number and a fresh key. So no key of the new tree opens the remains
 //! of the old pages.
 
 use super::error::VaultError;

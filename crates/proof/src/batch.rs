@@ -9,8 +9,8 @@
 //! (Bernstein, Duif, Lange, Schwabe, Yang 2012, section 5).
 //!
 //! There is one difference. The holder of the log's secret key can make an `R` with a small-order component,
-//! which `verify_strict` rejects and the sum may accept. Such a signature is still over the same bytes by the
-//! same key, so no bytes are accepted that the log's key did not sign.
+//! which `verify_strict` rejects and the sum may accept. Even then, the log's key has signed the bytes. So a
+//! batch never accepts bytes that the log's key did not sign.
 //!
 //! A batch does not say which of its signatures is invalid.
 

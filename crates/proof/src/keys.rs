@@ -100,8 +100,8 @@ struct Line {
     vkey: String,
 }
 
-/// The keys of one log, in order. The key for a position, or for a tree of that many entries, is the last one
-/// whose first position is not larger than this number.
+/// The keys of one log, in order. Each key has a first position. A number, which is a position or the size of
+/// a tree, belongs to the last key whose first position is not larger.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyChain {
     first: Span,

@@ -149,8 +149,8 @@ impl Spread {
         }
     }
 
-    /// Categories in which at least k people have the most common value, and in which the number of people
-    /// without this value is zero or at least k.
+    /// Categories in which at least k people have the most common value. The number of people without this
+    /// value must be zero or at least k.
     #[must_use]
     pub fn concentrations(&self, k: u64) -> Vec<Concentration> {
         let found = self.categories.iter().filter_map(|(category, values)| {

@@ -1,5 +1,5 @@
-//! Reads a segment frame by frame (a frame holds the entries of one request), finds its end, and
-//! distinguishes a torn write from damage.
+//! Reads a segment frame by frame; a frame holds the entries of one request. Finds the end of the segment,
+//! and distinguishes a torn write from damage.
 
 use super::disk;
 use super::frame::{self, ALIGN, FrameHeader, Parsed};

@@ -87,8 +87,8 @@ pub struct Shared {
     pub(super) watermark_file: WatermarkFile,
     /// Where the log ends. Only the writer advances it, as the last step of a commit.
     pub(super) head: RwLock<Head>,
-    /// Number of entries that can be read. It is ahead of the head while a commit adds entries to the index,
-    /// so that a reader can read every entry that it finds.
+    /// Number of entries that can be read. It is ahead of the head while a commit adds entries to the index.
+    /// So a reader can read every entry that it finds.
     pub(super) readable: AtomicU64,
     /// All entries before this position have their custom index records.
     pub(super) custom_complete_to: AtomicU64,

@@ -41,8 +41,8 @@ pub struct Options {
 /// Memory grows by two bits for each entry. Apart from that, it does not grow with the number of entries or
 /// data subjects. Data that is needed later goes to unnamed temporary files: about 250 bytes for each entry,
 /// without the values of attributes. The files are in the folder that the environment variable `TMPDIR`
-/// names. Memory also holds one file of entries (16 MiB at most), the definitions, versions of bounds and
-/// notices, and 16 bytes for each stream that continues after erased entries.
+/// names. Memory also holds one file of entries (16 MiB at most), the definitions, and the versions of bounds
+/// and notices. For each stream that continues after erased entries, it holds 16 bytes.
 ///
 /// # Errors
 /// The first check that fails. A fault in an entry is reported before a fault in a digest that covers the

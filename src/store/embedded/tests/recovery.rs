@@ -313,8 +313,8 @@ fn an_empty_segment_is_no_damage() {
     let log = open(dir.path(), &without_watermarks());
     let frames = source.singles(&[1, 2]);
     commit(&log, &frames);
-    // The empty segment was started at the end of the log, or was started for a rejected batch after which
-    // the log continued, or was only half created.
+    // There are three cases. The empty segment was started at the end of the log. Or it was started for a
+    // rejected batch, after which the log continued. Or it was only half created.
     for first in [Some(2_u64), Some(1), None] {
         let copy = after_kill(dir.path());
         {
