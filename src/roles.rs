@@ -47,7 +47,7 @@ impl Permitted {
     }
 }
 
-/// The role table: one lookup at each call, without evaluating a policy.
+/// The role table. Each call takes one lookup, and evaluates no policy.
 #[derive(Clone, Debug)]
 pub struct RoleTable {
     permitted: BTreeMap<String, Permitted>,

@@ -17,8 +17,8 @@ const RECORDED_CACHE_BYTES_MAX: usize = 32 << 20;
 /// Memory limit of the cache of packs that callers offer, bytes. This cache is separate, so that offered
 /// packs evict no recorded pack. It has room for one pack of the largest size.
 const OFFERED_CACHE_BYTES_MAX: usize = 32 << 20;
-/// An upper estimate of the memory that each byte of text takes once it is compiled: about 17 bytes for large
-/// personal bounds, more for other text.
+/// An estimate of the bytes of memory that each byte of text takes once it is compiled. Large personal bounds
+/// take about 17 bytes, other text takes more.
 const COMPILED_BYTES_PER_BYTE: usize = 48;
 /// Number of problems reported for a pack. They are sent in response headers.
 const PROBLEMS_MAX: usize = 10;
@@ -60,9 +60,9 @@ impl Compiled {
     }
 }
 
-/// Compiles a pack like [`compile`], but on a thread with a large stack, and caches the result by text. The
-/// cache pays off: there are few packs, and every preview and every log compiles them. The call blocks; a
-/// pack that a caller offers also waits for a free thread.
+/// Does what [`compile`] does on a thread with a large stack, and caches the result by text. The cache pays
+/// off, because there are few packs, and every preview and every log compiles them. The call blocks; a pack
+/// that a caller offers also waits for a free thread.
 ///
 /// # Errors
 /// The errors of [`compile`], or no thread was free in time.

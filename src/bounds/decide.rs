@@ -172,8 +172,8 @@ impl<'a> Deciding<'a> {
         decision
     }
 
-    /// Builds the withheld classes, sorted. Classes that differ only in the source that they name are merged
-    /// and name the first one's source.
+    /// Builds the withheld classes, sorted. Classes that differ only in the source that they name are merged.
+    /// The merged class names the source of the first class.
     fn classes(&self, withheld: Vec<Withheld<'a>>) -> Vec<WithheldClass> {
         let mut classes: BTreeMap<(String, Provenance, Reason, String, Option<EventId>), WithheldClass> =
             BTreeMap::new();
@@ -416,8 +416,9 @@ impl<'a> Deciding<'a> {
         grounds
     }
 
-    /// The class of a withheld attribute, with a count of zero. If the data subject's own decision or signal
-    /// denies the use, the class names that event and states that the individual decided.
+    /// The class of a withheld attribute, with a count of zero, to which the caller adds. If the data
+    /// subject's own decision or signal denies the use, the class names that event and states that the
+    /// individual decided.
     fn class_of(&self, current: &CurrentAttribute, denial: &Denial, cover: Cover) -> WithheldClass {
         let (reason, event) = match (denial.reason, cover) {
             (Some(reason), _) => (reason, self.signal_for(reason)),

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::LazyLock;
 
-/// The entity types of the two schemas, parsed once: parsing a name takes Cedar longer than everything else
-/// in a request.
+/// The entity types of the two schemas. They are parsed once, because parsing a name takes Cedar longer than
+/// everything else in a request.
 static KINDS: LazyLock<BTreeMap<&str, EntityTypeName>> = LazyLock::new(|| {
     let kinds =
         ["Action", "AttributeClass", "Category", "Jurisdiction", "Ledger", "Purpose", "Recipient", "Role"];

@@ -63,7 +63,7 @@ fn names_tags(json: &Value) -> bool {
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct CategoryTraits<'a> {
     special: bool,
-    /// The category and its ancestors, without those that no policy names.
+    /// The ids that policies name, among the category and its ancestors.
     named: Vec<&'a str>,
     tags: Option<(BTreeSet<&'a str>, BTreeSet<&'a str>)>,
     /// The category's own id, if a policy names a class of its attributes.
@@ -99,9 +99,9 @@ impl EquivalentCategories {
         Self(representatives.collect())
     }
 
-    /// The category to decide in place of this one. The result is the given category itself if it is unknown,
-    /// or if the attribute was derived from others. In the second case, policies may compare the category
-    /// with the categories of the sources.
+    /// The category that is decided in place of the given category. If the given category is unknown, the
+    /// result is that category itself. The same is true if the attribute was derived from others, because
+    /// policies may compare its category with the categories of its sources.
     pub fn representative<'a>(&'a self, category: &'a str, sources: &BTreeSet<String>) -> &'a str {
         self.0.get(category).filter(|_| sources.is_empty()).map_or(category, String::as_str)
     }

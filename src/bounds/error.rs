@@ -19,7 +19,7 @@ pub enum BoundsError {
     /// A pack of the public tier permits; public bounds may only forbid.
     #[error("pack `{0}`: public bounds may only forbid")]
     PermitInPublic(String),
-    /// A pack is of none of the three tiers, so nothing would ever evaluate it.
+    /// A pack does not belong to any of the three tiers, so it would never be evaluated.
     #[error("pack `{0}`: its tier must be public, provider or individual")]
     Tier(String),
     /// Policies of other callers are being compiled; the caller may retry.

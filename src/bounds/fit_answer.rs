@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// decided differently.
 const ANSWER_BYTES_MAX: usize = 3 << 20;
 
-/// Moves attributes that do not fit in one answer from `allowed` to `withheld`; `yes` are the attributes of
+/// Moves attributes that do not fit in one answer from `allowed` to `withheld`. `yes` holds the attributes of
 /// `allowed`.
 pub(super) fn withhold_excess<'a>(
     allowed: &mut Vec<Allowed>,

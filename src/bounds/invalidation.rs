@@ -13,8 +13,8 @@ pub(crate) struct Invalidated {
     pub event: EventId,
     pub recipient: String,
     pub found: Contradiction,
-    /// The newest version of bounds in force or change of the vocabulary that the grant was decided without,
-    /// if there is one.
+    /// The newest rule that came after the grant, if there is one: a version of bounds in force, or a change
+    /// of the vocabulary.
     pub newer_rules: Option<EventId>,
 }
 
@@ -83,7 +83,8 @@ pub(crate) fn invalidated(
     .collect()
 }
 
-/// Judges many grants of one data subject. Grants that a decision cannot distinguish are decided once.
+/// Judges many grants of one data subject. Grants that are equal in everything that a decision depends on are
+/// decided only once.
 struct Judge<'a> {
     state: &'a SubjectState,
     rules: &'a Rules,

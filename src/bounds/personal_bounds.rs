@@ -2,7 +2,7 @@
 //! choose only among the fields of `PersonalBoundsSet`.
 //!
 //! The policies contain names of categories, purposes, recipients and conversations, each as a quoted string.
-//! No other text of a caller reaches the engine. The data subject is shown the same policies that are
+//! No other text of a caller reaches the engine. The data subject is shown exactly the policies that are
 //! compiled.
 
 use crate::bounds::policy_text::parse;

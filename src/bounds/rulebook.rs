@@ -21,7 +21,7 @@ pub struct Rules {
     pub retention: Retention,
     packs: Vec<(u64, BoundsPublished)>,
     versions: Vec<Version>,
-    /// The newest change of the vocabulary; `None` if it is still the one that the log began with.
+    /// The newest change of the vocabulary; `None` if the log still has the vocabulary that it began with.
     newest_vocabulary_change: Option<VocabularyChange>,
     /// The time that these rules were built for, milliseconds since the Unix epoch.
     now_ms: u64,
@@ -97,8 +97,8 @@ impl Version {
     }
 }
 
-/// The versions in force at a time, among those published before it: of each pack the one that became
-/// effective last. Sorted by position.
+/// The versions in force at a time, sorted by position. Of each pack, the version that became effective last
+/// before that time is in force.
 pub(crate) fn in_force(versions: &[Version], now_ms: u64) -> Vec<&Version> {
     let mut in_force: Vec<&Version> = Vec::new();
     for version in versions.iter().filter(|version| version.pack.effective_from_ms <= now_ms) {

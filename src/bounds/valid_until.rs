@@ -9,8 +9,8 @@ use crate::domain::consent::Terms;
 use crate::domain::profile::SubjectState;
 
 /// The first time after `now_ms` at which a decision about this data subject may change although no event was
-/// recorded and no rule changed: when a consent or an attribute ends, or an attribute becomes a day older.
-/// Milliseconds since the Unix epoch.
+/// recorded and no rule changed, milliseconds since the Unix epoch. At that time a consent or an attribute
+/// ends, or an attribute becomes a day older.
 #[must_use]
 pub fn valid_until_ms(state: &SubjectState, now_ms: u64) -> u64 {
     let attributes =

@@ -67,7 +67,7 @@ impl ConsentRecord {
         if self.decision.is_yes() { self.about_ms.min(self.sealed_at_ms) } else { self.sealed_at_ms }
     }
 
-    /// Whether this consent was given after another one.
+    /// Whether this consent was given after another consent.
     fn is_after(&self, other: &Self) -> bool {
         (self.said_ms(), self.position) > (other.said_ms(), other.position)
     }
@@ -115,8 +115,8 @@ impl Cover {
     }
 }
 
-/// The most comparisons of decisions that one question may take. The limit keeps a decision with long lists
-/// from taking long.
+/// The most comparisons of decisions that one query may make. Without this limit, a query about a decision
+/// with long lists could take long.
 const COMPARISONS_MAX: usize = 1 << 16;
 
 /// Every consent decision of a data subject, oldest first.
@@ -139,9 +139,10 @@ impl ConsentLog {
 
     /// Whether the decisions allow a case.
     ///
-    /// A yes allows what it covers, unless a no blocks it or a later yes that covered the case has ended. A
-    /// no blocks a yes that was said before the no was recorded, or at the same time. It also blocks a later
-    /// yes that names the case less closely than the no on some axis: a wide yes never lifts a narrow no.
+    /// A yes allows what it covers, with two exceptions: a no blocks it, or a later yes that covered the case
+    /// has ended. A no blocks a yes that was said before the no was recorded, or at the same time. It also
+    /// blocks a later yes that names the case less closely than the no on some axis: a wide yes never lifts a
+    /// narrow no.
     #[must_use]
     pub fn cover(&self, vocabulary: &Vocabulary, case: &ConsentCase<'_>) -> Cover {
         let expanded = ExpandedCase::new(vocabulary, *case);
@@ -205,8 +206,8 @@ impl ConsentLog {
         self.newest(true).filter(is_unblocked).collect()
     }
 
-    /// The newest no that a yes with these terms, said now, would lift. Only a no that `is_relevant` accepts
-    /// counts, and only if there is a case in which no earlier yes has lifted it. If the yes names too many
+    /// The newest no that a yes with these terms, said now, would lift. A no counts only if `is_relevant`
+    /// accepts it, and if there is a case in which no earlier yes has lifted it. If the yes names too many
     /// cases to check, the result is the newest relevant no that may cover one of them.
     #[must_use]
     pub fn no_lifted_by(
@@ -296,8 +297,8 @@ impl ConsentLog {
         record.decision.is_yes() && self.ended_at_ms(record, vocabulary, now_ms).is_none()
     }
 
-    /// Whether a yes that has ended still keeps an earlier yes from allowing something. If the log lost the
-    /// later yes, the earlier one would allow it again.
+    /// Whether a yes that has ended may still keep an earlier yes from allowing something. If the log lost
+    /// the later yes, the earlier one would allow it again.
     #[must_use]
     pub fn ends_another(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> bool {
         self.newest(true).any(|other| {

@@ -128,7 +128,8 @@ fn names(axis: &[String]) -> Vec<&str> {
     if axis.is_empty() { vec![""] } else { axis.iter().map(String::as_str).collect() }
 }
 
-/// Whether two terms may cover a common case: on each axis, one names nothing or both name related ids.
+/// Whether two decisions' terms may cover a common case. On each axis, at least one of them names nothing, or
+/// both name related ids.
 #[must_use]
 pub fn overlap(one: &Terms, other: &Terms, vocabulary: &Vocabulary) -> bool {
     let related = |one: &[String], other: &[String], ancestry: &dyn Fn(&str, &str) -> bool| {

@@ -271,7 +271,8 @@ fn histories() -> impl Strategy<Value = Vec<ConsentRecord>> {
     })
 }
 
-/// A scope as the set of every id that it covers. If it covers all, the set also has one undefined id.
+/// Converts a scope to the set of every id that it covers. If the scope covers everything, the set also has
+/// one undefined id.
 fn covered_ids(named: &[String], none_is_all: bool, parents: &[(&str, &str)]) -> BTreeSet<String> {
     if named.is_empty() && none_is_all {
         let all = parents.iter().map(|(word, _)| (*word).to_owned());

@@ -54,7 +54,7 @@ impl CurrentAttribute {
     }
 }
 
-/// The part of a contest that carries over when a new attribute replaces the contested one.
+/// What a new attribute takes over from the contest of the attribute that it replaces.
 #[derive(Clone, Copy)]
 pub(crate) struct Contest {
     pub(crate) contested: bool,

@@ -204,7 +204,8 @@ mod tests {
             assert!(each.parent.is_empty() || vocabulary.has_category(&each.parent), "{}", each.id);
             assert!(known(&each.risks, &each.benefits), "{}", each.id);
         }
-        // Reports count by risk, so every risk except `effort` must be the tag of a purpose or category.
+        // Reports contain counts by risk. Every risk except `effort` must therefore be the tag of a purpose or
+        // category.
         for risk in RISKS {
             let tagged = |tags: &[String]| tags.iter().any(|tag| tag == risk);
             let found = purposes.iter().any(|each| tagged(&each.risks))

@@ -1,10 +1,10 @@
 //! Selects the events that an erasure destroys. The selection is a pure function, so tests can run it over
 //! any history.
 //!
-//! A partial erasure destroys every event that records, changes, cites or names the erased data, and
-//! transitively everything derived from it. Erasure never revives data: an attribute that had been replaced
-//! does not become current again because its replacement is erased. The data subject's decisions are kept, so
-//! that less data never means more use.
+//! A partial erasure destroys every event that records, changes, cites or names the erased data. It also
+//! destroys everything that was directly or indirectly derived from that data. Erasure never revives data: an
+//! attribute that had been replaced does not become current again because its replacement is erased. The data
+//! subject's decisions are kept, so that less data never means more use.
 
 use super::current_attribute::CurrentAttribute;
 use super::event::{Event, GrantIssued, Recorded, RequestSubmitted};

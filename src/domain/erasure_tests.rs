@@ -96,7 +96,7 @@ proptest! {
         let remaining = remaining(&history, &selection);
         let is_retention = matches!(scope, Scope::Versions(_));
         for event in &remaining {
-            // No remaining event contains the id of an erased one. This covers sources, corrections,
+            // No remaining event contains the id of an erased event. This check covers sources, corrections,
             // contests, grants and uses.
             let is_kept_use = is_retention && matches!(class(&event.event), Class::Uses);
             let bytes = bytes_of(event);

@@ -11,7 +11,7 @@ use super::profile::SubjectState;
 use crate::domain::event::{AgeBand, Provenance, SubjectDescribed};
 use proptest::prelude::*;
 
-/// The time of the first event. Each later event is at most [`STEP_MS`] after the one before it.
+/// The time of the first event. Each later event is at most [`STEP_MS`] after the event before it.
 pub const START_MS: u64 = 1_000;
 /// The time between two events that do not have the same time.
 pub const STEP_MS: u64 = 10;
@@ -128,7 +128,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Steps that only [`varied_histories`] have: decisions of guardians, descriptions, pauses of one
+/// Steps that occur only in [`varied_histories`]: decisions of guardians, descriptions, and pauses of one
 /// conversation.
 fn rarer_step() -> impl Strategy<Value = Step> {
     let consent = (proptest::sample::select(&DECISIONS[..]), terms(), any::<bool>());

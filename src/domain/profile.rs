@@ -32,8 +32,8 @@ pub struct ActiveSignal {
     pub purposes: Vec<String>,
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// When the event was sealed, milliseconds since the Unix epoch. A statement from before this time does
-    /// not lift the signal.
+    /// When the event was sealed (encrypted and signed for the log), milliseconds since the Unix epoch. A
+    /// statement from before this time does not lift the signal.
     pub sealed_at_ms: u64,
     /// The event that recorded it.
     pub event_id: EventId,
@@ -292,7 +292,7 @@ impl SubjectState {
     }
 
     /// A new attribute replaces the current one under its key, but an inference never overrides a declared
-    /// attribute. If its content differs, what depends on the replaced one ends.
+    /// attribute. If the contents differ, the grants and artifacts that depend on the replaced attribute end.
     fn record(&mut self, event: &Recorded, attribute: &Attribute) {
         let inferred = attribute.provenance == Provenance::Inferred;
         let before = self.attributes.get(&attribute.key);

@@ -46,9 +46,9 @@ impl Retention {
         self.rules.get(&name).map(|(rule, _)| rule.keep_ms)
     }
 
-    /// How long an event of this class is kept. The rule of its category or purpose applies, or of the
-    /// nearest ancestor that has a rule. If there is none, the rule of the class applies. If both category
-    /// and purpose have a rule, the shorter period applies.
+    /// How long an event of this class is kept. The rule of its category or purpose applies; if that has no
+    /// rule, the rule of its nearest ancestor with a rule. If both category and purpose have a rule, the
+    /// shorter period applies. If neither has one, the rule of the class applies.
     fn keep_ms(&self, class: RetentionClass, categories: &[&str], purposes: &[&str]) -> Option<u64> {
         let by_category = categories.iter().find_map(|category| self.rule(class, category, ""));
         let by_purpose = purposes.iter().find_map(|purpose| self.rule(class, "", purpose));

@@ -15,7 +15,7 @@ pub struct Vocabulary {
     categories: BTreeMap<String, CategoryDefined>,
 }
 
-/// The error message for an undefined purpose or category; `near` are similar ones.
+/// The error message for an undefined purpose or category. `near` lists similar ids that are defined.
 #[must_use]
 pub fn unknown(what: &str, near: &[String]) -> String {
     match near {

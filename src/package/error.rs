@@ -5,7 +5,7 @@ use serde_json::error::Category;
 use std::io;
 use zip::result::ZipError;
 
-/// The prefix of our own messages inside JSON errors.
+/// The prefix of Sayso's own messages inside JSON errors.
 pub(super) const LIMIT: &str = "limit: ";
 
 /// Why a file cannot be read as a package.
@@ -43,7 +43,7 @@ impl From<serde_json::Error> for ReadError {
             Category::Syntax | Category::Eof => "this is not JSON".to_owned(),
             Category::Data => {
                 let message = error.to_string();
-                // Only messages of our own are shown: others would repeat text of the file.
+                // Only Sayso's own messages are shown, because other messages would repeat text of the file.
                 let own = message.strip_prefix(LIMIT).and_then(|rest| rest.split(" at line").next());
                 own.map_or_else(|| "a package has something else here".to_owned(), str::to_owned)
             }

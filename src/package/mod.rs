@@ -1,9 +1,9 @@
 //! Documents that a person can take to another service: access and portability packages, and consent
 //! receipts. This module writes and reads the documents; `app` decides what they contain.
 //!
-//! A package is a ZIP file, because every system opens one with a double click. It contains `index.html` for
-//! people, `package.json` for machines, and `receipts/` to keep. `docs/access-package.md` lists every field
-//! with the law that it serves.
+//! A package is a ZIP file, because every system opens ZIP files with a double click. It contains
+//! `index.html` for people, `package.json` for machines, and `receipts/` to keep. `docs/access-package.md`
+//! lists every field with the law that it serves.
 
 mod controller;
 mod error;

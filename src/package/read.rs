@@ -1,5 +1,5 @@
-//! Reads what another ledger can import from a package, as a stream. A crafted file takes no more memory than
-//! the attributes of one person may take.
+//! Reads from a package what another ledger can import. It reads the package as a stream, so a crafted file
+//! takes no more memory than the attributes of one person may take.
 
 use super::error::{LIMIT, ReadError};
 use super::format::{FORMAT, VERSION};
@@ -121,7 +121,7 @@ struct Reading {
     kept_bytes: usize,
 }
 
-/// Reads `package.json`: only the fields that are imported, and attributes one by one.
+/// Reads `package.json`. It reads only the fields that are imported, and reads attributes one by one.
 struct PackageSeed<'a>(&'a Guard);
 
 impl<'de> DeserializeSeed<'de> for PackageSeed<'_> {

@@ -3,8 +3,9 @@
 //! `https://w3id.org/dpv/guides/consent-27560`).
 //!
 //! The terms are those of DPV 2 and its extensions PD, LOC, EU and EU-GDPR; each was looked up in release
-//! 2.3. The context is part of the document, so that it expands without a network. There are no terms of our
-//! own: Dublin Core and schema.org express what the ledger adds. `docs/access-package.md` maps the fields.
+//! 2.3. The context is part of the document, so that a processor can expand the document without a network.
+//! The ledger defines no terms: it states its additions in terms of Dublin Core and schema.org.
+//! `docs/access-package.md` maps the fields.
 
 use super::controller::Controller;
 use crate::domain::consent::Decision;

@@ -287,7 +287,8 @@ pub struct Consent {
     pub decided_at: String,
     /// The purposes; empty in a refusal or withdrawal of all purposes.
     pub purposes: Vec<VocabularyTerm>,
-    /// The categories; empty for all, which include special ones only in a refusal or withdrawal.
+    /// The categories; empty for all. All categories include the special ones only in a refusal or
+    /// withdrawal.
     pub categories: Vec<VocabularyTerm>,
     /// The recipients; empty for all.
     pub recipients: Vec<String>,
@@ -331,7 +332,7 @@ pub struct Notice {
     /// When it was published.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub published_at: Option<String>,
-    /// Its text, if the ledger has one with this digest.
+    /// Its text, if the ledger has a text with this digest.
     pub text: Option<String>,
 }
 

@@ -23,7 +23,8 @@ pub struct Zip<W: Write> {
     options: SimpleFileOptions,
 }
 
-/// Discards everything once it is closed: a dropped `ZipWriter` would otherwise write a directory.
+/// Passes bytes on until it is closed, and discards them after that. Without the gate, a dropped `ZipWriter`
+/// would write a directory.
 struct Gate<W> {
     inner: W,
     is_open: Rc<Cell<bool>>,

@@ -125,7 +125,7 @@ pub enum Recorder {
     Steward,
 }
 
-/// One event of the history; apart from `day`, exactly one field is set.
+/// One event of the history. Exactly one field besides `day` is set.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Step {

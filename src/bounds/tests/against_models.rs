@@ -140,7 +140,7 @@ pub(super) fn faults(
 }
 
 /// A service infers a contested attribute again, and then the data subject confirms it. The grant cites the
-/// newest record, because that one is current.
+/// newest record of the attribute, because the newest record is current.
 #[test]
 fn the_verifier_agrees_on_an_inference_that_was_contested_recorded_again_and_confirmed() {
     let inferred = || {

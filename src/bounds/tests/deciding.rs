@@ -193,7 +193,7 @@ fn a_chain_of_derivations_may_be_as_long_as_a_profile() {
         })
         .collect();
     events.push(consent(Consent::Given, &["memory"], &[], false));
-    // Not all of them fit in one answer; none is withheld for another reason.
+    // Some attributes do not fit in one answer. No attribute is withheld for another reason.
     let decision = decided(events.clone());
     let [(_, left_out, reason, ..)] = withheld(&decision)[..] else { panic!("one class") };
     assert_eq!((decision.allowed.len() + left_out as usize, reason), (50_000, Reason::AnswerFull));

@@ -121,7 +121,7 @@ proptest! {
     }
 }
 
-/// Policies, and text that a scanner could mistake for the end of one.
+/// Policies, and text that a scanner could mistake for the end of a policy.
 const PARTS: [&str; 16] = [
     "permit (principal, action, resource);",
     "forbid (principal, action, resource) when { \"; // ({[\" == \"\\\";\" };",

@@ -20,7 +20,7 @@ use sayso_proof::event::{
 pub enum Event {
     /// An attribute was recorded.
     AttributeRecorded(Attribute),
-    /// A corrected attribute replaces a wrong one (GDPR Art. 16).
+    /// A corrected attribute replaces a wrong attribute (GDPR Art. 16).
     AttributeCorrected {
         /// The event that recorded the wrong attribute.
         corrects: EventId,

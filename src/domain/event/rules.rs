@@ -80,7 +80,7 @@ pub struct SubjectDescribed {
     pub age_band: AgeBand,
     /// The age in years, 13 to 17, only for a teen (GDPR Art. 8(1)).
     pub age_years: Option<u32>,
-    /// An ISO 3166 code such as `DE` or `US-CA`, or `EU`; `unknown` takes back an earlier statement;
-    /// empty if not stated.
+    /// An ISO 3166 code such as `DE` or `US-CA`, or `EU`. `unknown` takes back an earlier statement. Empty if
+    /// not stated.
     pub jurisdiction: String,
 }

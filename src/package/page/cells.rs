@@ -80,7 +80,7 @@ pub(super) fn permitted_use(of: &PermittedUse) -> [Html; 4] {
     [purpose, recipient, allowed, withheld(&of.withheld)]
 }
 
-/// One line for each reason, because people care about the reason. `package.json` lists each class
+/// Shows one line for each reason, because people care about the reason. `package.json` lists each class
 /// separately.
 fn withheld(classes: &[Withheld]) -> Html {
     let mut reasons: Vec<(String, u64, Vec<&str>)> = Vec::new();

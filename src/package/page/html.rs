@@ -112,7 +112,7 @@ pub(super) fn value(json: &str) -> Html {
     }
 }
 
-/// Several pieces, one a line.
+/// Several pieces of HTML, each on its own line.
 pub(super) fn lines(parts: impl IntoIterator<Item = Html>) -> Html {
     let parts: Vec<String> = parts.into_iter().map(|part| part.0).filter(|part| !part.is_empty()).collect();
     Html(parts.join("<br>"))
