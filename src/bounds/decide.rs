@@ -86,7 +86,7 @@ struct Deciding<'a> {
     verdicts: HashMap<EventId, Verdict>,
 }
 
-/// The purpose that, with all purposes below it, is evaluated as the action `train`.
+/// Uses for this purpose, or for a purpose below it, are evaluated as the action `train`.
 const TRAINING: &str = "model-training";
 
 const SIGNALS: [SignalKind; 5] = [

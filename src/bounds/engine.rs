@@ -58,8 +58,8 @@ pub fn decode_policies(policies: String, vocabulary: &Vocabulary) {
     }
 }
 
-/// Parses and validates packs that a caller offers, so that a later compilation finds them in the cache.
-/// Blocks for seconds if they are large.
+/// Parses and validates packs that a caller offers, so that a later compilation finds them in the cache. The
+/// call blocks for seconds if the packs are large.
 ///
 /// # Errors
 /// A pack exceeds a limit or does not parse or validate strictly, or other packs are being compiled.
@@ -85,7 +85,7 @@ pub(super) struct PersonalPolicies {
 
 impl Bounds {
     /// Compiles packs (with their positions in the log, or [`UNRECORDED`]) over a vocabulary. The last pack
-    /// of each tier and name is used. Blocks if a pack is not in the cache; see [`check_offered`].
+    /// of each tier and name is used. The call blocks if a pack is not in the cache; see [`check_offered`].
     ///
     /// # Errors
     /// A pack does not parse or validate strictly, a public pack permits, or a pack that is not in the log
@@ -250,7 +250,7 @@ impl Bounds {
         ids
     }
 
-    /// An annotation (such as `@title` or `@article`) of a policy in force, which is given as `pack/id`.
+    /// An annotation (such as `@title` or `@article`) of a policy in force. The policy is given as `pack/id`.
     #[must_use]
     pub fn annotation(&self, policy: &str, name: &str) -> Option<&str> {
         let id = PolicyId::new(policy);

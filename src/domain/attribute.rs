@@ -70,7 +70,7 @@ pub struct Attribute {
     pub category: String,
     /// Whether it was declared, observed or inferred.
     pub provenance: Provenance,
-    /// References to the evidence for it, by the writer's own names.
+    /// References to its evidence, under names that the writer chose.
     pub evidence: Vec<String>,
     /// The events of the attributes that it was derived from.
     pub derived_from: Vec<EventId>,
@@ -80,7 +80,7 @@ pub struct Attribute {
     pub model: String,
     /// When it was observed, milliseconds since the Unix epoch.
     pub observed_at_ms: u64,
-    /// From when on it may not be used, milliseconds since the Unix epoch.
+    /// The time from which it may not be used, milliseconds since the Unix epoch.
     pub expires_at_ms: Option<u64>,
     /// Ids of the reported replies that it was inferred from; for inferences only.
     pub from_replies: Vec<String>,
@@ -124,7 +124,7 @@ impl Attribute {
             .fold(self.granted_bytes().saturating_add(SHOWN_BYTES), usize::saturating_add)
     }
 
-    /// The most bytes that it takes in a grant, which leaves out its evidence and sources.
+    /// The most bytes that it takes in a grant. Grants leave out its evidence and sources.
     #[must_use]
     pub fn granted_bytes(&self) -> usize {
         let texts = [self.key.len(), self.value.expose().len(), self.category.len()];

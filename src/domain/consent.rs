@@ -173,8 +173,8 @@ impl ConsentLog {
     }
 
     /// Every yes that allows a case by itself, newest first, each with the time at which it stops allowing
-    /// the case (milliseconds since the Unix epoch). The caller may need an older yes than the newest,
-    /// because only that one is explicit or was given by a guardian.
+    /// the case (milliseconds since the Unix epoch). The newest yes may not be enough for the caller: only an
+    /// older one may be explicit or given by a guardian.
     #[must_use]
     pub fn allowing<'a>(
         &'a self,
@@ -260,8 +260,8 @@ impl ConsentLog {
         self.records.iter().rev().filter(move |record| record.decision.is_yes() == yes)
     }
 
-    /// The time from which a yes allows nothing of what it names, milliseconds since the Unix epoch. Its own
-    /// end, later refusals and withdrawals, or the end of later consents can bring that about. `None` if the
+    /// The time from which a yes allows nothing of what it names, milliseconds since the Unix epoch. The
+    /// cause may be its own end, later refusals and withdrawals, or the end of later consents. `None` if the
     /// yes still allows some of what it names, or if it names too many cases to tell.
     #[must_use]
     pub fn ended_at_ms(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> Option<u64> {

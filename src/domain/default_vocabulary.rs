@@ -1,8 +1,8 @@
 //! The purposes and categories that a new log begins with, with terms of the W3C Data Privacy Vocabulary
 //! (DPV), version 2.
 //!
-//! They are recorded as events when a log is created; a change here does not affect existing logs. Titles are
-//! shown both to operators and to the data subject, so they do not say "the person".
+//! The definitions are recorded as events when a log is created, so a change here does not affect existing
+//! logs. Titles are shown both to operators and to the data subject, so they do not say "the person".
 
 use crate::domain::event::{CategoryDefined, PurposeDefined, Rung};
 use crate::domain::vocabulary::Vocabulary;
@@ -204,8 +204,8 @@ mod tests {
             assert!(each.parent.is_empty() || vocabulary.has_category(&each.parent), "{}", each.id);
             assert!(known(&each.risks, &each.benefits), "{}", each.id);
         }
-        // Reports contain counts by risk. Every risk except `effort` must therefore be the tag of a purpose or
-        // category.
+        // Reports contain counts for each risk. Every risk except `effort` must therefore be the tag of a
+        // purpose or category.
         for risk in RISKS {
             let tagged = |tags: &[String]| tags.iter().any(|tag| tag == risk);
             let found = purposes.iter().any(|each| tagged(&each.risks))

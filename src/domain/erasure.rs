@@ -223,7 +223,8 @@ impl<'a> Closure<'a> {
         }
     }
 
-    /// Selects the events that are in scope or depend on selected ones; returns whether there were any.
+    /// Selects further events: those in scope, and those that depend on selected events. Returns whether it
+    /// found any.
     fn pass(&mut self) -> bool {
         let count = self.gone.len();
         for event in self.history {
@@ -264,7 +265,7 @@ impl<'a> Closure<'a> {
                     || grant.withheld.iter().any(|class| within(&class.category))
             }
             Event::RecordingRefused(refused) => within(&refused.category),
-            // The details of a request may be about any data if it names no keys.
+            // If a request names no keys, its details may be about any data.
             Event::RequestSubmitted(request) => !request.details.is_empty() && request.keys.is_empty(),
             _ => false,
         }
@@ -282,7 +283,7 @@ impl<'a> Closure<'a> {
                     || self.is_half_of_a_correction(event)
                     || self.is_derived(&attribute.derived_from)
             }
-            // The record that an attribute expired is kept: it names no data.
+            // The event that records an attribute's expiry is kept, because it names no data.
             Event::AttributeExpired { .. } if self.is_retention() => false,
             Event::GrantUsed(used) if self.is_retention() => gone(&used.grant),
             // Uses have their own retention period.
@@ -333,7 +334,7 @@ impl<'a> Closure<'a> {
     }
 
     /// Also selects attributes that would become current, or lose their contest, only because later events
-    /// are erased. Returns whether there were any.
+    /// are erased. Returns whether it found any.
     fn take_revived(&mut self, before: &SubjectState) -> bool {
         let remaining = self.history.iter().filter(|event| !self.gone.contains(&event.version));
         let after = SubjectState::fold(remaining);

@@ -159,7 +159,7 @@ fn ancestry<'a>(id: &'a str, parent: impl Fn(&str) -> Option<&'a str>) -> Vec<&'
     ancestry
 }
 
-/// Whether every ancestry, of the defined ids and of the new one, ends within [`DEPTH_MAX`] levels.
+/// Whether the ancestry of every defined id, and of the new id, ends within [`DEPTH_MAX`] levels.
 fn all_end<'a>(
     new: &str,
     mut words: impl Iterator<Item = &'a String>,

@@ -1,5 +1,5 @@
-//! The only module that calls Cedar's parser. Text from callers is scanned first and parsed on a thread of
-//! its own.
+//! The only module that calls Cedar's parser. Text from callers is first scanned, and then parsed on a
+//! separate thread.
 //!
 //! [`crate::bounds::policy_text::scan`] limits the stack that a valid text needs: parsing 32 nested brackets
 //! takes half a MiB in an unoptimized build. The text is parsed in pieces, each of one or more whole

@@ -64,7 +64,7 @@ pub(crate) fn pieces(text: &str) -> Result<Vec<Range<usize>>, LimitExceeded> {
             (policy, start) = (Policy::default(), None);
         }
     }
-    // An unterminated policy: leave it to the parser to report the error.
+    // The last policy is not terminated. Leave it to the parser to report the error.
     if let Some(from) = start {
         pieces.add(from..text.len(), policy.tokens())?;
     }

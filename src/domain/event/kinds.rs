@@ -109,7 +109,7 @@ pub enum Event {
     AttributeExpired {
         /// The event that recorded the attribute.
         attribute: EventId,
-        /// Whether a retention rule ended it rather than its own expiry.
+        /// Whether a retention rule ended the attribute, rather than its own expiry.
         by_retention: bool,
     },
     /// A consent expired.

@@ -1,7 +1,7 @@
 //! The events of the log, as the domain uses them: ids and enumerations are types.
 //!
-//! [`codec`] converts them to the messages of `events.proto` and back. Nothing else in the domain or above it
-//! reads an id or an enumeration from a message of the log.
+//! [`codec`] converts them to the messages of `events.proto` and back. No other code of the domain, or of the
+//! modules that use the domain, reads an id or an enumeration from a message of the log.
 
 mod actor;
 pub mod codec;
@@ -31,7 +31,8 @@ pub use sayso_proof::event::{
     AgeBand, ArtifactKind, ErasureScope, Ground, Jurisdiction, PackageKind, Provenance, Reason, RequestKind,
     RequestOutcome, RetentionClass, Role, Rung, SignalKind, Tier,
 };
-// Messages of texts and numbers alone: they have no ids and no enumerations, so they need no conversion.
+// These messages consist of texts and numbers only. They have no ids and no enumerations, so they need no
+// conversion.
 pub use sayso_proof::event::{
     AuditExported, CategoryDefined, ClockAccepted, ConsentTerms, LogKeyRotated, LogOpened, NeverUse,
     NoticePublished, NoticeRef, PersonalBoundsSet, PositionRange, PriorRecipient, RecipientAcknowledged,

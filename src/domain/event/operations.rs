@@ -12,7 +12,8 @@ pub struct BackupRestored {
     pub backup_checkpoint: String,
     /// The last checkpoint that was published before the restore; empty if none was kept.
     pub last_checkpoint: String,
-    /// The number of entries whose keys were destroyed after the backup was made, and were destroyed again.
+    /// The number of entries whose keys the restore destroyed again. These keys had been destroyed after the
+    /// backup was made.
     pub erased_again: u64,
     /// Whether every use is denied until a `RestoreConfirmed` names this restore.
     pub use_waits: bool,

@@ -7,8 +7,8 @@ use std::fmt::Write;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Html(pub(super) String);
 
-/// Invisible characters that change how others are shown or ordered. They are written as code points, so that
-/// a reader sees them.
+/// Invisible characters that change how other characters are shown or ordered. They are written as code
+/// points, so that a reader sees them.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
@@ -57,7 +57,7 @@ pub(super) fn tag(text: &str) -> Html {
     Html(format!("<span class=\"tag\">{}</span>", escape(text).0))
 }
 
-/// A link, if the URL is an `https:` or `http:` one; otherwise its text.
+/// A link if the URL begins with `https:` or `http:`; otherwise the URL as plain text.
 pub(super) fn link(url: &str) -> Html {
     let is_web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
     let text = escape(url).0;

@@ -1,4 +1,5 @@
-//! Writes `index.html`, the package for a person to read: one file without scripts, which loads nothing.
+//! Writes `index.html`, the form of the package that a person reads. It is one file without scripts, and
+//! loads nothing.
 
 mod cells;
 mod html;

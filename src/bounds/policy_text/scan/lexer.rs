@@ -34,7 +34,7 @@ pub(crate) enum Kind {
     Separator,
     /// `;`
     Semicolon,
-    /// Anything else: `@`, `::`, and text that is not a Cedar token, at which its parser stops.
+    /// Anything else: `@`, `::`, and text that is not a Cedar token, at which Cedar's parser stops.
     Other,
 }
 
