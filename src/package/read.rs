@@ -13,8 +13,8 @@ use std::io::{BufReader, Read, Seek};
 
 /// Most bytes of `package.json`, unpacked.
 const JSON_BYTES_MAX: u64 = 1 << 30;
-/// How many times larger than its packed size the unpacked `package.json` may be. Up to [`RATIO_FREE_BYTES`],
-/// it may be any size.
+/// How many times its packed size the unpacked `package.json` may have. This limit applies only if it is
+/// larger than [`RATIO_FREE_BYTES`].
 const RATIO_MAX: u64 = 100;
 /// The bytes that may be unpacked whatever the packed size is.
 const RATIO_FREE_BYTES: u64 = 16 << 20;

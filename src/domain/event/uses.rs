@@ -110,8 +110,8 @@ pub struct ArtifactRegistered {
     pub grant: EventId,
     /// The purpose of the grant. The artifact may be used for no other purpose.
     pub purpose: String,
-    /// When the artifact expires, milliseconds since the Unix epoch; 0 in events from before artifacts
-    /// expired.
+    /// When the artifact expires, milliseconds since the Unix epoch. It is 0 in events of older versions, in
+    /// which artifacts did not expire.
     pub expires_at_ms: u64,
 }
 
