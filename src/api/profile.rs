@@ -41,6 +41,7 @@ impl ProfileService for Api {
         Ok(Response::new(proto::RecordAttributesResponse {
             receipt: Some(convert::writes::receipt(recorded.receipt, &caller)),
             not_held: recorded.not_held,
+            revoked_grants: recorded.revoked_grants,
         }))
     }
 

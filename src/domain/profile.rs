@@ -167,10 +167,6 @@ impl GrantState {
     pub fn ended(&self) -> Option<Reason> {
         self.revoked.map(|(reason, _)| reason).or(self.implied)
     }
-
-    fn cites(&self, attribute: &EventId) -> bool {
-        self.issued.allowed.iter().any(|cited| cited.attribute == *attribute)
-    }
 }
 
 /// The state of a data subject at one version of their stream.
@@ -243,12 +239,10 @@ impl SubjectState {
                 self.change_attribute(*attribute, CurrentAttribute::confirm);
             }
             Event::AttributeRemoved { attribute, .. } => {
-                self.remove_attribute(*attribute);
-                self.end_dependents(attribute, Reason::AttributeRemoved);
+                self.remove_attribute(*attribute, Reason::AttributeRemoved);
             }
             Event::AttributeExpired { attribute, .. } => {
-                self.remove_attribute(*attribute);
-                self.end_dependents(attribute, Reason::AttributeExpired);
+                self.remove_attribute(*attribute, Reason::AttributeExpired);
             }
             Event::Consent { decision, terms } => self.consents.push(ConsentRecord {
                 event_id: event.event_id,
@@ -306,7 +300,7 @@ impl SubjectState {
         let replaced = replaced.map(|current| current.event_id);
         self.insert_attribute(event, attribute, contest);
         if let Some(replaced) = replaced {
-            self.end_dependents(&replaced, Reason::AttributeReplaced);
+            self.end_dependents(&replaced, Some(&attribute.key), Reason::AttributeReplaced);
         }
     }
 
@@ -315,8 +309,7 @@ impl SubjectState {
     fn correct(&mut self, event: &Recorded, corrects: EventId, attribute: &Attribute) {
         let before = self.attributes.values().find(|current| current.event_id == corrects);
         let contest = Contest::carried_over(before.map(AsRef::as_ref), attribute);
-        self.remove_attribute(corrects);
-        self.end_dependents(&corrects, Reason::AttributeCorrected);
+        self.remove_attribute(corrects, Reason::AttributeCorrected);
         self.record(event, attribute);
         self.change_attribute(event.event_id, |current| {
             current.contested |= contest.contested;
@@ -324,10 +317,13 @@ impl SubjectState {
         });
     }
 
-    /// Ends grants and artifacts that depend on an attribute, even if no event that revokes them follows.
-    fn end_dependents(&mut self, attribute: &EventId, reason: Reason) {
+    /// Ends grants and artifacts that depend on an attribute, even if no event that revokes them follows. A
+    /// grant may cite an earlier recording of the same content, so grants of its key end too.
+    fn end_dependents(&mut self, attribute: &EventId, key: Option<&str>, reason: Reason) {
         for grant in self.grants.values_mut().filter(|grant| grant.ended().is_none()) {
-            if grant.cites(attribute) {
+            let cites =
+                |cited: &GrantedAttribute| cited.attribute == *attribute || Some(cited.key.as_str()) == key;
+            if grant.issued.allowed.iter().any(cites) {
                 grant.implied = Some(reason);
             }
         }
@@ -356,12 +352,14 @@ impl SubjectState {
         }
     }
 
-    fn remove_attribute(&mut self, event: EventId) {
+    /// Removes an attribute and ends what depends on it.
+    fn remove_attribute(&mut self, event: EventId, reason: Reason) {
         let current = self.attributes.values().find(|current| current.event_id == event);
         let key = current.map(|current| current.attribute.key.clone());
-        if let Some(current) = key.and_then(|key| self.attributes.remove(&key)) {
+        if let Some(current) = key.as_ref().and_then(|key| self.attributes.remove(key)) {
             self.usage.remove(&current);
         }
+        self.end_dependents(&event, key.as_deref(), reason);
     }
 
     fn change_attribute(&mut self, event: EventId, change: impl FnOnce(&mut CurrentAttribute)) {

@@ -182,6 +182,7 @@ async fn an_idempotency_key_belongs_to_one_method() {
     let refused = steward.profile.remove_attributes(remove).await.unwrap_err();
     assert_eq!(refused.code(), Code::AlreadyExists);
     assert_eq!(refused.get_details_error_info().unwrap().reason, "IDEMPOTENCY_KEY_REUSED");
+    let options = proto::WriteOptions { idempotency_key: "n".into(), ..Default::default() };
     let notice = |text: &str| proto::PublishNoticeRequest {
         id: "another".into(),
         version: "1".into(),

@@ -303,7 +303,7 @@ async fn artifacts_are_invalidated_when_their_sources_change_or_are_erased() {
         states,
         [
             (RevocationReason::AttributeRemoved, true),
-            (RevocationReason::AttributeRemoved, false),
+            (RevocationReason::AttributeReplaced, false),
             (RevocationReason::Unspecified, false)
         ]
     );

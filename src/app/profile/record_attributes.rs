@@ -5,6 +5,7 @@ use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun, Frame, PendingEvent, Timestamping};
 use crate::app::log::moment::Moment;
 use crate::app::log::receipt::{Receipt, WriteOptions};
+use crate::app::log::revocation::revoked_ids;
 use crate::app::profile::Profiles;
 use crate::app::profile::change::Change;
 use crate::app::statement_rules;
@@ -38,6 +39,8 @@ pub struct Recording {
     /// Indexes of the attributes that did not take effect: inferences under a key that the data subject
     /// declared.
     pub not_held: Vec<u32>,
+    /// Ids of the grants that it revoked, as far as the caller may see them.
+    pub revoked_grants: Vec<String>,
 }
 
 impl Profiles {
@@ -61,7 +64,8 @@ impl Profiles {
                 // since.
                 let end = events.last().map_or(0, |last| last.version.saturating_add(1));
                 let state = self.core.state_as_of(&stream, Moment::Version(end))?;
-                Ok(Recording { receipt, not_held: not_held(&state, &events) })
+                let revoked_grants = revoked_ids(caller, events.iter().map(|event| &event.event));
+                Ok(Recording { receipt, not_held: not_held(&state, &events), revoked_grants })
             }
             Begun::Append(append) => self.finish_recording(append, new).await,
         }
@@ -139,7 +143,7 @@ impl Profiles {
         let stream = Arc::clone(&append.stream);
         let written = self.core.commit(append, frame).await?;
         let not_held = not_held(&stream.read().state, &written.events);
-        Ok(Recording { receipt: written.receipt, not_held })
+        Ok(Recording { receipt: written.receipt, not_held, revoked_grants: written.revoked })
     }
 
     /// Whether an attribute predates an erasure of the part that it belongs to.
@@ -247,14 +251,12 @@ fn current_events(append: &Append, new: &NewAttributes) -> BTreeSet<EventId> {
 /// Whether these attributes replace one that an open grant allows, or may replace one that an artifact was
 /// built from.
 fn replaces_what_is_in_use(state: &SubjectState, new: &NewAttributes) -> bool {
-    let before = |(attribute, _): &(Attribute, Option<EventId>)| {
-        state.attributes.get(&attribute.key).map(|current| current.event_id)
-    };
-    let replaced: BTreeSet<EventId> = new.attributes.iter().filter_map(before).collect();
-    let mut open = state.grants.values().filter(|grant| grant.ended().is_none());
+    let keys = new.attributes.iter().map(|(attribute, _)| attribute.key.as_str());
+    let replaced: BTreeSet<&str> = keys.filter(|key| state.attributes.contains_key(*key)).collect();
+    let open = state.grants.values().filter(|grant| grant.ended().is_none());
+    let mut allowed = open.flat_map(|grant| grant.issued.allowed.iter());
     !state.rights.artifacts.is_empty()
-        || !replaced.is_empty()
-            && open.any(|grant| grant.issued.allowed.iter().any(|cited| replaced.contains(&cited.attribute)))
+        || !replaced.is_empty() && allowed.any(|cited| replaced.contains(cited.key.as_str()))
 }
 
 /// Whether a current attribute was derived from an attribute that these attributes would replace.

@@ -108,7 +108,10 @@ impl Action {
             Self::Record(_, attributes) => {
                 after.exists = true;
                 for (key, category, value) in attributes {
-                    after.attributes.insert(key.clone(), (category, value.clone()));
+                    let before = after.attributes.insert(key.clone(), (category, value.clone()));
+                    if before.is_some_and(|before| before != (*category, value.clone())) {
+                        after.revoke(|grant| grant.cites.contains_key(key));
+                    }
                 }
             }
             Self::Consent(_, category, is_given) => {

@@ -9,7 +9,7 @@ use super::world::World;
 use super::{PURPOSE, TTL_MS, env_number, operator, service, steward};
 use sayso::app::{
     App, AppError, Caller, Choice, ConsentChanged, DecidedBy, Grant, GrantRequest, Issued, NewAttributes,
-    NewRequest, NewSignal, Notice, NoticeServed, Presentation, Receipt, UseCase, WriteOptions,
+    NewRequest, NewSignal, Notice, NoticeServed, Presentation, Recording, UseCase, WriteOptions,
 };
 use sayso::clock::Clock;
 use sayso::domain::attribute::{Attribute, Secret};
@@ -28,7 +28,7 @@ const YIELDS: usize = 64;
 /// The reply to an action.
 #[derive(Debug)]
 pub(super) enum Reply {
-    Recorded(Receipt),
+    Recorded(Recording),
     Changed(ConsentChanged),
     Granted(Box<Grant>),
     /// The subject does not exist, or the ledger has nothing to erase.
@@ -355,20 +355,17 @@ impl History {
         let Pending { action, is_applied, .. } = pending;
         let Some(subject) = action.subject() else { return self.model.apply(action) };
         match (action, reply) {
-            (Action::Record(_, attributes), Reply::Recorded(receipt)) => {
-                let contents = attributes
-                    .iter()
-                    .map(|(key, category, _)| Content::Attribute(key.clone(), category))
-                    .collect();
-                self.model.add_receipt(&self.world, subject, &receipt, contents);
+            (Action::Record(_, attributes), Reply::Recorded(recorded)) => {
+                let contents =
+                    attributes.iter().map(|(key, category, _)| Content::Attribute(key.clone(), category));
+                let events = recorded.receipt.events.len().saturating_sub(attributes.len());
+                let revocations = revocations_in_receipt(&recorded.revoked_grants, events);
+                let contents = contents.chain(revocations).collect();
+                self.model.add_receipt(&self.world, subject, &recorded.receipt, contents);
             }
             (_, Reply::Changed(changed)) => {
-                // The events are the decision and its revocations. If more revocations follow later, one more
-                // event says so.
-                let (revoked, events) = (changed.revoked_grants.len(), changed.receipt.events.len());
-                let in_receipt = if revoked + 1 > events { events.saturating_sub(2) } else { revoked };
-                let revocations = changed.revoked_grants.iter().take(in_receipt);
-                let revocations = revocations.map(|id| Content::Grant(id.parse().unwrap()));
+                let events = changed.receipt.events.len().saturating_sub(1);
+                let revocations = revocations_in_receipt(&changed.revoked_grants, events);
                 let contents = std::iter::once(Content::Other).chain(revocations).collect();
                 self.model.add_receipt(&self.world, subject, &changed.receipt, contents);
             }
@@ -435,6 +432,13 @@ impl History {
     }
 }
 
+/// The contents of the events that follow a change in its receipt: the revocations and, if more revocations
+/// follow later, a marker for them.
+fn revocations_in_receipt(revoked: &[String], events: usize) -> impl Iterator<Item = Content> {
+    let in_receipt = if revoked.len() > events { events.saturating_sub(1) } else { revoked.len() };
+    revoked.iter().take(in_receipt).map(|id| Content::Grant(id.parse().unwrap()))
+}
+
 /// The first action about this subject that is still running.
 fn next_running(all: &[Running], subject: Option<u8>) -> Option<usize> {
     all.iter().position(|one| one.task.is_some() && one.pending.action.subject() == subject)
@@ -449,7 +453,7 @@ pub(super) async fn perform(app: Arc<App>, action: Action, number: usize) -> Res
     Ok(match action {
         Action::Record(subject, attributes) => {
             let attributes = new_attributes(subject, &attributes, app.now_ms());
-            Reply::Recorded(app.profile.record_attributes(&steward(), attributes, &options).await?.receipt)
+            Reply::Recorded(app.profile.record_attributes(&steward(), attributes, &options).await?)
         }
         Action::Consent(subject, category, is_given) => {
             let notice = NoticeServed { id: "n".into(), ..NoticeServed::default() };
