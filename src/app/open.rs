@@ -70,7 +70,8 @@ pub struct Settings {
     pub cached_subjects_bytes_max: usize,
     /// The controller, as people see it.
     pub controller: Controller,
-    /// The restore that happened since the log was last opened, if any. The start records it in the log.
+    /// The restore that happened since the log was last opened, if any. [`App::open`] records the restore in
+    /// the log.
     pub restored: Option<Restored>,
     /// Verifier keys of the configured witnesses.
     pub witnesses: Vec<String>,

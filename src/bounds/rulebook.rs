@@ -205,8 +205,9 @@ impl Rules {
         change || grant.issued.bounds[..] != *self.bounds.positions()
     }
 
-    /// The newest of these rules that was recorded after a grant: the pack version or vocabulary change with
-    /// the highest position.
+    /// The newest change of these rules since a grant. Candidates are the pack versions in force that the
+    /// grant does not cite, and a vocabulary change after the grant. The candidate with the highest position
+    /// is the newest.
     pub(crate) fn newest_after(&self, grant: &GrantState) -> Option<EventId> {
         let unseen = self.bounds.positions().iter().filter(|at| !grant.issued.bounds.contains(at)).max();
         let version = unseen.and_then(|position| self.version_at(*position));
@@ -216,7 +217,7 @@ impl Rules {
         version.into_iter().chain(change).max().map(|(_, event_id)| event_id)
     }
 
-    /// The latest change of these rules: a pack version that came into force, or a vocabulary change.
+    /// The event that changed these rules last: a pack version that came into force, or a vocabulary change.
     pub(crate) fn newest_change(&self) -> Option<EventId> {
         let in_force = self.packs.iter().filter_map(|(position, _)| self.version_at(*position));
         let versions = in_force.map(|version| (version.starts_ms(), version.position, version.event_id));

@@ -12,7 +12,8 @@ pub struct TelemetryConfig {
     /// The collector's address for OTLP over gRPC: `https://host:4317`, or `http://` on this machine, without
     /// a user name or password.
     pub traces: Option<String>,
-    /// Authorities (PEM) that the collector's certificate is checked against, instead of the system's.
+    /// PEM file with the certificate authorities to check the collector's certificate against. Without this
+    /// file, the system's authorities are used.
     pub traces_ca: Option<PathBuf>,
     /// Of the traces that the daemon begins itself, the share that is exported: 0 to 1; 1 by default. For a
     /// trace that a caller began, the caller's `traceparent` decides.

@@ -18,15 +18,16 @@ pub struct Tokens {
     pub jwks_file: Option<PathBuf>,
     /// URL of the issuer's keys (JWKS): `https://`, or `http://` on this machine.
     pub jwks_url: Option<String>,
-    /// Authorities (PEM) that the URL's certificate is checked against, instead of the system's.
+    /// PEM file with the certificate authorities to check the URL's certificate against. Without this file,
+    /// the system's authorities are used.
     pub jwks_ca: Option<PathBuf>,
     /// How often the keys are fetched again, seconds. 1 to 86,400; 60 by default. A key that its issuer
     /// withdraws is trusted for at most this long, unless the issuer cannot be reached.
     #[serde(default = "refresh_s")]
     pub refresh_s: u64,
-    /// Seconds that the last fetched keys are trusted while no newer ones can be fetched, counted from when
-    /// they were fetched. A restart of the daemon does not extend this time. After it, tokens of this issuer
-    /// are refused. `refresh_s` to 2,592,000; 86,400 by default.
+    /// How long after a fetch its keys are trusted if every later fetch fails, seconds. After this time,
+    /// tokens of this issuer are refused. A restart of the daemon does not extend the time. From `refresh_s`
+    /// to 2,592,000; 86,400 by default.
     #[serde(default = "stale_s_max")]
     pub stale_s_max: u64,
     /// Whether tokens of the built-in issuer are still accepted.

@@ -35,7 +35,8 @@ pub struct WitnessConfig {
     pub vkey: String,
     /// Its submission prefix: `https://`, or `http://` on this machine.
     pub url: String,
-    /// Authorities (PEM) that its certificate is checked against, instead of the system's.
+    /// PEM file with the certificate authorities to check the witness's certificate against. Without this
+    /// file, the system's authorities are used.
     pub ca: Option<PathBuf>,
 }
 

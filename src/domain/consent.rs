@@ -297,8 +297,8 @@ impl ConsentLog {
         record.decision.is_yes() && self.ended_at_ms(record, vocabulary, now_ms).is_none()
     }
 
-    /// Whether a yes that has ended may still keep an earlier yes from allowing something. If the log lost
-    /// the later yes, the earlier one would allow it again.
+    /// Whether a yes that has ended may still have an effect. When it ended, it also ended each earlier yes,
+    /// for the cases that both cover. Without the later yes, the earlier one would allow these cases again.
     #[must_use]
     pub fn ends_another(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> bool {
         self.newest(true).any(|other| {

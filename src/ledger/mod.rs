@@ -61,7 +61,7 @@ pub struct LedgerOptions {
     /// Whether the operator declared a restore. If so, the store may have fewer entries than the kept
     /// checkpoint, or different ones.
     pub is_restored: bool,
-    /// Runs the sequencer step by step, for a simulation. Without it, the sequencer has its own thread.
+    /// If set, a simulation runs the sequencer step by step. Otherwise, the sequencer has its own thread.
     pub manual: Option<Arc<ManualSequencing>>,
 }
 

@@ -35,7 +35,8 @@ const FIELDS: [(&str, &str); 3] = [("request", "sayso.request"), ("method", "rpc
 pub struct Export {
     /// The collector's address: `https://`, or `http://` on this machine.
     pub endpoint: String,
-    /// Authorities (PEM) that the collector's certificate is checked against, instead of the system's.
+    /// The certificate authorities to check the collector's certificate against, as PEM. If there are none,
+    /// the system's authorities are used.
     pub ca: Option<Vec<u8>>,
     /// Of the traces that this process begins, the share that is exported: 0 to 1.
     pub ratio: f64,

@@ -33,7 +33,8 @@ pub struct WitnessEndpoint {
     pub key: WitnessKey,
     /// Its submission prefix, a URL.
     pub url: String,
-    /// Certificate authorities (PEM) that its certificate is checked against, instead of the system's.
+    /// PEM file with the certificate authorities to check the witness's certificate against. Without this
+    /// file, the system's authorities are used.
     pub ca: Option<PathBuf>,
 }
 

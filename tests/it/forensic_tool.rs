@@ -3,8 +3,9 @@
 //! that keeps the keys).
 //!
 //! The tool finds key pages, wrapped keys and entries at any offset of any file. It decrypts everything that
-//! the given keys open, collects the keys in it, and repeats this until nothing more opens. Then it tries
-//! every 32-byte window in and around the remaining pages as a key of any kind.
+//! the given keys open, and collects the keys in the decrypted pages. It repeats this until nothing more
+//! opens. Then it takes every sequence of 32 bytes (a window) in and around the pages that are still
+//! encrypted, and tries the window as each kind of key.
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Key, Nonce};

@@ -155,8 +155,10 @@ impl AccessLayer {
 /// they may contain personal data.
 #[derive(Default)]
 struct RequestIds {
-    /// The hasher has a random key for each process, so a call needs no randomness from the system.
+    /// Turns the count of ids into an id. Its key is random and is drawn once, so that no call has to ask the
+    /// system for randomness.
     hasher: RandomState,
+    /// The number of ids made so far.
     made: AtomicU64,
 }
 

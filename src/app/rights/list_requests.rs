@@ -57,8 +57,8 @@ impl Rights {
         self.erased_request(id)?.ok_or_else(missing)
     }
 
-    /// What is left of a request whose subject was erased; none if there is no completed erasure of this
-    /// request.
+    /// What is left of an erasure request whose subject was erased. `None` if no completed erasure is
+    /// recorded for the request.
     fn erased_request(&self, id: &EventId) -> Result<Option<RequestRecord>, AppError> {
         let Some(completion) = self.erasure.completion_of(id)? else { return Ok(None) };
         let event = RequestDecided {

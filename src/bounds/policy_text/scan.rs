@@ -21,8 +21,8 @@ pub const POLICIES_BYTES_MAX: usize = 256 << 10;
 const POLICIES_MAX: usize = 1_024;
 /// Tokens of a pack, counted like those of a policy.
 const PACK_TOKENS_MAX: usize = 65_536;
-/// Tokens of a policy. The left operand of `is … in` is evaluated twice, so it counts twice. A string counts
-/// as one token, and one more for each 64 bytes.
+/// Tokens of a policy. The left operand of `is … in` is evaluated twice, so its tokens count twice. A string
+/// counts as one token, plus one for each full 64 bytes.
 pub(crate) const TOKENS_MAX: usize = 4_096;
 /// Brackets and `if` that enclose one token.
 pub(crate) const NESTING_MAX: usize = 32;

@@ -50,8 +50,8 @@ pub struct FiguresReported {
     pub to_ms: u64,
     /// The minimum group size: groups of fewer people were not shown.
     pub k: u32,
-    /// How much of the period's budget of differential privacy the report spent; 0 means that no noise was
-    /// added.
+    /// The part of the period's privacy budget (epsilon of differential privacy) that the report spent. 0
+    /// means that no noise was added.
     pub epsilon: f64,
     /// The figures requested; an empty list means all.
     pub figures: Vec<String>,

@@ -1,5 +1,5 @@
-//! Tests of the ledger: chains, batches, proofs, restarts, and a store whose writes are lost or persisted
-//! when they fail.
+//! Tests of the ledger: chains, batches, proofs, restarts, and a store whose writes fail. A failed write may
+//! be lost, or it may be persisted although it was reported as failed.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod batches;

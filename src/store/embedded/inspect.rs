@@ -128,9 +128,9 @@ fn open(path: &Path) -> Result<Option<File>, StoreError> {
 
 /// Opens a copy of the index.
 ///
-/// Returns the copy and its number of entries, if it is intact. Also returns the number of entries that were
-/// durable according to the index. This number is used even if the rest of the index is damaged, as it is at
-/// a start.
+/// Returns the copy and its number of entries, if the copy is intact. Also returns the number of entries that
+/// were durable according to the index. The inspection uses this number even if the rest of the index is
+/// damaged. Recovery at a start does the same.
 fn copied_index(
     dir: &Path,
     copies: &Path,

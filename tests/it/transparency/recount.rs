@@ -19,8 +19,8 @@ fn source(provenance: i32) -> String {
     ["", "declared", "observed", "inferred"][usize::try_from(provenance).unwrap()].to_owned()
 }
 
-/// Counts the rows of one table. `each` gets an event and the subject's whole history, and returns the rows
-/// in which the event counts: their labels, and a number to add.
+/// Counts the rows of one table. `each` gets an event and the whole history of the event's subject. For each
+/// row in which the event counts, it returns the row's labels and the number to add to the row.
 fn count(
     histories: &Histories,
     each: impl Fn(&proto::RecordedEvent, &[proto::RecordedEvent]) -> Vec<(Vec<String>, u64)>,
