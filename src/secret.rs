@@ -61,8 +61,8 @@ fn is_trusted(owner: u32, own: u32) -> bool {
 /// Reads a secret. If there is no such file, makes a secret and writes it durably with mode 0600.
 ///
 /// # Errors
-/// The file cannot be read or created, is not 32 bytes long, other users may read it, or it belongs to
-/// another user.
+/// The file cannot be read or created, or it is not 32 bytes long. Or other users have a permission on it, or
+/// its owner is neither the user of this process nor root.
 pub fn read_or_make(path: &Path, clock: &dyn Clock) -> Result<Zeroizing<[u8; 32]>, Error> {
     let mut secret = Zeroizing::new([0; 32]);
     match File::open(path) {

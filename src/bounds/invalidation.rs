@@ -58,8 +58,8 @@ pub(crate) fn revocations(
     grants.chain(artifacts).collect()
 }
 
-/// Every grant that is not expired and not recorded as revoked, but that this state or these rules
-/// contradict.
+/// Every grant that this state or these rules contradict. Leaves out a grant if it has expired, if its
+/// revocation is recorded, or if `is_pending` says that its revocation is about to be recorded.
 pub(crate) fn invalidated(
     state: &SubjectState,
     rules: &Rules,

@@ -59,8 +59,8 @@ impl Retention {
 /// The events of a data subject's stream that have passed their retention time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// The current attributes that have ended, by event. The flag is true if a retention rule ended the
-    /// attribute, and false if its own expiry did.
+    /// Attributes that have ended but are still in the profile, each as the id of the event that recorded it
+    /// and a flag. The flag is true if a retention rule ended the attribute, and false if its own expiry did.
     pub attributes: Vec<(EventId, bool)>,
     /// The versions to destroy.
     pub versions: BTreeSet<u64>,

@@ -176,9 +176,10 @@ impl Vault {
     /// even if the caller stops waiting.
     ///
     /// # Errors
-    /// [`VaultError::Destroyed`] if these keys were destroyed before: nothing changed, and if the subject was
-    /// recorded again, the new keys stay. Any other error if the key store can't be written: nothing changed,
-    /// unless the intent is found after a restart.
+    /// [`VaultError::Destroyed`] if these keys were destroyed before. Then nothing changes: if the subject
+    /// was recorded again and has new keys, these stay. Any other error if the write to the key store fails.
+    /// Such a write may still have taken effect. The next start finds out: if it finds the intent, the keys
+    /// are destroyed, and otherwise nothing changed.
     pub async fn erase(
         &self,
         keys: &SubjectKeys,

@@ -360,7 +360,8 @@ async fn a_witness_must_show_a_signed_checkpoint_to_prove_a_fork() {
             write(&mut service, "ada", &format!("b{status}")).await;
         }
     }
-    // Proof of a fork: other entries signed with the log's own key, or more entries than the log has.
+    // A checkpoint signed with the log's own key proves a fork if its root differs from the log's root at
+    // that size, or if its size exceeds the log's.
     let seed: [u8; 32] =
         std::fs::read(harness.dir.path().join("secrets/log.key")).unwrap().try_into().unwrap();
     for size in [1, 1_000_000] {

@@ -31,8 +31,8 @@ impl Grants {
     /// revocation.
     ///
     /// # Errors
-    /// The caller has no such grant, the grant does not allow a key, the request is invalid, or the store
-    /// failed.
+    /// The caller has no such grant, [`Use::shaped_by`] names a key that the grant does not allow, the
+    /// request is invalid in another way, or the store failed.
     pub async fn report_use(
         self: &Arc<Self>,
         caller: &Caller,

@@ -10,10 +10,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
-/// The most streams that are loaded in parallel. Each load takes a thread, and every thread needs memory.
+/// The maximum number of streams that are loaded in parallel. Each load takes a thread, and every thread
+/// needs memory.
 const LOADING_MAX: usize = 16;
 
-/// The most streams that one eviction skips because they are in use. The next insertion tries again.
+/// The maximum number of streams that one eviction skips because they are in use. The next insertion tries
+/// again.
 const SKIPPED_MAX: usize = 64;
 
 /// The streams in memory, never two of one subject.
@@ -30,13 +32,13 @@ pub(crate) struct StreamCache {
     eviction_blocked: Notify,
 }
 
-/// Limits of the cache. The cache exceeds them only while more streams than that are in use at once, or have
-/// unrecorded counts.
+/// Limits of the cache. The cache exceeds them only while too many streams can't be evicted, because
+/// they are in use or have unrecorded counts.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StreamCacheLimits {
-    /// Streams.
+    /// The maximum number of streams.
     pub count_max: usize,
-    /// Their memory, bytes.
+    /// The maximum memory of all streams, in bytes.
     pub bytes_max: usize,
 }
 

@@ -35,7 +35,8 @@ pub struct RequestPage {
 }
 
 impl Rights {
-    /// One request. If its subject was erased, only what the certificate says is still known.
+    /// One request. If its subject was erased, only erasure requests are found, with no more than the
+    /// certificate of the erasure states.
     ///
     /// # Errors
     /// There is no such request, the caller is a subject and the request is another subject's, or the store

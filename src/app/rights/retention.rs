@@ -25,8 +25,9 @@ const SUBJECTS_MAX: usize = 64;
 /// The most expiries of one subject that one frame (events that are written together) records. The next pass
 /// finds the others.
 const EXPIRIES_MAX: usize = 128;
-/// For this long after an expiry, each pass reads the index record again. Milliseconds. An event that expires
-/// soon after it was sealed may reach the index only after its expiry.
+/// For this many milliseconds after an expiry time, every pass looks again for index records with that time.
+/// The reason: if an event expires soon after it was sealed, its record may reach the index only after its
+/// expiry.
 const SETTLED_MS: u64 = 120_000;
 
 impl Rights {
