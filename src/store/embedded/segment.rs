@@ -259,7 +259,8 @@ struct Window {
 }
 
 impl Window {
-    /// Reads from the record at `from` to the last record that is near enough, and [`ENTRY_READ_BYTES`] more.
+    /// Reads the bytes from the record at `from` to the start of the last of `records` that is less than
+    /// [`WINDOW_BYTES`] away, and [`ENTRY_READ_BYTES`] from there.
     fn read(segment: &Segment, from: Location, records: &[Location]) -> Result<Self, StoreError> {
         let is_near = |other: &&Location| {
             let distance = other.offset.checked_sub(from.offset);
