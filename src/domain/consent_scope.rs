@@ -128,8 +128,9 @@ fn names(axis: &[String]) -> Vec<&str> {
     if axis.is_empty() { vec![""] } else { axis.iter().map(String::as_str).collect() }
 }
 
-/// Whether two decisions' terms may cover a common case. On each axis, at least one of them names nothing, or
-/// both name related ids.
+/// Whether the terms of two decisions may cover a common case. They may if, on every axis, one of the two
+/// names nothing or both name related ids. Purposes and categories are related to themselves, their ancestors
+/// and their descendants; recipients and conversations only to themselves.
 #[must_use]
 pub fn overlap(one: &Terms, other: &Terms, vocabulary: &Vocabulary) -> bool {
     let related = |one: &[String], other: &[String], ancestry: &dyn Fn(&str, &str) -> bool| {

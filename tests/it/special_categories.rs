@@ -24,8 +24,8 @@ fn lines() -> Vec<(String, String)> {
     text.lines().map(line).collect()
 }
 
-/// The expected rows of a table of the report. `labels` returns the labels of the row in which a line with
-/// this category counts, or `None` if the line does not count.
+/// The expected rows of a table of the report. `labels` takes the category of a line. It returns the labels
+/// of the row that counts the line, or `None` if no row counts it.
 fn rows(lines: &[(String, String)], labels: impl Fn(&str) -> Option<Vec<String>>) -> Rows {
     let mut rows = Rows::new();
     for (subject, category) in lines {

@@ -454,7 +454,7 @@ pub const FIGURES: &[FigureSpec] = &[
         id: "requests",
         title: "Requests under data protection law",
         definition: "Requests submitted, extended and decided in the period, by kind. Another table counts \
-                     answered requests, by the time since they were submitted. The GDPR allows one month \
+                     answered requests, by the time from submission to answer. The GDPR allows one month \
                      (Art. 12(3)). A request is answered if it was completed wholly or partly, or refused. \
                      An accepted request is not answered yet.",
         unit: "requests",

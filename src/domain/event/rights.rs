@@ -21,7 +21,8 @@ pub struct RequestSubmitted {
     pub scope: ErasureScope,
     /// The category of an erasure of one category.
     pub category: String,
-    /// For an erasure of one key or for a rectification: the attribute keys.
+    /// The attribute keys of a rectification. Also the key of an erasure of one key, if a steward has to
+    /// decide the erasure.
     pub keys: Vec<String>,
     /// The purposes of a restriction or objection; an empty list means all.
     pub purposes: Vec<String>,
@@ -29,7 +30,7 @@ pub struct RequestSubmitted {
     pub details: String,
     /// The controller's id of the data subject. Whoever answers the request needs it.
     pub subject: String,
-    /// For an erasure of one key: the keyed hash of the key. Empty otherwise.
+    /// The keyed hash of the key, for an erasure of one key that no steward has to decide. Empty otherwise.
     pub key_hash: Vec<u8>,
 }
 

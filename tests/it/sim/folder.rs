@@ -161,8 +161,9 @@ impl Folder {
     }
 
     fn open(power: Arc<Power>, current: TempDir) -> Self {
-        // There is one segment. The watermark (up to where everything that can be rebuilt is durable) is
-        // written only at the start, so a restart must recover everything after it.
+        // There is one segment. The watermark is the position up to which the files that can be rebuilt are
+        // known to be durable. With these options it advances only when the log is opened, so a restart must
+        // recover everything after that position.
         let options = Options {
             segment_bytes_max: 64 << 10,
             room_bytes: 4 << 10,
