@@ -40,7 +40,8 @@ impl Caller {
         self.channel || matches!(self.role, Role::Subject | Role::Steward | Role::Channel)
     }
 
-    /// Whether the caller may not lift what the data subject refused with their own credential.
+    /// Whether the caller is forbidden to lift refusals that the data subject recorded with the data
+    /// subject's own credential.
     fn is_bound_by_own_refusals(&self) -> bool {
         !matches!(self.role, Role::Subject | Role::Steward)
     }

@@ -21,8 +21,8 @@ pub const OWN: u8 = b'v';
 pub const HASHING: &[u8] = b"hashing";
 /// Name of the page with the number of subjects.
 pub const COUNT: &[u8] = b"count";
-/// Name of the root page, where the tree begins. The page is in the clear, except for the wrapped key of the
-/// top page.
+/// Name of the root page. The root page is outside the tree and says which page is the top page of the tree.
+/// It is in the clear, except for the key of the top page, which is wrapped.
 pub const ROOT: &[u8] = b"r";
 /// Name of the page with the numbers of the pages that the last re-keying replaced, in the clear.
 pub const DEAD: &[u8] = b"d";

@@ -128,8 +128,8 @@ async fn readiness(harness: &Harness) -> String {
     http(harness.daemon.http, "/readyz").await
 }
 
-/// Records every kind of refusal, correction and partial erasure, and asserts that the history contains them
-/// and the steward's view of the profile.
+/// Records refusals and corrections, requests a partial erasure, and has a steward view the profile. Asserts
+/// that the history contains the refusals, the corrections and the view.
 async fn assert_refusals_are_recorded(service: &mut Clients, steward: &mut Clients, subject: &str) {
     let withdrawn = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
     let refused = choice(ConsentDecision::Refused, "content-relevance", &[], false);
