@@ -319,7 +319,8 @@ impl App {
         self.core.is_witnessed()
     }
 
-    /// Writes the first frame of a new log: its key, the default vocabulary and the default bounds.
+    /// Begins a new log: writes the log's key, the default vocabulary and the default bounds in one frame
+    /// (events that are written together). Does nothing if the log has entries.
     async fn begin_log(self: &Arc<Self>) -> Result<(), AppError> {
         if self.core.store().head().size > 0 {
             return Ok(());

@@ -214,7 +214,8 @@ impl Bounds {
             let cedar_policy::AuthorizationError::PolicyEvaluationError(failed) = failed;
             failed.policy_id()
         });
-        // If several policies failed, report the first by name, because Cedar does not guarantee an order.
+        // If several policies failed, report the one whose name sorts first, because Cedar does not guarantee
+        // an order.
         if let Some(failed) = failed.min() {
             return Some(error(tier, failed.as_ref()));
         }

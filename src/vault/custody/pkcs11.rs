@@ -2,7 +2,8 @@
 //!
 //! A root key is made in the token and never leaves it; destroying it destroys the object. It is an AES-256
 //! object with the label [`LABEL`] and its number as `CKA_ID`, sensitive and not extractable. The token wraps
-//! the top page's key with `CKM_AES_GCM`. How durable an object and its destruction are depends on the token.
+//! the top page's key with `CKM_AES_GCM`. Whether the creation or destruction of an object survives
+//! a power failure depends on the token.
 
 use super::root_custody::{CustodyError, Generation, RootCustody};
 use super::software::NONCE_BYTES;
