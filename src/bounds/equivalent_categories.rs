@@ -1,9 +1,10 @@
 //! Finds categories that the bounds in force do not distinguish, so that one decision serves all of them.
 //!
 //! A policy can ask three things about a class of attributes. First, its provenance; classes of different
-//! provenance are never merged. Second, what the class equals or is `in`; to ask that, the policy must
-//! contain a name. Third, its three attributes in the schema: whether it is special, its risks and its
-//! benefits. Two categories that agree in all of these are equivalent.
+//! provenance are never merged. Second, whether the class equals a given class, or is `in` a given class
+//! or category. To ask that, the policy must contain the id of that class or category. Third, the class's
+//! attributes in the schema: whether it is special, its risks and its benefits. Two categories that agree in
+//! all of these are equivalent.
 
 use crate::bounds::entities::class;
 use crate::domain::event::Provenance;

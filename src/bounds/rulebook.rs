@@ -97,8 +97,8 @@ impl Version {
     }
 }
 
-/// The versions in force at a time, sorted by position. Of each pack, the version that became effective last
-/// before that time is in force.
+/// The versions in force at `now_ms`, sorted by position. Of the versions of a pack that are effective at
+/// that time, the one that became effective last is in force.
 pub(crate) fn in_force(versions: &[Version], now_ms: u64) -> Vec<&Version> {
     let mut in_force: Vec<&Version> = Vec::new();
     for version in versions.iter().filter(|version| version.pack.effective_from_ms <= now_ms) {

@@ -61,8 +61,8 @@ impl KeyCheck {
         Ok(tree_pages.saturating_add(own))
     }
 
-    /// Whether an erasure has begun and is not known to be complete. Then the store may still have its
-    /// entries, although their keys are destroyed.
+    /// Whether an erasure has begun and is not known to be complete. Then the log may still have entries
+    /// whose keys the erasure destroyed.
     ///
     /// # Errors
     /// The key store can't be read.

@@ -52,7 +52,8 @@ impl Core {
             // back.
             self.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
             // Another stream of the subject may have been inserted, written to and evicted during the load.
-            // While the cache is locked, this can't happen.
+            // Then the log has newer events, and the stream is loaded again. The cache is locked here, so
+            // this can't happen during the second load.
             let count =
                 self.store().subject_head(handle)?.map_or(0, |(version, _)| version.saturating_add(1));
             if stream.read().state.version == count { Ok(stream) } else { self.load_stream(stream.keys) }

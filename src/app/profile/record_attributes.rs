@@ -177,8 +177,8 @@ impl Profiles {
     /// Removes, contests or confirms attributes, by key. A request without keys is an error.
     ///
     /// # Errors
-    /// A key has no current attribute, or an attribute belongs to another caller. Or those of
-    /// [`Profiles::record_attributes`].
+    /// A key has no current attribute, or the caller may not change an attribute. The errors of
+    /// [`Profiles::record_attributes`] are also possible.
     pub async fn change_attributes(
         self: &Arc<Self>,
         caller: &Caller,

@@ -203,8 +203,8 @@ impl Rights {
         let signal = history.iter().find(|event| event.version == signal_version).map(|event| event.event_id);
         let now = stream.read();
         let mut in_force = now.state.signals.iter().filter(|signal| signal.kind == kind);
-        // Lifting ends every signal of a kind. So the signal is not lifted if another signal of its kind is
-        // in force, which the subject gave apart from this request.
+        // Lifting ends every signal of a kind. The subject may have given another signal of this kind apart
+        // from the request. If such a signal is in force, nothing is lifted.
         if let (Some(only), None) = (in_force.next(), in_force.next())
             && Some(only.event_id) == signal
         {

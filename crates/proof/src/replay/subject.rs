@@ -260,7 +260,8 @@ impl Subject {
         personal_bounds::check(&self.choices, grant, &properties, vocabulary, now_ms)
     }
 
-    /// Checks that the attribute, and what the data subject declared under its key, allow its use.
+    /// Checks that the attribute itself may be used. An unconfirmed inference may not be used if the
+    /// data subject had declared an attribute under the same key, and that attribute may still be used.
     fn check_usable(&self, attribute: &AttributeState, now_ms: u64) -> Result<(), Fault> {
         attribute.check_usable(now_ms)?;
         let declared = attribute.declared_before.and_then(|id| self.attributes.get(&id));
