@@ -96,7 +96,8 @@ impl Ledger {
     /// sequencer.
     ///
     /// # Errors
-    /// The store can't be read, or its entries are fewer than or different from those of the kept checkpoint.
+    /// The store can't be read. Or the kept checkpoint covers entries that are missing from the store or
+    /// differ there.
     pub fn open(
         options: LedgerOptions,
         store: Arc<dyn LogStore>,

@@ -491,8 +491,8 @@ async fn a_daemon_starts_with_its_stored_issuer_keys_and_reports_their_age() {
     checkpoint(channel.clone(), Some(&new)).await.unwrap();
     assert!(checkpoint(channel, Some(&good)).await.is_err());
     daemon.stop().await.unwrap();
-    // Stored keys are not used for another issuer, if they are from the future, or if others can read the
-    // file.
+    // Stored keys are not used in three cases: the configuration now names another issuer, the keys were
+    // fetched at a time in the future, or other users can read the file.
     let mut other = config.clone();
     other.tokens.as_mut().unwrap().issuer = "https://other.example".into();
     assert!(start(&other).await.is_err());
@@ -550,7 +550,8 @@ async fn keys_and_tokens_are_accepted_only_for_their_stated_purpose() {
         }
     }
     refused(&token(&keys[0].private, Algorithm::EdDSA, "twice", json!({})), "two keys have this id").await;
-    // The daemon understands no critical header extension, so it rejects such a token (RFC 7515, 4.1.11).
+    // The daemon supports no critical header extensions (`crit`), so it rejects a token that has one
+    // (RFC 7515, 4.1.11).
     let mut header = Header { kid: Some("k0".into()), ..Header::new(Algorithm::EdDSA) };
     header.crit = Some(vec!["exp".into()]);
     let claims = |change: Value| {

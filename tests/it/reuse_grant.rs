@@ -132,8 +132,8 @@ async fn a_repeated_request_reuses_the_grant_and_counts_the_reuse() {
     let explained = proto::ExplainGrantRequest { grant_id: first.grant_id.clone() };
     let text = world.service.grant.explain_grant(explained).await.unwrap().into_inner().text;
     assert!(text.contains("reused 4 times"), "{text}");
-    // A stop records the reuses that are not yet recorded. After a start no conversation is known, so the
-    // next request gets a new grant.
+    // When the daemon stops, it records the reuses that are not yet recorded. It keeps reusable grants only
+    // in memory, so after a restart the next request gets a new grant.
     assert_eq!(granted(&mut world, conversation_request("ada")).await.grant_id, first.grant_id);
     let World { harness, service, steward, authority } = world;
     drop((service, steward, authority));

@@ -30,7 +30,8 @@ pub(crate) fn caller_named(claim: Claim, name: String) -> Result<Caller, Credent
 pub struct Claim {
     /// The role.
     pub role: Role,
-    /// Whether data subjects also speak through this service. Only the role service can be a channel.
+    /// Whether a service is also a channel, that is, data subjects speak through it. `false` for every role
+    /// other than `Service`, even for `Channel`.
     pub channel: bool,
 }
 

@@ -25,8 +25,8 @@ pub(crate) fn receipt_path(event: &EventId) -> String {
     format!("receipts/{event}.jsonld")
 }
 
-/// The actor of an event. Services and channels are named; the controller's own staff have only their role
-/// (CJEU C-579/21).
+/// The actor of an event, as the package shows it. Services and channels are named. For the controller's own
+/// staff, only the role is given (CJEU C-579/21).
 pub(crate) fn by(actor: &Actor) -> ActorName {
     let role = actor.role;
     let name = matches!(role, Role::Service | Role::Channel).then(|| actor.name.clone());

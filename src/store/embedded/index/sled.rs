@@ -13,7 +13,8 @@ use std::time::Duration;
 /// Maximum number of operations in a batch. A larger batch makes sled use more memory.
 pub const BATCH_OPERATIONS_MAX: usize = 128;
 
-/// About the most that a batch makes sled write: a page for each operation, with 16 records of 2 KiB each.
+/// Roughly the most bytes that sled writes for one batch. This assumes that each operation rewrites a page of
+/// 16 records with 2 KiB each.
 const BATCH_BYTES_MAX: u64 = 4 << 20;
 
 /// How many times to try for sled's lock, and the time between tries.

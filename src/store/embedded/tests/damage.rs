@@ -69,8 +69,8 @@ fn damage_is_never_taken_for_a_discard_nor_a_discard_for_damage() {
         let discarded = RecordHeader { state: State::Discarded, ..record.header };
         bytes[range.clone()].copy_from_slice(&discarded.encode());
         let data = range.end..range.end + record.header.length as usize;
-        // A discard first marks the record and then zeroes its bytes from the front. The frame is intact at
-        // every step, and counts as unfinished until the last step.
+        // A discard first marks the record as discarded, and then zeroes its bytes from the front. The frame
+        // can be parsed after every step. The record counts as unfinished until its last byte is zero.
         for zeroed in data.start..=data.end {
             let parsed = frame::parse(&bytes).unwrap();
             let found = parsed.records.iter().find(|found| found.offset == record.offset).unwrap();
