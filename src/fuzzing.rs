@@ -69,7 +69,8 @@ fn key() -> &'static VerifierKey {
     KEY.get_or_init(make)
 }
 
-/// A request, converted from protobuf to domain types as in `RecordAttributes`; and ids as text.
+/// A request, converted from protobuf to domain types as in `RecordAttributes`; and the same bytes as the
+/// text of ids.
 pub fn request(bytes: &[u8]) {
     if let Ok(request) = proto::RecordAttributesRequest::decode(bytes) {
         api::decode_attributes(request);
@@ -118,10 +119,10 @@ pub fn proof(bytes: &[u8]) {
     }
 }
 
-/// A bundle as an archive: decompression bombs, paths, truncation.
+/// A bundle as an archive. The input may be a decompression bomb, contain unsafe paths, or be truncated.
 ///
 /// Input that is not compressed is treated as the uncompressed archive: its headers get correct checksums,
-/// and it is compressed. A fuzzer would find neither by chance.
+/// and it is compressed. By chance, a fuzzer would produce neither correct checksums nor valid compression.
 pub fn whole_bundle(bytes: &[u8]) {
     if bytes.starts_with(&ZSTD) {
         let _verdict = bundle_verifies(bytes);

@@ -61,8 +61,8 @@ fn is_trusted(owner: u32, own: u32) -> bool {
 /// Reads a secret. If there is no such file, makes a secret and writes it durably with mode 0600.
 ///
 /// # Errors
-/// The file cannot be read or created, or it is not 32 bytes long. Or other users have a permission on it, or
-/// its owner is neither the user of this process nor root.
+/// The file cannot be read or created, is not 32 bytes long, gives other users a permission, or belongs to
+/// neither the user of this process nor root.
 pub fn read_or_make(path: &Path, clock: &dyn Clock) -> Result<Zeroizing<[u8; 32]>, Error> {
     let mut secret = Zeroizing::new([0; 32]);
     match File::open(path) {
@@ -86,7 +86,8 @@ pub fn read_or_make(path: &Path, clock: &dyn Clock) -> Result<Zeroizing<[u8; 32]
 /// Bytes of a word of [`clear_stack`]. Clearing whole words makes it cheap enough to do at every event.
 pub const STACK_WORD_BYTES: usize = size_of::<u128>();
 
-/// Overwrites the next `WORDS` words of this thread's stack, which functions used that have returned by now.
+/// Overwrites the next `WORDS` words of this thread's stack. Functions that have returned by now may have
+/// left secrets there.
 ///
 /// A move leaves the old bytes of a value behind, and nothing clears the stack when a function returns. So
 /// code that has handled keys calls this function afterwards. The heap needs no such call, because the

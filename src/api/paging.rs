@@ -25,7 +25,7 @@ pub fn size(page_size: u32) -> Result<usize, Status> {
 /// Where a page starts, from `page_token`. `None` for the first page.
 ///
 /// # Errors
-/// The token does not have the form of those that answers return.
+/// The token does not have the form of a `next_page_token`.
 pub fn start<T: FromStr>(page_token: &str) -> Result<Option<T>, Status> {
     if page_token.is_empty() {
         return Ok(None);

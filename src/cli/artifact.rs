@@ -18,7 +18,8 @@ enum Kind {
     Summary,
 }
 
-/// Register and list artifacts that services built from a profile. They are revoked when their sources are.
+/// Register and list artifacts that services built from a profile. An artifact is revoked when one of its
+/// sources ends or may no longer be used.
 #[derive(Subcommand)]
 pub(super) enum Artifact {
     /// Register an artifact that was built under a grant.

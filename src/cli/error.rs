@@ -9,7 +9,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
-/// Exit status of a failed command. The help of `sayso` lists them.
+/// Exit status of a failed command. The help of `sayso` lists every status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Exit {
     #[default]

@@ -89,8 +89,8 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
     })
 }
 
-/// Replaces control characters and characters that change the direction of text. Other people wrote these
-/// texts, and could otherwise control the terminal.
+/// Replaces control characters and characters that change the direction of text. Printed texts come from
+/// other people, who could otherwise control the terminal.
 fn without_control(text: &str) -> String {
     let is_control = |letter: char| {
         (letter.is_control() && !matches!(letter, '\n' | '\t'))

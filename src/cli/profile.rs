@@ -47,7 +47,8 @@ pub(super) fn json_text(value: &str) -> String {
 
 /// Record an attribute of a person.
 ///
-/// The command records what the person declared in the role channel, and everything else in the role service.
+/// For what the person declared, the command calls in the role `channel`; for everything else, in the role
+/// `service`.
 ///
 /// Example: `sayso record ada tone '"brief"' --category communication-style`
 #[derive(Args)]

@@ -22,7 +22,7 @@ pub(super) struct Token {
     /// say), service-channel (both), subject, steward, authority, auditor or operator.
     #[arg(long)]
     role: String,
-    /// Name of the caller. The grants of a service name it as their recipient.
+    /// Name of the caller. For a service, this is also the recipient that its grants name.
     #[arg(long, required_unless_present = "subject", conflicts_with = "subject")]
     name: Option<String>,
     /// With the role subject: the controller's ID of the person.

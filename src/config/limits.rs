@@ -44,8 +44,8 @@ pub struct Limits {
     /// A write is refused if its event was sealed (encrypted) longer ago than this, milliseconds.
     pub sealed_age_ms_max: u64,
     /// How far the machine's clock may be behind the ledger's time before use is denied, milliseconds. The
-    /// ledger's time is saved 5 seconds ahead for the next start, so these 5 seconds are added. The same
-    /// value limits how far an event's time may be ahead of the sequencer's.
+    /// ledger's time is saved 5 seconds ahead for the next start, so the daemon adds these 5 seconds to this
+    /// limit. The same value limits how far an event's time may be ahead of the sequencer's.
     pub clock_skew_ms_max: u64,
     /// How far the machine's clock may run ahead of the monotonic clock before use is denied, in
     /// milliseconds. A pause of the machine has the same effect. At least 1,000.

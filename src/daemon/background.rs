@@ -45,7 +45,8 @@ pub(crate) async fn keep_time(app: Arc<App>, stopped: impl Future<Output = ()>) 
     }
 }
 
-/// Records counts of reused grants whenever streams that can't be evicted before that take too much memory.
+/// Records counts of reused grants when memory is short. An event stream with an unrecorded count can't be
+/// evicted from the cache, so the counts are recorded whenever such streams keep the cache over its limits.
 pub(crate) async fn make_room(app: Arc<App>, stopped: impl Future<Output = ()>) -> Result<(), DaemonError> {
     tokio::pin!(stopped);
     loop {

@@ -39,7 +39,8 @@ pub(crate) fn harden(memory: LockMemory, may_attach: bool) -> Result<(), HardenE
     if getrlimit(Resource::Core).current != Some(0) {
         return Err(HardenError::CoreDumps(limited.err().unwrap_or(rustix::io::Errno::PERM)));
     }
-    // The limit does not apply if the system pipes core dumps to a program. This setting does.
+    // The limit has no effect if the system pipes core dumps to a program. The following setting prevents
+    // core dumps in that case, too.
     if !may_attach {
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(HardenError::CoreDumps)?;
     }
@@ -54,7 +55,7 @@ pub(crate) fn harden(memory: LockMemory, may_attach: bool) -> Result<(), HardenE
 }
 
 /// Turns off transparent huge pages. With them, a few used kilobytes make a whole page of 2 MiB resident and
-/// locked, which was a third of the daemon's memory. If the system refuses, the daemon only needs more
+/// locked. That took a third of the daemon's memory. If the system refuses, the daemon only needs more
 /// memory.
 fn disable_huge_pages() {
     if let Err(error) = disable_transparent_huge_pages(true) {

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How far in the future the time at which kept keys were fetched may be, milliseconds. It is in the future
-/// if the clock was ahead then.
+/// How far the fetch time of kept keys may be in the future, milliseconds. A fetch time is in the future if
+/// the clock was ahead when the keys were fetched.
 const CLOCK_LEEWAY_MS: u64 = 60_000;
 
 /// The verifier of an external issuer's tokens. It has the keys that the issuer publishes now, or the last
@@ -55,7 +55,7 @@ fn start_from_kept(
 ) -> Result<(), DaemonError> {
     let kept =
         source.kept().map_err(|kept| DaemonError::IssuerKeys(format!("{error}; the kept keys: {kept}")))?;
-    // If kept keys were fetched in the future, their age is unknown, so they are not used.
+    // If the fetch time of kept keys is further in the future, their age is unknown, so they are not used.
     let kept = kept.filter(|kept| kept.fetched_ms <= now_ms.saturating_add(CLOCK_LEEWAY_MS));
     let kept = kept.ok_or(DaemonError::IssuerKeys(error.clone()))?;
     tokens.replace_keys(kept.jwks.as_bytes(), kept.fetched_ms)?;

@@ -14,8 +14,8 @@ pub struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     uri_names: Vec<String>,
     certificates: Arc<Certificates>,
-    /// The edition of the files and the second with which the certificate was last found valid. Only
-    /// [`ClientCertificate::is_valid`] changes it.
+    /// When the certificate was last found valid: the edition of the files then, and the time in seconds.
+    /// Only [`ClientCertificate::is_valid`] changes it.
     last_valid: Mutex<Option<(u64, u64)>>,
 }
 

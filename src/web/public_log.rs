@@ -46,8 +46,8 @@ pub fn decode_tile_path(path: &str) {
     let _parsed = parse_tile_path(path);
 }
 
-/// Level, index and width of a tile. `None` if the path is not in canonical form, which each tile has only
-/// one of.
+/// Level, index and width of a tile. `None` if the path is not canonical. Each tile has exactly one canonical
+/// path.
 fn parse_tile_path(path: &str) -> Option<(u8, u64, u16)> {
     let (level, rest) = path.split_once('/')?;
     let (number, width) = match rest.split_once(".p/") {

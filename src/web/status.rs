@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 
-/// Answers with an error while a log accepts no writes, or denies use because the machine's clock is not
-/// trusted.
+/// Answers with an error while a log accepts no writes, or while use is denied because the machine's clock is
+/// not trusted.
 pub(super) async fn ready(State(logs): State<Logs>) -> (StatusCode, String) {
     if logs.iter().all(|(_, app)| app.is_ready()) {
         return (StatusCode::OK, "ready\n".into());

@@ -159,8 +159,8 @@ impl Issuer {
         if claims.nbf.is_some_and(|nbf| nbf > now_s.saturating_add(LEEWAY_S)) {
             return Err(CredentialError::Invalid("not valid yet"));
         }
-        // A token may not say when it was issued, or may name a future time. Then only its remaining lifetime
-        // is compared with the limit.
+        // If a token does not say when it was issued, or names a future time, only its remaining lifetime is
+        // compared with the limit.
         let since_s = claims.iat.unwrap_or(now_s).min(now_s);
         if claims.exp.saturating_sub(since_s) > self.life_s_max {
             let message = "it lives longer than `built_in_tokens.days_max` allows; get a new token";

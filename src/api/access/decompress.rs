@@ -5,7 +5,8 @@ use std::io::{self, Read};
 use tonic::Status;
 use tonic::codegen::http::HeaderMap;
 
-/// The largest window of a zstd frame, as a power of two: 8 MiB, which its highest standard level uses.
+/// The largest window of a zstd frame that is accepted, as an exponent of two: 8 MiB, which zstd's highest
+/// standard level uses.
 const WINDOW_LOG_MAX: u32 = 23;
 /// The number of bytes that are decompressed between two checks of the limits.
 const STEP_BYTES: usize = 16 << 10;

@@ -79,8 +79,8 @@ impl Watched {
         self.clock.is_in_doubt() && self.lifetime.check(self.clock.strict_ms()).is_err()
     }
 
-    /// Checks that the credential is still valid. An expired credential is noticed at once, and one whose
-    /// issuer or authority is no longer trusted within a second.
+    /// Checks that the credential is still valid. If the credential has expired, this is noticed at once. If
+    /// its issuer or authority is no longer trusted, this is noticed within a second.
     ///
     /// # Errors
     /// `UNAUTHENTICATED`, with a message that says what to renew.

@@ -1,7 +1,7 @@
 //! Checks that request messages are within their limits: the bytes of each text and the elements of each
 //! list. The check reads the encoded message before it is decoded, because decoded objects are many times
-//! larger than their bytes. It is linear in the message, and neither allocates nor uses reflection. The table
-//! is generated from options of the fields (`proto/sayso/v1/limits.proto`).
+//! larger than their bytes. It is linear in the message, and neither allocates nor uses reflection. The
+//! limits are generated from options of the fields (`proto/sayso/v1/limits.proto`).
 
 use crate::api::status;
 use crate::domain::Violation;
@@ -70,7 +70,7 @@ static REFLECTION: Shape = Shape {
         open(7, "list_services"),
     ],
 };
-/// The limits for standard gRPC services, whose messages do not have these options.
+/// The limits for standard gRPC services. Their proto files have no options for limits.
 static OTHERS: &[(&str, &Shape)] = &[
     ("grpc.health.v1.Health/Check", &HEALTH),
     ("grpc.health.v1.Health/List", &HEALTH),

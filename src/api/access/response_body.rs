@@ -1,5 +1,5 @@
-//! Response bodies. They count until they are sent, and a stream of answers ends when its caller's credential
-//! is no longer valid.
+//! Response bodies. An answer counts against its caller's quotas until it is sent. A stream of answers ends
+//! when its caller's credential is no longer valid.
 
 use crate::api::access::byte_budget::Counted;
 use crate::api::access::lifetime::Watched;

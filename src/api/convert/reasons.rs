@@ -79,7 +79,7 @@ pub fn revocation(reason: Reason) -> RevocationReason {
     }
 }
 
-/// The reason of a revocation in the words of events, for clients that explain it.
+/// Converts the API's reason of a revocation to the enum of events, for clients that explain the reason.
 impl From<RevocationReason> for Reason {
     fn from(reason: RevocationReason) -> Self {
         match reason {

@@ -6,8 +6,9 @@ use crate::proto;
 use prost::{Message, Name};
 use tonic::Status;
 
-/// The options of a write. With an idempotency key they contain the name of the request's message, which each
-/// method has for itself, and the encoded request. Both distinguish a retry from a reused key.
+/// The options of a write. If there is an idempotency key, they also contain the name of the request's
+/// message (every method has a different one) and the encoded request. These two distinguish a retry from a
+/// key that was reused for another request.
 ///
 /// # Errors
 /// The time is malformed.

@@ -85,7 +85,7 @@ pub(in crate::cli) struct Bench {
     /// Number of the group's first person in this run.
     #[arg(long, default_value_t = 0)]
     pub first: u64,
-    /// Skip the preparation: an earlier run prepared these people (append, ingest, grant, again, rebuild).
+    /// Skip the preparation, because an earlier run prepared these people. Not for `check` and `revoke`.
     #[arg(long, requires = "people")]
     pub prepared: bool,
     /// Length of a recorded value or of an echoed message, in bytes.

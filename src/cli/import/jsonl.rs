@@ -1,4 +1,4 @@
-//! Reads the lines of an import, whose length is limited, and converts them to requests. Messages about a
+//! Reads the lines of an import, up to a maximum length, and converts them to requests. Messages about a
 //! malformed line never contain its data.
 
 use super::super::connect::parse_time;
