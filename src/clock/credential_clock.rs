@@ -8,9 +8,10 @@ use std::sync::Arc;
 /// differs from the machine's clock. This clock does not include the accepted difference, because issuers of
 /// credentials have their own clocks.
 ///
-/// While the machine's clock is in doubt, [`Clock::now_ms`] is the earlier of the two possible times. So a
-/// credential counts as expired only if it has expired by both times, and a data subject can still refuse or
-/// withdraw. [`CredentialClock::strict_ms`] shows which credentials may have expired.
+/// While the machine's clock is in doubt, there are two possible times: that of the machine's clock, and the
+/// ledger's. [`Clock::now_ms`] is the earlier one. So a credential counts as expired only if it has expired
+/// by both times, and a data subject can still refuse or withdraw. [`CredentialClock::strict_ms`] shows which
+/// credentials may have expired.
 pub struct CredentialClock(Arc<LedgerClock>);
 
 impl CredentialClock {

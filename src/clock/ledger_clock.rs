@@ -36,8 +36,8 @@ struct Comparison {
     /// When the offset last moved, by the monotonic clock.
     moved_at_ms: u64,
     state: ClockState,
-    /// The last reading of the clock that the ledger's time follows, converted to ledger time. It follows the
-    /// machine's clock or the monotonic clock.
+    /// The last reading of the clock that the ledger's time follows, converted to ledger time. That clock is
+    /// the machine's clock while it is trusted, and otherwise the monotonic clock.
     followed_ms: u64,
     watermark: Option<Watermark>,
     /// The time saved in the file. Without a file, `u64::MAX`.

@@ -1,7 +1,7 @@
 //! Whether the machine's clock is trusted, within which limits, and what an operator has accepted.
 
-/// While the ledger's time is ahead of an accepted clock, it runs slower than the clock by 1 part in this
-/// many. So both agree in the end.
+/// While the ledger's time is ahead of an accepted clock, the ledger's time runs slower than that clock, by 1
+/// part in this many. So both agree in the end.
 const SLOWDOWN: u64 = 128;
 
 /// How far the machine's clock may be off before it is no longer trusted.
@@ -10,8 +10,8 @@ pub struct ClockLimits {
     /// How far the clock may be behind the latest time that was returned, in milliseconds. The 5 seconds by
     /// which the saved time is ahead are added to it.
     pub behind_ms_max: u64,
-    /// How far the clock may run ahead of the monotonic clock, in milliseconds. A pause of the machine has
-    /// the same effect.
+    /// How far the clock may run ahead of the monotonic clock, in milliseconds. After a pause of the machine,
+    /// the clock is ahead by the length of the pause.
     pub ahead_ms_max: u64,
 }
 

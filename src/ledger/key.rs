@@ -139,8 +139,8 @@ impl LogKeys {
     /// Finds the key that the log names as the one in force. For an empty log, reads `log.key` or makes it.
     ///
     /// Completes or undoes a rotation that a crash interrupted. If the log names the next key, that key comes
-    /// into force; otherwise it is removed. If the log was restored from before a rotation, the previous key
-    /// comes into force again.
+    /// into force; otherwise it is removed. If the log was restored from a backup made before a rotation, the
+    /// previous key comes into force again.
     ///
     /// # Errors
     /// No file has the key that the log names, or files can't be read or changed.

@@ -213,7 +213,7 @@ impl Ledger {
     }
 
     /// Appends an entry that changes the log key. The old key signs this entry and everything before it. The
-    /// new key signs the checkpoint that includes it and everything after it. Until the event's
+    /// new key signs the checkpoint that includes this entry, and everything after it. Until the event's
     /// `old_key_until_ms`, checkpoints carry both signatures.
     ///
     /// # Errors
@@ -298,7 +298,7 @@ impl Ledger {
     }
 
     /// The note of the checkpoint to publish: the newest one that enough witnesses cosigned. If no witnesses
-    /// are asked, or too few of them answer in time, the newest checkpoint.
+    /// are asked, or too few of them answer in time, it is the newest checkpoint of all.
     #[must_use]
     pub fn published(&self) -> String {
         let is_enough = self.cosigning.is_enough(self.clock.now_ms()) == Some(true);

@@ -157,8 +157,8 @@ pub trait LogStore: Send + Sync {
     /// Where the request with this idempotency hash wrote: position of the first entry, and number of
     /// entries.
     ///
-    /// Both count from the first to the last entry that was not discarded. So a request stays known for as
-    /// long as any of its entries is left.
+    /// The result spans from the first to the last entry of the request that was not discarded. So a request
+    /// stays known for as long as any of its entries is left.
     fn find_idempotent(&self, hash: &Hash) -> Result<Option<(u64, u32)>, StoreError>;
 
     /// `count` Merkle nodes of complete subtrees from index `start` on, at `level` 0 (leaf hashes), 8, 16, ….

@@ -70,8 +70,8 @@ pub struct Renewal {
     pub from: u64,
     /// Whether a key of the subject is known to have been destroyed since the backup.
     pub is_punctured: bool,
-    /// If a key was destroyed since the backup, writes from before this time are refused, milliseconds since
-    /// the Unix epoch.
+    /// Time of the fence, milliseconds since the Unix epoch. If a key was destroyed since the backup, writes
+    /// from before this time are refused.
     pub fence_at_ms: u64,
 }
 

@@ -137,8 +137,8 @@ impl Cache {
         }
     }
 
-    /// Applies a stored change to the keys in memory. They keep the nodes of `cover`, or no nodes without a
-    /// cover.
+    /// Applies a stored change to the keys in memory. They keep only the nodes of `cover`. If there is no
+    /// cover, they keep no nodes.
     pub fn follow(&self, subject: &Hash, handle: &Handle, cover: Option<Vec<Node>>) {
         let mut inner = self.lock();
         inner.generation = inner.generation.saturating_add(1);

@@ -30,8 +30,8 @@ pub const DEAD: &[u8] = b"d";
 const ROOT_MAGIC: &[u8; 8] = b"saysoKR1";
 /// Bytes of an encoded node: depth, index, key.
 const NODE_BYTES: usize = 1 + 8 + 32;
-/// Marks an encoded node as a renewal. This byte takes the place of the depth, and the renewal's first
-/// version takes the place of the index.
+/// Marks an encoded node as a renewal, which covers all versions from a first one on. This byte takes the
+/// place of the depth, and the first version takes the place of the index.
 const RENEWAL: u8 = 0xff;
 
 /// Bytes of a page number.

@@ -3,8 +3,8 @@
 //!
 //! The subject's key is the root. The leaves, 32 levels below it, are the keys of the subject's versions. To
 //! destroy any set of versions, the key is replaced by the *cover*: the smallest set of nodes that gives the
-//! keys of the remaining versions, including future ones. No entry needs to be sealed again, and no keys for
-//! other scopes are needed.
+//! keys of the remaining versions, including future ones. No entry needs to be sealed again. Entries that may
+//! be erased together, such as those of one category, need no common key.
 //!
 //! After a restore, the log assigns some versions a second time, and the keys of some of these versions were
 //! destroyed. A *renewal* covers all versions from the first of them on: a second tree with its own key. The

@@ -327,7 +327,7 @@ async fn a_slow_reader_does_not_bring_destroyed_keys_back() {
     for whole in [true, false] {
         let bench = Bench::new();
         let ada = subject("ada");
-        // Keys that the vault opened next does not have in memory yet.
+        // The vault that is opened next does not have these keys in memory yet.
         let keys = bench.open().subject_or_create(&ada).await.unwrap();
         let vault = bench.open();
         let (has_read, read) = mpsc::channel();

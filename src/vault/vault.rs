@@ -24,8 +24,8 @@ use zeroize::Zeroizing;
 
 /// Intents of erasures in one read.
 const READ_COUNT: usize = 256;
-/// Subjects that get fresh keys in one write. They are taken in the order of their pages, so this is some
-/// dozens of pages.
+/// Subjects that get fresh keys in one write. They are taken in the order of their pages, so one write
+/// changes only some dozens of pages.
 const RENEWALS_COUNT: usize = if cfg!(test) { 16 } else { 1_024 };
 
 /// Keys of a subject about whom nothing is recorded yet. They exist only in memory until [`Vault::create`]

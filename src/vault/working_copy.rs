@@ -226,7 +226,8 @@ fn load<'b>(subtree: &'b mut Subtree, key_tree: &KeyTree) -> Result<&'b mut Load
     }
 }
 
-/// The place and value of a record. If there is none, the place where it would be inserted.
+/// Returns the place and value of a record. If there is no such record, the error is the place where it would
+/// be inserted.
 fn place(records: &[Record], key: &RecordKey) -> Result<(usize, Zeroizing<Vec<u8>>), usize> {
     let found = records.binary_search_by(|record| record.key.cmp(key))?;
     let value = records.get(found).map(|record| record.value.clone()).unwrap_or_default();
@@ -273,8 +274,8 @@ fn insert(
     Ok(false)
 }
 
-/// Turns a leaf page that is too large into an interior page above smaller leaf pages. It keeps its number
-/// and key, so the page above does not change.
+/// Turns a leaf page that is too large into an interior page above smaller leaf pages. The page keeps its
+/// number and key, so the page above it does not change.
 fn split(page: &mut LoadedPage, level: usize, key_tree: &KeyTree) {
     let Content::Leaf(records) = &mut page.content else { return };
     if records.len() < 2 || leaf_bytes(records) <= LEAF_BYTES_MAX || level >= LEVELS_MAX {

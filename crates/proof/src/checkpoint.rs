@@ -136,7 +136,7 @@ pub fn cosign_note(note: &str, name: &str, key: &impl LogSigner) -> String {
     text.map_or_else(|| note.to_owned(), |text| format!("{note}{}", signature_line(text, name, key)))
 }
 
-/// A signature of a note that is not verified yet.
+/// One signature of a note, not verified yet.
 pub(crate) struct NoteSignature<'a> {
     pub name: &'a str,
     pub id: [u8; 4],

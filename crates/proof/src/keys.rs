@@ -100,8 +100,8 @@ struct Line {
     vkey: String,
 }
 
-/// The keys of one log, in order. Each key has a first position. A number, which is a position or the size of
-/// a tree, belongs to the last key whose first position is not larger.
+/// The keys of one log, in order. Each key has a first position. The key of a position is the last key whose
+/// first position is not larger. The same rule gives the key of a tree, from its size.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyChain {
     first: Span,

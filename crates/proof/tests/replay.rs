@@ -120,7 +120,7 @@ fn nothing_is_allowed_between_a_restore_and_its_confirmation() {
         between(vec![restored(1, true), restored(2, true), confirmed(1)]),
         [Fault::RestoreUnconfirmed]
     );
-    // Restores from before confirmation was required.
+    // Older logs have restores that need no confirmation.
     assert_eq!(between(vec![restored(1, false)]), []);
 }
 

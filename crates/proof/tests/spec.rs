@@ -101,7 +101,8 @@ impl MapHex for Vec<merkle::Hash> {
     }
 }
 
-/// Writes the vectors instead if `SAYSO_WRITE_VECTORS` is set, so that a format change shows up in review.
+/// Compares the vectors with the files that keep them. If `SAYSO_WRITE_VECTORS` is set, it writes these files
+/// first, so that a format change shows up in review.
 #[test]
 fn the_vectors_match_what_this_crate_writes() {
     let (vectors_json, entries) = make_vectors();
@@ -119,7 +120,7 @@ fn the_vectors_match_what_this_crate_writes() {
     assert_eq!(read("entries-v1.jsonl"), lines);
 }
 
-/// Verifies the vectors from the file, like another implementation would.
+/// Verifies the vectors from the file, as another implementation would.
 #[test]
 fn the_vectors_verify() {
     let text = std::fs::read_to_string(vectors().join("sayso-v1.json")).unwrap();

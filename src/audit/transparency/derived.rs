@@ -28,13 +28,13 @@ pub(super) fn population_table(population: Population, mut shown: Shown, noise: 
     }
 }
 
-/// A table that sums the shown rows of another one by one of their labels. *Others* is unchanged.
+/// A table that sums the shown rows of another table, grouped by a single dimension. *Others* is unchanged.
 pub(super) fn marginal(base: &FigureTable, dimension: usize, id: &str, title: &str) -> FigureTable {
     let heading = base.dimensions.get(dimension).copied().unwrap_or_default();
     regrouped(base, id, title, heading, |labels| vec![labels.get(dimension).into_iter().cloned().collect()])
 }
 
-/// A table that sums the shown rows of another one by groups; a row may be in any number of groups.
+/// A table that sums the shown rows of another table by groups. A row may be in any number of groups.
 pub(super) fn regrouped(
     base: &FigureTable,
     id: &str,
@@ -82,8 +82,8 @@ pub(super) fn measured(
     }
 }
 
-/// The share of the total that the rows have for which `is_part` holds. `None` if all of these rows may be in
-/// *others*.
+/// The sum of the shown rows for which `is_part` holds, as a share of the total. `None` if all of these rows
+/// may be in *others*.
 pub(super) fn share(
     id: &'static str,
     title: &str,

@@ -93,7 +93,7 @@ pub struct Report {
     pub epsilon_spent: f64,
     /// The privacy budget.
     pub epsilon_max: f64,
-    /// Number of log entries that were counted over.
+    /// Number of log entries that the figures were made from.
     pub tree_size: u64,
     /// Number of earlier reports of other periods that overlap with this one.
     pub overlapping: u32,

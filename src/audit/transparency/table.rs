@@ -73,7 +73,7 @@ pub struct Cell {
 pub struct Table {
     /// The rows, by their labels.
     pub rows: BTreeMap<Labels, Cell>,
-    /// The number of people in any row, and the sum of all counts.
+    /// The number of people in at least one row, and the sum of all counts.
     pub total: Cell,
 }
 

@@ -200,8 +200,8 @@ fn rounded(share: f64) -> f64 {
     (share * 100.0).round() / 100.0
 }
 
-/// The Jensen-Shannon divergence (Lin 1991) of groups of equal weight: the entropy of their mean minus the
-/// mean of their entropies, divided by its maximum, the logarithm of their number.
+/// The Jensen-Shannon divergence (Lin 1991) of groups of equal weight: the entropy of the groups' mean minus
+/// the mean of the groups' entropies. It is divided by its maximum, the logarithm of the number of groups.
 fn jensen_shannon(groups: &[&Group]) -> f64 {
     let weight = 1.0 / as_number(groups.len() as u64);
     let shares: Vec<Vec<f64>> = groups

@@ -119,7 +119,7 @@ struct Answers {
     checkpoints: Vec<Arc<SignedCheckpoint>>,
 }
 
-/// Reads the end of a subject's chain from the store, as its stream does after a failure.
+/// Reads the end of a subject's chain from the store, as the daemon does after a failure.
 fn reload(store: &dyn LogStore, subject: &mut Subject) {
     let head = store.subject_head(subject.handle).unwrap();
     subject.version = head.map_or(0, |(version, _)| version + 1);

@@ -5,7 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use tempfile::TempDir;
 
-/// An engine and its folder, which is removed together with it.
+/// An engine, and its folder if it has one. Dropping this value removes the folder.
 pub struct Opened<T: ?Sized> {
     pub engine: Arc<T>,
     pub _folder: Option<TempDir>,

@@ -130,7 +130,7 @@ impl Tree {
             match below {
                 None => file.write(first, leaves)?,
                 Some(lower) => {
-                    // From the first node that was not complete before to the last that is complete now.
+                    // These nodes were not complete before and are complete now.
                     (first, end) = (first >> TILE_HEIGHT, end >> TILE_HEIGHT);
                     for index in first..end {
                         file.write(index, &[node_over(lower, index)?])?;

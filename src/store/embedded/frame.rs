@@ -29,7 +29,7 @@ pub enum State {
 /// The header of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// Position at which its commit began. A crash may leave only some frames of a commit.
+    /// Position at which the frame's commit began. A crash may leave only some frames of a commit.
     pub commit_start: u64,
     /// Position of the first entry.
     pub first: u64,

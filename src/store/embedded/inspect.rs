@@ -47,7 +47,7 @@ pub enum Seen<'a> {
 /// What an inspection found apart from the entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogFound {
-    /// Number of positions, with the damaged ones.
+    /// Number of positions, including the damaged ones.
     pub size: u64,
     /// Segment and offset of a torn write. The next start cuts it off; none of it was acknowledged.
     pub torn: Option<(u32, u64)>,

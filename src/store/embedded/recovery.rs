@@ -28,7 +28,7 @@ pub struct Recovery {
     pub cut: Option<(u32, u64)>,
     /// The position from which the flat files or the index were rebuilt.
     pub rebuilt_from: Option<u64>,
-    /// Number of entries of an interrupted discard that was finished.
+    /// Number of entries whose interrupted discard was finished.
     pub discarded: u64,
 }
 
@@ -106,7 +106,7 @@ pub fn run(shared: &Shared, watermark: Watermark, index: IndexState) -> Result<R
     let durable = watermark.extent.size.max(index.entries).max(shared.options.entries_min);
     let (head, totals) = loop {
         // This watermark is written before anything changes, so that a half-rebuilt file is not trusted after
-        // a crash. The other fields stay the same, so that the next start refuses the same damage again.
+        // a crash. The other fields stay the same, so that the next start also stops at damage found now.
         let rebuilding = Watermark { flat: trusted.flat, indexed: index.intact, ..watermark };
         shared.watermark_file.write(&rebuilding)?;
         let mut walk = Walk::begin(shared, &watermark, trusted, durable, &mut recovery)?;

@@ -70,7 +70,7 @@ pub fn walk(
     Ok(Walked { offset: at, next, end })
 }
 
-/// Whether an intact frame follows whose commit began after `position`.
+/// Whether the segment has a later intact frame of a commit that began after `position`.
 fn later_commit(window: &mut Window<'_>, broken_at: u64, position: u64) -> Result<bool, StoreError> {
     let mut at = broken_at.saturating_add(ALIGN as u64);
     while let Some(written) = window.next_written(at)? {

@@ -259,8 +259,8 @@ struct Window {
 }
 
 impl Window {
-    /// Reads the bytes from the record at `from` to the start of the last of `records` that is less than
-    /// [`WINDOW_BYTES`] away, and [`ENTRY_READ_BYTES`] from there.
+    /// Reads the record at `from`, and those of `records` that start less than [`WINDOW_BYTES`] after it. Of
+    /// the last record it reads only the first [`ENTRY_READ_BYTES`].
     fn read(segment: &Segment, from: Location, records: &[Location]) -> Result<Self, StoreError> {
         let is_near = |other: &&Location| {
             let distance = other.offset.checked_sub(from.offset);

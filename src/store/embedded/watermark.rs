@@ -87,7 +87,8 @@ pub struct WatermarkFile {
 }
 
 impl WatermarkFile {
-    /// Opens or creates the file. The watermark is the default, which claims nothing, if no slot is intact.
+    /// Opens or creates the file. If no slot is intact, returns the default watermark, which covers no
+    /// entries.
     pub fn open(dir: &Path) -> Result<(Self, Watermark), StoreError> {
         let file = disk::open(&dir.join("mark"))?;
         disk::reserve(&file, disk::length(&file)?, 2 * SLOT_BYTES, 1)?;

@@ -86,8 +86,8 @@ impl Machine {
         self.is_off.load(Ordering::SeqCst)
     }
 
-    /// Restores the power. Of the pages that were not durable, a random number survives, the first ones
-    /// written.
+    /// Restores the power. Of the pages that were not durable, only the first ones written survive. How many
+    /// survive is random.
     pub fn power_on(&self) {
         let staged = std::mem::take(&mut *self.staged.lock().unwrap());
         let kept = self.dice.below(staged.len() as u64 + 1) as usize;

@@ -21,7 +21,7 @@ async fn every_subject_gets_fresh_keys_from_the_end_of_its_log_on() {
     vault.puncture(middle, &[1], None).await.unwrap();
     vault.puncture(whole, &[0, 1, 2, 3, 4, 5], None).await.unwrap();
     let epoch = vault.key_epoch();
-    // The restored log has 5 versions of every subject but one, of which it has none.
+    // The restored log has no version of the subject `whole`, and 5 versions of every other subject.
     let next = |handle| Ok::<_, VaultError>(if handle == whole { 0 } else { 5 });
     vault.renew(&BTreeSet::from([middle]), 7_000, next).await.unwrap();
 

@@ -31,7 +31,7 @@ pub enum Fault {
     /// The data subject had contested the attribute.
     #[error("the attribute had been contested")]
     Contested,
-    /// An attribute that it was derived from could not be used.
+    /// The attribute was derived from another attribute that could not be used.
     #[error("the attribute was derived from one that could not be used")]
     SourceWithheld,
     /// The attribute is not among the requested categories or keys.

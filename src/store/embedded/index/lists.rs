@@ -29,8 +29,8 @@ pub fn is_lists(key: &[u8]) -> bool {
     key.first() == Some(&b'p')
 }
 
-/// What a list adds to the sum over all index records ([`records::sum`]): as much as a record with only this
-/// list.
+/// What a list adds to the sum over all index records ([`records::sum`]). A record with several lists adds as
+/// much as if each list had its own record.
 pub fn sum(position: u64, list: &[u8]) -> u64 {
     let mut key = *b"p........";
     key[1..].copy_from_slice(&position.to_be_bytes());

@@ -114,7 +114,7 @@ pub fn span(from: u64, to: u64) -> Span {
     (from, u32::try_from(to.saturating_sub(from).saturating_add(1)).unwrap_or(u32::MAX))
 }
 
-/// The custom records of the entry at a position, as in sled.
+/// The custom records of the entry at a position, encoded as in sled.
 fn encode_custom(position: u64, index: &[IndexRecord]) -> impl Iterator<Item = IndexRecord> {
     index.iter().map(move |(key, value)| (records::custom_key(key), records::custom_value(position, value)))
 }
@@ -176,8 +176,8 @@ impl Index {
 
     fn settle_all(&self, pauses: bool) -> Result<(), StoreError> {
         let _one_at_a_time = self.settle_lock.lock().unwrap_or_else(PoisonError::into_inner);
-        // This takes two rounds if an earlier attempt failed: the first round settles the generation that was
-        // left over, and the second settles the fresh one.
+        // This takes two rounds if an earlier attempt failed. The first round settles the records that were
+        // left over, and the second settles those added since.
         for _ in 0..2 {
             let settling = self.pending.begin_settling();
             if settling.is_empty() {
@@ -212,8 +212,8 @@ impl Index {
             lists.set(*position, Some(list.clone()))?;
         }
         lists.changes().try_for_each(|(key, value)| batches.change(key, value))?;
-        // The custom records follow the lists, so that every custom record in sled can be found by its
-        // position.
+        // The custom records are written after the lists of their keys. So every custom record in sled can be
+        // found by the position of its entry.
         let mut runs = RunChanges::new(&self.database);
         for (key, value) in &settling.others {
             if runs::is_run(key) {

@@ -19,9 +19,10 @@ pub struct Generation {
     pub subjects: BTreeMap<(Handle, u64), u64>,
     /// Lists of custom keys, by the position of their entry.
     pub lists: BTreeMap<u64, Vec<u8>>,
-    /// All other records, as in sled.
+    /// All other records, encoded as in sled.
     pub others: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// Number of indexed entries once this generation is in sled; 0 if it makes no claim.
+    /// Number of indexed entries once this generation is in sled. If it is 0, the number in sled does not
+    /// change.
     pub entries: u64,
 }
 

@@ -6,7 +6,7 @@
 //! | `i` idempotency hash | first remaining position of the request, and their number up to its last |
 //! | `x` custom key | positions and values of this and the following custom keys ([`super::runs`]) |
 //! | `p` positions | the custom keys written with each of these entries ([`super::lists`]) |
-//! | `q` | number of indexed entries, which were durable; not in the sum |
+//! | `q` | number of indexed entries, all of which were durable; this record is not in the sum |
 //!
 //! Numbers are big-endian.
 
@@ -47,7 +47,8 @@ pub fn subject_prefix(handle: Handle) -> Vec<u8> {
     [b"s".as_slice(), &handle.0].concat()
 }
 
-/// What a subject's entry adds to the sum over all records: as much as a record with only this entry.
+/// What a subject's entry adds to the sum over all records. A record with several entries adds as much as if
+/// each entry had its own record.
 pub fn subject_sum(handle: Handle, version: u64, position: u64) -> u64 {
     let mut key = *b"s........................";
     key[1..17].copy_from_slice(&handle.0);

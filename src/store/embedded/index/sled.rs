@@ -170,8 +170,8 @@ impl Database {
         })
     }
 
-    /// Calls `each` with the records whose keys are at least `from` and less than `to`, in order, while it
-    /// returns true.
+    /// Calls `each` with the records whose keys are at least `from` and less than `to`, in order, until
+    /// `each` returns false.
     pub fn for_each_while(
         &self,
         from: &[u8],

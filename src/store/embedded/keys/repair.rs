@@ -23,7 +23,7 @@ pub struct Copies {
     /// The files of the copies.
     pub files: Vec<File>,
     headers: Vec<Option<CopyHeader>>,
-    /// The newest header of both; `None` in a folder without a key store.
+    /// The newer header of the two copies; `None` in a folder without a key store.
     pub header: Option<CopyHeader>,
 }
 

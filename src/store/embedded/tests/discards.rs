@@ -96,7 +96,8 @@ fn an_interrupted_discard_is_finished_at_open() {
     }
 }
 
-/// As in the test above, but without an intent, and in a segment that recovery reads in any case.
+/// Simulates a crash after the record was marked, without an intent, in a segment that recovery reads in any
+/// case.
 #[test]
 fn a_record_that_is_marked_as_discarded_is_zeroed_at_open() {
     let (dir, mut source) = (scratch(), Source::default());

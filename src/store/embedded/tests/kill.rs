@@ -51,7 +51,7 @@ fn acknowledged_entries_survive_kill_9() {
                 Some(number) if line.contains("acknowledged") => acknowledged = number,
                 _ => {}
             }
-            // Killed at once, while it keeps writing. What it printed before it died counts as well.
+            // The process is killed while it keeps writing. What it printed before it died counts as well.
             if acknowledged >= 30 + round * 17 {
                 child.kill().unwrap();
             }

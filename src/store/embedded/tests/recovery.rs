@@ -203,7 +203,7 @@ fn an_outdated_index_is_rebuilt() {
     frames.extend(more);
     commit(&model, &frames);
     drop(log);
-    // Opened once more, so that the watermark covers the new entries.
+    // The log is opened once more, so that the watermark covers the new entries.
     drop(open(dir.path(), &without_watermarks()));
     fs::remove_dir_all(dir.path().join("index")).unwrap();
     copy_all(&old.path().join("index"), &dir.path().join("index"));
