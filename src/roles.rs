@@ -5,7 +5,7 @@ use sayso_proof::event::Role;
 use std::collections::BTreeMap;
 
 /// The roles that policies know, by name. [`Role::Unspecified`] is a caller without a credential.
-/// [`Role::Ledger`] has no credential, so it is not among them.
+/// [`Role::Ledger`] is missing here, because the ledger itself calls no method.
 pub(crate) const ROLES: [(Role, &str); 8] = [
     (Role::Unspecified, "anyone"),
     (Role::Service, "service"),

@@ -60,9 +60,9 @@ impl Compiled {
     }
 }
 
-/// Does what [`compile`] does on a thread with a large stack, and caches the result by text. The cache pays
-/// off, because there are few packs, and every preview and every log compiles them. The call blocks; a pack
-/// that a caller offers also waits for a free thread.
+/// Runs [`compile`] on a thread with a large stack, and caches the result by text. The cache pays off,
+/// because there are few packs, and every preview and every log compiles them. The call blocks; for a pack
+/// that a caller offers, it also waits for a free thread.
 ///
 /// # Errors
 /// The errors of [`compile`], or no thread was free in time.

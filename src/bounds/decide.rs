@@ -299,8 +299,8 @@ impl<'a> Deciding<'a> {
         let sources = sources.map(|cached| cached.as_ref().clone()).unwrap_or_default();
         let mut traits = self.bounds.traits(&current.attribute, sources, self.case.now_ms);
         if self.forget_days().is_some() {
-            // Personal bounds may need the exact age. The traits contain an age that is rounded to what the
-            // bounds in force distinguish.
+            // Personal bounds may need the exact age. The age in `traits` was rounded to what the bounds in
+            // force distinguish, so replace it.
             traits.age_days = self.case.now_ms.saturating_sub(current.attribute.observed_at_ms) / DAY_MS;
         }
         Arc::new(traits)

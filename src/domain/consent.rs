@@ -62,7 +62,8 @@ impl ConsentRecord {
 
     /// When the data subject said this, milliseconds since the Unix epoch. A consent counts from the time
     /// that it states, but no later than when it was sealed. A refusal or withdrawal counts from when it was
-    /// sealed. A consent that was said before that time therefore does not undo it.
+    /// sealed. A consent therefore undoes no refusal or withdrawal that was sealed after the consent was
+    /// said.
     fn said_ms(&self) -> u64 {
         if self.decision.is_yes() { self.about_ms.min(self.sealed_at_ms) } else { self.sealed_at_ms }
     }
@@ -207,8 +208,8 @@ impl ConsentLog {
     }
 
     /// The newest no that a yes with these terms, said now, would lift. A no counts only if `is_relevant`
-    /// accepts it, and if there is a case in which no earlier yes has lifted it. If the yes names too many
-    /// cases to check, the result is the newest relevant no that may cover one of them.
+    /// accepts it, and only if the new yes would be the first to lift it in some case. If the yes names too
+    /// many cases to check, the result is the newest relevant no that may cover one of them.
     #[must_use]
     pub fn no_lifted_by(
         &self,

@@ -1,7 +1,7 @@
 //! How far a consent decision reaches: which cases its terms cover, and how closely they name a case.
 //!
 //! Decisions are compared case by case, where a case is one purpose, category, recipient and conversation. A
-//! choice that names several purposes or categories means the same as one choice for each combination.
+//! decision that names several purposes or categories means the same as one decision for each combination.
 
 use super::vocabulary::Vocabulary;
 use crate::domain::event::ConsentTerms as Terms;

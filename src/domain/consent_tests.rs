@@ -253,7 +253,7 @@ fn any_record() -> impl Strategy<Value = ConsentRecord> {
             move |((time_ms, about_ms), decision, purposes, categories, recipients, explicit, until)| {
                 let mut terms = terms(WORDS[purposes], KINDS[categories], NAMES[recipients], explicit);
                 terms.until_ms = until;
-                // Half of them state no time of their own.
+                // About half of the decisions state the time at which they were recorded.
                 let about_ms = if about_ms % 2 == 0 { time_ms } else { about_ms };
                 ConsentRecord { about_ms, ..record(time_ms, time_ms, decisions[decision], terms) }
             },
@@ -416,7 +416,7 @@ proptest! {
             lifts_anew |= refusals.clone().any(|no| lifts(&yes, no) && !log.iter().any(|before| lifts(before, no)));
         }
         prop_assert!(!lifts_anew || lifted.is_some(), "the yes lifts a refusal that only the data subject may lift");
-        // If the log has no refusal of their own that the yes may cover, none is reported.
+        // If the data subject recorded no refusal that the yes may cover, none is reported.
         let any = log.iter().any(|no| own(no) && !no.decision.is_yes() && overlap(&yes.terms, &no.terms, &vocabulary));
         prop_assert!(any || lifted.is_none());
     }

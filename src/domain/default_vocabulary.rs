@@ -35,7 +35,7 @@ pub const BENEFITS: [&str; 8] = [
     "labour-productivity",
 ];
 
-/// A purpose: id, parent, DPV term, title, rung, risks, benefits.
+/// A purpose: id, parent, DPV term, title, rung (its place on the ladder of rising risk), risks, benefits.
 struct Purpose(
     &'static str,
     &'static str,

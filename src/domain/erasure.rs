@@ -286,7 +286,7 @@ impl<'a> Closure<'a> {
             // The event that records an attribute's expiry is kept, because it names no data.
             Event::AttributeExpired { .. } if self.is_retention() => false,
             Event::GrantUsed(used) if self.is_retention() => gone(&used.grant),
-            // Uses have their own retention period.
+            // Uses and requests have their own retention periods.
             Event::GrantIssued(_) | Event::ArtifactRegistered(_) | Event::RequestSubmitted(_)
                 if self.is_retention() =>
             {

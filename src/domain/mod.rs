@@ -1,5 +1,5 @@
-//! The domain: vocabulary, events and the state folded from them. Pure and synchronous, without a clock or
-//! wire types.
+//! The domain: vocabulary, events and the state folded from them. The code is pure and synchronous, and reads
+//! no clock. Only [`event::codec`] converts events to and from the messages of the log.
 
 pub mod attribute;
 pub(crate) mod byte_cache;

@@ -206,8 +206,8 @@ pub struct SubjectState {
     pub recorded_at_ms: u64,
     /// Sealing time of the newest event, milliseconds since the Unix epoch.
     pub last_sealed_at_ms: u64,
-    /// The number of kept grants at which a new grant first drops the expired ones. Dropping them at every
-    /// new grant would take quadratic time.
+    /// When the state has this many grants, the next new grant drops the expired grants first. Dropping
+    /// them at every new grant would take quadratic time.
     prune_at: usize,
 }
 
@@ -294,8 +294,8 @@ impl SubjectState {
             return;
         }
         let contest = Contest::carried_over(before.map(AsRef::as_ref), attribute);
-        // End what depends on the replaced attribute, because a later decision about the new category or
-        // sources would not reach it.
+        // End the grants and artifacts that depend on the replaced attribute. They rest on its old category
+        // and sources, so a later decision about the new category or sources would not end them.
         let replaced = before.filter(|current| !is_same_content(&current.attribute, attribute));
         let replaced = replaced.map(|current| current.event_id);
         self.insert_attribute(event, attribute, contest);

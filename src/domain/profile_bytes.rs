@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Approximate overhead of an allocation, including its share of a map node.
 const ALLOCATION_BYTES: usize = 24;
-/// Estimate for each request, hold, fence and artifact, which are few and short.
+/// Estimate for each request, hold, fence (partial erasure) and artifact, which are few and short.
 const RIGHT_BYTES: usize = 1_024;
 
 fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> usize {

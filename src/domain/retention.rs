@@ -91,8 +91,8 @@ pub fn ended(
     ended
 }
 
-/// Whether an event is no reason to keep a data subject's stream when only events of this sort are left. Such
-/// an event only records what happened to data that is gone, or it protected that data.
+/// Whether an event is no reason to keep a data subject's stream. If only such events are left, the whole
+/// stream is erased. They record what happened to data that is gone, or they protected that data.
 #[must_use]
 pub fn is_no_reason_to_keep(event: &Event) -> bool {
     matches!(

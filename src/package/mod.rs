@@ -2,8 +2,8 @@
 //! receipts. This module writes and reads the documents; `app` decides what they contain.
 //!
 //! A package is a ZIP file, because every system opens ZIP files with a double click. It contains
-//! `index.html` for people, `package.json` for machines, and `receipts/` to keep. `docs/access-package.md`
-//! lists every field with the law that it serves.
+//! `index.html` for people, `package.json` for machines, and the consent receipts in `receipts/`.
+//! `docs/access-package.md` lists every field with the law that it serves.
 
 mod controller;
 mod error;

@@ -11,22 +11,22 @@ use serde_json::value::RawValue;
 use std::fmt;
 use std::io::{BufReader, Read, Seek};
 
-/// Most bytes of `package.json`, unpacked.
+/// The most bytes that the unpacked `package.json` may have.
 const JSON_BYTES_MAX: u64 = 1 << 30;
-/// How many times its packed size the unpacked `package.json` may have. This limit applies only if it is
-/// larger than [`RATIO_FREE_BYTES`].
+/// How many times larger than packed the unpacked `package.json` may be. This limit does not apply below
+/// [`RATIO_FREE_BYTES`].
 const RATIO_MAX: u64 = 100;
-/// The bytes that may be unpacked whatever the packed size is.
+/// This many bytes may always be unpacked, however small the packed size is.
 const RATIO_FREE_BYTES: u64 = 16 << 20;
-/// Most bytes of one attribute, and of each name or text outside of attributes.
+/// The most bytes of one attribute, and of each name or text outside of attributes.
 const ITEM_BYTES_MAX: u64 = 1 << 20;
-/// Most levels of nesting; a value has at most 16.
+/// The most levels of nesting; a value has at most 16.
 const DEPTH_MAX: u32 = 64;
-/// Most attributes that are imported.
+/// The most attributes that one import may contain.
 const ATTRIBUTES_MAX: usize = 50_000;
-/// Most bytes of all attributes that are imported.
+/// The most bytes of all attributes of one import.
 const ATTRIBUTES_BYTES_MAX: usize = 32 << 20;
-/// Most pieces of evidence, and most sources, of one attribute.
+/// The most pieces of evidence of one attribute, and the most sources.
 const LINKS_MAX: usize = 64;
 /// The first bytes of a ZIP file.
 const ZIP_MAGIC: [u8; 4] = *b"PK\x03\x04";
@@ -62,7 +62,7 @@ pub struct ImportedAttribute {
     /// Its evidence: at most 64 pieces.
     #[serde(default)]
     pub evidence: Vec<String>,
-    /// The events of what it was derived from: at most 64.
+    /// The events that recorded what it was derived from: at most 64.
     #[serde(default)]
     pub derived_from: Vec<String>,
     /// Whether the person has said that it is wrong.
@@ -86,8 +86,9 @@ impl ImportedAttribute {
 /// returns.
 ///
 /// # Errors
-/// The file is neither of these, is damaged, has another version, or exceeds a limit: 1 GiB unpacked, 100
-/// times its packed size, 1 MiB an attribute, 64 levels of nesting, 50,000 attributes, 32 MiB of attributes.
+/// The file is neither of these, is damaged, has another version, or exceeds a limit. The limits are 1 GiB
+/// unpacked, 1 MiB an attribute, 64 levels of nesting, 50,000 attributes, and 32 MiB of attributes. An
+/// unpacked `package.json` of more than 16 MiB may also be at most 100 times as large as packed.
 pub fn read(file: &mut (impl Read + Seek)) -> Result<Imported, ReadError> {
     let mut first = [0; 4];
     let count = file.read(&mut first)?;

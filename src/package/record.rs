@@ -1,7 +1,7 @@
 //! The records of a package, as `package.json` contains and `index.html` shows them.
 //!
-//! `docs/access-package.md` has the table of fields with the law for each, and
-//! `docs/schemas/access-package-v1.schema.json` the schema. A test compares them.
+//! `docs/access-package.md` lists the fields with the law for each. A test validates packages against the
+//! JSON Schema `docs/schemas/access-package-v1.schema.json`.
 
 use super::format::Section;
 use serde::Serialize;

@@ -5,7 +5,7 @@
 //! takes half a MiB in an unoptimized build. The text is parsed in pieces, each of one or more whole
 //! policies. For an invalid piece, the parser leaves a tree that may have as many levels as the piece has
 //! tokens; dropping this tree takes 1 MiB of stack. Texts of recorded packs are not scanned, because older
-//! versions of Sayso published packs without limits. Those versions parsed them on a stack of 2 MiB.
+//! versions of Sayso published packs without limits. Those versions parsed the packs on a stack of 2 MiB.
 
 use crate::bounds::error::BoundsError;
 use crate::bounds::policy_text::scan;
@@ -84,7 +84,7 @@ pub(crate) fn deadline() -> Instant {
     now.checked_add(READING_MAX).unwrap_or(now)
 }
 
-/// Runs a job that parses policies on a thread with a large stack, and waits for it.
+/// Starts a thread with a large stack, runs a job there that parses policies, and waits for the job to end.
 ///
 /// # Errors
 /// No slot was free in time, the thread could not be started, or the job panicked.

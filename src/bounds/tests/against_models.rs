@@ -196,8 +196,8 @@ proptest! {
         prop_assert_eq!(no as usize, expected.iter().filter(|outcome| outcome.is_err()).count());
     }
 
-    /// The verifier finds no fault with the allowed attributes, and a fault with every other attribute and
-    /// consent.
+    /// The verifier finds no fault with a grant of the allowed attributes. It finds a fault with a grant of
+    /// any other attribute, whatever event the grant cites as the consent.
     #[test]
     fn the_verifier_agrees_with_decisions(events in histories(), case in some_case()) {
         let state = SubjectState::fold(&events);

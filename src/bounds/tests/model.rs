@@ -151,8 +151,8 @@ fn ancestry<'a>(id: &'a str, parents: &[(&'a str, &'a str)]) -> BTreeSet<&'a str
     all
 }
 
-/// The named ids and everything below them. If no id is named and `none_is_all` is true, every id and an
-/// undefined id.
+/// The named ids and everything below them. If no id is named and `none_is_all` is true, the result has every
+/// id, and one undefined id.
 fn covered<'a>(named: &[String], none_is_all: bool, parents: &[(&'a str, &'a str)]) -> BTreeSet<&'a str> {
     let all = parents.iter().map(|(id, _)| *id);
     if named.is_empty() && none_is_all {
@@ -246,7 +246,7 @@ fn signals(events: &[Recorded]) -> Vec<(SignalKind, Option<BTreeSet<String>>, St
     active.into_iter().map(|(_, kind, purposes, conversation)| (kind, purposes, conversation)).collect()
 }
 
-/// Splits terms into one for each combination of their names.
+/// Splits terms into several: one for each combination of the names in them.
 fn single_choices(terms: &Terms) -> Vec<Terms> {
     let one = |names: &[String]| match names {
         [] => vec![Vec::new()],

@@ -86,8 +86,8 @@ proptest! {
         prop_assert_eq!(keys(&withdrawn), before);
     }
 
-    /// The verifier has no policy engine. It finds no fault with the allowed attributes, and a fault with
-    /// each attribute that would be allowed only without the personal bounds.
+    /// The verifier has no policy engine, but agrees: it finds no fault with a grant of the allowed
+    /// attributes. It finds a fault with a grant of any attribute that only the personal bounds withhold.
     #[test]
     fn the_verifier_agrees_with_decisions_under_personal_bounds(events in histories(), case in some_case(), choices in choices()) {
         let events = &with(&events, choices);

@@ -21,8 +21,8 @@ pub struct RequestSubmitted {
     pub scope: ErasureScope,
     /// The category of an erasure of one category.
     pub category: String,
-    /// The attribute keys of a rectification. Also the key of an erasure of one key, if a steward has to
-    /// decide the erasure.
+    /// The attribute keys of a rectification. For an erasure of one key that a steward has to decide, this is
+    /// that key.
     pub keys: Vec<String>,
     /// The purposes of a restriction or objection; an empty list means all.
     pub purposes: Vec<String>,
@@ -30,7 +30,8 @@ pub struct RequestSubmitted {
     pub details: String,
     /// The controller's id of the data subject. Whoever answers the request needs it.
     pub subject: String,
-    /// The keyed hash of the key, for an erasure of one key that no steward has to decide. Empty otherwise.
+    /// The keyed hash of the attribute key, for an erasure of one key that no steward has to decide.
+    /// Otherwise empty.
     pub key_hash: Vec<u8>,
 }
 
@@ -116,13 +117,14 @@ pub struct ErasureSummary {
     pub scope: ErasureScope,
     /// The category of an erasure of one category.
     pub category: String,
-    /// The keyed hash of the erased key.
+    /// The keyed hash of the attribute key, for an erasure of one key.
     pub key_hash: Vec<u8>,
     /// The number of erased attributes by category.
     pub erased_by_category: BTreeMap<String, u32>,
     /// What is kept, by ground.
     pub kept: Vec<KeptOnGround>,
-    /// Writes about a time up to this one are refused, milliseconds since the Unix epoch.
+    /// Later writes about the erased data are refused if they state this time or an earlier one. In
+    /// milliseconds since the Unix epoch.
     pub fence_at_ms: u64,
 }
 

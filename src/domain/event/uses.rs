@@ -73,7 +73,7 @@ pub struct GrantUsed {
     pub reply: String,
     /// The attributes that shaped the reply.
     pub shaped_by: Vec<EventId>,
-    /// How often it was used.
+    /// How often the grant was used.
     pub count: u32,
     /// Whether the data subject was told that the reply came from an AI system.
     pub ai_disclosure_shown: bool,

@@ -88,7 +88,7 @@ fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
     if text.is_empty() { otherwise } else { text }
 }
 
-/// Age and jurisdiction of the person, if they are known: the rules need them.
+/// The age and the jurisdiction of the person, if known. They are shown because the rules depend on them.
 fn described(subject: &Subject) -> String {
     let mut out = String::new();
     let mut add = |term: &str, text: &str| {
