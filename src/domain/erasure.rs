@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub enum Scope {
     /// Everything.
     All,
-    /// Everything except consents, signals, requests and holds.
+    /// The classes `Profile` and `Uses`, and requests that contain details or keys.
     Profile,
     /// One attribute key.
     Key(String),
@@ -64,11 +64,12 @@ impl Scope {
 pub enum Class {
     /// Attributes and events about them.
     Profile,
-    /// Consent decisions and signals: the evidence of the data subject's wishes.
+    /// Consent decisions, signals and personal bounds: the evidence of the data subject's wishes. The
+    /// data subject's description is in this class too.
     Consent,
     /// Grants, reports of use and artifacts.
     Uses,
-    /// Requests, holds and their outcomes.
+    /// Requests, holds and their outcomes, exports, and views of records.
     Requests,
     /// System events, which have no data subject.
     System,
