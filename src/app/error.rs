@@ -130,7 +130,7 @@ pub enum Cause {
     /// A task ended before it returned a result.
     #[error("a task ended before it returned a result")]
     Task,
-    /// The log or a stream contradicts what this code writes.
+    /// Data is not as this code would have written it.
     #[error("{0}")]
     Inconsistent(&'static str),
 }

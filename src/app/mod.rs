@@ -139,8 +139,8 @@ impl App {
         self.core.is_restore_unconfirmed()
     }
 
-    /// Records that a caller is about to see what is recorded about a subject, and returns once that is
-    /// durable.
+    /// Records that a caller is about to see what is recorded about a subject, and returns once the event of
+    /// the view is durable.
     ///
     /// # Errors
     /// The view could not be recorded. Then nothing may be shown.

@@ -79,7 +79,7 @@ pub struct Settings {
     pub rights: RightsSettings,
     /// What one recipient may have open about one data subject.
     pub use_limits: UseLimits,
-    /// When inferences expire that are recorded without an expiry.
+    /// How long an inference may be used if it is recorded without an expiry.
     pub inferences: InferenceTerms,
     /// The limits on what may be recorded about one data subject.
     pub attribute_limits: AttributeLimits,
@@ -267,7 +267,8 @@ impl App {
         }
     }
 
-    /// Warns about categories without a definition in `inferences`, which are most likely misspelled.
+    /// Warns about categories that the setting `inferences` names but the vocabulary does not define. They
+    /// are most likely misspelled.
     fn warn_of_unknown_categories(&self) {
         let rules = self.core.rules();
         let vocabulary = &rules.vocabulary;
@@ -335,8 +336,8 @@ impl App {
         self.core.publish_for_ledger(events).await.map(|_| ())
     }
 
-    /// Adds the index records that a rebuilt index lacks because they come from the content of events. The
-    /// store can't add these, because entries have to be opened for them.
+    /// Adds index records to a rebuilt index. The store rebuilds the index without opening entries, so it
+    /// leaves out the records that come from the content of events.
     fn restore_index(&self) -> Result<(), AppError> {
         let Some(mut next) = self.core.store().unindexed_from() else { return Ok(()) };
         let end = self.core.store().head().size;
@@ -388,8 +389,8 @@ fn stream_cache_limits(settings: &Settings) -> StreamCacheLimits {
     }
 }
 
-/// Finds the log's signing keys: the chain of all keys that the log names, and those of them that are
-/// available.
+/// Finds the log's signing keys: the chain of all keys that the log names, the key that signs, and the
+/// previous key if it still exists.
 fn find_keys(settings: &Settings, system_events: &[Recorded]) -> Result<Signing, OpenError> {
     let chain = key_chain(settings.log.as_ref(), &settings.ledger.origin, system_events)?;
     let (keys, is_restored) = (&settings.log_keys, settings.ledger.is_restored);

@@ -36,9 +36,9 @@ impl Consent {
     /// ignored, and so is a notice that is not published.
     ///
     /// # Errors
-    /// A field is invalid. For a consent: no notice is named, it is not published, its text differs, or the
-    /// caller may not record a consent. Or the subject was erased, the expected version is stale, or the
-    /// store fails.
+    /// A field is invalid, the subject was erased, the expected version is stale, or the store fails. For a
+    /// consent: no notice is named, the notice is not published, its text differs, or the caller may not
+    /// record a consent.
     pub async fn record_consent(
         self: &Arc<Self>,
         caller: &Caller,
@@ -155,7 +155,7 @@ impl Consent {
         }
     }
 
-    /// The published notice that was served; none if none is named.
+    /// The published notice that was served; none if the request names no notice.
     fn published_notice(&self, served: &NoticeServed) -> Result<Option<NoticeRef>, AppError> {
         if served.id.is_empty() {
             return Ok(None);

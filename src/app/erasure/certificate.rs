@@ -85,8 +85,8 @@ impl Erasures {
         }
     }
 
-    /// The certificate of an erasure, with what the subject's own record says about a partial one; none if no
-    /// erasure of this request is complete.
+    /// The certificate of the erasure that this request asked for; none if no erasure of the request is
+    /// complete. For a partial erasure, `record` is the request in the subject's own record.
     pub(crate) fn certificate_with(
         &self,
         request: &EventId,

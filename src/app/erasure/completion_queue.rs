@@ -14,8 +14,8 @@ const BATCH_MAX: usize = 128;
 pub(crate) struct Completion {
     pub request: EventId,
     pub completed: ErasureCompleted,
-    /// The stamp of the request that started the erasure: the hashes by which the same request, made again,
-    /// finds this event. Empty if another event of the request remains.
+    /// The stamp of the request that started the erasure. If the request is repeated, the hashes in the stamp
+    /// find this event. Empty if another event of the request remains.
     pub request_stamp: RequestStamp,
 }
 

@@ -144,8 +144,8 @@ impl Grants {
         Err(AppError::LimitReached { what: "artifacts", open })
     }
 
-    /// Lists a page of the artifacts that were built from a data subject's attributes, from after the
-    /// artifact `after` on. A service sees only its own artifacts.
+    /// Lists a page of the artifacts that were built from a data subject's attributes. The page begins after
+    /// the artifact `after`. A service sees only its own artifacts.
     ///
     /// # Errors
     /// Nothing is recorded about the data subject, or the store failed.

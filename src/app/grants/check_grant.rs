@@ -62,8 +62,8 @@ impl Grants {
         Some(FoundGrant { stream: current, event })
     }
 
-    /// The standing of a grant, and what `read` returns for the grant's recipient; `None` if the grant is no
-    /// longer in the subject's state.
+    /// The standing of a grant, and the result of `read`, which is called with the name of the grant's
+    /// recipient. `None` if the grant is no longer in the subject's state.
     pub(crate) fn standing_now<T>(
         &self,
         found: &FoundGrant,

@@ -97,8 +97,8 @@ impl Grants {
     /// Explains a grant: what was known then, who allowed it, and what happened since.
     ///
     /// # Errors
-    /// The caller has no such grant, or, for a data subject, there is no such grant about them. Or the grant
-    /// was erased and the caller may know that. Or the store failed.
+    /// The caller has no such grant, a data subject asks about a grant that does not concern them, the grant
+    /// was erased and the caller may know that, or the store failed.
     pub async fn explain_grant(
         self: &Arc<Self>,
         caller: &Caller,
@@ -194,9 +194,9 @@ fn revoked_at(history: &[Recorded], grant: EventId) -> Option<u64> {
 /// A data subject's history. It is indexed in one pass, however many attributes are explained.
 struct History<'a> {
     by_id: BTreeMap<EventId, &'a Recorded>,
-    /// The last change to an attribute, by the event that recorded the attribute.
+    /// The last change to each attribute. The key is the id of the event that recorded the attribute.
     since: BTreeMap<EventId, (&'a Recorded, &'static str)>,
-    /// The last two events that recorded something under a key, the newest first.
+    /// The last two events that recorded an attribute under each key, the newest first.
     recorded: BTreeMap<&'a str, (&'a Recorded, Option<&'a Recorded>)>,
 }
 

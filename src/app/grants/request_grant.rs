@@ -27,9 +27,9 @@ impl Grants {
     /// gets its existing grant, as long as the decision is the same and half of the lifetime is left.
     ///
     /// # Errors
-    /// The request is invalid or reuses a key, the expected version is stale, the caller has as many open
-    /// grants of this data subject as it may have, or the store failed. Attributes that may not be used are
-    /// withheld, which is no error.
+    /// The request is invalid or reuses an idempotency key, the expected version is stale, the caller has as
+    /// many open grants of this data subject as it may have, or the store failed. Attributes that may not be
+    /// used are withheld, which is no error.
     pub async fn request_grant(
         self: &Arc<Self>,
         caller: &Caller,

@@ -89,7 +89,7 @@ impl From<Vec<PendingEvent>> for Frame {
 struct Sealed {
     prepared: Vec<Prepared>,
     drafts: Vec<Draft>,
-    /// As in [`codec::kind`].
+    /// The kinds of the events, as numbers from [`codec::kind`].
     kinds: Vec<u32>,
     /// Leaf hash of the last event.
     newest: Option<Hash>,
@@ -123,8 +123,8 @@ impl Core {
     /// erasure is refused.
     ///
     /// # Errors
-    /// The request is invalid or reuses a key, the expected version is stale, the subject is being erased, or
-    /// the store can't be read.
+    /// The request is invalid or reuses an idempotency key, the expected version is stale, the subject is
+    /// being erased, or the store can't be read.
     pub(crate) async fn begin(
         self: &Arc<Self>,
         caller: &Caller,
@@ -413,7 +413,7 @@ impl Core {
     }
 }
 
-/// The events as they are recorded now.
+/// The events of a frame that is now durable, with their positions and times in the log.
 fn recorded_events(
     places: &[(Header, Hash)],
     drafts: Vec<Draft>,

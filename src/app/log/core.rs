@@ -24,8 +24,8 @@ pub struct UseLimits {
     pub open_grants_max: usize,
     /// Artifacts that are neither invalidated nor expired.
     pub artifacts_max: usize,
-    /// The most revocations that one frame (events that are written together) records; at least 1. A decision
-    /// may cause more, and must not need room for all of them at once.
+    /// The most revocations that one frame (events that are written together) records; at least 1. If a
+    /// decision causes more revocations, later frames record the others.
     pub revocations_at_once_max: usize,
 }
 
@@ -97,8 +97,8 @@ impl Core {
         })
     }
 
-    /// The stream of a data subject with recorded events; `None` if no events are recorded, even if a handle
-    /// exists.
+    /// The stream of a data subject with recorded events; `None` if no events are recorded, even if the
+    /// subject has a handle (the random pseudonym of a data subject in the log).
     pub(crate) async fn stream(
         self: &Arc<Self>,
         subject: &SubjectId,

@@ -24,7 +24,7 @@ impl Core {
         Frame { is_decision: true, ..frame }
     }
 
-    /// A frame of pending events and of as many as fit of the revocations that they imply. The other
+    /// A frame of pending events and of the revocations that they imply, as many as fit. The other
     /// revocations are pending.
     pub(crate) fn frame(
         &self,

@@ -1,6 +1,6 @@
-//! The first append to a stream. The write is decided on a stream that exists in memory only. The handle and
-//! key become durable right before the first event. So a write that is refused, for whatever reason, leaves
-//! nothing behind.
+//! The first append to a stream. The write is decided on a stream that exists in memory only. The handle (the
+//! subject's random pseudonym in the log) and the key become durable right before the first event. So a write
+//! that is refused, for whatever reason, leaves nothing behind.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::{Append, Frame, Written};
@@ -70,8 +70,8 @@ impl Core {
     /// write lock may call this.
     ///
     /// # Errors
-    /// Those of [`Core::commit`]. Or the write predates the data subject's erasure; only a write that is
-    /// otherwise valid gets this error.
+    /// The errors of [`Core::commit`] are possible. The write also fails if it predates the data subject's
+    /// erasure; only a write that is otherwise valid gets this error.
     pub(crate) async fn commit_inline(&self, append: &Append, frame: Frame) -> Result<Written, AppError> {
         if append.predates_erasure {
             return Err(AppError::Erased);

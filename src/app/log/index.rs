@@ -134,7 +134,7 @@ pub(crate) fn revocation_of(event: &Event) -> Option<(Vec<u8>, Revocation)> {
     Some((revocations_key(recipient), announced))
 }
 
-/// Of the keys of these index records, those at which watches wait.
+/// The keys of those index records that are about revocations. Watches wait at these keys.
 pub(crate) fn watched_keys(index: &[(Vec<u8>, Vec<u8>)]) -> impl Iterator<Item = Vec<u8>> {
     index.iter().filter(|(key, _)| key.starts_with(REVOCATIONS)).map(|(key, _)| key.clone())
 }

@@ -95,8 +95,8 @@ impl Core {
         }
     }
 
-    /// Positions of attributes that have expired, the earliest first, after the index key `after`; each with
-    /// its index key.
+    /// Attributes that have expired, the earliest first, after the index key `after`. Returns the index key
+    /// and the position of each.
     pub(crate) fn ended_attributes(
         &self,
         now_ms: u64,
@@ -106,7 +106,7 @@ impl Core {
         self.ended(ATTRIBUTE_END, now_ms, after, count)
     }
 
-    /// Positions of consents that have expired, in the same form.
+    /// Consents that have expired, as [`Core::ended_attributes`] returns attributes.
     pub(crate) fn ended_decisions(
         &self,
         now_ms: u64,
@@ -116,7 +116,7 @@ impl Core {
         self.ended(CONSENT_END, now_ms, after, count)
     }
 
-    /// Positions of artifacts that have expired, in the same form.
+    /// Artifacts that have expired, as [`Core::ended_attributes`] returns attributes.
     pub(crate) fn ended_artifacts(
         &self,
         now_ms: u64,

@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
-/// The most reads that are kept until the next notification, each after another cursor. Most watchers read
-/// after the newest revocation or the one before; this leaves room for a few watchers that lag behind.
+/// The most reads that are kept until the next notification. Each begins after a different cursor. Most
+/// watchers read after the newest revocation or after the one before it, so there is room for a few watchers
+/// that lag behind.
 const READS_MAX: usize = 8;
 
 /// The channels of all recipients, by index key.
@@ -36,8 +37,8 @@ pub(crate) struct Subscription {
 }
 
 impl Notifier {
-    /// Notifies the watchers of this key. Call it after the revocations can be read: a watcher that
-    /// subscribed in between may have read before that.
+    /// Notifies the watchers of this key. Call it only when the revocations can be read already. A watcher
+    /// that is notified earlier may find nothing, and then waits for the next notification.
     pub fn notify(&self, key: &[u8]) {
         if let Some(channel) = self.channels().get(key) {
             channel.notifications.send_modify(|count| *count = count.wrapping_add(1));

@@ -65,7 +65,8 @@ impl OpenRequests {
         });
     }
 
-    /// The next requests by due date after a place, at most `count`: due date, id, position.
+    /// At most `count` requests, ordered by due date and id, that follow `after` in this order. Returns due
+    /// date, id and position of each.
     pub fn after(&self, after: Option<(u64, EventId)>, count: usize) -> Vec<(u64, EventId, u64)> {
         let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let open = self.open();

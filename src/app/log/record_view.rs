@@ -16,9 +16,9 @@ use crate::domain::ids::SubjectId;
 use std::sync::Arc;
 
 impl Core {
-    /// Records that a caller is about to view a data subject, and returns once that is durable. If the view
-    /// can't be recorded, the call fails and nothing may be shown. The data subject's own views are not
-    /// recorded.
+    /// Records that a caller is about to view a data subject, and returns once the event of the view is
+    /// durable. If the view can't be recorded, the call fails and nothing may be shown. The data subject's
+    /// own views are not recorded.
     ///
     /// # Errors
     /// The view could not be recorded.

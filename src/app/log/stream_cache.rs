@@ -22,7 +22,7 @@ const SKIPPED_MAX: usize = 64;
 pub(crate) struct StreamCache {
     cached: Mutex<LruCache<Handle, Arc<SubjectStream>>>,
     limits: StreamCacheLimits,
-    /// Memory of the cached streams; changed under their lock.
+    /// Memory of the cached streams; changed only while `cached` is locked.
     bytes: AtomicUsize,
     /// Streams of data subjects about whom nothing is recorded yet.
     pub new_streams: NewStreams,

@@ -61,8 +61,8 @@ impl Core {
         self.rules().unconfirmed().is_some()
     }
 
-    /// Why the rules in force contradict a grant that was issued under other rules; `None` if they do not. So
-    /// such a grant is denied even before its revocation is recorded.
+    /// Why the rules in force contradict a grant that was issued under other rules; `None` if they do not
+    /// contradict it. A contradicted grant is denied for this reason even before its revocation is recorded.
     pub(crate) fn contradicted_by_rules(
         &self,
         state: &SubjectState,

@@ -22,7 +22,7 @@ impl Core {
     /// write is decided until the change is durable.
     ///
     /// # Errors
-    /// The request is invalid or reuses a key, or nothing could be written.
+    /// The request is invalid or reuses an idempotency key, or nothing could be written.
     pub(crate) async fn publish(
         self: &Arc<Self>,
         caller: &Caller,

@@ -1,4 +1,5 @@
-//! The end of the system stream, and events to be appended to it. They belong to no data subject.
+//! The end of the system stream, and events to be appended to it. Events of this stream belong to no data
+//! subject.
 
 use crate::app::log::index::index_of;
 use crate::app::log::receipt::RequestStamp;

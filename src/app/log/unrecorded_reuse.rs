@@ -24,7 +24,8 @@ impl UnrecordedReuse {
         unrecorded.0.push(Arc::downgrade(stream));
     }
 
-    /// Takes all streams if the first has waited this long, or if half as many as allowed are waiting.
+    /// Takes all streams if the first has waited for `waited_ms`, or if at least half of [`UNRECORDED_MAX`]
+    /// streams wait.
     pub(crate) fn take_due(&self, now_ms: u64, waited_ms: u64) -> Vec<Weak<SubjectStream>> {
         let mut unrecorded = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let is_due = now_ms.saturating_sub(unrecorded.1) >= waited_ms;

@@ -35,7 +35,7 @@ pub struct Examination<'a> {
 /// One place of damage that was found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fault {
-    /// The position; none if it does not concern one entry.
+    /// The position of the damaged entry; none if the fault does not concern one entry.
     pub position: Option<u64>,
     /// What is wrong.
     pub what: String,
@@ -83,8 +83,8 @@ impl Examined {
 /// Examines a log. `progress` is called with the number of entries read so far.
 ///
 /// # Errors
-/// [`StoreError::Busy`] if a daemon has the log open. Or something can't be read at all. Damage is part of
-/// the result, not an error.
+/// A daemon has the log open ([`StoreError::Busy`]), or something can't be read at all ([`StoreError::Io`]).
+/// Damage is part of the result, not an error.
 pub fn examine(of: &Examination<'_>, progress: &mut dyn FnMut(u64)) -> Result<Examined, StoreError> {
     let mut check = Check::new(of);
     let size_min = check.kept.as_ref().map_or(0, |kept| kept.size);

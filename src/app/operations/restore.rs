@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::sync::Arc;
 
-/// The most entries of a frame (entries that are written together) to which discarded entries are added.
+/// A frame (entries that are written together) with this many entries gets no further discarded entries.
 const FRAME_MAX: usize = 1_024;
 /// The number of entries in one write or discard.
 const BATCH_MAX: usize = 128;
@@ -137,8 +137,8 @@ struct LogWriter<'a> {
     waiting: usize,
     /// Positions to discard at the end: discarded in the backup, or without a key now.
     to_discard: BTreeSet<u64>,
-    /// Those of `to_discard` whose entries have no key now, each with the handle of its subject; `None` if
-    /// the subject no longer exists.
+    /// The positions in `to_discard` whose entries have no key now, each with the handle of the entry's
+    /// subject; `None` if the subject no longer exists.
     keyless: BTreeMap<u64, Option<Handle>>,
     /// Positions that the log itself records as erased.
     recorded_erased: Vec<PositionRange>,
@@ -291,8 +291,8 @@ impl<'a> LogWriter<'a> {
     }
 
     /// Writes the remaining frames and discards entries. Returns, as runs, the positions whose entries have
-    /// no key and that the log does not record as erased. Also returns the handles of their subjects who
-    /// still exist.
+    /// no key and that the log does not record as erased. Also returns the handles of the subjects of these
+    /// entries, if the subjects still exist.
     fn finish(mut self) -> Result<(Runs, BTreeSet<[u8; 16]>), RestoreError> {
         self.end_frame()?;
         self.write()?;
@@ -317,8 +317,8 @@ impl<'a> LogWriter<'a> {
 
 impl Operations {
     /// Records that the log was restored, unless the log already has that event. Before that, every subject
-    /// gets new keys for versions after their newest one in the log. All use is denied until an operator
-    /// confirms the restore.
+    /// gets new keys for the versions after the newest version that the log has of the subject. All use is
+    /// denied until an operator confirms the restore.
     pub(crate) async fn record_restore(
         self: &Arc<Self>,
         restored: &Restored,

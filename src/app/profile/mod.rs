@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Use cases about what is recorded about a data subject.
 pub struct Profiles {
     pub(crate) core: Arc<Core>,
-    /// When inferences expire that are recorded without an expiry.
+    /// How long an inference may be used if it is recorded without an expiry.
     pub(crate) inferences: InferenceTerms,
     /// How much may be recorded about one data subject.
     pub(crate) attribute_limits: AttributeLimits,

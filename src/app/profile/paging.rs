@@ -15,7 +15,7 @@ use std::sync::Arc;
 /// Approximate limit for the items of one page, bytes: half of what gRPC clients accept by default. A single
 /// larger item gets a page to itself.
 pub(crate) const PAGE_BYTES_MAX: usize = 2 << 20;
-/// Size of a signal beside its texts, bytes.
+/// Size of a signal without its texts, bytes.
 const SIGNAL_BYTES: usize = 64;
 
 /// The room on one page, in items and in bytes.

@@ -39,7 +39,7 @@ pub struct Recording {
     /// Indexes of the attributes that did not take effect: inferences under a key that the data subject
     /// declared.
     pub not_held: Vec<u32>,
-    /// Ids of the grants that it revoked, as far as the caller may see them.
+    /// Ids of the grants that the recording revoked. Grants that the caller may not see are left out.
     pub revoked_grants: Vec<String>,
 }
 
@@ -47,9 +47,9 @@ impl Profiles {
     /// Records attributes.
     ///
     /// # Errors
-    /// The request is invalid, reuses a key, or corrects an attribute that is not current; bounds, limits or
-    /// the caller's role forbid it; the subject is being erased or the expected version is stale; or the
-    /// store failed.
+    /// The request is invalid, reuses an idempotency key, or corrects an attribute that is not current;
+    /// bounds, limits or the caller's role forbid it; the subject is being erased or the expected version is
+    /// stale; or the store failed.
     pub async fn record_attributes(
         self: &Arc<Self>,
         caller: &Caller,
@@ -75,7 +75,7 @@ impl Profiles {
     /// ends when the attributes are durable.
     ///
     /// # Errors
-    /// Those of [`Profiles::record_attributes`]. This call or the task returns them.
+    /// The errors of [`Profiles::record_attributes`]. Either this call or the task returns them.
     pub async fn record_in_order(
         self: &Arc<Self>,
         caller: &Caller,

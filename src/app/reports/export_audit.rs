@@ -54,8 +54,8 @@ impl Reports {
         });
         let events = vec![SystemEvent::new(event)];
         let now_ms = self.core.now_ms();
-        // This lock keeps erasures out while the export takes its checkpoint. Otherwise an erasure could have
-        // destroyed keys before the checkpoint and record its completion only after it.
+        // This lock keeps erasures out while the export takes its checkpoint. Otherwise an erasure could
+        // destroy keys before the checkpoint and record its completion only after the checkpoint.
         let no_erasures = self.core.erasing.write().await;
         let epoch = self.core.vault.key_epoch();
         let (receipt, _) =

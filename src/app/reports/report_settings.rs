@@ -5,7 +5,7 @@ use crate::audit::transparency::Declared;
 /// What reports are allowed to show.
 #[derive(Clone, Debug)]
 pub struct ReportSettings {
-    /// The smallest `k` that a request may name.
+    /// The smallest `k` that a request may name. Groups with fewer than `k` subjects are not shown.
     pub k_min: u32,
     /// The privacy budget (epsilon) that reports of overlapping periods may spend together.
     pub epsilon_max: f64,

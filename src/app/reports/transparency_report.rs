@@ -29,7 +29,7 @@ const SUBJECTS_COUNT: usize = 128;
 const READ_COUNT: usize = 512;
 /// Longest period, days.
 const DAYS_MAX: u64 = 3_660;
-/// The `k` of a request that names none.
+/// The `k` (fewest subjects of a group that is shown) of a request that names none.
 const K_DEFAULT: u32 = 10;
 const K_MAX: u32 = 1_000_000;
 
@@ -38,7 +38,7 @@ const K_MAX: u32 = 1_000_000;
 pub struct ReportRequest {
     /// Start of the period, a whole day in UTC, milliseconds since the Unix epoch.
     pub from_ms: u64,
-    /// End of the period (exclusive), as above.
+    /// End of the period (exclusive), a whole day in UTC, milliseconds since the Unix epoch.
     pub to_ms: u64,
     /// Groups with fewer subjects are not shown; 0: 10, or the configured minimum if that is larger.
     pub k: u32,
@@ -128,9 +128,9 @@ impl Reports {
         Ok(receiver)
     }
 
-    /// Rejects a report without noise if its difference from another such report could show single people.
-    /// That is so if their periods overlap and differ, or if the period has not ended, so that the same
-    /// report could have other figures later.
+    /// Rejects a report without noise if its difference from another report without noise could show single
+    /// people. This is possible if the periods of the two reports overlap and differ. It is also possible if
+    /// the period has not ended, because a later report of the same period could have other figures.
     fn check_differences(&self, request: &ReportRequest, past: Past) -> Result<(), AppError> {
         if request.epsilon > 0.0 || self.settings.differences_allowed {
             return Ok(());
@@ -294,8 +294,8 @@ impl Reports {
         }
     }
 
-    /// Calls `each` for every subject, with the number of subjects before and the subject's keys, until
-    /// `each` returns false. Returns whether it went through all subjects.
+    /// Calls `each` for every subject, with the number of subjects before this one and this subject's keys.
+    /// Stops when `each` returns false. Returns whether it went through all subjects.
     pub(crate) fn for_each_subject(
         &self,
         mut each: impl FnMut(u64, &SubjectKeys) -> Result<bool, AppError>,

@@ -35,8 +35,8 @@ pub struct RequestPage {
 }
 
 impl Rights {
-    /// One request. If its subject was erased, only erasure requests are found, with no more than the
-    /// certificate of the erasure states.
+    /// One request. If its subject was erased, only an erasure request is found, and the answer has only what
+    /// the certificate of the erasure states.
     ///
     /// # Errors
     /// There is no such request, the caller is a subject and the request is another subject's, or the store
@@ -137,7 +137,7 @@ impl Rights {
         shown: &[RequestRecord],
     ) -> Result<(), AppError> {
         for request in shown {
-            // A subject who was erased in the meantime has no stream to record it in.
+            // A subject who was erased in the meantime has no stream in which the view could be recorded.
             if let Some((stream, _)) = self.core.find_request(&request.id).await? {
                 self.core.record_view_in(caller, stream, "ListRequests").await?;
             }

@@ -2,9 +2,10 @@
 //! refuse or allow.
 //!
 //! A preview goes through all data subjects once, a page of handles at a time, on as many threads as there
-//! are processors, but at most eight. Each subject is folded once, by one thread. Decisions are made by class
-//! of attributes, as for the bounds in force. The result of a Cedar request is reused for other subjects
-//! whose class leads to the same request.
+//! are processors, but at most eight. Each subject is folded once, by one thread. As with the bounds in
+//! force, a decision is made once for each class (attributes of one category and provenance whose other
+//! properties lead to the same outcome). The result of a Cedar request is reused for other subjects whose
+//! class leads to the same request.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -290,7 +291,8 @@ impl Pages {
 }
 
 impl Preview {
-    /// Adds what another thread found among other subjects. Of the examples, the first by handle are kept.
+    /// Adds what another thread found among other subjects. Keeps only the examples with the smallest
+    /// handles.
     fn merge(&mut self, other: Self) {
         for (sum, more) in [
             (&mut self.grants_open, other.grants_open),

@@ -48,8 +48,8 @@ pub struct ShownVersion {
 }
 
 impl RuleChanges {
-    /// The versions in force now, or at `as_of_ms` (milliseconds since the Unix epoch). With `history`, every
-    /// version that had been published by then.
+    /// The versions in force now, or at `as_of_ms` (milliseconds since the Unix epoch). With `history`,
+    /// returns every version that had been published by then.
     ///
     /// # Errors
     /// The store fails.
@@ -254,7 +254,8 @@ pub(crate) fn policy_violations(error: AppError) -> AppError {
 }
 
 impl RulesHistory {
-    /// The rules in force now, with these versions in place of the packs of the same name. For previews.
+    /// The rules in force now, with these versions in place of the packs of the same name. Previews decide
+    /// under these rules.
     pub fn replacing(
         &self,
         caller: &Caller,

@@ -68,7 +68,8 @@ fn snake_case(camel: &str) -> String {
     out
 }
 
-/// Replaces event ids in base64, which is how Proto3 JSON writes bytes, by UUIDs, which other records use.
+/// Replaces event ids in base64 by UUIDs. Proto3 JSON writes bytes in base64, but the other records of the
+/// package have UUIDs.
 fn ids_as_uuids(value: &mut Value) {
     fn one(value: &mut Value) {
         let bytes = value.as_str().and_then(|text| STANDARD.decode(text).ok());

@@ -1,5 +1,5 @@
-//! The first pass over the events: recipients of data, recipients to decide for, and the position of each
-//! grant.
+//! The first pass over the events. It finds recipients of data, the purposes and recipients for which the
+//! package states what is permitted, and the position of each grant.
 
 use crate::app::error::AppError;
 use crate::app::rights::export_subject::export::Export;
@@ -17,7 +17,8 @@ pub(crate) struct Survey {
     pub recipients: BTreeMap<String, Recipient>,
     /// Every request for consent.
     pub asked: Vec<ConsentRequest>,
-    /// Recipients to decide for; `None` stands for any recipient that no consent names.
+    /// Recipients for which the package states what is permitted. `None` stands for any recipient that no
+    /// consent names.
     pub deciding_for: BTreeSet<Option<String>>,
     /// Purposes that a consent or a grant names.
     named: BTreeSet<String>,
@@ -92,7 +93,8 @@ impl Survey {
         issued.allowed.iter().for_each(|allowed| insert(&mut recipient.categories, &allowed.category));
     }
 
-    /// The purposes to decide for: those that a consent or a grant names, and their descendants.
+    /// The purposes for which the package states what is permitted: those that a consent or a grant names,
+    /// and their descendants.
     pub fn purposes(&self, vocabulary: &Vocabulary) -> Vec<String> {
         let within =
             |id: &str| vocabulary.purpose_ancestry(id).iter().any(|above| self.named.contains(*above));
