@@ -158,8 +158,8 @@ fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> CliError {
 fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
     let layout = Layout::new(&config.data);
     let secrets = layout.secrets();
-    // If the file of root keys is missing, opening it would create an empty one. So both files are checked
-    // first.
+    // Opening a missing file of root keys would create an empty one. So this first checks that the files of
+    // both keys exist.
     let needed = ["log.key", "root.key"];
     for needed in needed.iter().take(if config.pkcs11.is_some() { 1 } else { 2 }) {
         if !secrets.join(needed).exists() {

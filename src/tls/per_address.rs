@@ -1,10 +1,10 @@
 //! Limits the number of connections, in total and per address, and decides which connection is evicted for a
 //! new one.
 //!
-//! A connection is *unauthenticated* until its client has presented a valid credential. When all slots are
-//! taken, a new connection evicts an unauthenticated one. It is the oldest one of the address that has the
-//! most unauthenticated connections. Addresses from which no client has authenticated lately are *unknown*.
-//! Their unauthenticated connections are evicted first, and never take the reserved slots.
+//! A connection is *unauthenticated* until its client has presented a valid credential. When all slots that a
+//! new connection may take are taken, it evicts an unauthenticated connection: the oldest one of the address
+//! that has the most of them. Addresses from which no client has authenticated lately are *unknown*. Their
+//! unauthenticated connections are evicted first, and never take the reserved slots.
 
 use crate::clock::Stopwatch;
 use lru::LruCache;
@@ -15,7 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 
-/// How long an address stays known after a client has authenticated from it.
+/// How long an address stays known after a client has authenticated from it, or after an authenticated
+/// connection from it has closed.
 const KNOWN_FOR: Duration = Duration::from_secs(24 * 3_600);
 /// The largest number of known addresses that are kept. Only a valid credential adds one, so clients without
 /// a credential cannot displace any.
@@ -43,8 +44,8 @@ struct State {
     unknown_unauthenticated: usize,
     /// The number of the next connection.
     next: u64,
-    /// For each known address, when a client last authenticated from it, counted from when
-    /// [`ConnectionSlots`] was made.
+    /// For each known address, when a client last authenticated from it or closed an authenticated
+    /// connection. The time is counted from when [`ConnectionSlots`] was made.
     known: LruCache<IpAddr, Duration>,
 }
 
@@ -102,8 +103,8 @@ impl ConnectionSlots {
         Self { state, connections_max, unknown_unauthenticated_max, per_address_max, since, freed }
     }
 
-    /// Requests a slot for a connection from an address. If none is free, an unauthenticated connection is
-    /// evicted, and the new one gets its slot at once.
+    /// Requests a slot for a connection from an address. If no slot that it may take is free, an
+    /// unauthenticated connection is evicted, and the new one gets a slot at once.
     #[must_use]
     pub fn admit(self: &Arc<Self>, from: IpAddr) -> Admission {
         let address = limited_address(from);

@@ -184,7 +184,7 @@ impl Witness {
         Ok(line)
     }
 
-    /// Returns the checkpoint cosigned last of the log with this [`name_of_log`]. It is a note signed by the
+    /// Returns the last cosigned checkpoint of the log with this [`name_of_log`]. It is a note signed by the
     /// log and by this witness.
     #[must_use]
     pub fn last_note(&self, name: &str) -> Option<String> {

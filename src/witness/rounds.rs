@@ -57,7 +57,8 @@ pub type Answer = Result<(u16, String), String>;
 pub enum Question {
     /// Asks the witness to cosign. The value is the body of `add-checkpoint`.
     AddCheckpoint(String),
-    /// Asks for the checkpoint that it cosigned last of the log with this [`super::name_of_log`].
+    /// Asks for the last checkpoint of a log that the witness cosigned. The value is the log's
+    /// [`super::name_of_log`].
     LastCheckpoint(String),
 }
 

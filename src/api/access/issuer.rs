@@ -157,7 +157,7 @@ impl Tokens {
         known.map(|verified| verified.caller)
     }
 
-    /// A token that was verified before, with a key that is still trusted, and has not expired.
+    /// A token that was verified before, if its key is still trusted and the token has not expired.
     pub(crate) fn cached(&self, digest: &TokenDigest) -> Option<Verified> {
         let now_ms = self.clock.now_ms();
         self.cached_tokens.usable(digest, now_ms / 1_000).filter(|_| self.are_fresh(now_ms))

@@ -259,7 +259,7 @@ where
                     known: Some(Identified { caller, mut behind, watched }),
                 }) => {
                     // When the credential ends, a stream of requests gets no more messages, but those that
-                    // its handler has read are still answered. In other calls, the answer ends.
+                    // its handler has read are still answered. In other calls, a stream of answers ends.
                     let (asking, answering) =
                         if method.takes_a_stream { (Some(watched), None) } else { (None, Some(watched)) };
                     let mut request = access.guard(request, &method, &intake, asking, ends);
@@ -278,7 +278,7 @@ where
             identify(&mut answer, &id);
             let took = watch.elapsed();
             record_answer(&method, code_of(&answer), took);
-            // The call counts until its answer ends.
+            // The answer also ends at the deadline, if there is one. The call counts until its answer ends.
             let rest = until.map(|until| Box::pin(tokio::time::sleep(until.saturating_sub(took))));
             Ok(answer.map(|body| Body::new(ResponseBody::new(body, admission, intake, watched, call, rest))))
         };

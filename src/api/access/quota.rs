@@ -53,8 +53,8 @@ pub struct QuotaOptions {
 /// The purpose of a call. Each purpose has its own allowance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CallPurpose {
-    /// A data subject can refuse with the call, so other calls of the same credential must not use up its
-    /// allowance.
+    /// A data subject can refuse with the call, so other calls of the same credential must not use up the
+    /// allowance of refusals.
     Refusal,
     /// Any other call.
     Other,

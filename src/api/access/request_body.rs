@@ -92,7 +92,7 @@ pub struct RequestBody {
     /// The beginning of an incomplete message, and the time by which it must be complete.
     partial: Partial,
     due: Option<Pin<Box<Sleep>>>,
-    /// The bytes after that beginning.
+    /// The received bytes that follow `partial`.
     chunk: Bytes,
     /// Bytes that do not fit into the budget yet, and when to check again. Nothing else is read meanwhile.
     waiting: Option<(Bytes, Pin<Box<Sleep>>)>,
