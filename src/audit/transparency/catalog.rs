@@ -349,7 +349,7 @@ pub const FIGURES: &[FigureSpec] = &[
         definition: "For each category, the share of people who have the most common inferred value, among \
                      the people about whom inferences were stored when the period ended. Two values are the \
                      same if their JSON text is the same. The share is shown only if at least k people have \
-                     the value, and if either none or at least k people in the category do not have it.",
+                     the value, and if the number of people with other values is zero or at least k.",
         unit: "share of people",
         limits: "The figure compares text, not meaning. Sentences that say the same thing in different words \
                  count as different values, so free text hides similarity. The figure is not available in a \
@@ -380,9 +380,10 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "reinforcement",
         title: "Whether personalization feeds on itself",
-        definition: "Inferences recorded in the period, in three groups. The first was drawn from replies \
-                     that an attribute with the same key, or a source of the inference, had shaped. The \
-                     second was drawn from other replies. The third names no reply. The self-reinforcement \
+        definition: "Inferences recorded in the period, in three groups. Inferences in the first group were \
+                     drawn from at least one reply that was shaped by an attribute with the same key, or by \
+                     an attribute from which the inference was derived. The second group was drawn from \
+                     other replies only. Inferences in the third group name no reply. The self-reinforcement \
                      ratio is the share of the first group among the inferences that name a reply.",
         unit: "inferences",
         limits: "The figure depends on what writers report: which replies an inference was drawn from, and \
@@ -444,8 +445,8 @@ pub const FIGURES: &[FigureSpec] = &[
                      individual), by its policy, and by the reason. Another table counts recordings that \
                      bounds refused.",
         unit: "classes withheld; attributes refused",
-        limits: "Each grant counts again, so a service that asks often is stopped often. Only the deciding \
-                 reason counts, even if several reasons applied.",
+        limits: "A class counts once for each grant that withholds it. So a service that often requests \
+                 grants raises the counts. Only the deciding reason counts, even if several reasons applied.",
         paper: "Bounds: the three tiers",
         populations: &[Population::Withheld, Population::RefusedRecordings],
         derivation: Derivation::Withheld,

@@ -53,7 +53,8 @@ pub const CONTEST_WITHDRAWN: &str = "contest withdrawn by the person";
 /// The person confirmed an inference that was not contested.
 pub const CONFIRMED: &str = "confirmed without a contest";
 
-/// The inference was drawn from replies that the same attribute, or a source of the inference, had shaped.
+/// The inference was drawn from a reply that was shaped by an attribute with the same key, or by a source of
+/// the inference.
 pub const SAME_ATTRIBUTE: &str = "replies shaped by the same attribute";
 /// The inference was drawn from other replies.
 pub const OTHER_REPLIES: &str = "other replies";
