@@ -158,8 +158,8 @@ async fn idempotency_keys_and_expected_versions_are_enforced() {
     drop(steward.audit.get_checkpoint(proto::GetCheckpointRequest {}).await);
 }
 
-/// The keys must not mix even if the encoded requests of two methods are the same, as for a contest and a
-/// removal of one attribute key.
+/// A key that one method used cannot be used with another method. This is true even if the encoded requests
+/// are the same, as they are for a contest and a removal of one attribute key.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idempotency_key_belongs_to_one_method() {
     let (_harness, mut service, mut steward) = start().await;

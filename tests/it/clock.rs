@@ -241,7 +241,8 @@ async fn when_the_clock_goes_back_expired_grants_stay_invalid_and_refusals_are_r
     assert_use_is_denied(&mut service, &mut steward, &long, "ben").await;
     let state = readiness(&harness).await;
     assert!(state.starts_with("HTTP/1.1 503") && state.contains("behind"), "{state}");
-    // Daemons of other tests in this process write the same metrics, so wait until they show this one's.
+    // Daemons of other tests in this process write the same metrics. So wait until the metrics show the
+    // state of this daemon.
     let shown = async {
         loop {
             let numbers = http(harness.daemon.http, "/metrics").await;
@@ -385,7 +386,8 @@ async fn while_the_clock_is_in_doubt_an_expired_credential_permits_only_refusals
     test_clock.set_offset(-HOUR);
     let still = ada.profile.get_profile(read()).await.unwrap_err();
     assert_eq!(still.code(), Code::Unauthenticated, "the expired credential is valid again: {still:?}");
-    // By the machine's clock, the credential is still valid. So it cannot read, but it can record a refusal.
+    // The credential has expired by the ledger's time, so it cannot read. It is still valid by the machine's
+    // clock, so it can record a refusal.
     ada.consent.record_signal(pause()).await.unwrap();
     // A credential that is valid by the machine's clock and by the ledger's time permits everything.
     steward

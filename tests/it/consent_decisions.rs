@@ -148,8 +148,8 @@ async fn what_was_said_before_a_refusal_does_not_undo_it_when_it_arrives_late() 
     assert_eq!(world.ask("memory").await.0.len(), 2);
     world.decide_earlier(vec![choices(ConsentDecision::Withdrawn, &["memory"], &[])], HOUR_S).await;
     assert_eq!(world.ask("memory").await.0.len(), 0);
-    // A signal also counts from when it is recorded. To lift a signal, the stated time of the lift must be
-    // later.
+    // A signal also counts from when it is recorded. A lift must state a time after the signal was recorded,
+    // or it has no effect.
     world.decide(ConsentDecision::Given, &["memory"], &[]).await;
     let signal = |lift, ago_s: i64, world: &World| proto::RecordSignalRequest {
         subject: "ada".into(),

@@ -115,8 +115,8 @@ pub async fn record_until_failure(grpc: String, token: String, acknowledged: Arc
     }
 }
 
-/// The token of a role that `serve --dev` wrote. For `service`, the token of the service that is also a
-/// channel.
+/// The token of a role that `serve --dev` wrote. For `service`, it is the token of the service that is also
+/// a channel.
 pub fn token(data: &Path, role: &str) -> String {
     let role = if role == "service" { "service-channel" } else { role };
     std::fs::read_to_string(data.join(format!("dev/{role}.token"))).unwrap().trim().to_owned()

@@ -42,8 +42,8 @@ impl Authority {
         self.sign_with(names, |_| ())
     }
 
-    /// Signs a certificate as [`Authority::sign`] does. `change` can change the certificate's parameters
-    /// before.
+    /// Signs a certificate as [`Authority::sign`] does, after `change` has changed the certificate's
+    /// parameters.
     pub fn sign_with(&self, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();

@@ -66,7 +66,7 @@ async fn profile(steward: &mut Clients, subject: &str, rebuild: bool) -> proto::
     steward.profile.get_profile(request).await.unwrap().into_inner()
 }
 
-/// The subject's keys whose category is special, or those whose category is not.
+/// The subject's keys in special categories if `special` is true, otherwise those in all other categories.
 fn keys_of(subject: &str, special: bool) -> Vec<String> {
     let mut keys: Vec<String> = lines()
         .iter()
@@ -409,7 +409,7 @@ async fn a_profile_at_any_time_matches_an_independent_fold_of_its_events() {
     }
 }
 
-/// At least 20 times over a history: at events, between them, before the first and after the last.
+/// At least 20 moments of a history: at events, between them, before the first and after the last.
 fn moments(events: &[proto::RecordedEvent]) -> Vec<prost_types::Timestamp> {
     let step = events.len() / 20 + 1;
     let mut moments: Vec<_> = events.iter().step_by(step).map(|event| event.recorded_at.unwrap()).collect();

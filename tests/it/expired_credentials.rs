@@ -251,7 +251,7 @@ async fn a_revoked_certificate_is_refused_and_its_open_connections_end() {
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     checkpoint(open.clone(), None).await.unwrap();
     assert!(is_refused(7).await);
-    // Revoked while it is connected.
+    // A certificate is revoked while its connection is open.
     std::fs::write(&file, revocation_list(&authority, &[7, 8], 3_600)).unwrap();
     assert_eq!(wait_until_refused(&open).await.code(), Code::Unauthenticated);
     assert_eq!(end_of(stream).await.code(), Code::Unauthenticated);

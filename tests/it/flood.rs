@@ -107,7 +107,7 @@ async fn each_service_has_its_own_limit_per_person() {
     let remove = proto::RemoveAttributesRequest { subject: "ada".into(), keys, ..Default::default() };
     tutor.profile.remove_attributes(remove).await.unwrap();
     record(&mut tutor, facts("more", 0..1, 10)).await.unwrap();
-    // The number of bytes has a limit too. A service has each limit separately for each person.
+    // The number of bytes has a limit too. The limits of a service count separately for each person.
     let mut coach = world.client(Role::Service, "coach").await;
     record(&mut coach, facts("coach", 0..3, 16_000)).await.unwrap();
     let (numbers, _) = limit_details(&record(&mut coach, facts("coach", 3..5, 16_000)).await.unwrap_err());

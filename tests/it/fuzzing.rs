@@ -88,7 +88,7 @@ fn no_decoder_panics() {
                 break;
             }
             executed = round + 1;
-            // Seeded for each round, so that any round can be run again alone.
+            // Each round has its own seed, so that any round can be run again alone.
             let mut dice = Dice((seed << 32 | round).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1);
             let input = mutate(&mut dice, &seeds);
             let outcome = std::panic::catch_unwind(|| as_in_production(*target, &input));

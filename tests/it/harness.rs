@@ -114,7 +114,8 @@ impl Harness {
         self.as_claim(claim_for(role), name).await
     }
 
-    /// Clients with a token for exactly this claim: here a service is not also a channel.
+    /// Clients with a token for exactly this claim. Unlike with [`Self::as_role`], a service is not also a
+    /// channel.
     pub async fn as_claim(&self, claim: impl Into<Claim>, name: &str) -> Clients {
         let token = self.daemon.issuer.mint(claim, name, 3_600).unwrap();
         self.with_token(Some(&token)).await

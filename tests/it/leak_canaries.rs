@@ -75,7 +75,7 @@ impl VerboseDaemon {
 
 fn value(field: &FieldDescriptor, depth: usize) -> Option<Value> {
     Some(match field.kind() {
-        // Shorter than every field's limit.
+        // These values are shorter than every field's limit.
         Kind::String => Value::String(format!("{CANARY}-{}", field.name())),
         Kind::Bytes => Value::Bytes(format!("{CANARY}-{}", field.name()).into_bytes().into()),
         Kind::Message(_) if depth == 0 => return None,

@@ -145,7 +145,7 @@ async fn unauthenticated_unfinished_messages_use_no_memory() {
         assert_eq!(codes.len(), 1_000, "{path}: every request is answered");
         before.assert_memory_is_limited(path);
     }
-    // Unauthenticated streams without messages are limited elsewhere:
+    // Another test covers unauthenticated streams without messages:
     // `limits::unauthenticated_streams_are_limited_in_number_and_duration`.
 }
 

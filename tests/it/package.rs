@@ -229,7 +229,7 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
             .all(|each| kinds.contains(each))
     );
 
-    // The permitted uses have only the purpose with a consent.
+    // The only purpose with permitted uses is the one that ada consented to.
     let permitted = json["permitted_uses"].as_array().unwrap();
     let allowed: Vec<&str> = permitted
         .iter()

@@ -335,7 +335,7 @@ async fn open_grants_and_artifacts_are_limited_per_recipient_and_data_subject() 
     register_artifacts(&service, &grants[0], 3).await;
     let refused = service.grant.register_artifact(artifact(&grants[0], 4)).await.unwrap_err();
     assert_eq!(refused.code(), Code::ResourceExhausted);
-    // Revoked grants and their artifacts no longer count.
+    // Revoked grants and their artifacts no longer count toward the limits.
     steward.consent.record_signal(signal("ada", SignalKind::Pause, false)).await.unwrap();
     steward.consent.record_signal(signal("ada", SignalKind::Pause, true)).await.unwrap();
     let fresh = grant(&mut service, "ada", 7).await.unwrap();

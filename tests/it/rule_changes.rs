@@ -69,8 +69,8 @@ async fn new_bounds_invalidate_artifacts_even_of_expired_grants() {
         (&vec![sister_artifact], RevocationReason::Forbidden)
     );
     assert_eq!(revocation.cause_event_id, published.receipt.unwrap().events[0].event_id);
-    // The artifact built from another attribute is still valid. A second pack with the same rule invalidates
-    // nothing twice.
+    // The artifact built from another attribute is still valid. A second pack with the same rule does not
+    // invalidate an artifact a second time.
     let listed = proto::ListArtifactsRequest { subject: "ada".into(), ..Default::default() };
     let listed = world.steward.grant.list_artifacts(listed).await.unwrap().into_inner().artifacts;
     let standing: Vec<_> = listed

@@ -69,7 +69,7 @@ async fn a_service_evaluation_shows_no_values_or_history_and_is_recorded() {
         assert_eq!(status.code(), Code::PermissionDenied, "{refused:?}");
     }
     assert_eq!(events(&mut world, "ada").await.len(), before);
-    // Staff see all of it.
+    // Staff get the category and other details of what is withheld.
     let request = EvaluateUseRequest { recipient: "tutor".into(), as_of: version(1), ..evaluate("ada") };
     let staff = world.steward.grant.evaluate_use(request).await.unwrap().into_inner();
     assert!(!staff.any_allowed && staff.withheld[0].category == "communication-style", "{staff:?}");

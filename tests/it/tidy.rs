@@ -137,7 +137,7 @@ fn functions_are_short() {
     assert!(long.is_empty(), "{}", long.join("\n"));
 }
 
-/// Only one file may parse policies: the one that first checks the text and has a stack that is large enough.
+/// Only one file may parse policies. It checks their text first, and parses them on a large enough stack.
 #[test]
 fn policies_are_parsed_in_one_place() {
     let parses = [

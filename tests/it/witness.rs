@@ -164,7 +164,7 @@ async fn two_of_three_witnesses_cosign_and_one_that_is_down_delays_no_write() {
     }
     assert_eq!(checkpoint(&harness).await.tree_size, before + 20);
     wait_until(|| async { health(&harness).await == Some(2) }).await;
-    // All daemons of this process share the metrics, so only the presence of this one is checked.
+    // All daemons of this process share the metrics, so check only that this metric exists.
     assert!(get(&harness, "/metrics").await.contains("sayso_witness_enough{"));
     let published = get(&harness, "/checkpoint").await;
     assert_eq!(
@@ -341,7 +341,7 @@ async fn a_witness_must_show_a_signed_checkpoint_to_prove_a_fork() {
     };
     let wait_for_answers = async |outcome: &str| {
         let before = answer_count(outcome).await;
-        // Two more answers: the first may still be for a request that was sent before.
+        // Wait for two more answers, because the first may be for a request that was sent before this wait.
         wait_until(|| async { answer_count(outcome).await > before + 1 }).await;
     };
     let own = get(&harness, "/checkpoint").await;

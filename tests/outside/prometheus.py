@@ -3,7 +3,7 @@
 
     prometheus.py SAYSO [FOLDER]
 
-SAYSO is the built program. The script searches `prometheus` and `promtool` in FOLDER, then in PATH. All servers listen
+SAYSO is the built program. The script looks for `prometheus` and `promtool` in FOLDER, then in PATH. All servers listen
 on the loopback interface only.
 """
 

@@ -47,7 +47,7 @@ levels = ("MEDIUM", "HIGH", "CRITICAL", "FATAL")
 serious = [each for each in findings.values() if each["severity"] in levels]
 for each in serious:
     print(sys.argv[2], each["severity"], each["id"], each["finding"])
-# These concern the certificate that was made for this scan, not the daemon.
+# These findings concern the certificate that was made for this scan, not the daemon.
 expected = {"cert_ocspURL", "OCSP_stapling", "cert_revocation", "cert_crlDistributionPoints", "cert_trust", "DNS_CAArecord",
         "cert_chain_of_trust", "certificate_transparency", "engine_problem", "scanProblem", "clientsimulation"}
 unexpected = [each["id"] for each in serious if not any(each["id"].startswith(name) for name in expected)]

@@ -1,6 +1,7 @@
 """Checks witnessing in both directions with an independent implementation (`aics-witness`, from PyPI).
 
-Its witness must cosign the checkpoints of a Sayso log, and Sayso's witness must cosign those of its log, but no fork.
+The witness of that implementation must cosign the checkpoints of a Sayso log. Sayso's witness must cosign the
+checkpoints of a log made with that implementation, and refuse a fork of this log.
 
     witness.py PATH/TO/sayso
 """

@@ -287,9 +287,9 @@ impl History {
     }
 
     /// Chooses which queued actions to write next, and their order. After a write, the next running action of
-    /// the same subject enters the queue. To know the order of the queue, choose at most one action that has
-    /// such a next action. Beside an erasure, choose no such action, because an erasure continues in other
-    /// threads.
+    /// the same subject enters the queue. To know the order of the queue, choose at most one action whose
+    /// subject has a next action. Choose none if an erasure is chosen too, because the erasure continues in
+    /// other threads.
     fn choose(&self, all: &[Running], queue: &[usize]) -> Vec<usize> {
         let power = &self.world.power;
         let mut places: Vec<usize> = (0..queue.len()).collect();
