@@ -37,8 +37,8 @@ pub(super) struct Verify {
     /// The log's verifier key in C2SP form, or a file with it.
     #[arg(long, value_name = "VKEY")]
     key: String,
-    /// All keys of a log that changed its key (`sayso keys show`), including --key. A proof, certificate or
-    /// receipt may need them; a bundle contains them.
+    /// File with all keys that the log has had (`sayso keys show`). --key must be one of them. If the log has
+    /// changed its key, a proof, certificate or receipt may need this file; a bundle contains the keys.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
     /// Verifier key of a trusted witness in C2SP form, or a file with it; may be repeated. The witness must

@@ -11,9 +11,9 @@ use serde::Deserialize;
 /// open files.
 pub(super) const CONTROLLERS_MAX: usize = 64;
 
-/// A controller besides the first. A setting that it leaves out has its default, never the first controller's
-/// value. It shares only the addresses, `[tls]`, `[limits]` and `[client_limits]`, and also `[tokens]` unless
-/// it has its own.
+/// A controller besides the first. Without `tokens`, it uses the shared `[tokens]`. Every other field below
+/// that is left out has its default, never the first controller's value. Settings without a field below, such
+/// as the addresses, `[tls]`, `[limits]`, `[inferences]` and `[witnesses]`, are shared by all controllers.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ControllerConfig {
