@@ -6,21 +6,20 @@
 pub enum Reserved {
     /// Only a role that speaks for people may record this, such as `channel`.
     ChannelRoleRequired,
-    /// Observations and inferences need the role `service`.
+    /// A channel may record no observations and no inferences, unless it is also a service.
     ServiceRoleRequired,
     /// The data subject refused this with their own credential.
     RefusedBySubject,
-    /// The data subject, a channel or a steward recorded it, and an observation or inference does not replace
-    /// it.
+    /// The attribute was declared or contested: only the data subject's own words may replace it.
     StatedBySubject,
-    /// Another caller recorded it.
+    /// Another caller recorded the attribute.
     RecordedByAnother,
-    /// The controller's staff recorded it.
+    /// The request would raise or retract an age that a steward stated.
     StatedBySteward,
 }
 
 impl Reserved {
-    /// The `ErrorInfo` reason. `docs/errors.md` lists them.
+    /// The `ErrorInfo` reason. `docs/errors.md` lists all reasons.
     #[must_use]
     pub fn reason(self) -> &'static str {
         match self {

@@ -170,8 +170,8 @@ pub(crate) fn check_signal_lift(
 /// Checks that a caller may record attributes of these provenances at all.
 ///
 /// # Errors
-/// An attribute is declared, and the caller does not speak for people. Or an attribute was observed or
-/// inferred, and the caller is a channel that is not also a service.
+/// An attribute is declared and the caller does not speak for people, or an attribute was observed or
+/// inferred and the caller is a channel that is not also a service.
 pub(crate) fn check_provenance<'a>(
     caller: &Caller,
     attributes: impl Iterator<Item = &'a Attribute>,

@@ -1,7 +1,8 @@
 //! Completes erasures whose keys are destroyed: discards their entries and records `ErasureCompleted`.
 //!
 //! Erasures that wait at the same time are completed together: with one discard, and with one frame (events
-//! that are written together) of the log. The destruction of their keys shared one re-keying in the same way.
+//! that are written together) of the log. In the same way, the keys of several erasures were destroyed with
+//! one re-keying (replacement of the root key).
 
 use crate::app::erasure::Erasures;
 use crate::app::erasure::completion_queue::Completion;

@@ -54,7 +54,7 @@ impl Erasures {
         };
         let Some(start) = self.start_event(&stream, id)? else { return Ok(()) };
         let Some(scope) = self.started_scope(&stream, &record)? else { return Ok(()) };
-        // If a hold was placed after the erasure was started, a steward has to decide.
+        // A hold on everything was placed after the erasure was started, so a steward has to decide.
         if holds.iter().any(|hold| hold.is_whole()) {
             return Ok(());
         }

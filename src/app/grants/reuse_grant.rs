@@ -21,8 +21,8 @@ use std::sync::Arc;
 
 impl Grants {
     /// The existing grant for this request, if a decision made now would be the same; `None` if a new grant
-    /// has to be issued. A request that has an idempotency key, an expected version or a time always gets a
-    /// new grant, because a new event has to record these.
+    /// has to be issued. A request that has an idempotency key, an expected version or a time never reuses a
+    /// grant, because a new event has to record these.
     pub(crate) async fn reuse(
         self: &Arc<Self>,
         caller: &Caller,

@@ -71,7 +71,7 @@ struct Past {
     spent: f64,
     /// How many of these reports have another period.
     other_periods: u32,
-    /// How many of those with another period have no noise.
+    /// How many of the reports with another period have no noise.
     exact: u32,
 }
 
@@ -81,8 +81,8 @@ impl Reports {
     /// Makes a report. The channel first has messages of progress, and the report last.
     ///
     /// # Errors
-    /// The request is invalid, noise is required, the period's privacy budget is spent, or the store fails.
-    /// Later errors come through the channel.
+    /// The request is invalid, noise is required, the period's privacy budget is spent, the difference from
+    /// another report could show single people, or the store fails. Later errors come through the channel.
     pub async fn transparency_report(
         self: &Arc<Self>,
         caller: &Caller,

@@ -179,7 +179,8 @@ impl Rights {
         self.submitted(record.id, Vec::new()).await
     }
 
-    /// The events of a refusal. If the request had set a signal when it was submitted, the signal is lifted.
+    /// The events of a refusal. If the request had set a signal when it was submitted, the signal is lifted,
+    /// unless another signal of its kind is in force.
     fn refusal(
         &self,
         stream: &SubjectStream,

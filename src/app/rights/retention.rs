@@ -190,8 +190,8 @@ impl Rights {
         self.core.commit(append, frame).await.map(|_| ())
     }
 
-    /// Erases the expired entries of one subject. If all entries that would remain only record endings and
-    /// views, erases everything.
+    /// Erases the expired entries of one subject. Erases everything if there is no hold and only events would
+    /// remain that are no reason to keep a record, such as expiries, views and descriptions.
     async fn expire_entries(self: &Arc<Self>, stream: Arc<SubjectStream>) -> Result<(), AppError> {
         let write_lock = stream.write_lock().await;
         let (erased, holds) = {

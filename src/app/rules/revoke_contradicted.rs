@@ -70,8 +70,8 @@ impl RuleChanges {
         if let Some(pass) = completed.as_ref().filter(|pass| pass.rules == rules) {
             return Ok(Applied::Already(pass.revoked));
         }
-        // Once this lock is granted, every decision under other rules is durable, so this pass finds its
-        // grants.
+        // Once this lock is granted, every decision under other rules is durable, so this pass finds the
+        // grants of those decisions.
         drop(self.core.rules_lock.write().await);
         let mut progress = Progress::default();
         for (index, mut after) in

@@ -294,8 +294,8 @@ impl Export {
         Ok(())
     }
 
-    /// Decides, as of now, about every purpose and recipient that a consent or a grant names, and calls
-    /// `each` with each result.
+    /// Decides, as of the start of the export, about every pair of a purpose and a recipient in the survey.
+    /// Calls `each` with each result.
     fn for_each_permitted_use(
         &self,
         survey: &Survey,
