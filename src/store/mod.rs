@@ -218,8 +218,9 @@ pub trait KeyStore: Send + Sync {
     ///
     /// Durability: on `Ok` all changes survive a power cut.
     ///
-    /// Retry: [`StoreError::Full`] wrote nothing. After any other error the outcome is unknown, and every
-    /// later write fails with [`StoreError::Stopped`] until the store is reopened.
+    /// Retry: [`StoreError::Full`] and [`StoreError::LimitExceeded`] wrote nothing. After any other error the
+    /// outcome is unknown, and later writes may fail with [`StoreError::Stopped`] until the store is
+    /// reopened.
     fn write_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>;
 
     /// Writes and removes pages in preparation for a later [`KeyStore::write_pages`]. Reads see the changes
@@ -229,7 +230,7 @@ pub trait KeyStore: Send + Sync {
     /// before that, any of the changes may be there, each page as a whole or not at all.
     ///
     /// Retry: as for [`KeyStore::write_pages`], except that some of the pages may be written when
-    /// [`StoreError::Full`] is returned.
+    /// [`StoreError::Full`] or [`StoreError::LimitExceeded`] is returned.
     fn stage_pages(&self, pages: &[(Vec<u8>, Option<Vec<u8>>)]) -> Result<(), StoreError>;
 
     /// Pages whose id starts with `prefix` and is greater than `after` (if given), in order, at most `count`.

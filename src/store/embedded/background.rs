@@ -70,8 +70,8 @@ impl Shared {
     /// Makes the flat files (arrays of fixed-size items) and the index durable for all entries committed so
     /// far, and writes a watermark.
     ///
-    /// If that fails, the log stops, since the operating system may have dropped data that it could not
-    /// write.
+    /// If that fails for any reason but lack of space, the log stops, since the operating system may have
+    /// dropped data that it could not write.
     pub(super) fn advance_watermark(&self) {
         let _one_at_a_time = self.watermark_lock.lock().unwrap_or_else(PoisonError::into_inner);
         {

@@ -41,8 +41,8 @@ pub struct Options {
 /// Memory grows by two bits for each entry. Apart from that, it does not grow with the number of entries or
 /// data subjects. Data that is needed later goes to unnamed temporary files: about 250 bytes for each entry,
 /// without the values of attributes. The files are in the folder that the environment variable `TMPDIR`
-/// names. Memory also holds one file of entries (16 MiB at most), the definitions, and the versions of bounds
-/// and notices. For each stream that continues after erased entries, it holds 16 bytes.
+/// names. Memory also holds two files of entries (16 MiB each at most), the definitions, and the versions of
+/// bounds and notices. For each stream that continues after erased entries, it holds 16 bytes.
 ///
 /// # Errors
 /// The first check that fails. A fault in an entry is reported before a fault in a digest that covers the
@@ -97,7 +97,7 @@ struct Verifier<'a> {
     running_check: Option<(Member, FileCheck)>,
     /// Number of entries whose check was started.
     entries_started: u64,
-    /// A fault that is reported only if no single entry is the cause.
+    /// A fault that is reported only if every entry passes the checks of that entry alone and of its chain.
     deferred: Option<VerifyFailure>,
     next_position: u64,
     /// Set from the first entry to the last.

@@ -27,7 +27,7 @@ pub(super) struct Subject {
     incomplete: bool,
     // Unordered: looked up, never iterated.
     attributes: HashMap<EventId, AttributeState>,
-    /// Attributes that were not replaced, by key.
+    /// Attributes that were not replaced, corrected, removed or expired, by key.
     // Unordered: looked up, never iterated.
     current: HashMap<String, Vec<EventId>>,
     decisions: Vec<Decision>,
@@ -338,7 +338,8 @@ fn still_covers<'a>(signal: &Signal, later: impl Iterator<Item = &'a Signal>, pu
     signal.purposes.is_empty() || signal.purposes.iter().any(covers)
 }
 
-/// Checks data minimization: the request named the attribute's category and key, or none.
+/// Checks data minimization. If the request names categories, one of them must be the attribute's category or
+/// an ancestor. If it names keys, one of them must be the attribute's key.
 fn check_requested(
     grant: &GrantIssued,
     attribute: &AttributeState,

@@ -12,7 +12,7 @@ use std::fs::File;
 pub struct Found {
     /// Ranges that one copy lacked and the other had: which copy (1 or 2), offset, bytes.
     pub mended: Vec<(usize, u64, u64)>,
-    /// The copy (1 or 2) that was missing or belonged to another store.
+    /// The copy (1 or 2) that was missing, outdated, or from another store.
     pub missing: Option<usize>,
     /// Whether a torn write followed the last intact one. None of it had been acknowledged.
     pub torn: bool,
