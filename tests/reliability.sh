@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Runs every test that the matrix of docs/reliability.md names, and writes the results below the matrix. ROUNDS
 # sets how many rounds each test runs. Some tests have their own number, because their rounds take more or less
-# time: SEEDS (of the simulation), CUTS (power cuts under a daemon), KILLS (of a process) and BYTES (flipped in
-# each file). Their default is ROUNDS.
+# time: SEEDS (of the simulation), CUTS (power cuts, disk faults and lost indexes under a daemon), KILLS (of a
+# process) and BYTES (flipped in each file). The default of these numbers is ROUNDS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ROUNDS="${ROUNDS:-40}"

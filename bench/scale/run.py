@@ -126,7 +126,7 @@ def drop_page_cache():
 
 
 def measure(daemon, state):
-    """Measures everything at this size. The daemon must run before the call, and it runs after it."""
+    """Measures everything at this size. The daemon must run before this call, and it also runs afterwards."""
     people = state.now["people"]
     people_arguments = ["--people", PEOPLE, "--subjects", people, "--prepared"]
     sample = min(20_000, people)
