@@ -34,7 +34,7 @@ pub(super) struct Serve {
     /// Configuration file (TOML). Flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Development mode: write keys and a token for each role to DATA/dev. Connections are
+    /// Development mode: write keys, and a token for each role except subject, to DATA/dev. Connections are
     /// unencrypted, and are accepted from this machine only (loopback).
     #[arg(long)]
     dev: bool,
@@ -127,7 +127,8 @@ fn greeting(daemon: &Daemon, data: &Path, dev: bool) -> String {
     text
 }
 
-/// Writes a token for each role and the log's verifier key to the `dev` folder of each controller.
+/// Writes a token for each role except `subject`, and the log's verifier key, to the `dev` folder of each
+/// controller.
 pub(super) fn write_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
     for served in &daemon.controllers {
         let dev = Layout::new(&served.data).dev();

@@ -16,7 +16,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Largest number of open connections; further ones wait.
+/// Largest number of open connections. A further connection evicts the oldest one of the address that has the
+/// most.
 const CONNECTIONS_MAX: usize = 256;
 
 /// Run a witness that cosigns checkpoints of logs.

@@ -38,8 +38,8 @@ pub struct Limits {
     pub facts_per_person_bytes_max: usize,
     /// Connections at once, on each of the two addresses. A further connection evicts one that has not
     /// authenticated: the oldest of the address that has the most of them. If all have authenticated, the new
-    /// connection waits. A quarter is reserved for addresses from which a client has authenticated within a
-    /// day. 1 to 1,000,000.
+    /// connection waits. For gRPC, a quarter is reserved for addresses from which a client has authenticated
+    /// within a day. 1 to 1,000,000.
     pub connections_max: usize,
     /// A write is refused if its event was sealed (encrypted) longer ago than this, milliseconds.
     pub sealed_age_ms_max: u64,

@@ -6,7 +6,8 @@ use std::path::Path;
 /// The unit of `st_blocks`. It does not depend on the file system's block size (POSIX, `sys/stat.h` on
 /// Linux).
 const BLOCK_BYTES: u64 = 512;
-/// Most levels of folders that are measured; a data folder has two.
+/// Most levels of folders that are measured. A data folder has two, and two more if it has
+/// `controllers/<name>`.
 const DEPTH_MAX: usize = 8;
 
 /// Disk space taken and free.

@@ -48,7 +48,7 @@ const fn open(number: u32, name: &'static str) -> Field {
     Field { number, name, kind, count_max: 1, total_max: OPEN_TEXT_BYTES_MAX, repeats: false }
 }
 
-/// The limits of a method without limits: nothing is allowed.
+/// The limits of an unknown method: only an empty message is allowed.
 static NOTHING: Shape = Shape { bytes_max: 0, fields: &[] };
 static HEALTH: Shape = Shape { bytes_max: OPEN_BYTES_MAX, fields: &[open(1, "service")] };
 static EXTENSION: Shape = Shape { bytes_max: OPEN_BYTES_MAX, fields: &[open(1, "containing_type")] };
@@ -78,8 +78,8 @@ static OTHERS: &[(&str, &Shape)] = &[
     ("grpc.reflection.v1.ServerReflection/ServerReflectionInfo", &REFLECTION),
 ];
 
-/// The limits of a method's requests, by the method's name in the role table. An unknown method allows
-/// nothing.
+/// The limits of a method's requests, by the method's name in the role table. An unknown method allows only
+/// an empty message.
 #[must_use]
 pub fn of(method: &str) -> &'static Shape {
     let found = METHODS.iter().chain(OTHERS).find(|(name, _)| *name == method);

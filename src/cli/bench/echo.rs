@@ -56,7 +56,7 @@ impl tower::Service<http::Request<tonic::body::Body>> for Echo {
     }
 }
 
-/// Serves on a free port until standard input ends. Prints the port.
+/// Serves on a free port until standard input ends. Prints the address.
 pub(super) async fn serve() -> Result<(), CliError> {
     let incoming = TcpIncoming::bind(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(CliError::failed)?;
     let address = incoming.local_addr().map_err(CliError::failed)?;
