@@ -270,7 +270,8 @@ fn replaces_a_source(append: &Append, new: &NewAttributes) -> bool {
     !replaced.is_empty() && sources.any(|source| replaced.contains(source))
 }
 
-/// Indexes of the recorded inferences that did not replace what the data subject declared.
+/// Indexes of the recorded inferences that did not take effect, because the data subject declared an
+/// attribute under the same key.
 fn not_held(state: &SubjectState, events: &[Recorded]) -> Vec<u32> {
     let attributes = events.iter().filter_map(|event| match &event.event {
         Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {

@@ -10,7 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 impl Profiles {
-    /// The refusals of these attributes by bounds, grouped by kind; empty if all may be recorded.
+    /// The refusals of these attributes by bounds, grouped by category, provenance and policy; empty if all
+    /// may be recorded.
     pub(crate) fn refusals<'a>(
         &self,
         append: &Append,
