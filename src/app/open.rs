@@ -241,7 +241,8 @@ impl App {
         }
     }
 
-    /// Ends and erases what has expired, for a limited number of subjects in one call. Call it periodically.
+    /// Ends and erases what has expired, for a limited number of subjects in one call. Also destroys the
+    /// previous log key at the end of its transition. Call it periodically.
     ///
     /// # Errors
     /// The store failed. The next call finds what this call did not do.

@@ -37,7 +37,7 @@ impl Core {
         }
     }
 
-    /// Records that a caller is about to compute figures over all data subjects, as a system event.
+    /// Records, as a system event, that a caller is about to compute figures over all data subjects.
     ///
     /// # Errors
     /// The view could not be recorded.

@@ -70,7 +70,8 @@ impl ReusableGrants {
         self.0.iter().any(|grant| grant.unrecorded.is_some())
     }
 
-    /// Adds a new grant. If there are too many, drops the oldest one without an unrecorded count.
+    /// Adds a new grant. If there are too many, drops the oldest grant without an unrecorded count. If every
+    /// grant has an unrecorded count, leaves out the new grant.
     pub(crate) fn add(&mut self, event: EventId, receipt: EventReceipt, ttl_ms: u64) {
         if self.0.len() >= GRANTS_MAX {
             let recorded = self.0.iter().position(|grant| grant.unrecorded.is_none());
