@@ -86,14 +86,14 @@ impl Layout {
         self.0.join("issuer-keys.json")
     }
 
-    /// The folder in which `--dev` writes tokens and the verifier key.
+    /// The folder in which `--dev` writes tokens, the verifier key and the keys of the tiers of bounds.
     #[must_use]
     pub fn dev(&self) -> PathBuf {
         self.0.join("dev")
     }
 }
 
-/// Makes a folder, unless it exists, that only its owner may enter.
+/// Makes a folder that only its owner may enter. A folder that exists stays as it is.
 ///
 /// # Errors
 /// The folder can't be made.
