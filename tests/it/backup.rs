@@ -91,7 +91,7 @@ fn lose_and_restore(dir: &Path, served: Served, backup: &Path, kept_as: &str) {
     assert!(restored.status.success(), "{}", String::from_utf8_lossy(&restored.stderr));
 }
 
-/// Asserts that a write about a subject with an observation time before the erasure is refused.
+/// Asserts that the daemon refuses a write about `subject` whose observation is older than the erasure.
 fn assert_late_write_refused(served: &Served, subject: &str, before: &str) {
     let late = ["record", subject, "late", "spooled", "--category", "health", "--observed-at", before];
     let output = served.run(&late).output().unwrap();

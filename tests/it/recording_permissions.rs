@@ -292,7 +292,7 @@ async fn no_observation_or_inference_replaces_a_statement_of_the_subject() {
             .iter()
             .any(|attribute| attribute.key == "said" && attribute.value_json == "\"likes rock\"")
     );
-    // A service that is not a channel may never declare.
+    // A service that is not a channel may never record a declared attribute.
     let declared =
         world.service.profile.record_attributes(attribute(Provenance::Declared, "guess", "likes jazz")).await;
     assert_denied(declared, "CHANNEL_ROLE_REQUIRED", "declared");

@@ -107,8 +107,7 @@ async fn every_write(
     failed
 }
 
-/// Requests that are rejected, but not because of the expected version. Each has the reason why it is
-/// rejected.
+/// Requests that are rejected because of their attributes, each with the reason.
 fn bad_attributes(
     subject: &str,
     options: &WriteOptions,
@@ -157,7 +156,7 @@ async fn a_rejected_write_creates_no_data_subject() {
     assert_eq!(store_contents(&world.harness).await, before);
     let profile = proto::GetProfileRequest { subject: "new".into(), ..Default::default() };
     assert_eq!(world.steward.profile.get_profile(profile).await.unwrap_err().code(), Code::NotFound);
-    // Valid writes that run at the same time as rejected ones are recorded, and no others.
+    // Valid writes and writes with a wrong expected version run at once. Only the valid ones are recorded.
     let mut writes = tokio::task::JoinSet::new();
     for number in 0..20 {
         let mut service = world.service.clone();

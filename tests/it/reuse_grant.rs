@@ -117,7 +117,7 @@ async fn a_repeated_request_reuses_the_grant_and_counts_the_reuse() {
         );
     }
     assert_eq!(log_size(&mut world).await, before, "no event was recorded");
-    // A report of use changes nothing, and an explanation says how often the grant was reused.
+    // A report of use does not stop reuse, and an explanation says how often the grant was reused.
     let used = proto::ReportUseRequest {
         grant_id: first.grant_id.clone(),
         reply: "r".into(),
@@ -368,8 +368,8 @@ async fn a_change_that_affects_the_decision_stops_reuse_at_once() {
         );
         assert!(is_reused(&mut world, &subject, &first.grant_id, &"nothing").await);
         make_change(&mut world, &subject, change, 1).await;
-        // A new consent is a new basis for the decision. Every other change removes something, or adds or
-        // replaces an attribute.
+        // Every change stops reuse: a new consent is a new basis for the decision, and every other change
+        // removes something, or adds or replaces an attribute.
         assert!(!is_reused(&mut world, &subject, &first.grant_id, &change).await, "{change:?}");
     }
 }
@@ -413,8 +413,8 @@ async fn reuse_stops_as_time_passes() {
     clock.0.fetch_add(2 * HOUR_MS, Ordering::SeqCst);
     assert!(!is_reused(&mut world, "ada", &first.grant_id, &"thirteen hours of twenty-four").await);
     assert!(standing(&mut world, &first.grant_id).await.0, "the grant itself has not expired");
-    // A rule about the age of attributes forbids now what it allowed a moment ago. For reuse, the decision at
-    // the time of the new request counts.
+    // As time passes, a rule about the age of attributes forbids what it allowed before. The grant is reused
+    // only as long as a new decision at the time of the request allows the same.
     record(&mut world, "ada", "tone", "communication-style").await;
     record(&mut world, "ada", "sister", "family").await;
     publish(&mut world, version(Tier::Provider, "fresh", "1", FRESH_ONLY)).await.unwrap();

@@ -143,8 +143,8 @@ async fn overload_rejects_calls_with_a_retry_hint_and_loses_no_acknowledged_writ
     assert_all_recorded(&daemon, dir.path(), &receipts);
 }
 
-/// Kills and restarts the daemon, so that no shutdown flushes anything, and compares every receipt with the
-/// leaf hashes of a bundle that verifies.
+/// Kills the daemon, so that no shutdown flushes anything, and restarts it. Then compares every receipt with
+/// the leaf hashes of a bundle that verifies.
 fn assert_all_recorded(daemon: &Daemon, dir: &Path, receipts: &[(u64, [u8; 32])]) {
     assert!(Command::new("kill").args(["-KILL", &daemon.child.id().to_string()]).status().unwrap().success());
     let daemon = Daemon::start(dir);

@@ -104,7 +104,7 @@ impl History {
         });
         let pending = pending.collect();
         let mut left = self.attempt(pending, 0, recovery_faults).await;
-        // Actions that may have been done come first.
+        // `pop` takes the last action. Reverse the list, so that actions that may have been done come first.
         left.reverse();
         while let Some(next) = left.pop() {
             let mut retry = vec![next];
@@ -119,8 +119,8 @@ impl History {
         }
     }
 
-    /// If the clock is in doubt, the seed chooses: the clock is corrected, the operator accepts it, the
-    /// daemon restarts with it, or nothing happens.
+    /// If the clock is in doubt, the seed chooses: the clock is corrected, the operator accepts the clock as
+    /// it is, the daemon restarts with this clock, or nothing happens.
     pub async fn repair_clock(&mut self, dice: &Power, recovery_faults: u64) {
         if !self.world.app().clock_state().is_skewed() {
             return;
