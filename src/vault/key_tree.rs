@@ -34,8 +34,8 @@ pub struct KeyTree {
     pub clock: SharedClock,
     pub cache: Cache,
     pub paths: PathCache,
-    /// Set by the writer when a re-keying failed and it is unknown which root key is in force. Until the next
-    /// start nothing is written and no root key is destroyed.
+    /// Set by the writer when it is unknown which root key is in force, or when an old root key could not be
+    /// destroyed. Until the next start no re-keying begins, and no root key is destroyed.
     pub halted: AtomicBool,
     /// Number of stored subjects. Only the writer changes it.
     pub subjects: AtomicU64,

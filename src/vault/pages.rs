@@ -11,7 +11,8 @@ use zeroize::Zeroizing;
 
 /// Kind of the pages of the key tree; named by page number.
 pub const TREE: u8 = b't';
-/// Kind of the fences: the time of a subject's last erasure, named by the keyed hash of its id.
+/// Kind of the fences: times before which writes about a subject are refused, named by the keyed hash of the
+/// subject's id.
 pub const FENCE: u8 = b'f';
 /// Kind of the intents: an erasure that has begun, named by the id of its request.
 pub const INTENT: u8 = b'e';

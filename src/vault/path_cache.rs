@@ -1,5 +1,5 @@
-//! A cache of the key tree's top page and interior pages, so that finding a record reads at most its leaf
-//! page.
+//! A cache of the key tree's top page and interior pages, so that finding a record usually reads only its
+//! leaf page.
 //!
 //! The size of the cache is limited, and its keys are zeroized. It is never older than the tree that the
 //! writer has made durable.

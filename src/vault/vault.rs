@@ -191,7 +191,8 @@ impl Vault {
         self.writer.erase(Erasure { subject, handle, fence_at_ms, request, intent: intent.to_vec() }).await
     }
 
-    /// When the subject was last erased, milliseconds since the Unix epoch.
+    /// The time of the subject's fence, milliseconds since the Unix epoch. An erasure sets the fence. A renewal
+    /// after a restore sets it, too, if a key of the subject had been destroyed.
     ///
     /// # Errors
     /// The key store can't be read.

@@ -1,4 +1,5 @@
-//! Writes a bundle as a stream, without a temporary file. Memory holds at most one file of entries.
+//! Writes a bundle as a stream, without a temporary file. Memory holds at most one file of entries, and the
+//! bounds and notices.
 
 use super::entry_line::{EntryLine, LineError};
 use super::manifest::{self, Manifest, ManifestFile};

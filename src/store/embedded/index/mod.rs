@@ -102,7 +102,7 @@ impl Adding<'_> {
     }
 
     /// Makes the added records visible to readers, and returns their sum. `entries` is the number of entries
-    /// in the log.
+    /// to record as indexed; 0 records no number.
     pub fn finish(mut self, entries: u64) -> u64 {
         self.pending.fresh().entries = entries;
         self.sum
@@ -147,7 +147,7 @@ impl Index {
         Adding { pending: self.pending.begin_adding(), sum: 0 }
     }
 
-    /// Number of records that were added and not yet brought into sled.
+    /// Number of added records, without those that are being brought into sled already.
     pub fn pending_records(&self) -> usize {
         self.pending.fresh_len()
     }
