@@ -136,7 +136,7 @@ fn lost_files_are_rebuilt_from_the_segments() {
         }
         let log = open(copy.path(), &small());
         assert_eq!(log.recovery().rebuilt_from, Some(0), "{lost:?}");
-        // Custom records have to be restored only if the index was lost.
+        // Custom records have to be restored only if the index or the watermark was lost.
         let records_lost = lost == ["index"] || lost == ["mark"];
         assert_eq!(log.unindexed_from().is_some(), records_lost, "{lost:?}");
         restore_custom_records(&log, &frames);
