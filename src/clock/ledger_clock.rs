@@ -170,7 +170,8 @@ impl LedgerClock {
         self.save_until(&mut comparison, now_ms);
     }
 
-    /// The values to record if an operator accepts the machine's clock now. `None` while it is trusted.
+    /// The values to record if an operator accepts the machine's clock now. `None` if the clock is neither
+    /// behind nor ahead.
     #[must_use]
     pub fn acceptable(&self) -> Option<Accepted> {
         let ClockReading { ledger_ms, clock_ms, state } = self.read();

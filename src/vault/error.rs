@@ -17,7 +17,7 @@ pub enum VaultError {
         "a page of the key store does not open with this root key; it is damaged or belongs to another key"
     )]
     Page,
-    /// The key store needs a root key that does not exist: either of the two is an older copy.
+    /// The key store needs a root key that does not exist. So the key store or the root key is an older copy.
     #[error(
         "the key store needs root key generation {0}, which does not exist: the key store or the root key is an \
          older copy; restore both from the same time"

@@ -191,8 +191,8 @@ impl Vault {
         self.writer.erase(Erasure { subject, handle, fence_at_ms, request, intent: intent.to_vec() }).await
     }
 
-    /// The time of the subject's fence, milliseconds since the Unix epoch. An erasure sets the fence. If a key
-    /// of the subject was destroyed since a backup, a renewal after the restore sets it, too.
+    /// The time of the subject's fence, milliseconds since the Unix epoch. An erasure sets the fence. If a
+    /// key of the subject was destroyed since a backup, a renewal after the restore sets the fence, too.
     ///
     /// # Errors
     /// The key store can't be read.

@@ -190,8 +190,8 @@ impl FrameHeader {
     }
 }
 
-/// Bytes of the frame of these entries; `None` if the frame exceeds a limit: no entries, more than
-/// [`FRAME_ENTRIES_MAX`], or 4 GiB and more.
+/// Bytes of the frame of these entries; `None` if there are no entries or more than [`FRAME_ENTRIES_MAX`], or
+/// if the frame has 4 GiB or more.
 pub fn length(entries: &[NewEntry]) -> Option<u32> {
     let span = |entry: &NewEntry| ALIGN.saturating_add(padded(entry.bytes.len()));
     let length = entries.iter().map(span).fold(ALIGN, usize::saturating_add);
