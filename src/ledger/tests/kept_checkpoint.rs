@@ -28,7 +28,7 @@ async fn a_store_behind_the_kept_checkpoint_is_refused() {
     ledger.shutdown();
     bench.open().shutdown();
 
-    // An older copy of the store has fewer entries. Once it has the same number, its entries differ.
+    // The new store is empty, and so behind the kept checkpoint. Later it has enough entries, but other ones.
     let newest = std::mem::replace(&mut bench.store, Arc::new(Scripted::default()));
     let refused = bench.try_open();
     assert!(matches!(refused, Err(LedgerError::Behind { checkpoint_size: 5, store_size: 0 })));

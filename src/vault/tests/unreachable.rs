@@ -10,8 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use zeroize::Zeroizing;
 
-/// Fails the calls whose bits are set in `failing`, lowest bit first. Of these calls, those with an even
-/// number still take effect.
+/// Fails the calls whose bits are set in `failing`, lowest bit first. Calls are numbered from 0. A failing
+/// call with an even number still takes effect.
 #[derive(Default)]
 struct Remote {
     inner: MemoryCustody,
