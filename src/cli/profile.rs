@@ -37,11 +37,19 @@ impl From<Source> for Provenance {
     }
 }
 
-/// The JSON of a value on the command line. A value that is not JSON becomes a JSON string.
-pub(super) fn json_text(value: &str) -> String {
-    match serde_json::from_str::<serde_json::Value>(value) {
-        Ok(_) => value.to_owned(),
-        Err(_) => serde_json::Value::from(value).to_string(),
+/// The JSON of a value on the command line. A value that is not JSON becomes a JSON string, unless it begins
+/// like an object, a list or a string.
+///
+/// # Errors
+/// It is broken JSON.
+pub(super) fn json_text(value: &str) -> Result<String, CliError> {
+    match serde_json::from_str::<serde::de::IgnoredAny>(value) {
+        Ok(_) => Ok(value.to_owned()),
+        Err(error) if value.trim_start().starts_with(['{', '[', '"']) => Err(CliError::usage(format!(
+            "the value is not JSON: {error}; to record it as a text, write it as a JSON string: {}",
+            serde_json::Value::from(value)
+        ))),
+        Err(_) => Ok(serde_json::Value::from(value).to_string()),
     }
 }
 
@@ -102,7 +110,7 @@ impl Record {
         let role = if matches!(self.provenance, Source::Declared) { "channel" } else { "service" };
         let attribute = proto::AttributeInput {
             key: self.key,
-            value_json: json_text(&self.value),
+            value_json: json_text(&self.value)?,
             category: self.category,
             provenance: Provenance::from(self.provenance).into(),
             evidence: self.evidence,
@@ -354,8 +362,12 @@ mod tests {
 
     #[test]
     fn a_value_is_json_or_becomes_a_json_string() {
-        assert_eq!(json_text("brief"), "\"brief\"");
-        assert_eq!(json_text("\"brief\""), "\"brief\"");
-        assert_eq!(json_text("[1, 2]"), "[1, 2]");
+        assert_eq!(json_text("brief").unwrap(), "\"brief\"");
+        assert_eq!(json_text("\"brief\"").unwrap(), "\"brief\"");
+        assert_eq!(json_text("[1, 2]").unwrap(), "[1, 2]");
+        for broken in ["{\"a\": 1", "[1, 2", "\"brief", " {a: 1}"] {
+            let message = json_text(broken).unwrap_err().to_string();
+            assert!(message.contains("not JSON") && message.contains("as a text"), "{message}");
+        }
     }
 }

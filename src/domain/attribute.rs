@@ -3,6 +3,7 @@
 use super::Violation;
 use super::checks::Checks;
 use super::ids::EventId;
+use super::json_value;
 use super::vocabulary::Vocabulary;
 use crate::domain::event::Provenance;
 use std::collections::BTreeMap;
@@ -13,8 +14,6 @@ use zeroize::{Zeroize, ZeroizeOnDrop};
 pub const KEY_BYTES_MAX: usize = 256;
 /// Bytes of a value's JSON text.
 pub const VALUE_BYTES_MAX: usize = 16 << 10;
-/// Levels of nesting in a value.
-pub const VALUE_DEPTH_MAX: usize = 16;
 /// Number of pieces of evidence, of sources of a derivation, or of replies.
 pub const LINKS_MAX: usize = 64;
 /// Bytes of one piece of evidence.
@@ -155,7 +154,9 @@ impl Attribute {
             "must have 1 to 256 bytes and no control characters",
         );
         need(self.value.expose().len() <= VALUE_BYTES_MAX, "value_json", "must have at most 16 KiB");
-        need(is_json(self.value.expose()), "value_json", "must be JSON, at most 16 deep");
+        if let Err(problem) = json_value::check(self.value.expose()) {
+            need(false, "value_json", problem.as_str());
+        }
         need(
             self.provenance != Provenance::Unspecified,
             "provenance",
@@ -192,37 +193,9 @@ pub fn is_text(text: &str, bytes_min: usize, bytes_max: usize) -> bool {
     (bytes_min..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-fn is_json(text: &str) -> bool {
-    // Check the depth first, because text that is nested too deeply must not be parsed.
-    let mut depth = 0_usize;
-    let (mut deepest, mut in_string, mut escaped) = (0_usize, false, false);
-    for byte in text.bytes() {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if in_string => escaped = true,
-            b'"' => in_string = !in_string,
-            b'[' | b'{' if !in_string => {
-                depth = depth.saturating_add(1);
-                deepest = deepest.max(depth);
-            }
-            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-    }
-    deepest <= VALUE_DEPTH_MAX && serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn json_must_be_valid_and_not_too_deep() {
-        assert!(is_json("\"text with [brackets\""));
-        assert!(is_json(&format!("{}{}", "[".repeat(16), "]".repeat(16))));
-        assert!(!is_json(&format!("{}{}", "[".repeat(17), "]".repeat(17))));
-        assert!(!is_json("{") && !is_json("") && !is_json("nope"));
-    }
 
     fn valid() -> Attribute {
         Attribute {

@@ -15,6 +15,7 @@ pub mod feedback_loops;
 #[cfg(test)]
 pub(crate) mod histories;
 pub mod ids;
+pub mod json_value;
 pub mod profile;
 mod profile_bytes;
 pub mod recorder_usage;

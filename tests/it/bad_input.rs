@@ -34,6 +34,9 @@ async fn an_error_about_a_malformed_attribute_names_the_field() {
         ("key", Box::new(|input| input.key.clear())),
         ("key", Box::new(|input| input.key = "x".repeat(257))),
         ("value_json", Box::new(|input| input.value_json = "{".into())),
+        ("value_json", Box::new(|input| input.value_json = "{\"a\": 1, \"a\": 2}".into())),
+        ("value_json", Box::new(|input| input.value_json = "\"\\ud83d\"".into())),
+        ("value_json", Box::new(|input| input.value_json = "[12345678901234567890123]".into())),
         ("value_json", Box::new(|input| input.value_json = "[".repeat(40) + &"]".repeat(40))),
         ("value_json", Box::new(|input| input.value_json = format!("\"{}\"", "x".repeat(20_000)))),
         ("category", Box::new(|input| input.category = "helth".into())),
@@ -115,6 +118,18 @@ async fn a_consent_must_name_a_published_notice_and_known_purposes() {
     purpose.purpose = "everything".into();
     service.profile.record_attributes(fact("ada", "tone", "work", "x")).await.unwrap();
     assert_eq!(fields(&service.grant.request_grant(purpose).await.unwrap_err()), ["purpose"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_is_returned_as_it_was_written() {
+    let (_harness, mut service, mut steward) = start().await;
+    let text = "{ \"b\": [1.50, 1e2, -0.0],\t\"a\": \"\\u00e9\" }";
+    let mut request = fact("ada", "odd", "work", "");
+    request.attributes[0].value_json = text.into();
+    service.profile.record_attributes(request).await.unwrap();
+    let request = proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
+    let profile = steward.profile.get_profile(request).await.unwrap().into_inner();
+    assert_eq!(profile.attributes[0].value_json, text);
 }
 
 #[tokio::test(flavor = "multi_thread")]

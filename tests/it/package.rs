@@ -91,7 +91,7 @@ async fn record_history(harness: &Harness) -> String {
     let mut attributes = vec![
         input("tone", "communication-style", "\"brief & dry\"", Provenance::Declared),
         input("bio", "identity", &Value::from(HOSTILE).to_string(), Provenance::Declared),
-        input("number", "activity", "12345678901234567890.12345678901234567890", Provenance::Observed),
+        input("number", "activity", "1234567.50e-3", Provenance::Observed),
         input("table", "preference", r#"{"deep": [1, {"er": "été"}]}"#, Provenance::Observed),
         input("guess", "preference", "\"likes cats\"", Provenance::Inferred),
         input("wrong", "work", "\"a baker\"", Provenance::Inferred),
@@ -184,7 +184,7 @@ async fn an_access_package_contains_everything_about_its_subject_and_nothing_abo
     assert_eq!(attribute("tone")["value"], "warm");
     assert_eq!(attribute("bio")["value"], HOSTILE);
     assert_eq!(attribute("table")["value"], serde_json::json!({"deep": [1, {"er": "été"}]}));
-    assert!(package.text("package.json").contains("12345678901234567890.12345678901234567890"));
+    assert!(package.text("package.json").contains("1234567.50e-3"));
     assert_eq!(attribute("guess")["model"], "guesser-2");
     assert_eq!(
         (&attribute("guess")["confidence"], &attribute("wrong")["contested"]),
