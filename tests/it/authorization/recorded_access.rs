@@ -123,7 +123,8 @@ impl World {
         answer.unwrap_or_else(|status| panic!("{method} as {role:?}: {status:?}"))
     }
 
-    /// The kind and the text of each event in ada's stream whose actor is the caller of this role.
+    /// The events in ada's stream that name the caller with this role as their actor: the kind and the text
+    /// of each.
     async fn events_of_ada(&mut self, role: Role) -> Vec<(String, String)> {
         let request = proto::ListEventsRequest { page_size: 1_000, ..Default::default() };
         let events = self.ada.profile.list_events(request).await.unwrap().into_inner().events;
@@ -131,7 +132,8 @@ impl World {
         events_by_caller(bodies, role)
     }
 
-    /// The kind and the text of each event without a subject whose actor is the caller of this role.
+    /// The events without a subject that name the caller with this role as their actor: the kind and the text
+    /// of each.
     async fn events_without_subject(&self, role: Role) -> Vec<(String, String)> {
         let mut auditor = self.harness.as_role(Role::Auditor, "auditor").await;
         let checkpoint = auditor.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.unwrap();

@@ -13,7 +13,8 @@ use std::io;
 pub(super) struct Gap {
     /// Position of the entry after the gap.
     pub position: u64,
-    /// The previous leaf hash that the entry names. It must be the leaf hash of an earlier erased entry.
+    /// The leaf hash of the stream's previous entry, as the entry after the gap states it. An erased entry
+    /// before the gap's position must have this leaf hash.
     pub previous: Hash,
     /// Number of skipped versions, at least one.
     pub missing: u64,
@@ -29,7 +30,7 @@ impl Gap {
     }
 }
 
-/// The leaf hash of an erased entry, or the previous leaf hash that an entry after a gap names.
+/// The leaf hash of an erased entry, or that of the previous entry, as an entry after a gap states it.
 #[derive(prost::Message)]
 struct SeenLeaf {
     #[prost(bytes = "vec", tag = "1")]
