@@ -175,8 +175,10 @@ fn validate(
     let result = validator.validate(named, ValidationMode::Strict);
     let errors = result.validation_errors().map(DetailedError::from);
     // The validator warns about a rule that can never apply, or that may not apply as its author intended.
-    // Such a rule protects no data subject, so a warning counts as an error. Personal bounds are exempt:
-    // their text is generated, and the names in it may be in any script.
+    // Such a rule protects no data subject, so a warning counts as an error.
+    //
+    // The validator also warns about names that mix scripts, such as Latin and Cyrillic. Personal bounds may
+    // have such names, and the rest of their text is generated. So for personal bounds, warnings are ignored.
     let personal = tier == Tier::Individual && pack.pack == crate::bounds::personal_bounds::PERSONAL;
     let warnings = result.validation_warnings().map(DetailedError::from).filter(|_| !personal);
     problems.add(start, errors.chain(warnings));

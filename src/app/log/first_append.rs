@@ -70,8 +70,9 @@ impl Core {
     /// write lock may call this.
     ///
     /// # Errors
-    /// The errors of [`Core::commit`] are possible. The write also fails if it predates the data subject's
-    /// erasure; only a write that is otherwise valid gets this error.
+    /// The errors of [`Core::commit`] are possible. The write also fails with [`AppError::Erased`] if it
+    /// concerns a time before the data subject's erasure. All other checks of the request come before. So a
+    /// caller whose write is refused for another reason does not learn when someone was erased.
     pub(crate) async fn commit_inline(&self, append: &Append, frame: Frame) -> Result<Written, AppError> {
         if append.predates_erasure {
             return Err(AppError::Erased);

@@ -31,12 +31,12 @@ pub struct NewRequest {
     pub scope: Option<Scope>,
     /// The attribute keys to rectify, at most 128.
     pub keys: Vec<String>,
-    /// The purposes of a restriction or objection, at most 32; none: all.
+    /// The purposes of a restriction or objection, at most 32. None means all.
     pub purposes: Vec<String>,
     /// The subject's own words, at most 2,048 bytes.
     pub details: String,
-    /// The jurisdiction that sets the due date; none: the jurisdiction in the subject's description, or else
-    /// the controller's default.
+    /// The jurisdiction that sets the due date. None means the jurisdiction in the subject's description, or
+    /// else the controller's default.
     pub jurisdiction: Option<Jurisdiction>,
 }
 

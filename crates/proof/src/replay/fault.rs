@@ -74,7 +74,8 @@ pub enum Fault {
     /// The data subject wants to be asked each time, and no consent names the conversation.
     #[error("the person wants to be asked each time, and no consent names the conversation")]
     NotAsked,
-    /// Bounds have no valid signature by their writer, although the log already had entries of data subjects.
+    /// Bounds have no valid signature by their publisher. Bounds may be unsigned only if they were published
+    /// before the first entry of a data subject.
     #[error("the bounds are not signed by their publisher")]
     UnsignedBounds,
     /// The log was restored from a backup, and the restore was not yet confirmed.
