@@ -34,7 +34,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Where HTTP listens (public log, health, metrics). An address that is not loopback requires `[tls]`.
     pub http: SocketAddr,
-    /// Certificates. Without this section nothing is encrypted, and both addresses must be loopback.
+    /// Certificates. Without this section, connections to the two addresses above are not encrypted, and both
+    /// addresses must be loopback.
     pub tls: Option<Tls>,
     /// An external issuer of bearer tokens, beside or instead of the built-in one.
     pub tokens: Option<Tokens>,

@@ -187,8 +187,9 @@ impl LogKeys {
         }
     }
 
-    /// Brings the next key into force after the log has named it. At every moment each key is in one of the
-    /// files.
+    /// Brings the next key into force after the log has named it. The key that was in force becomes the
+    /// previous key, and the previous key from before is destroyed. If the daemon ends in between, both the
+    /// next key and the one that was in force are still in files.
     ///
     /// # Errors
     /// Files can't be changed; the next start tries again.

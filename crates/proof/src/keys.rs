@@ -3,8 +3,9 @@
 //!
 //! A log changes its key with an event that both keys sign. The old key signs the entry of the event, and
 //! both keys sign the statement in the entry. A verifier that trusts one key of a chain can therefore verify
-//! every earlier and later key. The chain cannot show that the old key did not sign a second rotation. That
-//! is a fork of the log, which an older checkpoint or a witness reveals.
+//! every earlier and later key. The old key may also have signed a second rotation, to another key. The
+//! chain does not reveal that. A second rotation forks the log, and an older checkpoint or a witness reveals
+//! the fork.
 
 use crate::checkpoint::{Checkpoint, NoteError, VerifierKey, cosign_note, open_note, sign_note};
 use crate::entry::{Entry, EntryError, key_id};

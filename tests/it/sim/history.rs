@@ -181,8 +181,9 @@ impl History {
             self.resolve_failed(subject, &mut failed).await;
         }
         self.model.check(&self.world).await;
-        // An erasure comes first, because it may have been done before the other failed actions of its
-        // subject.
+        // Actions that were done come first, then other erasures. Such an erasure may have been done before
+        // the other failed actions of its subject, so it is repeated before them. Actions that failed because
+        // their subject was erased come last.
         failed.sort_by_key(|(pending, error)| {
             (is_known_error(error), !pending.is_applied, !matches!(pending.action, Action::Erase(..)))
         });
