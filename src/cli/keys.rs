@@ -22,7 +22,7 @@ pub(super) enum Keys {
 ///
 /// Bundles and proofs made before the rotation still verify, and `sayso verify --key` with an old key follows
 /// the rotation. During --transition, checkpoints carry the signatures of both keys. Give the new key to
-/// verifiers and witnesses in that time. After it the old key is destroyed.
+/// verifiers and witnesses in that time. When the transition ends, the old key is destroyed.
 ///
 /// Example: `sayso keys rotate --transition 7d`
 #[derive(Args)]

@@ -4,8 +4,8 @@ use crate::app::log::revocation::Revocation;
 use crate::app::log::stream::SubjectStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// The most streams that wait for another attempt to record their revocations. Other such streams are found
-/// again at their next write or at the next start.
+/// The maximum number of streams kept here for another attempt to record their revocations. A stream for
+/// which there is no room is found again at its next write or at the next start.
 pub(crate) const STREAMS_MAX: usize = 4_096;
 
 /// Streams with revocations that could not be recorded yet. They stay in memory until the revocations are

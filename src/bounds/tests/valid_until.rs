@@ -1,4 +1,5 @@
-//! Tests that a decision changes neither before its `valid_until_ms` nor by events about grants.
+//! Tests that a decision does not change before its `valid_until_ms`, and that events about grants do not
+//! change a decision.
 
 use crate::bounds::tests::against_models::{VOCABULARY, some_case};
 use crate::bounds::tests::*;

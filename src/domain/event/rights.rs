@@ -5,8 +5,8 @@ use sayso_proof::event::{ErasureScope, Ground, Jurisdiction, PackageKind, Positi
 use sayso_proof::event::{RequestKind, RequestOutcome};
 use std::collections::BTreeMap;
 
-/// The data subject submitted a request. Its content is personal data, and is erased together with the data
-/// that it names.
+/// The data subject submitted a request. `keys` and `details` are personal data. An event that has any of
+/// them is erased together with the data that they are about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestSubmitted {
     /// The id of the request.

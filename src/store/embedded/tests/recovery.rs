@@ -84,8 +84,9 @@ fn a_log_continues_after_a_torn_write() {
     assert_same(&log, &model);
 }
 
-/// A torn write may leave the second frame on the disk without the first. Once a frame of the same length
-/// replaces the first one, the second would be where the next frame is expected.
+/// A torn write of two frames may leave only the second frame on the disk. If the next write puts a frame of
+/// the same length in the place of the missing one, the old second frame comes right after the new frame.
+/// Recovery must not take the old frame for a part of the log.
 #[test]
 fn frames_of_a_torn_write_never_reappear() {
     let (dir, mut source) = (scratch(), Source::default());
