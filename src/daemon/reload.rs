@@ -118,8 +118,9 @@ pub(crate) fn keep_tokens(
     let (Some(tokens), Some(source)) = (tokens, KeySource::of(config)) else { return };
     let controller = config.controller.clone();
     let interval = Duration::from_secs(source.settings().refresh_s);
-    // Keys that have not changed are also kept again from time to time. A start with kept keys computes their
-    // age from the kept time, which must therefore not lag far behind.
+    // The file of kept keys contains the time at which they were fetched. A daemon that starts with kept keys
+    // computes their age from this time. So unchanged keys are also written again at this interval, with the
+    // newer time.
     let keep_interval = Duration::from_secs(source.settings().stale_s_max / 24);
     let reloading = async move {
         let mut kept = Stopwatch::start();

@@ -1,7 +1,8 @@
 //! The certificate that a client presented in its handshake.
 //!
 //! While the connection is open, the certificate may expire or be revoked, and its authority may stop being
-//! trusted. So each call checks the certificate again, by the time of the ledger that the call goes to.
+//! trusted. So each call checks the certificate again. The check uses the clock of the ledger that the call
+//! goes to.
 
 use super::certificates::Certificates;
 use std::fmt;

@@ -170,7 +170,8 @@ impl KeyTree {
         dead: &[PageId],
         changed: Vec<Changed>,
     ) {
-        // The path cache is updated first: a reader that finds the key cache updated must not find old pages.
+        // The path cache is updated first. A reader that finds the key cache updated must not find old pages
+        // in the path cache.
         self.paths.follow(Some(tree_root), interior, dead);
         self.follow_keys(changed);
     }

@@ -278,7 +278,8 @@ where
             identify(&mut answer, &id);
             let took = watch.elapsed();
             record_answer(&method, code_of(&answer), took);
-            // The answer also ends at the deadline, if there is one. The call counts until its answer ends.
+            // The answer also ends at the deadline, if there is one. The call counts against its caller's
+            // quotas until the answer ends.
             let rest = until.map(|until| Box::pin(tokio::time::sleep(until.saturating_sub(took))));
             Ok(answer.map(|body| Body::new(ResponseBody::new(body, admission, intake, watched, call, rest))))
         };

@@ -78,7 +78,7 @@ struct Allowance {
     bytes: Arc<Budget>,
 }
 
-/// An admitted call. The call counts until this value is dropped.
+/// An admitted call. The call counts against its quota until this value is dropped.
 pub struct Admission {
     bytes: Arc<Budget>,
     all: Arc<Budget>,

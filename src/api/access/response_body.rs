@@ -26,8 +26,8 @@ const LARGE_BYTES: usize = 64 << 10;
 const WHOLE_BYTES: usize = 4 << 10;
 const PIECE_BYTES: usize = 64 << 10;
 
-/// An answer that is being sent. Its call counts until it is sent. The answer ends at the caller's deadline.
-/// A stream also ends when the caller's credential is no longer valid.
+/// An answer that is being sent. The call counts against its caller's quotas until the answer is sent. The
+/// answer ends at the caller's deadline. A stream also ends when the caller's credential is no longer valid.
 pub struct ResponseBody {
     body: Body,
     /// `None` if the call was refused.

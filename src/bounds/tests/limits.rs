@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use serde_json::Value;
 use std::str::FromStr;
 
-/// Half of the stack of a thread that answers calls. The functions that call the decision may use the other
+/// Half of the stack of a thread that answers calls. The functions that ask for a decision may use the other
 /// half.
 const HALF_BYTES: usize = 1 << 20;
 

@@ -33,8 +33,8 @@ fn bytes(decision: Decision) -> Vec<u8> {
     codec::message(&issued).encode_to_vec()
 }
 
-/// Two attributes of one class are withheld because of two different sources. A class names only the source
-/// of its first attribute.
+/// The attributes `c` and `d` are withheld as one class, because of two different sources. A class names only
+/// the source of the attribute whose key comes first.
 #[test]
 fn a_class_always_names_the_source_of_its_first_attribute() {
     let inferred = |key: &str, category: &str| Attribute {

@@ -1,4 +1,4 @@
-//! A simulated machine that loses power at the n-th durable step, with a key store and a keeper of root keys.
+//! A simulated machine with a key store and a keeper of root keys. It loses power at the n-th durable step.
 
 use crate::clock::Clock;
 use crate::store::memory::MemoryKeys;

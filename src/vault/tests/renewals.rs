@@ -50,8 +50,8 @@ async fn every_subject_gets_fresh_keys_from_the_end_of_its_log_on() {
     drop(vault);
     let vault = bench.open();
     assert_eq!(check(&vault), fresh, "after a restart");
-    // A renewal that was cut off before the log recorded it is repeated. It makes fresh keys again, and no
-    // other change.
+    // If a renewal was cut off before the log recorded it, the renewal is repeated. The second renewal makes
+    // fresh keys again, and changes nothing else.
     vault.renew(&BTreeSet::from([middle]), 7_000, next).await.unwrap();
     assert!(check(&vault).is_disjoint(&fresh));
     // A later puncture destroys new versions, and removes the old keys of versions beyond the end for good.

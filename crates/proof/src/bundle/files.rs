@@ -10,7 +10,8 @@ use crate::merkle::Hash;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, HashSet};
 
-/// The files read so far. Memory grows with the number of files, of versions of bounds and of notices.
+/// The files read so far. The memory for this grows with the number of files and with the number of documents
+/// (versions of bounds and of notices).
 #[derive(Default)]
 pub(super) struct Files {
     /// Lengths and digests, as computed by this verifier.

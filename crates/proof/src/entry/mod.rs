@@ -178,8 +178,8 @@ impl Entry {
     }
 }
 
-/// Parses the header alone, for indexing. It checks the form of the payload, but neither the COSE header nor
-/// the signature.
+/// Returns the header of an entry's payload, for indexing. This checks the form of the payload, but neither
+/// the COSE header nor the signature.
 ///
 /// # Errors
 /// The bytes are not an entry, or its payload is malformed.
