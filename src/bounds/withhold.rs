@@ -12,8 +12,8 @@ pub(crate) fn withhold_until_confirmed(decision: Decision, state: &SubjectState)
     withhold(decision, state, (Reason::RestoreUnconfirmed, "built-in/restore", "GDPR Art. 7(3)"))
 }
 
-/// Withholds everything that would be allowed, for a reason that is not the data subject's own. The tuple
-/// holds the reason, the policy's name and the article.
+/// Withholds everything that would be allowed. The reason lies with the provider, not with the data subject,
+/// so the decision names the provider's tier. The tuple holds the reason, the policy's name and the article.
 pub(crate) fn withhold(
     mut decision: Decision,
     state: &SubjectState,

@@ -148,8 +148,8 @@ pub struct Selection {
 
 /// Selects the events to erase from a data subject's whole history, which is given oldest first. `holds` are
 /// the legal holds in force; a hold that covers all data leaves nothing to erase. Events that cite erased
-/// data are erased too. The last event is the caller's own event about the erasure, so it must not cite
-/// erased data.
+/// data are erased too. So an event that must survive a partial erasure, such as the caller's own event about
+/// the erasure, must not cite erased data.
 #[must_use]
 pub fn select(history: &[Recorded], scope: &Scope, holds: &[Hold], vocabulary: &Vocabulary) -> Selection {
     let mut closure = Closure::new(history, scope, holds, vocabulary);

@@ -48,7 +48,7 @@ pub fn sign(event: &Event, key: &SigningKey) -> WriterSignature {
     }
 }
 
-/// Verifies a signature over an event with the public key that it contains, and returns that key.
+/// Verifies a signature over an event with the public key in `signature`, and returns that key.
 ///
 /// # Errors
 /// The signature is missing, malformed or invalid.

@@ -1,4 +1,5 @@
-//! Runs of custom records: neighboring keys share one record of sled, the index's database.
+//! Runs of custom records, which are the index records that the log's owner chooses. In a run, neighboring
+//! keys share one record of sled, the index's database.
 //!
 //! A leaf page of sled takes 16 records, regardless of their size. If each key had its own record, custom
 //! records would use most of sled's pages.
