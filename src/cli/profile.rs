@@ -358,6 +358,7 @@ fn line_of(event: &proto::RecordedEvent) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
     use super::json_text;
 
     #[test]
