@@ -127,7 +127,7 @@ impl App {
         self.core.keep_time();
     }
 
-    /// Why all use is denied at the moment, regardless of consents; `None` if it is not.
+    /// Why all use is denied at the moment, regardless of consents; `None` if use is not suspended.
     #[must_use]
     pub fn suspension_reason(&self) -> Option<Reason> {
         self.core.suspension_reason()

@@ -1,7 +1,7 @@
 //! Rules about who may record which statement. A data subject's own words come from the data subject, a
 //! channel or a steward. A service records what it observes and infers, and may record any refusal. A request
-//! that these rules refuse leaves nothing in the log, except for refusals by the data subject that it
-//! contains.
+//! that these rules refuse leaves nothing in the log, with one exception: if it contains refusals by the data
+//! subject, these are recorded.
 
 use crate::app::caller::Caller;
 use crate::app::consent::choice::Choice;

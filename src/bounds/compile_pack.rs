@@ -98,8 +98,8 @@ pub(super) fn compiled(
 /// The policies of a pack, named `pack/id`, each validated strictly against the schema.
 ///
 /// # Errors
-/// The pack exceeds a limit, does not parse or validate, has a template, a policy without an `@id` or with an
-/// invalid annotation, permits in the public tier, or takes too long.
+/// The pack exceeds a limit, takes too long, does not parse or validate, or permits in the public tier. Other
+/// errors are a template, a policy without an `@id`, and an invalid annotation.
 pub(super) fn compile(
     pack: &BoundsPublished,
     tier: Tier,

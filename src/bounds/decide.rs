@@ -71,8 +71,8 @@ struct Deciding<'a> {
     grounds: BTreeMap<&'a str, Arc<[Ground]>>,
     /// The data subject's personal bounds, compiled.
     personal: Option<Arc<PersonalPolicies>>,
-    /// The denial, or `None` if the bounds allow the use. The key is the class, and whether the ground is
-    /// explicit, was given by a guardian, and names the conversation.
+    /// The denial for each key, or `None` if the bounds allow the use. A key is a class, and whether the
+    /// consent is explicit, was given by a guardian, and names the conversation.
     // Unordered: looked up by key, never iterated.
     outcomes: HashMap<(Class<'a>, bool, bool, bool), Option<Arc<Denial>>>,
     /// For each derived attribute, the categories of its sources with all their ancestors.
@@ -98,8 +98,7 @@ const SIGNALS: [SignalKind; 5] = [
 ];
 
 impl Bounds {
-    /// Decides one case. Every attribute that the case asks for is either allowed, or withheld with a
-    /// reason.
+    /// Decides one use. Every attribute that the use asks for is either allowed, or withheld with a reason.
     #[must_use]
     pub fn decide(&self, state: &SubjectState, vocabulary: &Vocabulary, case: &Case<'_>) -> Decision {
         let ancestry = vocabulary.purpose_ancestry(case.purpose);

@@ -125,7 +125,8 @@ mod tests {
         let mut by = vec!["quiet", "flood"];
         by.extend(["flood"; 20]);
         by.push("late");
-        // There is room for about ten: both small recorders fit completely, and the newest of the flood.
+        // There is room for about ten: the attributes of both small recorders, and the newest ones of
+        // `flood`.
         let gone = out(&by, 13_000);
         assert!(!gone.contains(&0) && !gone.contains(&22), "{gone:?}");
         assert_eq!(gone, (1..=gone.len() as u64).collect::<Vec<_>>());

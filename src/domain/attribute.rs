@@ -96,8 +96,8 @@ impl fmt::Debug for Attribute {
 pub struct InferenceTerms {
     /// The default, milliseconds.
     pub lasts_ms: u64,
-    /// The durations by category, milliseconds. A duration also applies to the categories below, unless a
-    /// nearer ancestor of theirs is listed.
+    /// The durations by category, milliseconds. For a category that is not listed, the duration of its
+    /// nearest listed ancestor applies.
     pub lasts_ms_by_category: BTreeMap<String, u64>,
 }
 
@@ -142,7 +142,7 @@ impl Attribute {
         self.expires_at_ms.get_or_insert(now_ms.saturating_add(lasts_ms));
     }
 
-    /// Every invalid field, with its path below `at`.
+    /// Every invalid field with its path, which begins with `at`.
     #[must_use]
     pub fn violations(&self, at: &str, now_ms: u64, vocabulary: &Vocabulary) -> Vec<Violation> {
         let mut checks = Checks::below(at);

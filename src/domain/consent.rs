@@ -1,6 +1,7 @@
 //! The data subject's consent decisions, and whether they cover a given use.
 //!
-//! A *yes* is a decision that gives or renews consent; a *no* refuses or withdraws it.
+//! A *yes* is a decision that gives or renews consent; a *no* refuses or withdraws it. A *case* is one
+//! purpose, category, recipient and conversation.
 
 use super::consent_scope::{ConsentCase, ExpandedCase, Reach, named_cases, overlap};
 use super::ids::EventId;
@@ -18,8 +19,8 @@ pub struct ConsentRecord {
     pub position: u64,
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// When it was sealed, milliseconds since the Unix epoch. If a yes and a no were sealed at the same time,
-    /// the no wins.
+    /// When it was sealed (encrypted and signed for the log), milliseconds since the Unix epoch. If a yes and
+    /// a no were sealed at the same time, the no wins.
     pub sealed_at_ms: u64,
     /// The time that the writer says the data subject decided, milliseconds since the Unix epoch.
     pub about_ms: u64,
@@ -41,8 +42,8 @@ impl ConsentRecord {
             || self.was_recorded_by(service)
     }
 
-    /// The record as a service may see it. If the service did not record it, other recipients and the
-    /// recorder's name are removed.
+    /// The decision as a service may see it. If another caller recorded the decision, the names of other
+    /// recipients and of the recorder are removed.
     #[must_use]
     pub fn shown_to(mut self, service: &str) -> Self {
         if !self.was_recorded_by(service) {

@@ -54,7 +54,7 @@ impl CurrentAttribute {
     }
 }
 
-/// What a new attribute takes over from the contest of the attribute that it replaces.
+/// The part of a contest that carries over to the attribute that replaces the contested one.
 #[derive(Clone, Copy)]
 pub(crate) struct Contest {
     pub(crate) contested: bool,

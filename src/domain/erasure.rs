@@ -407,7 +407,7 @@ impl<'a> Closure<'a> {
     }
 }
 
-/// The event that the given event is about. Without it, the given event has no meaning.
+/// The event that the given event is about. Without that event, the given event has no meaning.
 fn subject_of(event: &Event) -> Option<EventId> {
     match event {
         Event::AttributeContested { attribute, .. }

@@ -107,14 +107,13 @@ impl Scan {
     }
 }
 
-/// Whether a reader that keeps a JSON number as a 64-bit float shows it with the digits in which it is
-/// written.
+/// Whether a reader that keeps a JSON number as a 64-bit float shows the digits that were written.
 fn is_exact(number: &str) -> bool {
     let unsigned = number.trim_start_matches('-');
     if unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
         return unsigned.parse::<u64>().is_ok_and(|integer| integer <= INTEGER_MAX);
     }
-    // Rust shows a float with the fewest digits that mean this float.
+    // Rust shows a float with the fewest digits that identify it.
     let is_same = |float: f64| float.is_finite() && digits(&format!("{float:e}")) == digits(number);
     number.parse().is_ok_and(is_same)
 }
@@ -128,7 +127,7 @@ fn digits(number: &str) -> String {
 
 const DUPLICATE: &str = "duplicate name";
 
-/// Any JSON of whose objects none has two members of the same name.
+/// Any JSON in which no object has two members of the same name.
 struct UniqueNames;
 
 impl<'de> Deserialize<'de> for UniqueNames {

@@ -318,7 +318,7 @@ impl SubjectState {
     }
 
     /// Ends grants and artifacts that depend on an attribute, even if no event that revokes them follows. A
-    /// grant may cite an earlier recording of the same content, so grants of its key end too.
+    /// grant may cite an earlier recording of the same content, so grants that allow `key` end too.
     fn end_dependents(&mut self, attribute: &EventId, key: Option<&str>, reason: Reason) {
         for grant in self.grants.values_mut().filter(|grant| grant.ended().is_none()) {
             let cites =

@@ -20,7 +20,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// The sum of both.
+    /// The sum of this load and the other.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self { count: self.count.saturating_add(other.count), bytes: self.bytes.saturating_add(other.bytes) }

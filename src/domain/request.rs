@@ -89,7 +89,8 @@ fn later(from_ms: u64, span: Span) -> u64 {
     u64::try_from(later.as_millisecond()).unwrap_or(from_ms)
 }
 
-/// Whether a ground is one of GDPR Art. 17(3), on which data may be kept although its erasure was requested.
+/// Whether a ground is one of those in GDPR Art. 17(3). On these grounds, data may be kept although its
+/// erasure was requested.
 #[must_use]
 pub fn keeps_data(ground: Ground) -> bool {
     matches!(

@@ -91,8 +91,9 @@ pub fn ended(
     ended
 }
 
-/// Whether an event is no reason to keep a data subject's stream. If only such events are left, the whole
-/// stream is erased. They record what happened to data that is gone, or they protected that data.
+/// Whether an event does not justify keeping a data subject's stream. If all remaining events are of this
+/// kind, the whole stream is erased. They record what happened to data that is gone, or they protected that
+/// data.
 #[must_use]
 pub fn is_no_reason_to_keep(event: &Event) -> bool {
     matches!(
@@ -216,7 +217,7 @@ pub fn ended_artifacts(state: &SubjectState, now_ms: u64) -> Vec<Event> {
     ended.map(event).collect()
 }
 
-/// The events of consents that have expired and whose expiry is not recorded yet.
+/// The events that recorded consents which have expired, if the expiry is not recorded yet.
 #[must_use]
 pub fn ended_consents(state: &SubjectState, now_ms: u64) -> Vec<EventId> {
     let ended = state.consents.records().iter().filter(|record| {

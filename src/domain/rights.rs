@@ -36,7 +36,7 @@ impl Hold {
     }
 }
 
-/// A partial erasure. It fences the erased part off: the ledger refuses later writes about that part that
+/// A partial erasure. It fences the erased part off: the ledger refuses later writes about that part if they
 /// state a time up to the erasure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fence {

@@ -16,8 +16,8 @@ use crate::domain::vocabulary::Vocabulary;
 use crate::domain::wording;
 use serde_json::{Value, json};
 
-/// The most status changes of a consent record that a receipt contains. If there are more, it contains the
-/// newest, and always the decision that it is for.
+/// The most status changes of a consent record that a receipt contains. If there are more, the receipt
+/// contains the newest changes, and always the decision that it is for.
 const EVENTS_MAX: usize = 64;
 
 /// A request for the person's consent.
@@ -350,7 +350,8 @@ impl Receipt<'_> {
         RIGHTS.map(right).to_vec().into()
     }
 
-    /// The history of the record: requests and decisions about any of its purposes, oldest first.
+    /// The history of the consent record, oldest first. It has the requests and decisions that name a purpose
+    /// of this decision, or a purpose above or below one. Terms without purposes concern all purposes.
     fn statuses(&self) -> Value {
         let own = &self.record.terms.purposes;
         let related = |terms: &Terms| {

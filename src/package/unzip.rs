@@ -6,7 +6,8 @@ use zip::ZipReadOptions;
 use zip::read::Config;
 use zip::unstable::read::ZipIterable;
 
-/// The most members that a ZIP file may have. A package has a receipt for each decision, and a few others.
+/// The most members that a ZIP file may have. A package has one member for each decision (its receipt), and a
+/// few others.
 const MEMBERS_MAX: usize = 1 << 20;
 
 /// Calls `then` with the member of this name and its packed size in bytes; `None` if there is no such member.

@@ -14,26 +14,26 @@ pub struct Choice {
     /// The categories that it covers, at most 64. None means all; a consent for all excludes special
     /// categories.
     pub categories: Vec<String>,
-    /// The recipients that it covers, at most 64; none: all.
+    /// The recipients that it covers, at most 64; none means all.
     pub recipients: Vec<String>,
     /// Whether a consent is explicit in the sense of GDPR Art. 9(2)(a).
     pub explicit: bool,
-    /// When a consent ends, milliseconds since the Unix epoch; none: the consent names no end.
+    /// When a consent ends, milliseconds since the Unix epoch; `None` if the consent names no end.
     pub until_ms: Option<u64>,
-    /// The conversations that it is limited to, at most 64; none: all conversations.
+    /// The conversations that it is limited to, at most 64; none means all conversations.
     pub interactions: Vec<String>,
 }
 
 /// The notice that was served to the data subject.
 #[derive(Clone, Debug, Default)]
 pub struct NoticeServed {
-    /// Its id; empty: no notice was served.
+    /// Its id; empty if no notice was served.
     pub id: String,
-    /// Its version; empty: the newest.
+    /// Its version; empty means the newest.
     pub version: String,
-    /// The language it was served in; empty: the language of the published notice.
+    /// The language it was served in; empty means the language of the published notice.
     pub language: String,
-    /// SHA-256 of the text that was served; empty: that of the published text.
+    /// SHA-256 of the text that was served; empty means that it was the published text.
     pub digest: Vec<u8>,
 }
 

@@ -36,9 +36,9 @@ impl Consent {
     /// ignored, and so is a notice that is not published.
     ///
     /// # Errors
-    /// A field is invalid, the subject was erased, the expected version is stale, or the store fails. For a
-    /// consent: no notice is named, the notice is not published, its text differs, or the caller may not
-    /// record a consent.
+    /// A field is invalid, the subject was erased, the expected version is stale, or the store fails. A
+    /// consent also fails if no notice is named, the notice is not published, its text differs, or the caller
+    /// may not record a consent.
     pub async fn record_consent(
         self: &Arc<Self>,
         caller: &Caller,

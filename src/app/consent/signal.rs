@@ -7,10 +7,10 @@ use crate::domain::event::SignalKind;
 pub struct NewSignal {
     /// The kind of signal.
     pub kind: SignalKind,
-    /// The purposes that it applies to; empty: all.
+    /// The purposes that it applies to; empty means all.
     pub purposes: Vec<String>,
     /// Whether it lifts earlier signals of its kind.
     pub lift: bool,
-    /// For a pause: the conversation that is paused; empty: all conversations. At most 128 bytes.
+    /// For a pause: the conversation that is paused; empty means all conversations. At most 128 bytes.
     pub interaction: String,
 }

@@ -14,8 +14,9 @@ const BATCH_MAX: usize = 128;
 pub(crate) struct Completion {
     pub request: EventId,
     pub completed: ErasureCompleted,
-    /// The stamp of the request that started the erasure. If the request is repeated, the hashes in the stamp
-    /// find this event. Empty if another event of the request remains.
+    /// The stamp (hashes of the idempotency key and the content) of the request that started the erasure. If
+    /// the request is repeated, the recorded completion is found by these hashes. Empty if another event of
+    /// the request remains.
     pub request_stamp: RequestStamp,
 }
 

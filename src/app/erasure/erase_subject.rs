@@ -143,8 +143,8 @@ impl Erasures {
         self.carry_out_whole(stream, write_lock, request_stamp, now_ms, erasure).await
     }
 
-    /// Carries out a full erasure whose start is recorded. `request_stamp` is the stamp of the request that
-    /// started it.
+    /// Carries out a full erasure whose start is recorded. `request_stamp` is the stamp (hashes of the
+    /// idempotency key and the content) of the request that started the erasure.
     pub(crate) async fn carry_out_whole(
         self: &Arc<Self>,
         stream: Arc<SubjectStream>,

@@ -101,7 +101,7 @@ impl Erasures {
         Ok(self.history(stream)?.into_iter().find(is_start))
     }
 
-    /// The stamp that an event was written with.
+    /// The stamp that an event was written with: the hashes of its request's idempotency key and content.
     fn stamp_of(&self, event: &Recorded) -> Result<RequestStamp, AppError> {
         let bytes = self.core.store().read_entry(event.position)?.bytes.ok_or(AppError::Erased)?;
         let idempotency = entry::parse_header(&bytes)?.idempotency;

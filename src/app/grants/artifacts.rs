@@ -1,6 +1,6 @@
-//! Artifacts that services build from granted attributes. An artifact may be used for what its sources, the
-//! granted attributes, may be used for. It is invalidated when one of its sources ends or may not be used for
-//! its purpose any more.
+//! Artifacts that services build from granted attributes, their sources. An artifact may be used only for the
+//! purpose of its grant. It is invalidated when one of its sources ends or may not be used for that purpose
+//! any more.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -204,7 +204,8 @@ fn bytes(artifact: &Artifact) -> usize {
     texts.into_iter().chain([sources]).fold(ARTIFACT_BYTES, usize::saturating_add)
 }
 
-/// The event ids of the granted attributes with these keys. Without keys, those of all granted attributes.
+/// The event ids of the granted attributes with these keys. If no keys are given, the event ids of all
+/// granted attributes.
 fn sources(issued: &Issued, keys: &[String]) -> Result<Vec<EventId>, AppError> {
     let is_allowed = |key: &String| issued.allowed.iter().any(|cited| cited.key == *key);
     if issued.allowed.is_empty() || !keys.iter().all(is_allowed) {

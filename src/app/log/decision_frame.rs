@@ -11,7 +11,7 @@ use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
 
 impl Core {
-    /// Pending events together with everything that they revoke.
+    /// Pending events together with the revocations of everything that they contradict.
     pub(crate) fn with_revocations(&self, append: &Append, pending_events: Vec<PendingEvent>) -> Frame {
         let after = preview(append, &pending_events);
         let cause = pending_events.first().map(|first| first.event_id);

@@ -17,8 +17,8 @@ pub(crate) struct NewStreams(Mutex<Known>);
 pub(crate) struct Known {
     /// By the keyed hash of the subject's id.
     pub(crate) streams: HashMap<Hash, Weak<SubjectStream>>,
-    /// The size at which dropped streams are removed next: twice the number of streams that were in use last
-    /// time, or `KNOWN_MAX` if that is larger.
+    /// The size at which dropped streams are removed next: twice the number of streams that were in use when
+    /// dropped streams were last removed, or `KNOWN_MAX` if that is larger.
     pub(crate) max: usize,
 }
 

@@ -81,8 +81,8 @@ impl Core {
         }
     }
 
-    /// As [`Core::record_all_reuse`], for one subject, before it is read. A failure is only logged: what is
-    /// durable can still be read.
+    /// As [`Core::record_all_reuse`], but for one subject whose stream is about to be read. A failure is only
+    /// logged, because what is durable can still be read.
     pub(crate) async fn record_reuse_before_read(self: &Arc<Self>, stream: &Arc<SubjectStream>) {
         if let Err(error) = self.record_reuse_of(stream).await {
             tracing::warn!(%error, "the counts of reused grants are not recorded yet");

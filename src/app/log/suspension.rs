@@ -36,7 +36,7 @@ impl Core {
         self.clock.save_ahead();
     }
 
-    /// Why all use is denied at the moment, regardless of consents; `None` if it is not.
+    /// Why all use is denied at the moment, regardless of consents; `None` if use is not suspended.
     #[must_use]
     pub fn suspension_reason(&self) -> Option<Reason> {
         if self.is_restore_unconfirmed() {

@@ -25,7 +25,7 @@ pub struct Notice {
     pub id: String,
     /// 1 to 64 bytes; a version is published once.
     pub version: String,
-    /// BCP 47; empty: `en`.
+    /// BCP 47; empty means `en`.
     pub language: String,
     /// 1 byte to 64 KiB.
     pub text: String,
@@ -37,8 +37,8 @@ pub(crate) struct SystemEvent {
     pub index: Vec<(Vec<u8>, Vec<u8>)>,
     /// The writer's signature.
     pub signature: Option<WriterSignature>,
-    /// The stamp of the request that this event belongs to; `None` means the stamp that is given for all
-    /// events of the write.
+    /// The stamp (hashes of the idempotency key and the content) of the request that this event belongs to.
+    /// `None` means the stamp that is given for all events of the write.
     pub request_stamp: Option<RequestStamp>,
 }
 

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 /// subject gets a new grant.
 pub(crate) const UNRECORDED_MAX: usize = 4_096;
 
-/// The streams with unrecorded counts, and since when, milliseconds since the Unix epoch.
+/// The streams with unrecorded counts, and the time since which the first of them has waited, milliseconds
+/// since the Unix epoch.
 #[derive(Default)]
 pub(crate) struct UnrecordedReuse(Mutex<(Vec<Weak<SubjectStream>>, u64)>);
 

@@ -3,7 +3,7 @@
 //!
 //! A backup, together with the root key of that time, opens everything that was recorded then. Every erasure
 //! replaces the root key, so the key tree in a backup can be opened only until the next erasure. A restore
-//! opens the entries with the current key tree instead, which brings back every data subject except the
+//! opens the entries with the current key tree instead, and so brings back every data subject except the
 //! erased ones.
 
 use crate::app::error::{AppError, Cause};
@@ -22,8 +22,9 @@ const CHUNKS_MAX: usize = 8;
 const READ_COUNT: usize = 256;
 
 impl Operations {
-    /// Writes a backup into the returned channel. Erasures wait while its last part is read, because the log
-    /// and the key tree are inconsistent between the destruction of keys and the record of it.
+    /// Writes a backup into the returned channel. Erasures wait while the last part of the backup is read.
+    /// Between the destruction of keys and the event that records it, the log and the key tree are
+    /// inconsistent.
     ///
     /// # Errors
     /// An error comes through the channel, as its last message. Then the bytes before it are not a complete

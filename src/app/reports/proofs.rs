@@ -46,7 +46,7 @@ fn out_of_range(error: LedgerError) -> AppError {
 }
 
 impl Reports {
-    /// Proves that `position` is in the tree of this `size` (0: the size of the newest checkpoint).
+    /// Proves that `position` is in the tree of this `size`; 0 means the size of the newest checkpoint.
     ///
     /// # Errors
     /// The position or the size is beyond the log, or the store fails.
@@ -59,8 +59,8 @@ impl Reports {
         Ok(Inclusion { leaf_hash, hashes, size, text })
     }
 
-    /// Proves that the tree of size `from` is a prefix of the tree of size `to` (0: the size of the newest
-    /// checkpoint).
+    /// Proves that the tree of size `from` is a prefix of the tree of size `to`; for `to`, 0 means the size
+    /// of the newest checkpoint.
     ///
     /// # Errors
     /// A size is beyond the log, or the store fails.

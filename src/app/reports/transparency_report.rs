@@ -40,11 +40,11 @@ pub struct ReportRequest {
     pub from_ms: u64,
     /// End of the period (exclusive), a whole day in UTC, milliseconds since the Unix epoch.
     pub to_ms: u64,
-    /// Groups with fewer subjects are not shown; 0: 10, or the configured minimum if that is larger.
+    /// Groups with fewer subjects are not shown. 0 means 10, or the configured minimum if that is larger.
     pub k: u32,
-    /// The privacy budget to spend; 0: no noise.
+    /// The privacy budget to spend; 0 means no noise.
     pub epsilon: f64,
-    /// Ids of the figures; empty: all.
+    /// Ids of the figures; empty means all.
     pub figures: Vec<String>,
     /// Whether to make an HTML page too.
     pub html: bool,

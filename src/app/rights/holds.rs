@@ -26,7 +26,7 @@ pub struct NewHold {
     pub code: String,
     /// A description. At most 512 bytes, without personal data.
     pub text: String,
-    /// The categories to keep, at most 64; none: everything.
+    /// The categories to keep, at most 64; none means everything.
     pub categories: Vec<String>,
 }
 

@@ -190,8 +190,8 @@ impl Rights {
         self.core.commit(append, frame).await.map(|_| ())
     }
 
-    /// Erases the expired entries of one subject. Erases everything if there is no hold and only events would
-    /// remain that are no reason to keep a record, such as expiries, views and descriptions.
+    /// Erases the expired entries of one subject. If there is no hold and the remaining events do not justify
+    /// keeping the stream (for example expiries, views and descriptions), erases everything.
     async fn expire_entries(self: &Arc<Self>, stream: Arc<SubjectStream>) -> Result<(), AppError> {
         let write_lock = stream.write_lock().await;
         let (erased, holds) = {

@@ -95,7 +95,7 @@ impl Rights {
     /// steward's decision.
     ///
     /// # Errors
-    /// Nothing is recorded about the data subject, or nothing that is in scope of the erasure; a field is
+    /// Nothing is recorded about the data subject; nothing recorded is in scope of the erasure; a field is
     /// invalid; the expected version is stale; the idempotency key was used for another request; or the store
     /// fails. A refusal is not an error: it is recorded, and the returned request says so.
     pub async fn submit_request(
@@ -222,8 +222,8 @@ impl Rights {
         }
     }
 
-    /// Events that remove from the profile the attributes in scope that a hold keeps: under a hold they may
-    /// be kept, but not used.
+    /// Events that remove from the profile the attributes in scope that a hold keeps. The hold lets the
+    /// controller keep these attributes, but not use them.
     fn removals_of_kept(&self, append: &Append, scope: &Scope, holds: &[Hold]) -> Vec<PendingEvent> {
         let rules = self.core.rules();
         let now = append.stream.read();

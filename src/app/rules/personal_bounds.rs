@@ -21,7 +21,7 @@ const DAYS_MAX: u32 = 36_500;
 /// The personal bounds of a subject.
 #[derive(Clone, Debug, Default)]
 pub struct ShownPersonalBounds {
-    /// The bounds as they were set; none: they were never set.
+    /// The bounds as they were set; `None` if they were never set.
     pub set: Option<PersonalBounds>,
     /// The bounds as policies: Cedar, human syntax.
     pub policies: String,

@@ -93,7 +93,7 @@ pub struct Preview {
 pub struct PreviewLineKey {
     /// The purpose of the use.
     pub purpose: String,
-    /// The recipient; empty: any recipient.
+    /// The recipient; empty means any recipient.
     pub recipient: String,
     /// The category of the attributes.
     pub category: String,

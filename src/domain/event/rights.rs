@@ -123,8 +123,8 @@ pub struct ErasureSummary {
     pub erased_by_category: BTreeMap<String, u32>,
     /// What is kept, by ground.
     pub kept: Vec<KeptOnGround>,
-    /// Later writes about the erased data are refused if they state this time or an earlier one. In
-    /// milliseconds since the Unix epoch.
+    /// Later writes about the erased data are refused if they state this time (milliseconds since the Unix
+    /// epoch) or an earlier one.
     pub fence_at_ms: u64,
 }
 

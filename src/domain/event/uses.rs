@@ -35,7 +35,8 @@ pub struct WithheldClass {
     pub article: String,
     /// The data subject's own event that decided, if one did.
     pub decided_by_event: Option<EventId>,
-    /// The source because of which a derived attribute is withheld: it is gone or may not be used.
+    /// For a derived attribute that is withheld because of a source: that source, which is gone or may not be
+    /// used.
     pub source: Option<EventId>,
 }
 
