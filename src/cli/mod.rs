@@ -61,7 +61,8 @@ pub struct Cli {
     /// Print results and errors as JSON instead of text, in the style of proto JSON.
     #[arg(long, global = true)]
     json: bool,
-    // These flags come after the others, because flags that follow them would appear under their heading.
+    // The connection flags come last. Flags declared after them would also appear under the heading
+    // "Connection to the daemon".
     #[command(flatten, next_help_heading = "Connection to the daemon")]
     connection: Connection,
     #[command(subcommand)]

@@ -1,5 +1,5 @@
-//! The only source of time and randomness, so that both can be injected; and the ledger's time, which never
-//! goes back.
+//! The source of time and randomness, a trait that tests and simulations can replace. This module also keeps
+//! the ledger's time, which never goes back.
 
 mod credential_clock;
 mod event_ids;

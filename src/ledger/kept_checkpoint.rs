@@ -46,7 +46,8 @@ pub(super) struct CheckpointFile {
     dirty: bool,
     /// Number and bytes of the last write.
     written: Option<(u64, Vec<u8>)>,
-    /// Whether the last sync failed: the system may have dropped unwritten pages and marked them clean.
+    /// Whether the last sync failed. If so, the system may have dropped unwritten pages and marked them
+    /// clean.
     failed: bool,
 }
 

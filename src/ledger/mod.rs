@@ -312,7 +312,7 @@ impl Ledger {
         self.newest.clone()
     }
 
-    /// Whether the log is running; false once it has stopped until the next start.
+    /// Whether the log is running. A log that has stopped does not run again before the next start.
     #[must_use]
     pub fn is_running(&self) -> bool {
         self.newest.has_changed().is_ok()

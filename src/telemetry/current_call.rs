@@ -28,7 +28,7 @@ pub struct CallName {
     pub request: Arc<str>,
     /// Its method, by its name in the role table.
     pub method: Arc<str>,
-    /// A value that is kept until all work for the call is done, in every task that does a part of it.
+    /// A value that is kept until every task that works for the call is done.
     pub kept: Option<Arc<dyn Any + Send + Sync>>,
 }
 

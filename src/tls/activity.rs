@@ -17,8 +17,8 @@ pub struct Activity {
     in_progress: AtomicU64,
     /// When the last call ended, in milliseconds since the connection began.
     quiet_since_ms: AtomicU64,
-    /// Calls whose client has not yet read the newest piece of the response. For each call's number: since
-    /// when, in milliseconds since the connection began.
+    /// Calls whose client has not yet read the newest piece of the response. Each call's number leads to the
+    /// time when that piece was handed over, in milliseconds since the connection began.
     unread: Mutex<HashMap<u64, u64>>,
     /// Whether a caller has authenticated over this connection.
     is_authenticated: AtomicBool,

@@ -235,8 +235,8 @@ impl Vault {
         self.writer.copy().await
     }
 
-    /// Whether keys can be made and destroyed. False after a write of the key store or a re-keying failed
-    /// with an unknown outcome, until the next start.
+    /// Whether keys can be made and destroyed. If a write of the key store or a re-keying (replacement of the
+    /// root key) fails and its outcome is unknown, the answer is false until the next start.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         self.key_tree.store.takes_writes() && !self.key_tree.halted.load(Ordering::SeqCst)

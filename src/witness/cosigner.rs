@@ -42,7 +42,8 @@ pub enum OpenError {
 /// Why a checkpoint was not cosigned.
 #[derive(Debug, thiserror::Error)]
 pub enum Refusal {
-    /// The body is not a valid request, or the old size that it names is larger than that of its checkpoint.
+    /// The body is not a valid request, or it names an old size that is larger than the size of its
+    /// checkpoint.
     #[error("malformed request: {0}")]
     Malformed(&'static str),
     /// The witness is not configured for this log.

@@ -20,12 +20,13 @@ const CHECK_MS: u64 = 1_000;
 /// How long a credential is valid.
 #[derive(Clone)]
 pub enum Lifetime {
-    /// A token of the built-in issuer: until this time, in seconds since the Unix epoch.
+    /// A token of the built-in issuer is valid until this time, in seconds since the Unix epoch.
     Token(u64),
-    /// A token of an external issuer: until this time, in seconds since the Unix epoch, and as long as the
-    /// issuer publishes the key.
+    /// A token of an external issuer is valid until this time, in seconds since the Unix epoch, but only as
+    /// long as the issuer publishes the key.
     Key(u64, Arc<Tokens>, Arc<TrustedKey>),
-    /// A certificate: as long as it is valid.
+    /// A certificate is valid until it expires, until it is revoked, or until its authority is no longer
+    /// trusted.
     Certificate(Arc<ClientCertificate>),
 }
 

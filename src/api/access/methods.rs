@@ -26,8 +26,9 @@ pub struct Method {
     pub takes_a_stream: bool,
     /// The metrics of its calls.
     pub meter: CallMeter,
-    /// Whether a credential that may have expired is accepted for it while the machine's clock is in doubt.
-    /// This is so if the method records a refusal or resolves the doubt.
+    /// Whether calls of this method are accepted with a credential that may have expired, while the machine's
+    /// clock is in doubt. They are if the method records a refusal, or is one with which an operator resolves
+    /// the doubt.
     pub is_open_in_doubt: bool,
     /// Which allowance of the credential its calls count against.
     pub purpose: CallPurpose,

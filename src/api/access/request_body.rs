@@ -177,9 +177,9 @@ impl RequestBody {
         }
     }
 
-    /// Counts the bytes that arrived. If they do not fit into the budget between two messages, a stream waits
-    /// until earlier messages release their bytes. Inside a message it fails instead of waiting. Otherwise
-    /// several calls with half a message each could wait for each other forever.
+    /// Counts the bytes that arrived, or fails if they do not fit into the budget. Only a stream that is
+    /// between two messages waits instead, until earlier messages release their bytes. Inside a message, a
+    /// stream does not wait: several calls with half a message each could wait for each other forever.
     fn take(&mut self, data: Bytes) -> Result<(), Status> {
         match self.intake.counted().add(data.len()) {
             Ok(()) => self.chunk = data,

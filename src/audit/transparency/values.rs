@@ -1,4 +1,5 @@
-//! Counts inferred values over people without keeping any value: keyed 64-bit hashes in limited counters.
+//! Counts inferred values over people without keeping any value. Instead of values, a limited number of
+//! counters keep keyed 64-bit hashes.
 //!
 //! Counts are exact while a category has at most [`VALUES_MAX`] different values. Beyond that the counters
 //! are those of Misra and Gries (1982): never too high, and too low by at most `error`. Groups are compared

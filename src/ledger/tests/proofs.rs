@@ -1,4 +1,4 @@
-//! Tests of checkpoints, proofs and tiles: they verify without the daemon.
+//! Tests that checkpoints, proofs and tiles can be verified without the daemon.
 
 use super::bench::{Bench, ORIGIN, Subject};
 use crate::ledger::{LedgerError, Prepared};

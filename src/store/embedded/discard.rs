@@ -36,7 +36,8 @@ impl Shared {
         self.intent.reserve(list.len())?;
         self.all_or_stop(|| {
             self.intent.begin(&list)?;
-            // The index comes first: only the bytes of an entry tell which records to remove.
+            // The index records are removed before the bytes of the entries, because only the bytes tell
+            // which records to remove.
             let entries: Vec<(u64, Header)> =
                 candidates.iter().map(|entry| (entry.position, entry.header.clone())).collect();
             let removed = self.index.remove(&entries, &requests)?;
@@ -119,7 +120,8 @@ impl Shared {
             if *position >= self.head().size {
                 return Err(StoreError::Missing("entry"));
             }
-            // Entries that were discarded since their owner read them get no records.
+            // The log's owner read the entries before this call. An entry that was discarded since then gets
+            // no records.
             if self.segments.read_header(self.locations.get(*position)?)?.state == State::Present {
                 present.push((*position, records.clone()));
             }

@@ -121,7 +121,8 @@ impl Tree {
         self.levels.iter().try_for_each(|(level, file)| file.reserve(size >> level))
     }
 
-    /// Writes leaf hashes from `start` on, and every stored node that they complete.
+    /// Writes leaf hashes from `start` on, and every stored node of the Merkle tree that these hashes
+    /// complete.
     pub fn write(&self, start: u64, leaves: &[Hash]) -> Result<(), StoreError> {
         let mut end = start.saturating_add(leaves.len() as u64);
         let mut first = start;
@@ -145,7 +146,8 @@ impl Tree {
         Ok(())
     }
 
-    /// Whether the files have these leaf hashes from `start` on, and every stored node that they complete.
+    /// Whether the files have these leaf hashes from `start` on, and every stored node of the Merkle tree
+    /// that these hashes complete.
     pub fn matches(&self, start: u64, leaves: &[Hash]) -> Result<bool, StoreError> {
         let (mut first, mut end) = (start, start.saturating_add(leaves.len() as u64));
         let mut below: Option<&Flat<32>> = None;

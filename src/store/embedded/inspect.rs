@@ -49,7 +49,8 @@ pub enum Seen<'a> {
 pub struct LogFound {
     /// Number of positions, including the damaged ones.
     pub size: u64,
-    /// Segment and offset of a torn write. The next start cuts it off; none of it was acknowledged.
+    /// Segment and offset of a torn write. The next start cuts the torn write off; none of its entries was
+    /// acknowledged.
     pub torn: Option<(u32, u64)>,
     /// Damage that does not belong to one position: segment headers, or bytes where nothing was written.
     pub damaged: Vec<String>,
@@ -143,7 +144,8 @@ fn copied_index(
     let opened = copied.and_then(|()| {
         let index = Index::open(&copies.join("index"), CACHE_BYTES, 1)?;
         durable = index.entries()?;
-        // This removes records after the watermark, which the next start replays.
+        // This removes from the copy the records of entries after the watermark. The next start replays these
+        // entries.
         let (intact, entries) = match watermark.indexed {
             true => (index.verify_up_to(&watermark.extent)?, durable.min(watermark.extent.size)),
             false => (true, durable),
@@ -269,8 +271,8 @@ impl<F: FnMut(Seen<'_>) -> Result<(), StoreError>> Walk<'_, F> {
             at = written;
             if FrameHeader::decode(window.at(at, ALIGN)?).is_some_and(|header| header.first >= self.next)
                 && let Some(frame) = frame_at(window, at)?
-                // After a torn write, a later frame of the same commit may be intact. So such a frame is no
-                // evidence of damage.
+                // After a torn write, a later frame of the same commit may be intact. So an intact frame of
+                // the same commit is no evidence of damage.
                 && (frame.header.commit_start > self.next || frame.header.first < self.known)
             {
                 return Ok(Some((at, frame.header.first)));

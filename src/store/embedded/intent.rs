@@ -45,7 +45,8 @@ impl Intent {
         disk::sync(&self.file)
     }
 
-    /// Writes that the discard is finished. Not synced on purpose: repeating a discard does no harm.
+    /// Writes that the discard is finished. This is not synced on purpose, because repeating a discard does
+    /// no harm.
     pub fn end(&self) -> Result<(), StoreError> {
         self.file.set_len(0).map_err(disk::io("ending a discard"))
     }

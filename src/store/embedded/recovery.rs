@@ -24,7 +24,7 @@ const FLAT_BATCH_ENTRIES: usize = if cfg!(test) { 16 } else { 4096 };
 pub struct Recovery {
     /// Whether the log had been closed and nothing was missing.
     pub clean: bool,
-    /// Where a torn write was cut off: (segment, offset). None of it had been acknowledged.
+    /// Where a torn write was cut off: (segment, offset). The torn write had not been acknowledged.
     pub cut: Option<(u32, u64)>,
     /// The position from which the flat files or the index were rebuilt.
     pub rebuilt_from: Option<u64>,
@@ -37,7 +37,7 @@ pub struct Recovery {
 pub struct IndexState {
     /// Whether the index has everything that the watermark covers. If not, it was replaced by an empty one.
     pub intact: bool,
-    /// The number of entries that it had indexed. So at least this many entries had been durable.
+    /// The number of entries in the index as it was found. At least this many entries had been durable.
     pub entries: u64,
 }
 
@@ -267,8 +267,8 @@ impl<'a> Walk<'a> {
         let unfinished: Vec<Location> =
             frame.records.iter().filter(|record| record.unfinished).map(location).collect();
         if !unfinished.is_empty() {
-            // A crash interrupted a discard after the record was marked and before its bytes were
-            // overwritten.
+            // A crash interrupted a discard: these records are marked as discarded, but their bytes are not
+            // all overwritten yet.
             self.shared.segments.discard(&unfinished)?;
         }
         self.head.size = first.saturating_add(frame.records.len() as u64);

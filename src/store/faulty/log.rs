@@ -37,9 +37,9 @@ impl FaultyLog {
 
     /// Returns the log as the next process finds it. The old log takes no more writes.
     ///
-    /// Each frame that was not synced is there, torn or lost, in any combination. Recovery keeps the frames
-    /// before the first one that is not intact. Custom index records may be lost, and their owner has to
-    /// restore them.
+    /// Each frame that was not synced is intact, torn or lost, independently of the other frames. Recovery
+    /// keeps the frames before the first one that is not intact. Custom index records may be lost, and their
+    /// owner has to restore them.
     ///
     /// # Errors
     /// The simulated disk can't be written, which does not happen.

@@ -7,7 +7,8 @@ use std::sync::{Mutex, PoisonError};
 /// What happens at a durable step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The power fails. Each piece that was not synced is there, torn or lost, in any combination.
+    /// The power fails. Each piece that was not synced is intact, torn or lost, independently of the other
+    /// pieces.
     Crash,
     /// The write is reported as failed, and nothing was written.
     Lost,

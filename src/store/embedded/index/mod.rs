@@ -101,8 +101,8 @@ impl Adding<'_> {
         self.sum = self.sum.wrapping_add(sum);
     }
 
-    /// Makes the added records visible to readers, and returns their sum. `entries` is the number of entries
-    /// to record as indexed; 0 records no number.
+    /// Makes the added records visible to readers, and returns their sum. `entries` is the number of indexed
+    /// entries to store in sled with these records; with 0, the number in sled stays.
     pub fn finish(mut self, entries: u64) -> u64 {
         self.pending.fresh().entries = entries;
         self.sum
@@ -152,8 +152,8 @@ impl Index {
         self.pending.fresh_len()
     }
 
-    /// Whether the index has exactly the records of the entries in `extent`. If so, removes the records of
-    /// later entries. The caller makes sure that no records are pending.
+    /// Whether the index is correct for the entries in `extent`: it has all of their records and no wrong
+    /// ones. If so, removes the records of later entries. The caller makes sure that no records are pending.
     pub fn verify_up_to(&self, extent: &Extent) -> Result<bool, StoreError> {
         verify::verify_up_to(&self.database, extent)
     }

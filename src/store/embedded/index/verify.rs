@@ -71,8 +71,8 @@ fn truncated(key: &[u8], value: &[u8], size: u64) -> Vec<Change> {
     vec![(key.to_vec(), None)]
 }
 
-/// Whether the index has exactly the records of the entries in `extent`. If so, removes the records of later
-/// entries.
+/// Whether the index is correct for the entries in `extent`: it has all of their records and no wrong ones.
+/// If so, removes the records of later entries.
 ///
 /// The caller makes sure that no records are pending. All cores read in parallel.
 pub fn verify_up_to(database: &Database, extent: &Extent) -> Result<bool, StoreError> {

@@ -10,11 +10,11 @@ use std::fs::File;
 /// What was wrong with the copies when they were opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Ranges that one copy lacked and the other had: which copy (1 or 2), offset, bytes.
+    /// Ranges that one copy lacked and the other had: the copy that lacked the range (1 or 2), offset, bytes.
     pub mended: Vec<(usize, u64, u64)>,
     /// The copy (1 or 2) that was missing, outdated, or from another store.
     pub missing: Option<usize>,
-    /// Whether a torn write followed the last intact one. None of it had been acknowledged.
+    /// Whether a torn write, which was never acknowledged, followed the last intact write.
     pub torn: bool,
 }
 
@@ -69,8 +69,8 @@ impl Copies {
         Ok((walked, found))
     }
 
-    /// Restores in each copy what only the other has, cuts off a torn write, and makes both copies durable.
-    /// So what readers see from now on survives a crash.
+    /// Restores in each copy what only the other copy has, cuts off a torn write, and makes both copies
+    /// durable. So all pages that readers see from now on survive a crash.
     pub fn repair(&self, header: CopyHeader, walked: &Walked, found: &Found) -> Result<(), StoreError> {
         for range in &walked.damaged {
             let intact = self.files.iter().zip(0..).find(|(_, index)| *index != range.file);

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError, RwLock, RwLockReadGuard};
 
-/// The copies are compacted once they are longer than twice their current pages and this many bytes.
+/// The copies are compacted once they are longer than twice their current pages plus this many bytes.
 const SLACK_BYTES: u64 = if cfg!(test) { 16 << 10 } else { 16 << 20 };
 /// Changes in one batch of staged pages. After a crash a batch is there as a whole or not at all.
 const BATCH_CHANGES_MAX: usize = 128;
@@ -34,7 +34,8 @@ pub struct EmbeddedKeys {
     /// some. The file is updated after each write and not synced. So its number may be too low, but never too
     /// high.
     write_count: Option<File>,
-    /// Set during a write, and left set if the write fails: its outcome is unknown then.
+    /// Set during a write. It stays set if the write fails, because the outcome of that write is then
+    /// unknown.
     stopped: AtomicBool,
     /// What was wrong when the store was opened.
     found: Found,
@@ -179,8 +180,8 @@ impl EmbeddedKeys {
         disk::write(write_count, 0, &encode_write_count(tail.number))
     }
 
-    /// Compacts the copies if outdated pages take up more than half of them. Without space for that they keep
-    /// growing.
+    /// Compacts the copies if they are longer than twice their current pages plus [`SLACK_BYTES`]. If there
+    /// is no space for the compacted copies, the old ones keep growing.
     fn compact_if_due(&self, tail: &mut Tail) -> Result<(), StoreError> {
         if tail.offset <= tail.live.saturating_mul(2).saturating_add(SLACK_BYTES) {
             return Ok(());
