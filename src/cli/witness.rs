@@ -16,8 +16,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Largest number of open connections. A further connection evicts the oldest one of the address that has the
-/// most.
+/// Largest number of open connections. A further connection evicts the oldest connection from the address
+/// that has the most connections.
 const CONNECTIONS_MAX: usize = 256;
 
 /// Run a witness that cosigns checkpoints of logs.

@@ -7,8 +7,8 @@ const SLOWDOWN: u64 = 128;
 /// How far the machine's clock may be off before it is no longer trusted.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockLimits {
-    /// How far the clock may be behind the latest time that was returned, in milliseconds. The 5 seconds by
-    /// which the saved time is ahead are added to it.
+    /// How far the clock may be behind the latest time that was returned, in milliseconds. The ledger's time
+    /// is saved 5 seconds ahead for the next start, so these 5 seconds are added to this limit.
     pub behind_ms_max: u64,
     /// How far the clock may run ahead of the monotonic clock, in milliseconds. After a pause of the machine,
     /// the clock is ahead by the length of the pause.

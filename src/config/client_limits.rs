@@ -28,8 +28,8 @@ pub struct ClientLimits {
     pub refused_per_minute_max: u32,
     /// How long a handshake may take, seconds. 1 to 300.
     pub handshake_s_max: u64,
-    /// Bytes of one credential in progress: of its requests, decompressed, and of response messages above 64
-    /// KiB. Further requests are refused. 1 MiB to 64 GiB.
+    /// Bytes in progress for one credential: those of its requests after decompression, and those of its
+    /// response messages above 64 KiB. Further requests are refused. 1 MiB to 64 GiB.
     pub request_bytes_max: usize,
     /// The same for all credentials together. The last quarter is reserved for calls of at most 16 KiB. 1 MiB
     /// to 64 GiB.

@@ -36,10 +36,10 @@ pub struct Limits {
     /// Bytes of these attributes. At least `facts_per_service_bytes_max`, at most 64 MiB. With more than 3
     /// MiB, one grant cannot contain everything.
     pub facts_per_person_bytes_max: usize,
-    /// Connections at once, on each of the two addresses. A further connection evicts one that has not
-    /// authenticated: the oldest of the address that has the most of them. If all have authenticated, the new
-    /// connection waits. For gRPC, a quarter is reserved for addresses from which a client has authenticated
-    /// within a day. 1 to 1,000,000.
+    /// Connections at once, on each of the two addresses. A further connection evicts an unauthenticated
+    /// connection: the oldest one from the address that has the most unauthenticated connections. If all
+    /// connections have authenticated, the new one waits. For gRPC, a quarter of the connections is reserved
+    /// for addresses from which a client has authenticated within a day. 1 to 1,000,000.
     pub connections_max: usize,
     /// A write is refused if its event was sealed (encrypted) longer ago than this, milliseconds.
     pub sealed_age_ms_max: u64,

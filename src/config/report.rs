@@ -16,8 +16,8 @@ pub struct ReportConfig {
     /// Whether reports without noise are refused.
     pub noise_required: bool,
     /// Whether reports without noise are allowed even if the difference between two of them could reveal
-    /// single people. Such reports cover a period that has not ended, or a period that overlaps with the
-    /// different period of an earlier report.
+    /// single people. These are reports on a period that has not ended, or on a period that overlaps with the
+    /// period of an earlier report but is not the same.
     pub differences_allowed: bool,
     /// The limit that the controller declares on releases of one person's data a day: 1, 3, 7, 15, 31 or 63.
     /// Reports then say how often it was exceeded.

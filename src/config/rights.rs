@@ -41,8 +41,8 @@ impl Rights {
     }
 }
 
-/// When inferences expire that are recorded without an expiry. The event that records an inference contains
-/// its expiry, so a change here does not affect earlier inferences. Bounds can end use sooner with
+/// When an inference expires if it is recorded without an expiry. The event that records an inference
+/// contains its expiry, so a change here does not affect earlier inferences. Bounds can end use sooner with
 /// `context.age_days`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]

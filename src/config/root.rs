@@ -77,12 +77,12 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LockMemory {
-    /// If the system allows it.
+    /// Memory is locked if the system allows it.
     #[default]
     Try,
-    /// Yes; otherwise the daemon does not start.
+    /// Memory is locked, or else the daemon does not start.
     Always,
-    /// No.
+    /// Memory is not locked.
     Never,
 }
 

@@ -35,12 +35,12 @@ pub(crate) fn harden(memory: LockMemory, may_attach: bool) -> Result<(), HardenE
     restrict_new_files();
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let limited = setrlimit(Resource::Core, none);
-    // A system call filter may forbid setting limits. Then the existing limit counts.
+    // A system call filter may forbid setting limits. In that case it is enough if the existing limit is 0.
     if getrlimit(Resource::Core).current != Some(0) {
         return Err(HardenError::CoreDumps(limited.err().unwrap_or(rustix::io::Errno::PERM)));
     }
-    // The limit has no effect if the system pipes core dumps to a program. The following setting prevents
-    // core dumps in that case, too.
+    // The limit has no effect if the system pipes core dumps to a program. A process that is not dumpable
+    // makes no core dumps in that case either.
     if !may_attach {
         set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(HardenError::CoreDumps)?;
     }

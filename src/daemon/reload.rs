@@ -55,7 +55,8 @@ fn start_from_kept(
 ) -> Result<(), DaemonError> {
     let kept =
         source.kept().map_err(|kept| DaemonError::IssuerKeys(format!("{error}; the kept keys: {kept}")))?;
-    // If the fetch time of kept keys is further in the future, their age is unknown, so they are not used.
+    // If the fetch time of kept keys is further in the future than the leeway, their age is unknown, so they
+    // are not used.
     let kept = kept.filter(|kept| kept.fetched_ms <= now_ms.saturating_add(CLOCK_LEEWAY_MS));
     let kept = kept.ok_or(DaemonError::IssuerKeys(error.clone()))?;
     tokens.replace_keys(kept.jwks.as_bytes(), kept.fetched_ms)?;

@@ -43,7 +43,7 @@ pub struct LogStatus {
 /// A step of an erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErasureStep {
-    /// Its keys are about to be destroyed.
+    /// The keys of the data to erase are about to be destroyed.
     Begun,
     /// It is recorded as complete.
     Completed,

@@ -2,9 +2,10 @@
 //! new one.
 //!
 //! A connection is *unauthenticated* until its client has presented a valid credential. When all slots that a
-//! new connection may take are taken, it evicts an unauthenticated connection: the oldest one of the address
-//! that has the most of them. Addresses from which no client has authenticated lately are *unknown*. Their
-//! unauthenticated connections are evicted first, and never take the reserved slots.
+//! new connection may take are taken, it evicts an unauthenticated connection: the oldest one from the
+//! address that has the most unauthenticated connections. Addresses from which no client has authenticated
+//! lately are *unknown*. Their unauthenticated connections are evicted first, and never take the reserved
+//! slots.
 
 use crate::clock::Stopwatch;
 use lru::LruCache;

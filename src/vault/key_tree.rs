@@ -144,7 +144,8 @@ impl KeyTree {
         record.map(|record| pages::decode_hash(&record)).transpose()
     }
 
-    /// Reads a page that holds one number: the time of a fence, or the number of subjects.
+    /// Reads a page that holds one number: the time of a fence (writes about a subject from before this time
+    /// are refused), or the number of subjects.
     pub fn number(&self, kind: u8, name: &[u8]) -> Result<Option<u64>, VaultError> {
         self.own(&pages::id(kind, name))?.map(|page| pages::decode_number(&page)).transpose()
     }

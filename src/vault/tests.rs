@@ -298,7 +298,7 @@ async fn erasing_old_keys_again_keeps_the_keys_of_a_subject_that_came_back() {
     assert!(key(&back, 0).is_some());
     assert!(Arc::ptr_eq(&back, &vault.by_handle(back.handle).unwrap().unwrap()));
     assert_eq!(vault.pending_erasures().unwrap().len(), 1, "the second erasure left no intent");
-    // The clock went back, but the fence does not.
+    // The clock went back, but the fence (the time of the last erasure) does not.
     vault.erase(&back, 1_500, [3; 16], b"").await.unwrap();
     assert_eq!(vault.fenced_at(&ada).unwrap(), Some(2_000));
 }

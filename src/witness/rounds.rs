@@ -3,8 +3,8 @@
 //!
 //! Writes never wait for witnesses. Health and metrics report if too few of them cosign in time. A witness
 //! that refuses thereby claims that this log does not continue the checkpoint that it cosigned last. The
-//! claim is believed only if the witness shows that checkpoint: it has a signature that only this log's own
-//! key can have made.
+//! claim is believed only if the witness shows that checkpoint with this log's signature, because only this
+//! log's own key can have made that signature.
 
 use super::cosigner::name_of_log;
 use crate::clock::{SharedClock, Stopwatch};

@@ -238,7 +238,7 @@ pub struct Credentials {
     /// The ledger's name, which certificates must contain.
     ledger: String,
     throttle: Throttle,
-    /// By the number of the controller.
+    /// For each controller, the issuers that are trusted for it. The index is the controller's number.
     trusted: Vec<Trusted>,
     /// For each verified token, the number of its controller.
     numbers: TokenCache<usize>,

@@ -63,7 +63,8 @@ pub fn read(jwks: &[u8]) -> Result<Keys, CredentialError> {
             Entry::Vacant(free) => {
                 free.insert(Some(Arc::new(key)));
             }
-            // The id does not say which of the keys signed a token, so neither is used.
+            // Several keys have this id, so the id does not say which of them signed a token. None of them is
+            // used.
             Entry::Occupied(mut taken) => {
                 taken.insert(None);
             }

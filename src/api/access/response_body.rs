@@ -39,7 +39,8 @@ pub struct ResponseBody {
     /// The part of that message that was not passed to HTTP/2 yet.
     rest: Bytes,
     watched: Option<Watched>,
-    /// Whether the response is a stream: it has waited for a message, or has had more than one.
+    /// Whether the response is known to be a stream, because it has waited for a message or has had more than
+    /// one.
     is_stream: bool,
     has_begun: bool,
     call: Option<tls::Call>,

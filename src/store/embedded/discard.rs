@@ -1,4 +1,4 @@
-//! Discards entries in place, and restores custom index records.
+//! Discards entries in place, and restores custom index records (those that the log's owner chose).
 
 use super::frame::State;
 use super::index::{self, RemovedSum, Span};

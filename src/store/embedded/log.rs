@@ -106,8 +106,8 @@ impl LogStore for EmbeddedLog {
     }
 
     fn unindexed_from(&self) -> Option<u64> {
-        // The head is read first, since a commit advances the head only after its custom records are
-        // complete.
+        // The head is read first, since a commit advances the head only after the custom records of its
+        // entries are in the index.
         let size = self.head().size;
         let complete_to = self.shared.custom_complete_to.load(Ordering::Acquire);
         (complete_to < size).then_some(complete_to)

@@ -54,7 +54,8 @@ struct RestoredLog {
     punctured: BTreeSet<Handle>,
 }
 
-/// Times of the fences, which tell erasures from renewals.
+/// Times of fences: an erasure sets a fence at the first time, and a renewal at the second. So the time of a
+/// fence says what set it.
 const ERASED_AT_MS: u64 = 7;
 const RENEWED_AT_MS: u64 = 9;
 

@@ -1,4 +1,5 @@
-//! Lists of the custom keys that were written with each entry, so that a discard finds them.
+//! For each entry, a list of the keys of its custom records (index records that the log's owner chose). A
+//! discard finds the records by these keys.
 //!
 //! The lists of consecutive positions share a record, since sled handles a few large records better than many
 //! small ones.

@@ -21,7 +21,7 @@ use sayso_proof::merkle::Hash;
 /// as empty and is rebuilt.
 pub const INDEXED: &[u8] = b"q";
 
-/// The first byte of the keys of custom records.
+/// The first byte of the keys of custom records, which the log's owner chooses.
 pub const CUSTOM: u8 = b'x';
 
 /// Number of versions in one record of a subject. One lookup finds the whole history of most subjects, and
