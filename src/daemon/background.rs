@@ -7,7 +7,7 @@ use std::time::Duration;
 
 /// How often the ledger's time is compared with the machine's clock and stored.
 const KEEP_TIME_INTERVAL: Duration = Duration::from_millis(500);
-/// Pause after a failed write of reuse counts.
+/// Pause after a failed attempt to record how often grants were reused.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs a retention pass at an interval. A failure is logged, and the next pass tries again.

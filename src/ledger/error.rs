@@ -20,7 +20,7 @@ pub enum LedgerError {
     /// A change of key in the log does not verify.
     #[error("changes of the log key: {0}")]
     Keys(#[from] sayso_proof::keys::KeysError),
-    /// The file of the kept checkpoint can't be read or written.
+    /// The file that keeps the last checkpoint outside the store can't be read or written.
     #[error("checkpoint file: {0}")]
     CheckpointFile(std::io::Error),
     /// The kept checkpoint is malformed, or not signed by a key of this log.

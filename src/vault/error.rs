@@ -32,7 +32,8 @@ pub enum VaultError {
     /// The batch failed as a whole, with every change in it.
     #[error("writing keys failed: {0}")]
     BatchFailed(String),
-    /// A re-keying failed midway; the next start finds out which root key is in force.
+    /// A re-keying (replacement of the root key) failed midway; the next start finds out which root key is in
+    /// force.
     #[error("keys can't be changed after an earlier failure; restart to recover")]
     Halted,
     /// The writer's queue is full.

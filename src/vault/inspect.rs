@@ -24,7 +24,8 @@ pub struct KeyCheck {
 }
 
 impl KeyCheck {
-    /// Opens the top page of the key tree. An interrupted re-keying is left as it is.
+    /// Opens the top page of the key tree. An interrupted re-keying (replacement of the root key) is left as
+    /// it is.
     ///
     /// # Errors
     /// The key store has no key tree, or its top page does not open.

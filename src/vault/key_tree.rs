@@ -35,14 +35,15 @@ pub struct KeyTree {
     pub cache: Cache,
     pub paths: PathCache,
     /// Set by the writer when it is unknown which root key is in force, or when an old root key could not be
-    /// destroyed. Until the next start no re-keying begins, and no root key is destroyed.
+    /// destroyed. Until the next start no re-keying (replacement of the root key) begins, and no root key is
+    /// destroyed.
     pub halted: AtomicBool,
     /// Number of stored subjects. Only the writer changes it.
     pub subjects: AtomicU64,
 }
 
 impl KeyTree {
-    /// Reads and opens a page of a trie.
+    /// Reads and opens a page of a trie, one of the two search trees below the top page.
     pub fn page(&self, link: &Link) -> Result<Page, VaultError> {
         let name = link.name();
         let missing = || StoreError::Damaged { what: "key tree", place: "a page is missing".into() };

@@ -25,7 +25,8 @@ pub const COUNT: &[u8] = b"count";
 /// Name of the root page. The root page is outside the tree and says which page is the top page of the tree.
 /// It is in the clear, except for the key of the top page, which is wrapped.
 pub const ROOT: &[u8] = b"r";
-/// Name of the page with the numbers of the pages that the last re-keying replaced, in the clear.
+/// Name of the page with the numbers of the pages that the last re-keying (replacement of the root key)
+/// replaced, in the clear.
 pub const DEAD: &[u8] = b"d";
 
 const ROOT_MAGIC: &[u8; 8] = b"saysoKR1";

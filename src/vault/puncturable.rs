@@ -6,10 +6,10 @@
 //! keys of the remaining versions, including future ones. No entry needs to be sealed again. Entries that may
 //! be erased together, such as those of one category, need no common key.
 //!
-//! After a restore, the log assigns some versions a second time, and the keys of some of these versions were
-//! destroyed. A *renewal* covers all versions from the first of them on: a second tree with its own key. The
-//! nodes of the first tree for those versions open only copies of the lost log. The next destruction removes
-//! these nodes.
+//! A log that was restored from a backup lacks the newest versions and assigns them a second time. Keys of
+//! some of these versions may have been destroyed before. So a *renewal* covers all versions from the first
+//! lost one on: it is a second tree with its own key. The nodes of the first tree for those versions open
+//! only copies of the lost log. The next destruction removes these nodes.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

@@ -1,4 +1,5 @@
-//! Opens the key tree: on the first start, on an ordinary one, and after a crash during a re-keying.
+//! Opens the key tree: on the first start, on an ordinary one, and after a crash during a re-keying
+//! (replacement of the root key).
 
 use super::cache::Cache;
 use super::custody::{Generation, RootCustody};

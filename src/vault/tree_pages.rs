@@ -59,8 +59,8 @@ pub enum Trie {
 /// The top page, the only page whose key the root key wraps.
 #[derive(Clone)]
 pub struct TopPage {
-    /// Key that seals the vault's own pages. A re-keying keeps this key, but not the keys of tree pages above
-    /// a destroyed record.
+    /// Key that seals the vault's own pages. A re-keying (replacement of the root key) keeps this key, but
+    /// not the keys of tree pages above a destroyed record.
     pub own: Zeroizing<[u8; 32]>,
     /// The trie of subjects; `None` while it is empty.
     pub subjects: Option<Link>,

@@ -47,7 +47,8 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Opens the key tree with the root key. Completes or undoes an interrupted re-keying.
+    /// Opens the key tree with the root key. Completes or undoes an interrupted re-keying (replacement of the
+    /// root key).
     ///
     /// # Errors
     /// The key store can't be read, or the keeper does not have the root key that opens it.
@@ -235,8 +236,8 @@ impl Vault {
         self.writer.copy().await
     }
 
-    /// Whether keys can be made and destroyed. If a write of the key store or a re-keying (replacement of the
-    /// root key) fails and its outcome is unknown, the answer is false until the next start.
+    /// Whether keys can be made and destroyed. If a write of the key store or a re-keying fails and its
+    /// outcome is unknown, the answer is false until the next start.
     #[must_use]
     pub fn takes_writes(&self) -> bool {
         self.key_tree.store.takes_writes() && !self.key_tree.halted.load(Ordering::SeqCst)

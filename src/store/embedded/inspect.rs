@@ -1,8 +1,9 @@
 //! Inspects a log's folder without changing it: what is intact, what is damaged, and what can be rebuilt.
 //!
 //! Opening a log stops at the first damage; an inspection continues after it. It reads each segment frame by
-//! frame. In a damaged frame it reads record by record, up to the next intact frame. It inspects a copy of
-//! the index, since sled can't open a database without writing to it.
+//! frame; a frame holds the entries of one request. In a damaged frame it reads record by record, up to the
+//! next intact frame. It inspects a copy of the index, since sled can't open a database without writing to
+//! it.
 
 use super::disk;
 use super::flat::{Locations, Tree};

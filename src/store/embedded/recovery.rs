@@ -216,7 +216,8 @@ impl<'a> Walk<'a> {
                 if continues { self.take(number, offset, frame, bytes) } else { Err(damaged(size_before)) }
             })?;
             if !continues && is_last && segment.first < size_before && walked.end == End::Unwritten {
-                // The segment was started for a batch that was then rejected, and has no frames.
+                // The segment was started for a batch that was then rejected. It has no frames (groups of
+                // entries, each written by one request).
                 self.shared.segments.remove_last()?;
                 break;
             }

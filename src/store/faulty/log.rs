@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub struct FaultyLog {
     power: Arc<Power>,
     disk: Arc<MemoryLog>,
-    /// Frames that were written but not synced. The next start decides which of them are there.
+    /// Frames (each the entries of one request) that were written but not synced. The next start decides at
+    /// random which of them survive.
     unsynced: Mutex<Vec<Frame>>,
     /// Flipped bits: for a position, the index of the bit in its bytes.
     flipped: Arc<Mutex<BTreeMap<u64, u64>>>,

@@ -3,7 +3,7 @@
 use crate::clock::Clock;
 use zeroize::Zeroizing;
 
-/// Number of a root key: the number of re-keyings before it.
+/// Number of a root key: the number of re-keyings (replacements of the root key) before it.
 pub type Generation = u64;
 
 /// Why a keeper failed.

@@ -69,7 +69,7 @@ impl<'a> From<&'a NewEntry> for IndexedEntry<'a> {
 /// sum over all records.
 pub type RemovedSum = (u64, u64);
 
-/// Adds frames to the index, both for commits and for recovery.
+/// Adds frames (each the entries of one request) to the index, both for commits and for recovery.
 pub struct Adding<'a> {
     pending: pending::Adding<'a>,
     sum: u64,
