@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 const COUNTER_MAX: u16 = 0x0fff;
 const START_MAX: u16 = 0x07ff;
 
-/// Makes UUIDv7 ids (RFC 9562 s. 5.7). Each id is greater than all ids before it: those of one millisecond
-/// count upwards from a random start (s. 6.2, method 1). The last 8 bytes are always random.
+/// Makes UUIDv7 ids (RFC 9562 s. 5.7). Each id is greater than all ids before it: within one millisecond, the
+/// ids count upwards from a random start (s. 6.2, method 1). The last 8 bytes are always random.
 #[derive(Debug, Default)]
 pub struct EventIds {
     /// The time, milliseconds since the Unix epoch, and the counter of the newest id.

@@ -26,9 +26,10 @@ pub struct Limits {
     pub index_cache_bytes: u64,
     /// Largest gRPC message that is accepted, bytes. 64 KiB to 64 MiB.
     pub message_bytes_max: usize,
-    /// Attributes about one person that one service may have recorded and that are still kept. 1 to 100,000.
+    /// How many of the attributes kept about one person may come from one service. 1 to 100,000.
     pub facts_per_service_max: usize,
-    /// Bytes of these attributes. At least 64 KiB, which is more than one attribute can have.
+    /// How many bytes the attributes from one service may have. At least 64 KiB, which is more than one
+    /// attribute can have.
     pub facts_per_service_bytes_max: usize,
     /// Attributes kept about one person. An eighth is reserved for the person and for stewards. At least
     /// `facts_per_service_max`, at most 100,000.

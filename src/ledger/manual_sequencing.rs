@@ -44,8 +44,8 @@ impl ManualSequencing {
     }
 
     /// Takes some of the waiting writes and runs the sequencer on them. `places` are their indexes in the
-    /// order of arrival, from 0; indexes that don't exist are skipped. When this method returns, the writers
-    /// of the writes that it took have their answers. If the log stops, all other waiting writes fail too.
+    /// order of arrival, from 0; indexes that don't exist are skipped. When this method returns, every write
+    /// that it took has its answer. If the log stops, all other waiting writes fail too.
     pub fn take(&self, places: &[usize]) {
         let mut paused = self.paused();
         let Some(Paused { sequencer, waiting, .. }) = paused.as_mut() else { return };

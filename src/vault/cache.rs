@@ -34,7 +34,8 @@ struct Inner {
     known: HashMap<Hash, Weak<SubjectKeys>>,
     /// The known subject of each handle.
     subjects: HashMap<Handle, Hash>,
-    /// Size of `known` at which entries of dropped keys are removed; grows if more keys are in use at once.
+    /// Size of `known` at which entries of dropped keys are removed; this size grows if more keys are in use
+    /// at once.
     known_max: usize,
 }
 

@@ -100,7 +100,7 @@ pub struct PuncturableTree {
     /// order costs about two hashes each, and every 256th version costs all levels in between. Keeping the
     /// whole path of every subject would take several times the memory.
     path: Vec<Node>,
-    /// The first version for which a renewal replaces the first node of the path.
+    /// The first version that the first node of the path no longer covers, because a newer renewal covers it.
     path_end: u64,
 }
 

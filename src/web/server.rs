@@ -28,7 +28,7 @@ pub const ROUTES: [&str; 9] = [
     "GET /{controller}/tile/{*path}",
 ];
 
-/// Whether a route begins with this name. No controller can have a name with which a route begins.
+/// Whether a route begins with this name. If so, no controller may have this name.
 #[must_use]
 pub fn is_reserved(controller: &str) -> bool {
     ROUTES.iter().any(|route| route.split('/').nth(1) == Some(controller))

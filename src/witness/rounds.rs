@@ -1,8 +1,8 @@
 //! Asks witnesses in rounds. In each round, every witness gets the newest checkpoint, and its cosignature is
 //! added to the note.
 //!
-//! Writes never wait for witnesses. Health and metrics report if too few of them cosign in time. A witness
-//! that refuses thereby claims that this log does not continue the checkpoint that it cosigned last. The
+//! Writes never wait for witnesses. Health and metrics report if too few of them cosign in time. If a witness
+//! refuses, it claims that this log does not continue the checkpoint that the witness cosigned last. The
 //! claim is believed only if the witness shows that checkpoint with this log's signature, because only this
 //! log's own key can have made that signature.
 

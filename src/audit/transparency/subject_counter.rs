@@ -201,8 +201,8 @@ impl SubjectCounter {
     }
 
     /// The label for what an inference was drawn from. The name of a reply stands for the writer's own reply
-    /// with that name. If the writer has no such reply, it stands for the replies with that name by every
-    /// recipient.
+    /// with that name. If the writer has no such reply, the name stands for the replies with that name by
+    /// every recipient.
     fn drawn_from(&self, writer: &str, attribute: &Attribute) -> &'static str {
         if attribute.from_replies.is_empty() {
             return NO_REPLY;

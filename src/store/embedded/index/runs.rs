@@ -4,11 +4,11 @@
 //! A leaf page of sled takes 16 records, regardless of their size. If each key had its own record, custom
 //! records would use most of sled's pages.
 //!
-//! A run is stored under the first of its keys. It takes every key from that one up to the first key of the
-//! next run. If a key is appended to a full run, it begins a new run. If a key falls inside a full run, the
-//! run is divided in the middle, and both halves are written in one batch. If the first key of a run is
-//! removed, the run is stored under its next key. An empty run is removed; the run before it then takes its
-//! keys.
+//! A run is stored under the first of its keys. It takes every key from its own first key up to the first key
+//! of the next run. If a key is appended to a full run, it begins a new run. If a key falls inside a full
+//! run, the run is divided in the middle, and both halves are written in one batch. If the first key of a run
+//! is removed, the run is stored under its next key. An empty run is removed; the run before it then takes
+//! its keys.
 
 use super::records;
 use super::sled::Database;
