@@ -162,7 +162,7 @@ async fn each_controllers_public_log_is_served_under_its_origin() {
     assert!(metrics.contains("sayso_ready{controller=\"acme\"} 1"), "{metrics}");
     assert!(!metrics.contains("nobody"));
     daemon.stop().await.unwrap();
-    // A controller's name cannot be the first segment of another path.
+    // A controller cannot have the name of the first segment of one of the daemon's own HTTP paths.
     for reserved in ["tile", "metrics"] {
         assert!(Daemon::start(&config(dir.path(), &[reserved])).await.is_err(), "{reserved}");
     }

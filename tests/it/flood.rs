@@ -267,7 +267,7 @@ async fn all_events(clients: &mut Clients) -> (Vec<u64>, usize) {
 async fn consents_and_artifacts_are_read_in_pages() {
     let world = World::start(Limits::default()).await;
     consent_to_memory(&world).await;
-    // The number of refused consents has no limit. These name many recipients each.
+    // The number of refused consents has no limit. Each of these refusals names many recipients.
     let mut refusal = choice(ConsentDecision::Refused, "memory", &["work"], false);
     refusal.recipients = (0..64).map(|number| format!("recipient-{number:03}-{}", "x".repeat(80))).collect();
     let mut steward = world.client(Role::Steward, "maria").await;

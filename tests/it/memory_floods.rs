@@ -124,8 +124,8 @@ impl<'a> Before<'a> {
         Self { served, mib: served.memory_mib() }
     }
 
-    /// Asserts that the peak of memory since then is within the limit, and that the daemon answers other
-    /// clients.
+    /// Asserts that the peak of memory since the flood began is within the limit, and that the daemon answers
+    /// other clients.
     fn assert_memory_is_limited(&self, what: &str) {
         let peak = self.served.peak_mib();
         println!("{what}: {} MiB before, peak {peak} MiB", self.mib);
@@ -343,7 +343,7 @@ async fn unread_responses_share_a_memory_limit() {
     }
     steward.profile.record_attributes(many).await.unwrap();
     let before = Before::of(&served);
-    // A client whose window lets the daemon send almost nothing.
+    // This client's flow-control window lets the daemon send almost nothing.
     let endpoint = Endpoint::from_shared(format!("http://{}", served.grpc)).unwrap();
     let endpoint = endpoint.initial_stream_window_size(1).initial_connection_window_size(65_535);
     let channel = endpoint.connect().await.unwrap();

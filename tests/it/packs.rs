@@ -23,7 +23,7 @@ fn described(band: AgeBand, years: Option<u32>, place: &str) -> proto::DescribeS
     }
 }
 
-/// Requests a grant. Returns its id, the allowed keys, and the reason and policy of what is withheld first.
+/// Requests a grant. Returns its id, the allowed keys, and the reason and policy of the first withheld class.
 async fn granted(
     service: &mut Clients,
     request: proto::RequestGrantRequest,

@@ -152,8 +152,8 @@ async fn a_repeated_request_reuses_the_grant_and_counts_the_reuse() {
 }
 
 /// The ledger counts how often a grant is reused, and records the count later. Meanwhile, the subject stays
-/// in the cache. If the counts were not recorded early when the cache is full, such subjects could keep all
-/// others out of the cache for a minute.
+/// in the cache. When the cache is full, the ledger records the counts early. Otherwise, subjects with
+/// unrecorded counts could keep all others out of the cache for a minute.
 #[tokio::test(flavor = "multi_thread")]
 async fn reuse_counts_are_recorded_early_when_the_subject_cache_is_full() {
     let dir = tempfile::tempdir().unwrap();

@@ -281,7 +281,7 @@ impl Served {
 
 /// Methods that do one more read if the caller names an existing grant or request of another subject, because
 /// the store looks up its id. This reveals nothing new: ids cannot be guessed, so the caller already knew
-/// that it existed.
+/// that the grant or request existed.
 const BY_ID: [&str; 3] =
     ["GrantService/ExplainGrant", "RightsService/GetErasureCertificate", "RightsService/GetRequest"];
 

@@ -84,8 +84,8 @@ fn every_room_is_in_the_table() {
 }
 
 /// Rooms whose results others recompute. Their results must not depend on the iteration order of a hash map,
-/// which differs between processes. They use ordered maps. If they use a hash map, a comment that begins with
-/// [`UNORDERED_MARK`] must give the reason, on the same line or the line above.
+/// which differs between processes. These rooms use ordered maps. Where a room uses a hash map, a comment
+/// that begins with [`UNORDERED_MARK`] must give the reason, on the same line or the line above.
 const ORDERED: &[&str] = &["src/bounds", "src/domain", "crates/proof/src/replay"];
 const UNORDERED_MARK: &str = "// Unordered: ";
 

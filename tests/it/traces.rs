@@ -1,5 +1,5 @@
-//! Traces that a collector receives: the parents of spans, their attributes, and that they contain no data
-//! that callers sent.
+//! Tests the traces that a collector receives: spans have the right parents and attributes, and contain no
+//! data that callers sent.
 
 use crate::harness::{self, Clients, ask, fact, sayso};
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{

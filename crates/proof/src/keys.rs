@@ -189,8 +189,9 @@ impl KeyChain {
         Rotation { number: self.rotations() + 1, from_position, old: self.newest().clone(), new }
     }
 
-    /// Verifies the next rotation, the verbatim entry at `position`, and appends its key. Returns the time
-    /// until which checkpoints also have the old key's signature, in milliseconds since the Unix epoch.
+    /// Verifies the next rotation and appends its key. `entry` is the rotation's entry, verbatim, and
+    /// `position` is its position. Returns the time until which checkpoints also have the old key's
+    /// signature, in milliseconds since the Unix epoch.
     ///
     /// # Errors
     /// The entry is not signed by the newest key of the chain, the statement is not signed by both keys, or

@@ -29,7 +29,7 @@ pub struct Folder {
 struct Disk {
     power: Arc<Power>,
     current: TempDir,
-    /// Files that can be rebuilt, as they were at the start or the last erasure, because commits do not sync
+    /// The files that can be rebuilt, as they were when they were last made durable. Commits do not sync
     /// these files.
     rebuildable: Mutex<TempDir>,
     /// The segments (files of the log) as of the last commit, and the files of keys as of the last write.
@@ -89,8 +89,8 @@ impl Disk {
         *self.synced.lock().unwrap() = copy;
     }
 
-    /// Cuts the power. Of the sectors of a file that were written since the file was last durable, a random
-    /// part is kept.
+    /// Cuts the power. Each file keeps a random part of the sectors that were written since the file was last
+    /// made durable.
     fn cut(&self) {
         let (copy, mut names) = (scratch(), Vec::new());
         files(self.current.path(), Path::new(""), &mut names);

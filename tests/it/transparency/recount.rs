@@ -295,7 +295,7 @@ pub fn request_ages(histories: &Histories) -> Rows {
     })
 }
 
-/// Subjects by how many artifacts built from their data are still valid.
+/// Subjects, grouped by the number of still valid artifacts that were built from their data.
 pub fn artifacts(histories: &Histories) -> Rows {
     let mut rows = Rows::new();
     for (subject, history) in histories {
@@ -317,7 +317,7 @@ pub fn artifacts(histories: &Histories) -> Rows {
     rows
 }
 
-/// Revocations caused by a refusal or withdrawal, by the time they took.
+/// Revocations caused by a refusal or withdrawal, grouped by the time that they took.
 pub fn revocation_delays(histories: &Histories) -> Rows {
     count(histories, |recorded, history| {
         let Event::GrantRevoked(revoked) = event(recorded) else { return vec![] };

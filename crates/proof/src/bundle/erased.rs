@@ -30,7 +30,8 @@ impl Gap {
     }
 }
 
-/// The leaf hash of an erased entry, or that of the previous entry, as an entry after a gap states it.
+/// The leaf hash of an erased entry, or the leaf hash that an entry after a gap states for the entry before
+/// it.
 #[derive(prost::Message)]
 struct SeenLeaf {
     #[prost(bytes = "vec", tag = "1")]
@@ -65,8 +66,8 @@ impl Erased {
         self.seen.push(leaf, &SeenLeaf { leaf: leaf.to_vec(), position, missing: 0 })
     }
 
-    /// Marks the positions that an `ErasureCompleted` at `position` lists. All of them must be earlier and
-    /// erased.
+    /// Marks the positions that an `ErasureCompleted` at `position` lists. Each listed position must be
+    /// before `position`, and its entry must be erased.
     pub fn cover(&mut self, position: u64, erasure: &ErasureCompleted) -> Result<(), String> {
         self.covered.grow(self.positions.len());
         for range in &erasure.discarded {
@@ -123,8 +124,8 @@ impl Erased {
         None
     }
 
-    /// The first gap of a group that names no earlier erased entry, or names an erased entry that another gap
-    /// has already named.
+    /// The first gap in a group whose stated leaf hash is not that of an earlier erased entry, or is that of
+    /// an erased entry that another gap has already named.
     fn first_gap_without_erased_leaf(&self, group: usize) -> io::Result<Option<Gap>> {
         let mut erased = HashMap::new();
         let mut gaps = Vec::new();

@@ -14,8 +14,8 @@ use std::sync::Mutex;
 const MEMORY_BYTES_MAX: usize = 32 << 20;
 /// Target maximum of records in a group.
 const GROUP_RECORDS_MAX: u64 = 32 << 10;
-/// Maximum number of groups. The more groups there are, the less memory each has, and the smaller are the
-/// blocks that it writes to the file. Small blocks are slow to read.
+/// Maximum number of groups. With more groups, each group has less memory and writes smaller blocks to the
+/// file. Small blocks are slow to read.
 const GROUPS_MAX: u64 = 2048;
 
 /// Records of one type. Records with the same key are in the same group, in the order in which they were

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use std::collections::HashMap;
 
-/// Large enough for many groups, so that hardly two data subjects share one.
+/// Large enough for many groups, so that few data subjects share a group.
 const ENTRIES: u64 = 10_000_000;
 
 fn leaf(position: u64) -> Hash {

@@ -1,7 +1,7 @@
 //! The trailer of an archive: a zstd skippable frame with a signed digest of every byte before it.
 //!
 //! The digest covers tar headers and padding, which no other check covers. Programs that unpack `.tar.zst`
-//! skip it.
+//! skip the trailer.
 
 use crate::merkle::Hash;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
@@ -55,7 +55,8 @@ impl<W: Write> Write for DigestWriter<W> {
     }
 }
 
-/// Hashes the bytes that are consumed, not those that are buffered, so the digest ends where the frame ends.
+/// Hashes the bytes that are consumed, not those that are buffered, so the digest ends where the zstd frame
+/// of the archive ends.
 pub(super) struct DigestReader<R> {
     pub inner: R,
     pub digest: Sha256,

@@ -97,7 +97,7 @@ struct Verifier<'a> {
     running_check: Option<(Member, FileCheck)>,
     /// Number of entries whose check was started.
     entries_started: u64,
-    /// A fault that is reported only if every entry passes the checks of that entry alone and of its chain.
+    /// A fault that is reported only if every entry passes its own checks and the checks of its chain.
     deferred: Option<VerifyFailure>,
     next_position: u64,
     /// Set from the first entry to the last.

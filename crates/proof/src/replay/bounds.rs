@@ -14,12 +14,13 @@ struct Version {
     tier: i32,
     pack: String,
     effective_from_ms: u64,
-    /// Of the effective versions of a pack, the one with the highest rank is in force.
+    /// The time from which the version is in effect, and its position. Of the effective versions of a pack,
+    /// the one with the highest rank is in force.
     rank: (u64, u64),
 }
 
 impl Bounds {
-    /// Adds a version by its position and time of sealing.
+    /// Adds a version that was published at this position and sealed at this time.
     pub fn publish(&mut self, position: u64, sealed_at_ms: u64, published: &BoundsPublished) {
         let effective_from_ms = published.effective_from_ms;
         let rank = (effective_from_ms.max(sealed_at_ms), position);

@@ -32,7 +32,7 @@ pub(super) struct Subject {
     current: HashMap<String, Vec<EventId>>,
     decisions: Vec<Decision>,
     signals: Vec<Signal>,
-    /// The data subject's own bounds, last set.
+    /// The data subject's own bounds, as they were last set.
     choices: PersonalBoundsSet,
 }
 
@@ -74,7 +74,8 @@ struct Signal {
     interaction: String,
     /// True if the signal was recorded, false if it was lifted.
     recorded: bool,
-    /// When the signal was recorded, or the time that its lifting states, milliseconds since the Unix epoch.
+    /// For a signal, when it was recorded. For a lifting, the time that it states, but no later than its
+    /// sealing. Both are in milliseconds since the Unix epoch.
     said_at_ms: u64,
 }
 
@@ -260,8 +261,8 @@ impl Subject {
         personal_bounds::check(&self.choices, grant, &properties, vocabulary, now_ms)
     }
 
-    /// Checks that the attribute itself may be used. An unconfirmed inference may not be used if the
-    /// data subject had declared an attribute under the same key, and that attribute may still be used.
+    /// Checks that the attribute itself may be used. An unconfirmed inference may not be used as long as an
+    /// attribute that the data subject had declared under the same key may be used.
     fn check_usable(&self, attribute: &AttributeState, now_ms: u64) -> Result<(), Fault> {
         attribute.check_usable(now_ms)?;
         let declared = attribute.declared_before.and_then(|id| self.attributes.get(&id));
@@ -339,7 +340,7 @@ fn still_covers<'a>(signal: &Signal, later: impl Iterator<Item = &'a Signal>, pu
 }
 
 /// Checks data minimization. If the request names categories, one of them must be the attribute's category or
-/// an ancestor. If it names keys, one of them must be the attribute's key.
+/// an ancestor of this category. If the request names keys, one of them must be the attribute's key.
 fn check_requested(
     grant: &GrantIssued,
     attribute: &AttributeState,
