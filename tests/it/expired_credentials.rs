@@ -182,8 +182,8 @@ async fn certificate_validity_follows_the_ledger_clock_and_not_the_handshake() {
     clock.0.store(2 * HOUR_MS, Ordering::SeqCst);
     let (daemon, origin) = start_with_mutual_tls(dir.path(), &authority, clock.clone(), None).await;
     let name = format!("spiffe://{origin}/service/tutor");
-    // The validity period in hours, counted from one hour ago. By the ledger's clock, three hours of this
-    // count have passed.
+    // The validity period, in hours after a beginning that is one hour ago. The ledger's clock is two hours
+    // ahead, so it is at hour 3.
     for (from, until, is_valid) in [(2, 4, true), (0, 2, false), (4, 5, false)] {
         let (certificate, key) = authority.sign_with(&[&name], |params| {
             let beginning = date_time_ymd(1970, 1, 1) - Duration::from_secs(3_600);

@@ -209,7 +209,8 @@ async fn a_profile_larger_than_one_answer_is_read_in_pages_and_granted_in_parts(
     assert_eq!((granted.withheld.len(), withheld.reason()), (1, DenialReason::AnswerFull));
     // The sum includes the attribute that the person recorded between the pages.
     assert_eq!(withheld.count as usize + keys.len(), all.len() + 1);
-    // A dry run has the same result, and so has a replay of the grant's decision as of its time.
+    // A dry run (`EvaluateUse`) has the same result. So has a dry run that repeats the grant's decision as of
+    // the time of that decision.
     let evaluate = |as_of_grant: &str| proto::EvaluateUseRequest {
         subject: "ada".into(),
         purpose: if as_of_grant.is_empty() { "memory".into() } else { String::new() },

@@ -2,8 +2,8 @@
 //! inclusion proof of its `ErasureCompleted`. Verifying it needs only the log's keys, not the log.
 //!
 //! The note adds facts that the log's entry, a system event, does not have: counts by category after a
-//! partial erasure, and which recipients acknowledged. The same log signs the note and the entry, and they
-//! must agree where they overlap.
+//! partial erasure, and which recipients acknowledged. The same log signs the note and the entry. Facts that
+//! are in both must agree.
 
 use crate::checkpoint::NoteError;
 use crate::event::event_body::Event;

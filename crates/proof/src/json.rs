@@ -19,7 +19,7 @@ struct Message(&'static [Field]);
 struct Field {
     number: u32,
     name: &'static str,
-    /// Whether the field is `repeated`; maps are, too.
+    /// Whether the field is `repeated`. A map field counts as repeated.
     repeated: bool,
     kind: Kind,
 }

@@ -105,8 +105,8 @@ impl Model {
         self.subjects.entry(subject).or_default()
     }
 
-    /// Notes a receipt that a caller got, and the contents of its first events, in order. The content of its
-    /// other events is `Other`.
+    /// Notes a receipt that a caller got, and the contents of the receipt's first events, in order. All other
+    /// events of the receipt have the content `Other`.
     pub fn add_receipt(&mut self, world: &World, subject: u8, receipt: &Receipt, contents: Vec<Content>) {
         let (mut last, mut contents) = (None, contents.into_iter());
         for event in &receipt.events {

@@ -27,7 +27,7 @@ pub enum LineError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
-    /// Entry, body, and the key if it was sealed.
+    /// The entry, its body, and the event key if the body is sealed.
     Present,
     /// Neither entry, key nor body, because the entry was erased.
     Erased,

@@ -22,7 +22,7 @@ pub struct Report {
     pub origin: String,
     /// Number of entries.
     pub tree_size: u64,
-    /// Witnesses among those given that cosigned the checkpoint.
+    /// Those of the given witnesses that cosigned the checkpoint.
     pub witnesses: Vec<Cosigned>,
     /// Number of key rotations.
     pub key_rotations: u64,
@@ -46,13 +46,14 @@ pub struct Report {
     pub continues: Option<u64>,
     /// Recorded time of the last entry, in milliseconds since the Unix epoch.
     pub recorded_to_ms: u64,
-    /// Results of replaying grants against the consents and signals in force when they were issued.
+    /// Results of replaying each grant against the consents and signals that were in force when the grant was
+    /// issued.
     pub grants: Replayed,
 }
 
 impl Report {
-    /// Whether every replayed grant was justified and all bounds are signed. All other checks in a report
-    /// passed.
+    /// Whether every replayed grant was justified and all bounds are signed. All other checks have passed,
+    /// because otherwise there is no report.
     #[must_use]
     pub fn grants_hold(&self) -> bool {
         self.grants.unjustified == 0 && self.grants.bounds_unsigned == 0

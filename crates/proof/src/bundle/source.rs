@@ -41,7 +41,7 @@ impl Source<'_> {
 pub(super) trait Visitor {
     /// Receives one file: its name, length and content.
     fn member(&mut self, member: Member, length: u64, data: &mut dyn Read) -> Result<(), VerifyFailure>;
-    /// The key that must have signed the trailer. It is called after the last file.
+    /// Returns the key that must have signed the trailer. This method is called after the last file.
     fn trailer_key(&self) -> VerifyingKey;
 }
 
