@@ -147,7 +147,8 @@ fn only_an_equal_or_narrower_consent_overrides_an_earlier_refusal() {
     assert_eq!(faults(&log), [Fault::Refused], "at equal times, the refusal prevails");
 }
 
-/// The faults of a grant that cites the last of these decisions, each with how late it arrived.
+/// The faults of a grant that cites the last of these decisions. Each decision comes with the number of
+/// milliseconds by which it arrived late.
 fn faults_after_decisions(decisions: Vec<(Event, u64)>) -> Vec<Fault> {
     let mut log = Log::with_vocabulary();
     let attribute_id = log.append(ada(), recorded(attribute("key", "food")));

@@ -118,7 +118,7 @@ fn a_rotation_needs_both_keys_this_position_and_a_new_key() {
         let outcome = attempt(signer, |expected| expected.sign(&key(5), &key(6)));
         assert!(matches!(outcome, Err(KeysError::Entry { number: 2, .. })), "{signer}: {outcome:?}");
     }
-    // A statement that lacks one of the two signatures, or has another one.
+    // A statement on which a wrong key signed in place of the old or the new key.
     for (old, new) in [(4, 6), (9, 6), (5, 9), (6, 6), (5, 5)] {
         let outcome = attempt(5, |expected| expected.sign(&key(old), &key(new)));
         assert!(outcome.is_err(), "{old} {new}: {outcome:?}");

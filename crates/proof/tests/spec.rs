@@ -101,8 +101,8 @@ impl MapHex for Vec<merkle::Hash> {
     }
 }
 
-/// Compares the vectors with the files that keep them. If `SAYSO_WRITE_VECTORS` is set, it writes these files
-/// first, so that a format change shows up in review.
+/// Compares the vectors with the files that keep them. If `SAYSO_WRITE_VECTORS` is set, this test writes the
+/// files first, so that a format change shows up in review.
 #[test]
 fn the_vectors_match_what_this_crate_writes() {
     let (vectors_json, entries) = make_vectors();
@@ -114,7 +114,7 @@ fn the_vectors_match_what_this_crate_writes() {
         }
     }
     let read = |name| std::fs::read_to_string(vectors().join(name)).unwrap();
-    // Compared as values, because other crates in the build can change the order of keys.
+    // Compare the JSON as values, because other crates in the build can change the order of keys.
     let kept: serde_json::Value = serde_json::from_str(&read("sayso-v1.json")).unwrap();
     assert_eq!(kept, vectors_json);
     assert_eq!(read("entries-v1.jsonl"), lines);

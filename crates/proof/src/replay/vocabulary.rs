@@ -51,8 +51,8 @@ impl Vocabulary {
         ancestry(id, |id| self.categories.get(id).map(|category| category.parent.as_str()))
     }
 
-    /// Among a category and its ancestors, those that are special (GDPR Art. 9(1)): they are marked as
-    /// special, or have an ancestor that is.
+    /// Among a category and its ancestors, those that are special (GDPR Art. 9(1)): each of them is marked as
+    /// special, or has an ancestor that is marked as special.
     pub fn special_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         let mut ancestry = self.category_ancestry(id);
         let is_marked = |id: &&str| self.categories.get(*id).is_some_and(|category| category.special);
