@@ -230,9 +230,9 @@ impl<'a> Deciding<'a> {
         })
     }
 
-    /// Whether a source is missing or withheld, and the earliest time at which a source ends. A source
-    /// without a verdict is missing or is itself derived from this attribute. All attributes in such a cycle
-    /// are withheld.
+    /// Whether a source is missing or withheld, and the earliest time from which a source may no longer
+    /// be used. A source without a verdict is missing or is itself derived from this attribute. All
+    /// attributes in such a cycle are withheld.
     fn sources(&self, current: &CurrentAttribute) -> (bool, Option<u64>) {
         let mut ends_ms = None;
         for source in &current.attribute.derived_from {

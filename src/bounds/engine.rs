@@ -45,8 +45,8 @@ pub struct Bounds {
     personal: Mutex<ByteCache<String, Arc<PersonalPolicies>>>,
 }
 
-/// For fuzzers: compiles policies like a provider pack that a caller offers, and decides one request by
-/// them.
+/// For fuzzers: compiles policies as if a caller had offered them as a provider pack, and decides one request
+/// by them.
 #[doc(hidden)]
 pub fn decode_policies(policies: String, vocabulary: &Vocabulary) {
     let (pack, tier) = ("fuzz".into(), Tier::Provider);

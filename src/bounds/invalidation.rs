@@ -40,9 +40,9 @@ impl Invalidated {
     }
 }
 
-/// Events that revoke every grant and invalidate every artifact that this state and these rules contradict,
-/// grants first. Leaves out a grant or an artifact if `is_pending` says that its event is already about to be
-/// recorded.
+/// Events that revoke every grant and invalidate every artifact that this state and these rules
+/// contradict, grants first. Leaves out a grant or an artifact if `is_pending` says that its revocation
+/// or invalidation is about to be recorded.
 pub(crate) fn revocations(
     state: &SubjectState,
     rules: &Rules,
@@ -158,9 +158,9 @@ pub(crate) fn contradiction(
     Some(Contradiction { reason: withheld.reason, source: withheld.source })
 }
 
-/// Artifacts that this state or these rules contradict, with the reason. An artifact ends when the first of
-/// its sources may no longer be used. Leaves out an artifact if `is_pending` says that its event is already
-/// about to be recorded.
+/// Artifacts that this state or these rules contradict, with the reason. An artifact ends as soon as any
+/// of its sources may no longer be used. Leaves out an artifact if `is_pending` says that its
+/// invalidation is about to be recorded.
 pub(crate) fn invalidated_artifacts(
     state: &SubjectState,
     rules: &Rules,

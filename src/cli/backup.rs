@@ -158,8 +158,8 @@ fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> CliError {
 fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
     let layout = Layout::new(&config.data);
     let secrets = layout.secrets();
-    // Opening a missing file of root keys would create an empty one. So this first checks that the files of
-    // both keys exist.
+    // A restore needs the log's key and, without PKCS#11, the file of root keys. Opening a missing file
+    // of root keys would create an empty one, so this first checks that the files exist.
     let needed = ["log.key", "root.key"];
     for needed in needed.iter().take(if config.pkcs11.is_some() { 1 } else { 2 }) {
         if !secrets.join(needed).exists() {

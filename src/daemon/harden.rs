@@ -63,9 +63,9 @@ fn disable_huge_pages() {
     }
 }
 
-/// Locks all memory, present and future, as soon as it is used. Memory is not locked if there is a limit on
-/// locked memory. Locked memory grows with the caches, and a process that reached the limit later would be
-/// killed during its work.
+/// Locks all memory, present and future, as soon as it is used. Memory is not locked if a limit on locked
+/// memory applies to the process, that is, without `CAP_IPC_LOCK`. Locked memory grows with the caches,
+/// and a process that reached the limit later would be killed during its work.
 fn lock(memory: LockMemory) -> Result<(), &'static str> {
     if memory == LockMemory::Never {
         return Ok(());

@@ -299,8 +299,9 @@ impl ConsentLog {
         record.decision.is_yes() && self.ended_at_ms(record, vocabulary, now_ms).is_none()
     }
 
-    /// Whether a yes that has ended may still have an effect. When it ended, it also ended each earlier yes,
-    /// for the cases that both cover. Without the later yes, the earlier one would allow these cases again.
+    /// Whether a yes that has ended must be kept, because it still keeps an earlier yes from allowing
+    /// something. A yes that ends also ends each earlier yes, for the cases that both cover. If the ended
+    /// yes were removed, the earlier one would allow these cases again.
     #[must_use]
     pub fn ends_another(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> bool {
         self.newest(true).any(|other| {

@@ -28,7 +28,8 @@ impl Hold {
         self.placed.categories.is_empty()
     }
 
-    /// Whether it covers data of this category, because it names the category or one of its ancestors.
+    /// Whether it covers data of this category, because it covers all data, or names the category or one
+    /// of its ancestors.
     #[must_use]
     pub fn keeps(&self, category: &str, vocabulary: &Vocabulary) -> bool {
         let ancestry = vocabulary.category_ancestry(category);

@@ -69,7 +69,8 @@ pub enum SubmitError {
     /// An entry was sealed too far ahead of the clock, or too long ago.
     #[error("the entry was sealed too far ahead of the clock or too long ago")]
     Clock,
-    /// An entry is signed by a key that is not in force, or is a change of key for another position.
+    /// An entry is signed by a key that is not in force. Or the entry changes the log's key, but is not valid
+    /// at the position where it would be written.
     #[error("the entry is signed by a key that is not in force")]
     OtherKey,
     /// The submission is empty, or larger than one batch may be.

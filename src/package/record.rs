@@ -138,8 +138,8 @@ pub struct PermittedUse {
     pub purpose_title: String,
     /// The purpose's IRI in the W3C Data Privacy Vocabulary.
     pub purpose_iri: String,
-    /// The recipient. Null stands for any service that no consent names. Such a record exists only if a
-    /// consent names no recipients.
+    /// The recipient. Null stands for every other service: one that has no record of its own. A record with
+    /// null exists only if the person gave a consent without a list of recipients.
     pub recipient: Option<String>,
     /// The attributes that may be used.
     pub allowed: Vec<NamedAttribute>,

@@ -13,7 +13,7 @@ pub mod memory;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 
-/// A custom index record: a key and a value that the log's owner chooses.
+/// A custom index record: a key and a value that the ledger chooses.
 pub type IndexRecord = (Vec<u8>, Vec<u8>);
 
 /// An entry to append to the log.
@@ -186,8 +186,8 @@ pub trait LogStore: Send + Sync {
         count: usize,
     ) -> Result<Vec<IndexRecord>, StoreError>;
 
-    /// The first position whose custom index records are missing because the index was rebuilt. The log's
-    /// owner reads the entries from there on and restores the records with [`LogStore::index_restore`].
+    /// The first position whose custom index records are missing because the index was rebuilt. The
+    /// ledger reads the entries from there on and restores the records with [`LogStore::index_restore`].
     fn unindexed_from(&self) -> Option<u64>;
 
     /// Restores custom index records by position, durably. Afterward no record of an entry before `done_to`

@@ -129,7 +129,8 @@ fn join(pair: &[Hash]) -> Hash {
     }
 }
 
-/// Root of the leaves `from..to`, where `from` is a multiple of the largest power of two below the width.
+/// Root of the leaves `from..to`. `from` must be a multiple of the largest power of two that is at most
+/// `to - from`.
 fn range_root<N: Nodes>(from: u64, to: u64, nodes: &N) -> Result<Hash, N::Error> {
     let width = to - from;
     let mut peaks = Vec::new();

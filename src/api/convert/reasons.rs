@@ -44,7 +44,8 @@ pub fn denial(reason: Reason) -> DenialReason {
 
 /// Why a grant or an artifact was revoked, or is not valid.
 ///
-/// `ANSWER_FULL` never revokes anything. Only a policy can name it here, and it is returned as `FORBIDDEN`.
+/// The ledger never revokes anything because an answer is full. `ANSWER_FULL` gets here only if the
+/// annotation `@reason` of a policy names it. It is then returned as `FORBIDDEN`.
 #[must_use]
 pub fn revocation(reason: Reason) -> RevocationReason {
     match reason {

@@ -35,7 +35,8 @@ impl Core {
         pending.extend(&mut state, implied);
         let mut now = stream.write();
         (now.state, now.newest, now.pending) = (state, newest, pending);
-        // The same version may now mean fewer events, so decisions made on the old state no longer count.
+        // After an erasure, a stream can have the same version as before but fewer events. So decisions
+        // made on the old state must not be used again.
         stream.reusable_grants().forget_decisions();
         Ok(())
     }

@@ -1,5 +1,5 @@
-//! Records revocations that are in effect already: after a decision, before the next write, and again after a
-//! failure or a restart.
+//! Records revocations that are already in effect. It does so after a decision, before the next write, and
+//! again after a failure or a restart.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::Frame;
@@ -18,9 +18,10 @@ use tokio::sync::OwnedMutexGuard;
 const READ_COUNT: usize = 256;
 
 impl Core {
-    /// The revocations that a folded state implies but no event records. They are derived again when a stream
-    /// is read from the log. Until they are recorded, nothing is written that could make a grant valid again.
-    /// So the state still implies what it implied when the decision was made.
+    /// The revocations that follow from a folded state and that no event has recorded yet. They are
+    /// derived again when a stream is read from the log. Until they are recorded, nothing is written that
+    /// could make a grant valid again. So the state still implies the same revocations as right after the
+    /// decision that caused them.
     pub(crate) fn implied_by(&self, state: &SubjectState) -> Vec<Event> {
         if state.revocations_pending == 0 {
             return Vec::new();

@@ -1,7 +1,8 @@
 //! Ends what has expired: consents, artifacts, records of uses and requests, and attributes. An attribute
 //! ends at its own expiry or at the end that a retention rule sets.
 //!
-//! One pass handles a limited number of subjects, by the ledger's clock. Everything that ends is recorded.
+//! The ledger's clock decides what has expired. One pass handles a limited number of subjects. Everything
+//! that ends is recorded.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;

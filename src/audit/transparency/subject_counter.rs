@@ -200,9 +200,10 @@ impl SubjectCounter {
         self.attributes.get(&attribute).is_some_and(|seen| seen.provenance == Provenance::Inferred)
     }
 
-    /// The label for what an inference was drawn from. The name of a reply stands for the writer's own reply
-    /// with that name. If the writer has no such reply, the name stands for the replies with that name by
-    /// every recipient.
+    /// The label for what an inference was drawn from: no reply, a reply shaped by the same attribute or
+    /// its sources, or other replies. The inference names its replies, and several recipients may have
+    /// used the same name. A name means the reply of the inference's writer. If the writer gave none with
+    /// that name, it means the replies with that name from all recipients.
     fn drawn_from(&self, writer: &str, attribute: &Attribute) -> &'static str {
         if attribute.from_replies.is_empty() {
             return NO_REPLY;

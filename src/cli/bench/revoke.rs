@@ -98,7 +98,8 @@ async fn obtain_grant(
     Ok(clients.grant.request_grant(request).await?.into_inner().grant_id)
 }
 
-/// Waits until every watch has received the revocation of a grant. Returns when the last one did.
+/// Waits until every watch has received the revocation of a grant. Returns the moment at which the last
+/// one received it.
 async fn wait_for_all(
     received: &mut mpsc::UnboundedReceiver<Received>,
     grant: &str,

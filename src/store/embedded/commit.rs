@@ -135,8 +135,8 @@ impl Shared {
             first = first.saturating_add(frame.len() as u64);
         }
         let added_sum = adding.finish(end);
-        // If custom records (index records that the log's owner chose) of earlier entries are missing, this
-        // exchange fails. The owner then restores the records of this batch, too.
+        // If custom records (index records that the ledger chose) of earlier entries are missing, this
+        // exchange fails. The ledger then restores the records of this batch, too.
         let _incomplete =
             self.custom_complete_to.compare_exchange(start, end, Ordering::AcqRel, Ordering::Acquire);
         let newest = frames.iter().flatten().next_back();

@@ -1,4 +1,4 @@
-//! Discards entries in place, and restores custom index records (those that the log's owner chose).
+//! Discards entries in place, and restores custom index records (those that the ledger chose).
 
 use super::frame::State;
 use super::index::{self, RemovedSum, Span};
@@ -120,7 +120,7 @@ impl Shared {
             if *position >= self.head().size {
                 return Err(StoreError::Missing("entry"));
             }
-            // The log's owner read the entries before this call. An entry that was discarded since then gets
+            // The ledger read the entries before this call. An entry that was discarded since then gets
             // no records.
             if self.segments.read_header(self.locations.get(*position)?)?.state == State::Present {
                 present.push((*position, records.clone()));

@@ -130,9 +130,10 @@ fn open(path: &Path) -> Result<Option<File>, StoreError> {
 
 /// Opens a copy of the index.
 ///
-/// Returns the copy and its number of entries, if the copy is intact. Also returns the number of entries that
-/// were durable according to the index. The inspection uses this number even if the rest of the index is
-/// damaged. Recovery at a start does the same.
+/// Returns the copy, and how many entries it covers, if the copy is intact. Records of entries after the
+/// watermark are removed from the copy and not counted. Also returns how many entries the index had before
+/// that: at least this many had been durable. The inspection relies on this second number even if the rest of
+/// the index is damaged, as recovery at a start does.
 fn copied_index(
     dir: &Path,
     copies: &Path,

@@ -227,7 +227,7 @@ impl Round {
     }
 
     /// Checks that a subject's keys are as before the restore, or fresh from the end of its log on. A renewed
-    /// subject must have a fence if a key was destroyed that the log does not know of.
+    /// subject must have a fence if one of its keys was destroyed and the restored log does not record that.
     fn check_renewal(&self, vault: &Vault, person: u64, restored: &RestoredLog, is_done: bool) {
         let found = self.check(vault, person);
         let (Some(before), Some(found)) = (&self.known[&person], &found) else {

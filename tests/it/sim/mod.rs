@@ -166,10 +166,11 @@ fn no_fault_loses_an_acknowledged_write_on_disk() {
     run_seeds(1, "in a folder", stores_on_disk, |steps| steps.div_ceil(FAULTS_IN_A_FOLDER));
 }
 
-/// At each durable step of a seed's history, the machine's clock jumps an hour back, jumps ten years ahead or
-/// stops. Each history runs once without another fault, and once with a fault up to four steps later.
-/// Consent, refusals and erasures must still succeed, and so must every start. Nothing may be granted while
-/// the clock is in doubt, and an expired grant may never become valid again.
+/// A seed's history runs again for each of its durable steps and each kind of jump: at that step, the
+/// machine's clock jumps an hour back, jumps ten years ahead or stops. Each such run happens twice: once
+/// with no other fault, and once with a fault at most four steps after the jump. Consent, refusals and
+/// erasures must still succeed, and so must every start. Nothing may be granted while the clock is in
+/// doubt, and an expired grant may never become valid again.
 #[test]
 fn no_clock_jump_grants_in_doubt_or_blocks_consent_and_erasure() {
     let seeds = match env_number("SAYSO_SEED") {
@@ -190,9 +191,9 @@ fn no_clock_jump_grants_in_doubt_or_blocks_consent_and_erasure() {
     println!("{histories} histories with a clock that jumps, of {count} seeds, no failure");
 }
 
-/// A regression test. The recorded request of an erasure does not name the key to erase. After a second
-/// fault, an earlier version did not know that it had begun the erasure, and answered a repeated request as
-/// completed.
+/// A regression test. The recorded request of an erasure of one attribute key does not contain that key.
+/// After a fault in such an erasure and a second one, an earlier version of the ledger did not know that
+/// the erasure had begun. It answered the repeated request as if the erasure were complete.
 #[test]
 fn an_interrupted_erasure_of_one_key_is_completed() {
     run_history(14, Stores::memory, Some((16, Fault::Crash)));

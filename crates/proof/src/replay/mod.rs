@@ -83,8 +83,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// Applies the next entry, without a body if the body is withheld. Do not apply erased entries: the
-    /// replay detects them as missing versions.
+    /// Applies the next entry, without a body if the body is withheld. Skip erased entries: the replay
+    /// notices each one by the gap in the version numbers of its data subject's stream.
     pub fn apply(&mut self, position: u64, header: &Header, body: Option<&EventBody>) {
         if header.handle != Handle::SYSTEM {
             return self.apply_subject_entry(position, header, body.is_some(), body);

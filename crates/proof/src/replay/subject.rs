@@ -319,9 +319,10 @@ impl Subject {
 
 /// Whether a signal covers any of these purposes after the liftings in `later`.
 ///
-/// Lifting without purposes lifts every signal of the kind. Lifting with purposes removes those names,
-/// but never narrows a signal for all purposes. Lifting that states a time before the signal was recorded
-/// lifts nothing.
+/// A lifting without purposes lifts every signal of its kind. A lifting with purposes takes these
+/// purposes out of each signal that names them. It has no effect on a signal without purposes, which
+/// covers all of them. A lifting that names a conversation affects only signals about that conversation.
+/// A lifting that states a time before the signal was recorded lifts nothing.
 fn still_covers<'a>(signal: &Signal, later: impl Iterator<Item = &'a Signal>, purposes: &[&str]) -> bool {
     let lifts = |other: &&Signal| {
         let concerns = other.interaction.is_empty() || other.interaction == signal.interaction;

@@ -1,4 +1,4 @@
-//! For each entry, a list of the keys of its custom records (index records that the log's owner chose). A
+//! For each entry, a list of the keys of its custom records (index records that the ledger chose). A
 //! discard finds the records by these keys.
 //!
 //! The lists of consecutive positions share a record, since sled handles a few large records better than many

@@ -1,9 +1,9 @@
 //! The index, which finds entries by subject and by request, and keeps the custom index records, which the
-//! log's owner chooses.
+//! ledger chooses.
 //!
 //! A commit adds records in memory (`pending`). [`Index::settle`] moves them into sled, an embedded database,
 //! where one tree holds all kinds of records (`records`). After a crash the index is brought up to date from
-//! the segments, except for custom records: only their owner can restore them.
+//! the segments, except for custom records: only the ledger can restore them.
 
 mod batches;
 mod lists;
@@ -213,8 +213,8 @@ impl Index {
             lists.set(*position, Some(list.clone()))?;
         }
         lists.changes().try_for_each(|(key, value)| batches.change(key, value))?;
-        // The custom records are written after the lists of their keys. So every custom record in sled can be
-        // found by the position of its entry.
+        // Each entry has a list of the keys of its custom records, stored by its position. The lists are
+        // written before the records, so a discard finds every custom record that is in sled.
         let mut runs = RunChanges::new(&self.database);
         for (key, value) in &settling.others {
             if runs::is_run(key) {

@@ -17,7 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 pub struct Generation {
     /// Positions by handle and version.
     pub subjects: BTreeMap<(Handle, u64), u64>,
-    /// Lists of the keys of custom records (chosen by the log's owner), by the position of their entry.
+    /// Lists of the keys of custom records (chosen by the ledger), by the position of their entry.
     pub lists: BTreeMap<u64, Vec<u8>>,
     /// All other records, encoded as in sled.
     pub others: BTreeMap<Vec<u8>, Vec<u8>>,

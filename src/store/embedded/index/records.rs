@@ -21,7 +21,7 @@ use sayso_proof::merkle::Hash;
 /// as empty and is rebuilt.
 pub const INDEXED: &[u8] = b"q";
 
-/// The first byte of the keys of custom records, which the log's owner chooses.
+/// The first byte of the keys of custom records, which the ledger chooses.
 pub const CUSTOM: u8 = b'x';
 
 /// Number of versions in one record of a subject. One lookup finds the whole history of most subjects, and
@@ -138,7 +138,7 @@ pub fn custom_value(position: u64, value: &[u8]) -> Vec<u8> {
     [&position.to_be_bytes(), value].concat()
 }
 
-/// A custom record as its owner wrote it.
+/// A custom record as the ledger wrote it.
 pub fn custom_record((key, value): IndexRecord) -> IndexRecord {
     (key.get(1..).unwrap_or_default().to_vec(), value.get(8..).unwrap_or_default().to_vec())
 }

@@ -1,4 +1,4 @@
-//! Runs of custom records, which are the index records that the log's owner chooses. In a run, neighboring
+//! Runs of custom records, which are the index records that the ledger chooses. In a run, neighboring
 //! keys share one record of sled, the index's database.
 //!
 //! A leaf page of sled takes 16 records, regardless of their size. If each key had its own record, custom
