@@ -154,16 +154,17 @@ impl ConsentLog {
         }
         // Nothing allows the case. Report the reason that is nearest to a yes, because it tells the reader
         // what would change the result.
-        if let Some((ended, _)) = found.consents.iter().find(|consent| found.is_unblocked(consent)) {
-            return Cover::Denied { reason: NoConsent::Expired, by: Some(ended.event_id) };
-        }
         let lacks_explicitness = |record: &ConsentRecord| {
             let reach = expanded.consent_reach_except_explicitness(&record.terms);
             record.is_before_its_end(case.now_ms)
+                && expanded.consent_reach(&record.terms).is_none()
                 && reach.is_some_and(|reach| found.is_unblocked(&(record, reach)))
         };
         if self.newest(true).any(lacks_explicitness) {
             return Cover::Denied { reason: NoConsent::NotExplicit, by: None };
+        }
+        if let Some((ended, _)) = found.consents.iter().find(|consent| found.is_unblocked(consent)) {
+            return Cover::Denied { reason: NoConsent::Expired, by: Some(ended.event_id) };
         }
         match found.blocking() {
             Some(no) if no.decision == Decision::Refused => {

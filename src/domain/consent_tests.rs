@@ -194,6 +194,9 @@ fn a_denial_reports_the_reason_nearest_to_a_yes() {
         denied(&[refused.clone(), ended.clone()], "health"),
         (NoConsent::Expired, Some(ended.event_id))
     );
+    // A consent in force is nearer to a yes than one that has ended, even if it is not explicit.
+    let wide = record(2, 3, Decision::Given, terms(&["memory"], &[], &[], false));
+    assert_eq!(denied(&[ended.clone(), wide], "health"), (NoConsent::NotExplicit, None));
     let withdrawn = record(2, 3, Decision::Withdrawn, terms(&["memory"], &[], &[], false));
     let by = Some(withdrawn.event_id);
     assert_eq!(denied(&[refused, ended, withdrawn], "health"), (NoConsent::Withdrawn, by));
