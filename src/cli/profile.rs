@@ -46,8 +46,7 @@ pub(super) fn json_text(value: &str) -> Result<String, CliError> {
     match serde_json::from_str::<serde::de::IgnoredAny>(value) {
         Ok(_) => Ok(value.to_owned()),
         Err(error) if value.trim_start().starts_with(['{', '[', '"']) => Err(CliError::usage(format!(
-            "the value is not JSON: {error}; to record it as a text, write it as a JSON string: {}",
-            serde_json::Value::from(value)
+            "the value is not JSON: {error}; to record it as a text, write it as a JSON string, in double quotes"
         ))),
         Err(_) => Ok(serde_json::Value::from(value).to_string()),
     }

@@ -278,6 +278,9 @@ impl ConsentLog {
             later && overlap(&record.terms, &other.terms, vocabulary)
         };
         let ending: Vec<&ConsentRecord> = self.records.iter().filter(ending).collect();
+        if ending.is_empty() {
+            return own;
+        }
         let per_case = COMPARISONS_MAX.checked_div(ending.len()).unwrap_or(COMPARISONS_MAX);
         let cases = named_cases(&record.terms, now_ms, per_case);
         let last = cases.and_then(|cases| {
@@ -304,12 +307,20 @@ impl ConsentLog {
     /// something. A yes that ends also ends each earlier yes, for the cases that both cover. If the ended
     /// yes were removed, the earlier one would allow these cases again.
     #[must_use]
-    pub fn ends_another(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> bool {
-        self.newest(true).any(|other| {
-            record.is_after(other)
-                && overlap(&record.terms, &other.terms, vocabulary)
-                && self.in_force(other, vocabulary, now_ms)
-        })
+    pub fn ends_another(
+        &self,
+        record: &ConsentRecord,
+        in_force: &[&ConsentRecord],
+        vocabulary: &Vocabulary,
+    ) -> bool {
+        let mut earlier = in_force.iter().filter(|other| record.is_after(other));
+        earlier.any(|other| overlap(&record.terms, &other.terms, vocabulary))
+    }
+
+    /// Every yes that is in force.
+    #[must_use]
+    pub fn all_in_force(&self, vocabulary: &Vocabulary, now_ms: u64) -> Vec<&ConsentRecord> {
+        self.newest(true).filter(|record| self.in_force(record, vocabulary, now_ms)).collect()
     }
 }
 

@@ -1,7 +1,8 @@
 //! Checks that a value is JSON that all readers understand alike (I-JSON, RFC 7493), so that it is stored and
 //! shown exactly as it was written.
 
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -54,17 +55,39 @@ pub fn check(text: &str) -> Result<(), JsonProblem> {
     if scan.deepest > DEPTH_MAX {
         return Err(JsonProblem::TooDeep);
     }
-    if let Err(error) = serde_json::from_str::<UniqueNames>(text) {
-        let message = error.to_string();
-        return Err(match () {
-            () if message.starts_with(DUPLICATE) => JsonProblem::DuplicateName,
-            () if message.contains("hex escape") => JsonProblem::LoneSurrogate,
-            () if message.starts_with("number out of range") => JsonProblem::Number,
-            () => JsonProblem::Malformed,
-        });
-    }
     let number = |(from, to): &(usize, usize)| text.get(*from..*to).unwrap_or_default();
-    if scan.numbers.iter().map(number).all(is_exact) { Ok(()) } else { Err(JsonProblem::Number) }
+    if !scan.numbers.iter().map(number).all(is_exact) {
+        return Err(JsonProblem::Number);
+    }
+    if has_lone_surrogate(text) {
+        return Err(JsonProblem::LoneSurrogate);
+    }
+    let has_duplicate = Cell::new(false);
+    let mut reader = serde_json::Deserializer::from_str(text);
+    let is_json = UniqueNames(&has_duplicate).deserialize(&mut reader).and_then(|()| reader.end()).is_ok();
+    match (is_json, has_duplicate.get()) {
+        (true, _) => Ok(()),
+        (false, true) => Err(JsonProblem::DuplicateName),
+        (false, false) => Err(JsonProblem::Malformed),
+    }
+}
+
+/// Whether an escape of a string is half of a surrogate pair (RFC 8259 s. 7).
+fn has_lone_surrogate(text: &str) -> bool {
+    let mut rest = text;
+    let mut awaits_low = false;
+    while let Some((before, escape)) = rest.split_once('\\') {
+        let unit = escape.strip_prefix('u').and_then(|escape| escape.get(..4));
+        let unit = unit.and_then(|digits| u16::from_str_radix(digits, 16).ok());
+        let is_low = unit.is_some_and(|unit| (0xdc00..0xe000).contains(&unit));
+        if awaits_low != is_low || (awaits_low && !before.is_empty()) {
+            return true;
+        }
+        awaits_low = unit.is_some_and(|unit| (0xd800..0xdc00).contains(&unit));
+        let skipped = if unit.is_some() { 5 } else { escape.chars().next().map_or(0, char::len_utf8) };
+        rest = escape.get(skipped..).unwrap_or_default();
+    }
+    awaits_low
 }
 
 /// Finds the depth of a JSON text, and where its numbers are.
@@ -110,12 +133,16 @@ impl Scan {
 /// Whether a reader that keeps a JSON number as a 64-bit float shows the digits that were written.
 fn is_exact(number: &str) -> bool {
     let unsigned = number.trim_start_matches('-');
+    if unsigned.is_empty() {
+        return true;
+    }
     if unsigned.bytes().all(|byte| byte.is_ascii_digit()) {
         return unsigned.parse::<u64>().is_ok_and(|integer| integer <= INTEGER_MAX);
     }
     // Rust shows a float with the fewest digits that identify it.
     let is_same = |float: f64| float.is_finite() && digits(&format!("{float:e}")) == digits(number);
-    number.parse().is_ok_and(is_same)
+    // What is no number at all is left to the parser.
+    number.parse().map_or(true, is_same)
 }
 
 /// The significant digits of a number: without sign, point, exponent, and zeros at either end.
@@ -125,62 +152,64 @@ fn digits(number: &str) -> String {
     digits.trim_matches('0').to_owned()
 }
 
-const DUPLICATE: &str = "duplicate name";
+/// Reads any JSON, and notes whether an object has two members of the same name.
+#[derive(Clone, Copy)]
+struct UniqueNames<'a>(&'a Cell<bool>);
 
-/// Any JSON in which no object has two members of the same name.
-struct UniqueNames;
+impl<'de> DeserializeSeed<'de> for UniqueNames<'_> {
+    type Value = ();
 
-impl<'de> Deserialize<'de> for UniqueNames {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Self)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
     }
 }
 
-impl<'de> Visitor<'de> for UniqueNames {
-    type Value = Self;
+impl<'de> Visitor<'de> for UniqueNames<'_> {
+    type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("JSON")
     }
 
-    fn visit_bool<E: Error>(self, _: bool) -> Result<Self, E> {
-        Ok(self)
+    fn visit_bool<E: Error>(self, _: bool) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_u64<E: Error>(self, _: u64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_i64<E: Error>(self, _: i64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Self, E> {
-        Ok(self)
+    fn visit_f64<E: Error>(self, _: f64) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_str<E: Error>(self, _: &str) -> Result<Self, E> {
-        Ok(self)
+    fn visit_str<E: Error>(self, _: &str) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_unit<E: Error>(self) -> Result<Self, E> {
-        Ok(self)
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        Ok(())
     }
 
-    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self, A::Error> {
-        while items.next_element::<Self>()?.is_some() {}
-        Ok(self)
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        while items.next_element_seed(self)?.is_some() {}
+        Ok(())
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self, A::Error> {
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
         let mut names = BTreeSet::new();
         while let Some(name) = members.next_key::<String>()? {
             if !names.insert(name) {
-                return Err(A::Error::custom(DUPLICATE));
+                self.0.set(true);
+                return Err(A::Error::custom("duplicate name"));
             }
-            members.next_value::<Self>()?;
+            members.next_value_seed(self)?;
         }
-        Ok(self)
+        Ok(())
     }
 }
 
