@@ -14,7 +14,7 @@ test:
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cargo deny --locked check bans licenses sources
 	tests/advisories.sh
-	cargo test --locked --workspace --no-fail-fast
+	tests/rust.sh
 	tests/outside/run.sh
 
 # Runs the checks of `make test` that run no tests.

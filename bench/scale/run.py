@@ -216,11 +216,12 @@ def table(state):
     for audit in state.now.get("audits", [])[-1:]:
         export, verify = audit["export"], audit["verify"]
         lines += ["", (
-            f"Audit of {audit['events']:,} entries: exported in {export['took_s']:.0f} s "
-            f"({audit['events'] / export['took_s']:,.0f} entries/s; the daemon's memory went from "
-            f"{mib(audit['daemon_rss_before_bytes'])} to {mib(export['daemon_peak_rss_bytes'])} at most, the command's was "
-            f"{mib(export['peak_rss_bytes'])}), {audit['bundle_bytes'] / 1e9:.2f} GB; verified in {verify['took_s']:.0f} s "
-            f"({audit['events'] / verify['took_s']:,.0f} entries/s) in {mib(verify['peak_rss_bytes'])}."
+            f"Audit of {audit['events']:,} entries: the export took {export['took_s']:.0f} s "
+            f"({audit['events'] / export['took_s']:,.0f} entries/s) and made a bundle of "
+            f"{audit['bundle_bytes'] / 1e9:.2f} GB. The daemon's memory rose from "
+            f"{mib(audit['daemon_rss_before_bytes'])} to at most {mib(export['daemon_peak_rss_bytes'])}; the command took "
+            f"{mib(export['peak_rss_bytes'])}. The verification took {verify['took_s']:.0f} s "
+            f"({audit['events'] / verify['took_s']:,.0f} entries/s) and {mib(verify['peak_rss_bytes'])}."
         )]
     return "\n".join(lines + ["", MARKS[1]])
 

@@ -18,8 +18,9 @@ const DOMAIN: &str = "sayso";
 /// The largest number of recorders (callers who recorded attributes) that an error names.
 const RECORDERS_MAX: usize = 16;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
-/// The metadata key of a denial under which it lists the roles that are allowed, separated by commas. A
-/// denial has no other key: with several keys, the order of the encoded entries would differ between answers.
+/// The key in `ErrorInfo.metadata` under which a denial lists the allowed roles, separated by commas. It is
+/// the only key of a denial: the metadata is a hash map, so with several keys, equal denials could be encoded
+/// as different bytes.
 const ALLOWED_ROLES: &str = "allowed_roles";
 
 fn reason(name: &str) -> ErrorDetails {

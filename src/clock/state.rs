@@ -10,8 +10,9 @@ pub struct ClockLimits {
     /// How far the clock may be behind the latest time that was returned, in milliseconds. The ledger's time
     /// is saved 5 seconds ahead for the next start, so these 5 seconds are added to this limit.
     pub behind_ms_max: u64,
-    /// How far the clock may run ahead of the monotonic clock, in milliseconds. After a pause of the machine,
-    /// the clock is ahead by the length of the pause.
+    /// How far the clock may run ahead of the monotonic clock, in milliseconds. After a pause
+    /// that stops the monotonic clock, such as that of a virtual machine, the clock is ahead by the length of
+    /// the pause.
     pub ahead_ms_max: u64,
 }
 

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_rustls::rustls::pki_types::{CertificateDer, UnixTime};
 
-/// A client certificate that the handshake accepted. It is valid at some time, but not necessarily now.
+/// A client certificate that the handshake accepted. The handshake ignores whether its dates include the
+/// present time, so it may be expired or not valid yet. [`ClientCertificate::is_valid`] checks that.
 pub struct ClientCertificate {
     chain: Vec<CertificateDer<'static>>,
     uri_names: Vec<String>,

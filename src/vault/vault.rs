@@ -115,8 +115,8 @@ impl Vault {
     /// be read or written.
     pub async fn create(&self, pending: &PendingSubject) -> Result<(), VaultError> {
         let PendingSubject { keys, key } = pending;
-        // The cache adopts the keys before they are stored. Otherwise a reader of the store would make a
-        // second set of them.
+        // The cache adopts the keys before they are stored. Otherwise a reader could load them from the
+        // store first. Then memory would hold two copies, and a destruction would reach only one.
         if !self.key_tree.cache.adopt(keys) {
             return Err(VaultError::Destroyed);
         }
@@ -275,7 +275,7 @@ impl Vault {
     /// `fence_at_ms` are refused. The call may be repeated as long as nothing was written since.
     ///
     /// # Errors
-    /// `next_version` fails, or the key store can't be read or written. Then call it again.
+    /// `next_version` fails, or the key store can't be read or written. In both cases, call `renew` again.
     pub async fn renew<E: From<VaultError>>(
         &self,
         punctured: &BTreeSet<Handle>,

@@ -68,8 +68,8 @@ pub struct Sealed {
     pub is_rekeyed: bool,
     /// Pages with new numbers: no link leads to them before their parent is written.
     pub fresh: Vec<PageWrite>,
-    /// Pages that keep their number and key. They are in force as soon as they are written, so they must be
-    /// part of the write that switches trees.
+    /// Pages that keep their number and key. They are in force as soon as they are written, so they are
+    /// written together with the new top page, in one atomic write (step 3 in `rekey.rs`).
     pub in_place: Vec<PageWrite>,
     /// The interior pages among `fresh` and `in_place`, for the cache.
     pub interior: Vec<(PageId, Interior)>,

@@ -29,8 +29,8 @@ const PIECE_BYTES: usize = 16 << 10;
 /// How often a stream that waits for room checks again.
 const CHECK_AGAIN: Duration = Duration::from_millis(20);
 
-/// The bytes of a request that are in memory. They count until this value is dropped. The body and the
-/// handler share it.
+/// The count of a request's bytes that are in memory. They count against the byte budgets of the caller and
+/// of the daemon until this value is dropped. The body and the handler share this value.
 #[derive(Debug)]
 pub struct Intake {
     counted: Mutex<Counted>,

@@ -226,8 +226,10 @@ impl Round {
         cuts
     }
 
-    /// Checks that a subject's keys are as before the restore, or fresh from the end of its log on. A renewed
-    /// subject must have a fence if one of its keys was destroyed and the restored log does not record that.
+    /// Checks a subject's keys after a restore. The keys of the versions that the restored log has are
+    /// unchanged. The later keys are all fresh or, while the renewal is not done, all unchanged. A
+    /// renewed subject must have a fence if one of its keys was destroyed and the restored log does not
+    /// record that.
     fn check_renewal(&self, vault: &Vault, person: u64, restored: &RestoredLog, is_done: bool) {
         let found = self.check(vault, person);
         let (Some(before), Some(found)) = (&self.known[&person], &found) else {
