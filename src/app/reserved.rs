@@ -1,5 +1,5 @@
-//! Reasons why a caller may not record or take back a statement, as programs read them, and the roles that
-//! may.
+//! Machine-readable reasons (`ErrorInfo`) why a caller may not record a statement or take one back. For each
+//! reason, the roles that may do so.
 
 /// Why a caller may not record a statement or take one back. `statement_rules` finds the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

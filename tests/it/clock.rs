@@ -1,5 +1,5 @@
-//! Clock faults: the machine's clock jumps, freezes and recovers. Meanwhile use is denied, refusals are
-//! recorded, expired grants and credentials stay expired, and the daemon starts.
+//! Clock faults: the machine's clock jumps, freezes and recovers. Meanwhile all use is denied, people can
+//! still refuse, expired grants and credentials stay expired, and the daemon can start.
 
 use crate::authorization::http;
 use crate::crash::Served;
