@@ -8,8 +8,9 @@
 //!
 //! A log that was restored from a backup lacks the newest versions and assigns them a second time. Keys of
 //! some of these versions may have been destroyed before. So a *renewal* covers all versions from the first
-//! lost one on: it is a second tree with its own key. The nodes of the first tree for those versions open
-//! only copies of the lost log. The next destruction removes these nodes.
+//! lost one on: it is a second tree with its own key. For those versions, the nodes of the first tree open
+//! only what was written after the backup, in copies of the log from before the restore. The next time keys
+//! are destroyed, these nodes are removed.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

@@ -263,9 +263,9 @@ pub const FIGURES: &[FigureSpec] = &[
         id: "use",
         title: "What personalization is used for",
         definition: "Personalized replies that recipients reported in the period, by the purpose and the \
-                     recipient of their grant. Further tables count them by tag and by rung. The rung is the \
-                     place of a purpose on a ladder of rising risk. A reply counts once for each tag that \
-                     its purpose has or inherits from a purpose above it.",
+                     recipient of their grant. Further tables count them by tag and by rung. A reply counts \
+                     once for each tag that its purpose has, or inherits from its ancestors in the hierarchy \
+                     of purposes. The rung is the place of a purpose on a ladder of rising risk.",
         unit: "replies",
         limits: "The figure counts what recipients report, so unreported replies are missing. A tag is the \
                  controller's or the pack's judgment of a purpose, not a measurement of harm or benefit. \
