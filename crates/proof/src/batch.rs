@@ -1,8 +1,5 @@
 //! Verifies many Ed25519 signatures together.
 //!
-//! Nearly all entries of a log are signed by one key. In the sum below, the terms of consecutive signatures
-//! by the same key are merged into one term. This halves the number of terms.
-//!
 //! A batch accepts what `verify_strict` of ed25519-dalek accepts: `s` is canonical, `R` is the canonical
 //! encoding of its point, neither `R` nor the key has small order, and `R = s B - k A` without a cofactor.
 //! The equation is tested for all signatures in one sum, with coefficients that depend on every signature
@@ -11,6 +8,10 @@
 //! There is one difference. The holder of the log's secret key can make an `R` with a small-order component,
 //! which `verify_strict` rejects and the sum may accept. Even then, the log's key has signed the bytes. So a
 //! batch never accepts bytes that the log's key did not sign.
+//!
+//! Each signature has two terms in the sum, one for `R` and one for the key. Nearly all entries of a log are
+//! signed by one key. So the key terms of consecutive signatures by the same key are merged into one term.
+//! This halves the number of terms.
 //!
 //! A batch does not say which of its signatures is invalid.
 

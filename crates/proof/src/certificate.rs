@@ -1,9 +1,10 @@
-//! The certificate of an erasure: a note signed by the log's key that states what was erased, with an
-//! inclusion proof of its `ErasureCompleted`. Verifying it needs only the log's keys, not the log.
+//! The certificate of an erasure: a signed note and an inclusion proof. The note, signed by the log's key,
+//! states what was erased. The proof shows that the erasure's `ErasureCompleted` event is in the log. To
+//! verify a certificate, only the log's keys are needed, not the log.
 //!
-//! The note adds facts that the log's entry, a system event, does not have: counts by category after a
-//! partial erasure, and which recipients acknowledged. The same log signs the note and the entry. Facts that
-//! are in both must agree.
+//! The note adds facts that are not in the event, which is a system event: the number of erased attributes by
+//! category after a partial erasure, and which recipients acknowledged the erasure. The same log signs the
+//! note and the event's entry. Facts that are in both must agree.
 
 use crate::checkpoint::NoteError;
 use crate::event::event_body::Event;

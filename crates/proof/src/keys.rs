@@ -1,11 +1,12 @@
 //! The successive keys of one log: for each key, where it was in force, and the proof that it follows the
 //! previous key.
 //!
-//! A log changes its key with an event that both keys sign. The old key signs the entry of the event, and
-//! both keys sign the statement in the entry. A verifier that trusts one key of a chain can therefore verify
-//! every earlier and later key. The old key may also have signed a second rotation, to another key. The
-//! chain does not reveal that. A second rotation forks the log, and an older checkpoint or a witness reveals
-//! the fork.
+//! A log changes its key with a `LogKeyRotated` event. The event contains a statement that names the old key
+//! and the new key. Both keys sign the statement, and the old key signs the event's entry. So a verifier that
+//! trusts one key of a chain can verify every earlier and later key.
+//!
+//! The old key may also have signed a second rotation, to another key. The chain does not reveal that. A
+//! second rotation forks the log, and an older checkpoint or a witness reveals the fork.
 
 use crate::checkpoint::{Checkpoint, NoteError, VerifierKey, cosign_note, open_note, sign_note};
 use crate::entry::{Entry, EntryError, key_id};

@@ -1,7 +1,8 @@
 //! `sayso-proof` checks a Sayso log offline, without trusting its operator.
 //!
-//! It takes bytes and returns a verdict. It uses no daemon, no store, no network and no clock. It fetches
-//! nothing, stores nothing and decides nothing. `docs/format.md` specifies the formats.
+//! It takes bytes and returns a verdict on them. It uses no daemon, no store, no network and no clock. It
+//! never decides what may be used: it only checks the decisions that the ledger made. `docs/format.md`
+//! specifies the formats.
 
 mod batch;
 pub mod bundle;

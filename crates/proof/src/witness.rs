@@ -1,8 +1,8 @@
 //! Witnesses: C2SP tlog-cosignature (`cosignature/v1`, Ed25519) and the messages of C2SP tlog-witness.
 //!
-//! A witness cosigns a checkpoint only if the checkpoint extends the last one of this log that the witness
-//! cosigned. So clients that require the witness's cosignature cannot be shown different histories. The code
-//! for HTTP and for the witness's storage is elsewhere.
+//! A witness cosigns a checkpoint of a log only if the checkpoint extends the last one that the witness
+//! cosigned for that log. So clients that require the witness's cosignature cannot be shown different
+//! histories. The code for HTTP and for the witness's storage is elsewhere.
 
 use crate::checkpoint::{
     NoteError, SIGNATURE_PREFIX, decode_key, encode_key, key_id, parse_note, parse_signature,

@@ -2,8 +2,8 @@
 //! operator.
 //!
 //! The signature covers the whole event and nothing else. It is not bound to a log: the publisher of public
-//! bounds signs each version once, and the signature is valid in every ledger. A controller therefore uses a
-//! separate key for each of its ledgers.
+//! bounds signs each version once, and the signature is valid in every ledger. A controller should use a
+//! separate key for each of its ledgers. Otherwise its signature for one ledger is valid in the others too.
 
 use crate::event::event_body::Event;
 use crate::event::{EventBody, WriterSignature};

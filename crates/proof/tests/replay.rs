@@ -1,4 +1,5 @@
-//! Replaying grants: for each rule of the decision, a log that breaks it.
+//! Tests of the replay of grants. For each rule that a grant must follow, a log breaks the rule, and the
+//! replay reports this.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

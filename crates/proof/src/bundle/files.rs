@@ -1,5 +1,7 @@
-//! Checks each file of a bundle against the signed manifest, and each document against the entry that it
-//! repeats.
+//! Checks each file of a bundle against the signed manifest, and each document against its log entry.
+//!
+//! A document is a file that shows people a version of bounds or a notice. It repeats the system event that
+//! published the version or the notice.
 
 use super::manifest::{self, Manifest, ManifestFile};
 use super::member::Member;

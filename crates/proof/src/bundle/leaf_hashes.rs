@@ -1,5 +1,5 @@
-//! Keeps `leaf-hashes.bin`. This file comes before the entries in a bundle, and its hashes are needed again
-//! with the entries.
+//! Keeps the hashes of `leaf-hashes.bin` until the entries are checked against them. In a bundle,
+//! `leaf-hashes.bin` comes before the files of entries.
 
 use crate::merkle::Hash;
 use std::io::{self, Read, Seek, SeekFrom, Write};

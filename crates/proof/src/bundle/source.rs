@@ -1,4 +1,4 @@
-//! Reads a bundle from an archive, as a stream, or from a folder.
+//! Reads a bundle: either an archive, as a stream, or the folder of an unpacked bundle.
 
 use super::member::Member;
 use super::report::VerifyFailure;

@@ -1,5 +1,5 @@
-//! Compares checking data subjects in groups with a simple model: one pass over the log, with everything in
-//! memory.
+//! Compares the checks of data subjects, which run in groups, with a simple model. The model makes one pass
+//! over the log, with everything in memory.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::check::{CheckedEntry, Content};

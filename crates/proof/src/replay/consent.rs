@@ -1,4 +1,4 @@
-//! The consent rule: which decisions of a data subject cover a use, and which of them apply.
+//! The consent rule: which decisions of a data subject cover a use, and which consents among them allow it.
 
 use super::vocabulary::Vocabulary;
 use crate::event::ConsentTerms;

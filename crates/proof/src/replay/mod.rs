@@ -2,9 +2,12 @@
 //! issued.
 //!
 //! The replay implements the rules of `docs/format.md`. It deliberately shares no code with the daemon's
-//! decision, so that a fault in the daemon is not repeated here. It has no policy engine and does not
-//! evaluate published policies. It checks that published bounds are signed by their publisher, and that a
-//! grant cites exactly those in force. A data subject's own bounds are replayed in full.
+//! decision, so that a fault in the daemon is not repeated here.
+//!
+//! Published bounds are packs of policies that limit use. The replay has no policy engine and does not
+//! evaluate these policies. It checks that published bounds are signed by their publisher, and that a grant
+//! cites exactly the bounds in force. A data subject's own bounds need no policy engine, so the replay
+//! applies them in full.
 
 mod bounds;
 mod consent;
