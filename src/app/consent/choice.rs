@@ -1,4 +1,5 @@
-//! The choices of a data subject, as a request has them, and what recording them changed.
+//! The choices of a data subject in a request, who made them, how they were presented, and what changed when
+//! they were recorded.
 
 use crate::app::log::receipt::Receipt;
 use crate::domain::consent::Decision;

@@ -1,4 +1,4 @@
-//! Consents and signals of data subjects, and the receipts for them.
+//! Consents and signals of data subjects, and the receipts of consent decisions.
 
 pub(crate) mod choice;
 pub(crate) mod consent_receipt;

@@ -7,7 +7,7 @@
 //! 3. `ErasureCompleted` is recorded in the system stream. After a partial erasure, the subject's own stream
 //!    records it too.
 //!
-//! The next start finishes what a crash interrupted after the first step.
+//! If a crash interrupts an erasure after step 1, the daemon finishes the erasure when it next starts.
 
 use crate::app::erasure::Erasures;
 use crate::app::erasure::completion_queue::Completion;

@@ -1,5 +1,5 @@
-//! Decides which attributes may be used for a purpose, and returns them with their values. This serves grants
-//! and dry runs, now and as of an earlier moment.
+//! Decides which attributes may be used for a purpose, and returns them with their values. A grant needs the
+//! decision as of now. A dry run issues no grant, and can also decide as of an earlier moment.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -267,9 +267,9 @@ pub const FIGURES: &[FigureSpec] = &[
                      once for each tag that its purpose has, or inherits from its ancestors in the hierarchy \
                      of purposes. The rung is the place of a purpose on a ladder of rising risk.",
         unit: "replies",
-        limits: "The figure counts what recipients report, so unreported replies are missing. A tag is the \
-                 controller's or the pack's judgment of a purpose, not a measurement of harm or benefit. \
-                 Erased people are not included.",
+        limits: "The figure counts what recipients report, so unreported replies are missing. The tags of a \
+                 purpose come from the controller or from Sayso's default vocabulary. A tag is a judgment of \
+                 the purpose, not a measurement of harm or benefit. Erased people are not included.",
         paper: "Taxonomy of benefits and risks, individual and societal (all tagged uses)",
         populations: &[Population::Replies],
         derivation: Derivation::Replies,
@@ -365,9 +365,9 @@ pub const FIGURES: &[FigureSpec] = &[
         definition: "How much the inferred values of groups differ in each contested category. The measure \
                      is the Jensen-Shannon divergence (0: alike, 1: nothing in common). A category is \
                      contested if it has the tag `polarisation`. If no category has the tag, the special \
-                     categories count as contested. People are grouped by the recipients that personalized \
-                     their replies in the period, by jurisdiction, and by age band. Only groups of at least \
-                     k people are compared.",
+                     categories count as contested. There are three groupings, each with its own divergence: \
+                     by the recipients that personalized a person's replies in the period, by jurisdiction, \
+                     and by age band. Only groups of at least k people are compared.",
         unit: "0 to 1",
         limits: "Small groups look further apart than they are, by chance alone. Values are compared in 64 \
                  hash buckets, which can only make groups look more alike. The figure compares text, not \
@@ -380,11 +380,13 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "reinforcement",
         title: "Whether personalization feeds on itself",
-        definition: "Inferences recorded in the period, in three groups. Inferences in the first group were \
-                     drawn from at least one reply that was shaped by an attribute with the same key, or by \
-                     an attribute from which the inference was derived. The second group was drawn from \
-                     other replies only. Inferences in the third group name no reply. The self-reinforcement \
-                     ratio is the share of the first group among the inferences that name a reply.",
+        definition: "Inferences recorded in the period, in three groups. An inference may name the replies \
+                     from which it was drawn, and its sources (the attributes from which it was derived). In \
+                     the first group, at least one of these replies was shaped by a source of the inference, \
+                     or by an attribute with the same key as the inference. Inferences in the second group \
+                     name only other replies. Inferences in the third group name no reply. The \
+                     self-reinforcement ratio is the share of the first group among the inferences that name \
+                     a reply.",
         unit: "inferences",
         limits: "The figure depends on what writers report: which replies an inference was drawn from, and \
                  what shaped those replies. Attributes count as the same if they have the same key, whatever \
@@ -484,9 +486,9 @@ pub const FIGURES: &[FigureSpec] = &[
         id: "oversight",
         title: "Who looked at records",
         definition: "System events in the period: computations over the records of all people (for example \
-                     previews of bounds), exports of the log, transparency reports, and acknowledgments by \
-                     recipients. A view of one person's record is an event of that person and does not count \
-                     here.",
+                     previews of bounds), exports of the log, transparency reports, and recipients' \
+                     acknowledgments that they carried out a revocation or an erasure. A view of one \
+                     person's record is an event of that person and does not count here.",
         unit: "events",
         limits: "If someone opens the store with its keys, outside the daemon, the figure does not show it. \
                  The counts carry no noise.",
