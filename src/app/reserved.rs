@@ -1,5 +1,5 @@
-//! Machine-readable reasons (`ErrorInfo`) why a caller may not record a statement or take one back. For each
-//! reason, the roles that may do so.
+//! Machine-readable reasons (`ErrorInfo`) why a caller may not record a statement or take one back. Each
+//! reason comes with the roles that may record the statement or take it back.
 
 /// Why a caller may not record a statement or take one back. `statement_rules` finds the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

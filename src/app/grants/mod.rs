@@ -1,4 +1,4 @@
-//! Use of a profile: grants, artifacts, their revocation, and the explanation of each answer.
+//! Use of a profile: grants, artifacts, their revocation, and explanations of what was allowed and withheld.
 
 pub(crate) mod artifacts;
 pub(crate) mod check_grant;

@@ -1,8 +1,8 @@
 //! Answers a repeated request in the same conversation with its existing grant, from memory and without a new
-//! event. A grant is reused only if a decision made now would be the same: it allows the same attributes by
-//! the same consents under the same bounds, and withholds the same. The decision is made again whenever
-//! something that it may depend on has changed. Reuses are counted, and the count is recorded in the
-//! subject's stream as `GrantGivenAgain`.
+//! event. A grant is reused only if a decision made now would be the same: it would allow the same attributes
+//! by the same consents under the same bounds, and withhold the same. To find out, the use is decided again.
+//! That result holds for later requests until something changes that a decision may depend on. Reuses are
+//! counted, and the count is recorded in the subject's stream as `GrantGivenAgain`.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

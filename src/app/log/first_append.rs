@@ -1,6 +1,6 @@
-//! The first append to a stream. The write is decided on a stream that exists in memory only. The handle (the
-//! subject's random pseudonym in the log) and the key become durable right before the first event. So a write
-//! that is refused, for whatever reason, leaves nothing behind.
+//! Makes the first append to the stream of a data subject. While the write is checked and decided, the stream
+//! exists in memory only. The subject's handle (their random pseudonym in the log) and key become durable
+//! right before the first event. So a write that is refused, for whatever reason, leaves nothing behind.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::{Append, Frame, Written};

@@ -1,4 +1,4 @@
-//! Looks events up in the log: by index key, by position, and as the state of a subject at a moment.
+//! Looks up events by index key or by position, and the state of a subject at a moment.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,4 +1,5 @@
-//! Notifies watchers of revocations; watchers of one recipient share a read.
+//! Notifies watchers of revocations. Watchers of one recipient that read after the same cursor share one read
+//! of the index.
 
 use crate::app::error::AppError;
 use crate::app::log::revocation::Revocation;

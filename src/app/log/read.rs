@@ -1,4 +1,4 @@
-//! The one way to read events: a subject's stream, one entry of it, or a system event.
+//! Reads events, for all use cases: the events of a subject's stream, one entry of it, or a system event.
 
 use crate::app::error::AppError;
 use crate::domain::event::{Recorded, codec};

@@ -1,5 +1,6 @@
-//! Records revocations that are already in effect. It does so after a decision, before the next write, and
-//! again after a failure or a restart.
+//! Records revocations that are already in effect. The ledger tries to record them right after the change
+//! that caused them, and again before the next write to the stream. After a failure or a restart, it tries
+//! again at intervals.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::Frame;

@@ -1,10 +1,10 @@
 //! Writes a backup while the daemon runs: the log and the sealed key tree in one file, consistent with each
 //! other.
 //!
-//! A backup, together with the root key of that time, opens everything that was recorded then. Every erasure
-//! replaces the root key, so the key tree in a backup can be opened only until the next erasure. A restore
-//! opens the entries with the current key tree instead, and so brings back every data subject except the
-//! erased ones.
+//! The key tree in a backup opens only with the root key of the time of the backup. Together, the two open
+//! everything that was recorded until then. Every erasure replaces the root key and destroys the old one, so
+//! after the next erasure that key tree can't be opened. A restore opens the entries with the current key
+//! tree instead. So it brings back every data subject except the erased ones.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::operations::Operations;

@@ -1,4 +1,5 @@
-//! Makes transparency reports: counts all data subjects, one after another, on a blocking thread.
+//! Makes transparency reports. A blocking thread goes through all data subjects, one after another, and
+//! counts the events of each.
 //!
 //! The report, with the privacy budget that it spends, is recorded before any figure is sent. So no report is
 //! made without a record, and a report that fails halfway has spent its budget.

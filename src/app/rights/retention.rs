@@ -1,5 +1,5 @@
 //! Ends what has expired: consents, artifacts, records of uses and requests, and attributes. An attribute
-//! ends at its own expiry or at the end that a retention rule sets.
+//! ends at its own expiry or when a retention rule ends it, whichever comes first.
 //!
 //! The ledger's clock decides what has expired. One pass handles a limited number of subjects. Everything
 //! that ends is recorded.

@@ -20,7 +20,7 @@ pub struct RuleChanges {
     pub(crate) core: Arc<Core>,
     /// The keys that packs of each tier must be signed with.
     pub(crate) tier_keys: TierKeys,
-    /// Which rules are applied to all open grants, and the task that applies new rules.
+    /// The rules that were last applied to all open grants, and the task that applies new rules.
     pub(crate) revocation: RevocationTask,
     /// Previews in progress.
     pub(crate) previews: Arc<tokio::sync::Semaphore>,

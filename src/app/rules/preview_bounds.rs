@@ -1,11 +1,11 @@
 //! Previews bounds before they are published: which open grants they would revoke, and which uses they would
 //! refuse or allow.
 //!
-//! A preview goes through all data subjects once, a page of handles at a time, on as many threads as there
-//! are processors, but at most eight. Each subject is folded once, by one thread. As with the bounds in
-//! force, a decision is made once for each class (attributes of one category and provenance whose other
-//! properties lead to the same outcome). The result of a Cedar request is reused for other subjects whose
-//! class leads to the same request.
+//! A preview goes through all data subjects once, a page of subjects at a time. It uses as many threads as
+//! there are processors, but at most eight. Each subject is folded once, by one thread. Attributes of one
+//! category and provenance whose other properties lead to the same outcome form a class. A class is decided
+//! once, as it is under the bounds in force. If a class of another subject leads to the same Cedar request,
+//! the result of that request is reused.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

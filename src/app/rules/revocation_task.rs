@@ -1,4 +1,4 @@
-//! Which rules are applied to all open grants, and the task that applies new rules.
+//! The rules that were last applied to all open grants, and the task that applies new rules.
 
 use crate::bounds::rulebook::Rules;
 use std::sync::Mutex;

@@ -1,4 +1,5 @@
-//! The catalog: every figure and every population, with definitions, units and limits.
+//! The catalog: every figure and every population (what a table counts, such as replies), with definitions,
+//! units and limits.
 //!
 //! `docs/transparency-report.md` contains the same texts; a test compares them.
 

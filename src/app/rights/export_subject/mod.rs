@@ -1,8 +1,9 @@
 //! Makes the access and portability package (GDPR Art. 15, 20): what is recorded about a data subject, where
 //! it comes from, who received it and for which purposes.
 //!
-//! It makes several passes over the subject's events, one event at a time, so memory does not grow with the
-//! history. It grows only with the current attributes, with the consent decisions, and by 24 bytes per grant.
+//! An export reads the subject's events several times, one event at a time, and never has the whole history
+//! in memory. Its memory grows only with the current attributes, with the consent decisions, and by 24 bytes
+//! per grant.
 
 mod answer;
 pub(crate) mod export;

@@ -1,5 +1,5 @@
-//! The first pass over the events. It finds recipients of data, the purposes and recipients for which the
-//! package states what is permitted, and the position of each grant.
+//! The first pass over the events. It finds the recipients of data and the position of each grant. It also
+//! collects purposes and recipients: for each pair of them, the package states what is permitted.
 
 use crate::app::error::AppError;
 use crate::app::rights::export_subject::export::Export;
