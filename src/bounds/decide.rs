@@ -1,4 +1,5 @@
-//! Decides a use: which attributes a purpose may use, and why and by whom each other attribute is withheld.
+//! Decides a use: which attributes a recipient may use for a purpose, and which are withheld. Each withheld
+//! class of attributes names the reason and who decided.
 //!
 //! [`Bounds::decide`] is the one function that every use goes through.
 

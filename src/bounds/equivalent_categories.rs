@@ -2,9 +2,9 @@
 //!
 //! A policy can ask three things about a class of attributes. First, its provenance; classes of different
 //! provenance are never merged. Second, whether the class equals a given class, or is `in` a given class
-//! or category. To ask that, the policy must contain the id of that class or category. Third, the class's
-//! attributes in the schema: whether it is special, its risks and its benefits. Two categories that agree in
-//! all of these are equivalent.
+//! or category. To ask that, the policy must contain the id of that class or category. Third, the other
+//! properties that the schema gives a class: whether the class is special, its risks and its benefits. Two
+//! categories are equivalent only if no policy can tell their classes of the same provenance apart.
 
 use crate::bounds::entities::class;
 use crate::domain::event::Provenance;

@@ -1,4 +1,4 @@
-//! Errors of compiling bounds, and the denial that a policy decides.
+//! Why bounds cannot be compiled, and why a use or a recording is denied.
 
 use crate::domain::event::{Reason, Tier};
 

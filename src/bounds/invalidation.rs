@@ -1,4 +1,5 @@
-//! Which grants and artifacts a subject's state and the rules in force contradict, and why.
+//! Finds the grants and artifacts that are no longer valid, because they contradict the data subject's state
+//! or the rules in force, and gives the reason of each.
 
 use crate::bounds::decide::Case;
 use crate::bounds::rulebook::Rules;

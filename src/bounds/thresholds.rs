@@ -1,5 +1,5 @@
-//! The ages and confidences that the bounds in force compare with. Values between two thresholds have the
-//! same outcome, so outcomes are cached by threshold rather than by day.
+//! Thresholds: the numbers with which the bounds in force compare an attribute's age and confidence. Values
+//! between two thresholds have the same outcome, so outcomes are cached by threshold rather than by day.
 
 use cedar_policy::Policy;
 use serde_json::Value;

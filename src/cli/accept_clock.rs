@@ -11,12 +11,12 @@ use clap::Args;
 /// Accept the clock of the daemon's machine after it jumped.
 ///
 /// After a jump, no grant is valid and no use is allowed until the clock is accepted. If the clock is wrong,
-/// set it instead: as soon as it is right, use is allowed again without this command. `sayso stats` shows the
-/// clock and the ledger's time.
+/// set it instead: as soon as it is right, use is allowed again without this command.
 ///
-/// The ledger's time never goes back. If it is ahead of the clock, it runs slower by one part in 128 until
-/// both agree. Everything expires by the ledger's time. So if the ledger's time is years ahead after a jump,
-/// it is better to restore a backup from before the jump.
+/// The ledger keeps its own time, which follows the clock but never goes back. `sayso stats` shows the clock
+/// and the ledger's time. If the ledger's time is ahead of an accepted clock, it runs slower by one part in
+/// 128 until both agree. Everything expires by the ledger's time. So if the ledger's time is years ahead
+/// after a jump, it is better to restore a backup from before the jump.
 ///
 /// Example: `sayso accept-clock --now 2026-01-31T12:00:00Z`
 #[derive(Args)]

@@ -18,8 +18,8 @@ enum Kind {
     Summary,
 }
 
-/// Register and list artifacts that services built from a profile. An artifact is revoked when one of its
-/// sources ends or may no longer be used.
+/// Register and list artifacts that services built from a profile. An artifact is revoked when an attribute
+/// that it was built from ends or may no longer be used.
 #[derive(Subcommand)]
 pub(super) enum Artifact {
     /// Register an artifact that was built under a grant.
@@ -45,7 +45,7 @@ pub(super) struct Register {
     /// Key of an attribute that it was built from; may be repeated. Default: all that the grant allows.
     #[arg(long)]
     source: Vec<String>,
-    /// How long it may be used: from 1 minute to 400 days, like `30d`.
+    /// How long the artifact may be used: from 1 minute to 400 days, like `30d`.
     #[arg(long, default_value = "90d", value_parser = parse_duration)]
     ttl: Duration,
 }

@@ -1,5 +1,5 @@
-//! Makes figures from populations: each population is shown in one table, and everything else is computed
-//! from it.
+//! Makes figures from populations. Each population is shown in one table. Every other number about the
+//! population is computed from what this table shows.
 
 use super::catalog::{self, Derivation, FigureSpec};
 use super::derived::{first, marginal, measured, population_table, rate, regrouped, share};

@@ -1,10 +1,10 @@
 //! The transparency report: figures on the benefits and risks of personalization (Kirk, Vidgen, Röttger, Hale
-//! 2024), over people, without revealing any one person.
+//! 2024). The figures are about many people together, and reveal no one person.
 //!
 //! Data subjects are counted one after the other ([`SubjectCounter`], [`SubjectCounts`], [`Tally`]). Memory
-//! holds one subject's history, the rows of the tables, and limited counters of values. The tables alone
-//! decide which rows may be shown ([`suppress()`], [`noise`]). Figures are computed only from rows that are
-//! shown.
+//! holds one subject's history, the rows of the tables, and a limited number of counters of values.
+//! [`suppress()`] and [`noise`] decide from a table's counts which of its rows may be shown. Sums and ratios
+//! of a table are computed only from what the table shows.
 //!
 //! The record of processing activities ([`record()`]) is here too, because it shares the style of the page.
 

@@ -1,4 +1,4 @@
-//! Counts over people in tables. Memory grows with the number of rows, not with the number of people.
+//! Tables of counts about many people. Memory grows with the number of rows, not with the number of people.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! Counts inferred values over people without keeping any value. Instead of values, a limited number of
-//! counters keep keyed 64-bit hashes.
+//! Counts how many people have each inferred value, without keeping any value. Instead of values, a limited
+//! number of counters keep keyed 64-bit hashes.
 //!
 //! Counts are exact while a category has at most [`VALUES_MAX`] different values. Beyond that the counters
 //! are those of Misra and Gries (1982): never too high, and too low by at most `error`. Groups are compared

@@ -1,5 +1,6 @@
-//! The format of a pack's test table: each case is a request, the expected decision and the policy that must
-//! decide it. `docs/bounds.md` describes it.
+//! The format of a pack's test table. Each case describes a request, directly or by the history before the
+//! request, and the expected decision. If a policy must deny the request, the expected decision names that
+//! policy. `docs/bounds.md` describes the format.
 
 use serde::Deserialize;
 use std::collections::BTreeSet;

@@ -1,11 +1,15 @@
 //! The only module that calls Cedar's parser. Text from callers is first scanned, and then parsed on a
 //! separate thread.
 //!
-//! [`crate::bounds::policy_text::scan`] limits the stack that a valid text needs: parsing 32 nested brackets
-//! takes half a MiB in an unoptimized build. The text is parsed in pieces, each of one or more whole
-//! policies. For an invalid piece, the parser leaves a tree that may have as many levels as the piece has
-//! tokens; dropping this tree takes 1 MiB of stack. Texts of recorded packs are not scanned, because older
-//! versions of Sayso published packs without limits. Those versions parsed the packs on a stack of 2 MiB.
+//! The stack of a parser thread (`STACK_BYTES`) is large enough for every text:
+//!
+//! - Valid text of a caller: [`crate::bounds::policy_text::scan`] limits the stack that the text needs.
+//!   Parsing 32 nested brackets takes half a MiB in an unoptimized build.
+//! - Invalid text of a caller: the text is parsed in pieces, each of one or more whole policies. For an
+//!   invalid piece, the parser leaves a tree that may have as many levels as the piece has tokens. Dropping
+//!   this tree takes 1 MiB of stack.
+//! - Text of a recorded pack: it is not scanned, because older versions of Sayso published packs without
+//!   limits. Those versions parsed the packs on a stack of 2 MiB.
 
 use crate::bounds::error::BoundsError;
 use crate::bounds::policy_text::scan;

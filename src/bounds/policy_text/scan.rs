@@ -7,8 +7,8 @@
 //!
 //! For an invalid text, the counts are no upper bounds: Cedar's parser recovers from errors, and may nest
 //! where the brackets do not. The resulting tree is never evaluated, only dropped. It has at most as many
-//! levels as the policy has tokens. [`crate::bounds::policy_text::parse`] uses a stack that is large enough
-//! for that.
+//! levels as the parsed piece (see [`pieces`]) has tokens. [`crate::bounds::policy_text::parse`] uses a stack
+//! that is large enough for such a tree.
 
 mod lexer;
 

@@ -1,5 +1,5 @@
-//! Compares decisions with a simple model of the default packs, and with the verifier, which shares no code
-//! with either.
+//! Compares decisions with a simple model of the default packs, and with the verifier. The verifier shares no
+//! code with the model or with the code that decides.
 
 use super::*;
 use crate::domain::attribute::{Attribute, Secret};

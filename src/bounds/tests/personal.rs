@@ -1,4 +1,5 @@
-//! Tests of personal bounds: they never allow more, and the verifier agrees with decisions under them.
+//! Tests of personal bounds: a decision under personal bounds allows no more attributes than one without
+//! them, and the verifier agrees with decisions under personal bounds.
 
 use super::against_models::{BOUNDS, VOCABULARY, faults, some_case};
 use super::*;

@@ -1,4 +1,5 @@
-//! Tests of publishing: which packs are rejected, and that a policy whose evaluation fails denies.
+//! Tests of publishing: which packs are rejected, and that a request is denied if the evaluation of a policy
+//! fails.
 
 use super::*;
 use crate::domain::event::{PurposeDefined, Reason};
