@@ -66,11 +66,13 @@ impl Backup {
 
 /// Restore a lost log from a backup. The daemon must not run.
 ///
-/// The data folder (--data) must have its `secrets`. An existing key tree in `keys` is kept, so people who
-/// were erased since the backup stay erased. A missing key tree is restored from the backup. A restored key
-/// tree opens only if no person was erased since the backup. Move an existing log away first.
+/// The data folder (--data) must have its folder `secrets`. An existing key tree in its folder `keys` is
+/// kept, so people who were erased since the backup stay erased. A missing key tree is restored from the
+/// backup. But the current root key opens a restored key tree only if nothing was erased since the backup.
+/// Move an existing log away first.
 ///
-/// Everything that was recorded after the backup is lost. No use is allowed until `sayso confirm-restore`.
+/// Everything that was recorded after the backup is lost. No use of people's data is allowed until you run
+/// `sayso confirm-restore`.
 ///
 /// Example: `sayso restore sayso.backup --data sayso-data`
 #[derive(Args)]
@@ -120,11 +122,11 @@ impl Restore {
 
 /// Allow use again after a restore.
 ///
-/// This confirms that people's lost decisions are recorded again. Until it is confirmed, no grant is valid
-/// and a new grant allows nothing.
+/// With this command you confirm that people's lost decisions are recorded again. Until you run it, no grant
+/// is valid and a new grant allows nothing.
 ///
-/// First ask recipients, channels and mailboxes for withdrawals, objections and restrictions since the
-/// backup, and record them. The confirmation is recorded as an event.
+/// First find the withdrawals, objections and restrictions since the backup, and record them. Ask recipients
+/// and channels for them, and look through mailboxes. The confirmation is recorded as an event.
 ///
 /// Example: `sayso confirm-restore`
 #[derive(Args)]

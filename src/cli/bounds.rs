@@ -19,7 +19,7 @@ use prost_types::Timestamp;
 use sayso_proof::writer;
 use std::path::{Path, PathBuf};
 
-/// Publish, preview and show bounds: the policies that decide about use.
+/// Publish, preview and show bounds: policies that decide what data may be used.
 #[derive(Subcommand)]
 pub(super) enum Bounds {
     Show(Show),
@@ -94,7 +94,7 @@ struct PackVersion {
     /// Name of the pack. Default: the name of the folder, or of the file without its extension.
     #[arg(long)]
     pack: Option<String>,
-    /// Time from which it is in force. Default: when it is recorded.
+    /// Time from which the version is in force. Default: when the version is recorded.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     from: Option<Timestamp>,
 }
@@ -170,7 +170,7 @@ fn signing_key(path: &Path) -> Result<SigningKey, CliError> {
     Ok(SigningKey::from_bytes(&seed))
 }
 
-/// Show what a version would change for the people in the ledger. Nothing is published.
+/// Show what a version of a pack would change for the people in the ledger. Nothing is published.
 ///
 /// Example: `sayso bounds preview bounds/provider/tutoring --tier provider`
 #[derive(Args)]
@@ -259,7 +259,7 @@ fn examples(handles: &[String]) -> String {
 /// Example: `sayso bounds show --subject ada`
 #[derive(Args)]
 pub(super) struct Show {
-    /// Show this person's own bounds instead, as they chose them and as policies.
+    /// Show this person's own bounds instead, as policies. With --json, the person's choices are shown, too.
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
     /// Show the packs that were in force at this time.
@@ -360,8 +360,8 @@ pub(super) struct Personal {
     /// Drop the person's earlier choices: only the flags of this command count.
     #[arg(long)]
     clear: bool,
-    /// Never use this category and everything below it. `CATEGORY:PURPOSE` forbids this only for the purpose.
-    /// `:PURPOSE` forbids all use for the purpose. May be repeated.
+    /// Forbid use of this category and everything below it. `CATEGORY:PURPOSE` forbids this use only for the
+    /// named purpose. `:PURPOSE` forbids all use for the named purpose. May be repeated.
     #[arg(long, value_name = "CATEGORY[:PURPOSE]")]
     never: Vec<String>,
     /// Allow use by this recipient only; may be repeated.
@@ -373,7 +373,7 @@ pub(super) struct Personal {
     /// Allow no use of inferences older than this many days, like `90d`.
     #[arg(long, value_name = "DAYS", value_parser = parse_days)]
     forget_inferences: Option<u32>,
-    /// Require, for each use, a consent that names its conversation.
+    /// Allow a use only if a consent names the conversation that the use is for.
     #[arg(long)]
     ask_each_time: bool,
     /// Pause all use; with a value, only use in this conversation.

@@ -41,8 +41,8 @@ pub(super) struct Connection {
     /// Private key (PEM) of the client certificate.
     #[arg(long, global = true, env = "SAYSO_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// File with the token to call with. Default: the token of the command's role that a `--dev` daemon left
-    /// in --data.
+    /// File with the token to call with. Default: the token that a `--dev` daemon left in --data for the
+    /// command's role.
     #[arg(long, global = true, env = "SAYSO_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Data folder. Most commands look there for the tokens of a `--dev` daemon; `serve`, `token` and
@@ -91,8 +91,8 @@ macro_rules! client {
 pub(super) use client;
 
 impl Connection {
-    /// The configuration: that of the file if one is named, otherwise the defaults. `--data` on the command
-    /// line overrides the file; `SAYSO_DATA`, which may be set for other commands, counts only without a
+    /// The configuration in the file if one is named, otherwise the defaults. `--data` on the command line
+    /// overrides the file's `data`. `SAYSO_DATA`, which may be set for other commands, counts only without a
     /// file.
     ///
     /// # Errors

@@ -63,7 +63,8 @@ pub(super) struct Terms {
     /// How the person expressed the decision: web, voice, chat, ...
     #[arg(long, default_value = "")]
     channel: String,
-    /// Limit the decision to this conversation, by the service's own name for it; may be repeated.
+    /// Name of a conversation, as the service names it in its grants; may be repeated. The decision is
+    /// limited to the named conversations.
     #[arg(long)]
     interaction: Vec<String>,
     /// Time at which the decision ends.

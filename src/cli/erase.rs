@@ -34,9 +34,11 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 
 /// Erase a person, or a part of their data. Returns when the erasure is complete.
 ///
-/// Scope `all` erases everything, including the person's keys and their entry in the ID map. Scope `profile`
-/// keeps the evidence of consents, signals, requests and holds. Scopes `key=KEY` and `category=CATEGORY`
-/// erase the matching attributes, everything that names them, and everything derived from them.
+/// Scope `all` erases everything, including the person's keys and the record that leads from their ID to
+/// their events. Scope `profile` erases attributes, grants, reports of use, artifacts, and requests that name
+/// attribute keys or contain free text. It keeps consents, signals, the person's description, personal
+/// bounds, holds and other requests. Scopes `key=KEY` and `category=CATEGORY` erase the matching attributes,
+/// everything that names them, and everything derived from them.
 ///
 /// A hold can block the erasure. Its ground is shown, and the exit status is 3.
 ///

@@ -1,4 +1,5 @@
-//! The clients of one connection, with the credentials that a `--dev` daemon left in its data folder.
+//! The gRPC clients that share a connection, with the credentials that a `--dev` daemon left in its data
+//! folder.
 
 use super::options::Bench;
 use crate::api::Issuer;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 
-/// The clients of one connection.
+/// The gRPC clients that share a connection.
 #[derive(Clone)]
 pub(super) struct Clients {
     pub profile: ProfileServiceClient<Link>,

@@ -1,5 +1,5 @@
-//! `bench ingest`: one stream for each connection, with a limited number (the window) of messages that wait
-//! for their answers.
+//! `bench ingest`: sends messages over one stream for each connection. A window limits how many messages of a
+//! stream wait for their answers.
 
 use super::clients::Clients;
 use super::load::{Measured, Plan};

@@ -10,7 +10,8 @@ use std::time::Duration;
 pub(in crate::cli) enum Mode {
     /// One event in each call, durable before its answer.
     Append,
-    /// Streams of messages of several events each (--events-per-call), answered in order once durable.
+    /// Messages over streams, each with several events (--events-per-call). A message is answered once its
+    /// events are durable. Answers come in the order of the messages.
     Ingest,
     /// New grants, each a durable event.
     Grant,
@@ -21,14 +22,15 @@ pub(in crate::cli) enum Mode {
     /// Profiles recomputed from their events. The people read them themselves, because a read by a steward is
     /// recorded as an event.
     Rebuild,
-    /// Erasures of whole people, up to the certificate. Each person is erased once, so --subjects must be
-    /// large enough.
+    /// Erasures with scope `all`, each measured until its certificate is returned. Each person is erased
+    /// once, so --subjects must be large enough.
     Erase,
     /// Time from the acknowledgment of a withdrawal until each of --watchers has received the revocation.
     Revoke,
     /// An export of the whole log, and its verification as by `sayso verify`.
     Verify,
-    /// The ceiling: calls that are only echoed, by a server that the benchmark runs in a separate process.
+    /// The ceiling: how many calls the transport alone achieves. The benchmark runs a server that only
+    /// echoes, in a separate process.
     Echo,
     /// The server of `echo`.
     #[value(hide = true)]
@@ -49,8 +51,8 @@ impl Mode {
 /// Measure a running daemon: throughput and latency.
 ///
 /// Calls are made with the tokens in a `--dev` daemon's data folder (--data). Workers never share a person.
-/// Without --rate a worker calls again as soon as it has its answer. With --rate, calls start at fixed times,
-/// and a latency includes the time that a late call waited (no coordinated omission).
+/// Without --rate a worker calls again as soon as it has its answer. With --rate, each call is due at a fixed
+/// time. Its latency counts from that time, even if the call starts late (no coordinated omission).
 ///
 /// Example: `sayso bench append --concurrency 64 --duration 10s`
 #[derive(Args, Clone, Debug)]
@@ -73,7 +75,8 @@ pub(in crate::cli) struct Bench {
     /// Make this many calls and measure all of them, instead of --duration and --warm-up.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub calls: Option<u64>,
-    /// Calls to start each second, over all workers. Default: as many as are answered.
+    /// Calls to start each second, over all workers. Default: a worker calls again as soon as it has its
+    /// answer.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub rate: Option<u64>,
     /// Number of people that the load is about; raised to the number of workers if it is smaller.
@@ -97,7 +100,8 @@ pub(in crate::cli) struct Bench {
     /// Number of watches in `revoke`.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub watchers: u64,
-    /// Also measure the ceiling (`echo`) before and after, with the same workers, and report the ratio.
+    /// Also measure the ceiling (`echo`) before and after the mode, with the same number of workers. Report
+    /// the mode's calls per second as a fraction of the ceiling.
     #[arg(long)]
     pub with_echo: bool,
 }
