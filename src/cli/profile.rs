@@ -75,7 +75,7 @@ pub(super) struct Record {
     /// Reference to evidence for it, such as a message; may be repeated.
     #[arg(long)]
     evidence: Vec<String>,
-    /// Event ID of an attribute that it was derived from; may be repeated.
+    /// Event ID of another attribute that this one was derived from; may be repeated.
     #[arg(long, value_name = "EVENT")]
     derived_from: Vec<String>,
     /// Confidence of an inference, from 0 to 1.
@@ -140,7 +140,8 @@ impl Record {
     }
 }
 
-/// Remove attributes from a person's profile. Their events stay in the log until they are erased.
+/// Remove attributes from a person's profile. The events that recorded the attributes stay in the log until
+/// these events are erased.
 ///
 /// Example: `sayso remove ada hobby sleep --reason 'no longer needed'`
 #[derive(Args)]
@@ -294,7 +295,7 @@ fn text_of(profile: &proto::GetProfileResponse) -> String {
     format!("{attributes} after {}{signals}", count(profile.version, "event"))
 }
 
-/// List every event about a person, oldest first. With --json, one object on each line.
+/// List every event about a person, oldest first. With --json, there is one event on each line.
 ///
 /// Example: `sayso history ada`
 #[derive(Args)]

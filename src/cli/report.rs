@@ -41,7 +41,8 @@ pub(super) struct Report {
     /// Add noise with this epsilon, which is taken from the period's privacy budget. Default: no noise.
     #[arg(long, default_value_t = 0.0)]
     epsilon: f64,
-    /// Include only this figure; may be repeated. With noise, fewer figures are less noisy.
+    /// Include only this figure; may be repeated. Default: all figures. In a report with noise, each figure
+    /// is less noisy if you request fewer figures.
     #[arg(long = "figure", value_name = "ID")]
     figures: Vec<String>,
 }

@@ -41,7 +41,8 @@ pub(super) enum Request {
     ///
     /// Example: `sayso request show 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Show(Show),
-    /// List the open requests, the earliest deadline first, or all requests of one person.
+    /// List requests, the earliest deadline first: the open requests of all people, or all requests of one
+    /// person.
     ///
     /// Example: `sayso request list`
     List(List),

@@ -11,20 +11,21 @@ use clap::{Args, Subcommand, ValueEnum};
 /// Classes of events, each with its own retention.
 #[derive(Clone, Copy, ValueEnum)]
 enum Class {
-    /// Attributes and statements about them. The days count from when they were recorded.
+    /// Attributes, with their corrections, contests and confirmations. The days count from when the attribute
+    /// was recorded.
     Profile,
     /// Decisions about consent. The days count from when they are no longer in force.
     Consent,
     /// Requests. The days count from when they were decided.
     Requests,
-    /// Grants and reports of use. The days count from when the grant ended.
+    /// Grants and reports of use. The days count from when the grant expires.
     Uses,
 }
 
 /// Set and list retention periods.
 #[derive(Subcommand)]
 pub(super) enum Retention {
-    /// Set how many days a class of events is kept. 0 removes the rule.
+    /// Set a rule: how many days a class of events is kept. `--days 0` removes the rule.
     ///
     /// Example: `sayso retention set profile --category health --days 365`
     Set(Set),

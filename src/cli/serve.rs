@@ -34,7 +34,8 @@ pub(super) struct Serve {
     /// Configuration file (TOML). Flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Development mode: write keys, and a token for each role except subject, to DATA/dev. Connections are
+    /// Development mode: write a token for each role except subject, and the log's verifier key, to DATA/dev.
+    /// Also make there the keys that sign bounds, unless the configuration names such keys. Connections are
     /// unencrypted, and are accepted from this machine only (loopback).
     #[arg(long)]
     dev: bool,
@@ -47,7 +48,7 @@ pub(super) struct Serve {
 }
 
 impl Serve {
-    /// The configuration: the file's, overridden by the command line.
+    /// The configuration in the file of `--config`, or the defaults. Flags on the command line override it.
     pub(super) fn config(&self, at: &Connection) -> Result<Config, CliError> {
         let mut config = at.config(self.config.as_deref())?;
         config.listen = self.listen.unwrap_or(config.listen);
@@ -142,7 +143,8 @@ pub(super) fn write_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// Rewrites the verifier key whenever a log changes its key, until the daemon stops.
+/// Until the daemon stops, rewrites a controller's file `dev/log.vkey` whenever the controller's log changes
+/// its key.
 fn keep_dev_keys(daemon: &Daemon) {
     for served in &daemon.controllers {
         let path = Layout::new(&served.data).dev().join("log.vkey");

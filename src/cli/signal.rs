@@ -28,7 +28,8 @@ pub(super) enum Signal {
     /// Example: `sayso signal pause ada`, or in one conversation `sayso signal pause ada --interaction
     /// chat-7`
     Pause(Pause),
-    /// Record that the person opts out (CCPA s. 1798.120, including Global Privacy Control).
+    /// Record that the person opts out of the sale and sharing of their data (CCPA s. 1798.120). A Global
+    /// Privacy Control signal is such an opt-out.
     ///
     /// Example: `sayso signal opt-out ada`
     OptOut(About),
@@ -67,12 +68,13 @@ pub(super) struct Pause {
 pub(super) struct Lift {
     /// The controller's ID of the person.
     subject: String,
-    /// Lift signals for this purpose only; may be repeated. Default: all purposes. A signal that is for all
-    /// purposes can be lifted only without this flag.
+    /// Purpose to lift signals for; may be repeated. A signal stays in force for its other purposes. Default:
+    /// lift signals for all purposes. A signal that was recorded without a purpose can be lifted only without
+    /// this flag.
     #[arg(long)]
     purpose: Vec<String>,
-    /// Kind of signal to lift; may be repeated. Default: all kinds that are in force. Only a steward or the
-    /// person can read which kinds are in force.
+    /// Kind of signal to lift; may be repeated. Default: all kinds that are in force. With a channel's token,
+    /// name the kinds: a channel can't read which kinds are in force.
     #[arg(long, value_enum, value_name = "KIND")]
     what: Vec<Kind>,
     /// Lift only the pause of this conversation.
@@ -149,7 +151,8 @@ impl Lift {
     }
 }
 
-/// The kinds of the signals in force for one of the purposes, or for any purpose if none is named.
+/// The kinds of the signals in force that name one of `purposes`. If `purposes` is empty, the kinds of all
+/// signals in force.
 async fn in_force(link: &Link, subject: &str, purposes: &[String]) -> Result<Vec<SignalKind>, CliError> {
     let request = proto::GetProfileRequest { subject: subject.to_owned(), ..Default::default() };
     let profile = whole_profile(client!(ProfileServiceClient, link.clone()), request).await?;

@@ -12,9 +12,9 @@ use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{GrantIssued, GrantUsed};
 use serde::Serialize;
 
-/// List the grants of a person's data and the replies that they shaped.
+/// List the grants of a person's data, and the replies for which each grant was used.
 ///
-/// The oldest comes first. With --json, there is one object on each line.
+/// The oldest grant comes first. With --json, there is one grant on each line.
 ///
 /// Example: `sayso uses ada`
 #[derive(Args)]
@@ -38,7 +38,8 @@ struct GrantHistory {
     /// Number of attributes that it withheld.
     withheld: u32,
     uses: Vec<Use>,
-    /// Number of repeated requests that it answered. Requests that are not recorded yet do not count.
+    /// Number of repeated requests that it answered, according to the log. The daemon records the number with
+    /// a delay, so the newest requests may be missing.
     reused: u32,
     revoked: Option<Revocation>,
     /// Event ID of the grant.

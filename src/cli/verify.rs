@@ -41,11 +41,11 @@ pub(super) struct Verify {
     /// changed its key, a proof, certificate or receipt may need this file; a bundle contains the keys.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Verifier key of a trusted witness in C2SP form, or a file with it; may be repeated. The witness must
-    /// have cosigned the bundle's checkpoint.
+    /// Verifier key of a trusted witness in C2SP form, or a file with it; may be repeated. Each such witness
+    /// must have cosigned the bundle's checkpoint, unless --witnesses-min requires fewer.
     #[arg(long = "witness", value_name = "VKEY")]
     witnesses: Vec<String>,
-    /// Number of these witnesses that must have cosigned. Default: all.
+    /// Number of the witnesses named by --witness that must have cosigned the checkpoint. Default: all.
     #[arg(long, value_name = "NUMBER", requires = "witnesses")]
     witnesses_min: Option<usize>,
     /// A checkpoint seen earlier. The log must be a continuation of it.

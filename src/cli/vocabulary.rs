@@ -63,10 +63,10 @@ pub(super) enum Rung {
 /// Tags from the taxonomy of risks and benefits (docs/bounds.md).
 #[derive(Args)]
 pub(super) struct Tags {
-    /// A risk that it has, as in docs/bounds.md; may be repeated.
+    /// Risk of the purpose or category, by its name in docs/bounds.md; may be repeated.
     #[arg(long)]
     risk: Vec<String>,
-    /// A benefit that it has, as in docs/bounds.md; may be repeated.
+    /// Benefit of the purpose or category, by its name in docs/bounds.md; may be repeated.
     #[arg(long)]
     benefit: Vec<String>,
 }

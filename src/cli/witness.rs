@@ -22,11 +22,12 @@ const CONNECTIONS_MAX: usize = 256;
 
 /// Run a witness that cosigns checkpoints of logs.
 ///
-/// The witness cosigns a checkpoint only if the checkpoint continues the last one of that log that it
-/// cosigned. Run a witness to keep a ledger's operator honest: a log that was forked or rolled back gets no
-/// further cosignatures, and its signed checkpoints are kept as evidence. The witness speaks C2SP
-/// tlog-witness at POST /add-checkpoint, and serves any log with C2SP checkpoints. Keep its folder: a witness
-/// that has lost it must not continue under the same name.
+/// For each log, the witness keeps the last checkpoint that it cosigned. It cosigns a new checkpoint only if
+/// the new one continues the kept one. Run a witness to keep a ledger's operator honest: a log that was
+/// forked or rolled back gets no further cosignatures. If a signed checkpoint contradicts the kept one, the
+/// witness stores the signed checkpoint as evidence. The witness speaks C2SP tlog-witness at POST
+/// /add-checkpoint, and works with any log that has C2SP checkpoints. Keep the witness's folder: a witness
+/// that has lost its folder must not continue under the same name.
 ///
 /// Example: `sayso witness --name witness.example/w1 --log log.vkey --folder sayso-witness`
 #[derive(Args)]

@@ -1,5 +1,5 @@
-//! A witness. It cosigns a checkpoint of a log only if the checkpoint continues the last one of that log that
-//! it cosigned.
+//! A witness. For each log, it keeps the last checkpoint that it cosigned. It cosigns a new checkpoint only
+//! if the new one continues the kept one.
 //!
 //! The witness stores a cosigned checkpoint durably before it answers, in one small file for each log. If it
 //! lost a file, that log could remove entries unnoticed. So it does not start with a damaged file, and only
