@@ -1,5 +1,5 @@
-//! HTTP requests to other services. They fetch the keys (JWKS) of a token issuer and send checkpoints to
-//! witnesses.
+//! Sends HTTP requests to other services. The daemon fetches the keys (JWKS) of token issuers, and exchanges
+//! checkpoints with witnesses.
 //!
 //! Requests use HTTPS, or plain HTTP to this machine. Redirects are not followed.
 

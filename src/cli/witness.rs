@@ -35,8 +35,8 @@ pub(super) struct Witness {
     /// Name of its key, such as a URL without a scheme.
     #[arg(long)]
     name: String,
-    /// Verifier key of a log to witness, or a file with it; may be repeated, also if one log has several
-    /// keys.
+    /// Verifier key of a log to witness, or a file with that key. May be repeated: once for each log, and
+    /// once for each further key of the same log.
     #[arg(long = "log", value_name = "VKEY", required = true)]
     logs: Vec<String>,
     /// Folder for its key and the checkpoints that it cosigned.

@@ -1,11 +1,11 @@
 //! The time of one ledger. It is the machine's clock while that is trusted, and it never goes back, not even
 //! after a restart.
 //!
-//! Each reading of the machine's clock is compared with the latest time that was returned and with a
-//! monotonic clock. The first reading is also compared with the newest entry of the log and with a time saved
-//! in a file. While the machine's clock does not agree with these times, the ledger's time follows the
-//! monotonic clock. Then [`ClockState`] says that the machine's clock is not trusted, and use of personal
-//! data is denied. Everything else continues.
+//! Each reading of the machine's clock is compared with the latest time that [`LedgerClock`] returned. Once a
+//! second, a reading is also compared with a monotonic clock. The first reading is also compared with the
+//! newest entry of the log and with a time saved in a file. While the machine's clock is too far from these
+//! times, the ledger's time follows the monotonic clock. During that time, [`ClockState`] says that the
+//! machine's clock is not trusted, and use of personal data is denied. Everything else continues.
 
 use super::source::{Clock, SharedClock};
 use super::state::{Accepted, ClockLimits, ClockReading, ClockState};

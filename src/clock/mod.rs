@@ -1,5 +1,5 @@
-//! The source of time and randomness, a trait that tests and simulations can replace. This module also keeps
-//! the ledger's time, which never goes back.
+//! [`Clock`], the trait for sources of time and randomness. Tests and simulations use their own
+//! implementations. This module also keeps the ledger's time, which never goes back.
 
 mod credential_clock;
 mod event_ids;

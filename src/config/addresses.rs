@@ -1,4 +1,5 @@
-//! Addresses of other services, in the configuration and on the command line.
+//! Checks URLs from the configuration and the command line: whether they use https, refer to this machine, or
+//! contain a user name or a password.
 
 use tonic::codegen::http::Uri;
 

@@ -1,5 +1,5 @@
-//! Opens and closes each controller of a daemon: its application, and the issuers of credentials that it
-//! trusts.
+//! Opens and closes the controllers of a daemon. Each controller has an application ([`App`]) and trusts a
+//! set of credential issuers.
 
 use crate::api::{Issuer, Tokens, Trusted};
 use crate::app::App;

@@ -1,4 +1,4 @@
-//! Keys of the tiers of bounds for development (`sayso serve --dev`).
+//! Makes the keys that sign public and provider bounds during development (`sayso serve --dev`).
 
 use crate::clock::SystemClock;
 use crate::config::Config;

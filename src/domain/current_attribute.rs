@@ -1,5 +1,5 @@
-//! The current attribute under a key of a data subject's state, with the contest or confirmation that
-//! applies to it.
+//! The attribute that is current for one key in a data subject's state, and whether it is contested or
+//! confirmed.
 
 use super::attribute::Attribute;
 use super::event::Actor;

@@ -1,5 +1,5 @@
-//! The purposes and categories that a new log begins with, with terms of the W3C Data Privacy Vocabulary
-//! (DPV), version 2.
+//! The purposes and categories that a new log begins with. Each refers to a term of the W3C Data Privacy
+//! Vocabulary (DPV), version 2.
 //!
 //! The definitions are recorded as events when a log is created, so a change here does not affect existing
 //! logs. Titles are shown both to operators and to the data subject, so they do not say "the person".

@@ -1,5 +1,5 @@
-//! What bounds need to know about a data subject: their age, as coarsely as the rules allow, and their
-//! jurisdiction.
+//! What bounds need to know about a data subject: the age band and the jurisdiction. Only a teen's age is
+//! also recorded in years, because some bounds depend on it (GDPR Art. 8(1)).
 
 use crate::domain::Violations;
 use crate::domain::event::{AgeBand, SubjectDescribed};

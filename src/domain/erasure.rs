@@ -2,9 +2,9 @@
 //! any history.
 //!
 //! A partial erasure destroys every event that records, changes, cites or names the erased data. It also
-//! destroys everything that was directly or indirectly derived from that data. Erasure never revives data: an
-//! attribute that had been replaced does not become current again because its replacement is erased. The data
-//! subject's decisions are kept, so that less data never means more use.
+//! destroys everything that was directly or indirectly derived from that data. Erasure never revives data: if
+//! an attribute's replacement is erased, the replaced attribute does not become current again. The data
+//! subject's decisions are kept, so that an erasure never allows more use.
 
 use super::current_attribute::CurrentAttribute;
 use super::event::{Event, GrantIssued, Recorded, RequestSubmitted};

@@ -1,5 +1,5 @@
-//! Finds feedback loops: inferences from replies that the same attribute had already shaped (Kirk et al.
-//! 2024: bias reinforcement).
+//! Finds feedback loops (Kirk et al. 2024: bias reinforcement). In a feedback loop, an attribute shapes a
+//! reply. A model then uses this reply to infer the same attribute again, or an attribute derived from it.
 
 use crate::domain::event::{Event, Provenance, Recorded};
 use crate::domain::ids::EventId;

@@ -1,5 +1,5 @@
-//! Words for people: why something is withheld or refused, which rule decided, who set it, and what would
-//! change it.
+//! Explains decisions to people: why something is withheld or refused, which rule decided, who set that rule,
+//! and what would change the result.
 
 use crate::domain::event::{Provenance, Reason, RecordingRefused, Tier, WithheldClass};
 

@@ -1,9 +1,10 @@
 //! A file that keeps the last checkpoint outside the store, so that the ledger recognizes an older copy of
 //! the store.
 //!
-//! A commit is durable before its checkpoint is written here, so the file need not be synced with each
-//! commit. The file is written after each commit, and synced within a second and at shutdown. Two slots are
-//! written in turn, so that a torn write leaves the other slot intact.
+//! The file is written after each commit is durable, and synced within a second and at shutdown. A sync with
+//! each commit is not needed: after a system crash, the file may have an older checkpoint, but the store
+//! still continues that checkpoint. Two slots are written in turn, so that a torn write leaves the other slot
+//! intact.
 
 use super::error::LedgerError;
 use std::fs::{File, OpenOptions};

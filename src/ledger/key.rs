@@ -1,4 +1,5 @@
-//! The log key, which signs entries and checkpoints, and its files, also during a change of key.
+//! The log key, which signs entries and checkpoints. This module also keeps the key files, in normal
+//! operation and during a rotation of the key.
 //!
 //! `log.key` is the key in force. `log.key.next` is a key that a rotation is about to bring into force.
 //! `log.key.previous` is the previous key, kept while checkpoints also carry its signature. Only the log

@@ -1,7 +1,8 @@
-//! The events of the log, as the domain uses them: ids and enumerations are types.
+//! The events of the log, as the domain uses them: ids have the types of [`crate::domain::ids`], and
+//! enumerations are Rust enums.
 //!
-//! [`codec`] converts them to the messages of `events.proto` and back. No other code of the domain, or of the
-//! modules that use the domain, reads an id or an enumeration from a message of the log.
+//! [`codec`] converts events to the messages of `events.proto` and back. No other code of the domain, or of
+//! the modules that use the domain, reads an id or an enumeration from a message of the log.
 
 mod actor;
 pub mod codec;

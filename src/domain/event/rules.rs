@@ -1,4 +1,5 @@
-//! Events about rules: bounds, vocabulary, retention, refused recordings, and what bounds know of a subject.
+//! Events about rules: bounds, vocabulary, retention, recordings that bounds refused, and descriptions of
+//! data subjects, on which bounds depend.
 
 use sayso_proof::event::{AgeBand, Provenance, Reason, RetentionClass, Rung, Tier};
 

@@ -1,5 +1,5 @@
-//! Converts the fields of events: ids and enumerations are bytes and numbers in a message, and types in the
-//! domain.
+//! Converts the fields of events. In a message, ids are bytes and enumerations are numbers. In the domain,
+//! ids have types such as [`EventId`], and enumerations are Rust enums.
 
 use super::error::CodecError;
 use crate::domain::event as domain;
