@@ -40,14 +40,15 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 /// bounds, holds and other requests. Scopes `key=KEY` and `category=CATEGORY` erase the matching attributes,
 /// everything that names them, and everything derived from them.
 ///
-/// A hold can block the erasure. Its ground is shown, and the exit status is 3.
+/// A hold (`sayso hold`) can block the erasure. Then nothing is erased, the output shows the hold's ground,
+/// and the exit status is 3.
 ///
 /// Example: `sayso erase ada --scope all`
 #[derive(Args)]
 pub(super) struct Erase {
     /// The controller's ID of the person.
     subject: String,
-    /// What to erase. It has no default, since an erasure can't be undone.
+    /// What to erase. The scope has no default, because an erasure can't be undone.
     #[arg(long, value_parser = parse_scope, value_name = "all|profile|key=KEY|category=CATEGORY")]
     scope: Scope,
     /// Idempotency key: a repeated request with the same key has no further effect.
@@ -103,7 +104,8 @@ pub(super) struct Certificate {
     /// Write the signed certificate to a file. `sayso verify` verifies it without the daemon.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write only the log's proof of the erasure to a file. `sayso verify` verifies it, too.
+    /// Write to a file only the log's proof that the erasure was completed. The signed certificate contains
+    /// the same proof. `sayso verify` verifies the file without the daemon.
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
     /// Replace a FILE that exists.

@@ -15,15 +15,16 @@ use std::path::PathBuf;
 /// What a package contains.
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
-    /// Everything in the ledger about the person, with every use (GDPR Art. 15).
+    /// Everything in the ledger about the person, including every use of their data (GDPR Art. 15).
     Access,
     /// Declared and observed attributes, for another ledger (GDPR Art. 20).
     Portability,
 }
 
-/// Export everything in the ledger about a person as a ZIP file.
+/// Export a person's data as a package, one ZIP file.
 ///
-/// The package contains a page to read, JSON for programs, and receipts.
+/// By default, the package has everything in the ledger about the person (--kind). It contains a page to
+/// read, JSON for programs, and consent receipts.
 ///
 /// The package is written to FILE.partial, with access for its owner only, and renamed once it is complete
 /// and durable. An interrupted export leaves no file. The export is recorded as an event. Another ledger
@@ -44,7 +45,7 @@ pub(super) struct ExportSubject {
     #[arg(long, value_enum, default_value = "access")]
     kind: Kind,
     /// ID of the request (access or portability, like --kind) that the package answers. The request is
-    /// completed with the last byte.
+    /// completed once the daemon has sent the whole package.
     #[arg(long, value_name = "ID", default_value = "")]
     request: String,
 }
@@ -68,7 +69,8 @@ impl ExportSubject {
         )
     }
 
-    /// Returns the number of bytes written, and the number of events read in all passes over them.
+    /// Returns the number of bytes written, and the number of events read. The daemon reads the person's
+    /// events several times, and each time counts.
     async fn write(&self, at: &Connection) -> Result<(u64, u64), CliError> {
         let kind = match self.kind {
             Kind::Access => PackageKind::Access,

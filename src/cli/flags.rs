@@ -1,4 +1,4 @@
-//! Rules for the connection flags: a command that calls no daemon refuses them instead of ignoring them.
+//! Rules for the connection flags: a command refuses those that it does not use, instead of ignoring them.
 
 use clap::error::{Error, ErrorKind};
 use clap::parser::ValueSource;

@@ -25,9 +25,9 @@ use std::sync::Arc;
 /// covers checksums, leaf hashes, the tree against the last published checkpoint, signatures, the chain of
 /// each person, the indexes, both copies of the key pages, and whether each person's key opens their entries.
 ///
-/// Nothing is changed. The daemon must not run. The system's folder for temporary files needs room for a copy
-/// of the index. The copy has no name and disappears with the command, even if the command is killed. The
-/// exit status is 4 if anything is damaged.
+/// The data folder is not changed. The daemon must not run. The command copies the log's index into the
+/// system's folder for temporary files, which needs room for the copy. The copied files have no names. They
+/// disappear when the command ends, even if it is killed. The exit status is 4 if anything is damaged.
 ///
 /// Example: `sayso fsck sayso-data`
 #[derive(Args)]

@@ -124,7 +124,7 @@ pub(super) struct Used {
     /// How many times the grant was used for the reply.
     #[arg(long, default_value_t = 1)]
     count: u32,
-    /// The reply disclosed to the person that it comes from an AI system.
+    /// Report that the person was informed that the reply comes from an AI system.
     #[arg(long)]
     ai_disclosure_shown: bool,
 }
@@ -161,7 +161,9 @@ impl Why {
     }
 }
 
-/// Evaluate what would be allowed, and by which rules, now or at a past time. No grant is issued.
+/// Evaluate which attributes a service could use, now or at a past time. No grant is issued.
+///
+/// For attributes that would be withheld, the result has the reason and the rule that decides.
 ///
 /// Example: `sayso evaluate ada --purpose tone-adaptation --recipient tutor --as-of 2026-01-31T12:00:00Z`
 #[derive(Args)]
@@ -180,16 +182,19 @@ pub(super) struct Evaluate {
     /// Ask only for the attribute with this key; may be repeated.
     #[arg(long)]
     key: Vec<String>,
-    /// Evaluate for this conversation. A person can pause a single conversation.
+    /// Evaluate for use in this conversation, as the service names it. A consent or a pause can be limited to
+    /// one conversation.
     #[arg(long, default_value = "")]
     interaction: String,
     /// Evaluate with the profile, consents and rules of this time.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     as_of: Option<Timestamp>,
-    /// Evaluate under the bounds of this time, which can differ from --as-of.
+    /// Evaluate with the bounds and the vocabulary of this time, instead of those at --as-of. For example,
+    /// try today's bounds on an earlier profile.
     #[arg(long, value_name = "TIME", value_parser = parse_time)]
     bounds_as_of: Option<Timestamp>,
-    /// Evaluate again what this grant decided, as of the time of its decision.
+    /// Repeat the decision that led to this grant, with the profile, consents and rules of the time when the
+    /// grant was issued.
     #[arg(long, value_name = "GRANT", default_value = "", conflicts_with_all = ["as_of", "purpose", "recipient"])]
     as_of_grant: String,
 }

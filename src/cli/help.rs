@@ -1,4 +1,5 @@
-//! The shape of the help: commands in groups, and the connection flags only in the help of `sayso` itself.
+//! Shapes the command line for help, manual pages and shell completions. The help shows commands in groups.
+//! It shows connection flags for `sayso` itself, and for offline commands that use one of them.
 
 use super::flags::{CONNECTION_FLAGS, used_by};
 use clap::{Arg, Command};

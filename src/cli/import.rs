@@ -26,12 +26,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Lines that are read before the stream takes them. The daemon itself limits the messages in flight, by flow
-/// control.
+/// The largest number of lines that wait for the stream to take them. The daemon's flow control limits the
+/// messages in flight.
 const READ_AHEAD_LINES: usize = 256;
-/// The largest number of refused lines whose reason is kept. Further lines are only counted.
+/// The largest number of refused lines, and of lines that bounds forbid, whose reason is kept. Further lines
+/// are only counted.
 const REASONS_MAX: usize = 1_000;
-/// The largest number of refused lines whose reason is printed as text.
+/// The largest number of refused lines, and of lines that bounds forbid, whose reason is printed as text.
 const SHOWN_MAX: usize = 20;
 
 /// Import attributes from a JSONL file, or from a package of another ledger.
@@ -39,7 +40,8 @@ const SHOWN_MAX: usize = 20;
 /// Each line is one attribute: {"subject": "ada", "key": "tone", "value": "brief", "category":
 /// "communication-style", "provenance": "declared", "evidence": ["chat-3"], "observed_at":
 /// "2026-01-05T09:00:00Z"}. The value can be any JSON. An inferred attribute can have `confidence` and
-/// `model`. Declared attributes need a credential with the role `service-channel` or `steward`.
+/// `model`. Declared attributes need a credential with the role `channel`, `service-channel` or `steward`.
+/// Other attributes need the role `service`, `service-channel` or `steward`.
 ///
 /// A line counts as recorded once it is durable. Importing a file again adds nothing twice, even after an
 /// interruption. Lines that the bounds forbid are counted and shown, but are not a failure: once the bounds
@@ -164,7 +166,8 @@ impl Import {
         printed
     }
 
-    /// Reads on a separate thread. Standard input may never end, and must not delay the exit of this process.
+    /// Reads on a separate thread, because reading standard input can block forever. The process exits
+    /// without waiting for this thread to finish.
     fn read(
         &self,
         from: Box<dyn BufRead + Send>,

@@ -18,7 +18,8 @@ pub(super) enum Keys {
     Show(Show),
 }
 
-/// Give the log a new signing key, in an event that both keys sign.
+/// Give the log a new signing key. The event that records the rotation has the signatures of the old key and
+/// of the new key.
 ///
 /// Bundles and proofs made before the rotation still verify, and `sayso verify --key` with an old key follows
 /// the rotation. During --transition, checkpoints carry the signatures of both keys. Give the new key to
@@ -35,8 +36,9 @@ pub(super) struct Rotate {
     idempotency_key: String,
 }
 
-/// Show every key that the log has had, one on each line, with the event that introduced it. `sayso verify
-/// --keys` reads this.
+/// Show every key that the log has had, one on each line, with the event that introduced it.
+///
+/// `sayso verify --keys FILE` reads this output from a file.
 ///
 /// Example: `sayso keys show > keys.jsonl`
 #[derive(Args)]

@@ -1,5 +1,5 @@
-//! The command line, with a file for each command. Only this room (a top-level module) may import every other
-//! room.
+//! The command line, with a file for each command or group of related commands. Only this room (a top-level
+//! module) may import every other room.
 
 mod accept_clock;
 mod artifact;
@@ -52,9 +52,9 @@ use std::time::Duration;
 
 /// The consent and profile ledger for personalized language models.
 ///
-/// Start a daemon with `sayso serve --dev`, or run the whole tour with `sayso demo`. Commands call the daemon
-/// at --addr with the token in --token-file. They find the tokens of a `--dev` daemon in --data by
-/// themselves.
+/// Start a daemon with `sayso serve --dev`, or take a guided tour with `sayso demo`. Commands call the daemon
+/// at --addr with the token in --token-file. By default, a command uses the token that a `--dev` daemon left
+/// in --data.
 #[derive(Parser)]
 #[command(name = "sayso", version, max_term_width = 100)]
 pub struct Cli {
@@ -149,7 +149,8 @@ impl Cli {
     /// Parses a command line.
     ///
     /// # Errors
-    /// It is invalid, asks for help or the version, or has a connection flag that its command does not use.
+    /// The command line is invalid, asks for help or the version, or has a connection flag that its command
+    /// does not use.
     fn parse_line(line: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         let mut command = help::for_help(Self::command());
         let matches = command.try_get_matches_from_mut(line)?;
@@ -169,7 +170,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Prints help and the version with status 0, and reports an invalid command line like every other error.
+/// Prints help or the version with status 0, or reports an invalid command line with status 2. With --json,
+/// an invalid command line is reported as JSON, like every other error.
 fn report_parsing(error: &clap::Error) -> ExitCode {
     let json = std::env::args_os().any(|argument| argument == "--json");
     if json && error.use_stderr() {

@@ -37,11 +37,10 @@ impl From<Source> for Provenance {
     }
 }
 
-/// The JSON of a value on the command line. A value that is not JSON becomes a JSON string, unless it begins
-/// like an object, a list or a string.
+/// The JSON of a value on the command line. A value that is not JSON becomes a JSON string.
 ///
 /// # Errors
-/// It is broken JSON.
+/// The value begins like an object, a list or a string, but is not valid JSON.
 pub(super) fn json_text(value: &str) -> Result<String, CliError> {
     match serde_json::from_str::<serde::de::IgnoredAny>(value) {
         Ok(_) => Ok(value.to_owned()),
@@ -54,8 +53,8 @@ pub(super) fn json_text(value: &str) -> Result<String, CliError> {
 
 /// Record an attribute of a person.
 ///
-/// For what the person declared, the command calls in the role `channel`; for everything else, in the role
-/// `service`.
+/// By default, the command calls the daemon in the role `channel` to record a declared attribute, otherwise
+/// in the role `service`.
 ///
 /// Example: `sayso record ada tone '"brief"' --category communication-style`
 #[derive(Args)]

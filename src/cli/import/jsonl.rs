@@ -1,5 +1,5 @@
-//! Reads the lines of an import, up to a maximum length, and converts them to requests. Messages about a
-//! malformed line never contain its data.
+//! Reads the lines of an import and converts them to requests. A line longer than [`LINE_BYTES_MAX`] is
+//! skipped. Messages about a malformed line never contain its data.
 
 use super::super::connect::parse_time;
 use crate::proto::{self, Provenance};
