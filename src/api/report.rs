@@ -106,6 +106,7 @@ pub fn record(record: Processing) -> proto::RecordOfProcessing {
         title: purpose.definition.title,
         iri: purpose.definition.iri,
         used: purpose.is_used,
+        description: purpose.description,
     });
     let categories = record.categories.into_iter().map(|category| proto::ProcessedCategory {
         id: category.definition.id,

@@ -53,7 +53,9 @@ fn scope(request: &proto::SubmitRequestRequest) -> Result<Option<Scope>, Status>
 fn verdict(decision: Option<Decision>) -> Result<Verdict, Status> {
     match decision {
         Some(Decision::Accept(accept)) => Ok(Verdict::Accept { reason: accept.reason }),
-        Some(Decision::Complete(complete)) => Ok(Verdict::Complete { reason: complete.reason }),
+        Some(Decision::Complete(complete)) => {
+            Ok(Verdict::Complete { reason: complete.reason, keys: complete.keys })
+        }
         Some(Decision::Refuse(refuse)) => {
             Ok(Verdict::Refuse { ground: refuse.ground(), reason: refuse.reason })
         }
@@ -87,7 +89,7 @@ impl RightsService for Api {
         Ok(Response::new(proto::SubmitRequestResponse {
             request_id: made.request.id.to_string(),
             certificate: made.certificate.map(convert::rights::certificate),
-            request: Some(convert::rights::rights_request(made.request)),
+            request: Some(convert::rights::rights_request(made.request, made.changes)),
             revoked_grants: made.revoked_grants,
         }))
     }
@@ -139,8 +141,9 @@ impl RightsService for Api {
     ) -> Answer<proto::GetRequestResponse> {
         let caller = layer::caller(&request)?;
         let id = uuid(&request.into_inner().request_id, "request_id")?;
-        let found = self.app.rights.get_request(&caller, &id).await.map_err(status::of)?;
-        Ok(Response::new(proto::GetRequestResponse { request: Some(convert::rights::rights_request(found)) }))
+        let (found, changes) = self.app.rights.get_request(&caller, &id).await.map_err(status::of)?;
+        let request = Some(convert::rights::rights_request(found, changes));
+        Ok(Response::new(proto::GetRequestResponse { request }))
     }
 
     async fn list_requests(
@@ -161,7 +164,11 @@ impl RightsService for Api {
             .await;
         let page = page.map_err(status::of)?;
         Ok(Response::new(proto::ListRequestsResponse {
-            requests: page.requests.into_iter().map(convert::rights::rights_request).collect(),
+            requests: page
+                .requests
+                .into_iter()
+                .map(|request| convert::rights::rights_request(request, Vec::new()))
+                .collect(),
             next_page_token: paging::token(page.next),
         }))
     }
@@ -178,7 +185,7 @@ impl RightsService for Api {
         let made =
             self.app.rights.decide_request(&caller, &id, verdict, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::DecideRequestResponse {
-            request: Some(convert::rights::rights_request(made.request)),
+            request: Some(convert::rights::rights_request(made.request, made.changes)),
             certificate: made.certificate.map(convert::rights::certificate),
         }))
     }

@@ -186,10 +186,11 @@ fn record_text(record: &proto::RecordOfProcessing) -> String {
     let mut part = |letter: &str, title: &str, items: Vec<String>| {
         text.push_str(&format!("\n({letter}) {title}: {}", or_unset(&items.join("; "))));
     };
-    let purposes = record.purposes.iter().filter(|purpose| purpose.used);
-    part("b", "purposes granted", purposes.map(|purpose| purpose.id.clone()).collect());
+    let purposes = record.purposes.iter();
+    let unused = |used: bool| if used { "" } else { " (not used so far)" };
+    part("b", "purposes", purposes.map(|each| format!("{}{}", each.id, unused(each.used))).collect());
     part("c", "data subjects", record.data_subjects.clone());
-    let categories = record.categories.iter().filter(|category| category.held);
+    let categories = record.categories.iter();
     let special = |special: bool| if special { " (special)" } else { "" };
     part(
         "c",

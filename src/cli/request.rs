@@ -28,6 +28,8 @@ enum Kind {
     Restriction,
     /// Objection (GDPR Art. 21). Takes effect immediately.
     Objection,
+    /// Complaint about how personal data is handled. Say what it is about with --details.
+    Complaint,
 }
 
 /// Submit, list and decide data subject requests.
@@ -52,8 +54,11 @@ pub(super) enum Request {
     Accept(Decide),
     /// Complete a request that was carried out.
     ///
+    /// A rectification is completed with what was changed since it was submitted. A complaint is completed
+    /// with its outcome (--reason).
+    ///
     /// Example: `sayso request complete 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
-    Complete(Decide),
+    Complete(CompleteRequest),
     /// Refuse a request.
     ///
     /// Example: `sayso request refuse 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 --ground excessive --reason 'the
@@ -108,6 +113,19 @@ pub(super) struct Decide {
 }
 
 #[derive(Args)]
+pub(super) struct CompleteRequest {
+    /// ID of the request.
+    request: String,
+    /// Reason, without personal data. For a complaint: the outcome, which the person will read.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// Key of an attribute that was changed, for a rectification; may be repeated. Default: the keys of the
+    /// request.
+    #[arg(long)]
+    key: Vec<String>,
+}
+
+#[derive(Args)]
 pub(super) struct RefuseRequest {
     /// ID of the request.
     request: String,
@@ -136,15 +154,15 @@ impl Request {
                 let request = proto::GetRequestRequest { request_id: show.request };
                 let answer = client(at).await?.get_request(request).await?.into_inner();
                 out.print("GetRequestResponse", &answer, |answer| {
-                    answer.request.as_ref().map(text_of).unwrap_or_default()
+                    answer.request.as_ref().map(whole_text_of).unwrap_or_default()
                 })
             }
             Self::List(list) => list.run(at, out).await,
             Self::Accept(Decide { request, reason }) => {
                 decide(at, out, request, Decision::Accept(Accept { reason })).await
             }
-            Self::Complete(Decide { request, reason }) => {
-                decide(at, out, request, Decision::Complete(Complete { reason })).await
+            Self::Complete(CompleteRequest { request, reason, key }) => {
+                decide(at, out, request, Decision::Complete(Complete { reason, keys: key })).await
             }
             Self::Refuse(RefuseRequest { request, ground, reason }) => {
                 let refuse = Refuse { ground: ground.wire().into(), reason };
@@ -173,6 +191,7 @@ impl Submit {
             Kind::Rectification => proto::RequestKind::Rectification,
             Kind::Restriction => proto::RequestKind::Restriction,
             Kind::Objection => proto::RequestKind::Objection,
+            Kind::Complaint => proto::RequestKind::Complaint,
         };
         let request = proto::SubmitRequestRequest {
             subject: self.subject,
@@ -226,7 +245,35 @@ impl List {
     }
 }
 
-/// Describes a request in a few lines.
+/// Describes a request with all that it says.
+fn whole_text_of(request: &proto::RightsRequest) -> String {
+    let mut text = text_of(request);
+    let mut add = |name: &str, value: String| {
+        if !value.is_empty() {
+            text.push_str(&format!("\n{name}: {value}"));
+        }
+    };
+    let set = |name: &str, prefix: &str| match plain_name(name, prefix).as_str() {
+        "unspecified" => String::new(),
+        name => name.to_owned(),
+    };
+    add("person", request.subject.clone());
+    add("scope", set(request.scope().as_str_name(), "ERASURE_SCOPE_"));
+    add("category", request.category.clone());
+    add("keys", request.keys.join(", "));
+    let has_purposes =
+        [proto::RequestKind::Restriction, proto::RequestKind::Objection].contains(&request.kind());
+    let purposes = match request.purposes.as_slice() {
+        [] if has_purposes => "all".to_owned(),
+        purposes => purposes.join(", "),
+    };
+    add("purposes", purposes);
+    add("jurisdiction", set(request.jurisdiction().as_str_name(), "JURISDICTION_"));
+    add("in the person's own words", request.details.clone());
+    text
+}
+
+/// Describes a request and its state in a few lines.
 pub(super) fn text_of(request: &proto::RightsRequest) -> String {
     let mut text = format!(
         "request {}: {}, {}, submitted {}",
@@ -253,6 +300,15 @@ pub(super) fn text_of(request: &proto::RightsRequest) -> String {
     }
     if !request.reason.is_empty() {
         text.push_str(&format!("\nreason: {}", request.reason));
+    }
+    for change in &request.changes {
+        let done = match change.kind() {
+            proto::ChangeKind::Corrected => "corrected",
+            proto::ChangeKind::Removed => "removed",
+            proto::ChangeKind::Recorded | proto::ChangeKind::Unspecified => "recorded anew",
+        };
+        let at = output::time(change.recorded_at.as_ref());
+        text.push_str(&format!("\nchanged: `{}` was {done} {at}", change.key));
     }
     text
 }

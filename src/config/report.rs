@@ -59,6 +59,8 @@ pub struct ProcessingConfig {
     pub representative: String,
     /// (a) Its data protection officer (Art. 37).
     pub data_protection_officer: String,
+    /// (b) Purposes: the id of each in the vocabulary, and what the controller uses data for.
+    pub purposes: BTreeMap<String, String>,
     /// (c) Categories of data subjects.
     pub data_subjects: Vec<String>,
     /// (d) Recipients: the name of each, and who it is.

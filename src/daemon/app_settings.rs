@@ -173,6 +173,7 @@ fn report_settings(config: &Config) -> ReportSettings {
             contact: processing.contact,
             representative: processing.representative,
             data_protection_officer: processing.data_protection_officer,
+            purposes: processing.purposes,
             data_subjects: processing.data_subjects,
             recipients: processing.recipients,
             transfers: processing.transfers,

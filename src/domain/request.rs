@@ -14,6 +14,8 @@ pub const REASON_BYTES_MAX: usize = 512;
 pub const KEYS_MAX: usize = 128;
 /// Purposes that a request may name.
 pub const PURPOSES_MAX: usize = 32;
+/// Changes that the completion of a rectification may list.
+pub const CHANGES_MAX: usize = 128;
 
 /// A request and its outcome.
 #[derive(Clone, Debug, PartialEq)]

@@ -45,6 +45,7 @@ mod public_log;
 mod readme;
 mod recording_permissions;
 mod rejected_writes;
+mod requests;
 mod reuse_grant;
 mod revocations;
 mod rights;

@@ -127,7 +127,8 @@ async fn open_requests_are_listed_by_due_date_until_they_are_decided() {
     let harness = start(clock, dir).await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     assert_eq!(open_requests(&mut steward).await, [&slow, &quick].map(|made| made.request_id.clone()));
-    let done = decide(&slow.request_id, Decision::Complete(Complete { reason: "sent".into() }));
+    let done =
+        decide(&slow.request_id, Decision::Complete(Complete { reason: "sent".into(), keys: Vec::new() }));
     let done = steward.rights.decide_request(done).await.unwrap().into_inner().request.unwrap();
     assert_eq!(
         (done.state(), done.decided_by.unwrap().name.as_str()),

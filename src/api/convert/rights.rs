@@ -33,9 +33,9 @@ pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
     }
 }
 
-/// A request and its state.
+/// A request, its state, and what carried it out.
 #[must_use]
-pub fn rights_request(of: RequestRecord) -> proto::RightsRequest {
+pub fn rights_request(of: RequestRecord, changes: Vec<app::RequestChange>) -> proto::RightsRequest {
     let state = match of.decided.as_ref().map(|decided| decided.event.outcome) {
         None | Some(RequestOutcome::Unspecified) => proto::RequestState::Open,
         Some(RequestOutcome::Accepted) => proto::RequestState::Accepted,
@@ -65,6 +65,21 @@ pub fn rights_request(of: RequestRecord) -> proto::RightsRequest {
         decided_by: decided.map(|decided| codec::message(&decided.by)),
         ground: decided.map(|decided| decided.event.ground).unwrap_or_default().into(),
         reason: decided.map(|decided| decided.event.reason.clone()).unwrap_or_default(),
+        changes: changes.into_iter().map(change).collect(),
+    }
+}
+
+fn change(of: app::RequestChange) -> proto::RequestChange {
+    let kind = match of.kind {
+        app::ChangeKind::Corrected => proto::ChangeKind::Corrected,
+        app::ChangeKind::Recorded => proto::ChangeKind::Recorded,
+        app::ChangeKind::Removed => proto::ChangeKind::Removed,
+    };
+    proto::RequestChange {
+        event_id: of.event_id.to_string(),
+        key: of.key,
+        kind: kind.into(),
+        recorded_at: Some(time(of.recorded_at_ms)),
     }
 }
 

@@ -246,6 +246,7 @@ impl Erasures {
                 kept: selection.kept.clone(),
                 fence_at_ms,
             }),
+            changes: Vec::new(),
         })
     }
 

@@ -39,9 +39,7 @@ impl Reports {
             self.for_each_entry(keys, |event, _| {
                 state.apply(event);
                 if let Event::GrantIssued(issued) = &event.event {
-                    let (purposes, last) = found.granted.entry(issued.recipient.clone()).or_default();
-                    purposes.insert(issued.purpose.clone());
-                    *last = event.recorded_at_ms.max(*last);
+                    found.add(issued, event.recorded_at_ms);
                 }
             })?;
             found

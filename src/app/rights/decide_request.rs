@@ -29,8 +29,11 @@ pub enum Verdict {
     },
     /// Records that the request was fulfilled.
     Complete {
-        /// At most 512 bytes, without personal data.
+        /// At most 512 bytes, without personal data. A complaint needs it: it is the outcome.
         reason: String,
+        /// The keys of the attributes that were changed, at most 128; only for a rectification. None means
+        /// the keys of the request.
+        keys: Vec<String>,
     },
     /// Refuses the request.
     Refuse {
@@ -97,9 +100,8 @@ impl Rights {
                     "an erasure can't be completed by hand; accept it, and it is carried out",
                 ));
             }
-            Verdict::Complete { reason } => {
-                let pending_events =
-                    vec![self.decision(&record, RequestOutcome::Completed, Ground::Unspecified, reason)];
+            Verdict::Complete { reason, keys } => {
+                let pending_events = vec![self.completion(&append.stream, &record, reason, &keys)?];
                 self.core.commit(append, pending_events).await?;
             }
             Verdict::Refuse { ground, reason } => {
@@ -117,16 +119,23 @@ impl Rights {
         ground: Ground,
         reason: String,
     ) -> PendingEvent {
-        self.core.plan(Event::RequestDecided(RequestDecided {
-            request: record.id,
-            kind: record.kind,
-            outcome,
-            ground,
-            reason,
-            submitted_at_ms: record.submitted_at_ms,
-            due_at_ms: record.due_at_ms,
-            erasure: None,
-        }))
+        self.core.plan(Event::RequestDecided(decided(record, outcome, ground, reason)))
+    }
+
+    /// The completion of a request. A rectification is completed with what was changed.
+    fn completion(
+        &self,
+        stream: &SubjectStream,
+        record: &RequestRecord,
+        reason: String,
+        keys: &[String],
+    ) -> Result<PendingEvent, AppError> {
+        if record.kind == RequestKind::Complaint && reason.is_empty() {
+            return Err(AppError::invalid("reason", "must tell the person the outcome of their complaint"));
+        }
+        let changes = self.changes_since(stream, record, keys)?;
+        let completed = decided(record, RequestOutcome::Completed, Ground::Unspecified, reason);
+        Ok(self.core.plan(Event::RequestDecided(RequestDecided { changes, ..completed })))
     }
 
     fn extension(
@@ -221,9 +230,29 @@ impl Rights {
     }
 }
 
+/// The event of a decision.
+fn decided(
+    record: &RequestRecord,
+    outcome: RequestOutcome,
+    ground: Ground,
+    reason: String,
+) -> RequestDecided {
+    RequestDecided {
+        request: record.id,
+        kind: record.kind,
+        outcome,
+        ground,
+        reason,
+        submitted_at_ms: record.submitted_at_ms,
+        due_at_ms: record.due_at_ms,
+        erasure: None,
+        changes: Vec::new(),
+    }
+}
+
 fn check(verdict: &Verdict) -> Result<(), AppError> {
     let (reason, bytes_min) = match verdict {
-        Verdict::Accept { reason } | Verdict::Complete { reason } => (reason, 0),
+        Verdict::Accept { reason } | Verdict::Complete { reason, .. } => (reason, 0),
         Verdict::Refuse { reason, .. } | Verdict::Extend { reason } => (reason, 1),
     };
     if !is_text(reason, bytes_min, REASON_BYTES_MAX) {

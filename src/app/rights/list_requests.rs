@@ -6,6 +6,7 @@ use crate::app::erasure::certificate::Certificate;
 use crate::app::error::{AppError, Cause};
 use crate::app::profile::paging::Room;
 use crate::app::rights::Rights;
+use crate::app::rights::rectification::RequestChange;
 use crate::domain::event::{Actor, RequestDecided, Role};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::request::{Decided, RequestKind, RequestOutcome, RequestRecord};
@@ -23,6 +24,8 @@ pub struct SubmittedRequest {
     pub certificate: Option<Certificate>,
     /// Ids of the grants that the submission or decision revoked.
     pub revoked_grants: Vec<String>,
+    /// What carried out a completed rectification.
+    pub changes: Vec<RequestChange>,
 }
 
 /// A page of requests, by due date.
@@ -35,8 +38,9 @@ pub struct RequestPage {
 }
 
 impl Rights {
-    /// One request. If its subject was erased, only an erasure request is found, and the answer has only what
-    /// the certificate of the erasure states.
+    /// One request, and the changes with which it was completed if it is a rectification. If its subject was
+    /// erased, only an erasure request is found, and the answer has only what the certificate of the erasure
+    /// states.
     ///
     /// # Errors
     /// There is no such request, the caller is a subject and the request is another subject's, or the store
@@ -45,17 +49,19 @@ impl Rights {
         self: &Arc<Self>,
         caller: &Caller,
         id: &EventId,
-    ) -> Result<RequestRecord, AppError> {
+    ) -> Result<(RequestRecord, Vec<RequestChange>), AppError> {
         let missing = || AppError::NotFound("request");
-        if let Some((stream, record)) = self.core.find_request(id).await? {
-            if let Some(own) = &caller.subject {
-                let own = self.core.vault.subject(own)?.is_some_and(|keys| keys.handle == stream.keys.handle);
-                return if own { Ok(record) } else { Err(missing()) };
-            }
-            self.core.record_view_in(caller, stream, "GetRequest").await?;
-            return Ok(record);
+        let Some((stream, record)) = self.core.find_request(id).await? else {
+            return Ok((self.erased_request(id)?.ok_or_else(missing)?, Vec::new()));
+        };
+        if let Some(own) = &caller.subject
+            && self.core.vault.subject(own)?.is_none_or(|keys| keys.handle != stream.keys.handle)
+        {
+            return Err(missing());
         }
-        self.erased_request(id)?.ok_or_else(missing)
+        self.core.record_view_in(caller, Arc::clone(&stream), "GetRequest").await?;
+        let changes = self.changes_of(&stream, &record)?;
+        Ok((record, changes))
     }
 
     /// What is left of an erasure request whose subject was erased. `None` if no completed erasure is
@@ -87,14 +93,18 @@ impl Rights {
         id: EventId,
         revoked_grants: Vec<String>,
     ) -> Result<SubmittedRequest, AppError> {
-        let request = match self.core.find_request(&id).await? {
-            Some((_, record)) => record,
-            None => self.erased_request(&id)?.ok_or(AppError::Internal(Cause::Inconsistent(
-                "a request that was recorded can't be found",
-            )))?,
+        let (request, changes) = match self.core.find_request(&id).await? {
+            Some((stream, record)) => {
+                let changes = self.changes_of(&stream, &record)?;
+                (record, changes)
+            }
+            None => {
+                let lost = Cause::Inconsistent("a request that was recorded can't be found");
+                (self.erased_request(&id)?.ok_or(AppError::Internal(lost))?, Vec::new())
+            }
         };
         let certificate = self.erasure.certificate_with(&id, Some(&request))?;
-        Ok(SubmittedRequest { request, certificate, revoked_grants })
+        Ok(SubmittedRequest { request, certificate, revoked_grants, changes })
     }
 
     /// Lists requests by due date: all requests of one subject, or the open requests of all subjects.

@@ -85,6 +85,7 @@ impl PendingRequest {
             submitted_at_ms: self.submitted_at_ms,
             due_at_ms: self.due_at_ms,
             erasure: None,
+            changes: Vec::new(),
         })
     }
 }
@@ -302,6 +303,8 @@ impl Rights {
         checks.need(keys, "keys", "each must have 1 to 256 bytes and no control characters");
         let details = new.details.len() <= DETAILS_BYTES_MAX;
         checks.need(details, "details", "must have at most 2048 bytes");
+        let says_what = new.kind != RequestKind::Complaint || !new.details.trim().is_empty();
+        checks.need(says_what, "details", "must say what the complaint is about");
         checks.need(
             sets_signal || new.purposes.is_empty(),
             "purposes",

@@ -1,7 +1,7 @@
 //! The record of processing activities (GDPR Art. 30(1)), made from the vocabulary, the grants, the stored
 //! attributes, and the controller's configuration. Letters such as (b) are the points of Art. 30(1).
 
-use crate::domain::event::{CategoryDefined, PurposeDefined};
+use crate::domain::event::{CategoryDefined, GrantIssued, PurposeDefined};
 use crate::domain::vocabulary::Vocabulary;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,6 +16,8 @@ pub struct Declared {
     pub representative: String,
     /// Data protection officer (Art. 37).
     pub data_protection_officer: String,
+    /// Purposes, id and description (Art. 30(1)(b)).
+    pub purposes: BTreeMap<String, String>,
     /// Categories of data subjects (Art. 30(1)(c)).
     pub data_subjects: Vec<String>,
     /// Recipients, name and description (Art. 30(1)(d)).
@@ -28,8 +30,8 @@ pub struct Declared {
     pub security_measures: Vec<String>,
 }
 
-/// Recipients that had grants, and categories of stored attributes. The size is limited by the names that
-/// callers use.
+/// Recipients that received data, and the categories of stored and of disclosed attributes. A grant that
+/// allowed nothing does not count. The size is limited by the names that callers use.
 #[derive(Clone, Debug, Default)]
 pub struct Recipients {
     /// Purposes of each recipient's grants, and when its last grant was issued, milliseconds since the Unix
@@ -37,6 +39,21 @@ pub struct Recipients {
     pub granted: BTreeMap<String, (BTreeSet<String>, u64)>,
     /// Categories of stored attributes.
     pub held: BTreeSet<String>,
+    /// Categories of attributes that recipients received.
+    pub disclosed: BTreeSet<String>,
+}
+
+impl Recipients {
+    /// Adds a grant. A grant that allowed nothing discloses nothing, so it is no processing.
+    pub fn add(&mut self, issued: &GrantIssued, issued_at_ms: u64) {
+        if issued.allowed.is_empty() {
+            return;
+        }
+        let (purposes, last) = self.granted.entry(issued.recipient.clone()).or_default();
+        purposes.insert(issued.purpose.clone());
+        *last = issued_at_ms.max(*last);
+        self.disclosed.extend(issued.allowed.iter().map(|allowed| allowed.category.clone()));
+    }
 }
 
 /// A purpose in the record (b).
@@ -44,8 +61,10 @@ pub struct Recipients {
 pub struct ProcessingPurpose {
     /// Its definition.
     pub definition: PurposeDefined,
-    /// Whether a grant was ever issued for it.
+    /// Whether a grant for it ever allowed data.
     pub is_used: bool,
+    /// Its declared description.
+    pub description: String,
 }
 
 /// A category of personal data in the record (c).
@@ -86,11 +105,11 @@ pub struct RetentionLimit {
 pub struct Processing {
     /// (a), (c), (e) and (g), as declared.
     pub declared: Declared,
-    /// (b) The purposes of the vocabulary.
+    /// (b) The purposes that were used or are declared.
     pub purposes: Vec<ProcessingPurpose>,
-    /// (c) The categories of personal data of the vocabulary.
+    /// (c) The categories of personal data that are stored or were disclosed.
     pub categories: Vec<ProcessingCategory>,
-    /// (d) Recipients that had grants or are declared.
+    /// (d) Recipients that received data or are declared.
     pub recipients: Vec<ProcessingRecipient>,
     /// (f) Time limits for erasure.
     pub retention: Vec<RetentionLimit>,
@@ -122,14 +141,20 @@ pub fn record(
     tree_size: u64,
 ) -> Processing {
     let is_used = |id: &str| found.granted.values().any(|(purposes, _)| purposes.contains(id));
-    let purposes = vocabulary
-        .purposes()
-        .map(|purpose| ProcessingPurpose { definition: purpose.clone(), is_used: is_used(&purpose.id) });
+    let purposes = vocabulary.purposes().map(|purpose| ProcessingPurpose {
+        definition: purpose.clone(),
+        is_used: is_used(&purpose.id),
+        description: declared.purposes.get(&purpose.id).cloned().unwrap_or_default(),
+    });
+    let purposes =
+        purposes.filter(|purpose| purpose.is_used || declared.purposes.contains_key(&purpose.definition.id));
     let categories = vocabulary.categories().map(|category| ProcessingCategory {
         definition: category.clone(),
         is_special: vocabulary.is_special(&category.id),
         is_held: found.held.contains(&category.id),
     });
+    let categories =
+        categories.filter(|category| category.is_held || found.disclosed.contains(&category.definition.id));
     let names: BTreeSet<&String> = found.granted.keys().chain(declared.recipients.keys()).collect();
     let recipients = names.into_iter().map(|name| {
         let granted = found.granted.get(name);
@@ -143,7 +168,7 @@ pub fn record(
     let retention = declared.retention.iter();
     let retention =
         retention.map(|(what, limit)| RetentionLimit { what: what.clone(), limit: limit.clone() });
-    let gaps = gaps(&declared);
+    let gaps = gaps(vocabulary, &declared);
     let mut record = Processing {
         purposes: purposes.collect(),
         categories: categories.collect(),
@@ -158,7 +183,7 @@ pub fn record(
     record
 }
 
-fn gaps(declared: &Declared) -> Vec<String> {
+fn gaps(vocabulary: &Vocabulary, declared: &Declared) -> Vec<String> {
     let required = [
         (declared.controller.is_empty(), "(a) name of the controller: `processing.controller`"),
         (declared.contact.is_empty(), "(a) contact details: `processing.contact`"),
@@ -173,5 +198,9 @@ fn gaps(declared: &Declared) -> Vec<String> {
         ),
         (declared.retention.is_empty(), "(f) time limits for erasure: `[processing.retention]`"),
     ];
-    required.into_iter().filter(|(missing, _)| *missing).map(|(_, what)| what.to_owned()).collect()
+    let missing = required.into_iter().filter(|(missing, _)| *missing).map(|(_, what)| what.to_owned());
+    let undefined = declared.purposes.keys().filter(|id| !vocabulary.has_purpose(id));
+    let undefined = undefined
+        .map(|id| format!("(b) a definition of the purpose `{id}`, which `[processing.purposes]` names"));
+    missing.chain(undefined).collect()
 }

@@ -38,9 +38,13 @@ pub fn page(origin: &str, record: &Processing) -> String {
     let yes = |holds: bool| if holds { "yes" } else { "no" }.to_owned();
     let purposes = record.purposes.iter().map(|purpose| {
         let (definition, is_used) = (&purpose.definition, yes(purpose.is_used));
-        vec![escape(&definition.id), escape(&definition.title), escape(&definition.parent), is_used]
+        let meaning = match purpose.description.as_str() {
+            "" => escape(&definition.title),
+            description => format!("{}: {}", escape(&definition.title), escape(description)),
+        };
+        vec![escape(&definition.id), meaning, escape(&definition.parent), is_used]
     });
-    let headings = ["purpose", "meaning", "part of", "granted so far"];
+    let headings = ["purpose", "meaning", "part of", "used so far"];
     table(&mut page, "b", "Purposes", &headings, purposes.collect());
     list(&mut page, "c", "Categories of data subjects", &declared.data_subjects);
     let categories = record.categories.iter().map(|category| {
@@ -77,7 +81,7 @@ fn open(page: &mut String, letter: &str, title: &str) {
 fn table(page: &mut String, letter: &str, title: &str, headings: &[&str], rows: Vec<Vec<String>>) {
     open(page, letter, title);
     if rows.is_empty() {
-        page.push_str("<p class=\"quiet\">Not set.</p>\n</section>\n");
+        page.push_str("<p class=\"quiet\">None.</p>\n</section>\n");
         return;
     }
     let headings: String =

@@ -30,13 +30,14 @@ pub fn steps(event: &Recorded, rights: &Rights) -> Vec<(Population, Labels)> {
 /// Every possible row, so that a report with noise shows all of them.
 #[must_use]
 pub fn rows() -> Vec<Labels> {
-    const KINDS: [RequestKind; 6] = [
+    const KINDS: [RequestKind; 7] = [
         RequestKind::Erasure,
         RequestKind::Access,
         RequestKind::Portability,
         RequestKind::Rectification,
         RequestKind::Restriction,
         RequestKind::Objection,
+        RequestKind::Complaint,
     ];
     const STEPS: [&str; 6] = ["submitted", "extended", "accepted", "completed", "partly", "refused"];
     KINDS.iter().flat_map(|kind| STEPS.iter().map(|label| step(*kind, label).1)).collect()

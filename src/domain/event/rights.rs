@@ -54,6 +54,10 @@ pub struct RequestDecided {
     pub due_at_ms: u64,
     /// What a partial erasure did.
     pub erasure: Option<ErasureSummary>,
+    /// What carried out a rectification: the versions, within the subject's stream, of the events that
+    /// corrected, recorded anew or removed an attribute. Versions name no data, so they stay if the events
+    /// are erased.
+    pub changes: Vec<u64>,
 }
 
 /// The time to answer a request was extended (GDPR Art. 12(3)).

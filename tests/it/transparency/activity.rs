@@ -105,7 +105,10 @@ async fn submit_requests(steward: &mut Clients, subject: &str, at: usize) {
     let refuse = Refuse { ground: proto::Ground::Excessive.into(), reason: "asked daily".into() };
     let decisions = match at {
         0..6 => {
-            vec![Decision::Accept(Accept::default()), Decision::Complete(Complete { reason: "sent".into() })]
+            vec![
+                Decision::Accept(Accept::default()),
+                Decision::Complete(Complete { reason: "sent".into(), keys: Vec::new() }),
+            ]
         }
         8 => vec![Decision::Refuse(refuse)],
         _ => vec![Decision::Extend(Extend { reason: "many of them".into() })],

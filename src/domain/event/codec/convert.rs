@@ -178,7 +178,7 @@ messages! {
     PurposeDefined { id, parent, iri, title, risks, benefits, rung }
     RecordViewed { role, name, method }
     RecordingRefused { category, provenance, count, decided_by, policy, article, reason, bounds }
-    RequestDecided { request, kind, outcome, ground, reason, submitted_at_ms, due_at_ms, erasure }
+    RequestDecided { request, kind, outcome, ground, reason, submitted_at_ms, due_at_ms, erasure, changes }
     RequestExtended { request, due_at_ms, reason }
     RequestSubmitted {
         request, kind, jurisdiction, due_at_ms, scope, category, keys, purposes, details, subject, key_hash,
