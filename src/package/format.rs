@@ -1,4 +1,5 @@
-//! The format of a package: its name and version, its kinds and its sections.
+//! The format of packages: the name and version of the format, the kinds of packages, and the sections of
+//! each kind.
 
 /// The `format` field of a package.
 pub const FORMAT: &str = "sayso-package";

@@ -1,5 +1,6 @@
 //! Documents that a person can take to another service: access and portability packages, and consent
-//! receipts. This module writes and reads the documents; `app` decides what they contain.
+//! receipts. This module writes the documents; `app` decides what they contain. The module also reads
+//! packages from other ledgers, for `sayso import`.
 //!
 //! A package is a ZIP file, because every system opens ZIP files with a double click. It contains
 //! `index.html` for people, `package.json` for machines, and the consent receipts in `receipts/`.

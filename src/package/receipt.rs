@@ -1,11 +1,12 @@
-//! Consent receipts: JSON-LD as ISO/IEC TS 27560:2023 describes it, in the terms of the W3C guide "Consent
+//! Consent receipts: JSON-LD documents with the fields of ISO/IEC TS 27560:2023. The W3C guide "Consent
 //! Records and Receipts as per ISO/IEC TS 27560:2023 using DPV" (2024-08-01,
-//! `https://w3id.org/dpv/guides/consent-27560`).
+//! `https://w3id.org/dpv/guides/consent-27560`) says which term stands for each field.
+//! `docs/access-package.md` lists the fields and their terms.
 //!
-//! The terms are those of DPV 2 and its extensions PD, LOC, EU and EU-GDPR; each was looked up in release
-//! 2.3. The context is part of the document, so that a processor can expand the document without a network.
-//! The ledger defines no terms: it states its additions in terms of Dublin Core and schema.org.
-//! `docs/access-package.md` maps the fields.
+//! The terms come from the Data Privacy Vocabulary (DPV) 2 and its extensions PD, LOC, EU and EU-GDPR. Each
+//! was looked up in release 2.3. What Sayso adds, such as the proof, is stated with terms of Dublin Core and
+//! schema.org. Sayso defines no terms of its own. A receipt contains its JSON-LD context, so software can
+//! expand the receipt without a network.
 
 use super::controller::Controller;
 use crate::domain::consent::Decision;

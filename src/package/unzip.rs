@@ -1,4 +1,5 @@
-//! Reads one member of a ZIP file without keeping the directory in memory.
+//! Reads one member of a ZIP file. A ZIP file lists its members in a central directory, which this module
+//! does not keep in memory.
 
 use super::error::ReadError;
 use std::io::{BufReader, Read, Seek, SeekFrom};

@@ -1,5 +1,6 @@
-//! Tests with a store whose failed writes are lost, or persisted although they failed: no acknowledged entry
-//! is lost, and no two published checkpoints disagree.
+//! Tests with a store that reports some writes as failed. Such a write may be lost, or the store may have
+//! persisted all of it or a part. Even so, no acknowledged entry is lost, and no two published checkpoints
+//! disagree.
 
 use super::bench::{Bench, Outcome, Subject};
 use crate::ledger::{Ledger, SignedCheckpoint, SubmitError};

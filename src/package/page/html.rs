@@ -1,5 +1,6 @@
-//! Safe HTML from untrusted text: an attribute's text can neither become markup nor imitate other text of the
-//! page.
+//! Makes safe HTML from untrusted text, such as what a service recorded about the person. The text can't
+//! become markup. Invisible characters, which could make it imitate other text of the page, are shown as code
+//! points.
 
 use std::fmt::Write;
 

@@ -1,5 +1,5 @@
-//! The suite that every engine passes: the promises of the contracts, as tests over a function that opens an
-//! engine.
+//! A suite of tests of the storage contracts. Every engine must pass the suite. Each test takes a function
+//! that opens a new, empty engine.
 //!
 //! A whole log can also be compared with the model in `memory`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs, reason = "tests")]

@@ -1,8 +1,9 @@
-//! The background thread of the embedded log: it moves pending index records into sled, the index's database,
-//! and writes watermarks.
+//! The background thread of the embedded log. It moves pending index records into sled, the index's database.
+//! It also writes watermarks. A watermark says up to which position the index and the flat files (arrays of
+//! fixed-size items) are durable.
 //!
-//! This limits the memory for pending records, and the number of entries that recovery has to replay. Commits
-//! do not wait for this work.
+//! This work limits the memory for pending records, and the number of entries that recovery has to replay.
+//! Commits do not wait for it, unless `pending_records_max` records are pending.
 
 use super::shared::{Running, Shared};
 use crate::store::StoreError;

@@ -1,4 +1,7 @@
-//! Discards entries in place, and restores custom index records (those that the ledger chose).
+//! Discards entries: overwrites their bytes in the segments with zeros, and removes their index records.
+//!
+//! This file also restores custom index records (those that the ledger chose) that are missing after a crash
+//! or after a rebuild of the index.
 
 use super::frame::State;
 use super::index::{self, RemovedSum, Span};

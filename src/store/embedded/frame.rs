@@ -2,9 +2,12 @@
 //!
 //! A frame holds what one request wrote: a 64-byte header, then for each entry a 64-byte record header and
 //! the entry's bytes, padded with zeros. Everything is aligned to 64 bytes. So each record header lies in one
-//! disk sector, and can be rewritten as a whole when its entry is discarded. The frame's checksum covers
-//! everything that never changes. Each record header has its own checksum, because the state in the header
-//! changes. `docs/storage.md` describes the format.
+//! disk sector, and can be rewritten as a whole when its entry is discarded.
+//!
+//! A discard changes an entry's bytes, and the state in its record header (present or discarded). So the
+//! frame's checksum covers neither; it covers the frame header and other fields of the record headers. Each
+//! record header has a checksum of its own, and one of the entry's bytes. `docs/storage.md` describes the
+//! format.
 
 use crate::store::NewEntry;
 use sayso_proof::merkle::Hash;

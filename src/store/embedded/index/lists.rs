@@ -1,8 +1,8 @@
 //! For each entry, a list of the keys of its custom records (index records that the ledger chose). A
 //! discard finds the records by these keys.
 //!
-//! The lists of consecutive positions share a record, since sled handles a few large records better than many
-//! small ones.
+//! The lists of consecutive positions share one record of sled, the index's database. Sled handles a few
+//! large records better than many small ones.
 
 use super::records;
 use super::sled::Database;

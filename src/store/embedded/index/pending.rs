@@ -2,8 +2,11 @@
 //!
 //! There are two generations of records. Commits add to `fresh`. The records in `settling` are being moved
 //! into sled, the index's database, and stay in memory until all of them are there. A reader looks in memory
-//! first and in sled second, so it misses no record. A crash loses nothing: a watermark covers only what sled
-//! has, and recovery replays the segments from the watermark on.
+//! first and in sled second, so it misses no record.
+//!
+//! A crash loses the records in memory. Recovery adds them again: it replays the segments from the watermark
+//! on, and a watermark covers only entries whose records are in sled. Only custom records stay missing until
+//! the ledger restores them.
 
 use super::{lists, records};
 use crate::store::IndexRecord;

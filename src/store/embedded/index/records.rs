@@ -2,11 +2,14 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `s` handle chunk | positions of these versions of the subject; all bits set if a version has none |
-//! | `i` idempotency hash | first remaining position of the request, and their number up to its last |
+//! | `s` handle, chunk | positions of the subject's entries for the versions in the chunk |
+//! | `i` idempotency hash | position of the request's first entry, and number of positions up to its last |
 //! | `x` custom key | positions and values of this and the following custom keys ([`super::runs`]) |
 //! | `p` positions | the custom keys written with each of these entries ([`super::lists`]) |
 //! | `q` | number of indexed entries, all of which were durable; this record is not in the sum |
+//!
+//! The chunk is the version divided by [`CHUNK_VERSIONS`]. If the subject has no entry with a version, all
+//! bits of its position are set. Discarded entries do not count as a request's first or last entry.
 //!
 //! Numbers are big-endian.
 

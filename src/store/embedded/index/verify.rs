@@ -1,4 +1,4 @@
-//! Verifies the index: reads all of it and compares it with the totals of the watermark.
+//! Verifies the index: reads all records, and compares the sum over them with the sum in the watermark.
 
 use super::batches::Batches;
 use super::lists::{self, Lists};

@@ -1,5 +1,5 @@
-//! The format of a batch, which is one write of key pages: a 64-byte header, then a record for each page,
-//! padded with zeros to a multiple of 64 bytes.
+//! The format of a batch. A batch holds the key pages that are written together: a 64-byte header, then a
+//! record for each page. Zeros after the last record pad the batch to a multiple of 64 bytes.
 //!
 //! The header has a checksum of itself and one of the body. Each record also has its own checksum, so that a
 //! page is verified whenever it is read. `docs/storage.md` describes the format.

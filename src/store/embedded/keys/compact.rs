@@ -1,4 +1,5 @@
-//! Writes new copies of the key pages that hold only the current pages.
+//! Compacts the two copies of the key pages: writes new copies, which hold only the current version of each
+//! page.
 //!
 //! A new copy is complete and durable before it replaces an old one, and the copies are replaced one after
 //! the other. So at every moment at least one complete copy has its final name.

@@ -1,4 +1,5 @@
-//! The embedded key store: pages in a file that only grows, kept in two copies.
+//! The embedded key store. It keeps all pages in one file, of which it has two identical copies. Writes only
+//! append to the copies, until a compaction removes what is obsolete.
 //!
 //! A key page can't be rebuilt from other data, so this store does not rely on a database, and gives its own
 //! guarantees. Every write is durable in both copies before it returns. Every write and every page has a

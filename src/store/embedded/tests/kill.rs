@@ -1,4 +1,5 @@
-//! `kill -9` in the middle of writing. The test starts its own program again as the process to kill.
+//! Tests that acknowledged entries survive `kill -9` in the middle of a write. The test runs the test program
+//! again in a second process, which writes until the test kills it.
 
 use super::{open, scratch, small};
 use crate::store::LogStore;

@@ -1,4 +1,5 @@
-//! Compares random commits, discards, crashes and lost folders with the model in memory.
+//! Tests an embedded log with random commits, discards, crashes and lost files. After each step, the log is
+//! compared with a log in memory that got the same commits and discards.
 
 use super::{after_kill, open, scratch, small};
 use crate::store::contract::{Source, assert_same, restore_custom_records};
