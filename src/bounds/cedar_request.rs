@@ -84,6 +84,8 @@ pub(super) struct CedarRequest {
     pub consented: bool,
     pub explicit: bool,
     pub guardian: bool,
+    /// Applies to uses only.
+    pub noticed: bool,
     pub restricted: bool,
     /// This and the following fields up to `conversation` apply to uses only.
     pub purpose: String,
@@ -91,6 +93,7 @@ pub(super) struct CedarRequest {
     pub paused: bool,
     pub conversation_paused: bool,
     pub opted_out: bool,
+    pub opted_out_automated: bool,
     pub limit_sensitive: bool,
     pub ai_disclosed: bool,
     pub expired: bool,
@@ -174,7 +177,9 @@ impl CedarRequest {
             flag("paused", self.paused),
             flag("conversation_paused", self.conversation_paused),
             flag("opted_out", self.opted_out),
+            flag("opted_out_automated", self.opted_out_automated),
             flag("limit_sensitive", self.limit_sensitive),
+            flag("noticed", self.noticed),
             flag("ai_disclosed", self.ai_disclosed),
             flag("expired", self.expired),
             flag("contested", self.contested),

@@ -4,7 +4,7 @@
 //! [`Bounds::decide`] is the one function that every use goes through.
 
 use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTraits};
-use crate::bounds::decision::{Allowed, Decision, Ground, Withheld};
+use crate::bounds::decision::{Allowed, ConsentTraits, Decision, Ground, Withheld};
 use crate::bounds::engine::{Bounds, PersonalPolicies};
 use crate::bounds::error::Denial;
 use crate::bounds::fit_answer;
@@ -65,17 +65,16 @@ struct Deciding<'a> {
     subject: SubjectTraits,
     ai_disclosed: bool,
     /// The active signal of each kind, in the order of [`SIGNALS`].
-    signals: [Option<&'a ActiveSignal>; 5],
+    signals: [Option<&'a ActiveSignal>; 6],
     conversation_pause: Option<&'a ActiveSignal>,
     /// The grounds for each category: the consents that allow the use, newest first. If there is no consent,
     /// there is a single ground, which says why not.
     grounds: BTreeMap<&'a str, Arc<[Ground]>>,
     /// The data subject's personal bounds, compiled.
     personal: Option<Arc<PersonalPolicies>>,
-    /// The denial for each key, or `None` if the bounds allow the use. A key is a class, and whether the
-    /// consent is explicit, was given by a guardian, and names the conversation.
+    /// The denial for each class and each kind of consent, or `None` if the bounds allow the use.
     // Unordered: looked up by key, never iterated.
-    outcomes: HashMap<(Class<'a>, bool, bool, bool), Option<Arc<Denial>>>,
+    outcomes: HashMap<(Class<'a>, ConsentTraits), Option<Arc<Denial>>>,
     /// For each derived attribute, the categories of its sources with all their ancestors.
     // Unordered: looked up by key, never iterated.
     sources: HashMap<EventId, Arc<BTreeSet<String>>>,
@@ -90,12 +89,13 @@ struct Deciding<'a> {
 /// Uses for this purpose, or for a purpose below it, are evaluated as the action `train`.
 const TRAINING: &str = "model-training";
 
-const SIGNALS: [SignalKind; 5] = [
+const SIGNALS: [SignalKind; 6] = [
     SignalKind::Restriction,
     SignalKind::Objection,
     SignalKind::Pause,
     SignalKind::OptOut,
     SignalKind::LimitSensitive,
+    SignalKind::OptOutAutomated,
 ];
 
 impl Bounds {
@@ -283,7 +283,7 @@ impl<'a> Deciding<'a> {
     }
 
     fn outcome(&mut self, class: &Class<'a>, ground: &Ground) -> Option<Arc<Denial>> {
-        let key = (class.clone(), ground.explicit, ground.guardian, ground.asked);
+        let key = (class.clone(), ground.traits);
         if let Some(cached) = self.outcomes.get(&key) {
             return cached.clone();
         }
@@ -346,7 +346,7 @@ impl<'a> Deciding<'a> {
     }
 
     fn cedar_request(&self, class: &Class<'_>, ground: &Ground) -> CedarRequest {
-        let [restricted, objected, paused, opted_out, limit_sensitive] =
+        let [restricted, objected, paused, opted_out, limit_sensitive, opted_out_automated] =
             self.signals.map(|signal| signal.is_some());
         CedarRequest {
             action: self.action,
@@ -365,21 +365,23 @@ impl<'a> Deciding<'a> {
                 ground.cover,
                 Cover::Allowed { .. } | Cover::Denied { reason: NoConsent::NotExplicit, .. }
             ),
-            explicit: ground.explicit,
-            guardian: ground.guardian,
+            explicit: ground.traits.explicit,
+            guardian: ground.traits.guardian,
             restricted,
             purpose: self.case.purpose.to_owned(),
             objected,
             paused,
             conversation_paused: self.conversation_pause.is_some(),
             opted_out,
+            opted_out_automated,
             limit_sensitive,
+            noticed: ground.traits.noticed,
             ai_disclosed: self.ai_disclosed,
             expired: class.expired,
             contested: class.contested,
             source_withheld: class.source_withheld,
             confirmed: class.confirmed,
-            asked: ground.asked,
+            asked: ground.traits.asked,
             conversation: String::new(),
             recorder: Role::Unspecified,
         }
@@ -397,19 +399,15 @@ impl<'a> Deciding<'a> {
         let consents = &self.state.consents;
         let mut grounds: Vec<Ground> = Vec::new();
         for (yes, until_ms) in consents.allowing(self.vocabulary, &case) {
-            let (explicit, guardian) = (yes.terms.explicit, yes.terms.guardian);
-            let asked = !yes.terms.interactions.is_empty();
-            let same = |cached: &Ground| {
-                (cached.explicit, cached.guardian, cached.asked) == (explicit, guardian, asked)
-            };
-            if !grounds.iter().any(same) {
+            let traits = ConsentTraits::of(&yes.terms, purpose);
+            if !grounds.iter().any(|cached| cached.traits == traits) {
                 let cover = Cover::Allowed { by: yes.event_id, until_ms };
-                grounds.push(Ground { cover, explicit, guardian, asked });
+                grounds.push(Ground { cover, traits });
             }
         }
         if grounds.is_empty() {
             let cover = consents.cover(self.vocabulary, &case);
-            grounds.push(Ground { cover, explicit: false, guardian: false, asked: false });
+            grounds.push(Ground { cover, traits: ConsentTraits::default() });
         }
         let grounds: Arc<[Ground]> = grounds.into();
         self.grounds.insert(category, Arc::clone(&grounds));
@@ -461,12 +459,13 @@ impl<'a> Deciding<'a> {
     }
 
     fn signal_for(&self, reason: Reason) -> Option<EventId> {
-        let [restriction, objection, pause, opt_out, limit] = self.signals;
+        let [restriction, objection, pause, opt_out, limit, opt_out_automated] = self.signals;
         let signal = match reason {
             Reason::Restricted => restriction,
             Reason::Objected => objection,
             Reason::Paused => pause.or(self.conversation_pause),
             Reason::OptedOut => opt_out,
+            Reason::OptedOutAutomated => opt_out_automated,
             Reason::SensitiveLimited => limit,
             _ => None,
         };

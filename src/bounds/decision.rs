@@ -1,7 +1,7 @@
 //! The decision about one case: which attributes are allowed, and which are withheld and why.
 
 use crate::bounds::error::Denial;
-use crate::domain::consent::Cover;
+use crate::domain::consent::{Cover, Terms};
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::WithheldClass;
 use crate::domain::ids::EventId;
@@ -35,14 +35,34 @@ pub struct Decision {
     pub bounds: Vec<u64>,
 }
 
-/// One kind of consent that could permit a use, and its properties.
+/// One kind of consent that could permit a use.
 #[derive(Clone, Copy)]
 pub(crate) struct Ground {
     pub(crate) cover: Cover,
+    pub(crate) traits: ConsentTraits,
+}
+
+/// What policies may know about a consent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct ConsentTraits {
     pub(crate) explicit: bool,
     pub(crate) guardian: bool,
     /// Whether the consent names the conversation.
     pub(crate) asked: bool,
+    /// Whether the consent names the purpose itself and the notice that the data subject saw.
+    pub(crate) noticed: bool,
+}
+
+impl ConsentTraits {
+    pub(crate) fn of(terms: &Terms, purpose: &str) -> Self {
+        let names_purpose = terms.purposes.iter().any(|named| named == purpose);
+        Self {
+            explicit: terms.explicit,
+            guardian: terms.guardian,
+            asked: !terms.interactions.is_empty(),
+            noticed: names_purpose && terms.notice.is_some(),
+        }
+    }
 }
 
 /// Attributes that are withheld for the same reason.

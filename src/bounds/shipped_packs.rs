@@ -26,10 +26,11 @@ macro_rules! shipped {
     };
 }
 
-const SHIPPED: [(Tier, &str, &str, &str); 9] = [
+const SHIPPED: [(Tier, &str, &str, &str); 10] = [
     shipped!(Tier::Public, "public", "gdpr"),
     shipped!(Tier::Public, "public", "eu-ai-act"),
     shipped!(Tier::Public, "public", "cpra"),
+    shipped!(Tier::Public, "public", "ccpa-admt"),
     shipped!(Tier::Public, "public", "minors"),
     shipped!(Tier::Provider, "provider", "default"),
     shipped!(Tier::Provider, "provider", "consent-first"),

@@ -33,6 +33,10 @@ pub(super) enum Signal {
     ///
     /// Example: `sayso signal opt-out ada`
     OptOut(About),
+    /// Record that the person opts out of automated decisions (CCPA regulations, s. 7221; GDPR Art. 22).
+    ///
+    /// Example: `sayso signal opt-out-automated ada`
+    OptOutAutomated(About),
     /// Record that the person limits the use of sensitive data (CPRA s. 1798.121).
     ///
     /// Example: `sayso signal limit-sensitive ada`
@@ -91,8 +95,10 @@ enum Kind {
     Restrict,
     /// Pause of personalization.
     Pause,
-    /// Opt-out (CCPA), including Global Privacy Control.
+    /// Opt-out of sale and sharing (CCPA), including Global Privacy Control.
     OptOut,
+    /// Opt-out of automated decisions (CCPA regulations, s. 7221; GDPR Art. 22).
+    OptOutAutomated,
     /// Limited use of sensitive data (CPRA).
     LimitSensitive,
 }
@@ -104,6 +110,7 @@ impl From<Kind> for SignalKind {
             Kind::Restrict => Self::Restriction,
             Kind::Pause => Self::Pause,
             Kind::OptOut => Self::OptOut,
+            Kind::OptOutAutomated => Self::OptOutAutomated,
             Kind::LimitSensitive => Self::LimitSensitive,
         }
     }
@@ -120,6 +127,7 @@ impl Signal {
                 return record(&link, signal, out).await;
             }
             Self::OptOut(about) => (Kind::OptOut, about),
+            Self::OptOutAutomated(about) => (Kind::OptOutAutomated, about),
             Self::LimitSensitive(about) => (Kind::LimitSensitive, about),
             Self::Lift(lift) => return lift.run(link, out).await,
         };

@@ -61,7 +61,7 @@ struct Category(
 const NONE: Rung = Rung::Unspecified;
 
 #[rustfmt::skip]
-const PURPOSES: [Purpose; 32] = [
+const PURPOSES: [Purpose; 41] = [
     Purpose("personalization", "", "Personalisation", "Personalized replies", NONE, &["privacy"], &["utility"]),
     Purpose("tone-adaptation", "personalization", "ServicePersonalisation", "Adapting the tone of replies", Rung::Style, &["anthropomorphism"], &["efficiency"]),
     Purpose("accessibility", "personalization", "UserInterfacePersonalisation", "Adapting replies to accessibility needs", Rung::Accessibility, &[], &["inclusion-accessibility", "autonomy"]),
@@ -76,6 +76,15 @@ const PURPOSES: [Purpose; 32] = [
     Purpose("manipulation", "persuasion", "Purpose", "Influencing by hidden or deceptive means", Rung::Persuasion, &["malicious-use"], &[]),
     Purpose("emotion-recognition", "", "Purpose", "Recognizing emotions", NONE, &["privacy", "essentialism-profiling"], &["empathy-companionship"]),
     Purpose("automated-decision", "", "Purpose", "Fully automated decisions with legal or similarly significant effects", NONE, &["essentialism-profiling", "access-disparities"], &["efficiency"]),
+    Purpose("financial-decision", "automated-decision", "Purpose", "Fully automated decisions about credit, accounts or payments", NONE, &[], &[]),
+    Purpose("housing-decision", "automated-decision", "Purpose", "Fully automated decisions about housing", NONE, &[], &[]),
+    Purpose("education-decision", "automated-decision", "Purpose", "Fully automated decisions about admission, certificates or exclusion", NONE, &[], &[]),
+    Purpose("admission-assessment", "education-decision", "Purpose", "Fully automated assessment of the ability to follow an educational program", NONE, &[], &[]),
+    Purpose("employment-decision", "automated-decision", "HumanResourceManagement", "Fully automated decisions about hiring, promotion or dismissal", NONE, &[], &[]),
+    Purpose("hiring-assessment", "employment-decision", "PersonnelHiring", "Fully automated assessment of the ability to do a job", NONE, &[], &[]),
+    Purpose("work-allocation", "employment-decision", "PersonnelManagement", "Fully automated assignment of work or pay", NONE, &[], &[]),
+    Purpose("healthcare-decision", "automated-decision", "Purpose", "Fully automated decisions about health care", NONE, &[], &[]),
+    Purpose("appealable-decision", "automated-decision", "Purpose", "Fully automated decisions that a human reviewer can overturn on appeal", NONE, &[], &[]),
     Purpose("education", "", "ServiceProvision", "Teaching and learning", NONE, &[], &["inclusion-accessibility"]),
     Purpose("tutoring", "education", "ServicePersonalisation", "Tutoring in chosen subjects", Rung::Relevance, &["addiction-over-reliance"], &["autonomy", "utility"]),
     Purpose("learning-evaluation", "education", "ServiceProvision", "Evaluating learning progress", NONE, &["essentialism-profiling", "access-disparities"], &["efficiency"]),

@@ -38,8 +38,13 @@ const DECISIONS: [Decision; 6] = [
     Decision::Refused,
     Decision::Withdrawn,
 ];
-const SIGNALS: [SignalKind; 4] =
-    [SignalKind::Objection, SignalKind::Restriction, SignalKind::Pause, SignalKind::OptOut];
+const SIGNALS: [SignalKind; 5] = [
+    SignalKind::Objection,
+    SignalKind::Restriction,
+    SignalKind::Pause,
+    SignalKind::OptOut,
+    SignalKind::OptOutAutomated,
+];
 
 /// The next event. A number selects one of the attributes that are current by then.
 #[derive(Clone, Debug)]

@@ -57,6 +57,7 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::AttributeReplaced => "the data was recorded anew, with another value or category",
         Reason::GrantExpired => "the grant has expired",
         Reason::OptedOut => "the person opted out",
+        Reason::OptedOutAutomated => "the person opted out of automated decisions",
         Reason::NotAsked => {
             "the person wants to be asked each time, and was not asked about this conversation"
         }
@@ -92,6 +93,7 @@ pub fn reason_to_subject(of: Reason) -> &'static str {
         Reason::Objected => "you objected to this purpose",
         Reason::Paused => "you paused personalization",
         Reason::OptedOut => "you opted out",
+        Reason::OptedOutAutomated => "you opted out of automated decisions",
         Reason::Contested => "you said that the data is wrong",
         Reason::NotAsked => "you want to be asked each time, and were not asked about this conversation",
         Reason::SensitiveLimited => "you limited the use of sensitive data",
@@ -116,6 +118,7 @@ fn remedy(reason: Reason) -> &'static str {
         | Reason::Objected
         | Reason::Paused
         | Reason::OptedOut
+        | Reason::OptedOutAutomated
         | Reason::SensitiveLimited => "Only the person can change it, by lifting the signal.",
         Reason::Contested => "Only the person can change it, by confirming the attribute.",
         Reason::GuardianNeeded => {

@@ -341,7 +341,7 @@ pub struct Notice {
 pub struct Signal {
     /// The event that recorded it.
     pub event_id: String,
-    /// `objection`, `restriction`, `opt_out`, `limit_sensitive` or `pause`.
+    /// `objection`, `restriction`, `opt_out`, `opt_out_automated`, `limit_sensitive` or `pause`.
     pub kind: &'static str,
     /// The purposes; empty for all.
     pub purposes: Vec<String>,

@@ -101,6 +101,86 @@ async fn a_child_needs_a_guardians_consent_once_their_age_is_recorded() {
     assert!(explained.into_inner().stands);
 }
 
+/// A request for a grant for this purpose.
+fn ask_for(purpose: &str) -> proto::RequestGrantRequest {
+    proto::RequestGrantRequest { purpose: purpose.into(), ..ask("ada") }
+}
+
+async fn consent_explicitly(steward: &mut Clients, purposes: &[&str]) {
+    let given = proto::ConsentChoice {
+        purposes: purposes.iter().map(|purpose| (*purpose).to_owned()).collect(),
+        ..choice(ConsentDecision::Given, "", &[], true)
+    };
+    steward.consent.record_consent(consent("ada", vec![given])).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_of_automated_decisions_ends_them_and_leaves_personalization() {
+    let (harness, mut service, mut steward) = start().await;
+    steward.profile.describe_subject(described(AgeBand::Adult, None, "US-CA")).await.unwrap();
+    consent_explicitly(&mut steward, &["financial-decision", "hiring-assessment", "tone-adaptation"]).await;
+    let (grant, keys, _) = granted(&mut service, ask_for("financial-decision")).await;
+    assert_eq!(keys, ["tone"]);
+    assert_eq!(granted(&mut service, ask_for("hiring-assessment")).await.1, ["tone"]);
+
+    let opt_out = proto::RecordSignalRequest {
+        subject: "ada".into(),
+        kind: proto::SignalKind::OptOutAutomated.into(),
+        ..Default::default()
+    };
+    let changed = service.consent.record_signal(opt_out).await.unwrap().into_inner();
+    assert!(changed.revoked_grants.contains(&grant), "{:?}", changed.revoked_grants);
+    let checked = service.grant.check_grant(proto::CheckGrantRequest { grant_id: grant.clone() }).await;
+    let checked = checked.unwrap().into_inner();
+    assert_eq!((checked.stands, checked.reason()), (false, proto::RevocationReason::OptedOutAutomated));
+    let denied = |policy: &str| Some((DenialReason::OptedOutAutomated, policy.to_owned()));
+    let answer = granted(&mut service, ask_for("financial-decision")).await;
+    assert_eq!((answer.1.len(), answer.2), (0, denied("ccpa-admt/s-7221-opt-out")));
+    // California excepts the assessment of applicants. The GDPR, whose pack is in force too, does not.
+    let answer = granted(&mut service, ask_for("hiring-assessment")).await;
+    assert_eq!((answer.1.len(), answer.2), (0, denied("gdpr/art-22-opt-out")));
+    assert_eq!(granted(&mut service, ask("ada")).await.1, ["tone"]);
+
+    // The person reads what they said in their history and on their page.
+    let steward_cli = |arguments: &[&str]| harness.cli(Role::Steward, "privacy-team", arguments);
+    let why = harness::stdout(&steward_cli(&["why", &grant]));
+    assert!(why.contains("opted out of automated decisions"), "{why}");
+    let shown = harness::stdout(&steward_cli(&["profile", "ada"]));
+    assert!(shown.contains("opt-out-automated"), "{shown}");
+
+    harness::stdout(&steward_cli(&["signal", "lift", "ada", "--what", "opt-out-automated"]));
+    assert_eq!(granted(&mut service, ask_for("financial-decision")).await.1, ["tone"]);
+    harness::stdout(&steward_cli(&["signal", "opt-out-automated", "ada", "--purpose", "housing-decision"]));
+    assert_eq!(granted(&mut service, ask_for("financial-decision")).await.1, ["tone"]);
+
+    let bundle = harness.dir.path().join("log.tar.zst");
+    let path = bundle.to_str().unwrap();
+    harness::stdout(&harness.cli(Role::Auditor, "auditor", &["audit", "export", "-o", path]));
+    let verified = harness::sayso(&["--json", "verify", path, "--key", &harness.daemon.vkey.to_string()]);
+    let report = harness::json(&{ verified }.output().unwrap());
+    assert_eq!(report["grants"]["unjustified"], "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_automated_decision_in_california_needs_a_notice_that_says_what_is_decided() {
+    let (_harness, mut service, mut steward) = start().await;
+    steward.profile.describe_subject(described(AgeBand::Adult, None, "US-CA")).await.unwrap();
+    consent_explicitly(&mut steward, &["automated-decision"]).await;
+    let forbidden = |policy: &str| Some((DenialReason::Forbidden, policy.to_owned()));
+    let answer = granted(&mut service, ask_for("financial-decision")).await;
+    assert_eq!(answer.2, forbidden("ccpa-admt/s-7220-pre-use-notice"));
+    let answer = granted(&mut service, ask_for("automated-decision")).await;
+    assert_eq!(answer.2, forbidden("ccpa-admt/s-7220-specific-purpose"));
+
+    // In Germany the same consent is enough, because it is explicit (GDPR Art. 22(2)(c)).
+    steward.profile.describe_subject(described(AgeBand::Unspecified, None, "DE")).await.unwrap();
+    assert_eq!(granted(&mut service, ask_for("financial-decision")).await.1, ["tone"]);
+
+    steward.profile.describe_subject(described(AgeBand::Unspecified, None, "US-CA")).await.unwrap();
+    consent_explicitly(&mut steward, &["financial-decision"]).await;
+    assert_eq!(granted(&mut service, ask_for("financial-decision")).await.1, ["tone"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pause_applies_only_to_its_conversation() {
     let (_harness, mut service, mut steward) = start().await;
@@ -199,7 +279,7 @@ async fn definitions_are_validated_and_special_categories_stay_special() {
 #[test]
 fn policy_test_cases_run_without_a_daemon() {
     let all = harness::json(&harness::sayso(&["--json", "bounds", "test"]).output().unwrap());
-    assert_eq!((all["passed"].as_bool(), all["packs"].as_array().unwrap().len()), (Some(true), 9));
+    assert_eq!((all["passed"].as_bool(), all["packs"].as_array().unwrap().len()), (Some(true), 10));
     let one = harness::stdout(&harness::sayso(&["bounds", "test", "gdpr"]).output().unwrap());
     assert!(one.starts_with("gdpr: "), "{one}");
 

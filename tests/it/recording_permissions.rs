@@ -139,6 +139,7 @@ async fn every_service_records_refusals_but_cannot_give_consent_or_lift_a_signal
         SignalKind::Objection,
         SignalKind::Restriction,
         SignalKind::OptOut,
+        SignalKind::OptOutAutomated,
         SignalKind::LimitSensitive,
         SignalKind::Pause,
     ];
@@ -164,7 +165,7 @@ async fn every_service_records_refusals_but_cannot_give_consent_or_lift_a_signal
         .filter_map(|body| body.actor.as_ref())
         .map(|actor| (actor.role(), actor.name.as_str()))
         .collect();
-    assert_eq!(by, vec![(Role::Service, "tutor"); 7]);
+    assert_eq!(by, vec![(Role::Service, "tutor"); 8]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! Records signals (objection, restriction, opt-out, limit on sensitive data, pause) and lifts them.
+//! Records signals (objection, restriction, opt-outs, limit on sensitive data, pause) and lifts them.
 
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;

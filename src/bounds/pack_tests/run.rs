@@ -176,26 +176,30 @@ fn check_vocabulary(case: &TableCase, vocabulary: &Vocabulary) -> Result<(), Tab
     Ok(())
 }
 
+/// The flags of the schema that a case can set.
+const FLAGS: [&str; 17] = [
+    "consented",
+    "explicit",
+    "guardian",
+    "restricted",
+    "objected",
+    "paused",
+    "conversation_paused",
+    "opted_out",
+    "opted_out_automated",
+    "limit_sensitive",
+    "noticed",
+    "ai_disclosed",
+    "expired",
+    "contested",
+    "source_withheld",
+    "confirmed",
+    "asked",
+];
+
 /// Decides a case that states its request directly.
 fn decide_stated_request(bounds: &Bounds, case: &TableCase) -> Result<(String, Option<Reason>), TableError> {
-    let known = [
-        "consented",
-        "explicit",
-        "guardian",
-        "restricted",
-        "objected",
-        "paused",
-        "conversation_paused",
-        "opted_out",
-        "limit_sensitive",
-        "ai_disclosed",
-        "expired",
-        "contested",
-        "source_withheld",
-        "confirmed",
-        "asked",
-    ];
-    if let Some(unknown) = case.set.iter().find(|name| !known.contains(&name.as_str())) {
+    if let Some(unknown) = case.set.iter().find(|name| !FLAGS.contains(&name.as_str())) {
         return Err(problem(
             case,
             &format!("`set` must list flags of the schema, and `{unknown}` is not one"),
@@ -231,7 +235,9 @@ fn decide_stated_request(bounds: &Bounds, case: &TableCase) -> Result<(String, O
         paused: is_set("paused"),
         conversation_paused: is_set("conversation_paused"),
         opted_out: is_set("opted_out"),
+        opted_out_automated: is_set("opted_out_automated"),
         limit_sensitive: is_set("limit_sensitive"),
+        noticed: is_set("noticed"),
         ai_disclosed: is_set("ai_disclosed"),
         expired: is_set("expired"),
         contested: is_set("contested"),

@@ -5,8 +5,7 @@ use crate::bounds::pack_tests::table::{
 };
 use crate::domain::DAY_MS;
 use crate::domain::attribute::{Attribute, Secret};
-use crate::domain::consent::Decision;
-use crate::domain::consent::Terms;
+use crate::domain::consent::{Decision, NoticeRef, Terms};
 use crate::domain::event::{
     Actor, AgeBand, Event, GrantUsed, Provenance, Recorded, Role, SignalKind, SubjectDescribed,
 };
@@ -151,6 +150,7 @@ fn terms_of(terms: &TermsStep) -> Terms {
         explicit: terms.explicit,
         guardian: terms.guardian,
         until_ms: terms.until_day.map(Scenario::moment_ms),
+        notice: terms.notice.clone().map(|id| NoticeRef { id, ..NoticeRef::default() }),
         ..Terms::default()
     }
 }
@@ -160,11 +160,13 @@ fn signal_of(signal: &SignalStep, lifted: bool) -> Result<Event, String> {
         "objection" => SignalKind::Objection,
         "restriction" => SignalKind::Restriction,
         "opt_out" => SignalKind::OptOut,
+        "opt_out_automated" => SignalKind::OptOutAutomated,
         "limit_sensitive" => SignalKind::LimitSensitive,
         "pause" => SignalKind::Pause,
         other => {
             return Err(format!(
-                "`kind` must be objection, restriction, opt_out, limit_sensitive or pause, not `{other}`"
+                "`kind` must be objection, restriction, opt_out, opt_out_automated, limit_sensitive or pause, \
+                 not `{other}`"
             ));
         }
     };

@@ -194,13 +194,17 @@ pub struct TermsStep {
     /// The day on which the consent expires.
     #[serde(default)]
     pub until_day: Option<u64>,
+    /// The id of the notice that the data subject saw. Default: none. The ledger accepts a consent only with
+    /// a notice, but most rules do not depend on it.
+    #[serde(default)]
+    pub notice: Option<String>,
 }
 
 /// A signal.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignalStep {
-    /// `objection`, `restriction`, `opt_out`, `limit_sensitive` or `pause`.
+    /// `objection`, `restriction`, `opt_out`, `opt_out_automated`, `limit_sensitive` or `pause`.
     pub kind: String,
     /// Purposes that the signal applies to; empty means all.
     #[serde(default)]

@@ -129,7 +129,7 @@ pub(super) fn faults(
         recipient: case.recipient.into(),
         purpose: case.purpose.into(),
         allowed: cited.collect(),
-        bounds: vec![10, 11, 12, 13, 14],
+        bounds: vec![10, 11, 12, 13, 14, 15],
         ..GrantIssued::default()
     };
     let mut replay = replay(events);

@@ -86,7 +86,7 @@ fn withheld_classes_are_counted_and_sorted_and_name_who_decided() {
     assert_eq!(decision.withheld[0].policy, "gdpr/art-9-explicit-consent");
     assert_eq!(decision.withheld[0].article, "GDPR Art. 9(2)(a)");
     assert_eq!(decision.withheld[1].policy, "gdpr/art-6-consent");
-    assert_eq!(decision.bounds, [10, 11, 12, 13, 14]);
+    assert_eq!(decision.bounds, [10, 11, 12, 13, 14, 15]);
     let without_consent = decided(vec![record(attribute("a", "work", &[]))]);
     assert_eq!(withheld(&without_consent), [("work", 1, Reason::NoConsent, Tier::Public, None)]);
 }

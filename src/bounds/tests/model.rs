@@ -43,7 +43,7 @@ pub struct Rule {
     pub band: Option<&'static str>,
 }
 
-const FLAGS: [&str; 12] = [
+const FLAGS: [&str; 13] = [
     "consented",
     "explicit",
     "guardian",
@@ -52,6 +52,7 @@ const FLAGS: [&str; 12] = [
     "paused",
     "conversation_paused",
     "opted_out",
+    "opted_out_automated",
     "contested",
     "expired",
     "derived",
@@ -360,6 +361,7 @@ fn signal_flags(events: &[Recorded], use_case: &Use) -> BTreeSet<&'static str> {
         ("objected", signal(SignalKind::Objection, "")),
         ("paused", signal(SignalKind::Pause, "")),
         ("opted_out", signal(SignalKind::OptOut, "")),
+        ("opted_out_automated", signal(SignalKind::OptOutAutomated, "")),
         ("conversation_paused", here),
     ];
     flags.into_iter().filter(|(_, is_set)| *is_set).map(|(name, _)| name).collect()

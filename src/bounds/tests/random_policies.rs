@@ -15,6 +15,13 @@ use std::sync::LazyLock;
 
 static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(default_vocabulary);
 const DAY_MS: u64 = 86_400_000;
+const SIGNALS: [SignalKind; 5] = [
+    SignalKind::Restriction,
+    SignalKind::Objection,
+    SignalKind::Pause,
+    SignalKind::OptOut,
+    SignalKind::OptOutAutomated,
+];
 
 fn some_use() -> impl Strategy<Value = Use> {
     let words = (
@@ -160,7 +167,7 @@ proptest! {
             let after = allowed(&bounds, &refused, &use_case);
             prop_assert!(after.iter().all(|key| before.contains(key)));
         }
-        for kind in [SignalKind::Restriction, SignalKind::Objection, SignalKind::Pause, SignalKind::OptOut] {
+        for kind in SIGNALS {
             let event = Event::Signal { kind, purposes: Vec::new(), lifted: false, interaction: String::new() };
             let after = allowed(&bounds, &followed_by(&events, event), &use_case);
             prop_assert!(after.iter().all(|key| before.contains(key)));

@@ -192,6 +192,7 @@ pub(super) fn signal(of: &Signal) -> [Html; 3] {
         "objection" => "You object (GDPR Art. 21)",
         "restriction" => "You restricted use (GDPR Art. 18)",
         "opt_out" => "You opted out of sale and sharing (CCPA)",
+        "opt_out_automated" => "You opted out of automated decisions (CCPA regulations, s. 7221)",
         "limit_sensitive" => "You limited the use of sensitive data (CPRA)",
         _ => "You paused personalization",
     };

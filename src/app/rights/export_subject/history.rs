@@ -108,7 +108,8 @@ fn in_words(event: &Event) -> Option<String> {
             let what = match kind {
                 SignalKind::Objection => "an objection",
                 SignalKind::Restriction => "a restriction",
-                SignalKind::OptOut => "an opt-out",
+                SignalKind::OptOut => "an opt-out of sale and sharing",
+                SignalKind::OptOutAutomated => "an opt-out of automated decisions",
                 SignalKind::LimitSensitive => "a limit on sensitive data",
                 SignalKind::Pause => "a pause",
                 SignalKind::Unspecified => "a signal",

@@ -86,6 +86,7 @@ pub(crate) fn signal(of: &ActiveSignal) -> Signal {
             SignalKind::Objection => "objection",
             SignalKind::Restriction => "restriction",
             SignalKind::OptOut => "opt_out",
+            SignalKind::OptOutAutomated => "opt_out_automated",
             SignalKind::LimitSensitive => "limit_sensitive",
             SignalKind::Pause => "pause",
             SignalKind::Unspecified => "unknown",
