@@ -1,5 +1,6 @@
-//! Restoring a backup brings back everyone except the people who were erased before or after it was taken.
-//! The log records the restore, and the operator must confirm it before data is used again.
+//! Restoring a backup brings back everyone except erased people, even people who were erased after the backup
+//! was taken. The log records the restore, and the operator must confirm the restore before data is used
+//! again.
 
 use crate::crash::{Served, assert_recorded, record_until_failure, token, wait_for};
 use crate::forensic_tool::{Findings, Image};

@@ -1,4 +1,5 @@
-//! `sayso bench` makes real calls to a real daemon: the daemon's own counts agree with its reports.
+//! `sayso bench` makes real calls to a real daemon. The numbers that the bench reports must agree with the
+//! daemon's own counts.
 
 use crate::harness::{Harness, int64, json, sayso};
 use sayso::proto;

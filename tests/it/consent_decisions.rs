@@ -1,5 +1,5 @@
-//! Which of a data subject's decisions counts for a use. The tests cover choices that name several purposes
-//! or categories, renewals that end, and decisions that arrive late.
+//! Tests which of a data subject's decisions counts for a use. The cases are choices that name several
+//! purposes or categories, renewals that end, and decisions that arrive late.
 
 use crate::erasure::verify;
 use crate::harness::{Clients, Harness, choice, consent, fact, publish_notice};

@@ -1,5 +1,5 @@
-//! Crashes: the daemon is killed during writes and imports, power is cut, and derived files are lost. Nothing
-//! acknowledged is lost.
+//! Crashes: the daemon is killed during writes and imports, power is cut, and derived files are removed. No
+//! acknowledged write or erasure is lost.
 
 use crate::harness::{Clients, Harness, facts, int64, json, sayso};
 use sayso::proto::{self, Role};

@@ -1,9 +1,10 @@
 //! A forensic tool, as an attacker could build it. Its input is copies of the data folder, made at different
-//! times. It is written from the description in `docs/erasure.md`, not from the code of the vault (the module
-//! that keeps the keys).
+//! times, and the keys that the attacker has: the root keys and key files in some of the copies. The tool is
+//! written from the description in `docs/erasure.md`, not from the code of the vault (the module that keeps
+//! the keys).
 //!
 //! The tool finds key pages, wrapped keys and entries at any offset of any file. It decrypts everything that
-//! the given keys open, and collects the keys in the decrypted pages. It repeats this until nothing more
+//! the attacker's keys open, and collects the keys in the decrypted pages. It repeats this until nothing more
 //! opens. Then it takes every sequence of 32 bytes (a window) in and around the pages that are still
 //! encrypted, and tries the window as each kind of key.
 

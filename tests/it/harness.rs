@@ -1,5 +1,5 @@
-//! Shared helpers: starts the real daemon in this process on free ports and connects gRPC clients to it.
-//! Also runs the real `sayso` binary, and builds the requests that most tests send.
+//! Shared helpers. They start the real daemon on free ports, in the process of the tests, and connect gRPC
+//! clients to it. They also run the real `sayso` binary, and build the requests that most tests send.
 
 use sayso::api::Claim;
 use sayso::config::Config;

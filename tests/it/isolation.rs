@@ -1,5 +1,6 @@
-//! Isolation of controllers and data subjects. Calls every method with every role of another controller, and
-//! as another data subject, about a known and an unknown subject. The responses must be the same.
+//! Isolation of controllers and data subjects. The callers are every role of another controller, and another
+//! data subject. Each caller calls every method twice: about a known and about an unknown subject. Both
+//! responses must be the same.
 
 use crate::authorization::Raw;
 use crate::controllers::{channel, config, token, token_of};

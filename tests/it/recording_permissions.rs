@@ -1,6 +1,7 @@
-//! Which caller may record what. A service records what it observes or infers, and every refusal. Statements
-//! of a data subject come through a channel, a steward or the subject. Only the subject or a steward can lift
-//! what the subject refused with their own credential.
+//! Tests which caller may record what. A service may record what it observes or infers, and every refusal of
+//! a data subject. A data subject's other statements, such as a consent, come through a channel, a steward or
+//! the subject. If subjects refuse something with their own credential, only the subject or a steward can
+//! lift that refusal.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact, publish_notice};
 use sayso::api::Claim;

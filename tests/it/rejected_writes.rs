@@ -1,5 +1,5 @@
-//! A rejected write leaves no trace: no handle, no key and no entry. Its error does not reveal when a data
-//! subject was erased.
+//! A rejected write leaves no trace: no handle, no key and no entry. If a write about an erased subject is
+//! invalid for another reason too, its error does not reveal the erasure.
 
 use crate::bounds::{World, record, world};
 use crate::harness::{self, Clients, Harness, choice, consent, fact};

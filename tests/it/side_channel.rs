@@ -1,6 +1,6 @@
-//! The cost of a call must not reveal whether a data subject exists. For callers who may not know this, the
-//! store does the same work whether the subject exists or not. The test counts store operations, because
-//! times on a shared machine prove little.
+//! The cost of a call must not reveal whether a data subject exists. For callers who are not allowed to know
+//! this, the store does the same work whether the subject exists or not. The test counts store operations,
+//! because times on a shared machine prove little.
 
 use crate::controllers::channel_to;
 use crate::harness::claim_for;

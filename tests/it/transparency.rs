@@ -1,5 +1,5 @@
 //! The transparency report over real data: its figures match a second count from the events that the API
-//! returned, small groups are suppressed, and the budget for noise is kept.
+//! returned, small groups are suppressed, and the reports stay within the privacy budget.
 
 mod activity;
 mod recount;

@@ -1,4 +1,5 @@
-//! Declares which event each method records, and tests it: every access to a subject's data is recorded.
+//! Declares which event each method records, and calls the methods to test this declaration. Every access by
+//! others to a subject's data must be recorded.
 
 use super::{path_of, reflected_methods, table};
 use crate::harness::{self, Clients, Harness, ask, choice, claim_for, consent, fact};

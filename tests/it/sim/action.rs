@@ -1,4 +1,5 @@
-//! The actions of a history, and the effect of each on a data subject in the model.
+//! The actions that make up a history (see the parent module), and the effect of each action on a data
+//! subject in the model.
 
 use super::model::Subject;
 use sayso::domain::erasure::Scope;

@@ -1,5 +1,5 @@
-//! Runs one history: its actions, one at a time or several at once, with the planned fault. Repeats each
-//! action until it succeeds.
+//! Runs the actions of one history, one at a time or several at once. Planned faults may interrupt the
+//! actions. Each action is repeated until it succeeds.
 
 use super::action::{Action, NewAttribute};
 use super::machine::Stores;

@@ -1,9 +1,10 @@
 //! The simulation: the real application and sequencer with injected time, randomness, stores and scheduling.
 //!
 //! A seed determines a history: a list of actions, which are records, consent, signals, grants, full and
-//! partial erasures, exports, backups and restores. Some run one at a time, others at the same time. Each
-//! history runs again with a fault at every durable step (every step that makes a change durable). After each
-//! fault, an exact model says what the store must contain.
+//! partial erasures, exports, backups and restores. Some run one at a time, others at the same time. A
+//! durable step is a step that makes a change durable. With the engine in memory, each history runs again for
+//! every durable step, with a fault at that step. With the embedded engine, which is slower, only some of the
+//! steps are tried. After each fault, an exact model says what the store must contain.
 //!
 //! `SAYSO_SEED=n` replays one seed; `SAYSO_ROUNDS=n` sets the number of seeds.
 

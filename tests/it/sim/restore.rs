@@ -1,5 +1,5 @@
-//! Restores a lost log from a backup, with the planned fault. The keys are not restored: the current keys
-//! stay.
+//! Restores a lost log from a backup, and repeats the restore if a planned fault interrupts it. The keys are
+//! not restored: the current keys stay.
 
 use super::action::Action;
 use super::history::History;
