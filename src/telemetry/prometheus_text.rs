@@ -1,7 +1,8 @@
 //! Converts OpenMetrics text to the older Prometheus text format 0.0.4, for scrapers that do not ask for
 //! OpenMetrics.
 //!
-//! The formats differ in the name of a counter's metric family, in units, and in how the text ends.
+//! OpenMetrics leaves the suffix `_total` or `_info` out of the name of a metric family. It also has `# UNIT`
+//! lines, and its text ends with `# EOF`. The older format has the suffix, and neither of these lines.
 
 /// OpenMetrics text as Prometheus text.
 pub(super) fn to_prometheus_text(openmetrics: &str) -> String {

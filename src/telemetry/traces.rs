@@ -1,7 +1,7 @@
 //! Exports traces to a collector, as OTLP over gRPC.
 //!
-//! [`FIELDS`] lists every field of a span that is exported. Any other field is dropped, even if spans get new
-//! fields one day. Log lines are never exported.
+//! Of a span, only the fields in [`FIELDS`] are exported. Any other field is dropped, even a field that spans
+//! may get one day. Log lines are never exported.
 
 use super::filter::is_ours;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};

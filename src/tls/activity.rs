@@ -1,5 +1,5 @@
-//! The activity of one connection: the server reports its calls here, and the connection closes itself when
-//! it is idle or when the client stalls a response.
+//! The activity of one connection. The server reports here each call that arrives over the connection. The
+//! connection closes itself when it is idle or when the client stalls a response.
 
 use super::per_address::SlotHandle;
 use crate::clock::Stopwatch;

@@ -1,8 +1,8 @@
 //! Accepts a client certificate in the handshake regardless of its dates.
 //!
-//! The machine's clock may be wrong, and a person's refusal must not wait until the clock is right. Each call
-//! checks the certificate again, by the time of the ledger that the call goes to
-//! (`ClientCertificate::is_valid`).
+//! The machine's clock may be wrong. Even then, a person must be able to refuse or withdraw consent. So the
+//! handshake accepts a certificate that seems expired or not valid yet. Each call checks the certificate
+//! again, by the `CredentialClock` of the ledger that the call goes to (`ClientCertificate::is_valid`).
 
 use std::sync::Arc;
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;

@@ -1,11 +1,13 @@
 //! Limits the number of connections, in total and per address, and decides which connection is evicted for a
 //! new one.
 //!
-//! A connection is *unauthenticated* until its client has presented a valid credential. When all slots that a
-//! new connection may take are taken, it evicts an unauthenticated connection: the oldest one from the
-//! address that has the most unauthenticated connections. Addresses from which no client has authenticated
-//! lately are *unknown*. Their unauthenticated connections are evicted first, and never take the reserved
-//! slots.
+//! A connection is *unauthenticated* until its client has presented a valid credential. An address is
+//! *unknown* if no client has authenticated from it lately. Some slots are *reserved*: unauthenticated
+//! connections from unknown addresses never take them.
+//!
+//! If no slot that a new connection may take is free, an unauthenticated connection is evicted. Unknown
+//! addresses come first, then the addresses with the most unauthenticated connections. The first address
+//! loses the oldest of these connections.
 
 use crate::clock::Stopwatch;
 use lru::LruCache;

@@ -1,8 +1,9 @@
 //! The vault: the keys of one controller's data subjects, and their destruction.
 //!
-//! Keys live in a tree of sealed pages in the key store. The root key opens the top page, and each page holds
-//! the keys of the pages below it. Each subject's record holds a puncturable tree over that subject's
-//! versions.
+//! Keys live in the *key tree*: sealed pages in the key store. The root key opens the top page, and each page
+//! holds the keys of the pages below it. The lowest pages hold a record for each subject. The record has the
+//! nodes that remain of the subject's *puncturable tree*, which gives a key for each version. A version is
+//! the number of an event among the subject's events.
 //!
 //! Ids that callers choose appear only as keyed hashes. The root key together with the key store opens
 //! everything that was not erased; neither opens anything alone. Erased data stays closed to every copy of

@@ -1,6 +1,7 @@
 //! Names of the pages in the key store, and the encodings of records and of pages outside the tree.
 //!
-//! A page's name is one byte for its kind, then its own name. Integers are big-endian.
+//! A page's name is one byte for its kind, then what tells it apart from other pages of that kind, such as
+//! a page number. Integers are big-endian.
 
 use super::custody::Generation;
 use super::error::VaultError;

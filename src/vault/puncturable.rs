@@ -1,10 +1,11 @@
 //! The keys of one subject's versions: a binary puncturable tree (Goldreich, Goldwasser, Micali 1986) over
 //! HMAC-SHA-256.
 //!
-//! The subject's key is the root. The leaves, 32 levels below it, are the keys of the subject's versions. To
-//! destroy any set of versions, the key is replaced by the *cover*: the smallest set of nodes that gives the
-//! keys of the remaining versions, including future ones. No entry needs to be sealed again. Entries that may
-//! be erased together, such as those of one category, need no common key.
+//! The subject's key is the root. The leaves, 32 levels below it, are the keys of the subject's versions. At
+//! first the vault stores only the root. To destroy the keys of any versions, it replaces the stored nodes by
+//! the *cover*. The cover is the smallest set of nodes that gives the keys of the remaining versions,
+//! including future ones. No entry needs to be sealed again. Any entries can be erased together, for example
+//! those of one category, although each entry has its own key.
 //!
 //! A log that was restored from a backup lacks the newest versions and assigns them a second time. Keys of
 //! some of these versions may have been destroyed before. So a *renewal* covers all versions from the first

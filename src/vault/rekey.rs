@@ -2,10 +2,11 @@
 //!
 //! The root key is replaced in five steps:
 //! 1. The next root key is made durable beside the old one.
-//! 2. Every page with a fresh key, except the top page, is written under a fresh number. No link leads there
-//!    yet.
-//! 3. One atomic, durable write of the top page and the root page puts these pages in force. It also writes
-//!    fences (times of erasures), intents of erasures, and pages changed in place.
+//! 2. Every page with a fresh key, except the top page, is written under a fresh number. No page in force
+//!    links to these pages yet.
+//! 3. One atomic, durable write puts these pages in force. It writes the top page, and the root page, which
+//!    says which page is the top page and which root key opens it. It also writes fences (times of erasures),
+//!    intents of erasures, and pages changed in place.
 //! 4. The old root key is destroyed by its keeper.
 //! 5. The old pages, which no key opens anymore, are removed.
 //!

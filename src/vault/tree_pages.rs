@@ -1,7 +1,7 @@
 //! Pages of the key tree: the top page, interior pages and leaf pages, and the links between them.
 //!
 //! The top page links to two tries with 16 children a page. One finds subjects by the keyed hash of their id,
-//! the other by their handle. Both keys are random, so the tries stay balanced by themselves.
+//! the other by their handle. These hashes and handles are random, so the tries stay balanced by themselves.
 
 use super::error::VaultError;
 use super::pages::{self, PAGE_ID_BYTES, PageId, RecordKey};

@@ -1,9 +1,9 @@
 //! A working copy of the key tree: pages that a batch touches are read once, changed in memory and sealed
 //! once.
 //!
-//! A new record rewrites its leaf page under the same key. A destroyed record marks its leaf page and every
-//! page above it: each page gets a fresh number and a fresh key. So no key of the new tree opens the remains
-//! of the old pages.
+//! Adding a record rewrites its leaf page under the same key. Destroying a record gives a fresh number and
+//! a fresh key to its leaf page and to every page above it. So no key of the new tree opens the remains of
+//! the old pages.
 
 use super::error::VaultError;
 use super::key_tree::{KeyTree, PageWrite};

@@ -1,5 +1,5 @@
-//! Serves the checkpoint, keys and hash tiles (C2SP tlog-tiles). The entries themselves are not public. Their
-//! hashes reveal nothing, because entries have high entropy.
+//! Serves the log's checkpoint, public keys and hash tiles (C2SP tlog-tiles). The entries themselves are not
+//! public. Their hashes reveal nothing, because entries have high entropy.
 
 use super::logs::NamedApp;
 use axum::extract::Path;

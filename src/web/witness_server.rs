@@ -1,5 +1,5 @@
-//! Serves `sayso witness` over HTTP: C2SP tlog-witness, and the last checkpoint of each log, so that anyone
-//! can see the reason for a refusal.
+//! Serves `sayso witness` over HTTP, as C2SP tlog-witness says. Also serves the checkpoint that the witness
+//! cosigned last for each log, so that anyone can see why the witness refuses another one.
 
 use crate::tls::Incoming;
 use crate::witness::{Refusal, Witness};

@@ -1,6 +1,8 @@
-//! An engine in memory that fails in every way that the contracts allow, as a seed decides.
+//! A log and a key store in memory that fail in every way that [`LogStore`](super::LogStore) and
+//! [`KeyStore`](super::KeyStore) allow.
 //!
-//! It is public for the simulation, which runs outside this crate. No daemon opens it.
+//! Callers plan the faults, and a seed decides what a fault leaves of a write. This module is public for the
+//! simulation, which runs outside this crate. No daemon uses it.
 
 mod keys;
 mod log;

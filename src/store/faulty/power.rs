@@ -1,4 +1,5 @@
-//! Decides what fails and when. All stores of a simulated machine share one seed and one plan.
+//! Decides which durable step of a simulated machine fails, and how. A caller plans one fault at a time
+//! ([`Power::plan`]). All stores of the machine share one seed and one planned fault.
 
 use crate::store::StoreError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,10 +1,14 @@
 //! Root keys in a file with two slots that are used in turn, overwritten in place and synced.
 //!
 //! Each slot is a separate block, so that writing one slot never touches the other. A slot holds its key
-//! twice, so that the key survives one bad sector. A slot in which neither copy is intact has no key. There
-//! are three possible reasons: the key was being made, and nothing is sealed under it; or the key was being
-//! destroyed; or it is damaged. A damaged key must not be overwritten while it may be the one in force. So
-//! the remains of a slot are overwritten only after the root key in force has opened the tree.
+//! twice, so that the key survives one bad sector. If neither copy is intact, the slot counts as having no
+//! key. There are three possible reasons:
+//! - A crash interrupted the making of the key. Nothing is sealed under it.
+//! - A crash interrupted the destruction of the key.
+//! - The key is damaged. It may be the root key in force, and then must not be overwritten.
+//!
+//! So the remains of such a slot are overwritten only after the root key in force, which is then in the other
+//! slot, has opened the key tree.
 //!
 //! Overwriting in place reaches the old bytes if the file system writes in place (ext4, XFS). On file systems
 //! that copy on write (btrfs, ZFS), and inside flash drives, old bytes may remain. Use a hardware security

@@ -1,4 +1,4 @@
-//! Custody of the root key: in a file, in a PKCS#11 token, or in memory for tests.
+//! Custody of the root key. The keeper of the root key is a file, a PKCS#11 token, or, in tests, memory.
 //!
 //! A root key wraps exactly one thing: the key of the key tree's top page. Its keeper wraps and unwraps that
 //! key, so the root key never has to leave its keeper. Root keys are numbered. A re-keying makes the next

@@ -1,9 +1,9 @@
 //! Root keys in a PKCS#11 token: a hardware security module, or SoftHSM.
 //!
-//! A root key is made in the token and never leaves it; destroying it destroys the object. It is an AES-256
-//! object with the label [`LABEL`] and its number as `CKA_ID`, sensitive and not extractable. The token wraps
-//! the top page's key with `CKM_AES_GCM`. Whether the creation or destruction of an object survives
-//! a power failure depends on the token.
+//! A root key is an AES-256 object that is made in the token and never leaves it (sensitive and not
+//! extractable). The object has the label [`LABEL`], and the number of the root key as `CKA_ID`. The root key
+//! is destroyed by destroying the object. The token wraps the top page's key with `CKM_AES_GCM`. Whether the
+//! creation or destruction of an object survives a power failure depends on the token.
 
 use super::root_custody::{CustodyError, Generation, RootCustody};
 use super::software::NONCE_BYTES;

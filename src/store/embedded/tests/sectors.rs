@@ -1,8 +1,11 @@
 //! Tests of power cuts: each sector that was not synced is old or new, in any combination.
 //!
-//! The following is not synced: the last commit in the segment, all changes of the flat files and the index
-//! since the last watermark, and the last write in both copies of the key pages. `SAYSO_ROUNDS` sets the
-//! number of seeds.
+//! These changes are not synced:
+//! - in the segment: the last commit,
+//! - in the flat files and the index: all changes since the last watermark,
+//! - in each of the two copies of the key pages: the last staged changes and the last write.
+//!
+//! `SAYSO_ROUNDS` sets the number of seeds.
 
 use super::{after_kill, open, scratch, without_watermarks};
 use crate::store::contract::{Source, assert_holds, commit, restore_custom_records};
