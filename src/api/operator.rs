@@ -45,6 +45,7 @@ impl OperatorService for Api {
             receipt: Some(convert::writes::receipt(rotated.receipt, &caller)),
             vkey: rotated.vkey,
             from_position: rotated.from_position,
+            old_key_until: rotated.old_key_until_ms.map(convert::times::time),
         }))
     }
 

@@ -67,9 +67,9 @@ impl Backup {
 /// Restore a lost log from a backup. The daemon must not run.
 ///
 /// The data folder (--data) must have its folder `secrets`. An existing key tree in its folder `keys` is
-/// kept, so people who were erased since the backup stay erased. A missing key tree is restored from the
-/// backup. But the current root key opens a restored key tree only if nothing was erased since the backup.
-/// Move an existing log away first.
+/// kept, so people who were erased since the backup stay erased. A missing or empty key tree is restored from
+/// the backup. But the current root key opens a restored key tree only if nothing was erased since the
+/// backup. Move an existing log away first.
 ///
 /// Everything that was recorded after the backup is lost. No use of people's data is allowed until you run
 /// `sayso confirm-restore`.
@@ -171,7 +171,8 @@ fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
             )));
         }
     }
-    if layout.log().exists() {
+    // An empty folder may be the mount point of a disk that was lost.
+    if layout.has_log() {
         return Err(CliError::failed(format!(
             "{}: a log exists; move it away first",
             layout.log().display()
@@ -179,10 +180,20 @@ fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
     }
     let open = || File::open(file).map(BufReader::new).map_err(failed(file));
     let clock: SharedClock = Arc::new(SystemClock);
-    let keys =
-        open_keys(&layout, BackupReader::begin(open()?).map_err(failed(file))?).map_err(CliError::failed)?;
-    let custody = custody(config).map_err(CliError::failed)?;
-    let vault = Vault::open(keys, custody, Arc::clone(&clock)).map_err(CliError::failed)?;
+    let staged = stage_keys(&layout, BackupReader::begin(open()?).map_err(failed(file))?);
+    let staged = staged.map_err(CliError::failed)?;
+    let open_vault = |folder: &Path| -> Result<Vault, CliError> {
+        let keys = EmbeddedKeys::open(folder).map_err(CliError::failed)?;
+        let custody = custody(config).map_err(CliError::failed)?;
+        Vault::open(Arc::new(keys), custody, Arc::clone(&clock)).map_err(CliError::failed)
+    };
+    if let Some(staged) = staged {
+        // Keys of the backup that the root key does not open must not take the place of the lost ones.
+        let opened = open_vault(&staged).map(drop);
+        opened.or_else(|error| remove(&staged).and(Err(error)))?;
+        take_staged_keys(&layout, &staged)?;
+    }
+    let vault = open_vault(&layout.keys())?;
     // Erasures that were pending in the lost log count as complete, because the entries that they had to
     // discard no longer have keys.
     let runtime = tokio::runtime::Handle::current();
@@ -217,14 +228,16 @@ fn remove(dir: &Path) -> Result<(), CliError> {
     }
 }
 
-/// Opens the existing key store, or makes one from the backup's pages. Reads the backup to its end in both
-/// cases, so that a damaged backup is refused before the log is written.
-fn open_keys<R: std::io::Read>(
+/// Writes the backup's key pages into a folder beside the place of a lost key store. Returns the folder, or
+/// `None` if the key store is not lost. Reads the backup to its end in both cases, so that a damaged backup
+/// is refused before the log is written.
+fn stage_keys<R: std::io::Read>(
     layout: &Layout,
     mut backup: BackupReader<R>,
-) -> Result<Arc<dyn KeyStore>, Box<dyn std::error::Error>> {
+) -> Result<Option<PathBuf>, Box<dyn std::error::Error>> {
     let unfinished = layout.keys().with_extension("restoring");
-    let staged = if layout.keys().exists() {
+    // A key store without pages opens nothing. A start over a lost key store may have left it.
+    let staged = if layout.has_key_pages() {
         None
     } else {
         if unfinished.exists() {
@@ -242,10 +255,13 @@ fn open_keys<R: std::io::Read>(
             }
         }
     }
-    if let Some(store) = staged {
-        store.write_pages(&pages)?;
-        drop(store);
-        std::fs::rename(&unfinished, layout.keys())?;
-    }
-    Ok(Arc::new(EmbeddedKeys::open(&layout.keys())?))
+    let Some(store) = staged else { return Ok(None) };
+    store.write_pages(&pages)?;
+    Ok(Some(unfinished))
+}
+
+/// Puts staged keys in the place of the lost key store.
+fn take_staged_keys(layout: &Layout, staged: &Path) -> Result<(), CliError> {
+    remove(&layout.keys())?;
+    std::fs::rename(staged, layout.keys()).map_err(failed(staged))
 }

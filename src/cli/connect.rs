@@ -17,21 +17,18 @@ use tonic::{Request, Status};
 pub(super) const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// Time limit for connecting to a daemon.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// The address if none is given and no `--dev` daemon runs in the data folder.
+const ADDR_DEFAULT: &str = "http://127.0.0.1:7117";
 /// Interval of keep-alive pings, so that a watch notices a daemon that is gone.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(20);
 
 /// The daemon's address and the caller's credential.
 #[derive(Args, Clone, Debug)]
 pub(super) struct Connection {
-    /// The daemon's gRPC address.
-    #[arg(
-        long,
-        global = true,
-        env = "SAYSO_ADDR",
-        default_value = "http://127.0.0.1:7117",
-        value_name = "URL"
-    )]
-    pub addr: String,
+    /// The daemon's gRPC address. Default: the address of a `--dev` daemon that runs in --data, otherwise
+    /// http://127.0.0.1:7117.
+    #[arg(long, global = true, env = "SAYSO_ADDR", value_name = "URL")]
+    pub addr: Option<String>,
     /// CA certificates (PEM) to verify an https:// daemon with. Default: those that the system trusts.
     #[arg(long, global = true, env = "SAYSO_CA", value_name = "FILE")]
     pub ca: Option<PathBuf>,
@@ -106,6 +103,14 @@ impl Connection {
         Ok(config)
     }
 
+    /// The daemon's address: the one that is given, or the one that a `--dev` daemon left in the data folder,
+    /// or the default.
+    fn address(&self) -> String {
+        let left = || std::fs::read_to_string(Layout::new(&self.data).dev_address()).ok();
+        let found = self.addr.clone().or_else(|| left().map(|text| text.trim().to_owned()));
+        found.unwrap_or_else(|| ADDR_DEFAULT.to_owned())
+    }
+
     /// Connects with the credential that the flags name, or with the token of `role` in the data folder.
     pub async fn link(&self, role: &str) -> Result<Link, CliError> {
         let bearer = self.bearer(role)?;
@@ -114,22 +119,23 @@ impl Connection {
 
     /// Connects without a credential.
     pub async fn channel(&self) -> Result<Channel, CliError> {
-        let endpoint = self.endpoint()?.tcp_nodelay(true).connect_timeout(CONNECT_MAX);
+        let addr = self.address();
+        let endpoint = self.endpoint(&addr)?.tcp_nodelay(true).connect_timeout(CONNECT_MAX);
         let endpoint = endpoint.http2_keep_alive_interval(KEEP_ALIVE_INTERVAL).keep_alive_while_idle(true);
         endpoint.connect().await.map_err(|_| {
-            let hint = if self.addr.starts_with("https://") {
+            let hint = if addr.starts_with("https://") {
                 "; does --ca (SAYSO_CA) name the CA that signed its certificate?"
             } else {
                 "; `sayso serve --dev` starts one"
             };
-            CliError::failed(format!("no daemon answers at {}{hint}", self.addr))
+            CliError::failed(format!("no daemon answers at {addr}{hint}"))
         })
     }
 
     /// The endpoint, with the TLS settings of an https:// address.
-    fn endpoint(&self) -> Result<Endpoint, CliError> {
-        let endpoint = endpoint(&self.addr)?;
-        if !self.addr.starts_with("https://") {
+    fn endpoint(&self, addr: &str) -> Result<Endpoint, CliError> {
+        let endpoint = endpoint(addr)?;
+        if !addr.starts_with("https://") {
             return match (&self.ca, &self.cert) {
                 (None, None) => Ok(endpoint),
                 _ => Err(CliError::usage("--ca and --cert need an https:// address in --addr")),
@@ -148,13 +154,19 @@ impl Connection {
 
     /// The token to call with.
     fn bearer(&self, role: &str) -> Result<Bearer, CliError> {
-        match (&self.token_file, &self.role) {
+        match (&self.token_file, self.role.as_deref()) {
             (None, None) if self.cert.is_some() => Ok(Bearer(None)),
             (Some(_), Some(_)) => Err(CliError::usage(
                 "--as chooses a token in --data, and --token-file (or SAYSO_TOKEN_FILE) names one: give only one of them",
             )),
             (Some(path), None) => self.token_in(path),
-            (None, named) => self.dev_bearer(named.as_deref().unwrap_or(role)),
+            (None, Some("subject")) => Err(CliError::usage(
+                "--as subject: no token is written for the role subject, because its token names one person",
+            )
+            .next(
+                "`sayso token --role subject --subject ID > FILE` mints one; name the file with --token-file",
+            )),
+            (None, named) => self.dev_bearer(named.unwrap_or(role)),
         }
     }
 
@@ -165,7 +177,7 @@ impl Connection {
 
     /// Reads the token in a file. Refuses an address to which the token would travel unencrypted.
     fn token_in(&self, path: &Path) -> Result<Bearer, CliError> {
-        let uri: Uri = self.addr.parse().map_err(|_| not_a_url())?;
+        let uri: Uri = self.address().parse().map_err(|_| not_a_url())?;
         if !self.insecure && uri.scheme_str() == Some("http") && !is_loopback(&uri) {
             return Err(CliError::usage(
                 "--addr is an http:// address of another machine, so the token would be sent unencrypted: use https://, \
@@ -269,7 +281,7 @@ mod tests {
         std::fs::write(&dev, "of-the-role\n").unwrap();
         std::fs::write(&path, "named\n").unwrap();
         let at = |token_file: Option<&PathBuf>, role: Option<&str>| Connection {
-            addr: "http://127.0.0.1:7117".into(),
+            addr: Some("http://127.0.0.1:7117".into()),
             ca: None,
             cert: None,
             tls_key: None,
@@ -286,7 +298,8 @@ mod tests {
         assert_eq!(token(&at(Some(&path), None)).unwrap(), "Bearer named");
         assert!(token(&at(Some(&path), Some("steward"))).unwrap_err().to_string().contains("only one"));
         assert!(token(&at(None, Some("auditor"))).unwrap_err().to_string().contains("serve --dev"));
-        let far = |addr: &str, insecure| Connection { addr: addr.into(), insecure, ..at(Some(&path), None) };
+        let far =
+            |addr: &str, insecure| Connection { addr: Some(addr.into()), insecure, ..at(Some(&path), None) };
         for addr in ["http://10.0.0.1:7117", "http://sayso.example:7117", "http://127.0.0.1.example"] {
             assert!(token(&far(addr, false)).unwrap_err().to_string().contains("--insecure"), "{addr}");
             assert_eq!(token(&far(addr, true)).unwrap(), "Bearer named");

@@ -1,11 +1,12 @@
-//! `sayso demo`: a guided tour of a daemon with sample people. Every answer that it shows is a real one.
+//! `sayso demo`: a guided tour of a daemon with sample people. It runs the commands that it shows, in a
+//! folder of its own, and prints what they print.
 
 use super::audit::Audit;
 use super::connect::Connection;
 use super::consent::Consent;
 use super::erase::Erase;
 use super::error::CliError;
-use super::grant::{Check, Used, Why};
+use super::grant::{Check, Grant, Used, Watch, Watching, Why};
 use super::import::Import;
 use super::interrupt::interrupted;
 use super::output::Out;
@@ -15,15 +16,10 @@ use super::verify::Verify;
 use super::vocabulary::Notice;
 use crate::config::Config;
 use crate::daemon::Daemon;
-use crate::daemon::data_dir::Layout;
-use crate::domain::wording;
-use crate::proto;
-use crate::proto::grant_service_client::GrantServiceClient;
 use crate::telemetry;
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::Path;
-use tonic::Streaming;
 
 /// Take a tour of a daemon with sample people.
 ///
@@ -51,26 +47,50 @@ const PEOPLE: &str = r#"{"subject":"ada","key":"tone","value":"brief and dry","c
 
 const NOTICE: &str = "We would like to remember facts about you to adapt how our assistant speaks to you. You can say no, and you can withdraw your consent at any time.";
 
+/// The command that verifies the exported log.
+const VERIFY: &str = "verify log.tar.zst --key sayso-data/dev/log.vkey";
+
 impl Demo {
     pub async fn run(self) -> Result<(), CliError> {
         telemetry::start(false, None);
         let folder = tempfile::tempdir().map_err(CliError::failed)?;
+        // The commands of the tour name files of this folder, and find the daemon in its data folder.
+        std::env::set_current_dir(folder.path()).map_err(CliError::failed)?;
         let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
-        let data = folder.path().join("data");
-        let config = Config { data: data.clone(), listen: loopback, http: loopback, ..Config::default() };
+        let config = Config { listen: loopback, http: loopback, ..Config::default() };
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
         write_dev_files(&daemon).map_err(CliError::failed)?;
-        let tour = Tour { addr: format!("http://{}", daemon.grpc), data: &data, folder: folder.path() };
+        let tour = Tour { at: connection(&config.data) };
         tour.run().await?;
         if !self.exit {
             println!(
-                "\nThe daemon keeps running at {} (gRPC) and http://{}/checkpoint until you interrupt it.",
-                tour.addr, daemon.http
+                "\nThe daemon keeps running at http://{} (gRPC) and http://{}/checkpoint until you interrupt it.",
+                daemon.grpc, daemon.http
             );
-            println!("Try it: sayso --addr {} --data {} profile ben", tour.addr, data.display());
+            let program = std::env::current_exe().map_err(CliError::failed)?;
+            println!(
+                "Try it in another shell: cd {} && {} profile ben",
+                folder.path().display(),
+                program.display()
+            );
             interrupted().await.map_err(CliError::failed)?;
         }
         daemon.stop().await.map_err(CliError::failed)
+    }
+}
+
+/// How the commands of the tour reach the daemon: as commands do that are given no connection flag.
+fn connection(data: &Path) -> Connection {
+    Connection {
+        addr: None,
+        ca: None,
+        cert: None,
+        tls_key: None,
+        token_file: None,
+        data: data.to_owned(),
+        is_data_given: false,
+        insecure: false,
+        role: None,
     }
 }
 
@@ -90,6 +110,8 @@ enum StepCommand {
     Notice(Notice),
     #[command(subcommand)]
     Consent(Consent),
+    Grant(Grant),
+    Watch(Watch),
     Used(Used),
     Why(Why),
     Check(Check),
@@ -100,35 +122,34 @@ enum StepCommand {
     Verify(Verify),
 }
 
-struct Tour<'a> {
-    addr: String,
-    data: &'a Path,
-    folder: &'a Path,
+/// What a command of the tour leaves for the commands after it.
+enum Done {
+    Nothing,
+    /// The ID of a grant.
+    Granted(String),
+    Watching(Watching),
 }
 
-impl Tour<'_> {
-    fn connection(&self) -> Connection {
-        Connection {
-            addr: self.addr.clone(),
-            ca: None,
-            cert: None,
-            tls_key: None,
-            token_file: None,
-            data: self.data.to_owned(),
-            is_data_given: false,
-            insecure: false,
-            role: None,
-        }
+struct Tour {
+    at: Connection,
+}
+
+impl Tour {
+    /// Announces a command, shows it, and runs it as a user would.
+    async fn step(&self, announcement: &str, command: &str) -> Result<Done, CliError> {
+        println!("\n# {announcement}");
+        self.show(command).await
     }
 
-    /// Announces a command, shows it, and runs it as a user would.
-    async fn step(&self, announcement: &str, command: &str) -> Result<(), CliError> {
-        println!("\n# {announcement}\n$ sayso {command}");
-        let arguments = shell_words(command).into_iter().map(|word| self.resolve(&word));
-        let step = Step::try_parse_from(std::iter::once("sayso".to_owned()).chain(arguments));
+    /// Shows a command and runs it.
+    async fn show(&self, command: &str) -> Result<Done, CliError> {
+        println!("$ sayso {command}");
+        let step = Step::try_parse_from(std::iter::once("sayso".to_owned()).chain(shell_words(command)));
         let step = step.map_err(CliError::usage)?;
-        let (at, out) = (&self.connection(), Out { json: false });
+        let (at, out) = (&self.at, Out { json: false });
         match step.command {
+            StepCommand::Grant(command) => return command.issue(at, out).await.map(Done::Granted),
+            StepCommand::Watch(command) => return command.open(at, out).await.map(Done::Watching),
             StepCommand::Import(command) => command.run(at, out).await,
             StepCommand::Notice(command) => command.run(at, out).await,
             StepCommand::Consent(command) => command.run(at, out).await,
@@ -140,19 +161,11 @@ impl Tour<'_> {
             StepCommand::Audit(command) => command.run(at, out).await,
             StepCommand::Verify(command) => command.run(out),
         }
-    }
-
-    /// The path of a file of the tour. Any other word stays as it is.
-    fn resolve(&self, word: &str) -> String {
-        match word {
-            "people.jsonl" | "log.tar.zst" => self.folder.join(word).display().to_string(),
-            "log.vkey" => Layout::new(self.data).dev().join(word).display().to_string(),
-            _ => word.to_owned(),
-        }
+        .map(|()| Done::Nothing)
     }
 
     async fn run(&self) -> Result<(), CliError> {
-        std::fs::write(self.folder.join("people.jsonl"), PEOPLE).map_err(CliError::failed)?;
+        std::fs::write("people.jsonl", PEOPLE).map_err(CliError::failed)?;
         self.step(
             "A model service records attributes of two people. Its inference about health is refused.",
             "import people.jsonl",
@@ -163,19 +176,17 @@ impl Tour<'_> {
             &format!("notice publish welcome --text '{NOTICE}'"),
         )
         .await?;
-        println!("\n# Nobody has consented yet, and silence means no. The service asks anyway.");
-        self.grant("ada").await?;
+        self.grant("Nobody has consented yet, and silence means no. The service asks anyway.", "ada").await?;
         self.step(
             "Ada saw the notice and consents to an adapted tone.",
             "consent give ada --purpose tone-adaptation --notice welcome --channel web",
         )
         .await?;
-        println!(
-            "\n# Now her ordinary attributes may be used. Health needs explicit consent that names the category."
-        );
-        let first = self.grant("ada").await?;
+        let ordinary =
+            "Now her ordinary attributes may be used. Health needs explicit consent that names the category.";
+        let first = self.grant(ordinary, "ada").await?;
         self.step("She gives that, too.", "consent give ada --purpose tone-adaptation --category health --explicit --notice welcome --channel web").await?;
-        let second = self.grant("ada").await?;
+        let second = self.grant("The service asks again.", "ada").await?;
         self.step(
             "The service wrote a reply under this grant, and reports which attributes shaped it.",
             &format!("used {second} --reply reply-77 --shaped-by tone --shaped-by sleep"),
@@ -186,81 +197,55 @@ impl Tour<'_> {
             "consent give ben --purpose tone-adaptation --notice welcome --channel web",
         )
         .await?;
-        self.grant("ben").await?;
-        println!("\n# The service watches for revocations.");
-        let mut revocations = self.watch().await?;
+        self.grant("The service asks about him, too.", "ben").await?;
+        let watching = self.step("The service watches for revocations.", "watch").await?;
         self.step("Ada withdraws her consent.", "consent withdraw ada --purpose tone-adaptation").await?;
-        self.wait_for_revocation(&mut revocations, &second).await?;
+        wait_for_revocation(watching, &second).await?;
         let checked = self.step("Her first grant was revoked as well.", &format!("check {first}")).await;
-        checked.or_else(|error| if error.is_grant_invalid() { Ok(()) } else { Err(error) })?;
+        checked.or_else(|error| if error.is_grant_invalid() { Ok(Done::Nothing) } else { Err(error) })?;
         self.step("On whose say-so did the model know and use this?", &format!("why {second}")).await?;
         self.step("Ada asks for erasure.", "erase ada --scope all").await?;
         self.step("Ben's profile is unchanged.", "profile ben").await?;
         self.step("An auditor exports the log ...", "audit export -o log.tar.zst").await?;
-        self.step("... and verifies it without the daemon.", "verify log.tar.zst --key log.vkey").await?;
+        self.step("... and verifies it without the daemon.", VERIFY).await?;
         self.tamper().await
     }
 
-    /// Asks for a grant, shows the answer and returns the grant's ID.
-    async fn grant(&self, subject: &str) -> Result<String, CliError> {
-        let mut client = GrantServiceClient::new(self.connection().link("service").await?);
-        let request = proto::RequestGrantRequest {
-            subject: subject.into(),
-            purpose: "tone-adaptation".into(),
-            ..Default::default()
-        };
-        let answer = client.request_grant(request).await?.into_inner();
-        println!("$ sayso grant {subject} --purpose tone-adaptation");
-        println!("grant {}", answer.grant_id);
-        answer
-            .allowed
-            .iter()
-            .for_each(|allowed| println!("  allowed: {} = {}", allowed.key, allowed.value_json));
-        answer.withheld.iter().for_each(|class| println!("  {}", class.explanation));
-        Ok(answer.grant_id)
-    }
-
-    async fn watch(&self) -> Result<Streaming<proto::WatchRevocationsResponse>, CliError> {
-        println!("$ sayso watch");
-        let mut client = GrantServiceClient::new(self.connection().link("service").await?);
-        let request = proto::WatchRevocationsRequest { after_cursor: None };
-        let mut revocations = client.watch_revocations(request).await?.into_inner();
-        let opened = revocations.message().await?.ok_or_else(|| CliError::failed("the watch ended"))?;
-        println!("watching from cursor {}", opened.cursor);
-        Ok(revocations)
-    }
-
-    async fn wait_for_revocation(
-        &self,
-        revocations: &mut Streaming<proto::WatchRevocationsResponse>,
-        grant: &str,
-    ) -> Result<(), CliError> {
-        println!("\n# The watch reports at once:");
-        while let Some(revoked) = revocations.message().await? {
-            println!("{}: {}", revoked.grant_ids.join(", "), wording::reason(revoked.reason().into()));
-            if revoked.grant_ids.iter().any(|id| id == grant) {
-                return Ok(());
-            }
+    /// Asks for a grant, and returns its ID.
+    async fn grant(&self, announcement: &str, subject: &str) -> Result<String, CliError> {
+        match self.step(announcement, &format!("grant {subject} --purpose tone-adaptation")).await? {
+            Done::Granted(id) => Ok(id),
+            _ => Err(CliError::failed("the command issued no grant")),
         }
-        Err(CliError::failed("the watch ended"))
     }
 
     /// Changes one byte of the bundle and shows that it no longer verifies.
     async fn tamper(&self) -> Result<(), CliError> {
-        let path = self.folder.join("log.tar.zst");
-        let mut bytes = std::fs::read(&path).map_err(CliError::failed)?;
+        let mut bytes = std::fs::read("log.tar.zst").map_err(CliError::failed)?;
         let middle = bytes.len() / 2;
         if let Some(byte) = bytes.get_mut(middle) {
             *byte ^= 1;
         }
-        std::fs::write(&path, bytes).map_err(CliError::failed)?;
+        std::fs::write("log.tar.zst", bytes).map_err(CliError::failed)?;
         let changed = "One byte of the bundle is changed, and it no longer verifies.";
-        match self.step(changed, "verify log.tar.zst --key log.vkey").await {
+        match self.step(changed, VERIFY).await {
             Err(error) => println!("{error}"),
-            Ok(()) => return Err(CliError::failed("a changed bundle verified")),
+            Ok(_) => return Err(CliError::failed("a changed bundle verified")),
         }
         Ok(())
     }
+}
+
+/// Prints what a watch reports, until it reports that a grant was revoked.
+async fn wait_for_revocation(watching: Done, grant: &str) -> Result<(), CliError> {
+    println!("\n# The watch reports at once:");
+    let Done::Watching(mut watching) = watching else { return Err(CliError::failed("there is no watch")) };
+    while let Some(revoked) = watching.print_next().await? {
+        if revoked.grant_ids.iter().any(|id| id == grant) {
+            return Ok(());
+        }
+    }
+    Err(CliError::failed("the watch ended"))
 }
 
 /// Splits a command line into words. Single quotes keep words together.

@@ -12,6 +12,7 @@ use crate::proto::grant_service_client::GrantServiceClient;
 use clap::Args;
 use prost_types::Timestamp;
 use std::time::Duration;
+use tonic::Streaming;
 
 async fn client(at: &Connection, role: &str) -> Result<GrantServiceClient<Link>, CliError> {
     Ok(client!(GrantServiceClient, at.link(role).await?))
@@ -46,6 +47,11 @@ pub(super) struct Grant {
 
 impl Grant {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        self.issue(at, out).await.map(drop)
+    }
+
+    /// Requests the grant, prints the answer and returns the grant's ID.
+    pub(super) async fn issue(self, at: &Connection, out: Out) -> Result<String, CliError> {
         let request = proto::RequestGrantRequest {
             subject: self.subject,
             purpose: self.purpose,
@@ -63,7 +69,8 @@ impl Grant {
             let until = output::time(answer.expires_at.as_ref());
             let body = decision(&answer.allowed, &answer.withheld);
             format!("grant {} until {until}\n{body}", answer.grant_id)
-        })
+        })?;
+        Ok(answer.grant_id)
     }
 }
 
@@ -235,27 +242,47 @@ pub(super) struct Watch {
 
 impl Watch {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let request = proto::WatchRevocationsRequest { after_cursor: self.after };
-        let mut revocations = client(at, "service").await?.watch_revocations(request).await?.into_inner();
-        let mut is_open = false;
-        while let Some(revoked) = revocations.message().await? {
-            let is_first = !std::mem::replace(&mut is_open, true);
-            out.print("WatchRevocationsResponse", &revoked, |revoked| {
-                let (cursor, reason) = (revoked.cursor, wording::reason(revoked.reason().into()));
-                match revoked.reason() {
-                    proto::RevocationReason::Unspecified if is_first => {
-                        format!("watching from cursor {cursor}")
-                    }
-                    _ if is_first => format!("watching from cursor {cursor}; no use is allowed: {reason}"),
-                    _ => {
-                        let at = output::time(revoked.recorded_at.as_ref());
-                        let ids = [revoked.grant_ids.as_slice(), &revoked.artifact_ids].concat().join(", ");
-                        format!("{at}  cursor {cursor}  {ids}: {reason}")
-                    }
-                }
-            })?;
-        }
+        let mut watching = self.open(at, out).await?;
+        while watching.print_next().await?.is_some() {}
         Ok(())
+    }
+
+    /// Opens the watch and prints its first message.
+    pub(super) async fn open(self, at: &Connection, out: Out) -> Result<Watching, CliError> {
+        let request = proto::WatchRevocationsRequest { after_cursor: self.after };
+        let revocations = client(at, "service").await?.watch_revocations(request).await?.into_inner();
+        let mut watching = Watching { revocations, out, is_open: false };
+        watching.print_next().await?;
+        Ok(watching)
+    }
+}
+
+/// An open watch.
+pub(super) struct Watching {
+    revocations: Streaming<proto::WatchRevocationsResponse>,
+    out: Out,
+    /// Whether the first message, which is no revocation, was printed.
+    is_open: bool,
+}
+
+impl Watching {
+    /// Waits for the next message and prints it. Returns `None` if the watch has ended.
+    pub async fn print_next(&mut self) -> Result<Option<proto::WatchRevocationsResponse>, CliError> {
+        let Some(revoked) = self.revocations.message().await? else { return Ok(None) };
+        let is_first = !std::mem::replace(&mut self.is_open, true);
+        self.out.print("WatchRevocationsResponse", &revoked, |revoked| {
+            let (cursor, reason) = (revoked.cursor, wording::reason(revoked.reason().into()));
+            match revoked.reason() {
+                proto::RevocationReason::Unspecified if is_first => format!("watching from cursor {cursor}"),
+                _ if is_first => format!("watching from cursor {cursor}; no use is allowed: {reason}"),
+                _ => {
+                    let at = output::time(revoked.recorded_at.as_ref());
+                    let ids = [revoked.grant_ids.as_slice(), &revoked.artifact_ids].concat().join(", ");
+                    format!("{at}  cursor {cursor}  {ids}: {reason}")
+                }
+            }
+        })?;
+        Ok(Some(revoked))
     }
 }
 

@@ -3,7 +3,7 @@
 use super::connect::Connection;
 use super::connect::{Link, client, parse_duration};
 use super::error::CliError;
-use super::output::{Out, proto_style};
+use super::output::{self, Out, proto_style};
 use crate::proto;
 use crate::proto::audit_service_client::AuditServiceClient;
 use crate::proto::operator_service_client::OperatorServiceClient;
@@ -24,6 +24,9 @@ pub(super) enum Keys {
 /// Bundles and proofs made before the rotation still verify, and `sayso verify --key` with an old key follows
 /// the rotation. During --transition, checkpoints carry the signatures of both keys. Give the new key to
 /// verifiers and witnesses in that time. When the transition ends, the old key is destroyed.
+///
+/// A backup from before the rotation can be restored only with the old key. Make a new backup after each
+/// rotation. With `--transition 0s`, no earlier backup can be restored.
 ///
 /// Example: `sayso keys rotate --transition 7d`
 #[derive(Args)]
@@ -74,7 +77,20 @@ impl Rotate {
         };
         let answer = client.rotate_log_key(request).await?.into_inner();
         out.print("RotateLogKeyResponse", &answer, |answer| {
-            format!("from position {} on, the log's key is\n{}", answer.from_position, answer.vkey)
+            let (from, vkey) = (answer.from_position, &answer.vkey);
+            let warning = match &answer.old_key_until {
+                Some(until) => format!(
+                    "backups from before this rotation can be restored until {}, when the old key is destroyed",
+                    output::time(Some(until))
+                ),
+                None => "backups from before this rotation can't be restored any more, because the old key was \
+                         destroyed"
+                    .to_owned(),
+            };
+            format!(
+                "from position {from} on, the log's key is\n{vkey}\nwarning: {warning}; make a new one with `sayso \
+                 backup`"
+            )
         })
     }
 }

@@ -12,7 +12,7 @@ use crate::daemon::{Daemon, DaemonError, use_dev_tier_keys};
 use crate::domain::event::Role;
 use crate::telemetry::{self, Export, Traces};
 use clap::Args;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -34,9 +34,10 @@ pub(super) struct Serve {
     /// Configuration file (TOML). Flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Development mode: write a token for each role except subject, and the log's verifier key, to DATA/dev.
-    /// Also make there the keys that sign bounds, unless the configuration names such keys. Connections are
-    /// unencrypted, and are accepted from this machine only (loopback).
+    /// Development mode: write a token for each role except subject, the log's verifier key, and the daemon's
+    /// address to DATA/dev, where other commands find them. Also make there the keys that sign bounds, unless
+    /// the configuration names such keys. Connections are unencrypted, and are accepted from this machine
+    /// only (loopback).
     #[arg(long)]
     dev: bool,
     /// Address for gRPC.
@@ -71,6 +72,9 @@ impl Serve {
         telemetry::start(out.json || !std::io::stderr().is_terminal(), traces.as_ref());
         harden(config.lock_memory, self.dev).map_err(CliError::failed)?;
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
+        let folders: Vec<PathBuf> = daemon.controllers.iter().map(|served| served.data.clone()).collect();
+        // The daemon before this one may have been a `--dev` daemon that was killed.
+        forget_dev_address(&folders).map_err(CliError::failed)?;
         if self.dev {
             write_dev_files(&daemon).map_err(CliError::failed)?;
             keep_dev_keys(&daemon);
@@ -89,6 +93,7 @@ impl Serve {
         std::io::stdout().flush().map_err(CliError::failed)?;
         interrupted().await.map_err(CliError::failed)?;
         tracing::info!("stopping; a second signal stops immediately");
+        forget_dev_address(&folders).map_err(CliError::failed)?;
         let stopped = tokio::select! {
             stopped = daemon.stop() => stopped.map_err(CliError::failed),
             // Everything that was acknowledged is durable. The next start recovers as after a crash.
@@ -128,8 +133,8 @@ fn greeting(daemon: &Daemon, data: &Path, dev: bool) -> String {
     text
 }
 
-/// Writes a token for each role except `subject`, and the log's verifier key, to the `dev` folder of each
-/// controller.
+/// Writes to the `dev` folder of each controller: a token for each role except `subject`, the log's verifier
+/// key, and the URL of the daemon's gRPC address.
 pub(super) fn write_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
     for served in &daemon.controllers {
         let dev = Layout::new(&served.data).dev();
@@ -139,6 +144,18 @@ pub(super) fn write_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
             write_private(&dev_token(&served.data, name), &token)?;
         }
         write_private(&dev.join("log.vkey"), &served.vkey)?;
+        write_private(&Layout::new(&served.data).dev_address(), &format!("http://{}", daemon.grpc))?;
+    }
+    Ok(())
+}
+
+/// Removes the addresses that [`write_dev_files`] wrote, so that no command looks for a daemon that is gone.
+fn forget_dev_address(folders: &[PathBuf]) -> Result<(), DaemonError> {
+    for path in folders.iter().map(|folder| Layout::new(folder).dev_address()) {
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(DaemonError::File(path, error)),
+            _ => {}
+        }
     }
     Ok(())
 }

@@ -57,7 +57,7 @@ pub(crate) fn custody(config: &Config) -> Result<Arc<dyn RootCustody>, DaemonErr
             Arc::new(token.map_err(VaultError::from)?)
         }
         None => {
-            let file = Layout::new(&config.data).secrets().join("root.key");
+            let file = Layout::new(&config.data).root_key();
             Arc::new(FileCustody::open(&file).map_err(VaultError::from)?)
         }
     })
@@ -71,7 +71,7 @@ pub(crate) fn inspect_custody(config: &Config) -> Result<(Arc<dyn RootCustody>, 
     if config.pkcs11.is_some() {
         return Ok((custody(config)?, Vec::new()));
     }
-    let file = Layout::new(&config.data).secrets().join("root.key");
+    let file = Layout::new(&config.data).root_key();
     let custody = FileCustody::inspect(&file).map_err(VaultError::from)?;
     let damage = custody.damage().map_err(VaultError::from)?;
     Ok((Arc::new(custody), damage))

@@ -3,6 +3,7 @@
 use crate::app::Restored;
 use crate::daemon::error::DaemonError;
 use crate::secret;
+use crate::store::embedded::EmbeddedKeys;
 use std::path::{Path, PathBuf};
 
 /// The paths in a data folder.
@@ -68,8 +69,28 @@ impl Layout {
         self.0.join("log")
     }
 
+    /// Whether the folder of the log has anything in it. A mount point without its disk is empty.
+    pub(crate) fn has_log(&self) -> bool {
+        has_files(&self.log())
+    }
+
+    /// Whether the log has segments. It gets its first segment with its first entries.
+    pub(crate) fn has_segments(&self) -> bool {
+        has_files(&self.log().join("segments"))
+    }
+
     pub(crate) fn keys(&self) -> PathBuf {
         self.0.join("keys")
+    }
+
+    /// Whether the key store has pages. Without pages it opens nothing.
+    pub(crate) fn has_key_pages(&self) -> bool {
+        EmbeddedKeys::has_pages(&self.keys())
+    }
+
+    /// The file of the root key, unless the root key is in a PKCS#11 token.
+    pub(crate) fn root_key(&self) -> PathBuf {
+        self.secrets().join("root.key")
     }
 
     /// The file that keeps the ledger's time for the next start.
@@ -86,11 +107,24 @@ impl Layout {
         self.0.join("issuer-keys.json")
     }
 
-    /// The folder in which `--dev` writes tokens, the verifier key and the keys of the tiers of bounds.
+    /// The folder in which `--dev` writes tokens, the verifier key, the keys of the tiers of bounds and the
+    /// daemon's address.
     #[must_use]
     pub fn dev(&self) -> PathBuf {
         self.0.join("dev")
     }
+
+    /// The file in which a `--dev` daemon writes the URL of its gRPC address. It exists while the daemon
+    /// runs.
+    #[must_use]
+    pub fn dev_address(&self) -> PathBuf {
+        self.dev().join("address")
+    }
+}
+
+/// Whether a folder exists and has anything in it.
+fn has_files(folder: &Path) -> bool {
+    std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some())
 }
 
 /// Makes a folder that only its owner may enter. A folder that exists stays as it is.

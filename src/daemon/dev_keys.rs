@@ -4,6 +4,7 @@ use crate::clock::SystemClock;
 use crate::config::Config;
 use crate::daemon::data_dir::{Layout, make_private_dir};
 use crate::daemon::error::DaemonError;
+use crate::daemon::lost_parts::check_parts;
 use crate::secret;
 use ed25519_dalek::SigningKey;
 use std::path::PathBuf;
@@ -12,8 +13,9 @@ use std::path::PathBuf;
 /// exist. Each controller has its own keys, in its data folder.
 ///
 /// # Errors
-/// The keys can't be read or made.
+/// The keys can't be read or made, or a part of the data folder is lost.
 pub fn use_dev_tier_keys(config: &mut Config) -> Result<(), DaemonError> {
+    config.each().iter().try_for_each(check_parts)?;
     let folders: Vec<PathBuf> = config.each().into_iter().map(|each| each.data).collect();
     let others = config.controllers.iter_mut().map(|another| &mut another.bounds);
     for (bounds, data) in std::iter::once(&mut config.bounds).chain(others).zip(folders) {

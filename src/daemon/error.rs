@@ -21,6 +21,16 @@ pub enum DaemonError {
     /// A file or folder of the daemon can't be read or written.
     #[error("{0}: {1}")]
     File(PathBuf, Error),
+    /// A part of the data folder is lost, while another part of it is still there.
+    #[error("{lost}: it is lost, but `{left}` is still there; nothing was created; {next}")]
+    Lost {
+        /// The part that is lost.
+        lost: PathBuf,
+        /// A part that shows that the lost part existed.
+        left: PathBuf,
+        /// What to do next.
+        next: &'static str,
+    },
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

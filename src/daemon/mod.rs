@@ -11,6 +11,7 @@ mod error;
 pub(crate) mod harden;
 mod issuer_keys;
 pub(crate) mod limits;
+mod lost_parts;
 mod reload;
 mod shutdown;
 mod start;

@@ -7,6 +7,7 @@ use crate::config::{Config, ConfigError};
 use crate::daemon::controller::OpenController;
 use crate::daemon::data_dir::make_private_dir;
 use crate::daemon::error::DaemonError;
+use crate::daemon::lost_parts::check_parts;
 use crate::daemon::shutdown::{drain, wait};
 use crate::daemon::{background, controller, cosigning, limits, reload};
 use crate::roles::RoleTable;
@@ -57,6 +58,7 @@ impl Daemon {
         if reserved {
             return Err(ConfigError::Invalid { key: "controller", allowed }.into());
         }
+        each.iter().try_for_each(check_parts)?;
         make_private_dir(&config.data)?;
         // Listen first: a daemon that can't listen must not open the store.
         let grpc = listen(config.listen).await?;

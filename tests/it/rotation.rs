@@ -2,7 +2,7 @@
 //! key to the newest key. After a crash at any moment, the daemon still has the log's key.
 
 use crate::crash::{Served, rounds};
-use crate::harness::{Harness, fact, int64, json, sayso};
+use crate::harness::{Harness, fact, int64, json, sayso, stdout};
 use sayso::proto::{self, Role};
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::keys::KeyChain;
@@ -184,4 +184,47 @@ fn wait_for_new_key(data: &Path, before: &str) {
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     panic!("the key did not change");
+}
+
+#[test]
+fn a_rotation_warns_of_the_backups_that_it_makes_unrestorable() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = Served::start(&dir.path().join("data"));
+    let run = |arguments: &[&str]| stdout(&served.run(arguments).output().unwrap());
+    let backup = |name: &str| {
+        let path = dir.path().join(name).display().to_string();
+        run(&["backup", "-o", &path]);
+        path
+    };
+    let first = backup("first");
+    let slow = json(&served.run(&["--json", "keys", "rotate", "--transition", "1h"]).output().unwrap());
+    assert!(slow["oldKeyUntil"].as_str().unwrap().ends_with('Z'), "{slow}");
+    let second = backup("second");
+    let told = run(&["keys", "rotate", "--transition", "1h"]);
+    assert!(told.contains("warning: backups from before this rotation can be restored until"), "{told}");
+    let third = backup("third");
+    let told = run(&["keys", "rotate", "--transition", "0s"]);
+    assert!(told.contains("warning: backups from before this rotation can't be restored any more"), "{told}");
+    let newest = backup("newest");
+    let data = served.data.clone();
+    served.kill();
+    std::fs::rename(data.join("log"), dir.path().join("lost")).unwrap();
+    let data = data.display().to_string();
+    for older in [first, second, third] {
+        assert!(!succeeds(&["--data", &data, "restore", &older]), "{older}");
+    }
+    assert!(succeeds(&["--data", &data, "restore", &newest]));
+}
+
+#[test]
+fn a_backup_from_before_a_rotation_can_be_restored_during_the_transition() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = Served::start(&dir.path().join("data"));
+    let backup = dir.path().join("sayso.backup").display().to_string();
+    stdout(&served.run(&["backup", "-o", &backup]).output().unwrap());
+    stdout(&served.run(&["keys", "rotate", "--transition", "1h"]).output().unwrap());
+    let data = served.data.clone();
+    served.kill();
+    std::fs::rename(data.join("log"), dir.path().join("lost")).unwrap();
+    assert!(succeeds(&["--data", data.to_str().unwrap(), "restore", &backup]));
 }

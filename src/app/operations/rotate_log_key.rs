@@ -11,7 +11,7 @@ use crate::app::log::receipt::{Receipt, RequestStamp, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::operations::Operations;
 use crate::domain::DAY_MS;
-use crate::domain::event::{Event, LogKeyRotated};
+use crate::domain::event::{Event, LogKeyRotated, Recorded};
 use std::sync::Arc;
 
 /// Longest time during which checkpoints have the signatures of both keys: 366 days.
@@ -26,6 +26,8 @@ pub struct Rotated {
     pub vkey: String,
     /// The first position that the new key signs.
     pub from_position: u64,
+    /// When the old key is destroyed, milliseconds since the Unix epoch; `None` if at once.
+    pub old_key_until_ms: Option<u64>,
 }
 
 impl Operations {
@@ -61,8 +63,8 @@ impl Operations {
     ) -> Result<Rotated, AppError> {
         let _no_other_writes = self.core.rules_lock.write().await;
         let mut system_stream = self.core.system_stream.lock().await;
-        if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, false)? {
-            return self.rotated(receipt);
+        if let Some(Begun::Replayed(receipt, events)) = self.core.replay(&request_stamp, false)? {
+            return self.rotated(receipt, &events);
         }
         let new = Arc::new(self.log_keys.stage(self.core.clock.as_ref())?);
         let now_ms = self.core.now_ms();
@@ -71,7 +73,7 @@ impl Operations {
             old_key_until_ms: if transition_ms == 0 { 0 } else { now_ms.saturating_add(transition_ms) },
         };
         let event = SystemEvent::new(Event::LogKeyRotated(event));
-        let written = self
+        let (receipt, events) = self
             .core
             .publish_locked(&mut system_stream, caller.actor(), now_ms, vec![event], request_stamp, Some(new))
             .await?;
@@ -80,16 +82,20 @@ impl Operations {
             tracing::error!(%error, "the log key files could not be moved; the next start does it");
         }
         self.end_key_transition();
-        self.rotated(written.0)
+        self.rotated(receipt, &events)
     }
 
-    fn rotated(&self, receipt: Receipt) -> Result<Rotated, AppError> {
+    fn rotated(&self, receipt: Receipt, events: &[Recorded]) -> Result<Rotated, AppError> {
         let position = receipt.events.first().map(|event| event.position);
         let position =
             position.ok_or(AppError::Internal(Cause::Inconsistent("a key rotation recorded no event")))?;
         let from_position = position.saturating_add(1);
         let vkey = self.core.ledger.key_chain().at(from_position).to_string();
-        Ok(Rotated { receipt, vkey, from_position })
+        let until_ms = |event: &Recorded| match &event.event {
+            Event::LogKeyRotated(rotated) => Some(rotated.old_key_until_ms).filter(|until| *until > 0),
+            _ => None,
+        };
+        Ok(Rotated { receipt, vkey, from_position, old_key_until_ms: events.iter().find_map(until_ms) })
     }
 
     /// Destroys the previous key at the end of its transition.

@@ -73,6 +73,15 @@ impl EmbeddedKeys {
         Self::new(dir, copies.files, header, walked, Some(write_count), found, Some(lock))
     }
 
+    /// Whether a folder has a key store with pages. A store that was created and never written to has none.
+    /// Opens and creates nothing.
+    #[must_use]
+    pub fn has_pages(dir: &Path) -> bool {
+        // Each copy begins with a header, and the pages follow it.
+        let length = |name: &&str| std::fs::metadata(dir.join(name)).map_or(0, |metadata| metadata.len());
+        NAMES.iter().any(|name| length(&name) > ALIGN as u64)
+    }
+
     /// Opens the key store for inspection: it takes no writes and repairs nothing.
     ///
     /// # Errors
