@@ -127,7 +127,7 @@ enum Done {
     Nothing,
     /// The ID of a grant.
     Granted(String),
-    Watching(Watching),
+    Watching(Box<Watching>),
 }
 
 struct Tour {
@@ -149,7 +149,9 @@ impl Tour {
         let (at, out) = (&self.at, Out { json: false });
         match step.command {
             StepCommand::Grant(command) => return command.issue(at, out).await.map(Done::Granted),
-            StepCommand::Watch(command) => return command.open(at, out).await.map(Done::Watching),
+            StepCommand::Watch(command) => {
+                return command.open(at, out).await.map(|open| Done::Watching(Box::new(open)));
+            }
             StepCommand::Import(command) => command.run(at, out).await,
             StepCommand::Notice(command) => command.run(at, out).await,
             StepCommand::Consent(command) => command.run(at, out).await,

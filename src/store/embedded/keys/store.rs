@@ -79,7 +79,7 @@ impl EmbeddedKeys {
     pub fn has_pages(dir: &Path) -> bool {
         // Each copy begins with a header, and the pages follow it.
         let length = |name: &&str| std::fs::metadata(dir.join(name)).map_or(0, |metadata| metadata.len());
-        NAMES.iter().any(|name| length(&name) > ALIGN as u64)
+        NAMES.iter().any(|name| length(name) > ALIGN as u64)
     }
 
     /// Opens the key store for inspection: it takes no writes and repairs nothing.
