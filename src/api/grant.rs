@@ -3,7 +3,7 @@
 use crate::api::access::layer;
 use crate::api::convert::reasons::revocation;
 use crate::api::{Api, convert, paging, status};
-use crate::app::{GrantRequest, Issued, Moment, NewArtifact, Revocation, Use, UseCase};
+use crate::app::{GrantRequest, Issued, Moment, NewArtifact, Revocation, Use, UseCase, UseQuery};
 use crate::domain::event::Reason;
 use crate::domain::ids::GrantId;
 use crate::proto;
@@ -263,6 +263,24 @@ impl GrantService for Api {
         let artifacts = found.artifacts.into_iter().map(convert::grants::artifact).collect();
         let next_page_token = paging::token(found.next);
         Ok(Response::new(proto::ListArtifactsResponse { artifacts, next_page_token }))
+    }
+
+    async fn list_uses(&self, request: Request<proto::ListUsesRequest>) -> Answer<proto::ListUsesResponse> {
+        let caller = layer::caller(&request)?;
+        let request = request.into_inner();
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let query = UseQuery {
+            category: request.category,
+            recipient: request.recipient,
+            from_ms: convert::times::maybe_millis(request.from.as_ref(), "from")?,
+            to_ms: convert::times::maybe_millis(request.to.as_ref(), "to")?,
+        };
+        let start = paging::start(&request.page_token)?.unwrap_or_default();
+        let count = paging::size(request.page_size)?;
+        self.app.record_view(&caller, &subject, "ListUses").await.map_err(status::of)?;
+        let page = self.app.grants.list_uses(&subject, &query, start, count).await.map_err(status::of)?;
+        let uses = page.uses.into_iter().map(convert::uses::listed).collect();
+        Ok(Response::new(proto::ListUsesResponse { uses, next_page_token: paging::token(page.next) }))
     }
 }
 

@@ -30,6 +30,7 @@ pub use grants::check_grant::Standing;
 pub use grants::evaluate_use::{Allowed, Evaluation, UseCase};
 pub use grants::explain_grant::{ExplainedAttribute, ExplainedConsent, ExplainedUse, Explanation};
 pub use grants::grant::{Grant, GrantRequest, Issued};
+pub use grants::list_uses::{ListedUse, UseKind, UsePage, UseQuery, UseRule, UsedGrant};
 pub use grants::report_use::Use;
 pub use grants::watch_revocations::Watch;
 pub use log::core::UseLimits;

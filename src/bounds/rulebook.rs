@@ -9,6 +9,7 @@ use crate::domain::profile::GrantState;
 use crate::domain::retention::Retention;
 use crate::domain::vocabulary::Vocabulary;
 use sayso_proof::checkpoint::Checkpoint;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Vocabulary, bounds and notices in force at one moment.
@@ -292,6 +293,26 @@ impl RulesHistory {
         let events: Vec<Recorded> = events.filter(|event| is_rule(&event.event)).collect();
         let now = Arc::new(Rules::fold(events.iter(), now_ms)?);
         Ok(Self { events, now })
+    }
+
+    /// A category, and every category that is or ever was below it. Empty if the category was never defined.
+    pub fn categories_ever_below(&self, category: &str) -> BTreeSet<String> {
+        let mut children: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        let mut open = Vec::new();
+        for event in &self.events {
+            let Event::CategoryDefined(defined) = &event.event else { continue };
+            children.entry(&defined.parent).or_default().push(&defined.id);
+            if defined.id == category {
+                open = vec![category];
+            }
+        }
+        let mut below = BTreeSet::new();
+        while let Some(next) = open.pop() {
+            if below.insert(next.to_owned()) {
+                open.extend(children.get(next).into_iter().flatten().copied());
+            }
+        }
+        below
     }
 
     /// A copy that later events do not change.

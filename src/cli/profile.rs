@@ -319,7 +319,7 @@ impl History {
 }
 
 /// Calls `show` with every event about a person, oldest first.
-pub(super) async fn each_event(
+async fn each_event(
     at: &Connection,
     subject: &str,
     mut show: impl FnMut(&proto::RecordedEvent) -> Result<(), CliError>,

@@ -114,7 +114,7 @@ async fn an_empty_list_says_so() {
     for (command, expected) in [
         (&["profile", "ada"][..], "no attributes after "),
         (&["consents", "ada"], "no decisions\n"),
-        (&["uses", "ada"], "no grants\n"),
+        (&["uses", "ada"], "no uses\n"),
         (&["artifact", "list", "ada"], "no artifacts\n"),
         (&["hold", "list", "ada"], "no holds\n"),
         (&["request", "list"], "no requests\n"),

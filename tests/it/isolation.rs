@@ -293,7 +293,7 @@ async fn no_method_reveals_data_to_another_data_subject() {
 }
 
 /// Methods by which staff view a record. Each call records `RecordViewed` with the subject.
-const VIEWING_METHODS: [&str; 12] = [
+const VIEWING_METHODS: [&str; 13] = [
     "ProfileService/GetProfile",
     "ProfileService/ListEvents",
     "ConsentService/GetConsents",
@@ -301,6 +301,7 @@ const VIEWING_METHODS: [&str; 12] = [
     "GrantService/ExplainGrant",
     "GrantService/EvaluateUse",
     "GrantService/ListArtifacts",
+    "GrantService/ListUses",
     "RightsService/GetErasureCertificate",
     "RightsService/GetRequest",
     "RightsService/ListRequests",

@@ -64,4 +64,5 @@ mod special_categories;
 mod tidy;
 mod traces;
 mod transparency;
+mod uses;
 mod witness;

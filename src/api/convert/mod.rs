@@ -7,4 +7,5 @@ pub mod profile;
 pub mod reasons;
 pub mod rights;
 pub mod times;
+pub mod uses;
 pub mod writes;

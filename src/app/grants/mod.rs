@@ -7,6 +7,7 @@ pub(crate) mod explain_grant;
 pub(crate) mod explain_refusal;
 pub(crate) mod grant;
 pub(crate) mod grant_lookup;
+pub(crate) mod list_uses;
 pub(crate) mod report_use;
 pub(crate) mod request_grant;
 pub(crate) mod reuse_grant;

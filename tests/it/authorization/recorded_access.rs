@@ -27,7 +27,7 @@ enum Recorded {
 use Recorded::{InSubjectStream, InSystemStream, NoPersonalData, OfItsGrant};
 
 /// What each method records. A new method must be added here.
-const RECORDED: [(&str, Recorded); 53] = [
+const RECORDED: [(&str, Recorded); 54] = [
     ("ProfileService/RecordAttributes", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RecordStream", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RemoveAttributes", InSubjectStream("AttributeRemoved")),
@@ -50,6 +50,7 @@ const RECORDED: [(&str, Recorded); 53] = [
     ("GrantService/EvaluateUse", InSubjectStream("RecordViewed")),
     ("GrantService/RegisterArtifact", InSubjectStream("ArtifactRegistered")),
     ("GrantService/ListArtifacts", InSubjectStream("RecordViewed")),
+    ("GrantService/ListUses", InSubjectStream("RecordViewed")),
     ("RightsService/SubmitRequest", InSubjectStream("RequestSubmitted")),
     ("RightsService/GetErasureCertificate", InSubjectStream("RecordViewed")),
     ("RightsService/ExportSubject", InSubjectStream("AccessProvided")),
