@@ -2,7 +2,9 @@
 
 use super::{convert, status};
 use crate::app::{ReportFrame, ReportRequest};
-use crate::audit::transparency::{Figure, FigureTable, Processing, Ratio, Report, Status as FigureStatus};
+use crate::audit::transparency::{
+    Amount, Figure, FigureTable, Processing, Ratio, Report, Status as FigureStatus, SummaryLine,
+};
 use crate::proto;
 use tonic::Status;
 
@@ -21,6 +23,7 @@ pub fn request(request: proto::GetTransparencyReportRequest) -> Result<ReportReq
         epsilon: request.epsilon,
         figures: request.figures,
         html: request.html,
+        budget_only: request.budget_only,
     })
 }
 
@@ -31,12 +34,22 @@ pub fn frame(frame: ReportFrame) -> proto::GetTransparencyReportResponse {
         ReportFrame::Progress { done, total } => {
             Frame::Progress(proto::ReportProgress { people_done: done, people_total: total })
         }
+        ReportFrame::Budget(budget) => Frame::Budget(proto::ReportBudget {
+            epsilon: budget.epsilon,
+            epsilon_spent: budget.spent,
+            epsilon_max: budget.max,
+        }),
         ReportFrame::Report(report, html) => Frame::Report(of(*report, html)),
     };
     proto::GetTransparencyReportResponse { frame: Some(frame) }
 }
 
 fn of(report: Report, html: String) -> proto::TransparencyReport {
+    let line = |line: SummaryLine| proto::SummaryLine {
+        figure: line.figure.into(),
+        title: line.title,
+        text: line.text,
+    };
     proto::TransparencyReport {
         origin: report.origin,
         from: Some(convert::times::time(report.from_ms)),
@@ -48,6 +61,7 @@ fn of(report: Report, html: String) -> proto::TransparencyReport {
         epsilon_max: report.epsilon_max,
         tree_size: report.tree_size,
         overlapping_reports: report.overlapping,
+        summary: report.summary.into_iter().map(line).collect(),
         figures: report.figures.into_iter().map(figure).collect(),
         html,
         position: report.position,
@@ -66,6 +80,9 @@ fn figure(figure: Figure) -> proto::Figure {
         title: ratio.title,
         unit: ratio.unit.into(),
         value: ratio.value,
+        low: ratio.interval.map(|interval| interval.low),
+        high: ratio.interval.map(|interval| interval.high).filter(|high| high.is_finite()),
+        below_noise: ratio.below_noise && ratio.value.is_none(),
     };
     proto::Figure {
         id: spec.id.into(),
@@ -82,18 +99,31 @@ fn figure(figure: Figure) -> proto::Figure {
 }
 
 fn table(table: FigureTable) -> proto::FigureTable {
-    let shown = table.shown;
+    let (shown, unprinted) = (table.shown, table.unprinted);
+    let margin = |amount: Option<Amount>, unprinted: Option<f64>| {
+        amount.map(|amount| amount.margin).or(unprinted).unwrap_or_default()
+    };
+    let row = |(labels, amount): (Vec<String>, Amount)| proto::FigureRow {
+        labels,
+        value: amount.value,
+        margin: amount.margin,
+    };
     proto::FigureTable {
         id: table.id,
         title: table.title,
         unit: table.unit.into(),
         dimensions: table.dimensions.into_iter().map(str::to_owned).collect(),
-        rows: shown.rows.into_iter().map(|(labels, value)| proto::FigureRow { labels, value }).collect(),
-        others: shown.others,
-        total: shown.total,
+        rows: shown.rows.into_iter().map(row).collect(),
+        others: shown.others.map(|others| others.value),
+        total: shown.total.map(|total| total.value),
         suppressed: shown.suppressed,
         derived: table.derived,
         noise: table.noise,
+        rows_below_noise: unprinted.rows,
+        others_margin: margin(shown.others, unprinted.others),
+        total_margin: margin(shown.total, unprinted.total),
+        others_below_noise: unprinted.others.is_some(),
+        total_below_noise: unprinted.total.is_some(),
     }
 }
 

@@ -53,7 +53,7 @@ pub use reports::Reports;
 pub use reports::export_audit::ExportChunk;
 pub use reports::proofs::{Consistency, Inclusion, RawEntry};
 pub use reports::report_settings::ReportSettings;
-pub use reports::transparency_report::{ReportFrame, ReportRequest};
+pub use reports::transparency_report::{ReportBudget, ReportFrame, ReportRequest};
 pub use reserved::Reserved;
 pub use rights::Rights;
 pub use rights::RightsSettings;

@@ -10,6 +10,7 @@ use crate::proto;
 use crate::proto::audit_service_client::AuditServiceClient;
 use crate::proto::get_transparency_report_response::Frame;
 use clap::Args;
+use std::io::{BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 async fn client(at: &Connection) -> Result<AuditServiceClient<Link>, CliError> {
@@ -18,7 +19,9 @@ async fn client(at: &Connection) -> Result<AuditServiceClient<Link>, CliError> {
 
 /// Report measurable benefits and risks of personalization.
 ///
-/// Every figure is about a group of people.
+/// Every figure is about a group of people. A summary comes first. A report with noise (`--epsilon`) says how
+/// far the noise reaches beside each number, leaves out numbers that are no larger than their noise, and asks
+/// before it spends the privacy budget.
 ///
 /// Example: `sayso report --from 2026-10-01 --to 2026-11-01 -o october.html`
 #[derive(Args)]
@@ -41,6 +44,9 @@ pub(super) struct Report {
     /// Add noise with this epsilon, which is taken from the period's privacy budget. Default: no noise.
     #[arg(long, default_value_t = 0.0)]
     epsilon: f64,
+    /// Spend the privacy budget without asking. A report with noise asks first, and fails without a terminal.
+    #[arg(long)]
+    yes: bool,
     /// Include only this figure; may be repeated. Default: all figures. In a report with noise, each figure
     /// is less noisy if you request fewer figures.
     #[arg(long = "figure", value_name = "ID")]
@@ -58,8 +64,13 @@ impl Report {
             epsilon: self.epsilon,
             figures: self.figures,
             html: page.path.is_some(),
+            budget_only: false,
         };
-        let mut frames = client(at).await?.get_transparency_report(request).await?.into_inner();
+        let mut client = client(at).await?;
+        if request.epsilon > 0.0 && !self.yes {
+            ask_to_spend(&budget(&mut client, request.clone()).await?)?;
+        }
+        let mut frames = client.get_transparency_report(request).await?.into_inner();
         let bar = progress::entries(0, "counting people");
         let mut received = None;
         while let Some(frame) = frames.message().await? {
@@ -69,7 +80,7 @@ impl Report {
                     bar.set_position(progress.people_done);
                 }
                 Some(Frame::Report(report)) => received = Some(report),
-                None => {}
+                Some(Frame::Budget(_)) | None => {}
             }
         }
         bar.finish_and_clear();
@@ -77,6 +88,41 @@ impl Report {
         let html = std::mem::take(&mut report.html);
         let written = page.write(&html)?;
         out.print("TransparencyReport", &report, |report| format!("{}{written}", text_of(report)))
+    }
+}
+
+/// What the report would spend of the privacy budget.
+async fn budget(
+    client: &mut AuditServiceClient<Link>,
+    request: proto::GetTransparencyReportRequest,
+) -> Result<proto::ReportBudget, CliError> {
+    let request = proto::GetTransparencyReportRequest { budget_only: true, ..request };
+    let mut frames = client.get_transparency_report(request).await?.into_inner();
+    while let Some(frame) = frames.message().await? {
+        if let Some(Frame::Budget(budget)) = frame.frame {
+            return Ok(budget);
+        }
+    }
+    Err(CliError::failed("the daemon did not say what the report would spend"))
+}
+
+/// Asks at the terminal whether to spend the budget.
+fn ask_to_spend(budget: &proto::ReportBudget) -> Result<(), CliError> {
+    let proto::ReportBudget { epsilon, epsilon_spent, epsilon_max } = budget;
+    let cost = format!(
+        "this report spends {epsilon} of the privacy budget of its period for good: {epsilon_spent} of \
+         {epsilon_max} is spent already"
+    );
+    let (mut input, mut prompt) = (std::io::stdin().lock(), std::io::stderr());
+    if !input.is_terminal() || !prompt.is_terminal() {
+        return Err(CliError::usage(cost).next("`--yes` spends it without asking"));
+    }
+    let mut answer = String::new();
+    let asked = write!(prompt, "{cost}. Spend it? [y/N] ").and_then(|()| prompt.flush());
+    asked.and_then(|()| input.read_line(&mut answer)).map_err(CliError::failed)?;
+    match answer.trim() {
+        "y" | "Y" | "yes" => Ok(()),
+        _ => Err(CliError::failed("nothing was spent, and no report was made")),
     }
 }
 
@@ -117,6 +163,11 @@ fn text_of(report: &proto::TransparencyReport) -> String {
         report.k,
         count(report.tree_size, "entry"),
     );
+    let lines = report.summary.iter().map(|line| vec![format!("  {}", line.title), line.text.clone()]);
+    text.push_str(&format!("\n\nSUMMARY\n{}", table(&lines.collect::<Vec<_>>())));
+    if report.epsilon > 0.0 {
+        text.push_str("\n  ± and ranges: the numbers without noise are in them in 95 of 100 reports");
+    }
     for figure in &report.figures {
         text.push_str(&format!("\n\n{} [{}]", figure.title.to_uppercase(), figure.id));
         match figure.status() {
@@ -127,8 +178,7 @@ fn text_of(report: &proto::TransparencyReport) -> String {
             _ => figure.tables.iter().for_each(|table| table_text(&mut text, table, report.k)),
         }
         for ratio in &figure.ratios {
-            let value = ratio.value.map_or("not shown".to_owned(), |value| format!("{value:.3}"));
-            text.push_str(&format!("\n{}: {value} ({})", ratio.title, ratio.unit));
+            text.push_str(&format!("\n{}: {} ({})", ratio.title, ratio_text(ratio), ratio.unit));
         }
     }
     text
@@ -140,14 +190,37 @@ fn table_text(text: &mut String, shown: &proto::FigureTable, k: u32) {
         text.push_str(&format!(": not shown, fewer than {k} people"));
         return;
     }
-    let mut rows: Vec<Vec<String>> = shown
-        .rows
-        .iter()
-        .map(|row| vec![format!("  {}", row.labels.join(" · ")), format!("{}", row.value)])
+    let amount = |value: f64, margin: f64| match margin > 0.0 {
+        true => format!("{value} ± {margin}"),
+        false => value.to_string(),
+    };
+    let rows = shown.rows.iter();
+    let mut rows: Vec<Vec<String>> = rows
+        .map(|row| vec![format!("  {}", row.labels.join(" · ")), amount(row.value, row.margin)])
         .collect();
-    rows.extend(shown.others.map(|others| vec!["  others".to_owned(), others.to_string()]));
-    rows.extend(shown.total.map(|total| vec!["  all".to_owned(), total.to_string()]));
+    for (name, value, margin, below_noise) in [
+        ("others", shown.others, shown.others_margin, shown.others_below_noise),
+        ("all", shown.total, shown.total_margin, shown.total_below_noise),
+    ] {
+        let below_noise = below_noise.then(|| format!("no larger than its noise (± {margin})"));
+        let number = value.map(|value| amount(value, margin)).or(below_noise);
+        rows.extend(number.map(|number| vec![format!("  {name}"), number]));
+    }
     text.push_str(&format!("\n{}", table(&rows)));
+    if shown.rows_below_noise > 0 {
+        let left_out = count(shown.rows_below_noise.into(), "row");
+        text.push_str(&format!("\n  {left_out} not shown, no larger than the noise"));
+    }
+}
+
+fn ratio_text(ratio: &proto::FigureRatio) -> String {
+    match (ratio.value, ratio.low, ratio.high) {
+        (Some(value), Some(low), Some(high)) => format!("{value:.3}, {low:.3} to {high:.3}"),
+        (Some(value), Some(low), None) => format!("{value:.3}, at least {low:.3}"),
+        (Some(value), ..) => format!("{value:.3}"),
+        (None, ..) if ratio.below_noise => "not shown, no larger than its noise".to_owned(),
+        (None, ..) => "not shown".to_owned(),
+    }
 }
 
 /// Show the record of processing activities (GDPR Art. 30(1)) as of now.

@@ -59,6 +59,20 @@ pub async fn report(
     }
 }
 
+async fn budget(
+    clients: &mut Clients,
+    request: proto::GetTransparencyReportRequest,
+) -> Result<proto::ReportBudget, tonic::Status> {
+    let request = proto::GetTransparencyReportRequest { budget_only: true, ..request };
+    let mut frames = clients.audit.get_transparency_report(request).await?.into_inner();
+    let only = frames.message().await?.unwrap().frame.unwrap();
+    assert!(frames.message().await?.is_none());
+    match only {
+        Frame::Budget(budget) => Ok(budget),
+        other => panic!("{other:?}"),
+    }
+}
+
 fn figure<'a>(report: &'a proto::TransparencyReport, id: &str) -> &'a proto::Figure {
     report.figures.iter().find(|figure| figure.id == id).unwrap_or_else(|| panic!("{id}"))
 }
@@ -265,8 +279,16 @@ async fn reports_require_a_steward_or_auditor_and_stay_within_the_privacy_budget
         assert_eq!(refused.code(), Code::InvalidArgument, "{wrong:?}");
     }
     let spend = |epsilon| proto::GetTransparencyReportRequest { epsilon, ..request() };
+    // Asking what a report would spend spends nothing and leaves no event.
+    for _ in 0..2 {
+        let asked = budget(&mut auditor, spend(3.0)).await.unwrap();
+        assert_eq!((asked.epsilon, asked.epsilon_spent, asked.epsilon_max), (3.0, 0.0, 4.0));
+    }
+    assert_eq!(budget(&mut auditor, spend(4.1)).await.unwrap_err().code(), Code::InvalidArgument);
     assert_eq!(report(&mut auditor, spend(3.0)).await.unwrap().epsilon_spent, 3.0);
     assert_eq!(report(&mut auditor, spend(2.0)).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(budget(&mut auditor, spend(2.0)).await.unwrap_err().code(), Code::FailedPrecondition);
+    assert_eq!(budget(&mut auditor, spend(0.5)).await.unwrap().epsilon_spent, 3.0);
     // Overlapping periods share the budget, and a restart does not renew it.
     let harness = harness.restart().await;
     let mut auditor = harness.as_role(Role::Auditor, "auditor").await;
@@ -305,4 +327,27 @@ async fn assert_no_differences_between_exact_reports(auditor: &mut Clients) {
         assert_eq!(refused.code(), Code::FailedPrecondition);
         assert!(refused.message().contains("single people"), "{refused}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_asks_before_it_spends_the_privacy_budget_and_prints_no_number_below_its_noise() {
+    let harness = Harness::start().await;
+    let run = |more: &[&str]| {
+        let period = ["report", "--from", "2026-10-01", "--to", "2026-11-01", "--epsilon", "0.5"];
+        harness.cli(Role::Auditor, "auditor", &[&period, more].concat())
+    };
+    // There is no terminal to ask at, so nothing is spent.
+    let asked = run(&[]);
+    assert_eq!(asked.status.code(), Some(2));
+    let problem = String::from_utf8_lossy(&asked.stderr).into_owned();
+    assert!(
+        problem.contains("spends 0.5") && problem.contains("0 of 4") && problem.contains("--yes"),
+        "{problem}"
+    );
+    let text = harness::stdout(&run(&["--yes"]));
+    assert!(text.contains("(0.5 of 4 spent)"), "{text}");
+    assert!(text.find("SUMMARY").unwrap() < text.find("WHO GETS").unwrap(), "{text}");
+    // Nobody is in the ledger, so every number is noise.
+    assert!(text.contains("no larger than"), "{text}");
+    assert!(text.lines().all(|line| !line.trim_start().starts_with('-')), "{text}");
 }

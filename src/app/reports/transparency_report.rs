@@ -49,6 +49,19 @@ pub struct ReportRequest {
     pub figures: Vec<String>,
     /// Whether to make an HTML page too.
     pub html: bool,
+    /// Whether to answer only what the report would spend, and to make none.
+    pub budget_only: bool,
+}
+
+/// What a report would spend of the privacy budget.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ReportBudget {
+    /// What the report would spend; 0 without noise.
+    pub epsilon: f64,
+    /// What earlier reports of overlapping periods spent.
+    pub spent: f64,
+    /// The privacy budget.
+    pub max: f64,
 }
 
 /// A message of a report in progress.
@@ -61,6 +74,8 @@ pub enum ReportFrame {
         /// The approximate number of subjects.
         total: u64,
     },
+    /// What the report would spend; the only message if the request asks for the budget only.
+    Budget(ReportBudget),
     /// The report, and its HTML page (empty if not requested).
     Report(Box<Report>, String),
 }
@@ -77,9 +92,12 @@ struct Past {
 }
 
 type Frames = mpsc::Sender<Result<ReportFrame, AppError>>;
+/// The messages of a report in progress.
+pub type Answers = mpsc::Receiver<Result<ReportFrame, AppError>>;
 
 impl Reports {
-    /// Makes a report. The channel first has messages of progress, and the report last.
+    /// Makes a report. The channel first has messages of progress, and the report last. If the request asks
+    /// for the budget only, the channel has one message, and nothing is recorded or spent.
     ///
     /// # Errors
     /// The request is invalid, noise is required, the period's privacy budget is spent, the difference from
@@ -88,7 +106,7 @@ impl Reports {
         self: &Arc<Self>,
         caller: &Caller,
         request: ReportRequest,
-    ) -> Result<mpsc::Receiver<Result<ReportFrame, AppError>>, AppError> {
+    ) -> Result<Answers, AppError> {
         let request = self.validated(request)?;
         let spending = self.spending.lock().await;
         let (reports, of) = (Arc::clone(self), request.clone());
@@ -101,6 +119,9 @@ impl Reports {
             ));
         }
         self.check_differences(&request, past)?;
+        if request.budget_only {
+            return Ok(self.budget_frame(&request, past));
+        }
         let event = Event::FiguresReported(FiguresReported {
             role: caller.role,
             name: caller.name.clone(),
@@ -127,6 +148,14 @@ impl Reports {
             };
         });
         Ok(receiver)
+    }
+
+    fn budget_frame(&self, request: &ReportRequest, past: Past) -> Answers {
+        let max = self.settings.epsilon_max;
+        let budget = ReportBudget { epsilon: request.epsilon, spent: past.spent, max };
+        let (sender, receiver) = mpsc::channel(1);
+        let _sent = sender.try_send(Ok(ReportFrame::Budget(budget)));
+        receiver
     }
 
     /// Rejects a report without noise if its difference from another report without noise could show single
@@ -279,6 +308,7 @@ impl Reports {
             u64::from_le_bytes(bytes)
         };
         let noise = (request.epsilon > 0.0).then_some(Noise { epsilon: request.epsilon, bits: &mut bits });
+        let figures = figures::figures(&input, &request.figures, noise);
         Report {
             origin: self.core.ledger.origin().to_owned(),
             from_ms: request.from_ms,
@@ -291,7 +321,8 @@ impl Reports {
             tree_size: position,
             overlapping: past.other_periods,
             position,
-            figures: figures::figures(&input, &request.figures, noise),
+            summary: figures::summary(&figures, request.k.into()),
+            figures,
         }
     }
 

@@ -8,8 +8,9 @@ const BARS_MAX: usize = 12;
 const WIDTH: f64 = 400.0;
 const ROW_HEIGHT: f64 = 38.0;
 const BAR_HEIGHT: f64 = 13.0;
-/// Width reserved for the longest number.
-const NUMBER_WIDTH: f64 = 70.0;
+/// Width reserved for the longest number: at least this much, and this much for each of its characters.
+const NUMBER_WIDTH_MIN: f64 = 70.0;
+const CHARACTER_WIDTH: f64 = 8.5;
 const LABEL_CHARS_MAX: usize = 50;
 
 /// One bar.
@@ -48,22 +49,6 @@ pub(super) fn prose(text: &str) -> String {
     html
 }
 
-/// Formats a number: whole numbers with groups of three digits, others with two decimals.
-pub(super) fn number(value: f64) -> String {
-    if (value - value.round()).abs() > 1e-9 {
-        return format!("{value:.2}");
-    }
-    let digits = format!("{:.0}", value.abs());
-    let mut grouped = String::new();
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            grouped.push(',');
-        }
-        grouped.push(digit);
-    }
-    if value < 0.0 { format!("-{grouped}") } else { grouped }
-}
-
 /// Shortens a text that is too long for its line.
 fn shortened(text: &str) -> String {
     if text.chars().count() <= LABEL_CHARS_MAX {
@@ -83,7 +68,9 @@ pub(super) fn bars(id: &str, title: &str, unit: &str, bars: &[Bar], max: f64) ->
         escape(title),
         escape(&description(unit, bars, drawn.len())),
     );
-    let room = WIDTH - NUMBER_WIDTH;
+    let longest = drawn.iter().map(|bar| bar.text.chars().count()).max().unwrap_or_default();
+    let number_width = CHARACTER_WIDTH * super::suppress::as_number(longest as u64);
+    let room = WIDTH - number_width.clamp(NUMBER_WIDTH_MIN, WIDTH / 2.0);
     for (at, bar) in drawn.iter().enumerate() {
         let top = ROW_HEIGHT * super::suppress::as_number(at as u64);
         let share = if max > 0.0 { (bar.value / max).clamp(0.0, 1.0) } else { 0.0 };
@@ -117,12 +104,6 @@ fn description(unit: &str, bars: &[Bar], drawn: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn numbers_are_grouped() {
-        let all = [0.0, 7.0, 999.0, 1_000.0, 1_234_567.0, -1_234.0, 0.5].map(number);
-        assert_eq!(all, ["0", "7", "999", "1,000", "1,234,567", "-1,234", "0.50"]);
-    }
 
     #[test]
     fn names_chosen_by_callers_are_escaped() {

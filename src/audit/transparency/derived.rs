@@ -1,7 +1,8 @@
 //! Tables and ratios computed from published tables, so that they reveal nothing more.
 
+use super::amount::Amount;
 use super::catalog;
-use super::figure::{FigureTable, Ratio, TableForm};
+use super::figure::{FigureTable, Interval, Ratio, TableForm, Unprinted};
 use super::suppress::Shown;
 use super::table::{Labels, Population};
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ pub(super) fn population_table(population: Population, mut shown: Shown, noise: 
     let order = catalog::label_order(population);
     let place = |labels: &Labels| order.iter().position(|label| first(labels) == *label);
     if order.is_empty() {
-        shown.rows.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        sort_by_size(&mut shown.rows);
     } else {
         shown.rows.sort_by_key(|(labels, _)| place(labels));
     }
@@ -25,7 +26,13 @@ pub(super) fn population_table(population: Population, mut shown: Shown, noise: 
         form: TableForm::Counts,
         derived: false,
         noise,
+        unprinted: Unprinted::default(),
     }
+}
+
+/// The largest number first.
+fn sort_by_size(rows: &mut [(Labels, Amount)]) {
+    rows.sort_by(|a, b| b.1.value.total_cmp(&a.1.value).then_with(|| a.0.cmp(&b.0)));
 }
 
 /// A table that sums the shown rows of another table, grouped by a single dimension. *Others* is unchanged.
@@ -42,14 +49,15 @@ pub(super) fn regrouped(
     dimension: &'static str,
     groups: impl Fn(&Labels) -> Vec<Labels>,
 ) -> FigureTable {
-    let mut sums: BTreeMap<Labels, f64> = BTreeMap::new();
+    let mut sums: BTreeMap<Labels, Amount> = BTreeMap::new();
     for (labels, value) in &base.shown.rows {
         for group in groups(labels) {
-            *sums.entry(group).or_default() += value;
+            let sum = sums.entry(group).or_default();
+            *sum = sum.plus(*value);
         }
     }
-    let mut rows: Vec<(Labels, f64)> = sums.into_iter().collect();
-    rows.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    let mut rows: Vec<(Labels, Amount)> = sums.into_iter().collect();
+    sort_by_size(&mut rows);
     FigureTable {
         id: id.to_owned(),
         title: title.to_owned(),
@@ -59,6 +67,7 @@ pub(super) fn regrouped(
         form: TableForm::Counts,
         derived: true,
         noise: base.noise,
+        unprinted: Unprinted::default(),
     }
 }
 
@@ -75,11 +84,16 @@ pub(super) fn measured(
         title: title.to_owned(),
         unit: "",
         dimensions,
-        shown: Shown { rows, ..Shown::default() },
+        shown: Shown { rows: rows.into_iter().map(exact).collect(), ..Shown::default() },
         form,
         derived: false,
         noise: 0.0,
+        unprinted: Unprinted::default(),
     }
+}
+
+fn exact((labels, value): (Labels, f64)) -> (Labels, Amount) {
+    (labels, Amount::exact(value))
 }
 
 /// The sum of the shown rows for which `is_part` holds, as a share of the total. `None` if all of these rows
@@ -90,14 +104,16 @@ pub(super) fn share(
     table: &FigureTable,
     is_part: impl Fn(&Labels) -> bool,
 ) -> Ratio {
-    let total = table.shown.total.filter(|total| *total > 0.0);
     let part = table.shown.sum(is_part);
-    let is_known = table.shown.others.is_none() || part > 0.0;
+    let quotient = table.shown.total.and_then(|total| quotient(table, part, total));
+    let at_most_one = |value: f64| value.min(1.0);
     Ratio {
         id,
         title: title.to_owned(),
         unit: if table.shown.others.is_some() { "share, at least" } else { "share" },
-        value: total.filter(|_| is_known).map(|total| part / total),
+        value: quotient.map(|(value, _)| at_most_one(value)),
+        interval: quotient.and_then(|(_, interval)| interval).map(|interval| interval.map(at_most_one)),
+        below_noise: table.shown.total.is_some_and(|total| is_below_noise(part, total)),
     }
 }
 
@@ -111,13 +127,44 @@ pub(super) fn rate(
 ) -> Ratio {
     let part = table.shown.sum(|labels| is_part(first(labels)));
     let whole = table.shown.sum(|labels| is_whole(first(labels)));
-    let is_known = table.shown.others.is_none() || part > 0.0;
+    let quotient = quotient(table, part, whole).filter(|_| !table.shown.suppressed);
     Ratio {
         id,
         title: title.to_owned(),
         unit: if table.shown.others.is_some() { "ratio, of the rows shown" } else { "ratio" },
-        value: (whole > 0.0 && is_known && !table.shown.suppressed).then(|| part / whole),
+        value: quotient.map(|(value, _)| value),
+        interval: quotient.and_then(|(_, interval)| interval),
+        below_noise: is_below_noise(part, whole),
     }
+}
+
+fn is_below_noise(part: Amount, whole: Amount) -> bool {
+    part.is_below_noise() || whole.is_below_noise()
+}
+
+/// The margin within which the noise of 97.5 of 100 numbers is, relative to the margin for 95 of 100. If each
+/// of two numbers is in its interval in 97.5 of 100 reports, both are in 95 of 100.
+const WIDER: f64 = 1.24;
+
+/// A quotient and its interval. `None` if the whole is 0, if a number is below its noise, or if all of the
+/// part may be in *others*.
+fn quotient(table: &FigureTable, part: Amount, whole: Amount) -> Option<(f64, Option<Interval>)> {
+    let is_known = table.shown.others.is_none() || part.value > 0.0;
+    if whole.value <= 0.0 || !is_known || is_below_noise(part, whole) {
+        return None;
+    }
+    let value = part.value / whole.value;
+    let (part_margin, whole_margin) = (part.margin * WIDER, whole.margin * WIDER);
+    let interval = (whole.margin > 0.0).then(|| Interval {
+        low: ((part.value - part_margin) / (whole.value + whole_margin)).max(0.0),
+        // A whole that is hardly above its noise says nothing about how large the quotient may be.
+        high: if whole.value > whole_margin {
+            (part.value + part_margin) / (whole.value - whole_margin)
+        } else {
+            f64::INFINITY
+        },
+    });
+    Some((value, interval))
 }
 
 /// The first label of a row.

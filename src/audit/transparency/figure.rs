@@ -1,5 +1,6 @@
 //! A report and its figures, as they are published.
 
+use super::amount::Amount;
 use super::catalog::FigureSpec;
 use super::suppress::Shown;
 
@@ -42,8 +43,55 @@ pub struct FigureTable {
     pub form: TableForm,
     /// Whether it is computed from the published numbers of another table.
     pub derived: bool,
-    /// Standard deviation of the noise on each number; 0 without noise.
+    /// Standard deviation of the noise on each number that is not a sum; 0 without noise.
     pub noise: f64,
+    /// The numbers that are not printed because they are no larger than their noise.
+    pub unprinted: Unprinted,
+}
+
+/// The numbers of a table that are not printed because they are no larger than their noise.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Unprinted {
+    /// How many rows.
+    pub rows: u32,
+    /// The margin of *others*, if it is not printed.
+    pub others: Option<f64>,
+    /// The margin of the total, if it is not printed.
+    pub total: Option<f64>,
+}
+
+impl FigureTable {
+    /// Removes every number that is no larger than its noise.
+    pub(super) fn without_noise_only(mut self) -> Self {
+        let count = self.shown.rows.len();
+        self.shown.rows.retain(|(_, value)| !value.is_below_noise());
+        self.unprinted.rows = u32::try_from(count.saturating_sub(self.shown.rows.len())).unwrap_or(u32::MAX);
+        self.unprinted.others = remove_noise_only(&mut self.shown.others);
+        self.unprinted.total = remove_noise_only(&mut self.shown.total);
+        self.shown.rows.iter_mut().for_each(|(_, value)| *value = value.with_whole_margin());
+        self
+    }
+}
+
+/// Removes a number that is no larger than its noise. Returns its margin.
+fn remove_noise_only(number: &mut Option<Amount>) -> Option<f64> {
+    *number = number.map(Amount::with_whole_margin);
+    number.take_if(|amount| amount.is_below_noise()).map(|amount| amount.margin)
+}
+
+/// The interval in which a ratio without noise is, in at least 95 of 100 reports.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Interval {
+    /// Its lower end.
+    pub low: f64,
+    /// Its upper end; infinite if the noise sets none.
+    pub high: f64,
+}
+
+impl Interval {
+    pub(super) fn map(self, change: impl Fn(f64) -> f64) -> Self {
+        Self { low: change(self.low), high: change(self.high) }
+    }
 }
 
 /// A number computed from published numbers.
@@ -57,6 +105,22 @@ pub struct Ratio {
     pub unit: &'static str,
     /// The number; `None` if a number that it needs is not shown.
     pub value: Option<f64>,
+    /// Its interval, if it is computed from numbers with noise.
+    pub interval: Option<Interval>,
+    /// Whether it has no value because a number that it needs is no larger than its noise.
+    pub below_noise: bool,
+}
+
+impl Ratio {
+    /// A number without noise.
+    pub(super) fn exact(id: &'static str, title: String, unit: &'static str, value: f64) -> Self {
+        Self { id, title, unit, value: Some(value), interval: None, below_noise: false }
+    }
+
+    /// Whether it is printed as a percentage.
+    pub(super) fn is_percentage(&self) -> bool {
+        self.unit.starts_with("share") || self.unit.starts_with("ratio")
+    }
 }
 
 /// A figure.
@@ -72,6 +136,17 @@ pub struct Figure {
     pub tables: Vec<FigureTable>,
     /// Its ratios.
     pub ratios: Vec<Ratio>,
+}
+
+/// A line of the summary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SummaryLine {
+    /// The id of the figure that the number is from; empty if the line is about several figures.
+    pub figure: &'static str,
+    /// What the number is.
+    pub title: String,
+    /// The number with its interval and unit, or why it is not shown.
+    pub text: String,
 }
 
 /// A transparency report.
@@ -99,6 +174,8 @@ pub struct Report {
     pub overlapping: u32,
     /// Position of the event that records this report.
     pub position: u64,
+    /// The most important numbers, in the order of the figures.
+    pub summary: Vec<SummaryLine>,
     /// The figures.
     pub figures: Vec<Figure>,
 }

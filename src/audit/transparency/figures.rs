@@ -1,6 +1,7 @@
 //! Makes figures from populations. Each population is shown in one table. Every other number about the
 //! population is computed from what this table shows.
 
+use super::amount::Amount;
 use super::catalog::{self, Derivation, FigureSpec};
 use super::derived::{first, marginal, measured, population_table, rate, regrouped, share};
 use super::figure::{Figure, FigureTable, Ratio, Status, TableForm};
@@ -55,7 +56,8 @@ pub fn figures(input: &FigureInput<'_>, ids: &[String], mut noise: Option<Noise<
             };
             tables.insert(*population, table);
         }
-        input.figure(spec, &tables, noise.is_some())
+        let figure = input.figure(spec, &tables, noise.is_some());
+        Figure { tables: figure.tables.into_iter().map(FigureTable::without_noise_only).collect(), ..figure }
     });
     figures.collect()
 }
@@ -208,7 +210,7 @@ impl FigureInput<'_> {
         let title = "Categories with at least k people in which fewer than k share a value";
         figure.tables.push(measured("unshared", title, TableForm::List, vec!["category"], rows));
         let title = "Shares may be too low by up to".to_owned();
-        figure.ratios.push(Ratio { id: "error", title, unit: "share of people", value: Some(error) });
+        figure.ratios.push(Ratio::exact("error", title, "share of people", error));
     }
 
     fn derive_divergence(&self, figure: &mut Figure) {
@@ -239,12 +241,8 @@ impl FigureInput<'_> {
 
     fn derive_erasures(&self, figure: &mut Figure) {
         let totals = &self.tally.totals;
-        let total = |id, title: &str, unit, count: u64| Ratio {
-            id,
-            title: title.to_owned(),
-            unit,
-            value: Some(as_number(count)),
-        };
+        let total =
+            |id, title: &str, unit, count: u64| Ratio::exact(id, title.to_owned(), unit, as_number(count));
         figure.ratios.push(total("erasures", "People erased", "erasures", totals.erasures));
         figure.ratios.push(total("partial", "Partial erasures", "erasures", totals.partial));
         figure.ratios.push(total("discarded", "Entries destroyed", "entries", totals.discarded));
@@ -326,7 +324,8 @@ fn derive_reach(figure: &mut Figure) {
     figure.tables.insert(1, marginal(&people, 2, "reach-by-reach", "By reach"));
     figure.tables.insert(2, marginal(&people, 0, "reach-by-place", "People, by jurisdiction"));
     figure.tables.insert(3, marginal(&people, 1, "reach-by-age", "People, by age band"));
-    let is_recorded = |(labels, _): &(Labels, f64)| labels.iter().take(2).any(|label| label != NOT_RECORDED);
+    let is_recorded =
+        |(labels, _): &(Labels, Amount)| labels.iter().take(2).any(|label| label != NOT_RECORDED);
     if !people.shown.rows.iter().any(is_recorded) {
         figure.missing = "jurisdiction and age band: the log has them of no group that is shown".to_owned();
     }
@@ -334,7 +333,7 @@ fn derive_reach(figure: &mut Figure) {
 
 fn derive_footprint(figure: &mut Figure) {
     let Some(artifacts) = figure.tables.get(1).map(|table| &table.shown) else { return };
-    let has_some = |(labels, _): &(Labels, f64)| labels.iter().any(|label| label != NO_ARTIFACT);
+    let has_some = |(labels, _): &(Labels, Amount)| labels.iter().any(|label| label != NO_ARTIFACT);
     if !artifacts.suppressed && artifacts.others.is_none() && !artifacts.rows.iter().any(has_some) {
         figure.missing = "artifacts: none was valid in this log when the period ended".to_owned();
     }

@@ -8,18 +8,21 @@
 //!
 //! The record of processing activities ([`record()`]) is here too, because it shares the style of the page.
 
+mod amount;
 mod catalog;
 mod chart;
 mod derived;
 mod figure;
 mod figures;
 mod labels;
+mod number_format;
 mod page;
 mod record;
 mod record_page;
 mod requests;
 mod subject_counter;
 mod subject_counts;
+mod summary;
 mod suppress;
 mod table;
 mod tally;
@@ -29,8 +32,9 @@ mod values;
 
 pub mod noise;
 
+pub use amount::Amount;
 pub use catalog::{FIGURES, FigureSpec, figure};
-pub use figure::{Figure, FigureTable, Ratio, Report, Status, TableForm};
+pub use figure::{Figure, FigureTable, Interval, Ratio, Report, Status, SummaryLine, TableForm, Unprinted};
 pub use figures::{FigureInput, Noise, figures};
 pub use page::page;
 pub use record::{
@@ -40,6 +44,7 @@ pub use record::{
 pub use record_page::page as record_page;
 pub use subject_counter::{SubjectCounter, Window};
 pub use subject_counts::SubjectCounts;
+pub use summary::summary;
 pub use suppress::{Shown, suppress};
 pub use table::{Cell, Counts, Population, Table};
 pub use tally::{Contributions, Tally, Totals};

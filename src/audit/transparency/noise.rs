@@ -6,9 +6,13 @@
 //! its numbers of people by at most `rows`. Half of a table's budget is for the counts, and half for the
 //! numbers of people. The budgets of tables add up (sequential composition).
 
+use super::amount::Amount;
 use super::suppress::{Candidate, Shown, as_number, show};
 use super::table::{Labels, Table};
 use std::collections::BTreeSet;
+
+/// How often the noise on a number exceeds the margin that the report states.
+const EXCEEDED: f64 = 0.05;
 
 /// How much one person may contribute to one table of a report with noise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +64,15 @@ pub fn deviation(scale: f64) -> f64 {
     (2.0 * ratio).sqrt() / (1.0 - ratio)
 }
 
+/// A whole number, at least 1, that [`two_sided_geometric`] exceeds, in either direction, in at most 5 of 100
+/// draws.
+#[must_use]
+pub fn margin(scale: f64) -> f64 {
+    // P(|n| > m) is 2 r^(m + 1) / (1 + r), where r is exp(-1 / scale).
+    let ratio = (-1.0 / scale).exp();
+    (((EXCEEDED * (1.0 + ratio) / 2.0).ln() / ratio.ln()).ceil() - 1.0).max(1.0)
+}
+
 /// The scales of the noise on counts and on numbers of people.
 #[must_use]
 pub fn scales(limit: ContributionLimit, epsilon: f64) -> (f64, f64) {
@@ -80,12 +93,13 @@ pub fn show_noised(
     bits: &mut dyn Bits,
 ) -> Shown {
     let (count_scale, people_scale) = scales(limit, epsilon);
+    let margin = margin(count_scale);
     let all: BTreeSet<&Labels> = known.iter().chain(table.rows.keys()).collect();
     let candidates = all.into_iter().map(|labels| {
         let cell = table.rows.get(labels).copied().unwrap_or_default();
         let people = as_number(cell.people) + two_sided_geometric(people_scale, bits);
         let value = as_number(cell.count) + two_sided_geometric(count_scale, bits);
-        Candidate { labels: labels.clone(), people, value }
+        Candidate { labels: labels.clone(), people, value: Amount { value, margin } }
     });
     let shown = show(candidates.collect(), as_number(k));
     if shown.rows.is_empty() && shown.others.is_some() {

@@ -1,9 +1,10 @@
 //! The report as one HTML page: charts beside their tables, without scripts or external resources.
 
 use super::catalog::FIGURES;
-use super::chart::{self, Bar, escape, number, prose};
+use super::chart::{self, Bar, escape, prose};
 use super::figure::{Figure, FigureTable, Report, Status, TableForm};
 use super::labels::{NO_POLICY, NOT_RECORDED};
+use super::number_format::{self, number};
 use crate::domain::wording;
 use std::fmt::Write;
 
@@ -45,9 +46,12 @@ pub fn page(report: &Report) -> String {
         "<header>\n<h1>Transparency report</h1>\n<p class=\"quiet\">{} · {period}, whole days in UTC</p>\n",
         escape(&report.origin)
     );
+    page.push_str("</header>\n");
+    page.push_str(&summary(report));
+    page.push_str("<section aria-labelledby=\"made-h\">\n<h2 id=\"made-h\">How it was made</h2>\n");
     page.push_str(&facts(report));
     page.push_str(&how_to_read(report));
-    page.push_str("</header>\n<nav aria-label=\"Figures\">\n<ol>\n");
+    page.push_str("</section>\n<nav aria-label=\"Figures\">\n<ol>\n");
     for figure in &report.figures {
         let _infallible =
             writeln!(page, "<li><a href=\"#{}\">{}</a></li>", figure.spec.id, escape(figure.spec.title));
@@ -56,6 +60,24 @@ pub fn page(report: &Report) -> String {
     report.figures.iter().for_each(|figure| section(&mut page, figure, report));
     page.push_str("</main>\n</body>\n</html>\n");
     page
+}
+
+/// The most important numbers, before everything else.
+fn summary(report: &Report) -> String {
+    let mut html =
+        "<section id=\"summary\" aria-labelledby=\"summary-h\">\n<h2 id=\"summary-h\">Summary</h2>\n\
+         <dl class=\"summary\">\n"
+            .to_owned();
+    for line in &report.summary {
+        let title = prose(&line.title);
+        let title = match line.figure {
+            "" => title,
+            figure => format!("<a href=\"#{figure}\">{title}</a>"),
+        };
+        let _infallible = writeln!(html, "<div><dt>{title}</dt><dd>{}</dd></div>", escape(&line.text));
+    }
+    html.push_str("</dl>\n</section>\n");
+    html
 }
 
 fn facts(report: &Report) -> String {
@@ -82,8 +104,9 @@ fn facts(report: &Report) -> String {
 fn how_to_read(report: &Report) -> String {
     let k = report.k;
     let noise = if report.epsilon > 0.0 {
-        " Every count has random noise, so that no figure depends noticeably on any one person. Numbers may be \
-         negative, and may not add up exactly."
+        " Every count has random noise, so that no figure depends noticeably on any one person. <em>120 ± 30</em> \
+         means: in 95 of 100 reports, the count without noise is from 90 to 150. Numbers that are no larger than \
+         their noise are not shown, so rows may not add up."
     } else {
         ""
     };
@@ -134,20 +157,12 @@ fn ratios(page: &mut String, figure: &Figure) {
     }
     page.push_str("<ul class=\"ratios\">\n");
     for ratio in &figure.ratios {
-        let value = match ratio.value {
-            Some(value) if ratio.unit.starts_with("share") || ratio.unit.starts_with("ratio") => {
-                format!("{:.1}%", value * 100.0)
-            }
-            Some(value) => number(value),
-            None => "not shown".to_owned(),
-        };
+        let value = escape(&number_format::ratio(ratio));
         let title = escape(&ratio.title);
-        let caveat = ratio.unit.split_once(", ").filter(|_| ratio.value.is_some());
-        let unit = caveat.map_or("", |(_, caveat)| caveat);
         let _infallible = writeln!(
             page,
             "<li><strong>{value}</strong> {title} <span class=\"quiet small\">{}</span></li>",
-            escape(unit)
+            escape(number_format::caveat(ratio))
         );
     }
     page.push_str("</ul>\n");
@@ -167,6 +182,10 @@ fn pair(page: &mut String, table: &FigureTable, report: &Report) {
         return;
     }
     if shown.rows.is_empty() && shown.others.is_none() {
+        if let Some(note) = unprinted(table) {
+            let _infallible = writeln!(page, "<p class=\"note\">{note}</p>");
+            return;
+        }
         let nothing = if table.derived { "None among the rows shown." } else { "Nothing in this period." };
         let _infallible = writeln!(page, "<p class=\"quiet\">{nothing}</p>");
         return;
@@ -176,14 +195,14 @@ fn pair(page: &mut String, table: &FigureTable, report: &Report) {
         .iter()
         .map(|(labels, value)| Bar {
             label: label_of(labels),
-            value: *value,
-            text: number(*value),
+            value: value.value,
+            text: number_format::amount(*value),
             rest: false,
         })
         .chain(shown.others.map(|value| Bar {
             label: "others".into(),
-            value,
-            text: number(value),
+            value: value.value,
+            text: number_format::amount(value),
             rest: true,
         }))
         .collect();
@@ -196,6 +215,20 @@ fn pair(page: &mut String, table: &FigureTable, report: &Report) {
     }
     rows(page, table);
     page.push_str("</div>\n");
+}
+
+/// Which numbers of a table are not printed because they are no larger than their noise; none if all are.
+fn unprinted(table: &FigureTable) -> Option<String> {
+    let not_printed = table.unprinted;
+    let rows = match not_printed.rows {
+        0 => None,
+        1 => Some("1 row".to_owned()),
+        rows => Some(format!("{} rows", number(f64::from(rows)))),
+    };
+    let sum = |name: &str, margin: Option<f64>| margin.map(|margin| format!("{name} (± {})", number(margin)));
+    let parts = [rows, sum("others", not_printed.others), sum("all", not_printed.total)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| format!("Not shown, because no larger than the noise: {}.", parts.join(", ")))
 }
 
 /// The labels of a row in one line, without empty ones.
@@ -211,16 +244,10 @@ fn label_of(labels: &[String]) -> String {
 fn rows(page: &mut String, table: &FigureTable) {
     let (shown, is_list) = (&table.shown, table.form == TableForm::List);
     let unit = if table.unit.is_empty() { "value" } else { table.unit };
-    let (noise, class) = if table.noise > 0.0 {
-        let noise = number(table.noise.round());
-        (format!("{}. Noise on each number: standard deviation {noise}", table.title), "")
-    } else {
-        (table.title.clone(), " class=\"unseen\"")
-    };
     let _infallible = write!(
         page,
-        "<div class=\"scroll\"><table>\n<caption{class}>{}</caption>\n<thead><tr>",
-        escape(&noise)
+        "<div class=\"scroll\"><table>\n<caption class=\"unseen\">{}</caption>\n<thead><tr>",
+        escape(&table.title)
     );
     for dimension in &table.dimensions {
         let _infallible = write!(page, "<th scope=\"col\">{}</th>", escape(dimension));
@@ -236,7 +263,7 @@ fn rows(page: &mut String, table: &FigureTable) {
             let _infallible = write!(page, "{open}{}{close}", escape(label));
         }
         if !is_list {
-            let _infallible = write!(page, "<td class=\"n\">{}</td>", number(*value));
+            let _infallible = write!(page, "<td class=\"n\">{}</td>", number_format::amount(*value));
         }
         page.push_str("</tr>\n");
     }
@@ -245,7 +272,7 @@ fn rows(page: &mut String, table: &FigureTable) {
         let _infallible = writeln!(
             page,
             "<tr><th scope=\"row\" colspan=\"{columns}\" class=\"quiet\">others</th><td class=\"n\">{}</td></tr>",
-            number(others)
+            number_format::amount(others)
         );
     }
     page.push_str("</tbody>\n");
@@ -253,7 +280,7 @@ fn rows(page: &mut String, table: &FigureTable) {
         let _infallible = writeln!(
             page,
             "<tfoot><tr><th scope=\"row\" colspan=\"{columns}\">all</th><td class=\"n\">{}</td></tr></tfoot>",
-            number(total)
+            number_format::amount(total)
         );
     }
     page.push_str("</table>");
@@ -261,6 +288,9 @@ fn rows(page: &mut String, table: &FigureTable) {
     if more > 0 {
         let _infallible =
             write!(page, "<p class=\"quiet small\">{more} more rows are in the JSON of the report.</p>");
+    }
+    if let Some(note) = unprinted(table) {
+        let _infallible = write!(page, "<p class=\"quiet small\">{note}</p>");
     }
     page.push_str("</div>\n");
 }

@@ -6,24 +6,25 @@
 //! the sum reveals none of its rows. If no row of at least k people is left, only the total is shown. A table
 //! of fewer than k people shows nothing.
 
+use super::amount::{Amount, sum};
 use super::table::{Labels, Table};
 
 /// The part of a table that may be shown.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Shown {
     /// Rows of at least k people, in the order of the table.
-    pub rows: Vec<(Labels, f64)>,
+    pub rows: Vec<(Labels, Amount)>,
     /// The sum of the other rows; `None` if there are none.
-    pub others: Option<f64>,
+    pub others: Option<Amount>,
     /// The sum of all rows; `None` if nothing is shown.
-    pub total: Option<f64>,
+    pub total: Option<Amount>,
     /// Whether nothing is shown because the table has fewer than k people.
     pub suppressed: bool,
 }
 
 impl Shown {
     /// The sum of the shown rows for which `is_part` holds.
-    pub fn sum(&self, is_part: impl Fn(&Labels) -> bool) -> f64 {
+    pub fn sum(&self, is_part: impl Fn(&Labels) -> bool) -> Amount {
         sum(self.rows.iter().filter(|(labels, _)| is_part(labels)).map(|(_, value)| *value))
     }
 }
@@ -33,14 +34,14 @@ impl Shown {
 pub(super) struct Candidate {
     pub labels: Labels,
     pub people: f64,
-    pub value: f64,
+    pub value: Amount,
 }
 
 /// Returns the part of a table that may be shown.
 #[must_use]
 pub fn suppress(table: &Table, k: u64) -> Shown {
     if table.total.people == 0 {
-        return Shown { total: Some(0.0), ..Shown::default() };
+        return Shown { total: Some(Amount::default()), ..Shown::default() };
     }
     if table.total.people < k {
         return Shown { suppressed: true, ..Shown::default() };
@@ -48,14 +49,9 @@ pub fn suppress(table: &Table, k: u64) -> Shown {
     let candidates = table.rows.iter().map(|(labels, cell)| Candidate {
         labels: labels.clone(),
         people: as_number(cell.people),
-        value: as_number(cell.count),
+        value: Amount::exact(as_number(cell.count)),
     });
     show(candidates.collect(), as_number(k))
-}
-
-/// The sum; 0 if there are no values, while the sum of the standard library would be -0.
-fn sum(values: impl Iterator<Item = f64>) -> f64 {
-    values.fold(0.0, |sum, value| sum + value)
 }
 
 /// Divides rows into shown rows and *others*.
@@ -69,7 +65,7 @@ pub(super) fn show(candidates: Vec<Candidate>, k: f64) -> Shown {
     let mut others = sum(small.iter().map(|row| row.value));
     let smallest = large.iter().enumerate().min_by(|(_, a), (_, b)| a.people.total_cmp(&b.people));
     match smallest.map(|(at, _)| at) {
-        Some(at) => others += large.remove(at).value,
+        Some(at) => others = others.plus(large.remove(at).value),
         None => large.clear(),
     }
     let rows = large.into_iter().map(|row| (row.labels, row.value)).collect();

@@ -84,13 +84,13 @@ fn published(table: &Table, k: u64) -> (Vec<Vec<f64>>, Vec<(Labels, Cell)>) {
     };
     let mut equations = Vec::new();
     for (labels, value) in &shown.rows {
-        assert!((as_number(table.rows[labels].count) - value).abs() < 1e-9);
+        assert!((as_number(table.rows[labels].count) - value.value).abs() < 1e-9);
         equations.push(sum_of(&|there| there == labels));
     }
     if let Some(others) = shown.others {
         equations.push(sum_of(&|labels| !is_shown(labels)));
         let sum: u64 = rows.iter().filter(|(labels, _)| !is_shown(labels)).map(|(_, cell)| cell.count).sum();
-        assert!((others - as_number(sum)).abs() < 1e-9);
+        assert!((others.value - as_number(sum)).abs() < 1e-9);
     }
     if shown.total.is_some() {
         equations.push(sum_of(&|_| true));
@@ -246,8 +246,9 @@ proptest! {
         }
         let shown = suppress(&table, k);
         prop_assert_eq!(shown.suppressed, (1..k).contains(&table.total.people));
-        let sum: f64 = shown.rows.iter().map(|(_, value)| value).sum::<f64>() + shown.others.unwrap_or(0.0);
-        prop_assert!(shown.suppressed || (shown.total.unwrap() - sum).abs() < 1e-9);
+        let others = shown.others.unwrap_or_default().value;
+        let sum: f64 = shown.rows.iter().map(|(_, value)| value.value).sum::<f64>() + others;
+        prop_assert!(shown.suppressed || (shown.total.unwrap().value - sum).abs() < 1e-9);
     }
 
     #[test]
@@ -350,13 +351,100 @@ fn with_noise(tally: &Tally, seed: u64, ids: &[String]) -> Vec<Figure> {
 #[test]
 fn noise_follows_its_seed_and_centers_on_the_exact_count() {
     let (tally, ids) = (crowd(), vec!["use".to_owned()]);
-    let value = |seed| with_noise(&tally, seed, &ids)[0].tables[0].shown.rows[0].1;
+    let value = |seed| with_noise(&tally, seed, &ids)[0].tables[0].shown.rows[0].1.value;
     assert_eq!(value(1).to_bits(), value(1).to_bits());
     let values: Vec<f64> = (0..200).map(value).collect();
     assert!(values.iter().any(|other| other.to_bits() != values[0].to_bits()));
     let mean = values.iter().sum::<f64>() / 200.0;
     let table = &with_noise(&tally, 1, &ids)[0].tables[0];
     assert!((mean - 8_000.0).abs() < 4.0 * table.noise / 200_f64.sqrt(), "{mean} {}", table.noise);
+}
+
+#[test]
+fn noise_exceeds_its_stated_margin_in_at_most_five_of_a_hundred_draws() {
+    const DRAWS: u32 = 20_000;
+    for scale in [0.2, 0.7, 3.0, 250.0] {
+        for parts in [1, 2, 5, 40] {
+            let mut bits = Seeded(11);
+            let one = Amount { value: 0.0, margin: noise::margin(scale) };
+            let margin = (1..parts).fold(one, |sum, _| sum.plus(one)).margin.ceil();
+            let exceeds = (0..DRAWS).filter(|_| {
+                let sum: f64 = (0..parts).map(|_| two_sided_geometric(scale, &mut bits)).sum();
+                sum.abs() > margin
+            });
+            let share = as_number(exceeds.count() as u64) / f64::from(DRAWS);
+            // 0.054 leaves room for chance: it is 2.6 standard deviations above 0.05.
+            assert!(share <= 0.054, "{scale}, {parts}: {share} beyond {margin}");
+            // Nor is the margin much too large, unless noise is so small that whole numbers are coarse.
+            assert!(scale < 1.0 || share >= 0.03, "{scale}, {parts}: {share} beyond {margin}");
+        }
+    }
+}
+
+#[test]
+fn no_number_of_a_report_is_smaller_than_its_noise() {
+    let tally = crowd();
+    let (mut printed, mut unprinted) = (0, 0);
+    for seed in 0..20 {
+        for figure in with_noise(&tally, seed, &[]) {
+            for table in &figure.tables {
+                let shown = &table.shown;
+                let rows = shown.rows.iter().map(|(_, value)| *value);
+                for amount in rows.chain(shown.others).chain(shown.total) {
+                    assert!(amount.value > amount.margin || amount.margin <= 0.0, "{}: {amount:?}", table.id);
+                    printed += u32::from(amount.margin > 0.0);
+                }
+                unprinted += table.unprinted.rows;
+            }
+            for ratio in
+                figure.ratios.iter().filter(|ratio| figure.spec.id != "erasures" || ratio.below_noise)
+            {
+                assert_eq!(ratio.value.is_some(), ratio.interval.is_some(), "{}", ratio.id);
+                if let (Some(value), Some(interval)) = (ratio.value, ratio.interval) {
+                    assert!(interval.low <= value && value <= interval.high, "{} {interval:?}", ratio.id);
+                }
+            }
+        }
+    }
+    assert!(printed > 100 && unprinted > 100, "{printed} {unprinted}");
+}
+
+#[test]
+fn the_interval_of_a_ratio_holds_the_exact_ratio() {
+    let (tally, ids) = (crowd(), vec!["use".to_owned(), "bite".to_owned(), "inferred".to_owned()]);
+    let vocabulary = default_vocabulary();
+    let input = FigureInput { tally: &tally, vocabulary: &vocabulary, k: 10, releases_a_day: None };
+    let exact = figures(&input, &ids, None);
+    let find = |figures: &[Figure]| {
+        let ratios = figures.iter().flat_map(|figure| figure.ratios.clone());
+        ratios.into_iter().find(|ratio| ratio.id == "inferred-share").unwrap()
+    };
+    let exact = find(&exact).value.unwrap();
+    let held = (0..200).filter(|seed| {
+        let found = find(&with_noise(&tally, *seed, &ids));
+        found.interval.is_none_or(|interval| interval.low <= exact && exact <= interval.high)
+    });
+    assert!(held.count() >= 190);
+}
+
+#[test]
+fn the_summary_comes_first_and_says_what_is_not_shown() {
+    let tally = crowd();
+    let vocabulary = default_vocabulary();
+    let input = FigureInput { tally: &tally, vocabulary: &vocabulary, k: 10, releases_a_day: None };
+    let lines = |figures: &[Figure]| -> BTreeMap<String, String> {
+        summary(figures, 10).into_iter().map(|line| (line.title, line.text)).collect()
+    };
+    let exact = lines(&figures(&input, &[], None));
+    assert_eq!(exact["Personalized replies"], "8,000 replies");
+    assert_eq!(exact["Refused, of given and refused"], "0.0%");
+    assert!(exact["Not available"].contains("Labor"), "{exact:?}");
+    let noised = lines(&with_noise(&tally, 1, &["use".to_owned(), "requests".to_owned()]));
+    assert!(noised["Personalized replies"].contains(" ± "), "{noised:?}");
+    assert!(
+        noised.values().any(|text| text.starts_with("not shown: no larger than its noise")),
+        "{noised:?}"
+    );
 }
 
 #[test]
@@ -418,6 +506,7 @@ fn the_page_has_no_external_resources_and_describes_its_charts_for_screen_reader
         tree_size: 40,
         overlapping: 0,
         position: 40,
+        summary: summary(&figures(&input, &[], None), 10),
         figures: figures(&input, &[], None),
     };
     let page = page(&report);
@@ -425,6 +514,8 @@ fn the_page_has_no_external_resources_and_describes_its_charts_for_screen_reader
         assert!(!page.contains(foreign), "{foreign}");
     }
     assert!(!page.contains(">-0"));
+    let (summary, nav) = (page.find("id=\"summary\"").unwrap(), page.find("<nav").unwrap());
+    assert!(summary < nav && page[..summary].contains("<h1>") && !page[..summary].contains("<h2"));
     let charts = page.matches("<svg").count();
     assert!(charts > 8);
     assert_eq!(page.matches("<title id=").count(), charts);
