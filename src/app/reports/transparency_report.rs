@@ -321,7 +321,7 @@ impl Reports {
             tree_size: position,
             overlapping: past.other_periods,
             position,
-            summary: figures::summary(&figures, request.k.into()),
+            summary: figures::summary(&figures),
             figures,
         }
     }

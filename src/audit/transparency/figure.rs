@@ -143,9 +143,9 @@ pub struct Figure {
 pub struct SummaryLine {
     /// The id of the figure that the number is from; empty if the line is about several figures.
     pub figure: &'static str,
-    /// What the number is.
+    /// What the number is, or why numbers are not shown.
     pub title: String,
-    /// The number with its interval and unit, or why it is not shown.
+    /// The number with its interval and unit. If the title says that numbers are not shown, which ones.
     pub text: String,
 }
 
@@ -174,7 +174,7 @@ pub struct Report {
     pub overlapping: u32,
     /// Position of the event that records this report.
     pub position: u64,
-    /// The most important numbers, in the order of the figures.
+    /// The most important numbers, in the order of the figures, and what is not shown.
     pub summary: Vec<SummaryLine>,
     /// The figures.
     pub figures: Vec<Figure>,

@@ -83,7 +83,7 @@ pub fn scales(limit: ContributionLimit, epsilon: f64) -> (f64, f64) {
 
 /// Adds noise to a table, and then suppresses small groups, so that the noise also decides which rows are
 /// shown. `known` are the rows that anyone can name without seeing the data; they get noise even if they
-/// contain no people.
+/// contain no people. Any other row counts only if it is large enough to be shown.
 pub fn show_noised(
     table: &Table,
     known: &BTreeSet<Labels>,
@@ -95,14 +95,16 @@ pub fn show_noised(
     let (count_scale, people_scale) = scales(limit, epsilon);
     let margin = margin(count_scale);
     let all: BTreeSet<&Labels> = known.iter().chain(table.rows.keys()).collect();
-    let candidates = all.into_iter().map(|labels| {
+    let candidates = all.into_iter().filter_map(|labels| {
         let cell = table.rows.get(labels).copied().unwrap_or_default();
         let people = as_number(cell.people) + two_sided_geometric(people_scale, bits);
         let value = as_number(cell.count) + two_sided_geometric(count_scale, bits);
-        Candidate { labels: labels.clone(), people, value: Amount { value, margin } }
+        // Whether a row that is not known exists must not follow from `others` or from the total.
+        let counts = known.contains(labels) || people >= as_number(k);
+        counts.then(|| Candidate { labels: labels.clone(), people, value: Amount { value, margin } })
     });
     let shown = show(candidates.collect(), as_number(k));
-    if shown.rows.is_empty() && shown.others.is_some() {
+    if shown.rows.is_empty() {
         return Shown { suppressed: true, ..Shown::default() };
     }
     shown

@@ -31,11 +31,6 @@ pub(super) fn caveat(ratio: &Ratio) -> &'static str {
     caveat.map_or("", |(_, caveat)| caveat)
 }
 
-/// Why a number with this margin is not printed.
-pub(super) fn below_noise(margin: f64) -> String {
-    format!("not shown: no larger than its noise (± {})", number(margin))
-}
-
 /// A ratio with its interval, or why it is not shown.
 pub(super) fn ratio(ratio: &Ratio) -> String {
     let text = |value: f64| match ratio.is_percentage() {

@@ -70,11 +70,11 @@ fn summary(report: &Report) -> String {
             .to_owned();
     for line in &report.summary {
         let title = prose(&line.title);
-        let title = match line.figure {
-            "" => title,
-            figure => format!("<a href=\"#{figure}\">{title}</a>"),
+        let (title, class) = match line.figure {
+            "" => (title, " class=\"quiet\""),
+            figure => (format!("<a href=\"#{figure}\">{title}</a>"), ""),
         };
-        let _infallible = writeln!(html, "<div><dt>{title}</dt><dd>{}</dd></div>", escape(&line.text));
+        let _infallible = writeln!(html, "<div><dt>{title}</dt><dd{class}>{}</dd></div>", escape(&line.text));
     }
     html.push_str("</dl>\n</section>\n");
     html

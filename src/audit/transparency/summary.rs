@@ -1,6 +1,6 @@
 //! The summary of a report: its most important numbers in a few lines, and what it can't show.
 
-use super::figure::{Figure, FigureTable, Status, SummaryLine};
+use super::figure::{Figure, FigureTable, Ratio, Status, SummaryLine};
 use super::number_format;
 
 /// A number of a figure that the summary shows.
@@ -28,44 +28,74 @@ const HEADLINES: [(&str, Headline); 13] = [
     ("erasures", Headline::Ratio("erasures")),
 ];
 
-/// Makes the summary of figures. Groups of fewer than `k` people are not shown.
+/// Why a number of the summary is not shown, as a title for the list of such numbers.
+const BELOW_NOISE: &str = "Not shown, because no larger than the noise";
+const SMALL_GROUP: &str = "Not shown, because too few people";
+const NOT_SHOWN: &str = "Not shown, because a number that it needs is not shown";
+
+/// Makes the summary of figures: first the numbers that are shown, then what is not shown, by reason.
 #[must_use]
-pub fn summary(figures: &[Figure], k: u64) -> Vec<SummaryLine> {
-    let mut lines: Vec<SummaryLine> =
-        HEADLINES.iter().filter_map(|(id, headline)| line(figures, id, headline, k)).collect();
-    let missing = figures.iter().filter(|figure| figure.status != Status::Available);
-    let missing: Vec<&str> = missing.map(|figure| figure.spec.title).collect();
-    if !missing.is_empty() {
-        lines.push(SummaryLine { figure: "", title: "Not available".into(), text: missing.join("; ") });
+pub fn summary(figures: &[Figure]) -> Vec<SummaryLine> {
+    let mut lines = Vec::new();
+    let mut hidden: [(&str, Vec<String>); 4] =
+        [BELOW_NOISE, SMALL_GROUP, NOT_SHOWN, "Not available"].map(|reason| (reason, Vec::new()));
+    for (id, headline) in &HEADLINES {
+        let available = |figure: &&Figure| figure.spec.id == *id && figure.status == Status::Available;
+        let Some(figure) = figures.iter().find(available) else { continue };
+        let Some((title, number)) = headline.number(figure) else { continue };
+        match number {
+            Ok(text) => lines.push(SummaryLine { figure: id, title, text }),
+            Err(reason) => {
+                let list = hidden.iter_mut().find(|(listed, _)| *listed == reason);
+                list.into_iter().for_each(|(_, titles)| titles.push(title.clone()));
+            }
+        }
     }
+    let missing = figures.iter().filter(|figure| figure.status != Status::Available);
+    if let Some((_, titles)) = hidden.last_mut() {
+        titles.extend(missing.map(|figure| figure.spec.title.to_owned()));
+    }
+    let hidden = hidden.into_iter().filter(|(_, titles)| !titles.is_empty());
+    lines.extend(hidden.map(|(reason, titles)| SummaryLine {
+        figure: "",
+        title: reason.into(),
+        text: titles.join("; "),
+    }));
     lines
 }
 
-fn line(figures: &[Figure], id: &'static str, headline: &Headline, k: u64) -> Option<SummaryLine> {
-    let figure = figures.iter().find(|figure| figure.spec.id == id && figure.status == Status::Available)?;
-    let (title, text) = match headline {
-        Headline::Total(id) => {
-            let table = figure.tables.iter().find(|table| table.id == *id)?;
-            (table.title.clone(), total(table, k)?)
+impl Headline {
+    /// The title of this number of a figure, and the number as text or the reason why it is not shown. None
+    /// if the figure does not have the number.
+    fn number(&self, figure: &Figure) -> Option<(String, Result<String, &'static str>)> {
+        match self {
+            Self::Total(id) => {
+                let table = figure.tables.iter().find(|table| table.id == *id)?;
+                Some((table.title.clone(), total(table)))
+            }
+            Self::Ratio(id) => {
+                let ratio = figure.ratios.iter().find(|ratio| ratio.id == *id)?;
+                Some((ratio.title.clone(), quotient(ratio)))
+            }
         }
-        Headline::Ratio(id) => {
-            let ratio = figure.ratios.iter().find(|ratio| ratio.id == *id)?;
-            let text = match number_format::caveat(ratio) {
-                "" => number_format::ratio(ratio),
-                caveat => format!("{}, {caveat}", number_format::ratio(ratio)),
-            };
-            (ratio.title.clone(), text)
-        }
-    };
-    Some(SummaryLine { figure: figure.spec.id, title, text })
+    }
 }
 
-fn total(table: &FigureTable, k: u64) -> Option<String> {
-    if table.shown.suppressed {
-        return Some(format!("not shown: fewer than {k} people"));
-    }
-    if let Some(margin) = table.unprinted.total {
-        return Some(number_format::below_noise(margin));
-    }
-    table.shown.total.map(|total| format!("{} {}", number_format::amount(total), table.unit))
+fn total(table: &FigureTable) -> Result<String, &'static str> {
+    let reason = match table.unprinted.total {
+        Some(_) => BELOW_NOISE,
+        None if table.shown.suppressed => SMALL_GROUP,
+        None => NOT_SHOWN,
+    };
+    let total = table.shown.total.ok_or(reason)?;
+    Ok(format!("{} {}", number_format::amount(total), table.unit))
+}
+
+fn quotient(ratio: &Ratio) -> Result<String, &'static str> {
+    let reason = if ratio.below_noise { BELOW_NOISE } else { NOT_SHOWN };
+    ratio.value.ok_or(reason)?;
+    Ok(match number_format::caveat(ratio) {
+        "" => number_format::ratio(ratio),
+        caveat => format!("{}, {caveat}", number_format::ratio(ratio)),
+    })
 }

@@ -410,6 +410,32 @@ fn no_number_of_a_report_is_smaller_than_its_noise() {
 }
 
 #[test]
+fn with_noise_nothing_shows_whether_a_single_person_is_in_a_table() {
+    // The labels of replies are the purpose and the recipient, which callers choose.
+    let ids = ["use".to_owned()];
+    let steps = [Step::Record(0, true), Step::Grant(true), Step::Use(0, 2)].map(|step| (step, 5));
+    let mut events = history(&steps);
+    for event in &mut events {
+        if let Event::GrantIssued(issued) = &mut event.event {
+            issued.recipient = "coach".into();
+        }
+    }
+    let person = counted(&events, 0, DAYS);
+    let form = |tally: &Tally, seed| {
+        let table = with_noise(tally, seed, &ids)[0].tables[0].clone();
+        let rows: Vec<Labels> = table.shown.rows.into_iter().map(|(labels, _)| labels).collect();
+        (table.shown.suppressed, rows, table.shown.others.is_some())
+    };
+    for everyone in [Tally::new([3; 32], Contributions::Limited), crowd()] {
+        let without: Vec<_> = (0..50).map(|seed| form(&everyone, seed)).collect();
+        let mut everyone = everyone;
+        everyone.add_subject(&person);
+        let with: Vec<_> = (0..50).map(|seed| form(&everyone, seed)).collect();
+        assert_eq!(with, without);
+    }
+}
+
+#[test]
 fn the_interval_of_a_ratio_holds_the_exact_ratio() {
     let (tally, ids) = (crowd(), vec!["use".to_owned(), "bite".to_owned(), "inferred".to_owned()]);
     let vocabulary = default_vocabulary();
@@ -433,7 +459,7 @@ fn the_summary_comes_first_and_says_what_is_not_shown() {
     let vocabulary = default_vocabulary();
     let input = FigureInput { tally: &tally, vocabulary: &vocabulary, k: 10, releases_a_day: None };
     let lines = |figures: &[Figure]| -> BTreeMap<String, String> {
-        summary(figures, 10).into_iter().map(|line| (line.title, line.text)).collect()
+        summary(figures).into_iter().map(|line| (line.title, line.text)).collect()
     };
     let exact = lines(&figures(&input, &[], None));
     assert_eq!(exact["Personalized replies"], "8,000 replies");
@@ -441,10 +467,7 @@ fn the_summary_comes_first_and_says_what_is_not_shown() {
     assert!(exact["Not available"].contains("Labor"), "{exact:?}");
     let noised = lines(&with_noise(&tally, 1, &["use".to_owned(), "requests".to_owned()]));
     assert!(noised["Personalized replies"].contains(" ± "), "{noised:?}");
-    assert!(
-        noised.values().any(|text| text.starts_with("not shown: no larger than its noise")),
-        "{noised:?}"
-    );
+    assert!(noised["Not shown, because no larger than the noise"].contains("Requests"), "{noised:?}");
 }
 
 #[test]
@@ -506,7 +529,7 @@ fn the_page_has_no_external_resources_and_describes_its_charts_for_screen_reader
         tree_size: 40,
         overlapping: 0,
         position: 40,
-        summary: summary(&figures(&input, &[], None), 10),
+        summary: summary(&figures(&input, &[], None)),
         figures: figures(&input, &[], None),
     };
     let page = page(&report);
