@@ -280,7 +280,9 @@ impl GrantService for Api {
         self.app.record_view(&caller, &subject, "ListUses").await.map_err(status::of)?;
         let page = self.app.grants.list_uses(&subject, &query, start, count).await.map_err(status::of)?;
         let uses = page.uses.into_iter().map(convert::uses::listed).collect();
-        Ok(Response::new(proto::ListUsesResponse { uses, next_page_token: paging::token(page.next) }))
+        let erased = page.erased.into_iter().map(convert::uses::erased).collect();
+        let next_page_token = paging::token(page.next);
+        Ok(Response::new(proto::ListUsesResponse { uses, next_page_token, erased }))
     }
 }
 

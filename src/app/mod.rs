@@ -27,6 +27,7 @@ pub use error::{AppError, Cause};
 pub use grants::Grants;
 pub use grants::artifacts::{ArtifactPage, ArtifactStanding, NewArtifact, Registered};
 pub use grants::check_grant::Standing;
+pub use grants::erased_uses::{ErasedRecipient, ErasedUses};
 pub use grants::evaluate_use::{Allowed, Evaluation, UseCase};
 pub use grants::explain_grant::{ExplainedAttribute, ExplainedConsent, ExplainedUse, Explanation};
 pub use grants::grant::{Grant, GrantRequest, Issued};

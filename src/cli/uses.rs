@@ -16,6 +16,8 @@ use prost_types::Timestamp;
 /// reported reply, or an artifact. A grant that allowed nothing is no use. The oldest comes first. With
 /// --json, there is one object on each line.
 ///
+/// If an erasure destroyed the record of uses, the list names who had received the erased data.
+///
 /// The command calls in the role `steward`; an auditor adds `--as auditor`. The person can see who asked.
 ///
 /// Example: `sayso uses ada --category health --recipient tutor --from 2026-01-01 --to 2026-02-01`
@@ -52,8 +54,9 @@ impl Uses {
         let mut is_empty = true;
         loop {
             let page = client.list_uses(request.clone()).await?.into_inner();
-            is_empty &= page.uses.is_empty();
+            is_empty &= page.uses.is_empty() && page.erased.is_empty();
             page.uses.iter().try_for_each(|used| out.print("ListedUse", used, text_of))?;
+            page.erased.iter().try_for_each(|erased| out.print("ErasedUses", erased, erased_text))?;
             request.page_token = page.next_page_token;
             if request.page_token.is_empty() {
                 return if is_empty { out.print_note("no uses") } else { Ok(()) };
@@ -86,6 +89,28 @@ fn text_of(used: &proto::ListedUse) -> String {
         }
         (None, Some(end)) => text.push_str(&format!("\n  until {}", output::time(Some(end)))),
         (None, None) => {}
+    }
+    text
+}
+
+fn erased_text(erased: &proto::ErasedUses) -> String {
+    let mut text = format!(
+        "{}  erasure {} destroyed the record of uses; the erased data had been received by:",
+        output::time(erased.completed_at.as_ref()),
+        erased.request_id
+    );
+    for recipient in &erased.recipients {
+        let (grants, artifacts) = (recipient.grants.into(), recipient.artifacts.into());
+        let confirmed = if recipient.acknowledged { "confirmed" } else { "not confirmed yet" };
+        text.push_str(&format!(
+            "\n  `{}` with {} and {}; deletion {confirmed}",
+            recipient.name,
+            count(grants, "grant"),
+            count(artifacts, "artifact")
+        ));
+    }
+    if erased.recipients_left_out > 0 {
+        text.push_str(&format!("\n  {} more", erased.recipients_left_out));
     }
     text
 }

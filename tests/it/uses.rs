@@ -188,6 +188,39 @@ async fn a_category_that_was_moved_away_still_counts_as_below_its_former_parent(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn recipients_of_erased_data_stay_in_the_list() {
+    let mut world = World::start().await;
+    world.grant("one").await;
+    let erase = proto::SubmitRequestRequest {
+        subject: "ada".into(),
+        kind: proto::RequestKind::Erasure.into(),
+        scope: proto::ErasureScope::Category.into(),
+        category: "health".into(),
+        ..Default::default()
+    };
+    world.steward.rights.submit_request(erase).await.unwrap();
+    let list = async |world: &mut World, request: ListUsesRequest| {
+        let page = world.auditor.grant.list_uses(request).await.unwrap().into_inner();
+        assert!(page.uses.is_empty(), "the erasure destroyed the grant: {page:?}");
+        page.erased
+    };
+    // The grant had also allowed other data.
+    for request in [of("", ""), of("health", ""), of("communication-style", "tutor")] {
+        let erased = list(&mut world, request).await;
+        let [erased] = erased.as_slice() else { panic!("{erased:?}") };
+        let recipients: Vec<(&str, u32)> =
+            erased.recipients.iter().map(|each| (each.name.as_str(), each.grants)).collect();
+        assert_eq!((erased.category.as_str(), recipients), ("health", vec![("tutor", 1)]));
+    }
+    let later = Some(prost_types::Timestamp { seconds: 32_503_680_000, nanos: 0 });
+    for request in [of("", "other"), ListUsesRequest { from: later, ..of("", "") }] {
+        assert!(list(&mut world, request).await.is_empty());
+    }
+    let text = stdout(&world.harness.cli(Role::Auditor, "mina", &["uses", "ada"]));
+    assert!(text.contains("`tutor` with 1 grant and 0 artifacts; deletion not confirmed yet"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_person_a_steward_and_an_auditor_may_list_uses_and_the_person_sees_who_did() {
     let mut world = World::start().await;
     world.grant("one").await;

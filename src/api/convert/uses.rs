@@ -2,7 +2,7 @@
 
 use crate::api::convert::reasons::revocation;
 use crate::api::convert::times::time;
-use crate::app::{ListedUse, UseKind, UseRule};
+use crate::app::{ErasedRecipient, ErasedUses, ListedUse, UseKind, UseRule};
 use crate::domain::consent::ConsentRecord;
 use crate::domain::event::{GrantedAttribute, codec};
 use crate::domain::ids::GrantId;
@@ -53,6 +53,25 @@ pub fn listed(of: ListedUse) -> proto::ListedUse {
         }
     }
     listed
+}
+
+/// An erasure that destroyed the record of uses.
+#[must_use]
+pub fn erased(of: ErasedUses) -> proto::ErasedUses {
+    let recipient = |of: ErasedRecipient| proto::ErasedRecipient {
+        name: of.name,
+        grants: of.grants,
+        artifacts: of.artifacts,
+        acknowledged: of.has_acknowledged,
+    };
+    proto::ErasedUses {
+        request_id: of.request.to_string(),
+        scope: of.scope.into(),
+        category: of.category,
+        completed_at: Some(time(of.completed_at_ms)),
+        recipients: of.recipients.into_iter().map(recipient).collect(),
+        recipients_left_out: of.recipients_left_out,
+    }
 }
 
 fn attribute(of: GrantedAttribute) -> proto::UsedAttribute {

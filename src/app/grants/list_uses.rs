@@ -3,6 +3,7 @@
 
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
+use crate::app::grants::erased_uses::ErasedUses;
 use crate::app::log::read::{for_each_event, open};
 use crate::app::log::stream::SubjectStream;
 use crate::app::profile::paging::Room;
@@ -119,6 +120,8 @@ pub struct ListedUse {
 pub struct UsePage {
     /// The uses.
     pub uses: Vec<ListedUse>,
+    /// The erasures that destroyed the record of uses.
+    pub erased: Vec<ErasedUses>,
     /// The version of the event at which the next page begins; `None` on the last page.
     pub next: Option<u64>,
 }
@@ -229,6 +232,16 @@ impl Listing<'_> {
                 let Some(grant) = self.grant(artifact.grant)? else { return Ok(()) };
                 let attributes = cited(&grant, &artifact.sources);
                 self.add(place, event.version, grant, UseKind::Built(artifact), attributes);
+            }
+            Event::RequestDecided(decided) if self.is_on_page(event.version) => {
+                let query = self.query;
+                let erased = self.grants.core.erased_uses(&decided, &query.recipient, query.from_ms)?;
+                let Some(erased) = erased else { return Ok(()) };
+                if self.room.take(erased.bytes()) {
+                    self.page.erased.push(erased);
+                } else {
+                    self.page.next = Some(event.version);
+                }
             }
             Event::GrantRevoked { grant, reason, .. } => {
                 let listed = self.listed.get(&grant).and_then(|index| self.page.uses.get_mut(*index));
