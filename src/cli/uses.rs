@@ -10,13 +10,15 @@ use crate::proto::{self, UseKind};
 use clap::Args;
 use prost_types::Timestamp;
 
-/// List how services used a person's data, each use with the consents, notices and rules that allowed it.
+/// List how services used a person's data, and what allowed each use.
 ///
 /// A use is one of these: a grant that allowed data, the same grant given again in its conversation, a
 /// reported reply, or an artifact. A grant that allowed nothing is no use. The oldest comes first. With
 /// --json, there is one object on each line.
 ///
 /// If an erasure destroyed the record of uses, the list names who had received the erased data.
+///
+/// Each use comes with the consents, notices and rules that allowed it.
 ///
 /// The command calls in the role `steward`; an auditor adds `--as auditor`. The person can see who asked.
 ///
