@@ -5,10 +5,14 @@ use super::connect::Connection;
 use super::connect::{Link, client};
 use super::error::CliError;
 use super::output::{self, Out, count};
+use super::verify_document::Document;
 use crate::proto;
+use crate::proto::audit_service_client::AuditServiceClient;
 use crate::proto::rights_service_client::RightsServiceClient;
 use clap::Args;
-use std::path::PathBuf;
+use sayso_proof::certificate;
+use sayso_proof::context::Consistency;
+use std::path::{Path, PathBuf};
 
 async fn client(at: &Connection) -> Result<RightsServiceClient<Link>, CliError> {
     Ok(client!(RightsServiceClient, at.link("steward").await?))
@@ -108,6 +112,10 @@ pub(super) struct Certificate {
     /// the same proof. `sayso verify` verifies the file without the daemon.
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
+    /// A checkpoint seen earlier, or an earlier proof, certificate or receipt with one. The certificate
+    /// proves that its log continues it: `sayso verify --since` checks that.
+    #[arg(long, value_name = "FILE", requires = "output")]
+    since: Option<PathBuf>,
     /// Replace a FILE that exists.
     #[arg(long)]
     force: bool,
@@ -120,13 +128,38 @@ impl Certificate {
         let request = proto::GetErasureCertificateRequest { request_id: self.request };
         let answer = client(at).await?.get_erasure_certificate(request).await?.into_inner();
         if let Some(certificate) = &answer.certificate {
-            let texts = [(&self.output, &certificate.document), (&self.proof, &certificate.proof)];
+            let document = match &self.since {
+                Some(path) => continuing(&certificate.document, path, at).await?,
+                None => certificate.document.clone(),
+            };
+            let texts = [(&self.output, &document), (&self.proof, &certificate.proof)];
             for (path, text) in texts.into_iter().filter_map(|(path, text)| Some((path.as_ref()?, text))) {
                 AtomicFile::write_whole(path, existing, text.as_bytes())?;
             }
         }
         out.print("GetErasureCertificateResponse", &answer, |answer| text_of(answer.certificate.as_ref()))
     }
+}
+
+/// Adds a proof to a certificate that its log continues the checkpoint in a file.
+async fn continuing(document: &str, since: &Path, at: &Connection) -> Result<String, CliError> {
+    let size_of = |note: &str| note.lines().nth(1).and_then(|size| size.parse::<u64>().ok());
+    let older = Document::checkpoint_in(since)?;
+    let from_size = size_of(&older)
+        .ok_or_else(|| CliError::usage(format!("--since: {}: not a checkpoint", since.display())))?;
+    let newer = certificate::checkpoint_note(document).map_err(CliError::failed)?;
+    let to_size = size_of(&newer).unwrap_or_default();
+    if from_size > to_size {
+        let sizes =
+            format!("the checkpoint of {from_size} entries is newer than the certificate's of {to_size}");
+        return Err(CliError::usage(format!("--since: {sizes}")));
+    }
+    let mut client = client!(AuditServiceClient, at.link("steward").await?);
+    let request = proto::GetConsistencyProofRequest { from_size, to_size };
+    let answer = client.get_consistency_proof(request).await?.into_inner();
+    let hashes = answer.hashes.iter().map(|hash| hash.as_slice().try_into().map_err(CliError::failed));
+    let consistency = Consistency { from_size, hashes: hashes.collect::<Result<_, _>>()? };
+    Ok(certificate::with_consistency(document, &consistency))
 }
 
 fn text_of(certificate: Option<&proto::ErasureCertificate>) -> String {

@@ -39,6 +39,7 @@ mod signal;
 mod token;
 mod uses;
 mod verify;
+mod verify_document;
 mod vocabulary;
 mod witness;
 

@@ -8,6 +8,7 @@ mod error;
 mod kept_checkpoint;
 mod key;
 mod manual_sequencing;
+mod proofs;
 mod sequencer;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,7 @@ use sayso_proof::checkpoint::{self, Checkpoint, VerifierKey};
 use sayso_proof::entry::{self, EntryError};
 use sayso_proof::keys::{KeyChain, Rotation};
 use sayso_proof::merkle::{self, Frontier, Hash, Nodes};
-use sayso_proof::proof::TlogProof;
+use sayso_proof::signed_document::{DocumentKind, DocumentStatement};
 use sequencer::{AppendLimits, Sequencer, Submission};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -328,56 +329,6 @@ impl Ledger {
         self.is_running() && (refused_at_ms == 0 || waited_ms >= REFUSED_MS)
     }
 
-    /// Proves that the entry at `position` is in the tree of `size` entries.
-    ///
-    /// # Errors
-    /// Out of range, or the store can't be read.
-    pub fn inclusion_proof(&self, position: u64, size: u64) -> Result<Vec<Hash>, LedgerError> {
-        if position >= size || size > self.checkpoint().size {
-            return Err(LedgerError::OutOfRange);
-        }
-        Ok(merkle::inclusion_proof(position, size, &StoreNodes(self.store.as_ref()))?)
-    }
-
-    /// Proves that the tree of `old` entries is a prefix of the tree of `new` entries.
-    ///
-    /// # Errors
-    /// Out of range, or the store can't be read.
-    pub fn consistency_proof(&self, old: u64, new: u64) -> Result<Vec<Hash>, LedgerError> {
-        if old > new || new > self.checkpoint().size {
-            return Err(LedgerError::OutOfRange);
-        }
-        Ok(merkle::consistency_proof(old, new, &StoreNodes(self.store.as_ref()))?)
-    }
-
-    /// Returns a `c2sp.org/tlog-proof` text that contains one entry. If the entry was discarded, the text has
-    /// only its proof.
-    ///
-    /// # Errors
-    /// Out of range, or the store can't be read.
-    pub fn proof_text(&self, position: u64) -> Result<String, LedgerError> {
-        let checkpoint = self.checkpoint();
-        let hashes = self.inclusion_proof(position, checkpoint.size)?;
-        let extra = self.store.read_entry(position)?.bytes;
-        Ok(TlogProof { extra, index: position, hashes, checkpoint: checkpoint.note.clone() }.to_string())
-    }
-
-    /// Returns a tile of hashes (C2SP tlog-tiles): the first `width` of its 256 nodes at level `8 * level`.
-    /// `None` if the log has fewer nodes.
-    ///
-    /// # Errors
-    /// The store can't be read.
-    pub fn tile(&self, level: u8, index: u64, width: u16) -> Result<Option<Vec<u8>>, LedgerError> {
-        let Some(level) = level.checked_mul(merkle::TILE_HEIGHT).filter(|level| *level < 64) else {
-            return Ok(None);
-        };
-        let start = index.saturating_mul(256);
-        if start.saturating_add(u64::from(width)) > self.checkpoint().size >> level {
-            return Ok(None);
-        }
-        Ok(Some(self.store.read_hashes(level, start, usize::from(width))?.concat()))
-    }
-
     /// The store under the log.
     #[must_use]
     pub fn store(&self) -> &Arc<dyn LogStore> {
@@ -436,6 +387,15 @@ impl Ledger {
             }
             is_over
         })
+    }
+
+    /// Signs a document as a whole. The result is the note that `sayso_proof::signed_document` verifies.
+    #[must_use]
+    pub fn sign_document(&self, kind: DocumentKind, digest: Hash) -> String {
+        // The size is read before the key: a key that is read later signs trees of this size or larger ones.
+        let tree_size = self.checkpoint().size;
+        let statement = DocumentStatement { kind, origin: &self.origin, tree_size, digest };
+        self.sign_note(&statement.to_text())
     }
 
     /// Signs a note under the log's origin. The text must not be a checkpoint.

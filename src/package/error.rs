@@ -1,6 +1,10 @@
-//! Why a file cannot be read as a package.
+//! Why a file cannot be read as a package, and why a package or a receipt is rejected.
 
 use super::format::{FORMAT, VERSION};
+use crate::domain::json_value::JsonProblem;
+use sayso_proof::entry::EntryError;
+use sayso_proof::proof::TlogProofError;
+use sayso_proof::signed_document::DocumentError;
 use serde_json::error::Category;
 use std::io;
 use zip::result::ZipError;
@@ -50,4 +54,56 @@ impl From<serde_json::Error> for ReadError {
         };
         Self::Json { problem, line, column }
     }
+}
+
+/// Why a receipt is rejected.
+#[derive(Debug, thiserror::Error)]
+pub enum ReceiptError {
+    /// Readers may understand the JSON differently.
+    #[error("the receipt {}", .0.as_str())]
+    Json(JsonProblem),
+    /// A part is missing.
+    #[error("the receipt has no {0}")]
+    Missing(&'static str),
+    /// A property of the provenance is malformed, unknown, or there twice.
+    #[error("the receipt has a property of its provenance that is malformed, there twice, or unknown")]
+    Property,
+    /// The event key is malformed.
+    #[error("the event key is not 32 bytes in hex")]
+    EventKey,
+    /// The proof is invalid.
+    #[error("invalid proof of the receipt: {0}")]
+    Proof(#[from] TlogProofError),
+    /// The event key does not open the entry.
+    #[error("the entry of the receipt can't be opened: {0}")]
+    Entry(#[from] EntryError),
+    /// The entry is another event.
+    #[error("the entry is not a decision about consent")]
+    NotADecision,
+    /// The signature is invalid.
+    #[error(transparent)]
+    Signature(#[from] DocumentError),
+    /// The receipt and the entry disagree.
+    #[error("the receipt's `{0}` differs from the log")]
+    Differs(String),
+}
+
+/// Why a package is rejected.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// The file cannot be read as a package.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The manifest is missing or wrong.
+    #[error("`manifest.json`: {0}")]
+    Manifest(&'static str),
+    /// The signature of the manifest is invalid.
+    #[error("`manifest.json`: {0}")]
+    Signature(#[from] DocumentError),
+    /// A member is wrong.
+    #[error("`{0}`: {1}")]
+    Member(String, &'static str),
+    /// A receipt is rejected.
+    #[error("`{0}`: {1}")]
+    Receipt(String, Box<ReceiptError>),
 }

@@ -3,30 +3,39 @@
 //! packages from other ledgers, for `sayso import`.
 //!
 //! A package is a ZIP file, because every system opens ZIP files with a double click. It contains
-//! `index.html` for people, `package.json` for machines, and the consent receipts in `receipts/`.
+//! `index.html` for people, `package.json` for machines, the consent receipts in `receipts/`, and a signed
+//! manifest of these files.
 //! `docs/access-package.md` lists every field with the law that it serves.
 
+mod compare_receipt;
 mod controller;
 mod error;
 mod format;
 mod json_file;
 mod json_limits;
+mod manifest;
 mod page;
 mod read;
 mod receipt;
 mod record;
+mod signed_receipt;
 mod unzip;
+mod verify_package;
+mod verify_receipt;
 mod zip;
 
 pub use controller::Controller;
-pub use error::ReadError;
+pub use error::{PackageError, ReadError, ReceiptError};
 pub use format::{FORMAT, Kind, Section, VERSION};
 pub use json_file::JsonFile;
 pub use page::{Counts, Head, Page};
-pub use read::{Imported, ImportedAttribute, read};
+pub use read::{Imported, ImportedAttribute, is_zip, read};
 pub use receipt::{ConsentRequest, Receipt, ReceiptProof};
 pub use record::{
     ActorName, Attribute, Consent, Disclosure, History, Ledger, NamedAttribute, Notice, NoticeServed,
     PermittedUse, Recipient, Record, RevokedGrant, Signal, Sink, Subject, Use, VocabularyTerm, Withheld,
 };
+pub use signed_receipt::sign_receipt;
+pub use verify_package::{VerifiedPackage, verify_package};
+pub use verify_receipt::{VerifiedReceipt, is_receipt, receipt_checkpoint, verify_receipt};
 pub use zip::Zip;

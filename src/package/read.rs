@@ -82,6 +82,18 @@ impl ImportedAttribute {
     }
 }
 
+/// Whether a file begins like a ZIP file. Returns to its start.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn is_zip(file: &mut (impl Read + Seek)) -> std::io::Result<bool> {
+    let mut first = [0; 4];
+    file.rewind()?;
+    let count = file.read(&mut first)?;
+    file.rewind()?;
+    Ok(count == 4 && first == ZIP_MAGIC)
+}
+
 /// Reads a package: a ZIP file, or the `package.json` from one. It takes little more memory than what it
 /// returns.
 ///
@@ -90,10 +102,7 @@ impl ImportedAttribute {
 /// unpacked, 1 MiB an attribute, 64 levels of nesting, 50,000 attributes, and 32 MiB of attributes. An
 /// unpacked `package.json` of more than 16 MiB may also be at most 100 times as large as packed.
 pub fn read(file: &mut (impl Read + Seek)) -> Result<Imported, ReadError> {
-    let mut first = [0; 4];
-    let count = file.read(&mut first)?;
-    file.rewind()?;
-    if count == 4 && first == ZIP_MAGIC {
+    if is_zip(file)? {
         let found = with_member(file, "package.json", |member, packed_bytes| {
             let bytes_max = packed_bytes.saturating_mul(RATIO_MAX).max(RATIO_FREE_BYTES);
             read_json(member, bytes_max.min(JSON_BYTES_MAX))

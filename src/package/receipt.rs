@@ -9,6 +9,7 @@
 //! expand the receipt without a network.
 
 use super::controller::Controller;
+use super::signed_receipt::property;
 use crate::domain::consent::Decision;
 use crate::domain::consent::{ConsentRecord, Terms};
 use crate::domain::event::{Actor, Role};
@@ -83,9 +84,9 @@ struct StatusChange<'a> {
 }
 
 /// The node of the person.
-const PERSON: &str = "_:subject";
+pub(super) const PERSON: &str = "_:subject";
 /// The node of the controller.
-const CONTROLLER: &str = "_:controller";
+pub(super) const CONTROLLER: &str = "_:controller";
 
 fn context() -> Value {
     json!({
@@ -106,7 +107,7 @@ fn iri(iri: &str) -> Value {
     json!({ "@id": iri })
 }
 
-fn date_time(ms: u64) -> Value {
+pub(super) fn date_time(ms: u64) -> Value {
     json!({ "@type": "xsd:dateTime", "@value": wording::time(ms) })
 }
 
@@ -118,7 +119,7 @@ fn is_iri(text: &str) -> bool {
 }
 
 impl Receipt<'_> {
-    /// The receipt as a JSON-LD document.
+    /// The receipt as a JSON-LD document, not signed yet.
     #[must_use]
     pub fn to_json(&self) -> Value {
         let id = format!("urn:uuid:{}", self.record.event_id);
@@ -442,14 +443,13 @@ impl Receipt<'_> {
     }
 
     fn provenance(&self) -> Value {
-        let property = |id: &str, value: &str| json!({ "@type": "schema:PropertyValue", "schema:propertyID": id, "schema:value": value });
         let proof = self.proof;
         json!({
             "@type": "dct:ProvenanceStatement",
             "dct:description": "The decision is recorded in an append-only log. `tlog-proof` (c2sp.org/tlog-proof) proves \
                                 that the signed entry is in the log; `event-key` decrypts that entry and nothing else. \
-                                `sayso verify` checks both, and this receipt against them. Take the verifier key from a \
-                                source that you trust.",
+                                `sayso verify` checks both, and this receipt against them. `signature` signs the whole \
+                                receipt with the log's key. Take the verifier key from a source that you trust.",
             "schema:additionalProperty": [
                 property("verifier-key", &proof.verifier_key),
                 property("position", &proof.position.to_string()),
@@ -465,7 +465,7 @@ fn endless(until: &str) -> Value {
 }
 
 /// The type of consent: explicit (GDPR Art. 9(2)(a)) or not (Art. 4(11)).
-fn consent_type(terms: &Terms) -> &'static str {
+pub(super) fn consent_type(terms: &Terms) -> &'static str {
     if terms.explicit { "dpv:ExplicitlyExpressedConsent" } else { "dpv:ExpressedConsent" }
 }
 
@@ -479,7 +479,7 @@ fn node(kind: &str, id: &str, title: &str, broader: &str) -> Value {
     node
 }
 
-fn notice(terms: &Terms) -> Option<Value> {
+pub(super) fn notice(terms: &Terms) -> Option<Value> {
     let served = terms.notice.as_ref()?;
     Some(json!({
         "@type": "dpv:ConsentNotice",
@@ -492,7 +492,7 @@ fn notice(terms: &Terms) -> Option<Value> {
 
 /// Who brought the decision to the ledger: the person, or a service or channel by name. The controller's own
 /// staff appear as the controller, without their names (CJEU C-579/21).
-fn brought_by(actor: &Actor) -> Value {
+pub(super) fn brought_by(actor: &Actor) -> Value {
     match actor.role {
         Role::Subject => iri(PERSON),
         Role::Service | Role::Channel => {

@@ -3,6 +3,9 @@
 //!
 //! The same members in the same order and with the same time give the same bytes.
 
+use super::manifest::{MANIFEST, Manifest, ManifestFile, MemberDigest, NOTE};
+use sayso_proof::merkle::Hash;
+use sha2::{Digest, Sha256};
 use std::cell::Cell;
 use std::io::{self, Write};
 use std::rc::Rc;
@@ -19,8 +22,37 @@ const MODE: u32 = 0o600;
 pub struct Zip<W: Write> {
     /// Declared before the writer, so that it is dropped first.
     closing: Closing,
-    writer: ZipWriter<StreamWriter<Gate<W>>>,
+    members: Members<W>,
     options: SimpleFileOptions,
+}
+
+/// Writes members, and computes the digest of each.
+struct Members<W: Write> {
+    writer: ZipWriter<StreamWriter<Gate<W>>>,
+    /// The member that is being written.
+    current: Option<MemberDigest>,
+    /// The members that were written.
+    written: Vec<ManifestFile>,
+}
+
+impl<W: Write> Members<W> {
+    fn end(&mut self) {
+        self.written.extend(self.current.take().map(MemberDigest::finish));
+    }
+}
+
+impl<W: Write> Write for Members<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.writer.write(bytes)?;
+        if let Some(member) = &mut self.current {
+            member.take(bytes.get(..written).unwrap_or_default());
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
 }
 
 /// Passes bytes on until it is closed, and discards them after that. Without the gate, a dropped `ZipWriter`
@@ -59,7 +91,8 @@ impl<W: Write> Zip<W> {
             .compression_level(Some(LEVEL))
             .unix_permissions(MODE)
             .last_modified_time(time(made_at_ms));
-        Self { closing: Closing(is_open), writer, options }
+        let members = Members { writer, current: None, written: Vec::new() };
+        Self { closing: Closing(is_open), members, options }
     }
 
     /// Begins a member; it ends where the next one begins. The caller chooses relative names, with `/`
@@ -68,8 +101,24 @@ impl<W: Write> Zip<W> {
     /// # Errors
     /// Writing failed. A member of 4 GiB or more fails when it ends.
     pub fn begin(&mut self, name: &str) -> io::Result<&mut (impl Write + use<W>)> {
-        self.writer.start_file(name, self.options)?;
-        Ok(&mut self.writer)
+        self.members.end();
+        self.members.writer.start_file(name, self.options)?;
+        self.members.current = Some(MemberDigest::new(name));
+        Ok(&mut self.members)
+    }
+
+    /// Adds a manifest of all members, of the log with the name `origin`, and its signature. `sign` signs the
+    /// digest that it is given. Nothing may be added afterwards.
+    ///
+    /// # Errors
+    /// Writing failed.
+    pub fn sign(&mut self, origin: &str, sign: impl FnOnce(Hash) -> String) -> io::Result<()> {
+        self.members.end();
+        let files = std::mem::take(&mut self.members.written);
+        let manifest = Manifest::new(origin, files).to_bytes()?;
+        self.begin(MANIFEST)?.write_all(&manifest)?;
+        let note = sign(Sha256::digest(&manifest).into());
+        self.begin(NOTE)?.write_all(note.as_bytes())
     }
 
     /// Writes the directory and returns the writer.
@@ -77,8 +126,8 @@ impl<W: Write> Zip<W> {
     /// # Errors
     /// Writing failed.
     pub fn finish(self) -> io::Result<W> {
-        let Self { closing, writer, .. } = self;
-        let mut out = writer.finish()?.into_inner();
+        let Self { closing, members, .. } = self;
+        let mut out = members.writer.finish()?.into_inner();
         out.flush()?;
         drop(closing);
         Ok(out.inner)

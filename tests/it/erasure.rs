@@ -64,7 +64,7 @@ pub fn verify(harness: &Harness) -> serde_json::Value {
 
 /// Records two work attributes, a health attribute, a preference derived from it, and consents of ada.
 /// Returns a service and a steward.
-async fn record_ada(harness: &Harness) -> (Clients, Clients) {
+pub async fn record_ada(harness: &Harness) -> (Clients, Clients) {
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     harness::publish_notice(&mut steward).await;

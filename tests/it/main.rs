@@ -65,4 +65,5 @@ mod tidy;
 mod traces;
 mod transparency;
 mod uses;
+mod verified_documents;
 mod witness;

@@ -31,7 +31,7 @@ impl Unpacked {
         Self { folder: folder.to_owned() }
     }
 
-    fn text(&self, name: &str) -> String {
+    pub fn text(&self, name: &str) -> String {
         std::fs::read_to_string(self.folder.join(name)).unwrap()
     }
 
@@ -39,7 +39,7 @@ impl Unpacked {
         serde_json::from_str(&self.text("package.json")).unwrap()
     }
 
-    fn receipts(&self) -> Vec<PathBuf> {
+    pub fn receipts(&self) -> Vec<PathBuf> {
         harness::files_below(&self.folder.join("receipts"))
     }
 
@@ -57,7 +57,11 @@ fn request(subject: &str, kind: PackageKind) -> proto::ExportSubjectRequest {
     proto::ExportSubjectRequest { subject: subject.into(), kind: kind.into(), ..Default::default() }
 }
 
-async fn export(clients: &mut Clients, subject: &str, kind: PackageKind) -> Result<Vec<u8>, tonic::Status> {
+pub async fn export(
+    clients: &mut Clients,
+    subject: &str,
+    kind: PackageKind,
+) -> Result<Vec<u8>, tonic::Status> {
     let mut chunks = clients.rights.export_subject(request(subject, kind)).await?.into_inner();
     let mut bytes = Vec::new();
     while let Some(chunk) = chunks.message().await? {
@@ -84,7 +88,7 @@ fn input(key: &str, category: &str, value: &str, provenance: Provenance) -> prot
 
 /// Records a history for ada: attributes of every provenance, corrected, contested and derived ones, consent
 /// requests and decisions, a use, a withdrawal and an objection. Returns the id of the grant.
-async fn record_history(harness: &Harness) -> String {
+pub async fn record_history(harness: &Harness) -> String {
     let mut steward = harness.as_role(Role::Steward, "maria.the-steward").await;
     let mut tutor = harness.as_role(Role::Service, "tutor").await;
     harness::publish_notice(&mut steward).await;

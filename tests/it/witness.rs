@@ -202,6 +202,32 @@ async fn two_of_three_witnesses_cosign_and_one_that_is_down_delays_no_write() {
     assert!(names_witness, "the log has `WitnessAdded` with the witness's key");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_certificate_of_an_erasure_carries_the_cosignatures_of_witnesses() {
+    let (dir, key) = log_key(tempfile::tempdir().unwrap()).await;
+    let folders = tempfile::tempdir().unwrap();
+    let log = key.to_string();
+    let witness = RunningWitness::start(&folders.path().join("one"), &log, "127.0.0.1:0");
+    let harness = start(dir, 1, vec![witness.config()]).await;
+    let mut service = harness.as_role(Role::Service, "bot").await;
+    write(&mut service, "ada", "a").await;
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
+    let erase = crate::erasure::erasure("ada", proto::ErasureScope::All, "");
+    let id = steward.rights.submit_request(erase).await.unwrap().into_inner().request_id;
+    wait_until_cosigned(&harness).await;
+    let file = harness.dir.path().join("certificate.txt").display().to_string();
+    stdout(&harness.cli(Role::Steward, "privacy-team", &["certificate", &id, "-o", &file]));
+    let verify = |witness: &str| {
+        sayso(&["--json", "verify", &file, "--key", &log, "--witness", witness]).output().unwrap()
+    };
+    let verified = json(&verify(&witness.vkey));
+    assert_eq!(verified["witnesses"], serde_json::json!(["one"]));
+    let not_shown = verified["notShown"].as_array().unwrap();
+    assert!(!not_shown.iter().any(|what| what.as_str().unwrap().contains("others see the same log")));
+    let stranger = third_key(folders.path(), &log).vkey;
+    assert_eq!(verify(&stranger).status.code(), Some(4));
+}
+
 fn unpacked(bundle: &Path) -> Vec<u8> {
     zstd::decode_all(std::fs::File::open(bundle).unwrap()).unwrap()
 }
@@ -220,7 +246,7 @@ fn evidence(witness: &RunningWitness) -> Option<PathBuf> {
     harness::files_below(&witness.folder).into_iter().find(is_conflict)
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for item in std::fs::read_dir(from).unwrap() {
         let item = item.unwrap();

@@ -4,11 +4,16 @@
 //!
 //! The note adds facts that are not in the event, which is a system event: the number of erased attributes by
 //! category after a partial erasure, and which recipients acknowledged the erasure. The same log signs the
-//! note and the event's entry. Facts that are in both must agree.
+//! note and the event's entry. Facts that are in both must agree; [`Verified::stated_only`] names the others.
+//!
+//! A certificate alone does not show that its log is the one that others see. The operator has the log's key
+//! and can sign an erasure in a copy of the log, or in an invented one. [`crate::context`] checks witnesses
+//! and older checkpoints.
 
-use crate::checkpoint::NoteError;
+use crate::checkpoint::{Checkpoint, NoteError, parse_note};
+use crate::context::{self, Consistency, ContextError};
 use crate::event::event_body::Event;
-use crate::event::{ErasureCompleted, ErasureScope, PriorRecipient};
+use crate::event::{ErasureCompleted, ErasureScope, KeptOnGround, PriorRecipient};
 use crate::keys::KeyChain;
 use crate::proof::{TlogProof, TlogProofError};
 use serde::{Deserialize, Serialize};
@@ -30,6 +35,9 @@ pub enum CertificateError {
     /// The proof is invalid.
     #[error("invalid proof of the certificate: {0}")]
     Proof(#[from] TlogProofError),
+    /// The consistency proof is malformed.
+    #[error("invalid consistency proof of the certificate: {0}")]
+    Consistency(ContextError),
     /// The note and the proven entry disagree.
     #[error("the certificate does not match the log entry: {0}")]
     Mismatch(&'static str),
@@ -111,10 +119,54 @@ pub fn document(note: &str, proof: &str) -> String {
     format!("{}\n\n{proof}", note.trim_end_matches('\n'))
 }
 
+/// Adds a proof that the log of a certificate extends an older checkpoint.
+#[must_use]
+pub fn with_consistency(document: &str, consistency: &Consistency) -> String {
+    format!("{}\n\n{consistency}", document.trim_end_matches('\n'))
+}
+
 /// Whether a text begins like a certificate.
 #[must_use]
 pub fn is_certificate(text: &str) -> bool {
     text.starts_with(FIRST_LINE)
+}
+
+/// A verified certificate.
+#[derive(Clone, Debug)]
+pub struct Verified {
+    /// The statement.
+    pub statement: Statement,
+    /// Fields of the statement that the log's key signed, but that the proven entry does not have.
+    pub stated_only: Vec<&'static str>,
+    /// The checkpoint of the tree that contains the erasure.
+    pub checkpoint: Checkpoint,
+    /// The note of that checkpoint.
+    pub checkpoint_note: String,
+    /// The proof that this tree extends an older one, if the certificate has one. It is not verified yet.
+    pub consistency: Option<Consistency>,
+}
+
+/// The parts of a certificate.
+struct Parts {
+    note: String,
+    proof: TlogProof,
+    consistency: Option<Consistency>,
+}
+
+fn parse(text: &str) -> Result<Parts, CertificateError> {
+    let missing = CertificateError::Form("the proof is missing");
+    let (text, consistency) = context::split_consistency(text).map_err(CertificateError::Consistency)?;
+    let (note, proof) =
+        text.find(&format!("\n\n{PROOF_LINE}")).and_then(|at| text.split_at_checked(at)).ok_or(missing)?;
+    Ok(Parts { note: format!("{note}\n"), proof: proof.trim_start_matches('\n').parse()?, consistency })
+}
+
+/// The checkpoint in a certificate, as a note. Nothing is verified.
+///
+/// # Errors
+/// The text is not a certificate.
+pub fn checkpoint_note(text: &str) -> Result<String, CertificateError> {
+    Ok(parse(text)?.proof.checkpoint)
 }
 
 /// Verifies a certificate: the note's signature, the proof, and that note and proven entry agree. `keys` is
@@ -122,14 +174,14 @@ pub fn is_certificate(text: &str) -> bool {
 ///
 /// # Errors
 /// The first check that fails.
-pub fn verify(text: &str, keys: impl Into<KeyChain>) -> Result<Statement, CertificateError> {
+pub fn verify(text: &str, keys: impl Into<KeyChain>) -> Result<Verified, CertificateError> {
     let keys = keys.into();
     let form = CertificateError::Form;
-    let split = text.find(&format!("\n\n{PROOF_LINE}")).ok_or(form("the proof is missing"))?;
-    let (note, proof) = text.split_at_checked(split).ok_or(form("the proof is missing"))?;
-    let note = format!("{note}\n");
-    let proof: TlogProof = proof.trim_start_matches('\n').parse()?;
-    // When the note was signed, the tree of the proof was the newest one.
+    let Parts { note, proof, consistency } = parse(text)?;
+    if parse_note(&note)?.1.len() != 1 {
+        return Err(form("the note must have exactly one signature"));
+    }
+    // When the note was signed, the tree had at least the size of the proof's tree.
     let note_text = keys.open_note(&note, claimed_size(&proof.checkpoint))?;
     let json = note_text.strip_prefix(FIRST_LINE).and_then(|rest| rest.strip_prefix('\n'));
     let json = json.ok_or(form("wrong first line of the note"))?;
@@ -147,7 +199,29 @@ pub fn verify(text: &str, keys: impl Into<KeyChain>) -> Result<Statement, Certif
     if statement.origin != verified.entry.origin {
         return Err(CertificateError::Mismatch("the log differs"));
     }
-    Ok(statement)
+    let stated_only = stated_only(&statement, &done);
+    let (checkpoint, checkpoint_note) = (verified.checkpoint, proof.checkpoint);
+    Ok(Verified { statement, stated_only, checkpoint, checkpoint_note, consistency })
+}
+
+/// The fields of a statement that its event does not have.
+fn stated_only(statement: &Statement, event: &ErasureCompleted) -> Vec<&'static str> {
+    let mut fields = vec!["completed_at_ms", "issued_at_ms"];
+    if !has_categories(event) && !statement.erased_by_category.is_empty() {
+        fields.push("erased_by_category");
+    }
+    if !statement.kept.is_empty() {
+        fields.push("kept.article");
+    }
+    if !statement.recipients.is_empty() {
+        fields.push("recipients.acknowledged");
+    }
+    fields
+}
+
+/// Whether the event has counts by category; it has none after a partial erasure.
+fn has_categories(event: &ErasureCompleted) -> bool {
+    event.scope() == ErasureScope::All && !event.erased_by_category.is_empty()
 }
 
 /// The tree size that a checkpoint claims. It is not trusted before the proof is verified.
@@ -168,13 +242,13 @@ fn check_agreement(
     require(statement.scope == scope, "the scope differs")?;
     require(statement.entries_erased == entries(event), "the number of erased entries differs")?;
     require(statement.requested_at_ms == event.requested_at_ms, "the time of the request differs")?;
-    // The event has no counts by category after a partial erasure.
-    let may_differ = event.scope() != ErasureScope::All || event.erased_by_category.is_empty();
     let categories_agree = statement.erased_by_category == event.erased_by_category;
-    require(may_differ || categories_agree, "the erased categories differ")?;
-    let kept: u64 = event.kept.iter().map(|kept| kept.entries).sum();
-    let kept_in_statement = statement.kept.iter().map(|kept| kept.entries).sum::<u64>();
-    require(kept_in_statement == kept, "the number of kept entries differs")?;
+    require(!has_categories(event) || categories_agree, "the erased categories differ")?;
+    let ground =
+        |kept: &KeptOnGround| kept.ground().as_str_name().trim_start_matches("GROUND_").to_lowercase();
+    let logged = event.kept.iter().map(|kept| (ground(kept), kept.entries));
+    let stated = statement.kept.iter().map(|kept| (kept.ground.clone(), kept.entries));
+    require(logged.eq(stated), "the kept entries differ")?;
     let same_count = event.recipients.len() == statement.recipients.len();
     let same_recipient = |(logged, stated): (&PriorRecipient, &Recipient)| {
         logged.name == stated.name

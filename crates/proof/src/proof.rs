@@ -105,10 +105,8 @@ impl FromStr for TlogProof {
         if lines.next() != Some(FIRST_LINE) {
             return Err(form("unknown first line; `c2sp.org/tlog-proof@v1` is supported"));
         }
-        let extra = match lines.next_if(|line| line.starts_with("extra ")) {
-            Some(line) => Some(decode(line.trim_start_matches("extra "))?),
-            None => None,
-        };
+        let extra = lines.next_if(|line| line.starts_with("extra "));
+        let extra = extra.and_then(|line| line.strip_prefix("extra ")).map(decode).transpose()?;
         let index =
             lines.next().and_then(|line| line.strip_prefix("index ")).ok_or(form("the index is missing"))?;
         let number: u64 = index.parse().map_err(|_| form("the index is not a number"))?;

@@ -9,8 +9,9 @@ use crate::domain::consent::ConsentRecord;
 use crate::domain::event::Event;
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::SubjectState;
-use crate::package::{ConsentRequest, Receipt, ReceiptProof};
+use crate::package::{ConsentRequest, Receipt, ReceiptProof, sign_receipt};
 use sayso_proof::entry;
+use sayso_proof::signed_document::DocumentKind;
 use std::sync::Arc;
 
 impl Consent {
@@ -64,8 +65,8 @@ impl Consent {
         Ok(requests)
     }
 
-    /// The receipt of one decision of the subject. `requests` are all requests for consent that were
-    /// recorded.
+    /// The receipt of one decision of the subject, signed as a whole. `requests` are all requests for consent
+    /// that were recorded.
     pub(crate) fn make_receipt(
         &self,
         stream: &SubjectStream,
@@ -93,6 +94,8 @@ impl Consent {
             now_ms: self.core.now_ms(),
             proof: &proof,
         };
-        Ok(receipt.to_json())
+        let sign = |digest| self.core.ledger.sign_document(DocumentKind::Receipt, digest);
+        let inconsistent = |_| AppError::Internal(Cause::Inconsistent("a receipt has no canonical JSON"));
+        sign_receipt(receipt.to_json(), sign).map_err(inconsistent)
     }
 }

@@ -51,11 +51,12 @@ impl Reports {
     /// # Errors
     /// The position or the size is beyond the log, or the store fails.
     pub fn inclusion(&self, position: u64, size: u64) -> Result<Inclusion, AppError> {
-        let newest = self.core.ledger.checkpoint().size;
-        let size = if size == 0 { newest } else { size };
+        let newest = self.core.ledger.checkpoint();
+        let size = if size == 0 { newest.size } else { size };
         let hashes = self.core.ledger.inclusion_proof(position, size).map_err(out_of_range)?;
         let leaf_hash = self.core.store().read_entry(position)?.leaf_hash;
-        let text = if size == newest { Some(self.core.ledger.proof_text(position)?) } else { None };
+        let text =
+            if size == newest.size { Some(self.core.ledger.proof_text_at(position, &newest)?) } else { None };
         Ok(Inclusion { leaf_hash, hashes, size, text })
     }
 

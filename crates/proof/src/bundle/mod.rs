@@ -20,10 +20,11 @@ mod trailer;
 mod verify;
 mod writer;
 
+pub use crate::context::Options;
 pub use entry_line::{EntryLine, LineError};
 pub use member::{ENTRIES_FILE_BYTES_MAX, MEMBER_BYTES_MAX, Member};
 pub use report::{Progress, Report, VerifyFailure};
 pub use source::{Source, unpack};
 pub use trailer::TRAILER_BYTES;
-pub use verify::{Options, verify};
+pub use verify::verify;
 pub use writer::{BundleError, BundleWriter};

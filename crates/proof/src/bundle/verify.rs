@@ -10,9 +10,9 @@ use super::source::{self, Source, Visitor};
 use super::spool;
 use super::subjects::Subjects;
 use crate::checkpoint::{Checkpoint, VerifierKey};
+use crate::context::{self, Options};
 use crate::keys::KeyChain;
 use crate::merkle::{Frontier, Hash};
-use crate::witness::{WitnessKey, cosignatures};
 use ed25519_dalek::VerifyingKey;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
@@ -20,17 +20,6 @@ use std::sync::Arc;
 
 /// Number of bytes read at a time; a multiple of 32.
 const PIECE_BYTES: u64 = 256 << 10;
-
-/// Optional checks.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// An older checkpoint of the same log, as a signed note. The bundle must extend it.
-    pub since: Option<String>,
-    /// Witnesses that the user trusts.
-    pub witnesses: Vec<WitnessKey>,
-    /// Number of these witnesses that must have cosigned the checkpoint.
-    pub witnesses_min: usize,
-}
 
 /// Verifies a bundle with a key of the log, the newest or an older one. It needs no daemon, no network and no
 /// store.
@@ -263,15 +252,9 @@ impl Verifier<'_> {
         }
         self.checkpoint = checkpoint;
         self.report.signatures += 1 + 2 * self.keys.rotations();
-        let cosigned = cosignatures(&self.checkpoint_note, &self.options.witnesses);
-        let cosigned = cosigned.map_err(|error| failure(format!("invalid cosignature: {error}")))?;
+        let cosigned = context::cosigned(&self.checkpoint_note, self.options);
+        let cosigned = cosigned.map_err(|error| failure(error.to_string()))?;
         self.report.signatures += cosigned.len() as u64;
-        let (found, needed) = (cosigned.len(), self.options.witnesses_min);
-        if found < needed {
-            return Err(failure(format!(
-                "cosigned by {found} of the given witnesses, but {needed} are required"
-            )));
-        }
         self.report.witnesses = cosigned;
         let since = self.options.since.as_deref().map(|note| self.keys.open(note)).transpose();
         self.since = since.map_err(|error| VerifyFailure::at("--since", error))?;

@@ -26,6 +26,7 @@ use crate::domain::event::{AccessProvided, Event, PackageKind, Provenance};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::wording;
 use crate::package::{self, Counts, Head, JsonFile, Kind, Page, Record, Section, Sink, Zip};
+use sayso_proof::signed_document::DocumentKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::sync::Arc;
@@ -150,6 +151,8 @@ impl Export {
         if self.stream.read().erased {
             return Err(AppError::Overtaken);
         }
+        let ledger = &self.rights.core.ledger;
+        zip.sign(ledger.origin(), |digest| ledger.sign_document(DocumentKind::Package, digest))?;
         zip.finish()?;
         Ok(())
     }

@@ -1,0 +1,296 @@
+//! The part of `sayso verify` that verifies documents: proofs, erasure certificates, consent receipts and
+//! packages.
+
+use super::error::CliError;
+use super::output::{Out, count, int64, proto_style};
+use crate::package::{self, VerifiedPackage, VerifiedReceipt};
+use sayso_proof::bundle::Options;
+use sayso_proof::certificate::{self, Statement};
+use sayso_proof::checkpoint::Checkpoint;
+use sayso_proof::context::{self, Consistency, Shown};
+use sayso_proof::json::to_json;
+use sayso_proof::keys::KeyChain;
+use sayso_proof::proof::TlogProof;
+use serde_json::{Value, json};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+/// Largest size of a proof, a certificate, a receipt or a checkpoint, in bytes.
+const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
+
+/// What no document shows by itself.
+const LOG_OF_OTHERS: &str =
+    "that others see the same log, and not a copy or an invented one that its operator signed";
+
+/// A document that can be verified by itself.
+pub(super) enum Document {
+    Proof(String),
+    Certificate(String),
+    Receipt(String),
+    /// A package is read from its file, because it may be large.
+    Package(PathBuf),
+}
+
+impl Document {
+    /// Reads a proof, a certificate, a consent receipt or a package, if the file is one.
+    pub fn read(path: &Path) -> Option<Self> {
+        // Only regular files are read: reading from a pipe would take bytes that a bundle needs.
+        let is_file = std::fs::metadata(path).is_ok_and(|data| data.is_file());
+        if !is_file {
+            return None;
+        }
+        let is_package = std::fs::File::open(path).and_then(|mut file| package::is_zip(&mut file));
+        match is_package {
+            Ok(true) => Some(Self::Package(path.to_owned())),
+            _ => read_text(path).ok().and_then(Self::of),
+        }
+    }
+
+    fn of(text: String) -> Option<Self> {
+        match text {
+            _ if text.starts_with("c2sp.org/tlog-proof@") => Some(Self::Proof(text)),
+            _ if certificate::is_certificate(&text) => Some(Self::Certificate(text)),
+            _ if package::is_receipt(&text) => Some(Self::Receipt(text)),
+            _ => None,
+        }
+    }
+
+    /// The note of the checkpoint in a file: the file itself, or the checkpoint of the document in it.
+    /// Nothing is verified.
+    ///
+    /// # Errors
+    /// The file can't be read, or a document in it has no checkpoint.
+    pub fn checkpoint_in(path: &Path) -> Result<String, CliError> {
+        let wrong = |error: String| CliError::usage(format!("--since: {}: {error}", path.display()));
+        let text = read_text(path).map_err(|error| wrong(error.to_string()))?;
+        let none = || wrong("the document has no checkpoint".to_owned());
+        match Self::of(text.clone()) {
+            None => Ok(text),
+            Some(Self::Proof(text)) => text
+                .parse()
+                .map(|proof: TlogProof| proof.checkpoint)
+                .map_err(|error| wrong(error.to_string())),
+            Some(Self::Certificate(text)) => {
+                certificate::checkpoint_note(&text).map_err(|error| wrong(error.to_string()))
+            }
+            Some(Self::Receipt(text)) => package::receipt_checkpoint(&text).ok_or_else(none),
+            Some(Self::Package(_)) => Err(none()),
+        }
+    }
+
+    /// Verifies the document. Prints the verdict, what it does not cover, and what only the operator states.
+    pub fn verify(&self, keys: &KeyChain, options: &Options, out: Out) -> Result<(), CliError> {
+        match self {
+            Self::Proof(text) => verify_proof(text, keys, options, out),
+            Self::Certificate(text) => verify_certificate(text, keys, options, out),
+            Self::Receipt(text) => verify_receipt(text, keys, options, out),
+            Self::Package(path) => verify_package(path, keys, options, out),
+        }
+    }
+}
+
+fn read_text(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    std::fs::File::open(path)?.take(DOCUMENT_BYTES_MAX).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// A verdict with its limits.
+#[derive(Default)]
+struct Verdict {
+    /// Fields that only the operator states: the log's key signed them, but the proven entry does not have
+    /// them.
+    stated_only: Vec<String>,
+    /// Parts of the file that no check covered.
+    not_checked: Vec<String>,
+    /// What the verdict does not show.
+    not_shown: Vec<String>,
+    shown: Shown,
+}
+
+impl Verdict {
+    /// Checks the document's checkpoint against what the user knows of the log.
+    fn of(
+        checkpoint: &Checkpoint,
+        note: &str,
+        consistency: Option<&Consistency>,
+        keys: &KeyChain,
+        options: &Options,
+    ) -> Result<Self, CliError> {
+        let shown = context::check(note, checkpoint, consistency, keys, options).map_err(|error| {
+            CliError::unverified(error)
+                .next("`sayso certificate --since FILE` adds a consistency proof to a certificate")
+        })?;
+        let mut verdict = Self { shown, ..Self::default() };
+        let signatures = note.lines().filter(|line| line.starts_with('\u{2014}')).count();
+        match signatures.saturating_sub(verdict.shown.witnesses.len()).saturating_sub(1) {
+            0 => {}
+            others => {
+                let others = count(others as u64, "signature");
+                verdict.not_checked.push(format!("{others} of other signers on the checkpoint"));
+            }
+        }
+        if let (Some(proof), None) = (consistency, verdict.shown.continues) {
+            let from = count(proof.from_size, "entry");
+            verdict.not_checked.push(format!("the consistency proof from {from}, which needs --since"));
+        }
+        if verdict.shown.witnesses.is_empty() {
+            let after =
+                verdict.shown.continues.map(|size| format!(" after its first {}", count(size, "entry")));
+            verdict.not_shown.push(format!(
+                "{LOG_OF_OTHERS}{}; name a witness that you trust with --witness, or verify an export of the log \
+                 with --since and this file",
+                after.unwrap_or_default()
+            ));
+        }
+        Ok(verdict)
+    }
+
+    fn print(self, mut value: Value, text: &str, out: Out) -> Result<(), CliError> {
+        let mut lines = vec![text.to_owned()];
+        if let Some(size) = self.shown.continues {
+            lines.push(format!("continues the earlier checkpoint of {}", count(size, "entry")));
+        }
+        let witnesses: Vec<&str> = self.shown.witnesses.iter().map(|one| one.witness.as_str()).collect();
+        if !witnesses.is_empty() {
+            lines.push(format!("cosigned by {}", witnesses.join(", ")));
+        }
+        let lists = [
+            ("stated by the operator, and not compared with the log", &self.stated_only),
+            ("not checked", &self.not_checked),
+        ];
+        for (what, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
+            lines.push(format!("{what}: {}", list.join(", ")));
+        }
+        lines.extend(self.not_shown.iter().map(|what| format!("not shown: {what}")));
+        if let Some(members) = value.as_object_mut() {
+            members.insert("statedOnly".to_owned(), json!(self.stated_only));
+            members.insert("notChecked".to_owned(), json!(self.not_checked));
+            members.insert("notShown".to_owned(), json!(self.not_shown));
+            members.insert("witnesses".to_owned(), json!(witnesses));
+            members.insert("continues".to_owned(), self.shown.continues.map_or(Value::Null, int64));
+        }
+        out.print_value(&value, &lines.join("\n"))
+    }
+}
+
+fn verify_proof(text: &str, keys: &KeyChain, options: &Options, out: Out) -> Result<(), CliError> {
+    let proof: TlogProof = text.parse().map_err(CliError::unverified)?;
+    let verified = proof.verify(keys).map_err(CliError::unverified)?;
+    let verdict = Verdict::of(&verified.checkpoint, &proof.checkpoint, None, keys, options)?;
+    let body = verified.entry.plain_body().map_err(CliError::unverified)?;
+    let body = body.map(|body| to_json(&body)).transpose().map_err(CliError::failed)?;
+    let (position, size) = (verified.position, verified.checkpoint.size);
+    let value = json!({
+        "origin": verified.entry.origin,
+        "position": int64(position),
+        "treeSize": int64(size),
+        "body": body,
+    });
+    let shown = body.map_or_else(|| "the body of the entry is sealed".to_owned(), |body| body.to_string());
+    let origin = &verified.entry.origin;
+    verdict.print(value, &format!("verified: position {position} of {size} in {origin}\n{shown}"), out)
+}
+
+fn verify_certificate(text: &str, keys: &KeyChain, options: &Options, out: Out) -> Result<(), CliError> {
+    let verified = certificate::verify(text, keys).map_err(CliError::unverified)?;
+    let consistency = verified.consistency.as_ref();
+    let mut verdict =
+        Verdict::of(&verified.checkpoint, &verified.checkpoint_note, consistency, keys, options)?;
+    let statement = &verified.statement;
+    verdict.stated_only = verified.stated_only.iter().map(|field| (*field).to_owned()).collect();
+    verdict.not_shown.extend(not_shown_of_erasure(statement));
+    let value = serde_json::to_value(statement).map_err(CliError::failed)?;
+    let shown = serde_json::to_string_pretty(statement).map_err(CliError::failed)?;
+    let (position, origin) = (statement.position, &statement.origin);
+    let erased = count(statement.entries_erased, "entry");
+    let text = format!("verified: {erased} erased, recorded at position {position} in {origin}\n{shown}");
+    verdict.print(proto_style(value), &text, out)
+}
+
+/// What no certificate shows.
+fn not_shown_of_erasure(statement: &Statement) -> Vec<String> {
+    let mut not_shown = vec!["that nobody kept a copy of the erased data, or of its keys".to_owned()];
+    if !statement.recipients.is_empty() {
+        let acknowledged = "that recipients deleted what they received; they only acknowledge it".to_owned();
+        not_shown.push(acknowledged);
+    }
+    not_shown
+}
+
+fn verify_receipt(text: &str, keys: &KeyChain, options: &Options, out: Out) -> Result<(), CliError> {
+    let verified = package::verify_receipt(text, keys).map_err(CliError::unverified)?;
+    let mut verdict = Verdict::of(&verified.checkpoint, &verified.checkpoint_note, None, keys, options)?;
+    let VerifiedReceipt {
+        origin, position, decision, purposes, at, is_signed, not_compared, checkpoint, ..
+    } = verified;
+    match is_signed {
+        true => verdict.stated_only = not_compared,
+        false => verdict.not_checked.extend(not_compared),
+    }
+    let size = checkpoint.size;
+    let value = json!({
+        "origin": origin, "position": int64(position), "treeSize": int64(size),
+        "decision": decision, "purposes": purposes, "at": at, "signed": is_signed,
+    });
+    let signed = match is_signed {
+        true => "the log's key signed the whole receipt",
+        false => "the receipt is not signed as a whole: only the decision itself was checked",
+    };
+    let decision = decision.trim_start_matches("dpv:");
+    let purposes = if purposes.is_empty() { "every purpose".to_owned() } else { purposes.join(", ") };
+    let text = format!(
+        "verified: position {position} of {size} in {origin}\n{decision} for {purposes} on {at}; the receipt agrees with \
+         the log\n{signed}"
+    );
+    verdict.print(value, &text, out)
+}
+
+fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> Result<(), CliError> {
+    if options.since.is_some() || !options.witnesses.is_empty() {
+        return Err(CliError::usage(
+            "--since and --witness can't be used with a package; verify the receipts in it one by one",
+        ));
+    }
+    let cant_open = |error| CliError::failed(format!("{}: {error}", path.display()));
+    let mut file = std::fs::File::open(path).map_err(cant_open)?;
+    let verified = package::verify_package(&mut file, keys).map_err(CliError::unverified)?;
+    let VerifiedPackage { origin, is_signed, files, receipts, not_compared } = verified;
+    let mut verdict = Verdict {
+        not_checked: vec!["times and comments of the ZIP file".to_owned()],
+        not_shown: vec![
+            "that the package contains everything that the log has about the person".to_owned(),
+            LOG_OF_OTHERS.to_owned(),
+        ],
+        ..Verdict::default()
+    };
+    match is_signed {
+        true => verdict.stated_only = not_compared,
+        false => verdict.not_checked.extend(not_compared),
+    }
+    let value = json!({
+        "origin": origin, "files": int64(files), "receipts": int64(receipts), "signed": is_signed,
+    });
+    let signed = match is_signed {
+        true => "the log's key signed the whole package",
+        false => "the package is not signed as a whole: only its receipts were checked",
+    };
+    let (files, receipts) = (count(files, "file"), count(receipts, "receipt"));
+    verdict.print(value, &format!("verified: {files} and {receipts} of {origin}\n{signed}"), out)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn only_a_proof_is_read_as_a_proof() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        std::fs::write(&path, "c2sp.org/tlog-proof@v1\nindex 0\n").unwrap();
+        assert!(Document::read(&path).is_some());
+        std::fs::write(&path, [0x28, 0xb5, 0x2f, 0xfd]).unwrap();
+        assert!(Document::read(&path).is_none() && Document::read(folder.path()).is_none());
+    }
+}

@@ -1,0 +1,174 @@
+//! Verifies a package offline: the signature of its manifest, the digest of every member, and every consent
+//! receipt in it.
+
+use super::error::{PackageError, ReadError};
+use super::manifest::{MANIFEST, Manifest, ManifestFile, MemberDigest, NOTE};
+use super::unzip::{for_each_member, with_member};
+use super::verify_receipt::verify_receipt;
+use sayso_proof::keys::KeyChain;
+use sayso_proof::signed_document::{self, DocumentKind};
+use sha2::{Digest, Sha256};
+use std::collections::BTreeSet;
+use std::io::{Read, Seek};
+
+/// The most bytes of `manifest.json`: enough for 300,000 decisions.
+const MANIFEST_BYTES_MAX: u64 = 64 << 20;
+/// The most bytes of `manifest.note`.
+const NOTE_BYTES_MAX: u64 = 64 << 10;
+/// The most bytes of a receipt.
+const RECEIPT_BYTES_MAX: u64 = 1 << 20;
+/// The folder of the receipts.
+const RECEIPTS: &str = "receipts/";
+/// Bytes that are read at a time.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// A verified package.
+#[derive(Clone, Debug, Default)]
+pub struct VerifiedPackage {
+    /// Name of the log.
+    pub origin: String,
+    /// Whether the log's key signed the package as a whole.
+    pub is_signed: bool,
+    /// Number of members, without the manifest and its note.
+    pub files: u64,
+    /// Number of consent receipts, all of which are valid.
+    pub receipts: u64,
+    /// What was not compared with the log: members other than receipts, and fields of receipts. In a signed
+    /// package these are statements of the controller; in any other package they prove nothing.
+    pub not_compared: Vec<String>,
+}
+
+/// Verifies a package. `keys` is every key that the log had, or one of them. Takes memory for the manifest
+/// and for one receipt.
+///
+/// # Errors
+/// The first check that fails.
+pub fn verify_package(
+    file: &mut (impl Read + Seek),
+    keys: &KeyChain,
+) -> Result<VerifiedPackage, PackageError> {
+    let manifest = signed_manifest(file, keys)?;
+    let files = manifest.as_ref().map(|manifest| manifest.files.as_slice());
+    let mut verifier =
+        Verifier { keys, files, next: 0, left: BTreeSet::new(), verified: VerifiedPackage::default() };
+    for_each_member(file, |name, member| verifier.member(name, member))?;
+    if files.is_some_and(|files| verifier.next != files.len().saturating_add(2)) {
+        return Err(PackageError::Manifest("it lists files that the package does not contain"));
+    }
+    let Verifier { left, verified, .. } = verifier;
+    let (origin, is_signed) = (keys.origin().to_owned(), files.is_some());
+    Ok(VerifiedPackage { origin, is_signed, not_compared: left.into_iter().collect(), ..verified })
+}
+
+/// The manifest, after its signature was verified; `None` if the package has neither.
+fn signed_manifest(file: &mut (impl Read + Seek), keys: &KeyChain) -> Result<Option<Manifest>, PackageError> {
+    let manifest = read_member(file, MANIFEST, MANIFEST_BYTES_MAX)?;
+    let (manifest, note) = match (manifest, read_member(file, NOTE, NOTE_BYTES_MAX)?) {
+        (Some(manifest), Some(note)) => (manifest, note),
+        (None, None) => return Ok(None),
+        _ => {
+            return Err(PackageError::Manifest(
+                "the package has only one of `manifest.json` and `manifest.note`",
+            ));
+        }
+    };
+    let note = String::from_utf8(note).map_err(|_| PackageError::Manifest("its signature is not text"))?;
+    let digest = Sha256::digest(&manifest).into();
+    signed_document::verify(&note, DocumentKind::Package, &digest, keys)?;
+    let manifest = Manifest::parse(&manifest, keys.origin());
+    Ok(Some(manifest.ok_or(PackageError::Manifest("it is malformed, or of another log"))?))
+}
+
+/// The bytes of a member, at most `bytes_max`; `None` if there is no such member.
+fn read_member(
+    file: &mut (impl Read + Seek),
+    name: &str,
+    bytes_max: u64,
+) -> Result<Option<Vec<u8>>, PackageError> {
+    let read = with_member(file, name, |member, _| read_all(name, member, bytes_max))?;
+    read.transpose()
+}
+
+fn read_all(name: &str, member: &mut dyn Read, bytes_max: u64) -> Result<Vec<u8>, PackageError> {
+    let mut bytes = Vec::new();
+    let read = member.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes).map_err(ReadError::Io)?;
+    match read as u64 > bytes_max {
+        true => Err(PackageError::Member(name.to_owned(), "it is too large")),
+        false => Ok(bytes),
+    }
+}
+
+struct Verifier<'a> {
+    keys: &'a KeyChain,
+    /// What the manifest lists; none if the package is not signed.
+    files: Option<&'a [ManifestFile]>,
+    /// Number of the next member.
+    next: usize,
+    /// What was not compared with the log.
+    left: BTreeSet<String>,
+    verified: VerifiedPackage,
+}
+
+impl Verifier<'_> {
+    fn member(&mut self, name: &str, member: &mut dyn Read) -> Result<(), PackageError> {
+        let number = self.next;
+        self.next = number.saturating_add(1);
+        let wrong = |problem| Err(PackageError::Member(name.to_owned(), problem));
+        let Some(files) = self.files else { return self.unsigned_member(name, member) };
+        match files.get(number) {
+            Some(expected) if expected.name == name => self.signed_member(expected, member),
+            Some(_) => wrong("the manifest lists another file in its place"),
+            // The manifest and its note were verified before.
+            None if number == files.len() && name == MANIFEST => Ok(()),
+            None if number == files.len().saturating_add(1) && name == NOTE => Ok(()),
+            None => wrong("the manifest does not list it"),
+        }
+    }
+
+    fn signed_member(&mut self, expected: &ManifestFile, member: &mut dyn Read) -> Result<(), PackageError> {
+        let name = expected.name.as_str();
+        let mut digest = MemberDigest::new(name);
+        if name.starts_with(RECEIPTS) {
+            let bytes = read_all(name, member, RECEIPT_BYTES_MAX)?;
+            digest.take(&bytes);
+            self.receipt(name, &bytes)?;
+        } else {
+            let mut piece = vec![0; PIECE_BYTES];
+            // A member that is longer than the manifest says is not unpacked to its end.
+            while digest.length() <= expected.length {
+                let read = member.read(&mut piece).map_err(ReadError::Io)?;
+                if read == 0 {
+                    break;
+                }
+                digest.take(piece.get(..read).unwrap_or_default());
+            }
+            self.left.insert(name.to_owned());
+        }
+        self.verified.files = self.verified.files.saturating_add(1);
+        if digest.finish() == *expected {
+            return Ok(());
+        }
+        Err(PackageError::Member(name.to_owned(), "it was changed after the package was signed"))
+    }
+
+    /// Only the receipts of a package without a manifest can be verified.
+    fn unsigned_member(&mut self, name: &str, member: &mut dyn Read) -> Result<(), PackageError> {
+        self.verified.files = self.verified.files.saturating_add(1);
+        if name.starts_with(RECEIPTS) {
+            let bytes = read_all(name, member, RECEIPT_BYTES_MAX)?;
+            return self.receipt(name, &bytes);
+        }
+        self.left.insert(name.to_owned());
+        Ok(())
+    }
+
+    fn receipt(&mut self, name: &str, bytes: &[u8]) -> Result<(), PackageError> {
+        let text = std::str::from_utf8(bytes);
+        let text = text.map_err(|_| PackageError::Member(name.to_owned(), "it is not text"))?;
+        let receipt = verify_receipt(text, self.keys)
+            .map_err(|error| PackageError::Receipt(name.to_owned(), Box::new(error)))?;
+        self.left.extend(receipt.not_compared.into_iter().map(|field| format!("{RECEIPTS}: {field}")));
+        self.verified.receipts = self.verified.receipts.saturating_add(1);
+        Ok(())
+    }
+}
