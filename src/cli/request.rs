@@ -30,6 +30,12 @@ enum Kind {
     Objection,
     /// Complaint about how personal data is handled. Say what it is about with --details.
     Complaint,
+    /// Access to an automated decision: its purpose, logic and outcome (CCPA regulations, s. 7222; GDPR Art.
+    /// 15(1)(h)). Name the decision with --purpose.
+    DecisionAccess,
+    /// Appeal of an automated decision to a human reviewer (CCPA regulations, s. 7221(b)(1); GDPR Art.
+    /// 22(3)). Name the decision with --purpose.
+    DecisionAppeal,
 }
 
 /// Submit, list and decide data subject requests.
@@ -54,8 +60,8 @@ pub(super) enum Request {
     Accept(Decide),
     /// Complete a request that was carried out.
     ///
-    /// A rectification is completed with what was changed since it was submitted. A complaint is completed
-    /// with its outcome (--reason).
+    /// A rectification is completed with what was changed since it was submitted. A complaint, and a request
+    /// about an automated decision, is completed with its outcome (--reason).
     ///
     /// Example: `sayso request complete 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Complete(CompleteRequest),
@@ -80,7 +86,7 @@ pub(super) struct Submit {
     /// Key of an attribute to rectify; may be repeated.
     #[arg(long)]
     key: Vec<String>,
-    /// Purpose to restrict or object to; may be repeated. Default: all.
+    /// Purpose to restrict or object to, or of the automated decision; may be repeated. Default: all.
     #[arg(long)]
     purpose: Vec<String>,
     /// The person's own words.
@@ -116,7 +122,8 @@ pub(super) struct Decide {
 pub(super) struct CompleteRequest {
     /// ID of the request.
     request: String,
-    /// Reason, without personal data. For a complaint: the outcome, which the person will read.
+    /// Reason, without personal data. For a complaint or an automated decision: the outcome, which the person
+    /// will read.
     #[arg(long, default_value = "")]
     reason: String,
     /// Key of an attribute that was changed, for a rectification; may be repeated. Default: the keys of the
@@ -192,6 +199,8 @@ impl Submit {
             Kind::Restriction => proto::RequestKind::Restriction,
             Kind::Objection => proto::RequestKind::Objection,
             Kind::Complaint => proto::RequestKind::Complaint,
+            Kind::DecisionAccess => proto::RequestKind::DecisionAccess,
+            Kind::DecisionAppeal => proto::RequestKind::DecisionAppeal,
         };
         let request = proto::SubmitRequestRequest {
             subject: self.subject,

@@ -148,6 +148,46 @@ async fn a_complaint_is_recorded_and_answered_with_its_outcome() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn access_to_an_automated_decision_and_its_appeal_are_answered_with_their_outcome() {
+    let harness = Harness::start().await;
+    let mut service = harness.as_role(Role::Service, "bank").await;
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
+    record(&mut service, fact("ada", "income", "finance", "steady")).await;
+    steward
+        .profile
+        .describe_subject(proto::DescribeSubjectRequest {
+            subject: "ada".into(),
+            jurisdiction: "US-CA".into(),
+            ..Default::default()
+        })
+        .await
+        .unwrap();
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    for (kind, name) in
+        [(RequestKind::DecisionAccess, "decision-access"), (RequestKind::DecisionAppeal, "decision-appeal")]
+    {
+        let request = proto::SubmitRequestRequest {
+            purposes: vec!["financial-decision".into()],
+            ..submit(kind, "why was my loan refused?", &[])
+        };
+        let made = ada.rights.submit_request(request).await.unwrap().into_inner().request.unwrap();
+        assert_eq!((made.kind(), made.state()), (kind, RequestState::Open));
+        // California gives 45 days (Cal. Civ. Code s. 1798.130(a)(2)(A)).
+        let days = (made.due_at.unwrap().seconds - made.submitted_at.unwrap().seconds) / 86_400;
+        assert_eq!(days, 45);
+        let list = harness.cli(Role::Steward, "privacy-team", &["request", "list"]);
+        assert!(stdout(&list).contains(&format!("{name}  open")), "{}", stdout(&list));
+        let silent = steward.rights.decide_request(complete(&made.request_id, "", &[])).await.unwrap_err();
+        assert_eq!(silent.code(), Code::InvalidArgument, "the person has to learn the outcome: {silent}");
+        let answered = steward.rights.decide_request(complete(&made.request_id, "sent by mail", &[])).await;
+        let answered = answered.unwrap().into_inner().request.unwrap();
+        assert_eq!((answered.state(), answered.reason.as_str()), (RequestState::Completed, "sent by mail"));
+        submit_by_command(&harness, &[name, "ada", "--purpose", "housing-decision"]);
+    }
+    verify(&harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_record_of_processing_lists_purposes_that_are_declared_or_were_used() {
     let harness = crate::erasure::start_with(|config| {
         let purposes = &mut config.processing.purposes;

@@ -29,7 +29,8 @@ pub enum Verdict {
     },
     /// Records that the request was fulfilled.
     Complete {
-        /// At most 512 bytes, without personal data. A complaint needs it: it is the outcome.
+        /// At most 512 bytes, without personal data. A complaint and a request about an automated decision
+        /// need it: it is the outcome.
         reason: String,
         /// The keys of the attributes that were changed, at most 128; only for a rectification. None means
         /// the keys of the request.
@@ -130,8 +131,17 @@ impl Rights {
         reason: String,
         keys: &[String],
     ) -> Result<PendingEvent, AppError> {
-        if record.kind == RequestKind::Complaint && reason.is_empty() {
-            return Err(AppError::invalid("reason", "must tell the person the outcome of their complaint"));
+        let needs_reason = matches!(
+            record.kind,
+            RequestKind::Complaint | RequestKind::DecisionAccess | RequestKind::DecisionAppeal
+        );
+        if needs_reason && reason.is_empty() {
+            let problem = match record.kind {
+                RequestKind::Complaint => "must tell the person the outcome of their complaint",
+                RequestKind::DecisionAccess => "must tell the person how they got the explanation",
+                _ => "must tell the person the outcome of their appeal",
+            };
+            return Err(AppError::invalid("reason", problem));
         }
         let changes = self.changes_since(stream, record, keys)?;
         let completed = decided(record, RequestOutcome::Completed, Ground::Unspecified, reason);

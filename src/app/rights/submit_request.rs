@@ -291,7 +291,13 @@ impl Rights {
     fn check_request(&self, new: &NewRequest) -> Result<(), AppError> {
         let mut checks = Checks::new();
         let is_erasure = new.kind == RequestKind::Erasure;
-        let sets_signal = matches!(new.kind, RequestKind::Restriction | RequestKind::Objection);
+        let names_purposes = matches!(
+            new.kind,
+            RequestKind::Restriction
+                | RequestKind::Objection
+                | RequestKind::DecisionAccess
+                | RequestKind::DecisionAppeal
+        );
         checks.need(new.kind != RequestKind::Unspecified, "kind", "must name a right");
         checks.need(
             is_erasure == new.scope.is_some(),
@@ -306,9 +312,9 @@ impl Rights {
         let says_what = new.kind != RequestKind::Complaint || !new.details.trim().is_empty();
         checks.need(says_what, "details", "must say what the complaint is about");
         checks.need(
-            sets_signal || new.purposes.is_empty(),
+            names_purposes || new.purposes.is_empty(),
             "purposes",
-            "must be empty unless the request is a restriction or objection",
+            "must be empty unless the request is a restriction or objection, or about an automated decision",
         );
         checks.need(new.purposes.len() <= PURPOSES_MAX, "purposes", "must have at most 32");
         let rules = self.core.rules();

@@ -30,7 +30,7 @@ pub fn steps(event: &Recorded, rights: &Rights) -> Vec<(Population, Labels)> {
 /// Every possible row, so that a report with noise shows all of them.
 #[must_use]
 pub fn rows() -> Vec<Labels> {
-    const KINDS: [RequestKind; 7] = [
+    const KINDS: [RequestKind; 9] = [
         RequestKind::Erasure,
         RequestKind::Access,
         RequestKind::Portability,
@@ -38,6 +38,8 @@ pub fn rows() -> Vec<Labels> {
         RequestKind::Restriction,
         RequestKind::Objection,
         RequestKind::Complaint,
+        RequestKind::DecisionAccess,
+        RequestKind::DecisionAppeal,
     ];
     const STEPS: [&str; 6] = ["submitted", "extended", "accepted", "completed", "partly", "refused"];
     KINDS.iter().flat_map(|kind| STEPS.iter().map(|label| step(*kind, label).1)).collect()
