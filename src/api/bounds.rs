@@ -2,7 +2,7 @@
 
 use crate::api::access::layer;
 use crate::api::{Api, convert, paging, status};
-use crate::app::{AppError, Notice, PersonalBoundsChanged, PreviewRequest, PreviewStep};
+use crate::app::{AppError, Definition, Notice, PersonalBoundsChanged, PreviewRequest, PreviewStep};
 use crate::domain::event::{CategoryDefined, PurposeDefined, codec};
 use crate::proto;
 use crate::proto::Role;
@@ -107,8 +107,12 @@ impl BoundsService for Api {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::writes::options(request.options.as_ref(), &request)?;
-        let purpose = convert::bounds::purpose(request.purpose.unwrap_or_default())?;
-        let receipt = self.app.rules.define_purpose(&caller, purpose, &options).await.map_err(status::of)?;
+        let definition = Definition {
+            word: convert::bounds::purpose(request.purpose.unwrap_or_default())?,
+            signature: request.signature.map(Into::into),
+        };
+        let receipt =
+            self.app.rules.define_purpose(&caller, definition, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::DefinePurposeResponse {
             receipt: Some(convert::writes::receipt(receipt, &caller)),
         }))
@@ -182,6 +186,7 @@ impl BoundsService for Api {
             bounds: packs.collect::<Result<_, Status>>()?,
             recipients: request.recipients,
             purposes: request.purposes,
+            definitions: convert::bounds::definitions(request.defined_purposes, request.defined_categories)?,
         };
         let mut steps = self.app.rules.preview_bounds(&caller, asked).await.map_err(status::of)?;
         let (sender, receiver) = mpsc::channel(1);
@@ -250,9 +255,12 @@ impl BoundsService for Api {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let options = convert::writes::options(request.options.as_ref(), &request)?;
-        let category = request.category.unwrap_or_default().into();
+        let definition = Definition {
+            word: convert::bounds::category(request.category.unwrap_or_default())?,
+            signature: request.signature.map(Into::into),
+        };
         let receipt =
-            self.app.rules.define_category(&caller, category, &options).await.map_err(status::of)?;
+            self.app.rules.define_category(&caller, definition, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::DefineCategoryResponse {
             receipt: Some(convert::writes::receipt(receipt, &caller)),
         }))

@@ -65,6 +65,7 @@ pub use rights::list_requests::{RequestPage, SubmittedRequest};
 pub use rights::rectification::{ChangeKind, RequestChange};
 pub use rights::submit_request::NewRequest;
 pub use rules::RuleChanges;
+pub use rules::define_vocabulary::Definition;
 pub use rules::personal_bounds::{PersonalBoundsChanged, ShownPersonalBounds};
 pub use rules::preview_bounds::{
     Preview, PreviewCount, PreviewLine, PreviewLineKey, PreviewRequest, PreviewStep,

@@ -33,7 +33,7 @@ use crate::bounds::rulebook::RulesHistory;
 use crate::clock::{Clock, EventIds, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::default_vocabulary;
-use crate::domain::event::{Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
+use crate::domain::event::{DecisionRulesAdopted, Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
 use crate::domain::ids::Handle;
 use crate::domain::recorder_usage::AttributeLimits;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, Signing};
@@ -148,7 +148,7 @@ impl App {
             .filter(|event| matches!(event.event, Event::BackupRestored(_)))
             .cloned()
             .collect();
-        let witnesses = changed_witnesses(&system_events, &settings.witnesses);
+        let announced = announced(&system_events, &settings.witnesses);
         let rules = RulesHistory::new(system_events.into_iter(), settings.clock.now_ms())
             .map_err(AppError::from)
             .map_err(failed("reading the rules"))?;
@@ -189,8 +189,9 @@ impl App {
                 .map_err(failed("recording the restore"))?;
         }
         app.finish_interrupted_work().await?;
-        if !witnesses.is_empty() {
-            app.core.publish_for_ledger(witnesses).await.map_err(failed("naming the witnesses"))?;
+        if !announced.is_empty() {
+            let published = app.core.publish_for_ledger(announced).await;
+            published.map_err(failed("naming the witnesses and the rules of decisions"))?;
         }
         app.begin_background_work();
         Ok(app)
@@ -330,7 +331,7 @@ impl App {
         let public_key = self.core.ledger.verifier_key().key.to_bytes().to_vec();
         let origin = self.core.ledger.origin().to_owned();
         let (purposes, categories) = default_vocabulary::defaults();
-        let mut events = vec![Event::LogOpened(LogOpened { origin, public_key })];
+        let mut events = vec![Event::LogOpened(LogOpened { origin, public_key }), adopted_rules()];
         events.extend(purposes.into_iter().map(Event::PurposeDefined));
         events.extend(categories.into_iter().map(Event::CategoryDefined));
         events.extend(bounds::defaults().into_iter().map(Event::BoundsPublished));
@@ -364,6 +365,25 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// The edition of the rules that decisions of this version follow.
+const DECISION_RULES: u32 = 2;
+
+fn adopted_rules() -> Event {
+    Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: DECISION_RULES })
+}
+
+/// What the log has to say before it goes on: newer rules of decisions, and changed witnesses.
+fn announced(system_events: &[Recorded], witnesses: &[String]) -> Vec<Event> {
+    let has_adopted = |event: &Recorded| match &event.event {
+        Event::DecisionRulesAdopted(adopted) => adopted.edition >= DECISION_RULES,
+        _ => false,
+    };
+    // A new log begins with the rules.
+    let is_earlier = !system_events.is_empty() && !system_events.iter().any(has_adopted);
+    let rules = is_earlier.then(adopted_rules);
+    rules.into_iter().chain(changed_witnesses(system_events, witnesses)).collect()
 }
 
 /// The events that change the log's witnesses to the configured witnesses.

@@ -492,6 +492,7 @@ fn consent_reason(reason: NoConsent) -> Reason {
         NoConsent::Refused => Reason::ConsentRefused,
         NoConsent::Withdrawn => Reason::ConsentWithdrawn,
         NoConsent::Expired => Reason::ConsentExpired,
+        NoConsent::WordsChanged => Reason::WordsChanged,
         NoConsent::NotExplicit => Reason::NotExplicit,
     }
 }

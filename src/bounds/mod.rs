@@ -8,6 +8,7 @@ pub(crate) mod compile_pack;
 pub(crate) mod decide;
 mod decide_recording;
 pub(crate) mod decision;
+mod definitions;
 pub(crate) mod engine;
 mod entities;
 mod equivalent_categories;

@@ -1,9 +1,11 @@
 //! The rules that decisions are made under (vocabulary, bounds, notices, retention), now and at any earlier
 //! time.
 
+pub use crate::bounds::definitions::DefinitionProblem;
+use crate::bounds::definitions::{Definitions, VocabularyChange};
 use crate::bounds::engine::Bounds;
 use crate::bounds::error::BoundsError;
-use crate::domain::event::{Actor, BackupRestored, BoundsPublished, Event, NoticePublished, Recorded, Role};
+use crate::domain::event::{Actor, BackupRestored, BoundsPublished, Event, NoticePublished, Recorded};
 use crate::domain::ids::EventId;
 use crate::domain::profile::GrantState;
 use crate::domain::retention::Retention;
@@ -73,14 +75,6 @@ pub struct Version {
     pub pack: BoundsPublished,
 }
 
-/// The event that defined a purpose or category.
-#[derive(Clone, Copy, Debug)]
-struct VocabularyChange {
-    event_id: EventId,
-    position: u64,
-    recorded_at_ms: u64,
-}
-
 impl Version {
     fn is_version_of(&self, pack: &BoundsPublished) -> bool {
         (self.pack.tier, &self.pack.pack) == (pack.tier, &pack.pack)
@@ -114,21 +108,15 @@ pub(crate) fn in_force(versions: &[Version], now_ms: u64) -> Vec<&Version> {
 }
 
 impl Rules {
-    fn fold<'a>(events: impl Iterator<Item = &'a Recorded>, now_ms: u64) -> Result<Self, BoundsError> {
-        let mut vocabulary = Vocabulary::default();
+    fn fold<'a>(
+        events: impl Iterator<Item = &'a Recorded> + Clone,
+        now_ms: u64,
+    ) -> Result<Self, BoundsError> {
+        let definitions = Definitions::at(events.clone(), now_ms);
         let (mut versions, mut notices, mut retention) = (Vec::new(), Vec::new(), Retention::default());
-        let (mut newest_vocabulary_change, mut unconfirmed, mut lost) = (None, None, Vec::new());
+        let (mut unconfirmed, mut lost) = (None, Vec::new());
         for event in events {
-            if let (Event::PurposeDefined(_) | Event::CategoryDefined(_), false) =
-                (&event.event, event.actor.role == Role::Ledger)
-            {
-                let (position, recorded_at_ms) = (event.position, event.recorded_at_ms);
-                newest_vocabulary_change =
-                    Some(VocabularyChange { event_id: event.event_id, position, recorded_at_ms });
-            }
             match &event.event {
-                Event::PurposeDefined(purpose) => vocabulary.define_purpose(purpose.clone()),
-                Event::CategoryDefined(category) => vocabulary.define_category(category.clone()),
                 Event::BoundsPublished(pack) => versions.push(Version {
                     event_id: event.event_id,
                     position: event.position,
@@ -155,17 +143,18 @@ impl Rules {
             .into_iter()
             .map(|version| (version.position, version.pack.clone()))
             .collect();
-        let bounds = Bounds::compile(&packs, &vocabulary)?;
-        let since_ms = packs.iter().map(|(_, pack)| pack.effective_from_ms).max().unwrap_or_default();
+        let bounds = Bounds::compile(&packs, &definitions.vocabulary)?;
+        let since_ms = packs.iter().map(|(_, pack)| pack.effective_from_ms);
+        let since_ms = since_ms.chain([definitions.since_ms]).max().unwrap_or_default();
         let starts = versions.iter().map(|version| version.pack.effective_from_ms);
-        let span_ms = (since_ms, starts.filter(|start| *start > now_ms).min());
+        let span_ms = (since_ms, starts.filter(|start| *start > now_ms).chain(definitions.next_ms).min());
         Ok(Self {
-            vocabulary,
+            vocabulary: definitions.vocabulary,
             bounds,
             retention,
             packs,
             versions,
-            newest_vocabulary_change,
+            newest_vocabulary_change: definitions.newest_change,
             now_ms,
             span_ms,
             notices,
@@ -222,9 +211,8 @@ impl Rules {
     pub(crate) fn newest_change(&self) -> Option<EventId> {
         let in_force = self.packs.iter().filter_map(|(position, _)| self.version_at(*position));
         let versions = in_force.map(|version| (version.starts_ms(), version.position, version.event_id));
-        let change = self
-            .newest_vocabulary_change
-            .map(|change| (change.recorded_at_ms, change.position, change.event_id));
+        let change =
+            self.newest_vocabulary_change.map(|change| (change.starts_ms, change.position, change.event_id));
         versions.chain(change).max().map(|(.., event_id)| event_id)
     }
 
@@ -279,6 +267,7 @@ pub(crate) fn is_rule(event: &Event) -> bool {
         event,
         Event::PurposeDefined(_)
             | Event::CategoryDefined(_)
+            | Event::DecisionRulesAdopted(_)
             | Event::BoundsPublished(_)
             | Event::NoticePublished(_)
             | Event::RetentionDefined(_)
@@ -363,6 +352,15 @@ impl RulesHistory {
             rules = Rules::fold(events(), next_ms)?;
         }
         Ok(())
+    }
+
+    /// Checks that definitions fit the vocabulary, now and at each later time at which another definition
+    /// comes into force.
+    ///
+    /// # Errors
+    /// A definition, or one that was published earlier and comes into force later, would not fit.
+    pub fn check_definitions(&self, definitions: &[Recorded], now_ms: u64) -> Result<(), DefinitionProblem> {
+        Definitions::check(self.events.iter().chain(definitions), now_ms)
     }
 
     /// The rules in force at a recorded time.

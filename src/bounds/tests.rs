@@ -8,6 +8,7 @@ mod model;
 mod personal;
 mod publishing;
 mod random_policies;
+mod redefined_words;
 mod reproducible;
 mod tables;
 mod valid_until;

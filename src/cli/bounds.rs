@@ -1,8 +1,7 @@
 //! The commands `sayso bounds publish`, `sayso bounds preview`, `sayso bounds personal`, `sayso bounds
 //! keygen` and `sayso bounds show`.
 
-use super::connect::Connection;
-use super::connect::parse_time;
+use super::connect::{Connection, Link, parse_time};
 use super::error::CliError;
 use super::output::{self, Out, count, people, table};
 use super::vocabulary::client;
@@ -10,6 +9,7 @@ use crate::bounds::schema_digest;
 use crate::clock::SystemClock;
 use crate::daemon::data_dir::Layout;
 use crate::domain::event::{BoundsPublished, Event, codec};
+use crate::proto::bounds_service_client::BoundsServiceClient;
 use crate::proto::{self, ForbiddenUse, PersonalBounds, Role, Tier};
 use crate::secret;
 use clap::{Args, Subcommand, ValueEnum};
@@ -109,19 +109,13 @@ impl PackVersion {
         };
         let stem = || self.path.file_stem().map(|name| name.to_string_lossy().into_owned());
         let pack = self.pack.clone().or_else(stem).unwrap_or_default();
-        let from = self.from.as_ref().map(|from| {
-            let seconds = u64::try_from(from.seconds).unwrap_or_default();
-            seconds
-                .saturating_mul(1000)
-                .saturating_add(u64::try_from(from.nanos).unwrap_or_default() / 1_000_000)
-        });
         Ok(BoundsPublished {
             tier: self.tier.tier(),
             pack,
             version: version.to_owned(),
             policies,
             schema_digest: schema_digest().to_vec(),
-            effective_from_ms: from.unwrap_or_default(),
+            effective_from_ms: self.from.as_ref().map_or(0, millis),
         })
     }
 }
@@ -161,7 +155,13 @@ impl Publish {
     }
 }
 
-fn signing_key(path: &Path) -> Result<SigningKey, CliError> {
+/// Milliseconds since the Unix epoch; 0 for a time before it.
+pub(super) fn millis(time: &Timestamp) -> u64 {
+    let seconds = u64::try_from(time.seconds).unwrap_or_default();
+    seconds.saturating_mul(1000).saturating_add(u64::try_from(time.nanos).unwrap_or_default() / 1_000_000)
+}
+
+pub(super) fn signing_key(path: &Path) -> Result<SigningKey, CliError> {
     let wrong = |error: std::io::Error| CliError::usage(format!("key {}: {error}", path.display()));
     if !path.exists() {
         return Err(wrong(std::io::ErrorKind::NotFound.into()));
@@ -194,24 +194,32 @@ impl Preview {
             bounds: vec![self.pack.bounds("preview", self.retire)?.into()],
             recipients: self.recipient,
             purposes: self.purpose,
+            ..Default::default()
         };
-        let mut client = client(at, self.pack.tier.role()).await?;
-        let mut steps = client.preview_bounds(request).await?.into_inner();
-        let mut bar: Option<ProgressBar> = None;
-        while let Some(step) = steps.message().await? {
-            let bar =
-                bar.get_or_insert_with(|| super::progress::entries(step.people_total, "previewing people"));
-            bar.set_position(step.people_done);
-            if step.result.is_some() {
-                bar.finish_and_clear();
-                return out.print("PreviewBoundsResponse", &step, preview);
-            }
-        }
-        Err(CliError::failed("the daemon ended the preview early"))
+        preview(&mut client(at, self.pack.tier.role()).await?, request, out).await
     }
 }
 
-fn preview(step: &proto::PreviewBoundsResponse) -> String {
+/// Runs a preview and prints its result.
+pub(super) async fn preview(
+    client: &mut BoundsServiceClient<Link>,
+    request: proto::PreviewBoundsRequest,
+    out: Out,
+) -> Result<(), CliError> {
+    let mut steps = client.preview_bounds(request).await?.into_inner();
+    let mut bar: Option<ProgressBar> = None;
+    while let Some(step) = steps.message().await? {
+        let bar = bar.get_or_insert_with(|| super::progress::entries(step.people_total, "previewing people"));
+        bar.set_position(step.people_done);
+        if step.result.is_some() {
+            bar.finish_and_clear();
+            return out.print("PreviewBoundsResponse", &step, previewed);
+        }
+    }
+    Err(CliError::failed("the daemon ended the preview early"))
+}
+
+fn previewed(step: &proto::PreviewBoundsResponse) -> String {
     let found = step.result.clone().unwrap_or_default();
     let mut text = format!(
         "{} examined; decisions would change for {}\n{} of {} would be revoked, of {}{}",

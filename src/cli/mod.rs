@@ -12,6 +12,7 @@ mod bounds_test;
 mod completions;
 mod connect;
 mod consent;
+mod define;
 mod demo;
 mod describe;
 mod erase;

@@ -1,12 +1,12 @@
 //! The commands `sayso purpose`, `sayso category` and `sayso notice`.
 
-use super::connect::Connection;
-use super::connect::{Link, client};
+use super::connect::{Connection, Link, client};
+use super::define::{DefineCategory, DefinePurpose};
 use super::error::CliError;
 use super::output::{self, Out, table};
 use crate::proto;
 use crate::proto::bounds_service_client::BoundsServiceClient;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::Subcommand;
 use std::path::{Path, PathBuf};
 
 pub(super) async fn client(at: &Connection, role: &str) -> Result<BoundsServiceClient<Link>, CliError> {
@@ -23,52 +23,7 @@ pub(super) enum Purpose {
     /// Define a purpose, or replace its definition.
     ///
     /// Example: `sayso purpose define homework-help --parent personalization --title 'Help with homework'`
-    Define {
-        /// ID of the purpose, as consents and grants name it.
-        id: String,
-        /// ID of the parent that it is part of.
-        #[arg(long, default_value = "")]
-        parent: String,
-        /// Title for people.
-        #[arg(long)]
-        title: String,
-        /// IRI of its term in the W3C Data Privacy Vocabulary.
-        #[arg(long, default_value = "")]
-        iri: String,
-        /// Its rung on the ladder of personalization, which is in order of rising risk.
-        #[arg(long, value_enum)]
-        rung: Option<Rung>,
-        #[command(flatten)]
-        tags: Tags,
-    },
-}
-
-/// The ladder of personalization, in order of rising risk.
-#[derive(Clone, Copy, ValueEnum)]
-pub(super) enum Rung {
-    /// How something is said.
-    Style,
-    /// What the person needs in order to understand what is said.
-    Accessibility,
-    /// What matters to the person.
-    Relevance,
-    /// What the person thinks and values.
-    Viewpoint,
-    /// Keeping the person company.
-    Companionship,
-    /// Influencing the person.
-    Persuasion,
-}
-
-/// Tags from the taxonomy of risks and benefits (docs/bounds.md).
-#[derive(Args)]
-pub(super) struct Tags {
-    /// Risk of the purpose or category, by its name in docs/bounds.md; may be repeated.
-    #[arg(long)]
-    risk: Vec<String>,
-    /// Benefit of the purpose or category, by its name in docs/bounds.md; may be repeated.
-    #[arg(long)]
-    benefit: Vec<String>,
+    Define(Box<DefinePurpose>),
 }
 
 impl Purpose {
@@ -79,22 +34,7 @@ impl Purpose {
                 let answer = whole_vocabulary(&mut client).await?;
                 out.print("ListPurposesResponse", &answer, vocabulary)
             }
-            Self::Define { id, parent, title, iri, rung, tags } => {
-                let rung = match rung {
-                    None => proto::Rung::Unspecified,
-                    Some(Rung::Style) => proto::Rung::Style,
-                    Some(Rung::Accessibility) => proto::Rung::Accessibility,
-                    Some(Rung::Relevance) => proto::Rung::Relevance,
-                    Some(Rung::Viewpoint) => proto::Rung::Viewpoint,
-                    Some(Rung::Companionship) => proto::Rung::Companionship,
-                    Some(Rung::Persuasion) => proto::Rung::Persuasion,
-                };
-                let (risks, benefits, rung) = (tags.risk, tags.benefit, rung.into());
-                let purpose = Some(proto::Purpose { id, parent, iri, title, risks, benefits, rung });
-                let request = proto::DefinePurposeRequest { purpose, options: None };
-                let answer = client.define_purpose(request).await?.into_inner();
-                out.print("DefinePurposeResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
-            }
+            Self::Define(purpose) => purpose.run(&mut client, at, out).await,
         }
     }
 }
@@ -138,24 +78,7 @@ pub(super) enum Category {
     /// Define a category, or replace its definition.
     ///
     /// Example: `sayso category define allergies --parent health --special --title Allergies`
-    Define {
-        /// ID of the category, as attributes and consents name it.
-        id: String,
-        /// ID of the parent that it is part of.
-        #[arg(long, default_value = "")]
-        parent: String,
-        /// Title for people.
-        #[arg(long)]
-        title: String,
-        /// IRI of its term in the W3C Data Privacy Vocabulary.
-        #[arg(long, default_value = "")]
-        iri: String,
-        /// A special category (GDPR Art. 9(1)). Below a special category, every category is special.
-        #[arg(long)]
-        special: bool,
-        #[command(flatten)]
-        tags: Tags,
-    },
+    Define(Box<DefineCategory>),
 }
 
 impl Category {
@@ -166,15 +89,7 @@ impl Category {
                 let answer = whole_vocabulary(&mut client).await?;
                 out.print("ListPurposesResponse", &answer, |answer| table(&categories(answer)))
             }
-            Self::Define { id, parent, title, iri, special, tags } => {
-                let (risks, benefits) = (tags.risk, tags.benefit);
-                let category = proto::Category { id, parent, iri, title, special, risks, benefits };
-                let request = proto::DefineCategoryRequest { category: Some(category), options: None };
-                let answer = client.define_category(request).await?.into_inner();
-                out.print("DefineCategoryResponse", &answer, |answer| {
-                    output::receipt(answer.receipt.as_ref())
-                })
-            }
+            Self::Define(category) => category.run(&mut client, at, out).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 //! A *yes* is a decision that gives or renews consent; a *no* refuses or withdraws it. A *case* is one
 //! purpose, category, recipient and conversation.
 
-use super::consent_scope::{ConsentCase, ExpandedCase, Reach, named_cases, overlap};
+use super::consent_scope::{ConsentCase, ExpandedCase, Given, Reach, named_cases, overlap};
 use super::ids::EventId;
 use super::vocabulary::Vocabulary;
 use crate::domain::event::{Actor, Role};
@@ -69,6 +69,11 @@ impl ConsentRecord {
         if self.decision.is_yes() { self.about_ms.min(self.sealed_at_ms) } else { self.sealed_at_ms }
     }
 
+    /// When this consent was given, which decides what its words mean.
+    fn given(&self) -> Given {
+        Given { said_ms: self.said_ms(), sealed_ms: self.sealed_at_ms, position: self.position }
+    }
+
     /// Whether this consent was given after another consent.
     fn is_after(&self, other: &Self) -> bool {
         (self.said_ms(), self.position) > (other.said_ms(), other.position)
@@ -88,6 +93,8 @@ pub enum NoConsent {
     Expired,
     /// The consent is not explicit, or does not name the special category.
     NotExplicit,
+    /// The words of the consent meant something else when it was given.
+    WordsChanged,
 }
 
 /// Whether the consent decisions allow a case.
@@ -155,9 +162,9 @@ impl ConsentLog {
         // Nothing allows the case. Report the reason that is nearest to a yes, because it tells the reader
         // what would change the result.
         let lacks_explicitness = |record: &ConsentRecord| {
-            let reach = expanded.consent_reach_except_explicitness(&record.terms);
+            let reach = expanded.consent_reach_except_explicitness(&record.terms, record.given());
             record.is_before_its_end(case.now_ms)
-                && expanded.consent_reach(&record.terms).is_none()
+                && expanded.consent_reach(&record.terms, record.given()).is_none()
                 && reach.is_some_and(|reach| found.is_unblocked(&(record, reach)))
         };
         if self.newest(true).any(lacks_explicitness) {
@@ -171,6 +178,18 @@ impl ConsentLog {
                 Cover::Denied { reason: NoConsent::Refused, by: Some(no.event_id) }
             }
             Some(no) => Cover::Denied { reason: NoConsent::Withdrawn, by: Some(no.event_id) },
+            None => self.silence(&expanded),
+        }
+    }
+
+    /// The result when no decision covers the case as its words are now.
+    fn silence(&self, expanded: &ExpandedCase<'_>) -> Cover {
+        let meant_less = |record: &&ConsentRecord| {
+            record.is_before_its_end(expanded.now_ms())
+                && expanded.covered_by_new_words(&record.terms, record.given())
+        };
+        match self.newest(true).find(meant_less) {
+            Some(yes) => Cover::Denied { reason: NoConsent::WordsChanged, by: Some(yes.event_id) },
             None => Cover::silence(),
         }
     }
@@ -234,10 +253,10 @@ impl ConsentLog {
         let cases: Vec<_> = cases.into_iter().map(|case| ExpandedCase::new(vocabulary, case)).collect();
         let lifts_anew = |no: &&ConsentRecord| {
             cases.iter().any(|case| {
-                let reaches = (case.consent_reach(yes), case.refusal_reach(&no.terms));
+                let reaches = (case.consent_reach(yes, Given::NOW), case.refusal_reach(&no.terms));
                 let (Some(reach), Some(no_reach)) = reaches else { return false };
                 let lifted = |other: &&ConsentRecord| {
-                    let reach = case.consent_reach(&other.terms);
+                    let reach = case.consent_reach(&other.terms, other.given());
                     reach.is_some_and(|reach| !blocks((no, no_reach), (other, reach)))
                 };
                 reach.is_within(no_reach) && !consents.iter().any(lifted)
@@ -249,7 +268,7 @@ impl ConsentLog {
     fn decisions_about(&self, expanded: &ExpandedCase<'_>) -> CaseDecisions<'_> {
         let mut consents: Vec<(&ConsentRecord, Reach)> = self
             .newest(true)
-            .filter_map(|record| Some((record, expanded.consent_reach(&record.terms)?)))
+            .filter_map(|record| Some((record, expanded.consent_reach(&record.terms, record.given())?)))
             .collect();
         consents.sort_by_key(|(record, _)| std::cmp::Reverse((record.said_ms(), record.position)));
         let refusals = self
@@ -278,19 +297,21 @@ impl ConsentLog {
             later && overlap(&record.terms, &other.terms, vocabulary)
         };
         let ending: Vec<&ConsentRecord> = self.records.iter().filter(ending).collect();
-        if ending.is_empty() {
+        let words_changed = vocabulary.changed_after(record.position);
+        if ending.is_empty() && !words_changed {
             return own;
         }
-        let per_case = COMPARISONS_MAX.checked_div(ending.len()).unwrap_or(COMPARISONS_MAX);
+        let per_case = COMPARISONS_MAX.checked_div(ending.len().max(1)).unwrap_or(COMPARISONS_MAX);
         let cases = named_cases(&record.terms, now_ms, per_case);
         let last = cases.and_then(|cases| {
             let ends = cases.into_iter().map(|case| {
                 let case = ExpandedCase::new(vocabulary, case);
                 let ended_by = |other: &&ConsentRecord| match other.decision.is_yes() {
-                    true => case.consent_reach(&other.terms).and(other.terms.until_ms),
+                    true => case.consent_reach(&other.terms, other.given()).and(other.terms.until_ms),
                     false => case.refusal_reach(&other.terms).map(|_| other.recorded_at_ms),
                 };
-                ending.iter().filter_map(ended_by).min()
+                let by_words = case.ended_by_words_ms(vocabulary, &record.terms, record.given());
+                ending.iter().filter_map(ended_by).chain(by_words).min()
             });
             ends.collect::<Option<Vec<u64>>>().and_then(|ends| ends.into_iter().max())
         });

@@ -3,6 +3,7 @@
 //! Decisions are compared case by case, where a case is one purpose, category, recipient and conversation. A
 //! decision that names several purposes or categories means the same as one decision for each combination.
 
+use super::hierarchy::Ancestor;
 use super::vocabulary::Vocabulary;
 use crate::domain::event::ConsentTerms as Terms;
 
@@ -35,11 +36,35 @@ impl Reach {
     }
 }
 
+/// When a consent was given, which decides what its words meant.
+#[derive(Clone, Copy, Debug)]
+pub struct Given {
+    /// When the data subject said it, milliseconds since the Unix epoch.
+    pub said_ms: u64,
+    /// When it was sealed, milliseconds since the Unix epoch; not earlier than `said_ms`.
+    pub sealed_ms: u64,
+    /// Its position in the log.
+    pub position: u64,
+}
+
+impl Given {
+    /// A consent that is given now.
+    pub const NOW: Self = Self { said_ms: u64::MAX, sealed_ms: u64::MAX, position: u64::MAX };
+
+    /// Whether the word that is named covered the lowest word of its ancestry when this consent was
+    /// given, and that word has kept its meaning. A consent that was said before its word was defined
+    /// here means the word as it was when the consent was sealed.
+    fn means(self, named: &Ancestor<'_>, lowest: &Ancestor<'_>) -> bool {
+        let said_ms = if self.said_ms < named.defined_ms { self.sealed_ms } else { self.said_ms };
+        [named, lowest].iter().all(|word| word.since.is_before(said_ms, self.position))
+    }
+}
+
 /// A case with the ancestors of its purpose and category.
 pub struct ExpandedCase<'a> {
     case: ConsentCase<'a>,
-    purposes: Vec<&'a str>,
-    categories: Vec<&'a str>,
+    purposes: Vec<Ancestor<'a>>,
+    categories: Vec<Ancestor<'a>>,
     /// The category and its special ancestors; empty if the category is not special.
     special: Vec<&'a str>,
 }
@@ -50,30 +75,40 @@ impl<'a> ExpandedCase<'a> {
     pub fn new(vocabulary: &'a Vocabulary, case: ConsentCase<'a>) -> Self {
         Self {
             case,
-            purposes: vocabulary.purpose_ancestry(case.purpose),
-            categories: vocabulary.category_ancestry(case.category),
+            purposes: vocabulary.purpose_ancestors(case.purpose),
+            categories: vocabulary.category_ancestors(case.category),
             special: vocabulary.special_ancestry(case.category),
         }
     }
 
     /// The reach of a consent with these terms; `None` if it does not cover the case. A consent to a special
-    /// category must be explicit and name the category or a special ancestor (GDPR Art. 9(2)(a)).
+    /// category must be explicit and name the category or a special ancestor (GDPR Art. 9(2)(a)). A consent
+    /// covers what its words covered when it was given.
     #[must_use]
-    pub fn consent_reach(&self, terms: &Terms) -> Option<Reach> {
+    pub fn consent_reach(&self, terms: &Terms, given: Given) -> Option<Reach> {
         if self.special.is_empty() {
-            return self.consent_reach_except_explicitness(terms);
+            return self.consent_reach_except_explicitness(terms, given);
         }
-        let is_named =
-            |id: &&str| self.special.contains(id) && terms.categories.iter().any(|name| name == id);
+        let is_named = |above: &Ancestor<'_>| {
+            self.special.contains(&above.id) && terms.categories.iter().any(|name| name == above.id)
+        };
         let category = self.categories.iter().position(is_named).filter(|_| terms.explicit)?;
-        self.reach(terms, category).filter(|_| !terms.purposes.is_empty())
+        self.reach(terms, category).filter(|reach| !terms.purposes.is_empty() && self.meant(*reach, given))
     }
 
     /// The reach that a consent with these terms would have if it were explicit and named the special
     /// category.
     #[must_use]
-    pub fn consent_reach_except_explicitness(&self, terms: &Terms) -> Option<Reach> {
-        self.refusal_reach(terms).filter(|_| !terms.purposes.is_empty())
+    pub fn consent_reach_except_explicitness(&self, terms: &Terms, given: Given) -> Option<Reach> {
+        self.refusal_reach(terms).filter(|reach| !terms.purposes.is_empty() && self.meant(*reach, given))
+    }
+
+    /// Whether a consent with these terms would cover the case if its words had meant then what they mean
+    /// now.
+    #[must_use]
+    pub fn covered_by_new_words(&self, terms: &Terms, given: Given) -> bool {
+        let reach = self.consent_reach(terms, Given::NOW);
+        reach.is_some_and(|reach| !self.meant(reach, given))
     }
 
     /// The reach of a refusal or withdrawal with these terms; `None` if it does not cover the case.
@@ -82,22 +117,60 @@ impl<'a> ExpandedCase<'a> {
         self.reach(terms, steps_up(&terms.categories, &self.categories)?)
     }
 
+    /// The time of the use, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.case.now_ms
+    }
+
+    /// The time from which a consent that names this case no longer covers it, because its words mean
+    /// something else since then, milliseconds since the Unix epoch. `None` if it covers the case, or if
+    /// it may still cover words below those of the case.
+    #[must_use]
+    pub fn ended_by_words_ms(&self, vocabulary: &Vocabulary, terms: &Terms, given: Given) -> Option<u64> {
+        if !self.covered_by_new_words(terms, given)
+            || vocabulary.has_words_below(self.case.purpose, self.case.category)
+        {
+            return None;
+        }
+        let lowest = [self.purposes.first(), self.categories.first()];
+        lowest.into_iter().flatten().map(|word| word.since.at_ms).max()
+    }
+
+    /// Whether the words that a consent reached the case with meant the case when the consent was given.
+    fn meant(&self, Reach([purpose, category, ..]): Reach, given: Given) -> bool {
+        let axes = [(&self.purposes, purpose), (&self.categories, category)];
+        axes.iter().all(|(ancestors, steps)| {
+            let Some(lowest) = ancestors.first() else { return true };
+            // Terms that name nothing on an axis cover every word there, also one that is new.
+            ancestors.get(*steps).is_none_or(|named| given.means(named, lowest))
+        })
+    }
+
     fn reach(&self, terms: &Terms, category: usize) -> Option<Reach> {
         Some(Reach([
             steps_up(&terms.purposes, &self.purposes)?,
             category,
-            steps_up(&terms.recipients, &[self.case.recipient])?,
-            steps_up(&terms.interactions, &[self.case.interaction])?,
+            is_named(&terms.recipients, self.case.recipient)?,
+            is_named(&terms.interactions, self.case.interaction)?,
         ]))
     }
 }
 
 /// The steps up an ancestry to the first id that is named; the maximum if the list of names is empty.
-fn steps_up(named: &[String], ancestry: &[&str]) -> Option<usize> {
+fn steps_up(named: &[String], ancestry: &[Ancestor<'_>]) -> Option<usize> {
     if named.is_empty() {
         return Some(usize::MAX);
     }
-    ancestry.iter().position(|id| named.iter().any(|name| name == id))
+    ancestry.iter().position(|above| named.iter().any(|name| name == above.id))
+}
+
+/// Zero if the name is in the list; the maximum if the list is empty.
+fn is_named(list: &[String], name: &str) -> Option<usize> {
+    match list {
+        [] => Some(usize::MAX),
+        _ => list.iter().any(|named| named == name).then_some(0),
+    }
 }
 
 /// The cases that terms name: each combination of a purpose, category, recipient and conversation. On an axis

@@ -7,6 +7,7 @@
 use super::*;
 use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::event::Role;
+use crate::domain::hierarchy::Since;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -219,11 +220,12 @@ fn a_no_that_names_nothing_covers_everything() {
 fn explicit_consent_may_name_any_category_between_the_case_and_its_special_ancestor() {
     let mut vocabulary = default_vocabulary();
     for (id, parent) in [("allergies", "health"), ("nut-allergy", "allergies")] {
-        vocabulary.define_category(sayso_proof::event::CategoryDefined {
+        let category = sayso_proof::event::CategoryDefined {
             id: id.into(),
             parent: parent.into(),
             ..sayso_proof::event::CategoryDefined::default()
-        });
+        };
+        vocabulary.define_category(category, Since::default());
     }
     assert_eq!(vocabulary.special_ancestry("nut-allergy"), ["nut-allergy", "allergies", "health"]);
     let covers = |category: &str, explicit| {
@@ -417,7 +419,7 @@ proptest! {
             let case = ConsentCase { purpose, category, recipient, interaction: "", now_ms: 1_000 };
             let expanded = ExpandedCase::new(&vocabulary, case);
             let lifts = |yes: &ConsentRecord, no: &ConsentRecord| {
-                let reaches = (expanded.refusal_reach(&no.terms), expanded.consent_reach(&yes.terms));
+                let reaches = (expanded.refusal_reach(&no.terms), expanded.consent_reach(&yes.terms, yes.given()));
                 let (Some(no_reach), Some(reach)) = reaches else { return false };
                 yes.decision.is_yes() && !blocks((no, no_reach), (yes, reach))
             };

@@ -5,6 +5,7 @@
 //! logs. Titles are shown both to operators and to the data subject, so they do not say "the person".
 
 use crate::domain::event::{CategoryDefined, PurposeDefined, Rung};
+use crate::domain::hierarchy::Since;
 use crate::domain::vocabulary::Vocabulary;
 
 /// Risks that purposes and categories can be tagged with: the taxonomy of Kirk, Vidgen, Röttger and Hale
@@ -168,6 +169,7 @@ pub fn defaults() -> (Vec<PurposeDefined>, Vec<CategoryDefined>) {
         risks: owned(risks),
         benefits: owned(benefits),
         rung: (*rung),
+        ..PurposeDefined::default()
     };
     let category = |Category(id, parent, term, title, special, risks, benefits): &Category| CategoryDefined {
         id: (*id).into(),
@@ -177,6 +179,7 @@ pub fn defaults() -> (Vec<PurposeDefined>, Vec<CategoryDefined>) {
         special: *special,
         risks: owned(risks),
         benefits: owned(benefits),
+        ..CategoryDefined::default()
     };
     (PURPOSES.iter().map(purpose).collect(), CATEGORIES.iter().map(category).collect())
 }
@@ -186,8 +189,8 @@ pub fn defaults() -> (Vec<PurposeDefined>, Vec<CategoryDefined>) {
 pub fn default_vocabulary() -> Vocabulary {
     let (purposes, categories) = defaults();
     let mut vocabulary = Vocabulary::default();
-    purposes.into_iter().for_each(|purpose| vocabulary.define_purpose(purpose));
-    categories.into_iter().for_each(|category| vocabulary.define_category(category));
+    purposes.into_iter().for_each(|purpose| vocabulary.define_purpose(purpose, Since::default()));
+    categories.into_iter().for_each(|category| vocabulary.define_category(category, Since::default()));
     vocabulary
 }
 

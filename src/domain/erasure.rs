@@ -123,6 +123,7 @@ pub fn class(event: &Event) -> Class {
         | Event::BackupRestored(_)
         | Event::RestoreConfirmed(_)
         | Event::ClockAccepted(_)
+        | Event::DecisionRulesAdopted(_)
         | Event::LogKeyRotated(_)
         | Event::WitnessAdded(_)
         | Event::WitnessRemoved(_)

@@ -12,6 +12,7 @@ pub mod description;
 pub mod erasure;
 pub mod event;
 pub mod feedback_loops;
+pub mod hierarchy;
 #[cfg(test)]
 pub(crate) mod histories;
 pub mod ids;

@@ -1,18 +1,44 @@
 //! Purposes and categories: two hierarchies, defined by events, with W3C Data Privacy Vocabulary IRIs.
 
+use super::hierarchy::{Ancestor, Hierarchy, Since, Word};
 use crate::domain::event::{CategoryDefined, PurposeDefined, Rung};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-/// Maximum depth of the hierarchy. Deeper entries cannot be published; the verifier cuts ancestries off at
-/// the same depth.
-pub const DEPTH_MAX: usize = 32;
 const NEAR_MAX: usize = 3;
 
 /// The purposes and categories in force.
 #[derive(Clone, Debug, Default)]
 pub struct Vocabulary {
-    purposes: BTreeMap<String, PurposeDefined>,
-    categories: BTreeMap<String, CategoryDefined>,
+    purposes: Hierarchy<PurposeDefined>,
+    categories: Hierarchy<CategoryDefined>,
+}
+
+impl Word for PurposeDefined {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn parent(&self) -> &str {
+        &self.parent
+    }
+
+    fn means_the_same(&self, before: &Self) -> bool {
+        self.same_meaning || (&self.title, &self.iri) == (&before.title, &before.iri)
+    }
+}
+
+impl Word for CategoryDefined {
+    fn id(&self) -> &str {
+        &self.id
+    }
+
+    fn parent(&self) -> &str {
+        &self.parent
+    }
+
+    fn means_the_same(&self, before: &Self) -> bool {
+        self.same_meaning || (&self.title, &self.iri) == (&before.title, &before.iri)
+    }
 }
 
 /// The error message for an undefined purpose or category. `near` lists similar ids that are defined.
@@ -25,48 +51,105 @@ pub fn unknown(what: &str, near: &[String]) -> String {
 }
 
 impl Vocabulary {
-    /// Adds a purpose or replaces it.
-    pub fn define_purpose(&mut self, purpose: PurposeDefined) {
-        self.purposes.insert(purpose.id.clone(), purpose);
+    /// Adds a purpose or replaces it. A purpose that it lifts to a higher rung counts as a new one: earlier
+    /// consents do not cover it.
+    pub fn define_purpose(&mut self, purpose: PurposeDefined, since: Since) {
+        let affected = self.purposes.subtree(&purpose.id);
+        let rungs: Vec<(String, Rung)> =
+            affected.into_iter().map(|id| (id.clone(), self.rung(&id))).collect();
+        self.purposes.define(purpose, since);
+        for (id, before) in rungs {
+            if self.rung(&id) > before {
+                self.purposes.change_meaning(&id, since);
+            }
+        }
     }
 
     /// Adds a category or replaces it.
-    pub fn define_category(&mut self, category: CategoryDefined) {
-        self.categories.insert(category.id.clone(), category);
+    pub fn define_category(&mut self, category: CategoryDefined, since: Since) {
+        self.categories.define(category, since);
     }
 
     /// All purposes, by id.
     pub fn purposes(&self) -> impl Iterator<Item = &PurposeDefined> {
-        self.purposes.values()
+        self.purposes.words()
     }
 
     /// All categories, by id.
     pub fn categories(&self) -> impl Iterator<Item = &CategoryDefined> {
-        self.categories.values()
+        self.categories.words()
+    }
+
+    /// The definition of a purpose.
+    #[must_use]
+    pub fn purpose(&self, id: &str) -> Option<&PurposeDefined> {
+        self.purposes.get(id)
+    }
+
+    /// The definition of a category.
+    #[must_use]
+    pub fn category(&self, id: &str) -> Option<&CategoryDefined> {
+        self.categories.get(id)
     }
 
     /// Whether a purpose is defined.
     #[must_use]
     pub fn has_purpose(&self, id: &str) -> bool {
-        self.purposes.contains_key(id)
+        self.purposes.get(id).is_some()
     }
 
     /// Whether a category is defined.
     #[must_use]
     pub fn has_category(&self, id: &str) -> bool {
-        self.categories.contains_key(id)
+        self.categories.get(id).is_some()
     }
 
     /// A purpose and its ancestors, nearest first. An undefined purpose has no ancestors.
     #[must_use]
     pub fn purpose_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
-        ancestry(id, |id| self.purposes.get(id).map(|purpose| purpose.parent.as_str()))
+        self.purposes.ancestry(id)
     }
 
     /// A category and its ancestors, nearest first. An undefined category has no ancestors.
     #[must_use]
     pub fn category_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
-        ancestry(id, |id| self.categories.get(id).map(|category| category.parent.as_str()))
+        self.categories.ancestry(id)
+    }
+
+    /// A purpose and its ancestors, nearest first, with the moments since when each of them counts.
+    #[must_use]
+    pub fn purpose_ancestors<'a>(&'a self, id: &'a str) -> Vec<Ancestor<'a>> {
+        self.purposes.ancestors(id)
+    }
+
+    /// A category and its ancestors, nearest first, with the moments since when each of them counts.
+    #[must_use]
+    pub fn category_ancestors<'a>(&'a self, id: &'a str) -> Vec<Ancestor<'a>> {
+        self.categories.ancestors(id)
+    }
+
+    /// Whether a word was defined after the event at this position of the log.
+    #[must_use]
+    pub fn changed_after(&self, position: u64) -> bool {
+        self.purposes.newest().max(self.categories.newest()) > position
+    }
+
+    /// Whether another word is below a purpose or a category.
+    #[must_use]
+    pub fn has_words_below(&self, purpose: &str, category: &str) -> bool {
+        self.purposes.has_below(purpose) || self.categories.has_below(category)
+    }
+
+    /// The first ancestor that a purpose would lose if this definition replaced its own.
+    #[must_use]
+    pub fn purpose_loses(&self, purpose: &PurposeDefined) -> Option<&str> {
+        self.purposes.lost_ancestor(purpose)
+    }
+
+    /// The first ancestor that a category would lose if this definition replaced its own.
+    #[must_use]
+    pub fn category_loses(&self, category: &CategoryDefined) -> Option<&str> {
+        self.categories.lost_ancestor(category)
     }
 
     /// The special categories (GDPR Art. 9(1)) among a category and its ancestors, nearest first. A category
@@ -74,7 +157,7 @@ impl Vocabulary {
     #[must_use]
     pub fn special_ancestry<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
         let mut ancestry = self.category_ancestry(id);
-        let marked = |id: &&str| self.categories.get(*id).is_some_and(|category| category.special);
+        let marked = |id: &&str| self.categories.get(id).is_some_and(|category| category.special);
         let special = ancestry.iter().rposition(marked).map_or(0, |last| last.saturating_add(1));
         ancestry.truncate(special);
         ancestry
@@ -113,67 +196,31 @@ impl Vocabulary {
         (risks, all.iter().flat_map(|category| &category.benefits).map(String::as_str).collect())
     }
 
-    /// Whether the categories, after this one is added, would have no cycle and at most [`DEPTH_MAX`] levels.
+    /// Whether the categories, after this one is added, would have no cycle and at most
+    /// [`super::hierarchy::DEPTH_MAX`] levels.
     #[must_use]
     pub fn can_take_category(&self, category: &CategoryDefined) -> bool {
-        let parent = |id: &str| {
-            let parent = self.categories.get(id).map(|category| category.parent.as_str());
-            if id == category.id { Some(category.parent.as_str()) } else { parent }
-        };
-        all_end(&category.id, self.categories.keys(), parent)
+        self.categories.can_take(category)
     }
 
-    /// Whether the purposes, after this one is added, would have no cycle and at most [`DEPTH_MAX`] levels.
+    /// Whether the purposes, after this one is added, would have no cycle and at most
+    /// [`super::hierarchy::DEPTH_MAX`] levels.
     #[must_use]
     pub fn can_take_purpose(&self, purpose: &PurposeDefined) -> bool {
-        let parent = |id: &str| {
-            let parent = self.purposes.get(id).map(|purpose| purpose.parent.as_str());
-            if id == purpose.id { Some(purpose.parent.as_str()) } else { parent }
-        };
-        all_end(&purpose.id, self.purposes.keys(), parent)
+        self.purposes.can_take(purpose)
     }
 
     /// Defined purposes that are similar to a misspelled one.
     #[must_use]
     pub fn near_purposes(&self, id: &str) -> Vec<String> {
-        near(id, self.purposes.keys())
+        near(id, self.purposes.ids())
     }
 
     /// Defined categories that are similar to a misspelled one.
     #[must_use]
     pub fn near_categories(&self, id: &str) -> Vec<String> {
-        near(id, self.categories.keys())
+        near(id, self.categories.ids())
     }
-}
-
-fn ancestry<'a>(id: &'a str, parent: impl Fn(&str) -> Option<&'a str>) -> Vec<&'a str> {
-    let mut ancestry = vec![id];
-    let mut next = parent(id);
-    while let Some(above) = next.filter(|above| !above.is_empty() && ancestry.len() < DEPTH_MAX) {
-        if ancestry.contains(&above) {
-            break;
-        }
-        ancestry.push(above);
-        next = parent(above);
-    }
-    ancestry
-}
-
-/// Whether the ancestry of every defined id, and of the new id, ends within [`DEPTH_MAX`] levels.
-fn all_end<'a>(
-    new: &str,
-    mut words: impl Iterator<Item = &'a String>,
-    parent: impl for<'b> Fn(&'b str) -> Option<&'a str>,
-) -> bool {
-    let ends = |id: &str| {
-        let mut next = parent(id).filter(|above| !above.is_empty());
-        for _ in 1..DEPTH_MAX {
-            let Some(above) = next else { return true };
-            next = parent(above).filter(|above| !above.is_empty());
-        }
-        next.is_none()
-    };
-    ends(new) && words.all(|id| ends(id))
 }
 
 /// Known tags that are similar to a misspelled one.
@@ -227,8 +274,8 @@ mod tests {
             parent: parent.into(),
             ..PurposeDefined::default()
         };
-        vocabulary.define_purpose(purpose("a", "b"));
-        vocabulary.define_purpose(purpose("b", "a"));
+        vocabulary.define_purpose(purpose("a", "b"), Since::default());
+        vocabulary.define_purpose(purpose("b", "a"), Since::default());
         assert_eq!(vocabulary.purpose_ancestry("a"), ["a", "b"]);
     }
 

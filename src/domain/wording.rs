@@ -41,6 +41,7 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::ConsentRefused => "the person refused this use",
         Reason::ConsentWithdrawn => "the person withdrew consent to this use",
         Reason::ConsentExpired => "the person's consent to this use has ended",
+        Reason::WordsChanged => "the person consented before the words of the consent got this meaning",
         Reason::NotExplicit => "it is a special category, and no explicit consent names it",
         Reason::Restricted => "the person restricted processing",
         Reason::Objected => "the person objected to this purpose",
@@ -86,6 +87,7 @@ pub fn reason_to_subject(of: Reason) -> &'static str {
         Reason::ConsentRefused => "you refused this use",
         Reason::ConsentWithdrawn => "you withdrew your consent to this use",
         Reason::ConsentExpired => "your consent to this use has ended",
+        Reason::WordsChanged => "you consented before the words of your consent got this meaning",
         Reason::NotExplicit => {
             "this kind of data is specially protected, and you have not explicitly consented to its use"
         }
@@ -109,7 +111,9 @@ pub fn reason_to_subject(of: Reason) -> &'static str {
 /// What would change a decision that was made for this reason; empty if nothing would.
 fn remedy(reason: Reason) -> &'static str {
     match reason {
-        Reason::NoConsent | Reason::ConsentExpired => "Consent by the person would change it.",
+        Reason::NoConsent | Reason::ConsentExpired | Reason::WordsChanged => {
+            "Consent by the person would change it."
+        }
         Reason::ConsentRefused | Reason::ConsentWithdrawn => {
             "Only the person can change it, by consenting to exactly this or to something narrower."
         }

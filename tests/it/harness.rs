@@ -1,9 +1,11 @@
 //! Shared helpers. They start the real daemon on free ports, in the process of the tests, and connect gRPC
 //! clients to it. They also run the real `sayso` binary, and build the requests that most tests send.
 
+use ed25519_dalek::SigningKey;
 use sayso::api::Claim;
 use sayso::config::Config;
 use sayso::daemon::Daemon;
+use sayso::domain::event::{CategoryDefined, Event, PurposeDefined, codec};
 use sayso::proto;
 use sayso::proto::audit_service_client::AuditServiceClient;
 use sayso::proto::bounds_service_client::BoundsServiceClient;
@@ -13,6 +15,7 @@ use sayso::proto::operator_service_client::OperatorServiceClient;
 use sayso::proto::profile_service_client::ProfileServiceClient;
 use sayso::proto::rights_service_client::RightsServiceClient;
 use sayso::proto::{ConsentDecision, Provenance, Role};
+use sayso_proof::writer;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -177,6 +180,26 @@ pub async fn publish_notice(steward: &mut Clients) {
         ..Default::default()
     };
     steward.bounds.publish_notice(request).await.unwrap();
+}
+
+/// The key with which a `--dev` daemon in this folder expects the provider's definitions and bounds.
+pub fn provider_key(dir: &Path) -> SigningKey {
+    let seed = std::fs::read(dir.join("dev/steward.key")).unwrap();
+    SigningKey::from_bytes(&seed.try_into().unwrap())
+}
+
+/// A request that defines a category, signed by the provider.
+pub fn category(category: CategoryDefined, key: &SigningKey) -> proto::DefineCategoryRequest {
+    let signature = writer::sign(&codec::encode_event(&Event::CategoryDefined(category.clone())), key);
+    let (category, signature) = (Some(category.into()), Some(signature.into()));
+    proto::DefineCategoryRequest { category, options: None, signature }
+}
+
+/// A request that defines a purpose, signed by the provider.
+pub fn purpose(purpose: PurposeDefined, key: &SigningKey) -> proto::DefinePurposeRequest {
+    let signature = writer::sign(&codec::encode_event(&Event::PurposeDefined(purpose.clone())), key);
+    let (purpose, signature) = (Some(purpose.into()), Some(signature.into()));
+    proto::DefinePurposeRequest { purpose, options: None, signature }
 }
 
 /// A request that records one declared attribute.

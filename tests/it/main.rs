@@ -47,6 +47,7 @@ mod policy_limits;
 mod public_log;
 mod readme;
 mod recording_permissions;
+mod redefined_words;
 mod rejected_writes;
 mod requests;
 mod reuse_grant;

@@ -2,13 +2,12 @@
 //! and every change that stops reuse. A reused grant never allows what a new decision would not allow.
 
 use crate::bounds::{World, consented, events, keys, publish, record, standing, version, world, world_of};
-use crate::harness::{Harness, ask, choice, claim_for, config, consent, fact, publish_notice};
+use crate::harness::{self, Harness, ask, choice, claim_for, config, consent, fact, publish_notice};
 use crate::rights::AdvancedClock;
 use proptest::prelude::*;
 use sayso::daemon::Daemon;
-use sayso::proto::{
-    self, Category, ConsentDecision, PersonalBounds, Provenance, Role, SignalKind, Tier, WriteOptions,
-};
+use sayso::domain::event::CategoryDefined;
+use sayso::proto::{self, ConsentDecision, PersonalBounds, Provenance, Role, SignalKind, Tier, WriteOptions};
 use sayso_proof::event::event_body::Event;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -59,8 +58,8 @@ async fn create_subject(world: &mut World, subject: &str) {
 /// Defines the category `diet`.
 async fn define_diet(world: &mut World, parent: &str, special: bool) {
     let (id, title) = ("diet".into(), "diet".into());
-    let category = Category { id, title, parent: parent.into(), special, ..Default::default() };
-    let request = proto::DefineCategoryRequest { category: Some(category), options: None };
+    let category = CategoryDefined { id, title, parent: parent.into(), special, ..Default::default() };
+    let request = harness::category(category, &harness::provider_key(world.harness.dir.path()));
     world.steward.bounds.define_category(request).await.unwrap();
 }
 

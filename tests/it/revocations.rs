@@ -2,10 +2,11 @@
 //! acknowledged. This is true even for more grants than fit in one frame (the entries of one write), and
 //! while other callers fill the queue.
 
-use crate::harness::{Clients, Harness, choice, config, consent, fact, publish_notice};
+use crate::harness::{self, Clients, Harness, choice, config, consent, fact, publish_notice};
 use crate::rights::AdvancedClock;
 use sayso::config::Config;
 use sayso::daemon::Daemon;
+use sayso::domain::event::CategoryDefined;
 use sayso::proto::{self, AgeBand, ConsentDecision, RevocationReason, Role, SignalKind};
 use sayso_proof::event::event_body::Event;
 use std::collections::BTreeSet;
@@ -307,8 +308,8 @@ async fn new_rules_reach_everyone_even_if_one_person_has_more_grants_than_fit_in
     let grants = open_grants(&service, "ada", 1_024).await;
     let grant_of_ben = grant(&mut service, "ben", 1).await.unwrap();
     let special =
-        proto::Category { id: CATEGORY.into(), title: CATEGORY.into(), special: true, ..Default::default() };
-    let define = proto::DefineCategoryRequest { category: Some(special), options: None };
+        CategoryDefined { id: CATEGORY.into(), title: CATEGORY.into(), special: true, ..Default::default() };
+    let define = harness::category(special, &harness::provider_key(harness.dir.path()));
     steward.bounds.define_category(define).await.unwrap();
     assert_all_revoked(&mut service, &grants, RevocationReason::NotExplicit).await;
     assert_all_revoked(&mut service, &[grant_of_ben], RevocationReason::NotExplicit).await;

@@ -4,7 +4,7 @@
 use crate::api::convert::times::{maybe_millis, time};
 use crate::api::status;
 use crate::domain::event::{
-    BoundsPublished, CategoryDefined, NeverUse, PersonalBoundsSet, PurposeDefined, Rung, Tier,
+    BoundsPublished, CategoryDefined, Event, NeverUse, PersonalBoundsSet, PurposeDefined, Rung, Tier,
 };
 use crate::proto;
 use sayso_proof::event::WriterSignature;
@@ -15,30 +15,65 @@ use tonic::Status;
 /// # Errors
 /// Its rung (its place on the ladder of rising risk) is not a value of the enum.
 pub fn purpose(of: proto::Purpose) -> Result<PurposeDefined, Status> {
-    let proto::Purpose { id, parent, iri, title, risks, benefits, rung } = of;
+    let proto::Purpose { id, parent, iri, title, risks, benefits, rung, effective_from, same_meaning } = of;
     let rung = Rung::try_from(rung)
         .map_err(|_| status::invalid("purpose.rung", "must be one of the six rungs, or none"))?;
-    Ok(PurposeDefined { id, parent, iri, title, risks, benefits, rung })
+    let from = maybe_millis(effective_from.as_ref(), "purpose.effective_from")?;
+    let effective_from_ms = from.unwrap_or_default();
+    Ok(PurposeDefined { id, parent, iri, title, risks, benefits, rung, effective_from_ms, same_meaning })
 }
 
 impl From<PurposeDefined> for proto::Purpose {
     fn from(of: PurposeDefined) -> Self {
-        let PurposeDefined { id, parent, iri, title, risks, benefits, rung } = of;
-        Self { id, parent, iri, title, risks, benefits, rung: rung.into() }
+        let PurposeDefined { id, parent, iri, title, risks, benefits, rung, effective_from_ms, same_meaning } =
+            of;
+        let effective_from = (effective_from_ms > 0).then(|| time(effective_from_ms));
+        Self { id, parent, iri, title, risks, benefits, rung: rung.into(), effective_from, same_meaning }
     }
 }
 
-impl From<proto::Category> for CategoryDefined {
-    fn from(of: proto::Category) -> Self {
-        let proto::Category { id, parent, iri, title, special, risks, benefits } = of;
-        Self { id, parent, iri, title, special, risks, benefits }
-    }
+/// A category as it is recorded.
+///
+/// # Errors
+/// Its time is malformed.
+pub fn category(of: proto::Category) -> Result<CategoryDefined, Status> {
+    let proto::Category { id, parent, iri, title, special, risks, benefits, effective_from, same_meaning } =
+        of;
+    let from = maybe_millis(effective_from.as_ref(), "category.effective_from")?;
+    let effective_from_ms = from.unwrap_or_default();
+    Ok(CategoryDefined { id, parent, iri, title, special, risks, benefits, effective_from_ms, same_meaning })
+}
+
+/// Definitions to preview, as they would be recorded. They come into force at once.
+///
+/// # Errors
+/// A field is malformed.
+pub fn definitions(
+    purposes: Vec<proto::Purpose>,
+    categories: Vec<proto::Category>,
+) -> Result<Vec<Event>, Status> {
+    let purposes = purposes.into_iter().map(|of| purpose(proto::Purpose { effective_from: None, ..of }));
+    let categories =
+        categories.into_iter().map(|of| category(proto::Category { effective_from: None, ..of }));
+    let purposes = purposes.map(|of| of.map(Event::PurposeDefined));
+    purposes.chain(categories.map(|of| of.map(Event::CategoryDefined))).collect()
 }
 
 impl From<CategoryDefined> for proto::Category {
     fn from(of: CategoryDefined) -> Self {
-        let CategoryDefined { id, parent, iri, title, special, risks, benefits } = of;
-        Self { id, parent, iri, title, special, risks, benefits }
+        let CategoryDefined {
+            id,
+            parent,
+            iri,
+            title,
+            special,
+            risks,
+            benefits,
+            effective_from_ms,
+            same_meaning,
+        } = of;
+        let effective_from = (effective_from_ms > 0).then(|| time(effective_from_ms));
+        Self { id, parent, iri, title, special, risks, benefits, effective_from, same_meaning }
     }
 }
 

@@ -1,109 +1,179 @@
-//! Defines the vocabulary: purposes and categories.
+//! Defines the vocabulary: purposes and categories. Whoever defines a new word needs no signature. A
+//! definition that replaces another one is signed by the provider, and may come into force later.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
+use crate::app::log::append::Begun;
 use crate::app::log::receipt::{Receipt, WriteOptions};
+use crate::app::log::system_stream::SystemEvent;
 use crate::app::rules::RuleChanges;
+use crate::app::rules::publish_bounds::{EFFECTIVE_AHEAD_MS_MAX, unrecorded};
+use crate::app::rules::revocation_task::RulesVersion;
+use crate::app::rules::tier_keys::signed_by;
+use crate::bounds::rulebook::DefinitionProblem;
 use crate::domain::attribute::is_text;
 use crate::domain::default_vocabulary::{BENEFITS, RISKS};
 use crate::domain::event::{CategoryDefined, Event, PurposeDefined};
 use crate::domain::vocabulary::{near_tags, unknown};
-use std::sync::Arc;
+use sayso_proof::event::WriterSignature;
+use std::sync::{Arc, PoisonError};
+
+/// A definition of a purpose or category, as it is published.
+#[derive(Clone, Debug)]
+pub struct Definition<T> {
+    /// The definition.
+    pub word: T,
+    /// The provider's signature over the event to be recorded.
+    pub signature: Option<WriterSignature>,
+}
+
+/// What the checks of a definition need to know about its word.
+struct Defined {
+    /// `purpose` or `category`.
+    kind: &'static str,
+    effective_from_ms: u64,
+    is_defined: bool,
+}
 
 impl RuleChanges {
     /// Adds a purpose or replaces its definition. Returns when every grant that the definition contradicts is
-    /// revoked.
+    /// revoked. A grant that rests on a consent from before a new meaning is one of these.
     ///
     /// # Errors
-    /// A field is invalid, a tag is not in the taxonomy, the parent is not defined or is a descendant of the
-    /// purpose, or the store fails.
+    /// A field is invalid, a tag is not in the taxonomy, or the parent is not defined. The purpose would be
+    /// below itself, too deep, on a lower rung, or no longer below one of its ancestors. A definition that
+    /// replaces another one is not signed by the provider's key. The store fails.
     pub async fn define_purpose(
         self: &Arc<Self>,
         caller: &Caller,
-        purpose: PurposeDefined,
+        definition: Definition<PurposeDefined>,
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
-        let rules = self.core.rules();
+        let purpose = &definition.word;
         check_names("purpose", &purpose.id, &purpose.title, &purpose.iri)?;
         check_tags("purpose", &purpose.risks, &purpose.benefits)?;
-        let parent = &purpose.parent;
-        if !parent.is_empty() && !rules.vocabulary.has_purpose(parent) {
-            let near = rules.vocabulary.near_purposes(parent);
-            return Err(AppError::invalid("purpose.parent", unknown("purpose", &near)));
-        }
-        if rules.vocabulary.purpose_ancestry(parent).contains(&purpose.id.as_str()) {
-            return Err(AppError::invalid(
-                "purpose.parent",
-                "must not be the purpose itself or one of its descendants",
-            ));
-        }
-        if purpose.rung < rules.vocabulary.rung(&purpose.id) && rules.vocabulary.has_purpose(&purpose.id) {
-            return Err(AppError::invalid(
-                "purpose.rung",
-                "must not be lower than it was, because consents depend on it",
-            ));
-        }
-        if !rules.vocabulary.can_take_purpose(&purpose) {
-            return Err(AppError::invalid(
-                "purpose.parent",
-                "must not make any purpose more than 32 levels deep",
-            ));
-        }
-        self.define(caller, Event::PurposeDefined(purpose), options).await
+        let effective_from_ms = purpose.effective_from_ms;
+        let is_defined = self.core.rules().vocabulary.has_purpose(&purpose.id);
+        let defined = Defined { kind: "purpose", effective_from_ms, is_defined };
+        let event = Event::PurposeDefined(definition.word);
+        self.define(caller, defined, event, definition.signature, options).await
+    }
+
+    /// Adds a category or replaces its definition. Returns when every grant that the definition contradicts
+    /// is revoked. A grant that rests on a consent from before a new meaning is one of these.
+    ///
+    /// # Errors
+    /// A field is invalid, a tag is not in the taxonomy, or the parent is not defined. The category would be
+    /// below itself, too deep, no longer special, or no longer below one of its ancestors. A definition that
+    /// replaces another one is not signed by the provider's key. The store fails.
+    pub async fn define_category(
+        self: &Arc<Self>,
+        caller: &Caller,
+        definition: Definition<CategoryDefined>,
+        options: &WriteOptions,
+    ) -> Result<Receipt, AppError> {
+        let category = &definition.word;
+        check_names("category", &category.id, &category.title, &category.iri)?;
+        check_tags("category", &category.risks, &category.benefits)?;
+        let effective_from_ms = category.effective_from_ms;
+        let is_defined = self.core.rules().vocabulary.has_category(&category.id);
+        let defined = Defined { kind: "category", effective_from_ms, is_defined };
+        let event = Event::CategoryDefined(definition.word);
+        self.define(caller, defined, event, definition.signature, options).await
     }
 
     async fn define(
         self: &Arc<Self>,
         caller: &Caller,
-        definition: Event,
+        defined: Defined,
+        event: Event,
+        signature: Option<WriterSignature>,
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
-        let receipt = self.core.publish(caller, vec![definition], options).await?;
-        self.revoke_contradicted().await?;
+        let about_ms = self.core.event_time(options)?;
+        let request_stamp = self.core.request_stamp(caller, options)?;
+        let exclusive = self.core.rules_lock.write().await;
+        if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, options.proofs)? {
+            return Ok(receipt);
+        }
+        let signature = self.signed_definition(&defined, &event, signature)?;
+        self.check_definition(caller, &defined, &event)?;
+        let before = RulesVersion::of(&self.core.rules());
+        let events = vec![SystemEvent { signature, ..SystemEvent::new(event) }];
+        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, events, request_stamp).await?;
+        // Later decisions see the new words. The grants of earlier decisions are durable, so the revocation
+        // pass finds them.
+        drop(exclusive);
+        receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
+        if RulesVersion::of(&self.core.rules()) != before {
+            self.revoke_contradicted().await?;
+        }
         Ok(receipt)
     }
 
-    /// Adds a category or replaces its definition. Returns when every grant that the definition contradicts
-    /// is revoked.
-    ///
-    /// # Errors
-    /// A field is invalid, a tag is not in the taxonomy, the parent is not defined or is a descendant of the
-    /// category, or the store fails.
-    pub async fn define_category(
-        self: &Arc<Self>,
-        caller: &Caller,
-        category: CategoryDefined,
-        options: &WriteOptions,
-    ) -> Result<Receipt, AppError> {
-        let rules = self.core.rules();
-        check_names("category", &category.id, &category.title, &category.iri)?;
-        check_tags("category", &category.risks, &category.benefits)?;
-        let parent = &category.parent;
-        if !parent.is_empty() && !rules.vocabulary.has_category(parent) {
-            let near = rules.vocabulary.near_categories(parent);
-            return Err(AppError::invalid("category.parent", unknown("category", &near)));
+    /// Verifies the signature of a definition. A new word needs none, because no consent covers it yet.
+    fn signed_definition(
+        &self,
+        defined: &Defined,
+        event: &Event,
+        signature: Option<WriterSignature>,
+    ) -> Result<Option<WriterSignature>, AppError> {
+        if signature.is_none() && !defined.is_defined {
+            return Ok(None);
         }
-        if rules.vocabulary.category_ancestry(parent).contains(&category.id.as_str()) {
-            return Err(AppError::invalid(
-                "category.parent",
-                "must not be the category itself or one of its descendants",
-            ));
+        let key = self.tier_keys.steward.ok_or(AppError::Precondition(
+            "no key of the provider is configured; set `steward` in `[bounds]`",
+        ))?;
+        let signed = signed_by(&key, event, signature);
+        signed.map(Some).ok_or(AppError::Denied(
+            "a definition that replaces another one must be signed by the provider's key",
+        ))
+    }
+
+    fn check_definition(&self, caller: &Caller, defined: &Defined, event: &Event) -> Result<(), AppError> {
+        let (kind, now_ms) = (defined.kind, self.core.now_ms());
+        let from = defined.effective_from_ms;
+        if from != 0 && !(now_ms..=now_ms.saturating_add(EFFECTIVE_AHEAD_MS_MAX)).contains(&from) {
+            let problem = "must be unset, or from now to ten years ahead";
+            return Err(AppError::invalid(&format!("{kind}.effective_from"), problem));
+        }
+        if from != 0 && !defined.is_defined {
+            let problem = "must be unset for a new word, which comes into force at once";
+            return Err(AppError::invalid(&format!("{kind}.effective_from"), problem));
+        }
+        let candidate = unrecorded(caller, event.clone(), now_ms);
+        let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
+        history.check_definitions(&[candidate], now_ms).map_err(|problem| invalid(kind, &problem))
+    }
+}
+
+/// The violation of a definition that does not fit the vocabulary.
+pub(crate) fn invalid_definition(problem: &DefinitionProblem) -> AppError {
+    invalid("definition", problem)
+}
+
+fn invalid(kind: &str, problem: &DefinitionProblem) -> AppError {
+    let (field, problem) = match problem {
+        DefinitionProblem::UnknownParent(near) => {
+            ("parent", unknown(if kind == "category" { "category" } else { "purpose" }, near))
+        }
+        DefinitionProblem::TooDeep => {
+            ("parent", "must not put a word below itself, or any word more than 32 levels deep".to_owned())
+        }
+        // Otherwise a definition could take a word out of a refusal, a signal or a rule that names the
+        // ancestor.
+        DefinitionProblem::LostAncestor(ancestor) => {
+            ("parent", format!("must keep the word below `{ancestor}`; define a new word instead"))
+        }
+        DefinitionProblem::LowerRung => {
+            ("rung", "must not be lower than it was, because consents depend on it".to_owned())
         }
         // Otherwise a definition by the provider could allow what the law forbids (GDPR Art. 9).
-        if rules.vocabulary.is_special(&category.id) && !category.special {
-            return Err(AppError::invalid(
-                "category.special",
-                "must stay set, because the category is a special one",
-            ));
+        DefinitionProblem::NoLongerSpecial => {
+            ("special", "must stay set, because the category is a special one".to_owned())
         }
-        if !rules.vocabulary.can_take_category(&category) {
-            return Err(AppError::invalid(
-                "category.parent",
-                "must not make any category more than 32 levels deep",
-            ));
-        }
-        self.define(caller, Event::CategoryDefined(category), options).await
-    }
+    };
+    AppError::invalid(&format!("{kind}.{field}"), problem)
 }
 
 fn check_names(what: &str, id: &str, title: &str, iri: &str) -> Result<(), AppError> {

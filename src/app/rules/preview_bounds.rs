@@ -10,6 +10,8 @@
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::rules::RuleChanges;
+use crate::app::rules::define_vocabulary::invalid_definition;
+use crate::app::rules::publish_bounds::{policy_violations, unrecorded};
 use crate::bounds::decide::Case;
 use crate::bounds::decision::Decision;
 use crate::bounds::invalidation::contradiction;
@@ -17,7 +19,7 @@ use crate::bounds::policy_text::scan::POLICIES_BYTES_MAX;
 use crate::bounds::rulebook::Rules;
 use crate::clock::Stopwatch;
 use crate::domain::checks::Checks;
-use crate::domain::event::{BoundsPublished, Tier};
+use crate::domain::event::{BoundsPublished, Event, Recorded, Tier};
 use crate::domain::ids::Handle;
 use crate::domain::profile::SubjectState;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,12 +52,14 @@ const LINE_EXAMPLES_MAX: usize = 3;
 /// What to preview.
 #[derive(Clone, Debug, Default)]
 pub struct PreviewRequest {
-    /// 1 to 16 packs.
+    /// At most 16 packs. There must be a pack or a definition.
     pub bounds: Vec<BoundsPublished>,
     /// Recipients to decide for, in addition to those that grants and consents name. At most 16.
     pub recipients: Vec<String>,
     /// Purposes to decide for, in addition to those that grants and consents name. At most 16.
     pub purposes: Vec<String>,
+    /// Definitions of purposes and categories. At most 32.
+    pub definitions: Vec<Event>,
 }
 
 /// The progress of a preview; the last step has the result.
@@ -127,7 +131,7 @@ type Steps = mpsc::Sender<Result<PreviewStep, AppError>>;
 struct Previewing {
     /// The rules in force.
     current: Arc<Rules>,
-    /// The rules with the previewed packs in place of their versions in force.
+    /// The rules with the previewed packs and definitions in place of those in force.
     proposed: Arc<Rules>,
     request: PreviewRequest,
     now_ms: u64,
@@ -166,7 +170,7 @@ impl RuleChanges {
         let permit = Arc::clone(&self.previews).try_acquire_owned().map_err(|_| AppError::Overloaded)?;
         let now_ms = self.core.now_ms();
         let current = self.core.rules_at(now_ms);
-        let proposed = self.proposed_rules(caller, &request.bounds, now_ms).await?;
+        let proposed = self.proposed_rules(caller, &request, now_ms).await?;
         self.core.record_view_of_all(caller, "PreviewBounds").await?;
         let (sender, receiver) = mpsc::channel(4);
         let rule_changes = Arc::clone(self);
@@ -185,23 +189,34 @@ impl RuleChanges {
         Ok(receiver)
     }
 
-    /// Compiles the rules with the previewed packs. Reading a caller's policies takes long, so it happens
+    /// Compiles the rules with the previewed packs and definitions. Reading a caller's policies takes long, so it happens
     /// outside the lock that decisions wait for, and not on a thread that answers requests.
     async fn proposed_rules(
         &self,
         caller: &Caller,
-        bounds: &[BoundsPublished],
+        request: &PreviewRequest,
         now_ms: u64,
     ) -> Result<Arc<Rules>, AppError> {
         let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner).copy();
-        let (caller, bounds) = (caller.clone(), bounds.to_vec());
-        let reading = tokio::task::spawn_blocking(move || history.replacing(&caller, &bounds, now_ms));
-        reading.await.map_err(|_| AppError::Internal(Cause::Task))?
+        let packs = request
+            .bounds
+            .iter()
+            .cloned()
+            .map(|pack| Event::BoundsPublished(BoundsPublished { effective_from_ms: 0, ..pack }));
+        let events = request.definitions.iter().cloned().chain(packs);
+        let events: Vec<Recorded> = events.map(|event| unrecorded(caller, event, now_ms)).collect();
+        history.check_definitions(&events, now_ms).map_err(|problem| invalid_definition(&problem))?;
+        let reading = tokio::task::spawn_blocking(move || history.with_now(&events, now_ms));
+        let rules = reading.await.map_err(|_| AppError::Internal(Cause::Task))?;
+        rules.map_err(|error| policy_violations(error.into()))
     }
 
     fn check_preview(&self, request: &PreviewRequest) -> Result<(), AppError> {
-        if !(1..=PACKS_MAX).contains(&request.bounds.len()) {
-            return Err(AppError::invalid("bounds", "must have 1 to 16 packs"));
+        if request.bounds.is_empty() && request.definitions.is_empty() {
+            return Err(AppError::invalid("bounds", "must have a pack, or a word must be defined"));
+        }
+        if request.bounds.len() > PACKS_MAX {
+            return Err(AppError::invalid("bounds", "must have at most 16 packs"));
         }
         if request.bounds.iter().map(|pack| pack.policies.len()).sum::<usize>() > PACKS_BYTES_MAX {
             return Err(AppError::invalid(

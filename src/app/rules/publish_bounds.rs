@@ -8,24 +8,24 @@ use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::rules::RuleChanges;
 use crate::app::rules::revocation_task::RulesVersion;
+use crate::app::rules::tier_keys::signed_by;
 use crate::bounds::engine::{UNRECORDED, check_offered};
 use crate::bounds::error::BoundsError;
-use crate::bounds::rulebook::{RulesHistory, Version};
+use crate::bounds::rulebook::Version;
 use crate::bounds::shipped_packs::schema_digest;
 use crate::domain::DAY_MS;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
-use crate::domain::event::{BoundsPublished, Event, Recorded, Role, Tier, codec};
+use crate::domain::event::{BoundsPublished, Event, Recorded, Role, Tier};
 use crate::domain::ids::EventId;
 use crate::domain::{Violation, Violations};
 use sayso_proof::entry::Entry;
 use sayso_proof::event::WriterSignature;
-use sayso_proof::writer;
 use std::sync::{Arc, PoisonError};
 
 const NAME_BYTES_MAX: usize = 64;
 /// How far in the future a version may come into force: ten years.
-const EFFECTIVE_AHEAD_MS_MAX: u64 = 3_652 * DAY_MS;
+pub(crate) const EFFECTIVE_AHEAD_MS_MAX: u64 = 3_652 * DAY_MS;
 
 /// The result of publishing bounds.
 #[derive(Clone, Debug)]
@@ -145,16 +145,8 @@ impl RuleChanges {
         let key = key.ok_or(AppError::Precondition(
             "no key is configured for this tier of bounds; set it in `[bounds]`",
         ))?;
-        let named = signature.map(|signature| match signature.public_key.is_empty() {
-            true => WriterSignature { public_key: key.to_vec(), ..signature },
-            false => signature,
-        });
-        let by =
-            writer::verify(&codec::encode_event(&Event::BoundsPublished(bounds.clone())), named.as_ref());
-        match (by, named) {
-            (Ok(by), Some(signature)) if by.to_bytes() == key => Ok(signature),
-            _ => Err(AppError::Denied("bounds must be signed by the key of their tier")),
-        }
+        signed_by(&key, &Event::BoundsPublished(bounds.clone()), signature)
+            .ok_or(AppError::Denied("bounds must be signed by the key of their tier"))
     }
 
     /// Checks what depends on other versions: that this one is new, not in the past, and compiles together
@@ -188,13 +180,13 @@ impl RuleChanges {
         }
         let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
         history
-            .check_with(&unrecorded_version(caller, bounds, now_ms), now_ms)
+            .check_with(&unrecorded(caller, Event::BoundsPublished(bounds.clone()), now_ms), now_ms)
             .map_err(|error| policy_violations(error.into()))
     }
 }
 
-/// The version as an event that is not recorded.
-fn unrecorded_version(caller: &Caller, bounds: &BoundsPublished, now_ms: u64) -> Recorded {
+/// An event as it would be recorded now.
+pub(crate) fn unrecorded(caller: &Caller, event: Event, now_ms: u64) -> Recorded {
     Recorded {
         event_id: EventId::default(),
         position: UNRECORDED,
@@ -204,7 +196,7 @@ fn unrecorded_version(caller: &Caller, bounds: &BoundsPublished, now_ms: u64) ->
         about_ms: now_ms,
         actor: caller.actor(),
         request_digest: Vec::new(),
-        event: Event::BoundsPublished(bounds.clone()),
+        event,
     }
 }
 
@@ -250,22 +242,5 @@ pub(crate) fn policy_violations(error: AppError) -> AppError {
         }
         BoundsError::Busy => AppError::Overloaded,
         problem => AppError::Internal(Cause::Bounds(problem)),
-    }
-}
-
-impl RulesHistory {
-    /// The rules in force now, with these versions in place of the packs of the same name. Previews decide
-    /// under these rules.
-    pub fn replacing(
-        &self,
-        caller: &Caller,
-        bounds: &[BoundsPublished],
-        now_ms: u64,
-    ) -> Result<Arc<crate::bounds::rulebook::Rules>, AppError> {
-        let effective_now =
-            |bounds: &BoundsPublished| BoundsPublished { effective_from_ms: 0, ..bounds.clone() };
-        let versions: Vec<Recorded> =
-            bounds.iter().map(|bounds| unrecorded_version(caller, &effective_now(bounds), now_ms)).collect();
-        self.with_now(&versions, now_ms).map_err(|error| policy_violations(error.into()))
     }
 }

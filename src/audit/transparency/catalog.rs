@@ -320,9 +320,10 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "bite",
         title: "How long until a refusal took effect",
-        definition: "Grants that were revoked in the period because a person refused or withdrew consent, by \
-                     the recorded time from the decision to the revocation. Another table counts reported \
-                     replies, by whether their grant was still valid when the reply was reported.",
+        definition: "Grants that were revoked in the period because a person refused or withdrew consent, \
+                     grouped by how much time passed from the recorded decision to the recorded revocation. \
+                     Another table counts reported replies, grouped by whether their grant was still valid \
+                     when the reply was reported.",
         unit: "grants; replies",
         limits: "The figure shows when the ledger stopped honoring a grant, not when a service stopped using \
                  the data that it had. If a reply was reported after its grant was revoked, the service may \

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::domain::event::{PurposeDefined, Reason};
+use crate::domain::hierarchy::Since;
 use crate::domain::vocabulary::Vocabulary;
 
 fn problem(tier: Tier, policies: &str) -> String {
@@ -146,7 +147,8 @@ fn a_vocabulary_with_a_cycle_or_too_many_levels_is_rejected() {
     let mut vocabulary = Vocabulary::default();
     for (id, parent) in [("a", "b"), ("b", "a")] {
         let (id, parent) = (id.into(), parent.into());
-        vocabulary.define_purpose(PurposeDefined { id, parent, ..PurposeDefined::default() });
+        vocabulary
+            .define_purpose(PurposeDefined { id, parent, ..PurposeDefined::default() }, Since::default());
     }
     assert!(Bounds::compile(&[], &vocabulary).is_err());
     let purpose = |id: &str, parent: &str| PurposeDefined {
@@ -160,10 +162,10 @@ fn a_vocabulary_with_a_cycle_or_too_many_levels_is_rejected() {
     for depth in 1..32 {
         let deeper = purpose(&format!("p{depth}"), &format!("p{}", depth - 1));
         assert!(vocabulary.can_take_purpose(&deeper), "{depth}");
-        vocabulary.define_purpose(deeper);
+        vocabulary.define_purpose(deeper, Since::default());
     }
     assert!(!vocabulary.can_take_purpose(&purpose("p32", "p31")));
     // Moving a purpose with many levels below it is rejected too.
-    vocabulary.define_purpose(purpose("p0", ""));
+    vocabulary.define_purpose(purpose("p0", ""), Since::default());
     assert!(!vocabulary.can_take_purpose(&purpose("p0", "memory")));
 }

@@ -11,8 +11,9 @@ use crate::domain::attribute::Attribute;
 use crate::domain::consent::{Decision, Terms};
 use crate::domain::ids::EventId;
 use sayso_proof::event::{
-    AuditExported, CategoryDefined, ClockAccepted, LogKeyRotated, LogOpened, NoticePublished,
-    PersonalBoundsSet, Reason, RecipientAcknowledged, SignalKind, WitnessAdded, WitnessRemoved,
+    AuditExported, CategoryDefined, ClockAccepted, DecisionRulesAdopted, LogKeyRotated, LogOpened,
+    NoticePublished, PersonalBoundsSet, Reason, RecipientAcknowledged, SignalKind, WitnessAdded,
+    WitnessRemoved,
 };
 
 /// An event.
@@ -159,6 +160,8 @@ pub enum Event {
     RestoreConfirmed(RestoreConfirmed),
     /// An operator accepted the machine's clock as correct.
     ClockAccepted(ClockAccepted),
+    /// Decisions follow newer rules from here on.
+    DecisionRulesAdopted(DecisionRulesAdopted),
     /// The log's signing key was rotated.
     LogKeyRotated(LogKeyRotated),
     /// A witness was added.

@@ -35,7 +35,7 @@ pub use sayso_proof::event::{
 // These messages consist of texts and numbers only. They have no ids and no enumerations, so they need no
 // conversion.
 pub use sayso_proof::event::{
-    AuditExported, CategoryDefined, ClockAccepted, ConsentTerms, LogKeyRotated, LogOpened, NeverUse,
-    NoticePublished, NoticeRef, PersonalBoundsSet, PositionRange, PriorRecipient, RecipientAcknowledged,
-    WitnessAdded, WitnessRemoved,
+    AuditExported, CategoryDefined, ClockAccepted, ConsentTerms, DecisionRulesAdopted, LogKeyRotated,
+    LogOpened, NeverUse, NoticePublished, NoticeRef, PersonalBoundsSet, PositionRange, PriorRecipient,
+    RecipientAcknowledged, WitnessAdded, WitnessRemoved,
 };

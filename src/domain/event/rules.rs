@@ -37,6 +37,10 @@ pub struct PurposeDefined {
     pub benefits: Vec<String>,
     /// The rung on the ladder of rising risk. Purposes below are at least as high.
     pub rung: Rung,
+    /// When the definition comes into force, milliseconds since the Unix epoch; 0 means when it is recorded.
+    pub effective_from_ms: u64,
+    /// A new title or IRI means the same as the old one.
+    pub same_meaning: bool,
 }
 
 /// A retention rule was defined: how long a class of events is kept.

@@ -15,7 +15,7 @@ use super::spool::Spool;
 use crate::entry::{Handle, Header};
 use crate::event::{EventBody, event_body::Event};
 use crate::merkle::Hash;
-use crate::replay::{Replay, Replayed, has_invalid_bounds_signature, minimize};
+use crate::replay::{Replay, Replayed, SignedRules, is_by_ledger, minimize};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -90,6 +90,7 @@ fn to_array<const N: usize>(bytes: &[u8]) -> io::Result<[u8; N]> {
 struct SystemEvent {
     position: u64,
     sealed_at_ms: u64,
+    by_ledger: bool,
     event: Event,
 }
 
@@ -99,6 +100,7 @@ pub(super) struct Subjects {
     system_events: Vec<SystemEvent>,
     /// Whether the log has an entry of a data subject.
     has_subject_entry: bool,
+    signed_rules: SignedRules,
     unsigned_bounds: Replayed,
 }
 
@@ -132,6 +134,7 @@ impl Subjects {
             spool: Spool::new(entries),
             system_events: Vec::new(),
             has_subject_entry: false,
+            signed_rules: SignedRules::default(),
             unsigned_bounds: Replayed::default(),
         }
     }
@@ -155,11 +158,17 @@ impl Subjects {
     }
 
     fn add_system_event(&mut self, position: u64, sealed_at_ms: u64, body: EventBody) {
-        if has_invalid_bounds_signature(&body, self.has_subject_entry) {
+        if self.signed_rules.is_unsigned(&body, self.has_subject_entry) {
             self.unsigned_bounds.add_unsigned_bounds(position);
         }
+        let by_ledger = is_by_ledger(&body);
         let event = body.event.and_then(minimize);
-        self.system_events.extend(event.map(|event| SystemEvent { position, sealed_at_ms, event }));
+        self.system_events.extend(event.map(|event| SystemEvent {
+            position,
+            sealed_at_ms,
+            by_ledger,
+            event,
+        }));
     }
 
     /// Checks all data subjects, on all cores.
@@ -210,7 +219,12 @@ impl Subjects {
             }
             let (header, leaf) = (spooled.header()?, to_array(&spooled.leaf)?);
             while let Some(earlier) = system_events.next_if(|event| event.position < spooled.position) {
-                replay.apply_system_event(earlier.position, earlier.sealed_at_ms, &earlier.event);
+                replay.apply_system_event(
+                    earlier.position,
+                    earlier.sealed_at_ms,
+                    earlier.by_ledger,
+                    &earlier.event,
+                );
             }
             match ChainTip::advance(tips.get(&header.handle), spooled.position, &header, leaf) {
                 Ok((tip, gap)) => {

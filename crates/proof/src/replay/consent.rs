@@ -1,15 +1,14 @@
 //! The consent rule: which decisions of a data subject cover a use, and which consents among them allow it.
 
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{Given, WordsInForce};
 use crate::event::ConsentTerms;
 
 /// A consent, a refusal or a withdrawal.
 pub(super) struct Decision {
     pub event_id: [u8; 16],
-    /// When the data subject stated the decision, milliseconds since the Unix epoch. For a consent, this is
-    /// the time that it states, but no later than its sealing. For a refusal or withdrawal, it is the time of
-    /// sealing.
-    pub said_at_ms: u64,
+    /// When the data subject stated the decision. For a consent, this is the time that it states, but no
+    /// later than its sealing. For a refusal or withdrawal, it is the time of sealing.
+    pub given: Given,
     /// True for a consent (given or renewed), false for a refusal or withdrawal.
     pub is_consent: bool,
     pub terms: ConsentTerms,
@@ -51,7 +50,7 @@ struct Choice<'a> {
 pub(super) fn coverage<'a>(
     decisions: &'a [Decision],
     intended: &IntendedUse<'_>,
-    vocabulary: &Vocabulary,
+    vocabulary: WordsInForce<'_>,
 ) -> Coverage<'a> {
     let covering = |decision: &'a Decision| {
         let choices = covering_choices(decision, intended, vocabulary);
@@ -61,7 +60,7 @@ pub(super) fn coverage<'a>(
         decisions.iter().filter_map(covering).partition(|(decision, _)| decision.is_consent);
     // Consents are sorted by the time at which they were stated. The end of a consent also ends every consent
     // before it.
-    consents.sort_by_key(|(consent, _)| consent.said_at_ms);
+    consents.sort_by_key(|(consent, _)| consent.given.said_at_ms);
     let has_ended =
         |consent: &Decision| consent.terms.until_ms.is_some_and(|until_ms| until_ms <= intended.now_ms);
     let first_in_force =
@@ -72,7 +71,7 @@ pub(super) fn coverage<'a>(
     }
     let prevails = |consent: &Decision, choice: &Choice<'_>| {
         refusals.iter().all(|(refusal, choices)| {
-            refusal.said_at_ms < consent.said_at_ms
+            refusal.given.said_at_ms < consent.given.said_at_ms
                 && choices.iter().all(|refused| is_within(choice, refused, vocabulary))
         })
     };
@@ -88,7 +87,7 @@ pub(super) fn coverage<'a>(
 fn covering_choices<'a>(
     decision: &'a Decision,
     intended: &IntendedUse<'_>,
-    vocabulary: &Vocabulary,
+    vocabulary: WordsInForce<'_>,
 ) -> Vec<Choice<'a>> {
     let terms = &decision.terms;
     let special = vocabulary.special_ancestry(intended.category);
@@ -101,9 +100,15 @@ fn covering_choices<'a>(
     } else {
         names_or_all(&terms.categories, &vocabulary.category_ancestry(intended.category))
     };
+    // A consent covers what its words covered when it was given. A refusal covers what they cover now.
+    let is_meant = |purpose: Option<&str>, category: Option<&str>| {
+        let meant_purpose = |named| vocabulary.meant_purpose(named, intended.purpose, decision.given);
+        let meant_category = |named| vocabulary.meant_category(named, intended.category, decision.given);
+        !decision.is_consent || purpose.is_none_or(meant_purpose) && category.is_none_or(meant_category)
+    };
     let mut choices = Vec::new();
     for purpose in names_or_all(&terms.purposes, &vocabulary.purpose_ancestry(intended.purpose)) {
-        for category in &categories {
+        for category in categories.iter().filter(|category| is_meant(purpose, **category)) {
             for recipient in names_or_all(&terms.recipients, &[intended.recipient]) {
                 for interaction in names_or_all(&terms.interactions, &[intended.interaction]) {
                     choices.push(Choice { purpose, category: *category, recipient, interaction });
@@ -125,7 +130,7 @@ fn names_or_all<'a>(names: &'a [String], ancestry: &[&str]) -> Vec<Option<&'a st
 }
 
 /// Whether the scope of `inner` is within that of `outer`, on each axis.
-fn is_within(inner: &Choice<'_>, outer: &Choice<'_>, vocabulary: &Vocabulary) -> bool {
+fn is_within(inner: &Choice<'_>, outer: &Choice<'_>, vocabulary: WordsInForce<'_>) -> bool {
     let purpose = |id| vocabulary.purpose_ancestry(id);
     let category = |id| vocabulary.category_ancestry(id);
     is_axis_within(inner.purpose, outer.purpose, purpose)

@@ -42,17 +42,12 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
             effective_from_ms: bounds.effective_from_ms,
             ..BoundsPublished::default()
         }),
-        Event::PurposeDefined(purpose) => Event::PurposeDefined(PurposeDefined {
-            id: purpose.id,
-            parent: purpose.parent,
-            ..PurposeDefined::default()
-        }),
-        Event::CategoryDefined(category) => Event::CategoryDefined(CategoryDefined {
-            id: category.id,
-            parent: category.parent,
-            special: category.special,
-            ..CategoryDefined::default()
-        }),
+        Event::PurposeDefined(purpose) => {
+            Event::PurposeDefined(PurposeDefined { risks: Vec::new(), benefits: Vec::new(), ..purpose })
+        }
+        Event::CategoryDefined(category) => {
+            Event::CategoryDefined(CategoryDefined { risks: Vec::new(), benefits: Vec::new(), ..category })
+        }
         Event::BackupRestored(restored) => Event::BackupRestored(BackupRestored {
             restore: restored.restore,
             use_waits: restored.use_waits,
@@ -60,6 +55,7 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
         }),
         // These events have only fields that are needed.
         Event::RestoreConfirmed(_)
+        | Event::DecisionRulesAdopted(_)
         | Event::AttributeConfirmed(_)
         | Event::SignalRecorded(_)
         | Event::SignalLifted(_)

@@ -14,20 +14,21 @@ mod consent;
 mod fault;
 mod minimize;
 mod personal_bounds;
+mod signed_rules;
 mod subject;
 mod vocabulary;
 
 use crate::entry::{Handle, Header};
 use crate::event::{EventBody, event_body::Event};
-use crate::writer;
 use bounds::Bounds;
 use serde::Serialize;
 use std::collections::HashMap;
-use subject::{GrantContext, Subject};
+use subject::{GrantContext, RecordedAt, Subject};
 use vocabulary::Vocabulary;
 
 pub use fault::{Fault, Finding};
 pub(crate) use minimize::minimize;
+pub(crate) use signed_rules::{SignedRules, is_by_ledger};
 
 /// Maximum number of findings kept. Further ones are only counted.
 const FINDINGS_MAX: usize = 1000;
@@ -41,7 +42,8 @@ pub struct Replayed {
     pub not_replayable: u64,
     /// Grants that should not have been issued.
     pub unjustified: u64,
-    /// Versions of bounds without a valid signature by their publisher.
+    /// Versions of bounds, and definitions that replace another one, without a valid signature by their
+    /// publisher.
     pub bounds_unsigned: u64,
     /// The first 1000 findings.
     pub findings: Vec<Finding>,
@@ -78,6 +80,7 @@ impl Replayed {
 pub struct Replay {
     vocabulary: Vocabulary,
     bounds: Bounds,
+    signed_rules: SignedRules,
     // Unordered: looked up, never iterated.
     subjects: HashMap<Handle, Subject>,
     /// The last restore that has to be confirmed before data may be used.
@@ -92,16 +95,22 @@ impl Replay {
         if header.handle != Handle::SYSTEM {
             return self.apply_subject_entry(position, header, body.is_some(), body);
         }
-        if body.is_some_and(|body| has_invalid_bounds_signature(body, !self.subjects.is_empty())) {
+        if body.is_some_and(|body| self.signed_rules.is_unsigned(body, !self.subjects.is_empty())) {
             self.result.add_unsigned_bounds(position);
         }
-        if let Some(event) = body.and_then(|body| body.event.as_ref()) {
-            self.apply_system_event(position, header.sealed_at_ms, event);
+        if let Some((body, event)) = body.and_then(|body| Some((body, body.event.as_ref()?))) {
+            self.apply_system_event(position, header.sealed_at_ms, is_by_ledger(body), event);
         }
     }
 
     /// Applies a system event. Does not check who signed the event.
-    pub(crate) fn apply_system_event(&mut self, position: u64, sealed_at_ms: u64, event: &Event) {
+    pub(crate) fn apply_system_event(
+        &mut self,
+        position: u64,
+        sealed_at_ms: u64,
+        by_ledger: bool,
+        event: &Event,
+    ) {
         match event {
             Event::BoundsPublished(published) => self.bounds.publish(position, sealed_at_ms, published),
             Event::BackupRestored(restored) if restored.use_waits => {
@@ -110,7 +119,7 @@ impl Replay {
             Event::RestoreConfirmed(confirmed) => {
                 self.unconfirmed_restore.take_if(|restore| *restore == confirmed.restore);
             }
-            event => self.vocabulary.apply(event),
+            event => self.vocabulary.apply(position, sealed_at_ms, by_ledger, event),
         }
     }
 
@@ -128,8 +137,8 @@ impl Replay {
         subject.note_version(header.version, readable);
         match event {
             Some(Event::GrantIssued(grant)) if subject.is_complete() => {
-                let context =
-                    GrantContext { grant, vocabulary: &self.vocabulary, now_ms: header.sealed_at_ms };
+                let now_ms = header.sealed_at_ms;
+                let context = GrantContext { grant, vocabulary: self.vocabulary.at(now_ms), now_ms };
                 let mut faults = grant_faults(context, subject, &self.bounds);
                 if self.unconfirmed_restore.is_some() && !grant.allowed.is_empty() {
                     faults.push((None, Fault::RestoreUnconfirmed));
@@ -142,7 +151,10 @@ impl Replay {
                 }
             }
             Some(Event::GrantIssued(_)) => self.result.not_replayable += 1,
-            Some(event) => subject.apply(&header.event_id, header.sealed_at_ms, about_ms, event),
+            Some(event) => {
+                let recorded = RecordedAt { position, sealed_at_ms: header.sealed_at_ms, about_ms };
+                subject.apply(&header.event_id, recorded, event);
+            }
             None => {}
         }
     }
@@ -152,16 +164,6 @@ impl Replay {
     pub fn finish(self) -> Replayed {
         self.result
     }
-}
-
-/// Whether the event publishes bounds without a valid signature by their publisher.
-///
-/// The ledger itself publishes a log's initial bounds, before the first entry of a data subject. These
-/// initial bounds may be unsigned; all later bounds must be signed.
-pub(crate) fn has_invalid_bounds_signature(body: &EventBody, has_subject_entry: bool) -> bool {
-    let Some(event @ Event::BoundsPublished(_)) = &body.event else { return false };
-    let signature = body.writer_signature.as_ref();
-    (has_subject_entry || signature.is_some()) && writer::verify(event, signature).is_err()
 }
 
 /// Every fault of a grant. If a fault concerns one attribute, it comes with the id of the attribute.

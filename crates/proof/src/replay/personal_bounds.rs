@@ -1,7 +1,7 @@
 //! A data subject's own bounds: a closed set of choices, which can be replayed without a policy engine.
 
 use super::fault::Fault;
-use super::vocabulary::Vocabulary;
+use super::vocabulary::WordsInForce;
 use crate::event::{GrantIssued, PersonalBoundsSet};
 
 const DAY_MS: u64 = 86_400_000;
@@ -20,7 +20,7 @@ pub(super) fn check(
     choices: &PersonalBoundsSet,
     grant: &GrantIssued,
     attribute: &Properties<'_>,
-    vocabulary: &Vocabulary,
+    vocabulary: WordsInForce<'_>,
     now_ms: u64,
 ) -> Result<(), Fault> {
     if choices.paused || choices.paused_interactions.contains(&grant.interaction) {

@@ -3,7 +3,7 @@
 use super::consent::{Coverage, Decision, IntendedUse, coverage};
 use super::fault::Fault;
 use super::personal_bounds::{self, Properties};
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{Given, WordsInForce};
 use crate::event::event_body::Event;
 use crate::event::{
     Attribute, ConsentTerms, GrantIssued, GrantedAttribute, PersonalBoundsSet, Provenance, SignalKind,
@@ -16,9 +16,19 @@ type EventId = [u8; 16];
 #[derive(Clone, Copy)]
 pub(super) struct GrantContext<'a> {
     pub grant: &'a GrantIssued,
-    pub vocabulary: &'a Vocabulary,
+    pub vocabulary: WordsInForce<'a>,
     /// When the grant was sealed.
     pub now_ms: u64,
+}
+
+/// When an event was recorded, and the time that it states.
+#[derive(Clone, Copy)]
+pub(super) struct RecordedAt {
+    pub position: u64,
+    /// Milliseconds since the Unix epoch.
+    pub sealed_at_ms: u64,
+    /// Milliseconds since the Unix epoch.
+    pub about_ms: u64,
 }
 
 #[derive(Default)]
@@ -92,9 +102,13 @@ impl Subject {
     }
 
     /// Applies an event.
-    pub fn apply(&mut self, id: &EventId, sealed_at_ms: u64, about_ms: u64, event: &Event) {
+    pub fn apply(&mut self, id: &EventId, recorded: RecordedAt, event: &Event) {
+        let RecordedAt { position, sealed_at_ms, about_ms } = recorded;
         // A statement cannot be later than its sealing.
         let said_at_ms = about_ms.min(sealed_at_ms);
+        let consented = Given { said_at_ms, sealed_at_ms, position };
+        // A refusal counts from when it was sealed, whatever time it states.
+        let refused = Given { said_at_ms: sealed_at_ms, ..consented };
         match event {
             Event::AttributeRecorded(recorded) => self.record(id, recorded.attribute.as_ref()),
             Event::AttributeCorrected(corrected) => {
@@ -109,11 +123,11 @@ impl Subject {
                 }
             }
             Event::AttributeConfirmed(confirmed) => self.confirm(&confirmed.attribute),
-            Event::ConsentGiven(given) => self.decide(id, said_at_ms, true, given.terms.as_ref()),
-            Event::ConsentRenewed(renewed) => self.decide(id, said_at_ms, true, renewed.terms.as_ref()),
-            Event::ConsentRefused(refused) => self.decide(id, sealed_at_ms, false, refused.terms.as_ref()),
+            Event::ConsentGiven(given) => self.decide(id, consented, true, given.terms.as_ref()),
+            Event::ConsentRenewed(renewed) => self.decide(id, consented, true, renewed.terms.as_ref()),
+            Event::ConsentRefused(refusal) => self.decide(id, refused, false, refusal.terms.as_ref()),
             Event::ConsentWithdrawn(withdrawn) => {
-                self.decide(id, sealed_at_ms, false, withdrawn.terms.as_ref());
+                self.decide(id, refused, false, withdrawn.terms.as_ref());
             }
             Event::SignalRecorded(signal) => {
                 self.signal(signal.kind(), &signal.purposes, &signal.interaction, (true, sealed_at_ms));
@@ -180,10 +194,10 @@ impl Subject {
         }
     }
 
-    fn decide(&mut self, id: &EventId, said_at_ms: u64, is_consent: bool, terms: Option<&ConsentTerms>) {
+    fn decide(&mut self, id: &EventId, given: Given, is_consent: bool, terms: Option<&ConsentTerms>) {
         // Without terms, a consent covers nothing and a refusal covers everything.
         let terms = terms.cloned().unwrap_or_default();
-        self.decisions.push(Decision { event_id: *id, said_at_ms, is_consent, terms });
+        self.decisions.push(Decision { event_id: *id, given, is_consent, terms });
     }
 
     fn signal(
@@ -198,7 +212,12 @@ impl Subject {
     }
 
     /// The fault of a signal in force that forbids the purpose, in all conversations or in this one.
-    pub fn signal_against(&self, purpose: &str, interaction: &str, vocabulary: &Vocabulary) -> Option<Fault> {
+    pub fn signal_against(
+        &self,
+        purpose: &str,
+        interaction: &str,
+        vocabulary: WordsInForce<'_>,
+    ) -> Option<Fault> {
         let purposes = vocabulary.purpose_ancestry(purpose);
         let concerns = |signal: &Signal| signal.interaction.is_empty() || signal.interaction == interaction;
         let is_in_force = |kind: SignalKind| {
@@ -276,7 +295,7 @@ impl Subject {
     fn consents_for(
         &self,
         intended: &IntendedUse<'_>,
-        vocabulary: &Vocabulary,
+        vocabulary: WordsInForce<'_>,
     ) -> Result<Vec<&Decision>, Fault> {
         if !vocabulary.has_category(intended.category) {
             return Err(Fault::UndefinedCategory);
@@ -345,7 +364,7 @@ fn still_covers<'a>(signal: &Signal, later: impl Iterator<Item = &'a Signal>, pu
 fn check_requested(
     grant: &GrantIssued,
     attribute: &AttributeState,
-    vocabulary: &Vocabulary,
+    vocabulary: WordsInForce<'_>,
 ) -> Result<(), Fault> {
     let ancestry = vocabulary.category_ancestry(&attribute.category);
     let category = grant.categories.is_empty()

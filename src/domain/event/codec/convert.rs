@@ -175,7 +175,7 @@ messages! {
     HoldLifted { hold, reason }
     HoldPlaced { hold, ground, code, text, categories }
     KeptOnGround { ground, entries }
-    PurposeDefined { id, parent, iri, title, risks, benefits, rung }
+    PurposeDefined { id, parent, iri, title, risks, benefits, rung, effective_from_ms, same_meaning }
     RecordViewed { role, name, method }
     RecordingRefused { category, provenance, count, decided_by, policy, article, reason, bounds }
     RequestDecided { request, kind, outcome, ground, reason, submitted_at_ms, due_at_ms, erasure, changes }

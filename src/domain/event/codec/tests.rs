@@ -4,11 +4,11 @@
 use super::*;
 use crate::domain::event::{
     AccessProvided, Actor, AuditExported, BackupRestored, BoundsPublished, CategoryDefined, ClockAccepted,
-    ErasureCompleted, ErasureRequested, ErasureScope, ErasureSummary, FiguresReported, GrantIssued,
-    GrantUsed, GrantedAttribute, Ground, KeptOnGround, LogKeyRotated, LogOpened, NoticePublished,
-    PackageKind, PositionRange, PriorRecipient, Provenance, PurposeDefined, RecipientAcknowledged,
-    RecordViewed, RequestDecided, RequestKind, RestoreConfirmed, Role, Rung, Tier, WithheldClass,
-    WitnessAdded, WitnessRemoved,
+    DecisionRulesAdopted, ErasureCompleted, ErasureRequested, ErasureScope, ErasureSummary, FiguresReported,
+    GrantIssued, GrantUsed, GrantedAttribute, Ground, KeptOnGround, LogKeyRotated, LogOpened,
+    NoticePublished, PackageKind, PositionRange, PriorRecipient, Provenance, PurposeDefined,
+    RecipientAcknowledged, RecordViewed, RequestDecided, RequestKind, RestoreConfirmed, Role, Rung, Tier,
+    WithheldClass, WitnessAdded, WitnessRemoved,
 };
 use crate::domain::histories::{terms, varied_histories};
 use crate::domain::ids::Handle;
@@ -172,6 +172,7 @@ fn system_events_round_trip() {
         Event::BackupRestored(BackupRestored { use_waits: true, ..BackupRestored::default() }),
         Event::RestoreConfirmed(RestoreConfirmed { restore: EventId([6; 16]) }),
         Event::ClockAccepted(ClockAccepted { clock_ms: 1, ledger_ms: 2 }),
+        Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 2 }),
         Event::FiguresReported(FiguresReported { epsilon: 0.5, ..FiguresReported::default() }),
     ];
     for event in events {

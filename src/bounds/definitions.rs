@@ -1,0 +1,154 @@
+//! The vocabulary at a moment, from the events that define its words.
+
+use crate::domain::event::{CategoryDefined, Event, PurposeDefined, Recorded, Role};
+use crate::domain::hierarchy::Since;
+use crate::domain::ids::EventId;
+use crate::domain::vocabulary::Vocabulary;
+
+/// The vocabulary in force at a moment.
+#[derive(Default)]
+pub(super) struct Definitions {
+    pub vocabulary: Vocabulary,
+    /// The newest change; `None` if the log still has the vocabulary that it began with.
+    pub newest_change: Option<VocabularyChange>,
+    /// When the next definition comes into force, if there is one, milliseconds since the Unix epoch.
+    pub next_ms: Option<u64>,
+    /// When the newest definition in force came into force, milliseconds since the Unix epoch.
+    pub since_ms: u64,
+}
+
+/// An event that changed what the words of consents mean.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct VocabularyChange {
+    pub event_id: EventId,
+    pub position: u64,
+    /// When the change came into force, milliseconds since the Unix epoch.
+    pub starts_ms: u64,
+}
+
+/// Why a definition can't be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DefinitionProblem {
+    /// The word above it is not defined. The list has similar ids that are.
+    UnknownParent(Vec<String>),
+    /// The word would be below itself, or a word more than 32 levels deep.
+    TooDeep,
+    /// The word would no longer be below this one.
+    LostAncestor(String),
+    /// The purpose would be on a lower rung of the ladder of rising risk.
+    LowerRung,
+    /// A special category would not be special any more.
+    NoLongerSpecial,
+}
+
+impl Definitions {
+    /// The vocabulary at `now_ms`, from the events of the log, oldest first.
+    pub fn at<'a>(events: impl Iterator<Item = &'a Recorded>, now_ms: u64) -> Self {
+        let mut found = Self::default();
+        for (starts_ms, event) in sorted(events) {
+            if starts_ms > now_ms {
+                found.next_ms = Some(starts_ms);
+                break;
+            }
+            found.apply(starts_ms, event);
+        }
+        found
+    }
+
+    /// Checks that every definition that comes into force from `now_ms` on fits the words before it.
+    ///
+    /// # Errors
+    /// A definition does not fit.
+    pub fn check<'a>(
+        events: impl Iterator<Item = &'a Recorded>,
+        now_ms: u64,
+    ) -> Result<(), DefinitionProblem> {
+        let mut found = Self::default();
+        for (starts_ms, event) in sorted(events) {
+            if starts_ms >= now_ms {
+                match &event.event {
+                    Event::PurposeDefined(purpose) => check_purpose(&found.vocabulary, purpose)?,
+                    Event::CategoryDefined(category) => check_category(&found.vocabulary, category)?,
+                    _ => {}
+                }
+            }
+            found.apply(starts_ms, event);
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, starts_ms: u64, event: &Recorded) {
+        let is_first = event.actor.role == Role::Ledger;
+        let position = event.position;
+        // The words that a log begins with have always had their meaning.
+        let since = if is_first { Since::default() } else { Since { at_ms: starts_ms, position } };
+        match &event.event {
+            Event::PurposeDefined(purpose) => self.vocabulary.define_purpose(purpose.clone(), since),
+            Event::CategoryDefined(category) => self.vocabulary.define_category(category.clone(), since),
+            _ => {}
+        }
+        // Newer rules of decisions change nothing in a log whose words never changed.
+        let is_change = match event.event {
+            Event::DecisionRulesAdopted(_) => self.newest_change.is_some(),
+            _ => !is_first,
+        };
+        if is_change {
+            self.newest_change = Some(VocabularyChange { event_id: event.event_id, position, starts_ms });
+            self.since_ms = starts_ms;
+        }
+    }
+}
+
+fn check_purpose(words: &Vocabulary, purpose: &PurposeDefined) -> Result<(), DefinitionProblem> {
+    let parent = &purpose.parent;
+    if !parent.is_empty() && !words.has_purpose(parent) {
+        return Err(DefinitionProblem::UnknownParent(words.near_purposes(parent)));
+    }
+    if !words.can_take_purpose(purpose) {
+        return Err(DefinitionProblem::TooDeep);
+    }
+    if let Some(lost) = words.purpose_loses(purpose) {
+        return Err(DefinitionProblem::LostAncestor(lost.to_owned()));
+    }
+    if words.has_purpose(&purpose.id) && purpose.rung < words.rung(&purpose.id) {
+        return Err(DefinitionProblem::LowerRung);
+    }
+    Ok(())
+}
+
+fn check_category(words: &Vocabulary, category: &CategoryDefined) -> Result<(), DefinitionProblem> {
+    let parent = &category.parent;
+    if !parent.is_empty() && !words.has_category(parent) {
+        return Err(DefinitionProblem::UnknownParent(words.near_categories(parent)));
+    }
+    if !words.can_take_category(category) {
+        return Err(DefinitionProblem::TooDeep);
+    }
+    if let Some(lost) = words.category_loses(category) {
+        return Err(DefinitionProblem::LostAncestor(lost.to_owned()));
+    }
+    if words.is_special(&category.id) && !category.special {
+        return Err(DefinitionProblem::NoLongerSpecial);
+    }
+    Ok(())
+}
+
+/// The definitions among events, in the order in which they come into force. The order of the log decides
+/// between definitions that come into force at the same time.
+fn sorted<'a>(events: impl Iterator<Item = &'a Recorded>) -> Vec<(u64, &'a Recorded)> {
+    let mut found: Vec<(u64, &Recorded)> =
+        events.filter_map(|event| Some((starts_ms(event)?, event))).collect();
+    found.sort_by_key(|(starts_ms, event)| (*starts_ms, event.position));
+    found
+}
+
+/// When a definition comes into force, milliseconds since the Unix epoch. `None` for other events.
+fn starts_ms(event: &Recorded) -> Option<u64> {
+    let effective_from_ms = match &event.event {
+        Event::PurposeDefined(purpose) => purpose.effective_from_ms,
+        Event::CategoryDefined(category) => category.effective_from_ms,
+        Event::DecisionRulesAdopted(_) => 0,
+        _ => return None,
+    };
+    Some(effective_from_ms.max(event.sealed_at_ms))
+}

@@ -1,0 +1,196 @@
+//! The commands `sayso purpose define` and `sayso category define`.
+
+use super::bounds::{millis, preview, signing_key};
+use super::connect::{Connection, Link, parse_time};
+use super::error::CliError;
+use super::output::{self, Out};
+use crate::daemon::data_dir::Layout;
+use crate::domain::event::{CategoryDefined, Event, PurposeDefined, Rung as EventRung, codec};
+use crate::proto;
+use crate::proto::bounds_service_client::BoundsServiceClient;
+use clap::{Args, ValueEnum};
+use prost_types::Timestamp;
+use sayso_proof::writer;
+use std::path::PathBuf;
+
+/// A purpose to define.
+#[derive(Args)]
+pub(super) struct DefinePurpose {
+    /// ID of the purpose, as consents and grants name it.
+    id: String,
+    /// ID of the parent that it is part of.
+    #[arg(long, default_value = "")]
+    parent: String,
+    /// Title for people.
+    #[arg(long)]
+    title: String,
+    /// IRI of its term in the W3C Data Privacy Vocabulary.
+    #[arg(long, default_value = "")]
+    iri: String,
+    /// Its rung on the ladder of personalization, which is in order of rising risk.
+    #[arg(long, value_enum)]
+    rung: Option<Rung>,
+    #[command(flatten)]
+    tags: Tags,
+    #[command(flatten)]
+    redefinition: Redefinition,
+}
+
+/// A category to define.
+#[derive(Args)]
+pub(super) struct DefineCategory {
+    /// ID of the category, as attributes and consents name it.
+    id: String,
+    /// ID of the parent that it is part of.
+    #[arg(long, default_value = "")]
+    parent: String,
+    /// Title for people.
+    #[arg(long)]
+    title: String,
+    /// IRI of its term in the W3C Data Privacy Vocabulary.
+    #[arg(long, default_value = "")]
+    iri: String,
+    /// A special category (GDPR Art. 9(1)). Below a special category, every category is special.
+    #[arg(long)]
+    special: bool,
+    #[command(flatten)]
+    tags: Tags,
+    #[command(flatten)]
+    redefinition: Redefinition,
+}
+
+/// Options for a definition that replaces another one.
+#[derive(Args)]
+pub(super) struct Redefinition {
+    /// Private key of the provider. Default: the one that a `--dev` daemon left in --data, if there is one.
+    /// A definition that replaces another one has to be signed.
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// Time from which the definition is in force. Default: at once.
+    #[arg(long, value_parser = parse_time)]
+    from: Option<Timestamp>,
+    /// The new title or IRI means the same as the old one, so earlier consents keep covering the word.
+    #[arg(long)]
+    same_meaning: bool,
+    /// Show what the definition would change for the people in the ledger. Nothing is published.
+    #[arg(long)]
+    preview: bool,
+}
+
+impl Redefinition {
+    /// The signature over a definition; none if there is no key.
+    fn sign(&self, at: &Connection, event: &Event) -> Result<Option<proto::PackSignature>, CliError> {
+        let dev = Layout::new(&at.data).dev().join("steward.key");
+        let path = match &self.key {
+            Some(path) => path,
+            None if dev.exists() => &dev,
+            None => return Ok(None),
+        };
+        Ok(Some(writer::sign(&codec::encode_event(event), &signing_key(path)?).into()))
+    }
+}
+
+/// The ladder of personalization, in order of rising risk.
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Rung {
+    /// How something is said.
+    Style,
+    /// What the person needs in order to understand what is said.
+    Accessibility,
+    /// What matters to the person.
+    Relevance,
+    /// What the person thinks and values.
+    Viewpoint,
+    /// Keeping the person company.
+    Companionship,
+    /// Influencing the person.
+    Persuasion,
+}
+
+/// Tags from the taxonomy of risks and benefits (docs/bounds.md).
+#[derive(Args)]
+pub(super) struct Tags {
+    /// Risk of the purpose or category, by its name in docs/bounds.md; may be repeated.
+    #[arg(long)]
+    risk: Vec<String>,
+    /// Benefit of the purpose or category, by its name in docs/bounds.md; may be repeated.
+    #[arg(long)]
+    benefit: Vec<String>,
+}
+
+impl From<Rung> for EventRung {
+    fn from(rung: Rung) -> Self {
+        match rung {
+            Rung::Style => Self::Style,
+            Rung::Accessibility => Self::Accessibility,
+            Rung::Relevance => Self::Relevance,
+            Rung::Viewpoint => Self::Viewpoint,
+            Rung::Companionship => Self::Companionship,
+            Rung::Persuasion => Self::Persuasion,
+        }
+    }
+}
+
+impl DefinePurpose {
+    /// Publishes or previews the definition.
+    pub async fn run(
+        self,
+        client: &mut BoundsServiceClient<Link>,
+        at: &Connection,
+        out: Out,
+    ) -> Result<(), CliError> {
+        let purpose = PurposeDefined {
+            id: self.id,
+            parent: self.parent,
+            iri: self.iri,
+            title: self.title,
+            risks: self.tags.risk,
+            benefits: self.tags.benefit,
+            rung: self.rung.map(EventRung::from).unwrap_or_default(),
+            effective_from_ms: self.redefinition.from.as_ref().map_or(0, millis),
+            same_meaning: self.redefinition.same_meaning,
+        };
+        if self.redefinition.preview {
+            let defined_purposes = vec![purpose.into()];
+            let request = proto::PreviewBoundsRequest { defined_purposes, ..Default::default() };
+            return preview(client, request, out).await;
+        }
+        let signature = self.redefinition.sign(at, &Event::PurposeDefined(purpose.clone()))?;
+        let purpose = Some(purpose.into());
+        let request = proto::DefinePurposeRequest { purpose, options: None, signature };
+        let answer = client.define_purpose(request).await?.into_inner();
+        out.print("DefinePurposeResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
+    }
+}
+
+impl DefineCategory {
+    /// Publishes or previews the definition.
+    pub async fn run(
+        self,
+        client: &mut BoundsServiceClient<Link>,
+        at: &Connection,
+        out: Out,
+    ) -> Result<(), CliError> {
+        let category = CategoryDefined {
+            id: self.id,
+            parent: self.parent,
+            iri: self.iri,
+            title: self.title,
+            special: self.special,
+            risks: self.tags.risk,
+            benefits: self.tags.benefit,
+            effective_from_ms: self.redefinition.from.as_ref().map_or(0, millis),
+            same_meaning: self.redefinition.same_meaning,
+        };
+        if self.redefinition.preview {
+            let defined_categories = vec![category.into()];
+            let request = proto::PreviewBoundsRequest { defined_categories, ..Default::default() };
+            return preview(client, request, out).await;
+        }
+        let signature = self.redefinition.sign(at, &Event::CategoryDefined(category.clone()))?;
+        let category = Some(category.into());
+        let request = proto::DefineCategoryRequest { category, options: None, signature };
+        let answer = client.define_category(request).await?.into_inner();
+        out.print("DefineCategoryResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
+    }
+}

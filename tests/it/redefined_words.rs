@@ -1,0 +1,191 @@
+//! Redefined purposes and categories. A consent covers what its words covered when it was given, and a
+//! refusal keeps what it covered. A definition that replaces another one is signed by the provider and
+//! may come into force later.
+
+use crate::bounds::{World, granted, keys, standing, world, world_of};
+use crate::harness::{self, Harness, ask, choice, consent, fact, provider_key};
+use crate::rights::AdvancedClock;
+use sayso::daemon::Daemon;
+use sayso::domain::event::{CategoryDefined, PurposeDefined, Rung};
+use sayso::proto::{self, ConsentDecision, DenialReason, RevocationReason, Role};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tonic::{Code, Status};
+
+const HOUR_MS: u64 = 3_600_000;
+
+fn word(id: &str, parent: &str, title: &str) -> PurposeDefined {
+    PurposeDefined { id: id.into(), parent: parent.into(), title: title.into(), ..Default::default() }
+}
+
+async fn define(world: &mut World, purpose: PurposeDefined) -> Result<(), Status> {
+    let request = harness::purpose(purpose, &provider_key(world.harness.dir.path()));
+    world.steward.bounds.define_purpose(request).await.map(|_| ())
+}
+
+async fn define_category(world: &mut World, id: &str, parent: &str, title: &str) -> Result<(), Status> {
+    let category =
+        CategoryDefined { id: id.into(), parent: parent.into(), title: title.into(), ..Default::default() };
+    let request = harness::category(category, &provider_key(world.harness.dir.path()));
+    world.steward.bounds.define_category(request).await.map(|_| ())
+}
+
+async fn record(world: &mut World, key: &str, category: &str) {
+    world.service.profile.record_attributes(fact("ada", key, category, "x")).await.unwrap();
+}
+
+async fn decide(world: &mut World, decision: ConsentDecision, purpose: &str, categories: &[&str]) {
+    let choice = choice(decision, purpose, categories, false);
+    world.steward.consent.record_consent(consent("ada", vec![choice])).await.unwrap();
+}
+
+/// The keys that a grant for this purpose allows, and the reasons for which others are withheld.
+async fn ask_for(world: &mut World, purpose: &str) -> (Vec<String>, Vec<DenialReason>) {
+    let request = proto::RequestGrantRequest { purpose: purpose.into(), ..ask("ada") };
+    let grant = world.service.grant.request_grant(request).await.unwrap().into_inner();
+    (keys(&grant), grant.withheld.iter().map(proto::Withheld::reason).collect())
+}
+
+fn allowed(key: &str) -> (Vec<String>, Vec<DenialReason>) {
+    (vec![key.into()], vec![])
+}
+
+fn denied(reason: DenialReason) -> (Vec<String>, Vec<DenialReason>) {
+    (vec![], vec![reason])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_does_not_cover_a_purpose_that_is_put_below_its_purpose_later() {
+    let mut world = world().await;
+    define(&mut world, word("tours", "", "Show the person around")).await.unwrap();
+    record(&mut world, "tone", "communication-style").await;
+    decide(&mut world, ConsentDecision::Given, "personalization", &[]).await;
+    assert_eq!(ask_for(&mut world, "memory").await, allowed("tone"));
+
+    // A new purpose below the one that the person agreed to, and an old purpose that moves there.
+    define(&mut world, word("guessing", "personalization", "Guess what the person wants")).await.unwrap();
+    define(&mut world, word("tours", "personalization", "Show the person around")).await.unwrap();
+    for purpose in ["guessing", "tours"] {
+        assert_eq!(ask_for(&mut world, purpose).await, denied(DenialReason::WordsChanged), "{purpose}");
+    }
+    assert_eq!(ask_for(&mut world, "memory").await, allowed("tone"));
+    // Consent that is given now covers what the purpose covers now.
+    decide(&mut world, ConsentDecision::Given, "personalization", &[]).await;
+    for purpose in ["guessing", "tours", "memory"] {
+        assert_eq!(ask_for(&mut world, purpose).await, allowed("tone"), "{purpose}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_does_not_cover_a_purpose_that_gets_another_meaning() {
+    let mut world = world().await;
+    define(&mut world, word("tours", "personalization", "Show the person around")).await.unwrap();
+    record(&mut world, "tone", "communication-style").await;
+    decide(&mut world, ConsentDecision::Given, "tours", &[]).await;
+    let request = proto::RequestGrantRequest { purpose: "tours".into(), ..ask("ada") };
+    let grant = world.service.grant.request_grant(request).await.unwrap().into_inner().grant_id;
+    assert!(standing(&mut world, &grant).await.0);
+
+    // The provider says that a clearer title means the same.
+    let clearer =
+        PurposeDefined { same_meaning: true, ..word("tours", "personalization", "Show you around") };
+    define(&mut world, clearer).await.unwrap();
+    assert!(standing(&mut world, &grant).await.0);
+
+    define(&mut world, word("tours", "personalization", "Sell tours to the person")).await.unwrap();
+    assert_eq!(standing(&mut world, &grant).await, (false, RevocationReason::WordsChanged));
+    assert_eq!(ask_for(&mut world, "tours").await, denied(DenialReason::WordsChanged));
+    decide(&mut world, ConsentDecision::Renewed, "tours", &[]).await;
+    assert_eq!(ask_for(&mut world, "tours").await, allowed("tone"));
+
+    // A higher rung is a new meaning, whatever the provider says.
+    let riskier = PurposeDefined {
+        rung: Rung::Relevance,
+        same_meaning: true,
+        ..word("tours", "personalization", "Sell tours to the person")
+    };
+    define(&mut world, riskier).await.unwrap();
+    assert_eq!(ask_for(&mut world, "tours").await, denied(DenialReason::WordsChanged));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_does_not_cover_a_category_that_is_moved_or_gets_another_meaning() {
+    let mut world = world().await;
+    define_category(&mut world, "music", "", "Music").await.unwrap();
+    record(&mut world, "song", "music").await;
+    decide(&mut world, ConsentDecision::Given, "memory", &["preference"]).await;
+    assert_eq!(ask_for(&mut world, "memory").await, denied(DenialReason::NoConsent));
+    define_category(&mut world, "music", "preference", "Music").await.unwrap();
+    assert_eq!(ask_for(&mut world, "memory").await, denied(DenialReason::WordsChanged));
+    decide(&mut world, ConsentDecision::Given, "memory", &["preference"]).await;
+    assert_eq!(ask_for(&mut world, "memory").await, allowed("song"));
+    define_category(&mut world, "music", "preference", "What the person listens to").await.unwrap();
+    assert_eq!(ask_for(&mut world, "memory").await, denied(DenialReason::WordsChanged));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_that_states_an_earlier_time_means_the_words_of_that_time() {
+    let mut world = world().await;
+    define(&mut world, word("tours", "personalization", "Show the person around")).await.unwrap();
+    record(&mut world, "tone", "communication-style").await;
+    let said_at = std::time::SystemTime::now();
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    define(&mut world, word("tours", "personalization", "Sell tours to the person")).await.unwrap();
+    let mut late = consent("ada", vec![choice(ConsentDecision::Given, "tours", &[], false)]);
+    let options = late.options.get_or_insert_default();
+    options.about = Some(prost_types::Timestamp::from(said_at));
+    world.steward.consent.record_consent(late).await.unwrap();
+    assert_eq!(ask_for(&mut world, "tours").await, denied(DenialReason::WordsChanged));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_stays_below_its_ancestors_so_that_a_refusal_keeps_what_it_covers() {
+    let mut world = world().await;
+    record(&mut world, "tone", "communication-style").await;
+    let outside = define(&mut world, word("memory", "", "Remember across conversations")).await.unwrap_err();
+    assert_eq!(outside.code(), Code::InvalidArgument);
+    let outside = define_category(&mut world, "mental-health", "", "Mental health").await.unwrap_err();
+    assert_eq!(outside.code(), Code::InvalidArgument);
+    // A word between a purpose and its parent takes nothing away from a refusal of the parent.
+    decide(&mut world, ConsentDecision::Refused, "personalization", &[]).await;
+    define(&mut world, word("recall", "personalization", "Recall")).await.unwrap();
+    let memory =
+        PurposeDefined { rung: Rung::Relevance, ..word("memory", "recall", "Remember across conversations") };
+    define(&mut world, memory).await.unwrap();
+    decide(&mut world, ConsentDecision::Given, "safety", &[]).await;
+    assert_eq!(ask_for(&mut world, "memory").await, denied(DenialReason::ConsentRefused));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_provider_key_redefines_a_word_and_a_scheduled_definition_waits() {
+    let clock = Arc::new(AdvancedClock::default());
+    let dir = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start_with(&harness::config(dir.path()), Arc::clone(&clock) as _).await.unwrap();
+    let mut world = world_of(Harness { dir, daemon }).await;
+    define(&mut world, word("tours", "personalization", "Show the person around")).await.unwrap();
+    record(&mut world, "tone", "communication-style").await;
+    decide(&mut world, ConsentDecision::Given, "tours", &[]).await;
+    let request = proto::RequestGrantRequest { purpose: "tours".into(), ..ask("ada") };
+    let grant = world.service.grant.request_grant(request).await.unwrap().into_inner().grant_id;
+
+    let redefined = word("tours", "personalization", "Sell tours to the person");
+    let unsigned =
+        proto::DefinePurposeRequest { purpose: Some(redefined.clone().into()), ..Default::default() };
+    let refused = world.steward.bounds.define_purpose(unsigned).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+
+    let now_ms = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let scheduled = PurposeDefined { effective_from_ms: now_ms + HOUR_MS, ..redefined };
+    define(&mut world, scheduled).await.unwrap();
+    assert!(standing(&mut world, &grant).await.0);
+    // A consent before that time still means the old words.
+    decide(&mut world, ConsentDecision::Renewed, "tours", &[]).await;
+    clock.0.fetch_add(2 * HOUR_MS, Ordering::SeqCst);
+    // The earlier credentials have expired.
+    world.service = world.harness.as_role(Role::Service, "tutor").await;
+    world.steward = world.harness.as_role(Role::Steward, "privacy-team").await;
+    assert_eq!(ask_for(&mut world, "tours").await, denied(DenialReason::WordsChanged));
+    decide(&mut world, ConsentDecision::Renewed, "tours", &[]).await;
+    assert_eq!(ask_for(&mut world, "tours").await, allowed("tone"));
+    assert_eq!(keys(&granted(&mut world, "ada").await), Vec::<String>::new());
+}
