@@ -18,8 +18,8 @@ enum Kind {
     Summary,
 }
 
-/// Register and list artifacts that services built from a profile. An artifact is revoked when an attribute
-/// that it was built from ends or may no longer be used.
+/// Register and list artifacts that services built from a profile. An artifact is revoked when one of the
+/// attributes behind it expires, is changed or removed, or may no longer be used.
 #[derive(Subcommand)]
 pub(super) enum Artifact {
     /// Register an artifact that was built under a grant.
