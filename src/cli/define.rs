@@ -69,7 +69,8 @@ pub(super) struct Redefinition {
     /// Time from which the definition is in force. Default: at once.
     #[arg(long, value_parser = parse_time)]
     from: Option<Timestamp>,
-    /// The new title or IRI means the same as the old one, so earlier consents keep covering this purpose or category.
+    /// The new title or IRI means the same as the old one, so earlier consents keep covering this purpose
+    /// or category.
     #[arg(long)]
     same_meaning: bool,
     /// Show what the definition would change for the people in the ledger. Nothing is published.

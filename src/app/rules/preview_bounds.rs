@@ -189,8 +189,9 @@ impl RuleChanges {
         Ok(receiver)
     }
 
-    /// Compiles the rules with the previewed packs and definitions. Reading a caller's policies takes long, so it happens
-    /// outside the lock that decisions wait for, and not on a thread that answers requests.
+    /// Compiles the rules with the previewed packs and definitions. Reading a caller's policies takes
+    /// long, so it happens outside the lock that decisions wait for, and not on a thread that answers
+    /// requests.
     async fn proposed_rules(
         &self,
         caller: &Caller,
