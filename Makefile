@@ -1,5 +1,5 @@
 # CI calls these targets.
-.PHONY: run test check bench bench-pieces bench-peers bench-scale demo fuzz reliability sbom outside
+.PHONY: run test deep check bench bench-pieces bench-peers bench-scale demo fuzz reliability sbom outside
 
 run:
 	cargo run --release -- serve --dev
@@ -52,6 +52,11 @@ bench-scale:
 # results there.
 reliability:
 	tests/reliability.sh
+
+# Compares decisions with the models on 100,000 random histories for each property. This takes hours; a run that was
+# stopped continues where it was. CASES sets another number.
+deep:
+	tests/deep.sh
 
 # Writes CycloneDX bills of materials to target/sbom.
 sbom:

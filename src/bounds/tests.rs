@@ -23,16 +23,9 @@ use crate::bounds::shipped_packs::defaults;
 use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::description::Description;
 use crate::domain::event::{BoundsPublished, Provenance, Tier};
-use crate::domain::histories::NOW_MS;
+use crate::domain::histories::{NOW_MS, cases};
 use crate::domain::profile::SubjectState;
 use crate::domain::vocabulary::Vocabulary;
-use proptest::prelude::ProptestConfig;
-
-/// The number of cases of a property test: `PROPTEST_CASES` if it is set, otherwise the default.
-fn cases(default: u32) -> ProptestConfig {
-    let configured = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
-    ProptestConfig::with_cases(configured.unwrap_or(default))
-}
 
 /// A provider pack that permits everything, so that only the other tiers decide.
 fn anything() -> BoundsPublished {

@@ -366,7 +366,7 @@ fn cases() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(crate::domain::histories::cases(2_000))]
 
     #[test]
     fn the_rule_agrees_with_the_model(log in histories(), category in 0_usize..4) {

@@ -11,6 +11,13 @@ use super::profile::SubjectState;
 use crate::domain::event::{AgeBand, Provenance, SubjectDescribed};
 use proptest::prelude::*;
 
+/// The number of cases of a property test: `PROPTEST_CASES` if it is set, otherwise the default. `make
+/// deep` sets it.
+pub fn cases(default: u32) -> ProptestConfig {
+    let configured = std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig::with_cases(configured.unwrap_or(default))
+}
+
 /// The time of the first event. Each later event is at most [`STEP_MS`] after the event before it.
 pub const START_MS: u64 = 1_000;
 /// The time between two events that do not have the same time.

@@ -181,7 +181,7 @@ fn the_verifier_agrees_on_an_inference_that_was_contested_recorded_again_and_con
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(cases(1_500))]
 
     #[test]
     fn decisions_agree_with_the_model(events in histories(), case in some_case()) {
@@ -224,7 +224,7 @@ proptest! {
 
 proptest! {
     // Each case compiles every default pack.
-    #![proptest_config(ProptestConfig::with_cases(100))]
+    #![proptest_config(cases(100))]
 
     /// Additional forbidding rules and signals.
     #[test]

@@ -72,7 +72,7 @@ fn with(events: &[Recorded], choices: PersonalBoundsSet) -> Vec<Recorded> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn personal_bounds_never_allow_more(events in histories(), case in some_case(), choices in choices()) {

@@ -99,7 +99,7 @@ fn followed_by(events: &[Recorded], event: Event) -> Vec<Recorded> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(cases(400))]
 
     #[test]
     fn decisions_agree_with_the_model(
@@ -121,7 +121,7 @@ proptest! {
 
 proptest! {
     // Each case compiles nine sets of rules.
-    #![proptest_config(ProptestConfig::with_cases(80))]
+    #![proptest_config(cases(80))]
 
     /// The restrictions are a forbidding rule, a rule of the individual tier, a rule whose evaluation fails,
     /// a no (a refusal or withdrawal of consent), and a signal.

@@ -19,8 +19,8 @@ pub(in crate::cli) enum Mode {
     Again,
     /// Checks of grants.
     Check,
-    /// Profiles recomputed from their events. The people read them themselves, because a read by a steward is
-    /// recorded as an event.
+    /// Profiles recomputed from their events. Each profile is read with that person's own token: a read by a
+    /// steward is recorded as an event, so it would also measure a write.
     Rebuild,
     /// Erasures with scope `all`, each measured until its certificate is returned. Each person is erased
     /// once, so --subjects must be large enough.

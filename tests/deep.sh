@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Compares decisions with the plain models and with the verifier on many random histories: CASES for each property
+# test (default: 100,000; `make test` runs a sample). It works in rounds of ROUND cases. Each round has its own
+# seed, so a failure can be repeated. Completed rounds are listed in target/deep, for this build of the tests. So a
+# run that was stopped continues where it was.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+CASES="${CASES:-100000}" ROUND="${ROUND:-1000}"
+export CARGO_TERM_COLOR=never RUST_BACKTRACE=0
+
+# The property tests of decisions. The others have fixed numbers of cases.
+TESTS=(
+	bounds::tests::against_models
+	bounds::tests::random_policies
+	bounds::tests::redefined_words
+	bounds::tests::reproducible
+	bounds::tests::valid_until
+	domain::consent::tests
+)
+
+binary=$(cargo test --locked --lib --no-run --message-format=json 2>/dev/null |
+	sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1)
+[ -x "$binary" ] || { echo "the tests do not build; see: cargo test --lib --no-run" >&2; exit 1; }
+progress=target/deep/$(sha256sum "$binary" | cut -c1-16)
+mkdir -p target/deep
+touch "$progress"
+
+rounds=$(((CASES + ROUND - 1) / ROUND))
+for round in $(seq 1 "$rounds"); do
+	for test in "${TESTS[@]}"; do
+		grep -qx "$test $round" "$progress" && continue
+		if ! said=$(PROPTEST_CASES=$ROUND PROPTEST_RNG_SEED=$round "$binary" "$test" 2>&1); then
+			tail -60 <<<"$said" >&2
+			echo "failed; to repeat: PROPTEST_CASES=$ROUND PROPTEST_RNG_SEED=$round cargo test --lib $test" >&2
+			exit 1
+		fi
+		grep -q "test result: ok. 0 passed" <<<"$said" && { echo "no test matches $test" >&2; exit 1; }
+		echo "$test $round" >>"$progress"
+	done
+	echo "round $round of $rounds: $ROUND cases of each property, no failure"
+done
