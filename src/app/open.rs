@@ -148,7 +148,7 @@ impl App {
             .filter(|event| matches!(event.event, Event::BackupRestored(_)))
             .cloned()
             .collect();
-        let announced = announced(&system_events, &settings.witnesses);
+        let news = news(&system_events, &settings.witnesses);
         let rules = RulesHistory::new(system_events.into_iter(), settings.clock.now_ms())
             .map_err(AppError::from)
             .map_err(failed("reading the rules"))?;
@@ -189,9 +189,8 @@ impl App {
                 .map_err(failed("recording the restore"))?;
         }
         app.finish_interrupted_work().await?;
-        if !announced.is_empty() {
-            let published = app.core.publish_for_ledger(announced).await;
-            published.map_err(failed("naming the witnesses and the rules of decisions"))?;
+        if !news.is_empty() {
+            app.core.publish_for_ledger(news).await.map_err(failed("naming the witnesses and the rules"))?;
         }
         app.begin_background_work();
         Ok(app)
@@ -375,7 +374,7 @@ fn adopted_rules() -> Event {
 }
 
 /// What the log has to say before it goes on: newer rules of decisions, and changed witnesses.
-fn announced(system_events: &[Recorded], witnesses: &[String]) -> Vec<Event> {
+fn news(system_events: &[Recorded], witnesses: &[String]) -> Vec<Event> {
     let has_adopted = |event: &Recorded| match &event.event {
         Event::DecisionRulesAdopted(adopted) => adopted.edition >= DECISION_RULES,
         _ => false,

@@ -1,23 +1,23 @@
 //! The commands `sayso bounds publish`, `sayso bounds preview`, `sayso bounds personal`, `sayso bounds
 //! keygen` and `sayso bounds show`.
 
-use super::connect::{Connection, Link, parse_time};
+use super::connect::{Connection, millis, parse_time};
 use super::error::CliError;
-use super::output::{self, Out, count, people, table};
+use super::output::{self, Out, count, table};
+use super::preview::preview;
+use super::signing_key::signing_key;
 use super::vocabulary::client;
 use crate::bounds::schema_digest;
 use crate::clock::SystemClock;
 use crate::daemon::data_dir::Layout;
 use crate::domain::event::{BoundsPublished, Event, codec};
-use crate::proto::bounds_service_client::BoundsServiceClient;
 use crate::proto::{self, ForbiddenUse, PersonalBounds, Role, Tier};
 use crate::secret;
 use clap::{Args, Subcommand, ValueEnum};
 use ed25519_dalek::SigningKey;
-use indicatif::ProgressBar;
 use prost_types::Timestamp;
 use sayso_proof::writer;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Publish, preview and show bounds: policies that decide what data may be used.
 #[derive(Subcommand)]
@@ -155,21 +155,6 @@ impl Publish {
     }
 }
 
-/// Milliseconds since the Unix epoch; 0 for a time before it.
-pub(super) fn millis(time: &Timestamp) -> u64 {
-    let seconds = u64::try_from(time.seconds).unwrap_or_default();
-    seconds.saturating_mul(1000).saturating_add(u64::try_from(time.nanos).unwrap_or_default() / 1_000_000)
-}
-
-pub(super) fn signing_key(path: &Path) -> Result<SigningKey, CliError> {
-    let wrong = |error: std::io::Error| CliError::usage(format!("key {}: {error}", path.display()));
-    if !path.exists() {
-        return Err(wrong(std::io::ErrorKind::NotFound.into()));
-    }
-    let seed = secret::read_or_make(path, &SystemClock).map_err(wrong)?;
-    Ok(SigningKey::from_bytes(&seed))
-}
-
 /// Show what a version of a pack would change for the people in the ledger. Nothing is published.
 ///
 /// Example: `sayso bounds preview bounds/provider/tutoring --tier provider`
@@ -198,68 +183,6 @@ impl Preview {
         };
         preview(&mut client(at, self.pack.tier.role()).await?, request, out).await
     }
-}
-
-/// Runs a preview and prints its result.
-pub(super) async fn preview(
-    client: &mut BoundsServiceClient<Link>,
-    request: proto::PreviewBoundsRequest,
-    out: Out,
-) -> Result<(), CliError> {
-    let mut steps = client.preview_bounds(request).await?.into_inner();
-    let mut bar: Option<ProgressBar> = None;
-    while let Some(step) = steps.message().await? {
-        let bar = bar.get_or_insert_with(|| super::progress::entries(step.people_total, "previewing people"));
-        bar.set_position(step.people_done);
-        if step.result.is_some() {
-            bar.finish_and_clear();
-            return out.print("PreviewBoundsResponse", &step, previewed);
-        }
-    }
-    Err(CliError::failed("the daemon ended the preview early"))
-}
-
-fn previewed(step: &proto::PreviewBoundsResponse) -> String {
-    let found = step.result.clone().unwrap_or_default();
-    let mut text = format!(
-        "{} examined; decisions would change for {}\n{} of {} would be revoked, of {}{}",
-        people(step.people_done),
-        people(found.people_changed),
-        found.grants_to_revoke,
-        count(found.grants_open, "open grant"),
-        people(found.people_with_revocations),
-        examples(&found.examples),
-    );
-    if found.lines.is_empty() {
-        return text + "\nno decision would change";
-    }
-    let headings = ["PURPOSE", "RECIPIENT", "CATEGORY", "REFUSED", "ALLOWED", "POLICY", "FOR EXAMPLE"];
-    let mut rows = vec![headings.map(str::to_owned).to_vec()];
-    let affected = |subjects: u64, attributes: u64| match attributes {
-        0 => "-".to_owned(),
-        _ => format!("{attributes} of {}", people(subjects)),
-    };
-    rows.extend(found.lines.iter().map(|line| {
-        let recipient = if line.recipient.is_empty() { "anyone" } else { &line.recipient };
-        vec![
-            line.purpose.clone(),
-            recipient.to_owned(),
-            line.category.clone(),
-            affected(line.people_denied, line.attributes_denied),
-            affected(line.people_allowed, line.attributes_allowed),
-            line.policy.clone(),
-            line.examples.first().map(|handle| handle.chars().take(8).collect()).unwrap_or_default(),
-        ]
-    }));
-    text.push_str(&format!("\n\nAttributes that would newly be refused or allowed:\n{}", table(&rows)));
-    if found.left_out > 0 {
-        text.push_str(&format!("\n{} more not shown", found.left_out));
-    }
-    text
-}
-
-fn examples(handles: &[String]) -> String {
-    if handles.is_empty() { String::new() } else { format!(" (handles {})", handles.join(", ")) }
 }
 
 /// Show every pack in force, or a person's own bounds.

@@ -224,6 +224,12 @@ pub(super) fn dev_token(data: &Path, role: &str) -> PathBuf {
     Layout::new(data).dev().join(format!("{role}.token"))
 }
 
+/// Milliseconds since the Unix epoch; 0 for a time before it.
+pub(super) fn millis(time: &prost_types::Timestamp) -> u64 {
+    let seconds = u64::try_from(time.seconds).unwrap_or_default();
+    seconds.saturating_mul(1000).saturating_add(u64::try_from(time.nanos).unwrap_or_default() / 1_000_000)
+}
+
 /// Parses a time in RFC 3339 form. A date alone means its beginning in UTC.
 pub(super) fn parse_time(text: &str) -> Result<prost_types::Timestamp, String> {
     let time: jiff::Timestamp = text

@@ -1,9 +1,10 @@
 //! The commands `sayso purpose define` and `sayso category define`.
 
-use super::bounds::{millis, preview, signing_key};
-use super::connect::{Connection, Link, parse_time};
+use super::connect::{Connection, Link, millis, parse_time};
 use super::error::CliError;
 use super::output::{self, Out};
+use super::preview::preview;
+use super::signing_key::signing_key;
 use crate::daemon::data_dir::Layout;
 use crate::domain::event::{CategoryDefined, Event, PurposeDefined, Rung as EventRung, codec};
 use crate::proto;

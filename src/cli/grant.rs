@@ -235,7 +235,8 @@ impl Evaluate {
 /// Example: `sayso watch --after 1284`
 #[derive(Args)]
 pub(super) struct Watch {
-    /// Cursor to continue after; 0 for the first revocation. Default: only new revocations.
+    /// Cursor of the last revocation that was handled; 0 shows all revocations from the beginning. Default:
+    /// only new revocations.
     #[arg(long)]
     after: Option<u64>,
 }

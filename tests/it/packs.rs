@@ -233,7 +233,10 @@ async fn definitions_are_validated_and_special_categories_stay_special() {
     ]));
     let listed = harness::stdout(&define(&["category", "list"]));
     assert!(listed.contains("allergies") && listed.contains("Allergies (special)"), "{listed}");
-    let not_special = define(&["category", "define", "health", "--title", "Well-being"]);
+    let key = harness.dir.path().join("dev/steward.key").display().to_string();
+    let unsigned = define(&["category", "define", "health", "--special", "--title", "Well-being"]);
+    assert!(String::from_utf8_lossy(&unsigned.stderr).contains("must be signed by the provider's key"));
+    let not_special = define(&["category", "define", "health", "--title", "Well-being", "--key", &key]);
     assert!(!not_special.status.success());
     assert!(String::from_utf8_lossy(&not_special.stderr).contains("the category is a special one"));
     let unknown_risk = define(&["category", "define", "pets", "--title", "Pets", "--risk", "privcy"]);
@@ -248,6 +251,8 @@ async fn definitions_are_validated_and_special_categories_stay_special() {
         "Company",
         "--rung",
         "style",
+        "--key",
+        &key,
     ]);
     assert!(String::from_utf8_lossy(&lower_rung.stderr).contains("must not be lower"));
 

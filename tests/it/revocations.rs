@@ -299,6 +299,12 @@ async fn refuse(steward: &mut Clients, subject: &str) {
     }
 }
 
+/// The definition of a category with which a log begins.
+fn defined_category(id: &str) -> CategoryDefined {
+    let (_, categories) = sayso::domain::default_vocabulary::defaults();
+    categories.into_iter().find(|category| category.id == id).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn new_rules_reach_everyone_even_if_one_person_has_more_grants_than_fit_in_a_frame() {
     let World { mut service, mut steward, harness, .. } = world(|_| {}).await;
@@ -307,8 +313,7 @@ async fn new_rules_reach_everyone_even_if_one_person_has_more_grants_than_fit_in
     }
     let grants = open_grants(&service, "ada", 1_024).await;
     let grant_of_ben = grant(&mut service, "ben", 1).await.unwrap();
-    let special =
-        CategoryDefined { id: CATEGORY.into(), title: CATEGORY.into(), special: true, ..Default::default() };
+    let special = CategoryDefined { special: true, ..defined_category(CATEGORY) };
     let define = harness::category(special, &harness::provider_key(harness.dir.path()));
     steward.bounds.define_category(define).await.unwrap();
     assert_all_revoked(&mut service, &grants, RevocationReason::NotExplicit).await;
