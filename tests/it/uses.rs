@@ -1,6 +1,7 @@
 //! `ListUses` and `sayso uses` answer which service used which data of a person, when, and what allowed it.
 
 use crate::harness::{self, Clients, Harness, choice, consent, fact, publish_notice, stdout};
+use sayso::domain::event::CategoryDefined;
 use sayso::proto::{self, ConsentDecision, ListUsesRequest, ListedUse, RevocationReason, Role, UseKind};
 use serde_json::Value;
 use tonic::Code;
@@ -165,23 +166,21 @@ async fn a_grant_that_allowed_nothing_is_no_use_and_a_revoked_one_says_why() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_category_that_was_moved_away_still_counts_as_below_its_former_parent() {
+async fn a_category_counts_as_below_every_ancestor_that_it_had_or_has() {
     let mut world = World::start().await;
-    let define = |parent: &str| proto::DefineCategoryRequest {
-        category: Some(proto::Category {
-            id: "naps".into(),
-            parent: parent.into(),
-            title: "naps".into(),
-            ..Default::default()
-        }),
-        options: None,
+    let key = harness::provider_key(world.harness.dir.path());
+    let define = |id: &str, parent: &str| {
+        let (id, title) = (id.to_owned(), id.to_owned());
+        let naps = CategoryDefined { id, title, parent: parent.into(), ..Default::default() };
+        harness::category(naps, &key)
     };
-    world.steward.bounds.define_category(define("activity")).await.unwrap();
+    world.steward.bounds.define_category(define("naps", "activity")).await.unwrap();
     world.tutor.profile.record_attributes(fact("ada", "nap", "naps", "at noon")).await.unwrap();
     let grant = world.grant("one").await;
     world.report(&grant, "reply-1", &["nap"]).await;
-    world.steward.bounds.define_category(define("work")).await.unwrap();
-    for category in ["activity", "naps", "work"] {
+    world.steward.bounds.define_category(define("rest", "activity")).await.unwrap();
+    world.steward.bounds.define_category(define("naps", "rest")).await.unwrap();
+    for category in ["activity", "naps", "rest"] {
         let replies = world.list(of(category, "")).await;
         assert!(replies.iter().any(|used| used.reply == "reply-1"), "{category}: {replies:?}");
     }
