@@ -11,7 +11,7 @@ use sayso_proof::keys::KeyChain;
 use sayso_proof::witness::WitnessKey;
 use std::path::PathBuf;
 
-/// Verify a bundle, proof, erasure certificate, consent receipt or package offline.
+/// Verify a bundle, proof, certificate, receipt or package offline.
 ///
 /// A bundle is a `.tar.zst` or an unpacked folder; a proof is a C2SP tlog-proof. Verification needs no
 /// daemon, no network and no token. It needs only the log's verifier key, from a source that you trust. The
