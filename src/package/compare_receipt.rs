@@ -1,7 +1,7 @@
 //! Compares a consent receipt with the log's entry of its decision.
 
 use super::error::ReceiptError;
-use super::receipt::{PERSON, brought_by, consent_type, date_time, notice};
+use super::receipt_nodes::{PERSON, brought_by, consent_type, date_time, decided_by, notice};
 use super::signed_receipt::PROPERTIES;
 use crate::domain::consent::{Decision, Terms};
 use crate::domain::event::Actor;
@@ -61,6 +61,12 @@ impl<'a> Comparison<'a> {
         comparison.provenance(logged, keys)?;
         let mut left = BTreeSet::new();
         comparison.collect(receipt, "", "", &own, &mut left);
+        let scope = format!("{RECORD}/dpv:hasProcess/0/dpv:hasScope");
+        if !logged.terms.interactions.is_empty() && receipt.pointer(&scope).is_none() {
+            left.insert(
+                "dpv:hasScope, which is missing: the decision is limited to conversations".to_owned(),
+            );
+        }
         Ok(left.into_iter().collect())
     }
 
@@ -154,11 +160,21 @@ impl<'a> Comparison<'a> {
             self.names(&format!("{process}/dpv:hasPurpose"), purpose)?;
             self.names(&format!("{process}/dpv:hasPersonalData"), &terms.categories)?;
             self.names(&format!("{process}/dpv:hasRecipient"), &terms.recipients)?;
+            self.conversations(&format!("{process}/dpv:hasScope"), &terms.interactions)?;
             for (at, name) in terms.recipients.iter().enumerate() {
                 self.agree(&format!("{process}/dpv:hasRecipient/{at}/dpv:hasName"), &json!(name))?;
             }
         }
         Ok(())
+    }
+
+    /// Requires that a process names the conversations of the decision. Receipts of early daemons name none.
+    fn conversations(&mut self, pointer: &str, names: &[String]) -> Result<(), ReceiptError> {
+        match (self.receipt.pointer(pointer), names) {
+            (None, _) => Ok(()),
+            (Some(_), []) => Err(differs(pointer)),
+            (Some(_), names) => self.names(pointer, names),
+        }
     }
 
     /// Requires that nodes have these identifiers, in order. Without names, there is one node for all, which
@@ -199,7 +215,7 @@ impl<'a> Comparison<'a> {
         let mut expected = json!({
             "@type": types,
             "dpv:isIndicatedAtTime": date_time(logged.about_ms),
-            "dpv:isIndicatedBy": { "@id": PERSON },
+            "dpv:isIndicatedBy": decided_by(terms),
             "dpv:hasIndicationMethod": channel,
             "dct:subject": terms.purposes,
             "dpv:isImplementedByEntity": brought_by(&logged.actor),

@@ -17,6 +17,7 @@ mod manifest;
 mod page;
 mod read;
 mod receipt;
+mod receipt_nodes;
 mod record;
 mod signed_receipt;
 mod unzip;

@@ -9,13 +9,15 @@
 //! expand the receipt without a network.
 
 use super::controller::Controller;
+use super::receipt_nodes::{
+    CONTROLLER, PERSON, brought_by, consent_type, conversations, date_time, decided_by, iri, notice,
+};
 use super::signed_receipt::property;
 use crate::domain::consent::Decision;
 use crate::domain::consent::{ConsentRecord, Terms};
-use crate::domain::event::{Actor, Role};
+use crate::domain::event::Actor;
 use crate::domain::ids::EventId;
 use crate::domain::vocabulary::Vocabulary;
-use crate::domain::wording;
 use serde_json::{Value, json};
 
 /// The most status changes of a consent record that a receipt contains. If there are more, the receipt
@@ -83,11 +85,6 @@ struct StatusChange<'a> {
     by_person: bool,
 }
 
-/// The node of the person.
-pub(super) const PERSON: &str = "_:subject";
-/// The node of the controller.
-pub(super) const CONTROLLER: &str = "_:controller";
-
 fn context() -> Value {
     json!({
         "dpv": "https://w3id.org/dpv#",
@@ -101,14 +98,6 @@ fn context() -> Value {
         "rdf": "http://www.w3.org/1999/02/22-rdf-syntax-ns#",
         "xsd": "http://www.w3.org/2001/XMLSchema#"
     })
-}
-
-fn iri(iri: &str) -> Value {
-    json!({ "@id": iri })
-}
-
-pub(super) fn date_time(ms: u64) -> Value {
-    json!({ "@type": "xsd:dateTime", "@value": wording::time(ms) })
 }
 
 /// Whether a text that a steward wrote is an absolute IRI. A JSON-LD processor would drop anything else, or
@@ -234,6 +223,7 @@ impl Receipt<'_> {
             });
             if let Some(fields) = process.as_object_mut() {
                 fields.insert("dpv:hasLegalBasis".into(), self.legal_basis());
+                fields.extend(conversations(terms).map(|scope| ("dpv:hasScope".to_owned(), scope)));
             }
             process
         };
@@ -428,7 +418,7 @@ impl Receipt<'_> {
             "@type": types,
             "dct:identifier": of.event_id.to_string(),
             "dpv:isIndicatedAtTime": date_time(of.at_ms),
-            "dpv:isIndicatedBy": iri(if of.by_person { PERSON } else { CONTROLLER }),
+            "dpv:isIndicatedBy": if of.by_person { decided_by(of.terms) } else { iri(CONTROLLER) },
             "dpv:hasIndicationMethod": channel,
             "dpv:hasDuration": duration,
             "dct:subject": purposes,
@@ -464,11 +454,6 @@ fn endless(until: &str) -> Value {
     json!({ "@type": "dpv:UntilEventDuration", "rdf:value": until })
 }
 
-/// The type of consent: explicit (GDPR Art. 9(2)(a)) or not (Art. 4(11)).
-pub(super) fn consent_type(terms: &Terms) -> &'static str {
-    if terms.explicit { "dpv:ExplicitlyExpressedConsent" } else { "dpv:ExpressedConsent" }
-}
-
 fn node(kind: &str, id: &str, title: &str, broader: &str) -> Value {
     let mut node = json!({ "@type": kind, "dct:identifier": id, "dct:title": title });
     if is_iri(broader)
@@ -477,27 +462,4 @@ fn node(kind: &str, id: &str, title: &str, broader: &str) -> Value {
         fields.insert("skos:broader".into(), iri(broader));
     }
     node
-}
-
-pub(super) fn notice(terms: &Terms) -> Option<Value> {
-    let served = terms.notice.as_ref()?;
-    Some(json!({
-        "@type": "dpv:ConsentNotice",
-        "dct:identifier": served.id,
-        "dct:hasVersion": served.version,
-        "dct:language": served.language,
-        "schema:sha256": hex::encode(&served.digest),
-    }))
-}
-
-/// Who brought the decision to the ledger: the person, or a service or channel by name. The controller's own
-/// staff appear as the controller, without their names (CJEU C-579/21).
-pub(super) fn brought_by(actor: &Actor) -> Value {
-    match actor.role {
-        Role::Subject => iri(PERSON),
-        Role::Service | Role::Channel => {
-            json!({ "@type": "dpv:Entity", "dct:identifier": actor.name, "dpv:hasName": actor.name })
-        }
-        _ => iri(CONTROLLER),
-    }
 }

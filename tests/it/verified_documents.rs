@@ -6,7 +6,7 @@ use crate::harness::{self, Harness, fact};
 use crate::package::{Unpacked, export, record_history};
 use crate::witness::copy;
 use sayso::package::{verify_package, verify_receipt};
-use sayso::proto::{self, ErasureScope, PackageKind, Role};
+use sayso::proto::{self, ConsentDecision, ErasureScope, PackageKind, Role};
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::keys::KeyChain;
 use serde_json::{Value, json};
@@ -259,6 +259,37 @@ async fn receipts_and_packages_verify_with_the_key_of_their_time() {
             assert_eq!(verified["signed"], true, "{kind}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_names_the_conversation_and_the_guardian_of_a_decision() {
+    let harness = Harness::start().await;
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
+    harness::publish_notice(&mut steward).await;
+    let mut yes = harness::choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    yes.interactions = vec!["talk-1".into()];
+    let request = proto::RecordConsentRequest { guardian: true, ..harness::consent("ada", vec![yes]) };
+    steward.consent.record_consent(request).await.unwrap();
+    let receipt = harness.cli(Role::Steward, "privacy-team", &["consent", "receipt", "ada", "--json"]);
+    let receipt = harness::json(&receipt);
+    let record = &receipt["dpv:hasRecordOfActivity"];
+    let [scope, decided_by] = ["dpv:hasProcess/0/dpv:hasScope/0", "dpv:hasConsentStatus/0/dpv:isIndicatedBy"]
+        .map(|place| format!("/dpv:hasRecordOfActivity/{place}"));
+    assert_eq!(receipt.pointer(&scope).unwrap()["dct:identifier"], "talk-1", "{record}");
+    assert_eq!(receipt.pointer(&decided_by).unwrap()["@type"], "dpv:GuardianOfDataSubject");
+    let keys = KeyChain::from(&harness.daemon.vkey.parse::<VerifierKey>().unwrap());
+    assert!(verify_receipt(&receipt.to_string(), &keys).unwrap().is_signed);
+    // Without its signature, the receipt is compared with the log all the same.
+    let mut unsigned = receipt.clone();
+    let properties = unsigned.pointer_mut("/dct:provenance/schema:additionalProperty").unwrap();
+    properties.as_array_mut().unwrap().pop();
+    assert!(verify_receipt(&unsigned.to_string(), &keys).is_ok());
+    let other = changed(&unsigned, &format!("{scope}/dct:identifier"));
+    assert!(verify_receipt(&other.to_string(), &keys).is_err());
+    let process = unsigned.pointer_mut("/dpv:hasRecordOfActivity/dpv:hasProcess/0").unwrap();
+    process.as_object_mut().unwrap().remove("dpv:hasScope");
+    let not_compared = verify_receipt(&unsigned.to_string(), &keys).unwrap().not_compared;
+    assert!(not_compared.iter().any(|field| field.contains("limited to conversations")), "{not_compared:?}");
 }
 
 /// The members of a ZIP file, in order.
