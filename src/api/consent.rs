@@ -12,9 +12,12 @@ use tonic::{Request, Response, Status};
 type Answer<T> = Result<Response<T>, Status>;
 
 fn choice(choice: proto::ConsentChoice) -> Result<Choice, Status> {
+    let decision = convert::consent::decision(choice.decision)?;
+    // A refusal or withdrawal has no end, so it is not rejected because of one.
+    let until = choice.until.as_ref().filter(|_| decision.is_yes());
     Ok(Choice {
-        decision: convert::consent::decision(choice.decision)?,
-        until_ms: convert::times::maybe_millis(choice.until.as_ref(), "choices.until")?,
+        decision,
+        until_ms: convert::times::maybe_millis(until, "choices.until")?,
         interactions: choice.interactions,
         purposes: choice.purposes,
         categories: choice.categories,

@@ -4,7 +4,7 @@ use crate::api::access::byte_budget::Counted;
 use crate::api::access::layer;
 use crate::api::access::request_body::{Intake, Taken};
 use crate::api::{Api, convert, paging, status};
-use crate::app::{App, AppError, Caller, Change, Receipt};
+use crate::app::{App, AppError, Caller, Change, Recording, SimilarKey};
 use crate::domain::event::{AgeBand, SubjectDescribed};
 use crate::proto::profile_service_server::ProfileService;
 use crate::proto::{self, record_stream_response::Outcome};
@@ -42,6 +42,7 @@ impl ProfileService for Api {
             receipt: Some(convert::writes::receipt(recorded.receipt, &caller)),
             not_held: recorded.not_held,
             revoked_grants: recorded.revoked_grants,
+            similar_keys: recorded.similar_keys.into_iter().map(similar_key).collect(),
         }))
     }
 
@@ -197,7 +198,10 @@ impl Api {
 }
 
 /// A message that is being written, or why the stream ends.
-type InProgress = Result<(u64, JoinHandle<Result<proto::Receipt, Status>>), Status>;
+type InProgress = Result<(u64, JoinHandle<Result<Written, Status>>), Status>;
+
+/// What a message of a stream did.
+type Written = (proto::Receipt, Vec<proto::SimilarKey>);
 
 /// What a message occupies until it is written: its counted bytes, and its share of the stream's limit.
 type Occupied = (Option<Counted>, Option<OwnedSemaphorePermit>);
@@ -235,7 +239,7 @@ impl Reader {
         &self,
         message: proto::RecordStreamRequest,
         room: &Arc<Semaphore>,
-    ) -> JoinHandle<Result<proto::Receipt, Status>> {
+    ) -> JoinHandle<Result<Written, Status>> {
         let (counted, refused) = match self.intake.take() {
             Some(Taken { counted, refused }) => (Some(counted), refused),
             None => (None, None),
@@ -253,14 +257,16 @@ impl Reader {
         tokio::spawn(async move {
             let _released_when_written = occupied;
             let written = begun?.await.map_err(|_| Status::internal("internal error"))?;
-            written.map(|receipt| convert::writes::receipt(receipt, &caller)).map_err(status::of)
+            let written = written.map_err(status::of)?;
+            let similar_keys = written.similar_keys.into_iter().map(similar_key).collect();
+            Ok((convert::writes::receipt(written.receipt, &caller), similar_keys))
         })
     }
 
     async fn record(
         &self,
         record: proto::RecordAttributesRequest,
-    ) -> Result<JoinHandle<Result<Receipt, AppError>>, Status> {
+    ) -> Result<JoinHandle<Result<Recording, AppError>>, Status> {
         let options = convert::writes::options(record.options.as_ref(), &record)?;
         let subject = self.caller.subject_of(&record.subject).map_err(status::of)?;
         let new = convert::profile::new_attributes(subject, record.attributes, self.app.now_ms())?;
@@ -277,15 +283,19 @@ async fn answer_in_order(mut waiting: mpsc::Receiver<InProgress>, sender: mpsc::
                 return;
             }
         };
-        let outcome = match task.await {
-            Ok(Ok(receipt)) => Outcome::Receipt(receipt),
-            Ok(Err(status)) => Outcome::Error(stream_error(&status)),
-            Err(_) => Outcome::Error(stream_error(&Status::internal("internal error"))),
+        let (outcome, similar_keys) = match task.await {
+            Ok(Ok((receipt, similar_keys))) => (Outcome::Receipt(receipt), similar_keys),
+            Ok(Err(status)) => (Outcome::Error(stream_error(&status)), Vec::new()),
+            Err(_) => (Outcome::Error(stream_error(&Status::internal("internal error"))), Vec::new()),
         };
-        let answer = proto::RecordStreamResponse { sequence, outcome: Some(outcome) };
+        let answer = proto::RecordStreamResponse { sequence, outcome: Some(outcome), similar_keys };
         // The caller may have disconnected. Messages that were read are written nevertheless.
         let _gone = sender.send(Ok(answer)).await;
     }
+}
+
+fn similar_key(similar: SimilarKey) -> proto::SimilarKey {
+    proto::SimilarKey { attribute: similar.attribute, key: similar.key }
 }
 
 fn stream_error(status: &Status) -> proto::StreamError {

@@ -50,6 +50,7 @@ pub use profile::get_profile::Profile;
 pub use profile::list_events::Page;
 pub use profile::paging::{ProfilePage, Room};
 pub use profile::record_attributes::{NewAttributes, Recording};
+pub use profile::similar_keys::SimilarKey;
 pub use reports::Reports;
 pub use reports::export_audit::ExportChunk;
 pub use reports::proofs::{Consistency, Inclusion, RawEntry};

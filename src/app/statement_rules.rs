@@ -51,6 +51,12 @@ impl Caller {
         matches!(current.actor.role, Role::Service | Role::Channel) && current.actor.name == self.name
     }
 
+    /// Whether the caller may learn that there is this attribute: its role sees what others recorded, or it
+    /// recorded the attribute itself.
+    pub(crate) fn sees_attribute(&self, current: &CurrentAttribute) -> bool {
+        self.sees_others() || self.recorded(current)
+    }
+
     /// The actor recorded in an event. A service that is also a channel acts as a channel where it records a
     /// data subject's words.
     #[must_use]

@@ -1,9 +1,10 @@
 //! The command `sayso accept-clock`.
 
 use super::connect::Connection;
-use super::connect::{Link, client, parse_time};
+use super::connect::{Link, client};
 use super::error::CliError;
 use super::output::{self, Out};
+use super::times;
 use crate::proto;
 use crate::proto::operator_service_client::OperatorServiceClient;
 use clap::Args;
@@ -22,7 +23,7 @@ use clap::Args;
 #[derive(Args)]
 pub(super) struct AcceptClock {
     /// The current time by another clock. The machine's clock must agree with it within a minute.
-    #[arg(long, value_parser = parse_time, value_name = "TIME")]
+    #[arg(long, value_parser = times::exact, value_name = "TIME")]
     now: prost_types::Timestamp,
     /// Idempotency key: a repeated request with the same key has no further effect.
     #[arg(long, default_value = "")]

@@ -1,9 +1,10 @@
 //! The command `sayso artifact`.
 
 use super::connect::Connection;
-use super::connect::{client, parse_duration};
+use super::connect::client;
 use super::error::CliError;
 use super::output::{self, Out, plain_name};
+use super::times::parse_duration;
 use crate::proto;
 use crate::proto::grant_service_client::GrantServiceClient;
 use clap::{Args, Subcommand, ValueEnum};

@@ -1,11 +1,12 @@
 //! The commands `sayso bounds publish`, `sayso bounds preview`, `sayso bounds personal`, `sayso bounds
 //! keygen` and `sayso bounds show`.
 
-use super::connect::{Connection, millis, parse_time};
+use super::connect::Connection;
 use super::error::CliError;
 use super::output::{self, Out, count, table};
 use super::preview::preview;
 use super::signing_key::signing_key;
+use super::times::{self, WrittenTime};
 use super::vocabulary::client;
 use crate::bounds::schema_digest;
 use crate::clock::SystemClock;
@@ -15,7 +16,6 @@ use crate::proto::{self, ForbiddenUse, PersonalBounds, Role, Tier};
 use crate::secret;
 use clap::{Args, Subcommand, ValueEnum};
 use ed25519_dalek::SigningKey;
-use prost_types::Timestamp;
 use sayso_proof::writer;
 use std::path::PathBuf;
 
@@ -95,8 +95,8 @@ struct PackVersion {
     #[arg(long)]
     pack: Option<String>,
     /// Time from which the version is in force. Default: when the version is recorded.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    from: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = times::beginning)]
+    from: Option<WrittenTime>,
 }
 
 impl PackVersion {
@@ -115,7 +115,7 @@ impl PackVersion {
             version: version.to_owned(),
             policies,
             schema_digest: schema_digest().to_vec(),
-            effective_from_ms: self.from.as_ref().map_or(0, millis),
+            effective_from_ms: self.from.as_ref().map(WrittenTime::millis).unwrap_or_default(),
         })
     }
 }
@@ -151,7 +151,8 @@ impl Publish {
         out.print("PublishBoundsResponse", &answer, |answer| {
             let receipt = output::receipt(answer.receipt.as_ref());
             format!("{receipt}; {} revoked", count(answer.grants_revoked, "grant"))
-        })
+        })?;
+        out.note_dates(&[("--from", self.pack.from.as_ref())])
     }
 }
 
@@ -181,7 +182,8 @@ impl Preview {
             purposes: self.purpose,
             ..Default::default()
         };
-        preview(&mut client(at, self.pack.tier.role()).await?, request, out).await
+        preview(&mut client(at, self.pack.tier.role()).await?, request, out).await?;
+        out.note_dates(&[("--from", self.pack.from.as_ref())])
     }
 }
 
@@ -194,8 +196,8 @@ pub(super) struct Show {
     #[arg(long, value_name = "SUBJECT")]
     subject: Option<String>,
     /// Show the packs that were in force at this time.
-    #[arg(long, value_name = "TIME", value_parser = parse_time, conflicts_with = "subject")]
-    as_of: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = times::last, conflicts_with = "subject")]
+    as_of: Option<WrittenTime>,
     /// List all versions, including past and future ones, without their text.
     #[arg(long, conflicts_with = "subject")]
     history: bool,
@@ -209,8 +211,8 @@ impl Show {
             let answer = client.get_personal_bounds(request).await?.into_inner();
             return out.print("GetPersonalBoundsResponse", &answer, personal);
         }
-        let mut request =
-            proto::GetBoundsRequest { as_of: self.as_of, history: self.history, ..Default::default() };
+        let as_of = self.as_of.as_ref().map(|time| time.moment);
+        let mut request = proto::GetBoundsRequest { as_of, history: self.history, ..Default::default() };
         let mut answer = client.get_bounds(request.clone()).await?.into_inner();
         while !answer.next_page_token.is_empty() {
             request.page_token = std::mem::take(&mut answer.next_page_token);
@@ -222,7 +224,8 @@ impl Show {
         out.print("GetBoundsResponse", &answer, |answer| match history {
             true => versions(answer),
             false => packs(answer),
-        })
+        })?;
+        out.note_dates(&[("--as-of", self.as_of.as_ref())])
     }
 }
 

@@ -224,51 +224,10 @@ pub(super) fn dev_token(data: &Path, role: &str) -> PathBuf {
     Layout::new(data).dev().join(format!("{role}.token"))
 }
 
-/// Milliseconds since the Unix epoch; 0 for a time before it.
-pub(super) fn millis(time: &prost_types::Timestamp) -> u64 {
-    let seconds = u64::try_from(time.seconds).unwrap_or_default();
-    seconds.saturating_mul(1000).saturating_add(u64::try_from(time.nanos).unwrap_or_default() / 1_000_000)
-}
-
-/// Parses a time in RFC 3339 form. A date alone means its beginning in UTC.
-pub(super) fn parse_time(text: &str) -> Result<prost_types::Timestamp, String> {
-    let time: jiff::Timestamp = text
-        .parse()
-        .or_else(|_| format!("{text}T00:00:00Z").parse())
-        .map_err(|_| "must be a time like 2026-01-31T12:00:00Z, or a date".to_owned())?;
-    Ok(prost_types::Timestamp { seconds: time.as_second(), nanos: time.subsec_nanosecond() })
-}
-
-/// Parses a duration like `10m` or `1h 30m`.
-pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = |_| "must be a duration like 10m, 1h or 7d".to_owned();
-    let span: jiff::Span = text.parse().map_err(wrong)?;
-    let span = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).map_err(wrong)?;
-    Duration::try_from(span).map_err(|_| "must not be negative".to_owned())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-
-    #[test]
-    fn times_and_durations_are_parsed() {
-        assert_eq!(parse_time("1970-01-02").unwrap().seconds, 86_400);
-        assert_eq!(parse_time("1970-01-01T00:00:01.5Z").unwrap().nanos, 500_000_000);
-        assert_eq!(parse_time("1970-01-01T01:00:00+01:00").unwrap().seconds, 0);
-        for bad in ["yesterday", "", "1970-13-01", "1970-01-01T00:00:00"] {
-            assert!(parse_time(bad).is_err(), "{bad}");
-        }
-        assert_eq!(parse_duration("10m").unwrap().as_secs(), 600);
-        assert_eq!(parse_duration("1h 30m").unwrap().as_secs(), 5_400);
-        assert_eq!(parse_duration("1.5s").unwrap().as_millis(), 1_500);
-        assert!(
-            parse_duration("soon").is_err()
-                && parse_duration("-1s").is_err()
-                && parse_duration("10").is_err()
-        );
-    }
 
     #[test]
     fn an_address_must_be_a_url() {

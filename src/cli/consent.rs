@@ -1,14 +1,14 @@
 //! The commands `sayso consent` and `sayso consents`.
 
 use super::connect::Connection;
-use super::connect::{Link, client, parse_time};
+use super::connect::{Link, client};
 use super::error::CliError;
 use super::output::{self, Out};
 use super::profile::as_of;
+use super::times::{self, WrittenTime};
 use crate::proto::consent_service_client::ConsentServiceClient;
 use crate::proto::{self, ConsentDecision};
 use clap::{Args, Subcommand};
-use prost_types::Timestamp;
 
 async fn client(at: &Connection) -> Result<ConsentServiceClient<Link>, CliError> {
     Ok(client!(ConsentServiceClient, at.link("steward").await?))
@@ -67,9 +67,9 @@ pub(super) struct Terms {
     /// limited to the named conversations.
     #[arg(long)]
     interaction: Vec<String>,
-    /// Time at which the decision ends.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    until: Option<Timestamp>,
+    /// Time at which the decision ends. A date means that it lasts for that day.
+    #[arg(long, value_name = "TIME", value_parser = times::end)]
+    until: Option<WrittenTime>,
     /// The holder of parental responsibility decided for the person (GDPR Art. 8(1)).
     #[arg(long)]
     guardian: bool,
@@ -93,7 +93,7 @@ impl Consent {
             categories: terms.category,
             recipients: terms.recipient,
             explicit: terms.explicit,
-            until: terms.until,
+            until: terms.until.as_ref().map(|time| time.moment),
             interactions: terms.interaction,
         };
         let notice =
@@ -109,7 +109,8 @@ impl Consent {
         let answer = client(at).await?.record_consent(request).await?.into_inner();
         out.print("RecordConsentResponse", &answer, |answer| {
             output::changed(answer.receipt.as_ref(), &answer.revoked_grants)
-        })
+        })?;
+        out.note_dates(&[("--until", terms.until.as_ref())])
     }
 }
 
@@ -121,15 +122,15 @@ pub(super) struct Consents {
     /// The controller's ID of the person.
     subject: String,
     /// Show the decisions as they were at this time.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    as_of: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = times::last)]
+    as_of: Option<WrittenTime>,
 }
 
 impl Consents {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let mut request = proto::GetConsentsRequest {
             subject: self.subject,
-            as_of: as_of(self.as_of),
+            as_of: as_of(self.as_of.as_ref()),
             page_size: 0,
             page_token: String::new(),
         };
@@ -157,6 +158,7 @@ impl Consents {
                 ]
             };
             output::list(&answer.consents.iter().map(row).collect::<Vec<_>>(), "no decisions")
-        })
+        })?;
+        out.note_dates(&[("--as-of", self.as_of.as_ref())])
     }
 }

@@ -1,16 +1,16 @@
 //! The commands `sayso purpose define` and `sayso category define`.
 
-use super::connect::{Connection, Link, millis, parse_time};
+use super::connect::{Connection, Link};
 use super::error::CliError;
 use super::output::{self, Out};
 use super::preview::preview;
 use super::signing_key::signing_key;
+use super::times::{self, WrittenTime};
 use crate::daemon::data_dir::Layout;
 use crate::domain::event::{CategoryDefined, Event, PurposeDefined, Rung as EventRung, codec};
 use crate::proto;
 use crate::proto::bounds_service_client::BoundsServiceClient;
 use clap::{Args, ValueEnum};
-use prost_types::Timestamp;
 use sayso_proof::writer;
 use std::path::PathBuf;
 
@@ -68,8 +68,8 @@ pub(super) struct Redefinition {
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Time from which the definition is in force. Default: at once.
-    #[arg(long, value_parser = parse_time)]
-    from: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = times::beginning)]
+    from: Option<WrittenTime>,
     /// The new title or IRI means the same as the old one, so earlier consents keep covering this purpose
     /// or category.
     #[arg(long)]
@@ -80,6 +80,11 @@ pub(super) struct Redefinition {
 }
 
 impl Redefinition {
+    /// Says which moment a date without a time became.
+    fn note(&self, out: Out) -> Result<(), CliError> {
+        out.note_dates(&[("--from", self.from.as_ref())])
+    }
+
     /// The signature over a definition; none if there is no key.
     fn sign(&self, at: &Connection, event: &Event) -> Result<Option<proto::PackSignature>, CliError> {
         let dev = Layout::new(&at.data).dev().join("steward.key");
@@ -149,19 +154,21 @@ impl DefinePurpose {
             risks: self.tags.risk,
             benefits: self.tags.benefit,
             rung: self.rung.map(EventRung::from).unwrap_or_default(),
-            effective_from_ms: self.redefinition.from.as_ref().map_or(0, millis),
+            effective_from_ms: self.redefinition.from.as_ref().map_or(0, WrittenTime::millis),
             same_meaning: self.redefinition.same_meaning,
         };
         if self.redefinition.preview {
             let defined_purposes = vec![purpose.into()];
             let request = proto::PreviewBoundsRequest { defined_purposes, ..Default::default() };
-            return preview(client, request, out).await;
+            preview(client, request, out).await?;
+            return self.redefinition.note(out);
         }
         let signature = self.redefinition.sign(at, &Event::PurposeDefined(purpose.clone()))?;
         let purpose = Some(purpose.into());
         let request = proto::DefinePurposeRequest { purpose, options: None, signature };
         let answer = client.define_purpose(request).await?.into_inner();
-        out.print("DefinePurposeResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
+        out.print("DefinePurposeResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))?;
+        self.redefinition.note(out)
     }
 }
 
@@ -181,18 +188,20 @@ impl DefineCategory {
             special: self.special,
             risks: self.tags.risk,
             benefits: self.tags.benefit,
-            effective_from_ms: self.redefinition.from.as_ref().map_or(0, millis),
+            effective_from_ms: self.redefinition.from.as_ref().map_or(0, WrittenTime::millis),
             same_meaning: self.redefinition.same_meaning,
         };
         if self.redefinition.preview {
             let defined_categories = vec![category.into()];
             let request = proto::PreviewBoundsRequest { defined_categories, ..Default::default() };
-            return preview(client, request, out).await;
+            preview(client, request, out).await?;
+            return self.redefinition.note(out);
         }
         let signature = self.redefinition.sign(at, &Event::CategoryDefined(category.clone()))?;
         let category = Some(category.into());
         let request = proto::DefineCategoryRequest { category, options: None, signature };
         let answer = client.define_category(request).await?.into_inner();
-        out.print("DefineCategoryResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))
+        out.print("DefineCategoryResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))?;
+        self.redefinition.note(out)
     }
 }

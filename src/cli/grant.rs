@@ -2,15 +2,15 @@
 //! `sayso acknowledge`.
 
 use super::connect::Connection;
-use super::connect::{Link, client, parse_duration, parse_time};
+use super::connect::{Link, client};
 use super::error::CliError;
 use super::output::{self, Out, table};
 use super::profile::as_of;
+use super::times::{self, WrittenTime, parse_duration};
 use crate::domain::wording;
 use crate::proto;
 use crate::proto::grant_service_client::GrantServiceClient;
 use clap::Args;
-use prost_types::Timestamp;
 use std::time::Duration;
 use tonic::Streaming;
 
@@ -194,12 +194,12 @@ pub(super) struct Evaluate {
     #[arg(long, default_value = "")]
     interaction: String,
     /// Evaluate with the profile, consents and rules of this time.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    as_of: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = times::last)]
+    as_of: Option<WrittenTime>,
     /// Evaluate with the bounds and the vocabulary of this time, instead of those at --as-of. For example,
     /// try today's bounds on an earlier profile.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    bounds_as_of: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = times::last)]
+    bounds_as_of: Option<WrittenTime>,
     /// Repeat the decision that led to this grant, with the profile, consents and rules of the time when the
     /// grant was issued.
     #[arg(long, value_name = "GRANT", default_value = "", conflicts_with_all = ["as_of", "purpose", "recipient"])]
@@ -215,15 +215,16 @@ impl Evaluate {
             categories: self.category,
             keys: self.key,
             interaction: self.interaction,
-            as_of: as_of(self.as_of),
-            bounds_as_of: self.bounds_as_of,
+            as_of: as_of(self.as_of.as_ref()),
+            bounds_as_of: self.bounds_as_of.as_ref().map(|time| time.moment),
             as_of_grant: self.as_of_grant,
         };
         let answer = client(at, "steward").await?.evaluate_use(request).await?.into_inner();
         let is_unknown = answer.gaps().any(|gap| gap == proto::Gap::UnknownSubject);
         out.print("EvaluateUseResponse", &answer, |answer| {
             if is_unknown { UNKNOWN_SUBJECT.to_owned() } else { decision(&answer.allowed, &answer.withheld) }
-        })
+        })?;
+        out.note_dates(&[("--as-of", self.as_of.as_ref()), ("--bounds-as-of", self.bounds_as_of.as_ref())])
     }
 }
 

@@ -2,26 +2,25 @@
 
 mod jsonl;
 mod package;
+mod tally;
 
 use super::connect::Connection;
 use super::connect::client;
 use super::error::CliError;
 use super::interrupt::interrupted;
-use super::output::{Out, count, int64};
+use super::output::{Out, count};
 use super::progress;
+use crate::proto::RecordStreamRequest;
 use crate::proto::profile_service_client::ProfileServiceClient;
-use crate::proto::record_stream_response::Outcome;
-use crate::proto::{RecordStreamRequest, RecordStreamResponse};
 use clap::Args;
 use indicatif::ProgressBar;
 use jsonl::NextLine;
-use serde_json::Value;
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tally::{Shared, Tally};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
@@ -29,17 +28,13 @@ use tokio_stream::wrappers::ReceiverStream;
 /// The largest number of lines that wait for the stream to take them. The daemon's flow control limits the
 /// messages in flight.
 const READ_AHEAD_LINES: usize = 256;
-/// The largest number of refused lines, and of lines that bounds forbid, whose reason is kept. Further lines
-/// are only counted.
-const REASONS_MAX: usize = 1_000;
-/// The largest number of refused lines, and of lines that bounds forbid, whose reason is printed as text.
-const SHOWN_MAX: usize = 20;
 
 /// Import attributes from a JSONL file, or from a package of another ledger.
 ///
 /// Each line is one attribute: {"subject": "ada", "key": "tone", "value": "brief", "category":
 /// "communication-style", "provenance": "declared", "evidence": ["chat-3"], "observed_at":
-/// "2026-01-05T09:00:00Z"}. The value can be any JSON. An inferred attribute can have `confidence` and
+/// "2026-01-05T09:00:00Z"}. A date without a time means the beginning of that day, in UTC or in the zone
+/// after it ("2026-01-05+01:00"). The value can be any JSON. An inferred attribute can have `confidence` and
 /// `model`. Declared attributes need a credential with the role `channel`, `service-channel` or `steward`.
 /// Other attributes need the role `service`, `service-channel` or `steward`.
 ///
@@ -67,52 +62,6 @@ pub(super) struct Import {
     /// With --package: this controller's ID of the person.
     #[arg(long, requires = "package")]
     subject: Option<String>,
-}
-
-/// Lines refused by this command or by the daemon.
-#[derive(Debug, Default)]
-struct Refused {
-    count: u64,
-    /// Reasons by line number, at most [`REASONS_MAX`].
-    reasons: BTreeMap<u64, String>,
-}
-
-impl Refused {
-    fn add(&mut self, line: u64, reason: String) {
-        self.count = self.count.saturating_add(1);
-        if self.reasons.len() < REASONS_MAX {
-            self.reasons.insert(line, reason);
-        }
-    }
-}
-
-/// State shared by the reader, the stream and the command.
-#[derive(Debug, Default)]
-struct Shared {
-    refused: Mutex<Refused>,
-    /// Messages handed to the stream.
-    sent: AtomicU64,
-    /// Whether the reader must stop.
-    stopped: AtomicBool,
-}
-
-impl Shared {
-    fn refused(&self) -> MutexGuard<'_, Refused> {
-        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The daemon's answers, counted.
-#[derive(Debug, Default)]
-struct Tally {
-    recorded: u64,
-    /// Lines that an earlier import recorded.
-    already: u64,
-    /// Lines that the bounds forbid, which is not a failure.
-    forbidden: u64,
-    /// Reasons by line number, at most [`REASONS_MAX`].
-    forbidden_reasons: BTreeMap<u64, String>,
-    answered: u64,
 }
 
 /// How the stream of answers ended.
@@ -260,7 +209,9 @@ fn read_lines(
         };
         bar.inc((buffer.len() as u64).saturating_add(1));
         match request {
-            Ok(record) => {
+            Ok(line) => {
+                let record = line.request;
+                shared.dates.fetch_add(u64::from(line.has_date_only), Ordering::Relaxed);
                 let message = RecordStreamRequest { sequence: number, record: Some(record) };
                 if shared.stopped.load(Ordering::Relaxed) || lines.blocking_send(message).is_err() {
                     return Ok(());
@@ -309,71 +260,6 @@ fn relay(
     })
 }
 
-impl Tally {
-    /// Counts an answer. Returns false if the line was refused for another reason than the bounds.
-    fn add(&mut self, answer: RecordStreamResponse, refused: &mut Refused) -> bool {
-        self.answered = self.answered.saturating_add(1);
-        match answer.outcome {
-            Some(Outcome::Receipt(receipt)) if receipt.replayed => {
-                self.already = self.already.saturating_add(1)
-            }
-            Some(Outcome::Receipt(_)) => self.recorded = self.recorded.saturating_add(1),
-            Some(Outcome::Error(error)) if error.reason == "RECORDING_REFUSED" => {
-                self.forbidden = self.forbidden.saturating_add(1);
-                if self.forbidden_reasons.len() < REASONS_MAX {
-                    self.forbidden_reasons.insert(answer.sequence, error.message);
-                }
-            }
-            Some(Outcome::Error(error)) => {
-                refused.add(answer.sequence, error.message);
-                return false;
-            }
-            None => {
-                refused.add(answer.sequence, "the daemon sent no outcome".into());
-                return false;
-            }
-        }
-        true
-    }
-
-    fn print(&self, shared: &Shared, out: Out) -> Result<(), CliError> {
-        let unacknowledged = shared.sent.load(Ordering::Relaxed).saturating_sub(self.answered);
-        let refused = shared.refused();
-        let listed = |reasons: &BTreeMap<u64, String>| -> Value {
-            reasons
-                .iter()
-                .map(|(line, message)| serde_json::json!({ "line": int64(*line), "message": message }))
-                .collect()
-        };
-        let value = serde_json::json!({
-            "recorded": int64(self.recorded),
-            "alreadyRecorded": int64(self.already),
-            "refused": listed(&refused.reasons),
-            "refusedCount": int64(refused.count),
-            "forbidden": listed(&self.forbidden_reasons),
-            "forbiddenCount": int64(self.forbidden),
-            "unacknowledged": int64(unacknowledged),
-        });
-        let mut text = format!(
-            "recorded {}, already recorded {}, refused {}",
-            self.recorded, self.already, refused.count
-        );
-        if self.forbidden > 0 {
-            text.push_str(&format!(", forbidden by bounds {}", self.forbidden));
-        }
-        for (line, message) in self.forbidden_reasons.iter().take(SHOWN_MAX) {
-            text.push_str(&format!("\nline {line}: {message}"));
-        }
-        for (line, message) in refused.reasons.iter().take(SHOWN_MAX) {
-            text.push_str(&format!("\nline {line}: {message}"));
-        }
-        if refused.count > SHOWN_MAX as u64 {
-            text.push_str("\n... and more; --json lists up to 1000");
-        }
-        out.print_value(&value, &text)
-    }
-}
-
 /// Decodes one line, for the fuzzers.
 pub(super) fn decode_line(line: &[u8]) {
     let _ignored = jsonl::request(line);
@@ -383,7 +269,6 @@ pub(super) fn decode_line(line: &[u8]) {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
     use super::*;
-    use crate::proto::{Receipt, StreamError};
 
     const GOOD: &str = r#"{"subject":"s","key":"k","value":1,"category":"work","provenance":"declared","observed_at":"2022-03-17"}"#;
 
@@ -413,22 +298,6 @@ mod tests {
         assert_eq!(read("", false), (vec![], vec![]));
     }
 
-    fn answer(sequence: u64, outcome: Option<Outcome>) -> RecordStreamResponse {
-        RecordStreamResponse { sequence, outcome }
-    }
-
-    #[test]
-    fn answers_are_counted_by_outcome() {
-        let (mut tally, mut refused) = (Tally::default(), Refused::default());
-        let replayed = Receipt { replayed: true, ..Default::default() };
-        assert!(tally.add(answer(1, Some(Outcome::Receipt(Receipt::default()))), &mut refused));
-        assert!(tally.add(answer(2, Some(Outcome::Receipt(replayed))), &mut refused));
-        let error = StreamError { message: "no".into(), ..Default::default() };
-        assert!(!tally.add(answer(3, Some(Outcome::Error(error))), &mut refused));
-        assert!(!tally.add(answer(4, None), &mut refused));
-        assert_eq!((tally.recorded, tally.already, tally.answered, refused.count), (1, 1, 4, 2));
-    }
-
     fn verdict(sent: u64, answered: u64, ended: Ended, read: Option<io::Result<()>>) -> String {
         let shared = Shared::default();
         shared.sent.store(sent, Ordering::Relaxed);
@@ -450,13 +319,6 @@ mod tests {
         assert!(verdict(3, 3, Ended::Normally, failed).contains("disk gone"));
         let broken = Ended::Broken(CliError::failed("lost the connection to the daemon"));
         assert!(verdict(3, 2, broken, None).contains("2 lines acknowledged"));
-    }
-
-    #[test]
-    fn the_number_of_kept_reasons_is_limited() {
-        let mut refused = Refused::default();
-        (0..2_000).for_each(|line| refused.add(line, "no".into()));
-        assert_eq!((refused.count, refused.reasons.len()), (2_000, REASONS_MAX));
     }
 
     #[tokio::test]

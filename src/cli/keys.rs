@@ -1,9 +1,10 @@
 //! The command `sayso keys`.
 
 use super::connect::Connection;
-use super::connect::{Link, client, parse_duration};
+use super::connect::{Link, client};
 use super::error::CliError;
 use super::output::{self, Out, proto_style};
+use super::times::parse_duration;
 use crate::proto;
 use crate::proto::audit_service_client::AuditServiceClient;
 use crate::proto::operator_service_client::OperatorServiceClient;

@@ -39,6 +39,7 @@ mod scratch;
 mod serve;
 mod signal;
 mod signing_key;
+mod times;
 mod token;
 mod uses;
 mod verify;
@@ -184,9 +185,14 @@ fn report_parsing(error: &clap::Error) -> ExitCode {
         let message = message.join(" ");
         return Out { json }.report(&CliError::usage(message.trim_start_matches("error: ")));
     }
-    // If the message can't be printed, the exit status still shows the failure.
+    if error.use_stderr() {
+        // The message repeats arguments, which can come from other people.
+        output::print_error_line(error.to_string().trim_end());
+        return ExitCode::from(2);
+    }
+    // If the help can't be printed, there is nothing else to do.
     let _ignored = error.print();
-    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
+    ExitCode::SUCCESS
 }
 
 /// Runs a command and returns its exit status.

@@ -1,10 +1,13 @@
 //! Prints results: JSON in the style of proto JSON for programs, or text for people.
 
 use super::error::CliError;
+use super::times::WrittenTime;
 use crate::domain::wording;
+use crate::telemetry::escaped;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
 use serde_json::Value;
+use std::borrow::Cow;
 use std::io::{ErrorKind, IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -40,16 +43,12 @@ impl Out {
         message: &M,
         text: impl FnOnce(&M) -> String,
     ) -> Result<(), CliError> {
-        if self.json {
-            print_line(&to_json(name, message)?.to_string())
-        } else {
-            self.print_text(&text(message))
-        }
+        if self.json { print_json(&to_json(name, message)?) } else { self.print_text(&text(message)) }
     }
 
     /// Prints a JSON value on one line, or the text.
     pub fn print_value(self, value: &Value, text: &str) -> Result<(), CliError> {
-        if self.json { print_line(&value.to_string()) } else { self.print_text(text) }
+        if self.json { print_json(value) } else { self.print_text(text) }
     }
 
     /// Prints a line for people. With JSON it prints nothing.
@@ -58,25 +57,47 @@ impl Out {
     }
 
     fn print_text(self, text: &str) -> Result<(), CliError> {
-        let text = text.trim_end();
-        if std::io::stdout().is_terminal() { print_line(&without_control(text)) } else { print_line(text) }
+        print_line(text.trim_end())
+    }
+
+    /// Says which moments the dates without a time on the command line became. Where the answer is JSON, it
+    /// is said on standard error.
+    pub fn note_dates(self, times: &[(&str, Option<&WrittenTime>)]) -> Result<(), CliError> {
+        for note in times.iter().filter_map(|(flag, time)| time.as_ref()?.note(flag)) {
+            if self.json {
+                print_error_line(&note);
+            } else {
+                self.print_text(&note)?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes an error to standard error, unless it is silent, and returns its exit status.
     pub fn report(self, error: &CliError) -> ExitCode {
         if !error.is_silent() {
-            let text = if self.json { error.json().to_string() } else { error.to_string() };
-            let mut stderr = std::io::stderr().lock();
-            let text = if stderr.is_terminal() { without_control(&text) } else { text };
-            // If standard error is closed, the exit status still shows the failure.
-            let _ignored = writeln!(stderr, "{text}");
+            print_error_line(&if self.json { error.json().to_string() } else { error.to_string() });
         }
         error.exit_code()
     }
 }
 
-fn print_line(text: &str) -> Result<(), CliError> {
+/// Prints a line. On a terminal, characters that the terminal would act on are escaped.
+pub(super) fn print_line(text: &str) -> Result<(), CliError> {
+    let text = if std::io::stdout().is_terminal() { escaped(text) } else { Cow::Borrowed(text) };
     print_bytes(format!("{text}\n").as_bytes())
+}
+
+fn print_json(value: &Value) -> Result<(), CliError> {
+    print_line(&value.to_string())
+}
+
+/// Prints a line to standard error, like [`print_line`].
+pub(super) fn print_error_line(text: &str) {
+    let mut stderr = std::io::stderr().lock();
+    let text = if stderr.is_terminal() { escaped(text) } else { Cow::Borrowed(text) };
+    // If standard error is closed, the exit status still shows the failure.
+    let _ignored = writeln!(stderr, "{text}");
 }
 
 /// Writes bytes to standard output. `print!` would panic if the reader at the other end of a pipe were gone.
@@ -87,16 +108,6 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
         ErrorKind::BrokenPipe => CliError::closed(),
         _ => CliError::failed(format!("standard output: {error}")),
     })
-}
-
-/// Replaces control characters and characters that change the direction of text. Printed texts come from
-/// other people, who could otherwise control the terminal.
-fn without_control(text: &str) -> String {
-    let is_control = |letter: char| {
-        (letter.is_control() && !matches!(letter, '\n' | '\t'))
-            || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    text.chars().map(|letter| if is_control(letter) { char::REPLACEMENT_CHARACTER } else { letter }).collect()
 }
 
 /// Formats a time of the API as RFC 3339, or as `-` where there is none.
@@ -201,6 +212,14 @@ pub(super) fn changed(written: Option<&crate::proto::Receipt>, revoked_grants: &
     format!("{}; {revoked}", receipt(written))
 }
 
+/// A hint that a new key could be confused with an existing one.
+pub(super) fn similar_key(new: &str, similar: &crate::proto::SimilarKey) -> String {
+    let existing = &similar.key;
+    format!(
+        "hint: `{new}` is a new key and looks like `{existing}`; if it means the same, record `{existing}`"
+    )
+}
+
 /// A receipt in one line.
 pub(super) fn receipt(receipt: Option<&crate::proto::Receipt>) -> String {
     let Some(receipt) = receipt else { return String::new() };
@@ -244,12 +263,6 @@ mod tests {
     fn columns_align() {
         let rows = [vec!["a".to_owned(), "b".to_owned()], vec!["long".to_owned(), "c".to_owned()]];
         assert_eq!(table(&rows), "a     b\nlong  c");
-    }
-
-    #[test]
-    fn control_characters_do_not_reach_the_terminal() {
-        assert_eq!(without_control("a\u{1b}[2Jb\u{9b}1m\r\n\tc"), "a\u{fffd}[2Jb\u{fffd}1m\u{fffd}\n\tc");
-        assert_eq!(without_control("safe\u{202e}efas"), "safe\u{fffd}efas");
     }
 
     #[test]

@@ -2,15 +2,15 @@
 //! history`.
 
 use super::connect::Connection;
-use super::connect::{Link, client, parse_time};
+use super::connect::{Link, client};
 use super::error::CliError;
 use super::output::{self, Out, count, table};
+use super::times::{self, WrittenTime};
 use crate::domain::event::Role;
 use crate::domain::wording;
 use crate::proto::profile_service_client::ProfileServiceClient;
 use crate::proto::{self, Provenance};
 use clap::{Args, ValueEnum};
-use prost_types::Timestamp;
 
 async fn client(at: &Connection, role: &str) -> Result<ProfileServiceClient<Link>, CliError> {
     Ok(client!(ProfileServiceClient, at.link(role).await?))
@@ -84,11 +84,11 @@ pub(super) struct Record {
     #[arg(long, default_value = "")]
     model: String,
     /// Time at which it was observed. Default: now.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    observed_at: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = times::beginning)]
+    observed_at: Option<WrittenTime>,
     /// Time from which it may not be used.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    expires_at: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = times::end)]
+    expires_at: Option<WrittenTime>,
     /// Event ID of the attribute that this one corrects.
     #[arg(long, value_name = "EVENT", default_value = "")]
     corrects: String,
@@ -106,8 +106,9 @@ pub(super) struct Record {
 impl Record {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let role = if matches!(self.provenance, Source::Declared) { "channel" } else { "service" };
+        let key = self.key;
         let attribute = proto::AttributeInput {
-            key: self.key,
+            key: key.clone(),
             value_json: json_text(&self.value)?,
             category: self.category,
             provenance: Provenance::from(self.provenance).into(),
@@ -115,8 +116,8 @@ impl Record {
             derived_from: self.derived_from,
             confidence: self.confidence,
             model: self.model,
-            observed_at: self.observed_at,
-            expires_at: self.expires_at,
+            observed_at: self.observed_at.as_ref().map(|time| time.moment),
+            expires_at: self.expires_at.as_ref().map(|time| time.moment),
             corrects: self.corrects,
             from_replies: self.from_reply,
         };
@@ -134,8 +135,14 @@ impl Record {
         out.print("RecordAttributesResponse", &answer, |answer| {
             let event = answer.receipt.as_ref().and_then(|receipt| receipt.events.first());
             let event = event.map(|event| event.event_id.as_str()).unwrap_or_default();
-            format!("event {event} {}", output::receipt(answer.receipt.as_ref()))
-        })
+            let hints =
+                answer.similar_keys.iter().map(|similar| format!("\n{}", output::similar_key(&key, similar)));
+            format!("event {event} {}{}", output::receipt(answer.receipt.as_ref()), hints.collect::<String>())
+        })?;
+        out.note_dates(&[
+            ("--observed-at", self.observed_at.as_ref()),
+            ("--expires-at", self.expires_at.as_ref()),
+        ])
     }
 }
 
@@ -215,8 +222,8 @@ impl Confirm {
 }
 
 /// The selector of a past time.
-pub(super) fn as_of(time: Option<Timestamp>) -> Option<proto::AsOf> {
-    time.map(|time| proto::AsOf { moment: Some(proto::as_of::Moment::Time(time)) })
+pub(super) fn as_of(time: Option<&WrittenTime>) -> Option<proto::AsOf> {
+    time.map(|time| proto::AsOf { moment: Some(proto::as_of::Moment::Time(time.moment)) })
 }
 
 /// Show a person's profile, now or as of an earlier time.
@@ -227,8 +234,8 @@ pub(super) struct Profile {
     /// The controller's ID of the person.
     subject: String,
     /// Show the profile as it was recorded at this time.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    as_of: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = times::last)]
+    as_of: Option<WrittenTime>,
     /// Recompute the profile from its events, without any cache.
     #[arg(long)]
     rebuild: bool,
@@ -238,13 +245,14 @@ impl Profile {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let request = proto::GetProfileRequest {
             subject: self.subject,
-            as_of: as_of(self.as_of),
+            as_of: as_of(self.as_of.as_ref()),
             rebuild: self.rebuild,
             page_size: 0,
             page_token: String::new(),
         };
         let answer = whole_profile(client(at, "steward").await?, request).await?;
-        out.print("GetProfileResponse", &answer, text_of)
+        out.print("GetProfileResponse", &answer, text_of)?;
+        out.note_dates(&[("--as-of", self.as_of.as_ref())])
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::atomic_file::{AtomicFile, Existing};
 use super::connect::Connection;
-use super::connect::{Link, parse_time};
+use super::connect::Link;
 use super::error::CliError;
 use super::output::{Out, count, table, time};
 use super::progress;
+use super::times::{self, WrittenTime};
 use crate::proto;
 use crate::proto::audit_service_client::AuditServiceClient;
 use crate::proto::get_transparency_report_response::Frame;
@@ -23,15 +24,15 @@ async fn client(at: &Connection) -> Result<AuditServiceClient<Link>, CliError> {
 /// far the noise reaches beside each number, leaves out numbers that are no larger than their noise, and asks
 /// before it spends the privacy budget.
 ///
-/// Example: `sayso report --from 2026-10-01 --to 2026-11-01 -o october.html`
+/// Example: `sayso report --from 2026-10-01 --to 2026-10-31 -o october.html`
 #[derive(Args)]
 pub(super) struct Report {
     /// First day of the period, in UTC.
-    #[arg(long, value_name = "DATE", value_parser = parse_time)]
-    from: prost_types::Timestamp,
-    /// Day after the last day of the period, in UTC.
-    #[arg(long, value_name = "DATE", value_parser = parse_time)]
-    to: prost_types::Timestamp,
+    #[arg(long, value_name = "DATE", value_parser = times::beginning)]
+    from: WrittenTime,
+    /// Last day of the period, in UTC.
+    #[arg(long, value_name = "DATE", value_parser = times::end)]
+    to: WrittenTime,
     /// Also write the report as an HTML page.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -58,8 +59,8 @@ impl Report {
         let page = Page { path: self.output, existing: Existing::from_force(self.force) };
         page.check()?;
         let request = proto::GetTransparencyReportRequest {
-            from: Some(self.from),
-            to: Some(self.to),
+            from: Some(self.from.moment),
+            to: Some(self.to.moment),
             k: self.k,
             epsilon: self.epsilon,
             figures: self.figures,
@@ -87,7 +88,8 @@ impl Report {
         let mut report = received.ok_or_else(|| CliError::failed("the daemon sent no report"))?;
         let html = std::mem::take(&mut report.html);
         let written = page.write(&html)?;
-        out.print("TransparencyReport", &report, |report| format!("{}{written}", text_of(report)))
+        out.print("TransparencyReport", &report, |report| format!("{}{written}", text_of(report)))?;
+        out.note_dates(&[("--from", Some(&self.from)), ("--to", Some(&self.to))])
     }
 }
 

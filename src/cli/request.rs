@@ -1,15 +1,15 @@
 //! The command `sayso request`.
 
 use super::connect::Connection;
-use super::connect::{Link, client, parse_time};
+use super::connect::{Link, client};
 use super::error::CliError;
 use super::hold::Ground;
 use super::output::{self, Out, plain_name};
+use super::times::{self, WrittenTime};
 use crate::proto;
 use crate::proto::decide_request_request::{Accept, Complete, Decision, Extend, Refuse};
 use crate::proto::rights_service_client::RightsServiceClient;
 use clap::{Args, Subcommand, ValueEnum};
-use prost_types::Timestamp;
 
 async fn client(at: &Connection) -> Result<RightsServiceClient<Link>, CliError> {
     Ok(client!(RightsServiceClient, at.link("steward").await?))
@@ -105,8 +105,8 @@ pub(super) struct List {
     /// The controller's ID of the person. Default: the open requests of all people.
     subject: Option<String>,
     /// List only requests that are due by this time.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    due_by: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = times::last)]
+    due_by: Option<WrittenTime>,
 }
 
 #[derive(Args)]
@@ -227,7 +227,7 @@ impl List {
         let mut all = proto::ListRequestsResponse::default();
         let mut request = proto::ListRequestsRequest {
             subject: self.subject.unwrap_or_default(),
-            due_by: self.due_by,
+            due_by: self.due_by.as_ref().map(|time| time.moment),
             page_size: 1_000,
             page_token: String::new(),
         };
@@ -250,7 +250,8 @@ impl List {
                 ]
             };
             output::list(&answer.requests.iter().map(row).collect::<Vec<_>>(), "no requests")
-        })
+        })?;
+        out.note_dates(&[("--due-by", self.due_by.as_ref())])
     }
 }
 

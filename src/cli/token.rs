@@ -1,9 +1,9 @@
 //! The command `sayso token`.
 
 use super::connect::Connection;
-use super::connect::parse_duration;
 use super::error::CliError;
 use super::output::Out;
+use super::times::parse_duration;
 use crate::api::role_from_name;
 use crate::clock::SystemClock;
 use crate::daemon;

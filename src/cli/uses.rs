@@ -1,14 +1,14 @@
 //! The command `sayso uses`.
 
 use super::connect::Connection;
-use super::connect::{Link, client, parse_time};
+use super::connect::{Link, client};
 use super::error::CliError;
 use super::output::{self, Out, count};
+use super::times::{self, WrittenTime};
 use crate::domain::wording;
 use crate::proto::grant_service_client::GrantServiceClient;
 use crate::proto::{self, UseKind};
 use clap::Args;
-use prost_types::Timestamp;
 
 /// List how services used a person's data, and what allowed each use.
 ///
@@ -22,7 +22,7 @@ use prost_types::Timestamp;
 ///
 /// The command calls in the role `steward`; an auditor adds `--as auditor`. The person can see who asked.
 ///
-/// Example: `sayso uses ada --category health --recipient tutor --from 2026-01-01 --to 2026-02-01`
+/// Example: `sayso uses ada --category health --recipient tutor --from 2026-01-01 --to 2026-01-31`
 #[derive(Args)]
 pub(super) struct Uses {
     /// The controller's ID of the person.
@@ -34,11 +34,11 @@ pub(super) struct Uses {
     #[arg(long, value_name = "SERVICE", default_value = "")]
     recipient: String,
     /// Only uses at this time or later.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    from: Option<Timestamp>,
-    /// Only uses before this time.
-    #[arg(long, value_name = "TIME", value_parser = parse_time)]
-    to: Option<Timestamp>,
+    #[arg(long, value_name = "TIME", value_parser = times::beginning)]
+    from: Option<WrittenTime>,
+    /// Only uses before this time. A date includes that day.
+    #[arg(long, value_name = "TIME", value_parser = times::end)]
+    to: Option<WrittenTime>,
 }
 
 impl Uses {
@@ -48,8 +48,8 @@ impl Uses {
             subject: self.subject,
             category: self.category,
             recipient: self.recipient,
-            from: self.from,
-            to: self.to,
+            from: self.from.as_ref().map(|time| time.moment),
+            to: self.to.as_ref().map(|time| time.moment),
             page_size: 0,
             page_token: String::new(),
         };
@@ -61,9 +61,13 @@ impl Uses {
             page.erased.iter().try_for_each(|erased| out.print("ErasedUses", erased, erased_text))?;
             request.page_token = page.next_page_token;
             if request.page_token.is_empty() {
-                return if is_empty { out.print_note("no uses") } else { Ok(()) };
+                break;
             }
         }
+        if is_empty {
+            out.print_note("no uses")?;
+        }
+        out.note_dates(&[("--from", self.from.as_ref()), ("--to", self.to.as_ref())])
     }
 }
 

@@ -187,7 +187,7 @@ impl Attribute {
     }
 }
 
-/// Whether a text is within these lengths and has no control characters.
+/// Whether a text is within these lengths and has no control characters. For new names see `names`.
 #[must_use]
 pub fn is_text(text: &str, bytes_min: usize, bytes_max: usize) -> bool {
     (bytes_min..=bytes_max).contains(&text.len()) && !text.chars().any(char::is_control)

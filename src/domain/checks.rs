@@ -1,5 +1,6 @@
 //! Collects everything that is wrong with one request, so that a caller can fix all of it at once.
 
+use crate::domain::names::NameProblem;
 use crate::domain::vocabulary::{Vocabulary, unknown};
 use crate::domain::{Violation, Violations};
 use std::fmt::Display;
@@ -34,6 +35,13 @@ impl Checks {
     pub fn need(&mut self, is_met: bool, field: &str, problem: &str) {
         if !is_met {
             self.fail(field, problem);
+        }
+    }
+
+    /// Notes what is wrong with a name, if anything.
+    pub fn need_name(&mut self, problem: Option<NameProblem>, field: &str) {
+        if let Some(problem) = problem {
+            self.fail(field, &problem.to_string());
         }
     }
 

@@ -1,12 +1,14 @@
 //! Newtypes for the ids of data subjects, events and grants.
 
-use super::Violation;
+use super::names;
+use super::{Violation, Violations};
 pub use sayso_proof::entry::Handle;
 use std::fmt::{self, Debug, Display};
 use std::str::FromStr;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The controller's own id of a data subject: 1 to 256 bytes. It is never stored and never written to a log.
+/// The controller's own id of a data subject: 1 to 256 bytes, compared byte for byte. It is never stored and
+/// never written to a log.
 #[derive(Clone, PartialEq, Eq, Hash, Zeroize, ZeroizeOnDrop)]
 pub struct SubjectId(String);
 
@@ -21,6 +23,17 @@ impl SubjectId {
         } else {
             Err(Violation::new("subject", "must have 1 to 256 bytes and no control characters"))
         }
+    }
+
+    /// Checks the id of a person about whom nothing is recorded yet. An id that is recorded goes on matching,
+    /// whatever characters it has.
+    ///
+    /// # Errors
+    /// The id is not in Unicode normalization form C, has an invisible character, or begins or ends with
+    /// white space.
+    pub fn check_new(&self) -> Result<(), Violations> {
+        let problem = names::problem(&self.0);
+        problem.map_or(Ok(()), |problem| Err(Violations::one("subject", problem.to_string())))
     }
 
     /// The id as text.

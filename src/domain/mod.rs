@@ -17,6 +17,8 @@ pub mod hierarchy;
 pub(crate) mod histories;
 pub mod ids;
 pub mod json_value;
+mod known_names;
+pub mod names;
 pub mod profile;
 mod profile_bytes;
 pub mod recorder_usage;
@@ -28,6 +30,10 @@ pub mod vocabulary;
 pub mod wording;
 
 pub use violation::{Violation, Violations};
+
+/// The last time that the ledger accepts, milliseconds since the Unix epoch: the end of the year 9999. Later
+/// times have no text in RFC 3339, and no JSON in protobuf.
+pub const TIME_MS_MAX: u64 = 253_402_300_799_999;
 
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;

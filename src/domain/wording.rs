@@ -1,13 +1,19 @@
 //! Explains decisions to people: why something is withheld or refused, which rule decided, who set that rule,
 //! and what would change the result.
 
+use crate::domain::TIME_MS_MAX;
 use crate::domain::event::{Provenance, Reason, RecordingRefused, Tier, WithheldClass};
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
 
-/// Formats milliseconds since the Unix epoch as RFC 3339, UTC.
+/// Formats milliseconds since the Unix epoch as RFC 3339, UTC. A time after the year 9999, which earlier
+/// versions accepted, is shown as the end of that year.
 #[must_use]
 pub fn time(ms: u64) -> String {
-    let time = i64::try_from(ms).ok().and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
-    time.map_or_else(|| "an unknown time".to_owned(), |time| time.to_string())
+    // A timestamp of jiff ends 26 hours before the year 9999 does; a date and time on the calendar does not.
+    const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+    let since = i64::try_from(ms.min(TIME_MS_MAX)).map(SignedDuration::from_millis).unwrap_or_default();
+    EPOCH.checked_add(since).map_or_else(|_| "an unknown time".to_owned(), |time| format!("{time}Z"))
 }
 
 /// Who set the rules of a tier.

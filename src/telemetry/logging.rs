@@ -16,7 +16,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// and headers at these levels, and a future dependency may do so too. Spans go to `traces`, if given.
 pub fn start(json: bool, traces: Option<&Traces>) {
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sayso=info"));
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(super::terminal::Lines);
     let lines = if json {
         lines.json().flatten_event(true).map_event_format(JsonLines).boxed()
     } else {

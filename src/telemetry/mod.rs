@@ -8,9 +8,11 @@ mod filter;
 mod logging;
 mod metrics;
 mod prometheus_text;
+mod terminal;
 mod traces;
 
 pub use current_call::{CallName, InCall};
 pub use logging::start;
 pub use metrics::{CallMeter, ErasureStep, LogStatus, Metrics, metrics};
+pub use terminal::escaped;
 pub use traces::{Export, ExportError, Traces, end_call, join_trace};

@@ -287,6 +287,6 @@ async fn the_command_lists_uses_as_text_and_as_json() {
     assert_eq!(lines.len(), 2);
     assert_eq!(lines[1]["kind"], "USE_KIND_REPORTED");
     assert_eq!(lines[1]["consents"][0]["notice"]["id"], "welcome");
-    assert_eq!(run(&["--to", "2000-01-01"]), "no uses\n");
-    assert_eq!(run(&["--from", "2000-01-01"]), text);
+    assert_eq!(run(&["--to", "2000-01-01T00:00:00Z"]), "no uses\n");
+    assert_eq!(run(&["--from", "2000-01-01T00:00:00Z"]), text);
 }

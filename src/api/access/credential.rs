@@ -10,6 +10,8 @@ use crate::api::access::token_cache::{TokenCache, TokenDigest, Verified, digest_
 use crate::api::access::token_header::{LEEWAY_S, header_of};
 use crate::app::Caller;
 use crate::clock::{Clock, CredentialClock, SharedClock};
+use crate::domain::event::Role;
+use crate::domain::names;
 use crate::secret;
 use crate::tls::Peer;
 use ed25519_dalek::SigningKey;
@@ -98,11 +100,15 @@ impl Issuer {
         if name.is_empty() || name.len() > NAME_BYTES_MAX {
             return Err(CredentialError::Mint("the name must have 1 to 256 bytes"));
         }
+        let claim = claim.into();
+        if let Some(problem) = names::problem(name).filter(|_| claim.role != Role::Subject) {
+            return Err(CredentialError::Name(problem));
+        }
         let claims = Claims {
             iss: ISSUER.into(),
             aud: ISSUER.into(),
             controller: self.controller.clone(),
-            role: role_name(claim.into()).ok_or(CredentialError::Mint("no such role"))?.into(),
+            role: role_name(claim).ok_or(CredentialError::Mint("no such role"))?.into(),
             sub: name.into(),
             exp: now_s.saturating_add(seconds),
             iat: Some(now_s),

@@ -1,5 +1,6 @@
 //! Why a credential is refused.
 
+use crate::domain::names::NameProblem;
 use std::time::Duration;
 
 /// Why a call has no caller. The error contains no part of the token.
@@ -11,6 +12,9 @@ pub enum CredentialError {
     /// The credential is malformed, expired, or not from a trusted issuer.
     #[error("the credential is not valid: {0}")]
     Invalid(&'static str),
+    /// The name in the credential has a character that a name must not have.
+    #[error("the credential is not valid: its name {0}; issue another one")]
+    Name(NameProblem),
     /// The token was not checked, because too many invalid ones came from the same address. The value is the
     /// time to wait.
     #[error("too many invalid credentials came from this address; try again later")]

@@ -4,14 +4,16 @@ use crate::api::access::error::CredentialError;
 use crate::app::Caller;
 use crate::domain::event::Role;
 use crate::domain::ids::SubjectId;
+use crate::domain::names;
 
 /// The largest size of a caller's name, in bytes.
 pub(crate) const NAME_BYTES_MAX: usize = 256;
 
-/// The caller with a role and a name. The name of a data subject is the controller's id of the subject.
+/// The caller with a role and a name. The name of a data subject is the controller's id of the subject, which
+/// may have been recorded before today's rules for names.
 ///
 /// # Errors
-/// The name is empty, too long, or has control characters.
+/// The name is empty, too long, or has a character that a name must not have.
 pub(crate) fn caller_named(claim: Claim, name: String) -> Result<Caller, CredentialError> {
     let Claim { role, channel } = claim;
     if role == Role::Subject {
@@ -19,8 +21,11 @@ pub(crate) fn caller_named(claim: Claim, name: String) -> Result<Caller, Credent
             .map_err(|_| CredentialError::Invalid("its subject must have 1 to 256 bytes"))?;
         return Ok(Caller { role, channel, name: String::new(), subject: Some(subject) });
     }
-    if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-        return Err(CredentialError::Invalid("its name must have 1 to 256 bytes without control characters"));
+    if name.is_empty() || name.len() > NAME_BYTES_MAX {
+        return Err(CredentialError::Invalid("its name must have 1 to 256 bytes"));
+    }
+    if let Some(problem) = names::problem(&name) {
+        return Err(CredentialError::Name(problem));
     }
     Ok(Caller { role, channel, name, subject: None })
 }

@@ -81,6 +81,7 @@ impl Consent {
             }
             Begun::Append(append) => append,
         };
+        check_names(&append, &choices)?;
         let by_guardian = by_guardian && caller.role != Role::Subject;
         let context = Context { notice, channel, by_guardian };
         let refusal =
@@ -146,6 +147,7 @@ impl Consent {
         match self.core.begin(caller, subject, options, None, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
+                check_names(&append, std::slice::from_ref(&choice))?;
                 let channel = &presentation.channel;
                 let context = Context { notice: Some(notice), channel, by_guardian: false };
                 let event = Event::ConsentRequested(terms_of(choice, &context));
@@ -210,6 +212,23 @@ impl Consent {
         let until = choice.until_ms.is_none_or(|until| until > self.core.now_ms());
         checks.need(until, "until", "must be in the future");
     }
+}
+
+/// Checks the characters of the recipients and conversations that choices name. A name that is recorded about
+/// this person is accepted with any character.
+fn check_names(append: &Append, choices: &[Choice]) -> Result<(), AppError> {
+    let now = append.stream.read();
+    let mut checks = Checks::new();
+    for (number, choice) in choices.iter().enumerate() {
+        checks.enter(format!("choices[{number}]"));
+        for name in &choice.recipients {
+            checks.need_name(now.state.recipient_problem(name), "recipients");
+        }
+        for name in &choice.interactions {
+            checks.need_name(now.state.interaction_problem(name), "interactions");
+        }
+    }
+    Ok(checks.finish()?)
 }
 
 fn terms_of(choice: Choice, context: &Context<'_>) -> Terms {

@@ -62,6 +62,9 @@ impl Consent {
             }
             Begun::Append(append) => append,
         };
+        let mut checks = Checks::new();
+        checks.need_name(append.stream.read().state.interaction_problem(&signal.interaction), "interaction");
+        checks.finish()?;
         statement_rules::check_signal_lift(caller, &append.stream.read().state, &signal)?;
         let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
         let event = Event::Signal { kind, purposes, lifted, interaction };

@@ -12,6 +12,7 @@ use crate::domain::DAY_MS;
 use crate::domain::attribute::is_text;
 use crate::domain::event::{ArtifactKind, ArtifactRegistered, Event, Reason, Recorded, Role};
 use crate::domain::ids::{EventId, GrantId, SubjectId};
+use crate::domain::names;
 use crate::domain::profile::Issued;
 use crate::domain::rights::Artifact;
 use std::ops::Bound;
@@ -88,6 +89,9 @@ impl Grants {
         }
         if !is_text(&new.name, 0, NAME_BYTES_MAX) {
             return Err(AppError::invalid("name", "must have at most 128 bytes"));
+        }
+        if let Some(problem) = names::problem(&new.name) {
+            return Err(AppError::invalid("name", problem.to_string()));
         }
         let ttl_ms = new.ttl_ms.unwrap_or(TTL_DEFAULT_MS);
         if !TTL_MS.contains(&ttl_ms) {

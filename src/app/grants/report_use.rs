@@ -9,6 +9,7 @@ use crate::app::log::system_stream::SystemEvent;
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, GrantUsed, GrantedAttribute, RecipientAcknowledged};
 use crate::domain::ids::{EventId, GrantId};
+use crate::domain::names;
 use std::sync::Arc;
 
 const REPLY_BYTES_MAX: usize = 128;
@@ -42,6 +43,9 @@ impl Grants {
     ) -> Result<Receipt, AppError> {
         if !is_text(&used.reply, 1, REPLY_BYTES_MAX) {
             return Err(AppError::invalid("reply", "must have 1 to 128 bytes"));
+        }
+        if let Some(problem) = names::problem(&used.reply) {
+            return Err(AppError::invalid("reply", problem.to_string()));
         }
         let found = self.find_grant(caller, grant).await?;
         let event =

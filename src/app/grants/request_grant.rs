@@ -66,6 +66,10 @@ impl Grants {
         request: &GrantRequest,
         ttl_ms: u64,
     ) -> Result<Issued, AppError> {
+        let problem = append.stream.read().state.interaction_problem(&request.asked.interaction);
+        if let Some(problem) = problem {
+            return Err(AppError::invalid("interaction", problem.to_string()));
+        }
         self.check_open_grants(&append)?;
         let rules = Arc::clone(&append.rules);
         let (decision, evaluation) = {

@@ -99,11 +99,17 @@ impl Core {
 
     /// The stream of a data subject with recorded events; `None` if no events are recorded, even if the
     /// subject has a handle (the random pseudonym of a data subject in the log).
+    ///
+    /// # Errors
+    /// Nothing is recorded and the id would be refused, or the store failed.
     pub(crate) async fn stream(
         self: &Arc<Self>,
         subject: &SubjectId,
     ) -> Result<Option<Arc<SubjectStream>>, AppError> {
-        let Some(keys) = self.vault.subject(subject)? else { return Ok(None) };
+        let Some(keys) = self.vault.subject(subject)? else {
+            subject.check_new()?;
+            return Ok(None);
+        };
         let stream = self.stream_of(keys).await?;
         let has_events = stream.read().state.version > 0;
         Ok(has_events.then_some(stream))

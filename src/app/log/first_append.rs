@@ -14,6 +14,9 @@ use std::sync::{Arc, Weak};
 impl Core {
     /// The stream of a data subject, for a write. If nothing is recorded yet, the stream exists in memory
     /// only, and all writers of this subject share it.
+    ///
+    /// # Errors
+    /// Nothing is recorded and the id is refused, or the store failed.
     pub(crate) async fn stream_or_new(
         self: &Arc<Self>,
         subject: &SubjectId,
@@ -21,6 +24,7 @@ impl Core {
         if let Some(keys) = self.vault.subject(subject)? {
             return self.stream_of(keys).await;
         }
+        subject.check_new()?;
         let hash = self.vault.keyed_hash("arrival", &[subject.as_str().as_bytes()]);
         let keys = {
             let mut known = self.streams.new_streams.known();

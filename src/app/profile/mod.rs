@@ -8,6 +8,7 @@ pub(crate) mod list_events;
 pub(crate) mod paging;
 pub(crate) mod record_attributes;
 pub(crate) mod refuse_recording;
+pub(crate) mod similar_keys;
 
 use crate::app::log::core::Core;
 use crate::domain::attribute::InferenceTerms;

@@ -8,6 +8,7 @@ use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::revocation::revoked_ids;
 use crate::app::profile::Profiles;
 use crate::app::profile::change::Change;
+use crate::app::profile::similar_keys::{SimilarKey, check_keys, similar_keys};
 use crate::app::statement_rules;
 use crate::domain::attribute::{Attribute, is_text};
 use crate::domain::event::{Event, Provenance, Recorded};
@@ -41,6 +42,8 @@ pub struct Recording {
     pub not_held: Vec<u32>,
     /// Ids of the grants that the recording revoked. Grants that the caller may not see are left out.
     pub revoked_grants: Vec<String>,
+    /// For new keys: existing keys that differ only in case or look.
+    pub similar_keys: Vec<SimilarKey>,
 }
 
 impl Profiles {
@@ -56,19 +59,31 @@ impl Profiles {
         new: NewAttributes,
         options: &WriteOptions,
     ) -> Result<Recording, AppError> {
-        let subject = new.subject.clone();
         match self.begin_recording(caller, &new, options).await? {
-            Begun::Replayed(receipt, events) => {
-                let stream = self.core.stream(&subject).await?.ok_or(AppError::Erased)?;
-                // The answer is as of the first request: a repeated request must not reveal what was recorded
-                // since.
-                let end = events.last().map_or(0, |last| last.version.saturating_add(1));
-                let state = self.core.state_as_of(&stream, Moment::Version(end))?;
-                let revoked_grants = revoked_ids(caller, events.iter().map(|event| &event.event));
-                Ok(Recording { receipt, not_held: not_held(&state, &events), revoked_grants })
-            }
+            Begun::Replayed(receipt, events) => self.replayed_recording(caller, &new, receipt, &events).await,
             Begun::Append(append) => self.finish_recording(append, new).await,
         }
+    }
+
+    /// The answer to a repeated request, as of the first one: it must not reveal what was recorded since.
+    async fn replayed_recording(
+        self: &Arc<Self>,
+        caller: &Caller,
+        new: &NewAttributes,
+        receipt: Receipt,
+        events: &[Recorded],
+    ) -> Result<Recording, AppError> {
+        let stream = self.core.stream(&new.subject).await?.ok_or(AppError::Erased)?;
+        let begin = events.first().map_or(0, |first| first.version);
+        let end = events.last().map_or(0, |last| last.version.saturating_add(1));
+        let before = self.core.state_as_of(&stream, Moment::Version(begin))?;
+        let after = self.core.state_as_of(&stream, Moment::Version(end))?;
+        Ok(Recording {
+            receipt,
+            not_held: not_held(&after, events),
+            revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
+            similar_keys: similar_keys(caller, &before, &new.attributes),
+        })
     }
 
     /// Records attributes in the order of the calls. Returns once the write lock is taken, with a task that
@@ -81,13 +96,15 @@ impl Profiles {
         caller: &Caller,
         new: NewAttributes,
         options: &WriteOptions,
-    ) -> Result<JoinHandle<Result<Receipt, AppError>>, AppError> {
+    ) -> Result<JoinHandle<Result<Recording, AppError>>, AppError> {
         let begun = self.begin_recording(caller, &new, options).await?;
-        let profiles = Arc::clone(self);
+        let (profiles, caller) = (Arc::clone(self), caller.clone());
         Ok(tokio::spawn(async move {
             match begun {
-                Begun::Replayed(receipt, _) => Ok(receipt),
-                Begun::Append(append) => Ok(profiles.finish_recording(append, new).await?.receipt),
+                Begun::Replayed(receipt, events) => {
+                    profiles.replayed_recording(&caller, &new, receipt, &events).await
+                }
+                Begun::Append(append) => profiles.finish_recording(append, new).await,
             }
         }))
     }
@@ -113,7 +130,9 @@ impl Profiles {
             let (terms, words) = (&self.inferences, &append.rules.vocabulary);
             attribute.complete(&append.caller.name, terms, words, append.now_ms);
         }
+        check_keys(&append.stream.read().state, &new.attributes)?;
         statement_rules::check_replacements(&append.caller, &append.stream.read().state, &new.attributes)?;
+        let similar_keys = similar_keys(&append.caller, &append.stream.read().state, &new.attributes);
         let mut pending_events = Vec::with_capacity(new.attributes.len());
         // Grants and artifacts end when an attribute that they depend on is replaced.
         let mut changes_grants = replaces_what_is_in_use(&append.stream.read().state, &new);
@@ -143,7 +162,7 @@ impl Profiles {
         let stream = Arc::clone(&append.stream);
         let written = self.core.commit(append, frame).await?;
         let not_held = not_held(&stream.read().state, &written.events);
-        Ok(Recording { receipt: written.receipt, not_held, revoked_grants: written.revoked })
+        Ok(Recording { receipt: written.receipt, not_held, revoked_grants: written.revoked, similar_keys })
     }
 
     /// Whether an attribute predates an erasure of the part that it belongs to.

@@ -14,6 +14,7 @@ use crate::bounds::rulebook::DefinitionProblem;
 use crate::domain::attribute::is_text;
 use crate::domain::default_vocabulary::{BENEFITS, RISKS};
 use crate::domain::event::{CategoryDefined, Event, PurposeDefined};
+use crate::domain::names;
 use crate::domain::vocabulary::{near_tags, unknown};
 use sayso_proof::event::WriterSignature;
 use std::sync::{Arc, PoisonError};
@@ -54,6 +55,7 @@ impl RuleChanges {
         check_tags("purpose", &purpose.risks, &purpose.benefits)?;
         let effective_from_ms = purpose.effective_from_ms;
         let is_defined = self.core.rules().vocabulary.has_purpose(&purpose.id);
+        check_new_id("purpose", &purpose.id, is_defined)?;
         let defined = Defined { kind: "purpose", effective_from_ms, is_defined };
         let event = Event::PurposeDefined(definition.word);
         self.define(caller, defined, event, definition.signature, options).await
@@ -77,6 +79,7 @@ impl RuleChanges {
         check_tags("category", &category.risks, &category.benefits)?;
         let effective_from_ms = category.effective_from_ms;
         let is_defined = self.core.rules().vocabulary.has_category(&category.id);
+        check_new_id("category", &category.id, is_defined)?;
         let defined = Defined { kind: "category", effective_from_ms, is_defined };
         let event = Event::CategoryDefined(definition.word);
         self.define(caller, defined, event, definition.signature, options).await
@@ -174,6 +177,12 @@ fn invalid(kind: &str, problem: &DefinitionProblem) -> AppError {
         }
     };
     AppError::invalid(&format!("{kind}.{field}"), problem)
+}
+
+/// Checks the characters of an id, unless it is defined already.
+fn check_new_id(what: &str, id: &str, is_defined: bool) -> Result<(), AppError> {
+    let problem = names::problem(id).filter(|_| !is_defined);
+    problem.map_or(Ok(()), |problem| Err(AppError::invalid(&format!("{what}.id"), problem.to_string())))
 }
 
 fn check_names(what: &str, id: &str, title: &str, iri: &str) -> Result<(), AppError> {

@@ -3,7 +3,7 @@
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::log::append::{Begun, Timestamping};
+use crate::app::log::append::{Append, Begun, Timestamping};
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::revocation::revoked_ids;
 use crate::app::rules::RuleChanges;
@@ -63,6 +63,7 @@ impl RuleChanges {
             }
             Begun::Append(append) => append,
         };
+        check_names(&append, &choices)?;
         let frame =
             self.core.with_revocations(&append, vec![self.core.plan(Event::PersonalBoundsSet(choices))]);
         let written = self.core.commit(append, frame).await?;
@@ -107,4 +108,18 @@ impl RuleChanges {
         checks.need(days, "forget_inferences_days", "must be at most 36,500");
         Ok(checks.finish()?)
     }
+}
+
+/// Checks the characters of the recipients and conversations that personal bounds name. A name that is
+/// recorded about this person is accepted with any character.
+fn check_names(append: &Append, choices: &PersonalBoundsSet) -> Result<(), AppError> {
+    let now = append.stream.read();
+    let mut checks = Checks::below("bounds");
+    for name in &choices.only_recipients {
+        checks.need_name(now.state.recipient_problem(name), "only_recipients");
+    }
+    for name in &choices.paused_interactions {
+        checks.need_name(now.state.interaction_problem(name), "paused_interactions");
+    }
+    Ok(checks.finish()?)
 }

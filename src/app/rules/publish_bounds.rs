@@ -18,6 +18,7 @@ use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
 use crate::domain::event::{BoundsPublished, Event, Recorded, Role, Tier};
 use crate::domain::ids::EventId;
+use crate::domain::names;
 use crate::domain::{Violation, Violations};
 use sayso_proof::entry::Entry;
 use sayso_proof::event::WriterSignature;
@@ -208,6 +209,7 @@ fn check_fields(bounds: &BoundsPublished) -> Result<(), AppError> {
     let is_reserved = bounds.pack == "built-in" || bounds.pack == "personal";
     checks.need(!is_reserved, "pack", "must not be `built-in` or `personal`, which are reserved");
     checks.need(is_text(&bounds.version, 1, NAME_BYTES_MAX), "version", "must have 1 to 64 bytes");
+    checks.need_name(names::problem(&bounds.version), "version");
     let schema = bounds.schema_digest == schema_digest();
     checks.need(
         schema,

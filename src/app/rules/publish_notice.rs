@@ -7,7 +7,9 @@ use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::Notice;
 use crate::app::rules::RuleChanges;
 use crate::domain::attribute::is_text;
+use crate::domain::checks::Checks;
 use crate::domain::event::{Event, NoticePublished, NoticeRef};
+use crate::domain::names;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 
@@ -27,6 +29,11 @@ impl RuleChanges {
         if !is_text(&notice.id, 1, 128) || !is_text(&notice.version, 1, 64) {
             return Err(AppError::invalid("id", "id and version must have 1 to 128 and 1 to 64 bytes"));
         }
+        let mut checks = Checks::new();
+        let is_known = self.core.rules().notice(&notice.id, "").is_some();
+        checks.need_name(names::problem(&notice.id).filter(|_| !is_known), "id");
+        checks.need_name(names::problem(&notice.version), "version");
+        checks.finish()?;
         if !is_text(&notice.language, 0, 35) {
             return Err(AppError::invalid("language", "must be a BCP 47 tag"));
         }

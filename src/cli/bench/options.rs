@@ -1,7 +1,7 @@
 //! The flags of `sayso bench`.
 
 use super::load::{LoadOptions, Plan};
-use crate::cli::connect::parse_duration;
+use crate::cli::times::parse_duration;
 use clap::{Args, ValueEnum};
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! Reads the lines of an import and converts them to requests. A line longer than [`LINE_BYTES_MAX`] is
 //! skipped. Messages about a malformed line never contain its data.
 
-use super::super::connect::parse_time;
+use super::super::times;
 use crate::proto::{self, Provenance};
 use prost::Message;
 use serde::Deserialize;
@@ -107,13 +107,21 @@ fn fields(line: &[u8]) -> Result<Fields, String> {
     })
 }
 
+/// A line of an import.
+#[derive(Debug)]
+pub(super) struct LineRequest {
+    pub request: proto::RecordAttributesRequest,
+    /// Whether its time of observation is a date without a time, which became the beginning of that day.
+    pub has_date_only: bool,
+}
+
 /// Converts a line to a request, with the value as it is written. The request's idempotency key is its
 /// digest, so the same attribute has the same key regardless of the order of fields and the white space
 /// between them. Importing a line again adds nothing.
 ///
 /// # Errors
 /// The line is malformed. The message says how.
-pub(super) fn request(line: &[u8]) -> Result<proto::RecordAttributesRequest, String> {
+pub(super) fn request(line: &[u8]) -> Result<LineRequest, String> {
     let fields = fields(line)?;
     let provenance = match fields.provenance.as_str() {
         Some("declared") => Provenance::Declared,
@@ -127,14 +135,14 @@ pub(super) fn request(line: &[u8]) -> Result<proto::RecordAttributesRequest, Str
     };
     let model = Some(fields.model).filter(|model| !model.is_null());
     let observed_at = text("observed_at", fields.observed_at)?;
-    let observed_at = parse_time(&observed_at).map_err(|problem| format!("`observed_at` {problem}"))?;
+    let observed_at = times::beginning(&observed_at).map_err(|problem| format!("`observed_at` {problem}"))?;
     let attribute = proto::AttributeInput {
         key: text("key", fields.key)?,
         value_json: fields.value.get().to_owned(),
         category: text("category", fields.category)?,
         provenance: provenance.into(),
         evidence: texts("evidence", fields.evidence)?,
-        observed_at: Some(observed_at),
+        observed_at: Some(observed_at.moment),
         confidence,
         model: model.map(|model| text("model", model)).transpose()?.unwrap_or_default(),
         ..Default::default()
@@ -143,7 +151,7 @@ pub(super) fn request(line: &[u8]) -> Result<proto::RecordAttributesRequest, Str
     let mut request = proto::RecordAttributesRequest { subject, attributes: vec![attribute], options: None };
     let idempotency_key = format!("import-{}", hex::encode(Sha256::digest(request.encode_to_vec())));
     request.options = Some(proto::WriteOptions { idempotency_key, ..Default::default() });
-    Ok(request)
+    Ok(LineRequest { request, has_date_only: observed_at.is_date() })
 }
 
 #[cfg(test)]
@@ -155,7 +163,7 @@ mod tests {
     const LINE: &str = r#"{"subject":"s","key":"k","value":{"a":1,"b":[true]},"category":"work","provenance":"inferred","observed_at":"2022-03-17T15:47:00Z"}"#;
 
     fn parse(line: &str) -> Result<proto::RecordAttributesRequest, String> {
-        request(line.as_bytes())
+        request(line.as_bytes()).map(|line| line.request)
     }
 
     #[test]

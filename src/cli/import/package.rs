@@ -1,10 +1,11 @@
 //! `sayso import --package`: imports the package that another ledger exported for a person.
 
 use super::super::connect::Connection;
-use super::super::connect::{Link, client, parse_time};
+use super::super::connect::{Link, client};
 use super::super::error::CliError;
 use super::super::output::{Out, count, int64};
 use super::super::progress;
+use super::super::times;
 use crate::clock::{Clock, SystemClock};
 use crate::package::{self, ImportedAttribute};
 use crate::proto::profile_service_client::ProfileServiceClient;
@@ -130,29 +131,16 @@ impl Importer {
             self.tally.without_sources = self.tally.without_sources.saturating_add(1);
             return Ok(());
         };
-        let parse = |time: &str| {
-            parse_time(time).map_err(|problem| CliError::usage(format!("a time in the package {problem}")))
-        };
-        let expires_at = attribute.expires_at.as_deref().map(parse).transpose()?;
-        if attribute.expires_at.as_deref().is_some_and(is_past) {
-            self.tally.expired = self.tally.expired.saturating_add(1);
-            return Ok(());
-        }
-        let provenance = match attribute.provenance.as_str() {
-            "declared" => Provenance::Declared,
-            "observed" => Provenance::Observed,
-            _ => return Err(CliError::usage("a provenance in the package is neither declared nor observed")),
-        };
-        let input = proto::AttributeInput {
-            key: attribute.key.clone(),
-            value_json: attribute.value.get().to_owned(),
-            category: attribute.category,
-            provenance: provenance.into(),
-            evidence: attribute.evidence,
-            derived_from,
-            observed_at: Some(parse(&attribute.observed_at)?),
-            expires_at,
-            ..Default::default()
+        let input = match input(&attribute, derived_from) {
+            Ok(Some(input)) => input,
+            Ok(None) => {
+                self.tally.expired = self.tally.expired.saturating_add(1);
+                return Ok(());
+            }
+            Err(problem) => {
+                self.tally.refused.push((attribute.key, problem));
+                return Ok(());
+            }
         };
         let request = proto::RecordAttributesRequest {
             subject: self.subject.clone(),
@@ -208,9 +196,37 @@ fn contradicts_the_person(status: &Status) -> bool {
     status.get_details_error_info().is_some_and(|info| info.reason == "STATED_BY_SUBJECT")
 }
 
-fn is_past(time: &str) -> bool {
-    let now_ms = i64::try_from(SystemClock.now_ms()).unwrap_or(i64::MAX);
-    time.parse::<jiff::Timestamp>().is_ok_and(|time| time.as_millisecond() <= now_ms)
+/// What is to be recorded of an attribute of a package; `None` if it has expired.
+///
+/// # Errors
+/// A time or the provenance is invalid. One attribute does not end the import of the others.
+fn input(
+    attribute: &ImportedAttribute,
+    derived_from: Vec<String>,
+) -> Result<Option<proto::AttributeInput>, String> {
+    let observed_at = times::beginning(&attribute.observed_at);
+    let observed_at = observed_at.map_err(|problem| format!("`observed_at` {problem}"))?;
+    let expires_at = attribute.expires_at.as_deref().map(times::end).transpose();
+    let expires_at = expires_at.map_err(|problem| format!("`expires_at` {problem}"))?;
+    if expires_at.as_ref().is_some_and(|end| end.millis() <= SystemClock.now_ms()) {
+        return Ok(None);
+    }
+    let provenance = match attribute.provenance.as_str() {
+        "declared" => Provenance::Declared,
+        "observed" => Provenance::Observed,
+        _ => return Err("`provenance` must be declared or observed".into()),
+    };
+    Ok(Some(proto::AttributeInput {
+        key: attribute.key.clone(),
+        value_json: attribute.value.get().to_owned(),
+        category: attribute.category.clone(),
+        provenance: provenance.into(),
+        evidence: attribute.evidence.clone(),
+        derived_from,
+        observed_at: Some(observed_at.moment),
+        expires_at: expires_at.map(|end| end.moment),
+        ..Default::default()
+    }))
 }
 
 impl Tally {

@@ -2,6 +2,7 @@
 //! become markup. Invisible characters, which could make it imitate other text of the page, are shown as code
 //! points.
 
+use super::json_text::indented;
 use std::fmt::Write;
 
 /// HTML that is safe to write: made of constants and escaped text only.
@@ -100,17 +101,15 @@ pub(super) fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// A JSON value for people: a string as its text, anything else as JSON.
+/// A JSON value for people: a string as its text, anything else as the JSON that was recorded.
 pub(super) fn value(json: &str) -> Html {
-    match serde_json::from_str::<serde_json::Value>(json) {
-        Ok(serde_json::Value::String(text)) => foreign(&text),
-        Ok(value @ (serde_json::Value::Object(_) | serde_json::Value::Array(_))) => {
-            let pretty = serde_json::to_string_pretty(&value).unwrap_or_else(|_| json.to_owned());
-            Html(format!("<pre translate=\"no\" dir=\"auto\">{}</pre>", escape(&pretty).0))
-        }
-        // Numbers keep the digits that they were recorded with.
-        _ => code(json),
+    if let Ok(text) = serde_json::from_str::<String>(json) {
+        return foreign(&text);
     }
+    if json.trim_start().starts_with(['{', '[']) {
+        return Html(format!("<pre translate=\"no\" dir=\"auto\">{}</pre>", escape(&indented(json)).0));
+    }
+    code(json)
 }
 
 /// Several pieces of HTML, each on its own line.
@@ -131,6 +130,11 @@ mod tests {
         assert_eq!(
             value("{\"<i>\":1}").0,
             "<pre translate=\"no\" dir=\"auto\">{\n  &quot;&lt;i&gt;&quot;: 1\n}</pre>"
+        );
+        assert_eq!(
+            value("{\"b\":12345678901234567890123,\"a\":1.50,\"b\":2}").0,
+            "<pre translate=\"no\" dir=\"auto\">{\n  &quot;b&quot;: 12345678901234567890123,\n  &quot;a&quot;: \
+             1.50,\n  &quot;b&quot;: 2\n}</pre>"
         );
         assert_eq!(value("1e400").0, "<code translate=\"no\">1e400</code>");
     }

@@ -4,6 +4,7 @@
 mod cells;
 mod html;
 mod introduction;
+mod json_text;
 mod sections;
 
 pub use introduction::{Counts, Head};
