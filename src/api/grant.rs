@@ -3,7 +3,9 @@
 use crate::api::access::layer;
 use crate::api::convert::reasons::revocation;
 use crate::api::{Api, convert, paging, status};
-use crate::app::{GrantRequest, Issued, Moment, NewArtifact, Revocation, Use, UseCase, UseQuery};
+use crate::app::{
+    CheckedGrant, GrantRequest, Issued, Moment, NewArtifact, Revocation, Use, UseCase, UseQuery,
+};
 use crate::domain::event::Reason;
 use crate::domain::ids::GrantId;
 use crate::proto;
@@ -46,6 +48,7 @@ fn revoked(revocation: Revocation) -> proto::WatchRevocationsResponse {
         recorded_at: (revocation.recorded_at_ms > 0).then(|| convert::times::time(revocation.recorded_at_ms)),
         cause_event_id: revocation.cause,
         source_event_id: revocation.source,
+        erased_scope: revocation.erased_scope.into(),
     }
 }
 
@@ -112,13 +115,17 @@ impl GrantService for Api {
         request: Request<proto::CheckGrantRequest>,
     ) -> Answer<proto::CheckGrantResponse> {
         let caller = layer::caller(&request)?;
-        let grant = grant_id(&request.into_inner().grant_id)?;
-        let standing = self.app.grants.check_grant(&caller, &grant).await.map_err(status::of)?;
+        let request = request.into_inner();
+        let grant = grant_id(&request.grant_id)?;
+        let checked = self.app.grants.check_grant(&caller, &grant, &request.keys).await;
+        let CheckedGrant { standing, erased_scope, erased_keys } = checked.map_err(status::of)?;
         let known = standing.expires_at_ms > 0;
         Ok(Response::new(proto::CheckGrantResponse {
             stands: standing.is_valid,
             expires_at: known.then(|| convert::times::time(standing.expires_at_ms)),
             reason: reason(standing.reason),
+            erased_scope: erased_scope.into(),
+            erased_keys,
         }))
     }
 

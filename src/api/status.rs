@@ -56,14 +56,16 @@ pub fn of(error: AppError) -> Status {
             let details = reason_with(rule.reason(), [(ALLOWED_ROLES, rule.allowed_roles().to_owned())]);
             with(Code::PermissionDenied, details)
         }
-        AppError::NotFound(_) | AppError::UnknownSubject => with(Code::NotFound, reason("NOT_FOUND")),
+        AppError::NotFound(_) | AppError::GrantGone | AppError::UnknownSubject => {
+            with(Code::NotFound, reason("NOT_FOUND"))
+        }
         AppError::StaleVersion { actual, .. } => {
             let details = reason_with("STALE_VERSION", [("current_version", actual.to_string())]);
             with(Code::Aborted, details)
         }
         AppError::StaleDecisions => with(Code::Aborted, reason("STALE_VERSION")),
         AppError::KeyReused => with(Code::AlreadyExists, reason("IDEMPOTENCY_KEY_REUSED")),
-        AppError::Erased => precondition(&message, "ERASED"),
+        AppError::Erased | AppError::GrantErased(_) => precondition(&message, "ERASED"),
         AppError::Precondition(_) => precondition(&message, "INVALID_STATE"),
         AppError::ClockSkewed => precondition(&message, "CLOCK_SKEWED"),
         AppError::RecordingRefused(refused) => recording_refused(&refused),

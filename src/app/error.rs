@@ -4,6 +4,7 @@
 use crate::app::reserved::Reserved;
 use crate::bounds::error::BoundsError;
 use crate::domain::Violations;
+use crate::domain::erased_grant::ErasedGrant;
 use crate::domain::event::RecordingRefused;
 use crate::domain::event::codec::CodecError;
 use crate::domain::recorder_usage::AttributeLimitReached;
@@ -52,9 +53,16 @@ pub enum AppError {
     /// The idempotency key was used before, for another request.
     #[error("the idempotency key was already used for another request; use a new key")]
     KeyReused,
-    /// The write concerns a time before the data subject's erasure.
-    #[error("this write predates the person's erasure")]
+    /// The write concerns a time before an erasure that covers it: of the data subject, or of a part of the
+    /// data.
+    #[error("this write is about a time before an erasure that covers it; delete your copy")]
     Erased,
+    /// The record of this grant was erased, and the caller may know that.
+    #[error("{0}")]
+    GrantErased(Box<ErasedGrant>),
+    /// There is no record of the grant whose decision is to be repeated.
+    #[error("no such grant is recorded; if it was issued, its record has reached the end of its retention")]
+    GrantGone,
     /// The request does not fit the current state.
     #[error("{0}")]
     Precondition(&'static str),

@@ -75,6 +75,8 @@ impl Grant {
 }
 
 const UNKNOWN_SUBJECT: &str = "the ledger has nothing about this person";
+const EVENTS_GONE: &str = "\nnote: events of that time are gone, through an erasure or at the end of their retention; \
+                           the decision of that time may have been another";
 
 fn decision(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) -> String {
     let row = |allowed: &proto::AllowedAttribute| {
@@ -93,25 +95,44 @@ fn decision(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) -
 
 /// Check whether a grant is still valid. The exit status is 5 if it is not.
 ///
+/// If a part of the person's data was erased, name the keys that the grant gave (--key): the answer says
+/// which of them were erased.
+///
 /// Example: `sayso check g42-ba2ab4254049149d`
 #[derive(Args)]
 pub(super) struct Check {
     /// ID of the grant.
     grant: String,
+    /// Key that the grant gave; may be repeated.
+    #[arg(long)]
+    key: Vec<String>,
 }
 
 impl Check {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let request = proto::CheckGrantRequest { grant_id: self.grant };
+        let request = proto::CheckGrantRequest { grant_id: self.grant, keys: self.key };
         let answer = client(at, "service").await?.check_grant(request).await?.into_inner();
         out.print("CheckGrantResponse", &answer, |answer| {
             if answer.stands {
                 format!("valid until {}", output::time(answer.expires_at.as_ref()))
             } else {
-                format!("not valid: {}", wording::reason(answer.reason().into()))
+                let mut text = format!("not valid: {}", why_ended(answer.reason(), answer.erased_scope()));
+                if !answer.erased_keys.is_empty() {
+                    text.push_str(&format!("\nerased: {}", answer.erased_keys.join(", ")));
+                }
+                text
             }
         })?;
         if answer.stands { Ok(()) } else { Err(CliError::grant_invalid()) }
+    }
+}
+
+/// Why a grant or an artifact ended. After an erasure, the words say what was erased.
+fn why_ended(reason: proto::RevocationReason, erased: proto::ErasureScope) -> String {
+    let words = wording::reason(reason.into());
+    match reason {
+        proto::RevocationReason::PartlyErased => format!("{words} ({})", wording::erased(erased, false)),
+        _ => words.to_owned(),
     }
 }
 
@@ -220,9 +241,20 @@ impl Evaluate {
             as_of_grant: self.as_of_grant,
         };
         let answer = client(at, "steward").await?.evaluate_use(request).await?.into_inner();
-        let is_unknown = answer.gaps().any(|gap| gap == proto::Gap::UnknownSubject);
+        let has = |gap: proto::Gap| answer.gaps().any(|found| found == gap);
+        let (is_unknown, is_gone) = (has(proto::Gap::UnknownSubject), has(proto::Gap::EventsGone));
         out.print("EvaluateUseResponse", &answer, |answer| {
-            if is_unknown { UNKNOWN_SUBJECT.to_owned() } else { decision(&answer.allowed, &answer.withheld) }
+            if is_unknown {
+                return UNKNOWN_SUBJECT.to_owned();
+            }
+            let mut text = decision(&answer.allowed, &answer.withheld);
+            if is_gone {
+                text.push_str(EVENTS_GONE);
+            }
+            if !answer.missing_keys.is_empty() {
+                text.push_str(&format!("\nallowed then, and gone since: {}", answer.missing_keys.join(", ")));
+            }
+            text
         })?;
         out.note_dates(&[("--as-of", self.as_of.as_ref()), ("--bounds-as-of", self.bounds_as_of.as_ref())])
     }
@@ -273,7 +305,7 @@ impl Watching {
         let Some(revoked) = self.revocations.message().await? else { return Ok(None) };
         let is_first = !std::mem::replace(&mut self.is_open, true);
         self.out.print("WatchRevocationsResponse", &revoked, |revoked| {
-            let (cursor, reason) = (revoked.cursor, wording::reason(revoked.reason().into()));
+            let (cursor, reason) = (revoked.cursor, why_ended(revoked.reason(), revoked.erased_scope()));
             match revoked.reason() {
                 proto::RevocationReason::Unspecified if is_first => format!("watching from cursor {cursor}"),
                 _ if is_first => format!("watching from cursor {cursor}; no use is allowed: {reason}"),

@@ -201,6 +201,26 @@ fn names(axis: &[String]) -> Vec<&str> {
     if axis.is_empty() { vec![""] } else { axis.iter().map(String::as_str).collect() }
 }
 
+/// Whether a refusal or withdrawal takes away something that a consent covers. A consent that names no
+/// categories covers no special one, and one that names a special category must be explicit.
+#[must_use]
+pub fn narrows(no: &Terms, yes: &Terms, vocabulary: &Vocabulary) -> bool {
+    let covers = |category: &str| {
+        let special = vocabulary.special_ancestry(category);
+        let is_named = |id: &&str| yes.categories.iter().any(|name| name == id);
+        special.is_empty() || (yes.explicit && special.iter().any(is_named))
+    };
+    let both = |no: &String| {
+        let below =
+            yes.categories.iter().filter(|yes| vocabulary.category_ancestry(yes).contains(&no.as_str()));
+        let is_below = yes.categories.is_empty()
+            || yes.categories.iter().any(|yes| vocabulary.category_ancestry(no).contains(&yes.as_str()));
+        (is_below && covers(no)) || below.into_iter().any(|yes| covers(yes))
+    };
+    let categories = no.categories.is_empty() || no.categories.iter().any(both);
+    !yes.purposes.is_empty() && categories && overlap(no, yes, vocabulary)
+}
+
 /// Whether the terms of two decisions may cover a common case. They may if, on every axis, one of the two
 /// names nothing or both name related ids. Purposes and categories are related to themselves, their ancestors
 /// and their descendants; recipients and conversations only to themselves.

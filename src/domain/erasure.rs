@@ -145,6 +145,8 @@ pub struct Selection {
     pub recipients: Vec<PriorRecipient>,
     /// Events in the scope that are kept, counted by ground.
     pub kept: Vec<KeptOnGround>,
+    /// The erased keys that each recipient had been given by an erased grant.
+    pub recipient_keys: BTreeMap<String, BTreeSet<String>>,
 }
 
 /// Selects the events to erase from a data subject's whole history, which is given oldest first. `holds` are
@@ -379,6 +381,9 @@ impl<'a> Closure<'a> {
                 Event::GrantIssued(grant) => {
                     prior(&grant.recipient);
                     recipients.entry(grant.recipient.clone()).or_default().grant_ids.push(id);
+                    let erased = grant.allowed.iter().filter(|cited| self.ids.contains(&cited.attribute));
+                    let keys = erased.map(|cited| cited.key.clone());
+                    selection.recipient_keys.entry(grant.recipient.clone()).or_default().extend(keys);
                 }
                 Event::ArtifactRegistered(artifact) => {
                     prior(&artifact.recipient);

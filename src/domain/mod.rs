@@ -9,6 +9,7 @@ pub mod consent_scope;
 pub mod current_attribute;
 pub mod default_vocabulary;
 pub mod description;
+pub mod erased_grant;
 pub mod erasure;
 pub mod event;
 pub mod feedback_loops;

@@ -2,7 +2,7 @@
 //! and what would change the result.
 
 use crate::domain::TIME_MS_MAX;
-use crate::domain::event::{Provenance, Reason, RecordingRefused, Tier, WithheldClass};
+use crate::domain::event::{ErasureScope, Provenance, Reason, RecordingRefused, Tier, WithheldClass};
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
 
@@ -59,6 +59,7 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::NotPermitted => "no rule of the provider permits it",
         Reason::PolicyError => "a rule could not be evaluated, and when in doubt, use is denied",
         Reason::Erased => "the person's data was erased",
+        Reason::PartlyErased => "it was based on a part of the person's data that was erased",
         Reason::AttributeRemoved => "the data was removed",
         Reason::AttributeCorrected => "the data was corrected",
         Reason::AttributeReplaced => "the data was recorded anew, with another value or category",
@@ -110,8 +111,67 @@ pub fn reason_to_subject(of: Reason) -> &'static str {
              consented"
         }
         Reason::Erased => "your data was erased",
+        Reason::PartlyErased => "it was based on a part of your data that was erased",
         other => reason(other),
     }
+}
+
+/// What an erasure of this scope erased. `is_whole` says whether it erased everything in the scope.
+#[must_use]
+pub fn erased(scope: ErasureScope, is_whole: bool) -> &'static str {
+    match scope {
+        ErasureScope::All if is_whole => "the person's data was erased",
+        ErasureScope::All => "the person's data was erased, except what is kept on a legal ground",
+        ErasureScope::Profile => "the person's profile was erased; their decisions are kept",
+        ErasureScope::Category => "one category of the person's data was erased; the rest is kept",
+        ErasureScope::Key => "what was recorded under one key was erased; the rest of the data is kept",
+        ErasureScope::Retention | ErasureScope::Unspecified => "data reached the end of its retention",
+    }
+}
+
+/// What would change a decision that was made for this reason, addressed to the data subject; empty if
+/// nothing would.
+fn remedy_to_subject(class: &WithheldClass) -> &'static str {
+    if class.policy.starts_with("personal/") && class.reason != Reason::NotAsked {
+        return "Only you can change it, by changing your own rules.";
+    }
+    match class.reason {
+        Reason::NoConsent | Reason::ConsentExpired | Reason::WordsChanged => "Your consent would change it.",
+        Reason::ConsentRefused | Reason::ConsentWithdrawn => {
+            "Only you can change it, by consenting to exactly this or to something narrower."
+        }
+        Reason::NotExplicit => "Your explicit consent that names this kind of data would change it.",
+        Reason::Restricted
+        | Reason::Objected
+        | Reason::Paused
+        | Reason::OptedOut
+        | Reason::OptedOutAutomated
+        | Reason::SensitiveLimited => "Only you can change it, by lifting the signal.",
+        Reason::Contested => "Only you can change it, by confirming the detail.",
+        Reason::GuardianNeeded => {
+            "Consent by the holder of parental responsibility would change it, or a statement of your age."
+        }
+        Reason::NotAsked => "Your consent that names this conversation would change it.",
+        other => remedy(other),
+    }
+}
+
+/// Explains a withheld class in one or two sentences, addressed to the data subject.
+#[must_use]
+pub fn withheld_to_subject(class: &WithheldClass) -> String {
+    let article = if class.article.is_empty() { String::new() } else { format!(", {}", class.article) };
+    let decider = match class.decided_by {
+        Tier::Individual => "you",
+        other => tier(other),
+    };
+    let text = format!(
+        "{} withheld: {}. Decided by {decider} (`{}`{article}). {}",
+        what(class),
+        reason_to_subject(class.reason),
+        class.policy,
+        remedy_to_subject(class),
+    );
+    text.trim_end().to_owned()
 }
 
 /// What would change a decision that was made for this reason; empty if nothing would.
@@ -204,4 +264,26 @@ pub fn withheld(class: &WithheldClass) -> String {
         remedy_of(class),
     );
     text.trim_end().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_to_the_data_subject_never_speak_of_a_person() {
+        for number in 0..64 {
+            let Ok(reason) = Reason::try_from(number) else { continue };
+            for policy in ["gdpr/art-6-consent", "personal/never"] {
+                let decided_by =
+                    if policy.starts_with("personal/") { Tier::Individual } else { Tier::Public };
+                let policy = policy.to_owned();
+                let class = WithheldClass { reason, policy, decided_by, count: 2, ..Default::default() };
+                for text in [reason_to_subject(reason).to_owned(), withheld_to_subject(&class)] {
+                    assert!(!text.contains("person "), "{text}");
+                    assert!(!text.contains("person\'s") && !text.contains("the person"), "{text}");
+                }
+            }
+        }
+    }
 }

@@ -46,10 +46,14 @@ pub enum Section {
     PermittedUses,
     /// The recipients of data.
     Recipients,
+    /// The recipients of data that was erased since.
+    PriorRecipients,
     /// Each disclosure of data to a recipient.
     Disclosures,
     /// Each use that a recipient reported.
     Uses,
+    /// The artifacts that recipients built from the data.
+    Artifacts,
     /// Grants that were revoked.
     Revocations,
     /// Consent decisions of the person.
@@ -64,12 +68,14 @@ pub enum Section {
 
 impl Section {
     /// All sections, in order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Attributes,
         Self::PermittedUses,
         Self::Recipients,
+        Self::PriorRecipients,
         Self::Disclosures,
         Self::Uses,
+        Self::Artifacts,
         Self::Revocations,
         Self::Consents,
         Self::Notices,
@@ -84,8 +90,10 @@ impl Section {
             Self::Attributes => "attributes",
             Self::PermittedUses => "permitted_uses",
             Self::Recipients => "recipients",
+            Self::PriorRecipients => "prior_recipients",
             Self::Disclosures => "disclosures",
             Self::Uses => "uses",
+            Self::Artifacts => "artifacts",
             Self::Revocations => "revocations",
             Self::Consents => "consents",
             Self::Notices => "notices",

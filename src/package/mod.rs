@@ -33,8 +33,9 @@ pub use page::{Counts, Head, Page};
 pub use read::{Imported, ImportedAttribute, is_zip, read};
 pub use receipt::{ConsentRequest, Receipt, ReceiptProof};
 pub use record::{
-    ActorName, Attribute, Consent, Disclosure, History, Ledger, NamedAttribute, Notice, NoticeServed,
-    PermittedUse, Recipient, Record, RevokedGrant, Signal, Sink, Subject, Use, VocabularyTerm, Withheld,
+    ActorName, Artifact, Attribute, Consent, Disclosure, History, Ledger, NamedAttribute, Notice,
+    NoticeServed, PermittedUse, PriorRecipient, Recipient, Record, RevokedGrant, Signal, Sink, Subject, Use,
+    VocabularyTerm, Withheld,
 };
 pub use signed_receipt::sign_receipt;
 pub use verify_package::{VerifiedPackage, verify_package};

@@ -31,8 +31,10 @@ pub enum Record {
     Attribute(Attribute),
     PermittedUse(PermittedUse),
     Recipient(Recipient),
+    PriorRecipient(PriorRecipient),
     Disclosure(Disclosure),
     Use(Use),
+    Artifact(Artifact),
     RevokedGrant(RevokedGrant),
     Consent(Consent),
     Notice(Notice),
@@ -148,7 +150,7 @@ pub struct PermittedUse {
 }
 
 /// An attribute, named in a record about something else.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NamedAttribute {
     /// The event that recorded it.
     pub event_id: String,
@@ -195,8 +197,62 @@ pub struct Recipient {
     pub categories: Vec<String>,
 }
 
-/// A disclosure of data: a grant that allowed at least one attribute.
+/// A recipient of data that was erased since. The erasure left only the recipient's name and these numbers.
+#[derive(Clone, Debug, Serialize)]
+pub struct PriorRecipient {
+    /// The name of its credential.
+    pub name: String,
+    /// When the erasure was completed.
+    pub erased_at: String,
+    /// What was erased: `all`, `profile`, `category` or `key`.
+    pub scope: &'static str,
+    /// The title of the category, if one category was erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
+    /// How many of its grants were erased.
+    pub grants: u64,
+    /// How many of its artifacts were erased.
+    pub artifacts: u64,
+    /// Whether it confirmed that it deleted its copies.
+    pub acknowledged: bool,
+    /// The request that the erasure carried out.
+    pub request: String,
+}
+
+/// An artifact that a recipient built from attributes.
 #[derive(Debug, Serialize)]
+pub struct Artifact {
+    /// When it was registered.
+    pub at: String,
+    /// The recipient that built it.
+    pub recipient: String,
+    /// The attributes that it was built from.
+    pub attributes: Vec<NamedAttribute>,
+    /// The only purpose for which it may be used.
+    pub purpose: String,
+    /// The purpose's title.
+    pub purpose_title: String,
+    /// `embedding`, `adapter`, `cache` or `summary`.
+    pub kind: &'static str,
+    /// The recipient's own name for it.
+    pub name: String,
+    /// Its id.
+    pub artifact_id: String,
+    /// When it expires.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<String>,
+    /// Why it may not be used any more, as in `sayso.v1.Reason`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'static str>,
+    /// The same in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub explanation: Option<&'static str>,
+    /// Whether the recipient confirmed that it deleted it.
+    pub acknowledged: bool,
+}
+
+/// A disclosure of data: a grant that allowed at least one attribute.
+#[derive(Clone, Debug, Serialize)]
 pub struct Disclosure {
     /// When data were disclosed.
     pub at: String,

@@ -69,11 +69,15 @@ async fn a_grant_is_visible_only_to_its_recipient() {
     let grant = tutor.grant.request_grant(ask("ada")).await.unwrap().into_inner();
     assert_eq!(grant.allowed.len(), 1);
     assert!(other.grant.request_grant(ask("ada")).await.unwrap().into_inner().allowed.is_empty());
-    let check = || proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
+    let check = || proto::CheckGrantRequest { grant_id: grant.grant_id.clone(), keys: Vec::new() };
     assert!(tutor.grant.check_grant(check()).await.unwrap().into_inner().stands);
     let foreign = other.grant.check_grant(check()).await.unwrap_err();
     let guessed = unknown_grant_id(&grant.grant_id);
-    let missing = other.grant.check_grant(proto::CheckGrantRequest { grant_id: guessed }).await.unwrap_err();
+    let missing = other
+        .grant
+        .check_grant(proto::CheckGrantRequest { grant_id: guessed, keys: Vec::new() })
+        .await
+        .unwrap_err();
     assert_eq!((foreign.code(), foreign.message()), (missing.code(), missing.message()));
     assert_eq!(foreign.code(), Code::NotFound);
 }
@@ -104,7 +108,7 @@ async fn only_the_recipient_and_stewards_learn_that_a_grant_was_erased() {
         ..Default::default()
     };
     steward.rights.submit_request(erase).await.unwrap();
-    let check = |id: &String| proto::CheckGrantRequest { grant_id: id.clone() };
+    let check = |id: &String| proto::CheckGrantRequest { grant_id: id.clone(), keys: Vec::new() };
     let explain = |id: &String| proto::ExplainGrantRequest { grant_id: id.clone() };
     let used = |id: &String| proto::ReportUseRequest {
         grant_id: id.clone(),
@@ -121,7 +125,7 @@ async fn only_the_recipient_and_stewards_learn_that_a_grant_was_erased() {
     for status in erased {
         assert_eq!(status.code(), Code::FailedPrecondition, "{status:?}");
     }
-    let missing = proto::CheckGrantRequest { grant_id: "g9999-0000000000000000".into() };
+    let missing = proto::CheckGrantRequest { grant_id: "g9999-0000000000000000".into(), keys: Vec::new() };
     let missing = other.grant.check_grant(missing).await.unwrap_err();
     for status in [
         other.grant.check_grant(check(&grant)).await.unwrap_err(),

@@ -268,7 +268,7 @@ async fn signals_and_contests_revoke_grants_at_once() {
     let contest =
         proto::ContestAttributeRequest { subject: "ada".into(), key: "tone".into(), ..Default::default() };
     steward.profile.contest_attribute(contest).await.unwrap();
-    let check = proto::CheckGrantRequest { grant_id: grant.grant_id };
+    let check = proto::CheckGrantRequest { grant_id: grant.grant_id, keys: Vec::new() };
     let checked = service.grant.check_grant(check).await.unwrap().into_inner();
     assert_eq!(checked.reason(), proto::RevocationReason::Contested);
 }

@@ -116,7 +116,7 @@ async fn grant_status(
     service: &mut Clients,
     grant: &proto::RequestGrantResponse,
 ) -> (bool, RevocationReason) {
-    let request = proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
+    let request = proto::CheckGrantRequest { grant_id: grant.grant_id.clone(), keys: Vec::new() };
     let answer = service.grant.check_grant(request).await.unwrap().into_inner();
     (answer.stands, answer.reason())
 }

@@ -113,7 +113,7 @@ async fn recording_a_key_again_ends_the_grants_of_what_it_replaces() {
         let grant = world.service.grant.request_grant(request.clone()).await.unwrap().into_inner();
         assert_eq!(grant.allowed.len(), 1);
         record(&mut world, category, value).await;
-        let check = proto::CheckGrantRequest { grant_id: grant.grant_id };
+        let check = proto::CheckGrantRequest { grant_id: grant.grant_id, keys: Vec::new() };
         let checked = world.service.grant.check_grant(check).await.unwrap().into_inner();
         assert_eq!(checked.stands, is_valid, "recorded as {category}: {value}");
         assert_eq!(checked.reason() == RevocationReason::AttributeReplaced, !is_valid);

@@ -109,7 +109,7 @@ async fn a_credential_is_valid_only_for_its_own_controller() {
     // A service with the same name at another controller finds neither the data subject nor the grant.
     let mut same = as_role(&daemon, "acme", Role::Service, "tutor").await;
     assert!(same.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id.is_empty());
-    let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
+    let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone(), keys: Vec::new() };
     assert_eq!(same.grant.check_grant(check).await.unwrap_err().code(), Code::NotFound);
     // Each controller has its own issuer of tokens. A token of one issuer is not valid for another
     // controller, whatever controller the token claims.

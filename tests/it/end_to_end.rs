@@ -151,7 +151,7 @@ async fn withdraw_and_explain(
 
     let next = service.grant.request_grant(ask(SUBJECT)).await.unwrap().into_inner();
     assert!(next.allowed.is_empty());
-    let check = proto::CheckGrantRequest { grant_id: full.grant_id.clone() };
+    let check = proto::CheckGrantRequest { grant_id: full.grant_id.clone(), keys: Vec::new() };
     let checked = service.grant.check_grant(check).await.unwrap().into_inner();
     assert_eq!((checked.stands, checked.reason()), (false, RevocationReason::ConsentWithdrawn));
 
@@ -181,7 +181,7 @@ async fn erase_and_verify(harness: Harness, service: &mut Clients, steward: &mut
     assert_eq!(certificate.recipients.len(), 1);
     assert_eq!(certificate.recipients[0].name, "tutor");
 
-    let check = proto::CheckGrantRequest { grant_id: grant.into() };
+    let check = proto::CheckGrantRequest { grant_id: grant.into(), keys: Vec::new() };
     let checked = service.grant.check_grant(check).await.unwrap().into_inner();
     assert_eq!((checked.stands, checked.reason()), (false, RevocationReason::Erased));
     let unknown = service.grant.request_grant(ask(SUBJECT)).await.unwrap().into_inner();

@@ -118,18 +118,19 @@ async fn erasing_a_key_erases_everything_that_names_it_or_is_derived_from_it() {
     let revocation = revocations.message().await.unwrap().unwrap();
     assert_eq!(
         (revocation.grant_ids.clone(), revocation.reason()),
-        (vec![full.grant_id.clone()], RevocationReason::Erased)
+        (vec![full.grant_id.clone()], RevocationReason::PartlyErased)
     );
+    assert_eq!(revocation.erased_scope(), ErasureScope::Key);
 
     assert_eq!(keys(&mut steward, "ada").await, ["boss", "job"]);
     let seen = history(&mut steward, "ada").await;
     assert!(!seen.contains("CANARY-KEY") && !seen.contains("CANARY-KNEE") && !seen.contains("CANARY-SHOES"));
     assert!(seen.contains("CANARY-JOB"));
     for (grant, stands) in [(&full, false), (&narrow, true)] {
-        let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone() };
+        let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone(), keys: Vec::new() };
         let checked = service.grant.check_grant(check).await.unwrap().into_inner();
         assert_eq!(checked.stands, stands);
-        assert!(stands || checked.reason() == RevocationReason::Erased);
+        assert!(stands || checked.reason() == RevocationReason::PartlyErased);
     }
     // A repeated idempotency key returns the same erasure. A new request finds nothing to erase.
     let again = steward
@@ -270,7 +271,7 @@ async fn spooled_writes_of_every_kind_are_refused_after_an_erasure() {
     for status in [late, service.grant.register_artifact(built).await.unwrap_err()] {
         assert!(matches!(status.code(), Code::NotFound | Code::FailedPrecondition), "{status:?}");
     }
-    let check = proto::CheckGrantRequest { grant_id: grant };
+    let check = proto::CheckGrantRequest { grant_id: grant, keys: Vec::new() };
     assert!(!service.grant.check_grant(check).await.unwrap().into_inner().stands);
     let request = proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
     assert_eq!(
@@ -435,7 +436,7 @@ async fn a_certificate_verifies_offline_and_shows_which_recipients_acknowledged(
     let mut revocations = service.grant.watch_revocations(after).await.unwrap().into_inner();
     revocations.message().await.unwrap();
     let revocation = revocations.message().await.unwrap().unwrap();
-    assert_eq!(revocation.reason(), RevocationReason::Erased);
+    assert_eq!(revocation.reason(), RevocationReason::PartlyErased);
     let acknowledge = proto::AcknowledgeRequest { cursor: revocation.cursor, options: None };
     service.grant.acknowledge(acknowledge).await.unwrap();
 

@@ -35,7 +35,7 @@ impl Unpacked {
         std::fs::read_to_string(self.folder.join(name)).unwrap()
     }
 
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.text("package.json")).unwrap()
     }
 

@@ -130,7 +130,10 @@ async fn an_opt_out_of_automated_decisions_ends_them_and_leaves_personalization(
     };
     let changed = service.consent.record_signal(opt_out).await.unwrap().into_inner();
     assert!(changed.revoked_grants.contains(&grant), "{:?}", changed.revoked_grants);
-    let checked = service.grant.check_grant(proto::CheckGrantRequest { grant_id: grant.clone() }).await;
+    let checked = service
+        .grant
+        .check_grant(proto::CheckGrantRequest { grant_id: grant.clone(), keys: Vec::new() })
+        .await;
     let checked = checked.unwrap().into_inner();
     assert_eq!((checked.stands, checked.reason()), (false, proto::RevocationReason::OptedOutAutomated));
     let denied = |policy: &str| Some((DenialReason::OptedOutAutomated, policy.to_owned()));

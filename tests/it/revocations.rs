@@ -122,7 +122,7 @@ async fn register_artifacts(service: &Clients, grant_id: &str, count: usize) -> 
 
 /// Returns whether a grant is valid, and the reason if it was revoked.
 async fn check_grant(service: &mut Clients, grant_id: &str) -> (bool, RevocationReason) {
-    let request = proto::CheckGrantRequest { grant_id: grant_id.into() };
+    let request = proto::CheckGrantRequest { grant_id: grant_id.into(), keys: Vec::new() };
     let standing = service.grant.check_grant(request).await.unwrap().into_inner();
     (standing.stands, standing.reason())
 }

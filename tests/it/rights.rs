@@ -157,7 +157,7 @@ async fn a_restriction_or_objection_takes_effect_at_once_and_ends_when_it_is_ref
         let mut ada = harness.as_role(Role::Subject, "ada").await;
         let made = ada.rights.submit_request(submit(kind, "")).await.unwrap().into_inner();
         assert!(made.revoked_grants.contains(&grant.grant_id) && made.revoked_grants.len() == 1);
-        let check = proto::CheckGrantRequest { grant_id: grant.grant_id };
+        let check = proto::CheckGrantRequest { grant_id: grant.grant_id, keys: Vec::new() };
         assert_eq!(service.grant.check_grant(check).await.unwrap().into_inner().reason(), reason);
         let none = service.grant.request_grant(ask("ada")).await.unwrap().into_inner();
         assert!(none.allowed.is_empty());

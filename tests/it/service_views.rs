@@ -154,7 +154,7 @@ async fn a_service_is_not_told_of_grants_revoked_from_others() {
         !world
             .service
             .grant
-            .check_grant(proto::CheckGrantRequest { grant_id: own_grant })
+            .check_grant(proto::CheckGrantRequest { grant_id: own_grant, keys: Vec::new() })
             .await
             .unwrap()
             .into_inner()
@@ -163,7 +163,7 @@ async fn a_service_is_not_told_of_grants_revoked_from_others() {
     assert!(
         !other
             .grant
-            .check_grant(proto::CheckGrantRequest { grant_id: other_grant })
+            .check_grant(proto::CheckGrantRequest { grant_id: other_grant, keys: Vec::new() })
             .await
             .unwrap()
             .into_inner()

@@ -47,7 +47,11 @@ pub fn withheld(class: &WithheldClass) -> proto::Withheld {
 /// something is withheld.
 #[must_use]
 pub fn evaluation(of: &app::Evaluation, caller: &Caller) -> proto::EvaluateUseResponse {
-    let gaps = of.unknown_subject.then_some(proto::Gap::UnknownSubject.into()).into_iter().collect();
+    let gaps = [
+        of.unknown_subject.then_some(proto::Gap::UnknownSubject),
+        of.events_gone.then_some(proto::Gap::EventsGone),
+    ];
+    let gaps = gaps.into_iter().flatten().map(i32::from).collect();
     let any_allowed = !of.allowed.is_empty();
     if caller.sees_others() {
         return proto::EvaluateUseResponse {
@@ -56,6 +60,7 @@ pub fn evaluation(of: &app::Evaluation, caller: &Caller) -> proto::EvaluateUseRe
             profile_version: of.profile_version,
             gaps,
             any_allowed,
+            missing_keys: of.missing_keys.clone(),
         };
     }
     // A set drops duplicates: the number of classes with the same reason would reveal something about the

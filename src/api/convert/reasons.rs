@@ -36,6 +36,7 @@ pub fn denial(reason: Reason) -> DenialReason {
         Reason::ClockSkewed => DenialReason::ClockSkewed,
         Reason::AnswerFull => DenialReason::AnswerFull,
         Reason::Erased
+        | Reason::PartlyErased
         | Reason::AttributeRemoved
         | Reason::AttributeCorrected
         | Reason::AttributeReplaced
@@ -68,6 +69,7 @@ pub fn revocation(reason: Reason) -> RevocationReason {
         Reason::NotPermitted => RevocationReason::NotPermitted,
         Reason::PolicyError => RevocationReason::PolicyError,
         Reason::Erased => RevocationReason::Erased,
+        Reason::PartlyErased => RevocationReason::PartlyErased,
         Reason::AttributeRemoved => RevocationReason::AttributeRemoved,
         Reason::AttributeCorrected => RevocationReason::AttributeCorrected,
         Reason::AttributeReplaced => RevocationReason::AttributeReplaced,
@@ -105,6 +107,7 @@ impl From<RevocationReason> for Reason {
             RevocationReason::NotPermitted => Self::NotPermitted,
             RevocationReason::PolicyError => Self::PolicyError,
             RevocationReason::Erased => Self::Erased,
+            RevocationReason::PartlyErased => Self::PartlyErased,
             RevocationReason::AttributeRemoved => Self::AttributeRemoved,
             RevocationReason::AttributeCorrected => Self::AttributeCorrected,
             RevocationReason::AttributeReplaced => Self::AttributeReplaced,

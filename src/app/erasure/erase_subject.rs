@@ -24,12 +24,14 @@ use crate::domain::event::{
 use crate::domain::ids::EventId;
 use crate::domain::rights::Hold;
 use crate::telemetry::{ErasureStep, metrics};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
 
 /// The most attributes whose removal is recorded in one frame (events that are written together).
 const REMOVALS_MAX: usize = 128;
+/// The most pairs of a recipient and an erased key of which a partial erasure keeps a hash (32 KiB).
+const RECIPIENT_KEYS_MAX: usize = 4_096;
 
 /// An erasure that may be carried out.
 pub(crate) struct Erasure {
@@ -229,6 +231,7 @@ impl Erasures {
             Scope::All | Scope::Profile => {}
         }
         let is_partial = !selection.kept.is_empty();
+        let recipient_keys = self.recipient_key_hashes(selection, stream);
         let ground = selection.kept.first().map(|kept| kept.ground).unwrap_or_default();
         Some(RequestDecided {
             request: erasure.request,
@@ -245,9 +248,27 @@ impl Erasures {
                 erased_by_category: selection.categories.clone(),
                 kept: selection.kept.clone(),
                 fence_at_ms,
+                recipient_keys_left_out: recipient_keys.is_none(),
+                recipient_keys: recipient_keys.unwrap_or_default(),
             }),
             changes: Vec::new(),
         })
+    }
+
+    /// The hashes by which recipients can ask which of their keys were erased. `None` if there are too many.
+    fn recipient_key_hashes(&self, selection: &Selection, stream: &SubjectStream) -> Option<Vec<Vec<u8>>> {
+        let pairs = selection
+            .recipient_keys
+            .iter()
+            .flat_map(|(recipient, keys)| keys.iter().map(move |key| (recipient, key)));
+        if pairs.clone().count() > RECIPIENT_KEYS_MAX {
+            return None;
+        }
+        let hash = |(recipient, key): (&String, &String)| {
+            self.core.recipient_key_hash(stream.keys.handle, recipient, key)
+        };
+        // Sorted, so that the order says nothing about the keys.
+        Some(pairs.map(hash).collect::<BTreeSet<_>>().into_iter().collect())
     }
 
     /// The number of erasures that destroyed keys and are not known to be complete.

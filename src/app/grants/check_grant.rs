@@ -3,23 +3,14 @@
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
+use crate::app::grants::standing::{CheckedGrant, Standing};
+use crate::app::log::read::open;
 use crate::app::log::stream::SubjectStream;
 use crate::clock::ClockReading;
-use crate::domain::event::{Reason, Role};
+use crate::domain::event::{Event, Reason, Role};
 use crate::domain::ids::{EventId, GrantId, Handle};
 use sayso_proof::entry;
 use std::sync::Arc;
-
-/// The standing of a grant: whether it is valid, until when, and why not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
-    /// Whether the grant may be used.
-    pub is_valid: bool,
-    /// When the grant expires, milliseconds since the Unix epoch; 0 if the grant was erased.
-    pub expires_at_ms: u64,
-    /// Why the grant is not valid.
-    pub reason: Option<Reason>,
-}
 
 /// A grant that was found: its stream and its event.
 pub(crate) struct FoundGrant {
@@ -29,7 +20,8 @@ pub(crate) struct FoundGrant {
 
 impl Grants {
     /// Checks whether a grant of the caller is still valid. To a service, a grant of another recipient looks
-    /// like one that does not exist, even after the grant was erased.
+    /// like one that does not exist, even after the grant was erased. If it was erased, the answer says which
+    /// of the caller's `keys` were erased.
     ///
     /// # Errors
     /// The caller has no such grant, or the store failed.
@@ -37,21 +29,19 @@ impl Grants {
         self: &Arc<Self>,
         caller: &Caller,
         grant: &GrantId,
-    ) -> Result<Standing, AppError> {
+        keys: &[String],
+    ) -> Result<CheckedGrant, AppError> {
         if let Some(found) = self.cached_grant(grant)
             && let Some((standing, is_own)) = self.standing_now(&found, |recipient| is_for(caller, recipient))
         {
-            return if is_own { Ok(standing) } else { Err(AppError::NotFound("grant")) };
+            return if is_own { Ok(standing.into()) } else { Err(AppError::NotFound("grant")) };
         }
         let found = match self.find_grant(caller, grant).await {
-            Err(AppError::Erased) => {
-                let reason = Some(Reason::Erased);
-                return Ok(Standing { is_valid: false, expires_at_ms: 0, reason });
-            }
+            Err(AppError::GrantErased(erased)) => return self.check_erased(*erased, keys).await,
             found => found?,
         };
         let (standing, recipient) = self.standing(&found, grant)?;
-        if is_for(caller, &recipient) { Ok(standing) } else { Err(AppError::NotFound("grant")) }
+        if is_for(caller, &recipient) { Ok(standing.into()) } else { Err(AppError::NotFound("grant")) }
     }
 
     /// A grant from the lookup cache, if the cached stream is still the subject's stream in use.
@@ -99,9 +89,13 @@ impl Grants {
         }
         // The grant is no longer in the state, so it has expired. Its recipient is read from the log, because
         // a service may learn of the expiry only for its own grants.
-        let event =
-            crate::app::log::read::open(&found.stream.keys, self.core.store().read_entry(grant.position)?)?;
-        let crate::domain::event::Event::GrantIssued(issued) = event.event else {
+        let stored = self.core.store().read_entry(grant.position)?;
+        // The key of the entry may be destroyed already, and its bytes not yet.
+        let event = open(&found.stream.keys, stored).map_err(|error| match error {
+            AppError::Erased => AppError::NotFound("grant"),
+            error => error,
+        })?;
+        let Event::GrantIssued(issued) = event.event else {
             return Err(AppError::NotFound("grant"));
         };
         let reason = Some(Reason::GrantExpired);
@@ -111,10 +105,8 @@ impl Grants {
     /// Finds a grant by its id alone.
     ///
     /// # Errors
-    /// There is no such grant, the grant was erased, or the store failed. Only the grant's recipient and the
-    /// controller's staff learn that it was erased. For anyone else, an erased grant looks like one that
-    /// never existed. All that is left of an erased grant is its mention in the event that completed the
-    /// erasure.
+    /// There is no such grant, the grant was erased ([`Grants::gone_grant`]), or the store failed. All that
+    /// is left of an erased grant is its mention in the event that completed the erasure.
     pub(crate) async fn find_grant(
         self: &Arc<Self>,
         caller: &Caller,
@@ -124,10 +116,8 @@ impl Grants {
         if grant.position >= self.core.store().head().size {
             return Err(missing());
         }
-        let erased_or_missing =
-            || if self.core.may_know_erased(caller, grant)? { Err(AppError::Erased) } else { Err(missing()) };
         let Some(bytes) = self.core.store().read_entry(grant.position)?.bytes else {
-            return erased_or_missing();
+            return Err(self.gone_grant(caller, grant).await);
         };
         let header = entry::parse_header(&bytes)?;
         let event = EventId(header.event_id);
@@ -135,7 +125,7 @@ impl Grants {
             return Err(missing());
         }
         let Some(stream) = self.core.stream_by_handle(header.handle).await? else {
-            return erased_or_missing();
+            return Err(self.gone_grant(caller, grant).await);
         };
         self.lookup.put(*grant, &stream, event);
         Ok(FoundGrant { stream, event })

@@ -4,12 +4,14 @@
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
+use crate::app::log::lookups::PastState;
 use crate::app::log::moment::Moment;
+use crate::app::log::read::open;
 use crate::bounds::decide::Case;
 use crate::bounds::decision::Decision;
 use crate::bounds::rulebook::Rules;
 use crate::domain::current_attribute::CurrentAttribute;
-use crate::domain::event::{Event, WithheldClass};
+use crate::domain::event::{Event, GrantIssued, GrantedAttribute, WithheldClass};
 use crate::domain::ids::{EventId, GrantId, SubjectId};
 use crate::domain::profile::SubjectState;
 use crate::domain::{Violation, Violations, vocabulary};
@@ -50,6 +52,11 @@ pub struct Evaluation {
     pub profile_version: u64,
     /// Whether nothing is recorded about the data subject.
     pub unknown_subject: bool,
+    /// Whether events of the time in question are gone, so that the decision of that time may have been
+    /// another.
+    pub events_gone: bool,
+    /// For a repeated decision: the keys that the grant allowed and whose attributes are gone.
+    pub missing_keys: Vec<String>,
 }
 
 impl Grants {
@@ -109,14 +116,14 @@ impl Grants {
         let Some(stream) = self.core.stream(subject).await? else {
             return Ok(Evaluation { unknown_subject: true, ..Evaluation::default() });
         };
-        let (state, now_ms) = match moment {
-            Moment::Now => (stream.read().state.clone(), self.core.now_ms()),
-            Moment::Time(time_ms) => (self.core.state_as_of(&stream, moment)?, time_ms),
-            Moment::Version(_) => {
-                let state = self.core.state_as_of(&stream, moment)?;
-                let time_ms = state.recorded_at_ms;
-                (state, time_ms)
-            }
+        let PastState { state, is_complete } = match moment {
+            Moment::Now => PastState { state: stream.read().state.clone(), is_complete: true },
+            moment => self.core.past_state(&stream, moment)?,
+        };
+        let now_ms = match moment {
+            Moment::Now => self.core.now_ms(),
+            Moment::Time(time_ms) => time_ms,
+            Moment::Version(_) => state.recorded_at_ms,
         };
         let rules = match (moment, bounds_as_of_ms) {
             (Moment::Now, None) => self.core.rules_at(now_ms),
@@ -126,11 +133,12 @@ impl Grants {
         let decision = decide(&rules, &state, recipient, asked, now_ms);
         let is_now = moment == Moment::Now;
         let decision = if is_now { self.core.deny_in_doubt(decision, &state) } else { decision };
-        Ok(with_values(&decision, &state))
+        Ok(Evaluation { events_gone: !is_complete, ..with_values(&decision, &state) })
     }
 
     /// Repeats the decision that led to a grant, with the same events, rules, moment and request. With
-    /// `bounds_as_of_ms`, the rules of that time apply instead.
+    /// `bounds_as_of_ms`, the rules of that time apply instead. If events of that moment are gone and the
+    /// decision comes out differently without them, the result says so.
     ///
     /// # Errors
     /// A service asks, the data subject has no such grant, or the store failed.
@@ -141,37 +149,66 @@ impl Grants {
         grant: &GrantId,
         bounds_as_of_ms: Option<u64>,
     ) -> Result<Evaluation, AppError> {
-        let missing = || AppError::NotFound("grant");
+        let missing = || AppError::GrantGone;
         Self::may_evaluate(caller, "", &UseCase::default(), false)?;
-        let found = self.find_grant(caller, grant).await?;
+        let found = self.find_grant(caller, grant).await.map_err(|error| match error {
+            AppError::NotFound(_) => missing(),
+            error => error,
+        })?;
         let own = self.core.vault.subject(subject)?;
         if own.is_none_or(|own| own.handle != found.stream.keys.handle) {
             return Err(missing());
         }
-        let event =
-            crate::app::log::read::open(&found.stream.keys, self.core.store().read_entry(grant.position)?)?;
+        let stored = self.core.store().read_entry(grant.position)?;
+        // The key of the entry may be destroyed already, and its bytes not yet.
+        let event = open(&found.stream.keys, stored).map_err(|error| match error {
+            AppError::Erased => missing(),
+            error => error,
+        })?;
         let Event::GrantIssued(issued) = event.event else { return Err(missing()) };
-        let state = self.core.state_as_of(&found.stream, Moment::Version(event.version))?;
+        let PastState { state, is_complete } =
+            self.core.past_state(&found.stream, Moment::Version(event.version))?;
         let now_ms = event.sealed_at_ms;
-        let rules = match bounds_as_of_ms {
-            Some(as_of_ms) => self.rules_as_of(as_of_ms)?,
-            None => {
-                let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
-                history.before(event.position, now_ms)?
-            }
+        let rules_then = {
+            let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
+            history.before(event.position, now_ms)?
         };
         let asked = UseCase {
-            purpose: issued.purpose,
-            categories: issued.categories,
-            keys: issued.keys,
-            interaction: issued.interaction,
+            purpose: issued.purpose.clone(),
+            categories: issued.categories.clone(),
+            keys: issued.keys.clone(),
+            interaction: issued.interaction.clone(),
         };
-        Ok(with_values(&decide(&rules, &state, &issued.recipient, &asked, now_ms), &state))
+        let repeated = decide(&rules_then, &state, &issued.recipient, &asked, now_ms);
+        let events_gone = !is_complete && !is_same(&repeated, &issued);
+        let decision = match bounds_as_of_ms {
+            Some(as_of_ms) => {
+                decide(&*self.rules_as_of(as_of_ms)?, &state, &issued.recipient, &asked, now_ms)
+            }
+            None => repeated,
+        };
+        let missing_keys = missing_keys(&issued, &state);
+        Ok(Evaluation { events_gone, missing_keys, ..with_values(&decision, &state) })
     }
 
     fn rules_as_of(&self, time_ms: u64) -> Result<Arc<Rules>, AppError> {
         Ok(self.core.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?)
     }
+}
+
+/// Whether a repeated decision is the one that a grant records.
+fn is_same(repeated: &Decision, issued: &GrantIssued) -> bool {
+    let attributes = repeated.allowed.iter().map(|allowed| (allowed.event_id, allowed.consent));
+    attributes.eq(issued.allowed.iter().map(|cited| (cited.attribute, cited.consent)))
+        && repeated.withheld == issued.withheld
+}
+
+/// The keys that a grant allowed and whose attributes are gone.
+fn missing_keys(issued: &GrantIssued, state: &SubjectState) -> Vec<String> {
+    let is_missing = |cited: &&GrantedAttribute| {
+        state.attributes.get(&cited.key).is_none_or(|current| current.event_id != cited.attribute)
+    };
+    issued.allowed.iter().filter(is_missing).map(|cited| cited.key.clone()).collect()
 }
 
 /// Checks the names in a request, and reports every unknown one.
@@ -223,6 +260,6 @@ pub(crate) fn with_values(decision: &Decision, state: &SubjectState) -> Evaluati
         allowed: decision.allowed.iter().filter_map(value).collect(),
         withheld: decision.withheld.clone(),
         profile_version: state.version,
-        unknown_subject: false,
+        ..Evaluation::default()
     }
 }

@@ -3,10 +3,10 @@
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
-use crate::app::grants::check_grant::Standing;
+use crate::app::grants::explain_consents::{ExplainedConsent, consents};
 use crate::app::grants::explain_refusal::{refusal, who};
+use crate::app::grants::standing::Standing;
 use crate::app::log::read::for_each_event;
-use crate::domain::consent::{Decision, Terms};
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{
     Actor, Event, GrantIssued, GrantedAttribute, Provenance, Recorded, Role, WithheldClass,
@@ -31,21 +31,6 @@ pub struct ExplainedAttribute {
     /// The consent event that allowed it.
     pub consent: EventId,
     /// What happened to it since; empty if nothing did.
-    pub since: String,
-}
-
-/// A consent that a grant was based on, and what happened to it since.
-#[derive(Clone, Debug)]
-pub struct ExplainedConsent {
-    /// Its event.
-    pub event_id: EventId,
-    /// Milliseconds since the Unix epoch.
-    pub recorded_at_ms: u64,
-    /// What it covers.
-    pub terms: Terms,
-    /// Who recorded it.
-    pub actor: Actor,
-    /// What happened to it since; empty if it is in force.
     pub since: String,
 }
 
@@ -77,6 +62,8 @@ pub struct Explanation {
     pub revoked_at_ms: Option<u64>,
     /// The attributes that it allowed.
     pub allowed: Vec<ExplainedAttribute>,
+    /// The attributes that it allowed and that are gone since, each with what happened to it.
+    pub gone: Vec<(GrantedAttribute, String)>,
     /// What it withheld, by class.
     pub withheld: Vec<WithheldClass>,
     /// The consents that it was based on.
@@ -132,10 +119,6 @@ impl Grants {
         let rules = self.core.rules();
         let state = found.stream.read().state.clone();
         let now_ms = self.core.now_ms();
-        let in_force = |id: EventId| {
-            let record = state.consents.records().iter().find(|record| record.event_id == id);
-            record.is_some_and(|record| state.consents.in_force(record, &rules.vocabulary, now_ms))
-        };
         let current: BTreeSet<EventId> =
             state.attributes.values().map(|attribute| attribute.event_id).collect();
         let (uses, uses_before) = uses(&history, issued, found.event);
@@ -146,8 +129,9 @@ impl Grants {
             standing,
             revoked_at_ms: revoked_at(&history, found.event),
             allowed: allowed(&history, issued, &|id| current.contains(&id)),
+            gone: gone(&history, issued),
             withheld: issued.withheld.clone(),
-            consents: consents(&history, issued, &in_force),
+            consents: consents(caller, &history, issued, (&state.consents, &rules.vocabulary, now_ms)),
             uses,
             uses_before,
             reuse_count: reuse_count(&history, found.event),
@@ -268,39 +252,25 @@ fn allowed(
     issued.allowed.iter().filter_map(explained).collect()
 }
 
-fn consents(
-    history: &[Recorded],
-    issued: &GrantIssued,
-    in_force: &dyn Fn(EventId) -> bool,
-) -> Vec<ExplainedConsent> {
-    let mut cited_consents: Vec<EventId> = issued.allowed.iter().map(|cited| cited.consent).collect();
-    cited_consents.sort();
-    cited_consents.dedup();
-    let mut explained = Vec::new();
-    for event in history.iter().filter(|event| cited_consents.contains(&event.event_id)) {
-        let Event::Consent { terms, .. } = &event.event else { continue };
-        let later = history.iter().find(|later| {
-            let ends = matches!(
-                later.event,
-                Event::Consent { decision: Decision::Withdrawn | Decision::Refused, .. }
-            );
-            ends && later.version > event.version
-        });
-        let since = match (in_force(event.event_id), later) {
-            (true, None) => String::new(),
-            (true, Some(later)) => format!("narrowed on {}", wording::time(later.recorded_at_ms)),
-            (false, Some(later)) => format!("withdrawn on {}", wording::time(later.recorded_at_ms)),
-            (false, None) => "ended since".to_owned(),
-        };
-        explained.push(ExplainedConsent {
-            event_id: event.event_id,
-            recorded_at_ms: event.recorded_at_ms,
-            terms: terms.clone(),
-            actor: event.actor.clone(),
-            since,
-        });
-    }
-    explained
+/// The attributes that the grant allowed and whose events are gone, each with what happened to it.
+fn gone(history: &[Recorded], issued: &GrantIssued) -> Vec<(GrantedAttribute, String)> {
+    let present: BTreeSet<EventId> = history.iter().map(|event| event.event_id).collect();
+    let expired: BTreeMap<EventId, (u64, bool)> = history
+        .iter()
+        .filter_map(|event| match &event.event {
+            Event::AttributeExpired { attribute, by_retention } => {
+                Some((*attribute, (event.recorded_at_ms, *by_retention)))
+            }
+            _ => None,
+        })
+        .collect();
+    let since = |id: &EventId| match expired.get(id) {
+        Some((at_ms, true)) => format!("it reached the end of its retention on {}", wording::time(*at_ms)),
+        Some((at_ms, false)) => format!("it expired on {}", wording::time(*at_ms)),
+        None => "it is not stored any more".to_owned(),
+    };
+    let gone = issued.allowed.iter().filter(|granted| !present.contains(&granted.attribute));
+    gone.map(|granted| (granted.clone(), since(&granted.attribute))).collect()
 }
 
 /// How often a grant was reused, according to the recorded events.
@@ -351,14 +321,14 @@ fn explanation_text(of: &Explanation, refusals: &[String]) -> String {
 
 fn write_explanation(text: &mut String, of: &Explanation, refusals: &[String]) -> std::fmt::Result {
     let issued = &of.issued;
-    let total = of.allowed.len() + of.withheld.iter().map(|class| class.count as usize).sum::<usize>();
+    let total = issued.allowed.len() + of.withheld.iter().map(|class| class.count as usize).sum::<usize>();
     writeln!(
         text,
         "On {} `{}` asked what it may use for `{}` and was granted {} of {} {}, until {}.",
         wording::time(of.issued_at_ms),
         issued.recipient,
         issued.purpose,
-        of.allowed.len(),
+        issued.allowed.len(),
         total,
         if total == 1 { "attribute" } else { "attributes" },
         wording::time(issued.expires_at_ms),
@@ -381,6 +351,9 @@ fn write_explanation(text: &mut String, of: &Explanation, refusals: &[String]) -
             write!(text, ", from {}", attribute.evidence.join(", "))?;
         }
         end_sentence(text, &allowed.since)?;
+    }
+    for (granted, since) in &of.gone {
+        writeln!(text, "- `{}` ({}); {since}.", granted.key, granted.category)?;
     }
     for refusal in refusals {
         writeln!(text, "- {refusal}")?;

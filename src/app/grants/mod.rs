@@ -2,8 +2,10 @@
 
 pub(crate) mod artifacts;
 pub(crate) mod check_grant;
+pub(crate) mod erased_grant;
 pub(crate) mod erased_uses;
 pub(crate) mod evaluate_use;
+pub(crate) mod explain_consents;
 pub(crate) mod explain_grant;
 pub(crate) mod explain_refusal;
 pub(crate) mod grant;
@@ -12,6 +14,7 @@ pub(crate) mod list_uses;
 pub(crate) mod report_use;
 pub(crate) mod request_grant;
 pub(crate) mod reuse_grant;
+pub(crate) mod standing;
 pub(crate) mod watch_revocations;
 
 use crate::app::grants::grant_lookup::GrantLookup;

@@ -1,7 +1,7 @@
 //! Keys of the index beside the log, which find events by recipient, request or expiry.
 
 use crate::app::log::revocation::Revocation;
-use crate::domain::event::{Event, Reason};
+use crate::domain::event::{ErasureScope, Event};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::request::RequestOutcome;
 use serde::{Deserialize, Serialize};
@@ -92,7 +92,7 @@ pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
             let recipients = done.recipients.iter();
             records.extend(recipients.map(|each| {
                 let (grants, artifacts) = (each.grant_ids.clone(), each.artifact_ids.clone());
-                let reason = Reason::Erased.into();
+                let reason = done.reason().into();
                 revocation(
                     &each.name,
                     RevocationRecord { grants, artifacts, reason, ..RevocationRecord::default() },
@@ -130,7 +130,9 @@ pub(crate) fn revocation_of(event: &Event) -> Option<(Vec<u8>, Revocation)> {
         _ => return None,
     };
     let (cursor, recorded_at_ms) = (0, 0);
-    let announced = Revocation { cursor, grant_ids, artifact_ids, reason, recorded_at_ms, cause, source };
+    let erased_scope = ErasureScope::Unspecified;
+    let announced =
+        Revocation { cursor, grant_ids, artifact_ids, reason, recorded_at_ms, cause, source, erased_scope };
     Some((revocations_key(recipient), announced))
 }
 

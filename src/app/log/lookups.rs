@@ -11,7 +11,7 @@ use crate::app::log::moment::Moment;
 use crate::app::log::read::{for_each_event, open, open_system_entry};
 use crate::app::log::revocation::Revocation;
 use crate::app::log::stream::SubjectStream;
-use crate::domain::event::{Reason, Recorded, Role};
+use crate::domain::event::{ErasureCompleted, ErasureScope, Event, Reason, Recorded, Role};
 use crate::domain::ids::{EventId, GrantId, Handle, SubjectId};
 use crate::domain::profile::SubjectState;
 use crate::domain::request::RequestRecord;
@@ -23,6 +23,15 @@ use std::sync::Arc;
 const READ_COUNT: usize = 256;
 /// Index records of open requests in one read.
 const REQUESTS_READ_COUNT: usize = 1_024;
+
+/// A subject's state at a moment of the past.
+pub(crate) struct PastState {
+    pub state: SubjectState,
+    /// Whether no event of that time is gone, through an erasure or at the end of its retention. An event
+    /// that is gone may have been recorded before or after the moment, if its neighbors are on both sides of
+    /// it; then this is false.
+    pub is_complete: bool,
+}
 
 impl Core {
     /// A page of a recipient's revocations after a cursor. `key` is what [`revocations_key`] returns.
@@ -39,27 +48,52 @@ impl Core {
                     "an index record of a revocation can't be decoded",
                 ))
             })?;
+            let stored = self.store().read_entry(position)?;
+            let recorded_at_ms = stored.recorded_at_ms;
+            let reason = Reason::try_from(record.reason).unwrap_or_default();
+            // The event says more than the index record does, which an earlier version may have made.
+            let (reason, erased_scope) = match reason {
+                Reason::Erased | Reason::PartlyErased => {
+                    erasure_at(stored)?.unwrap_or((reason, ErasureScope::All))
+                }
+                reason => (reason, ErasureScope::Unspecified),
+            };
             revocations.push(Revocation {
                 cursor: position.saturating_add(1),
                 grant_ids: record.grants,
                 artifact_ids: record.artifacts,
-                reason: Reason::try_from(record.reason).unwrap_or_default(),
-                recorded_at_ms: self.store().read_entry(position)?.recorded_at_ms,
+                reason,
+                recorded_at_ms,
                 cause: record.cause,
                 source: record.source,
+                erased_scope,
             });
         }
         Ok(revocations)
     }
 
-    /// Whether a caller may know that this erased grant existed: its recipient and staff may.
-    pub(crate) fn may_know_erased(&self, caller: &Caller, grant: &GrantId) -> Result<bool, AppError> {
+    /// The erasure that erased a grant. `None` if the grant was not erased, or if the caller is a service
+    /// that is not its recipient.
+    pub(crate) fn erasure_of_grant(
+        &self,
+        caller: &Caller,
+        grant: &GrantId,
+    ) -> Result<Option<(ErasureCompleted, u64)>, AppError> {
         let key = match caller.role {
             Role::Service => [erased_grant_key(grant), recipient_hash(&caller.name)].concat(),
-            Role::Steward | Role::Auditor => erased_grant_key(grant),
-            _ => return Ok(false),
+            Role::Steward | Role::Auditor | Role::Subject => erased_grant_key(grant),
+            _ => return Ok(None),
         };
-        Ok(!self.store().index_scan(&key, None, 1)?.is_empty())
+        let found = self.store().index_scan(&key, None, 1)?;
+        let Some((key, _)) = found.first() else { return Ok(None) };
+        let event = open_system_entry(self.store().read_entry(position_of(key))?)?;
+        match event.event {
+            Event::ErasureCompleted(completed) => Ok(Some((completed, event.recorded_at_ms))),
+            _ => {
+                let wrong = "the index of erased grants points to another event";
+                Err(AppError::Internal(crate::app::Cause::Inconsistent(wrong)))
+            }
+        }
     }
 
     /// Whether a revocation for this recipient is recorded at this position.
@@ -182,25 +216,43 @@ impl Core {
         self.vault.keyed_hash("attribute key", &[&handle.0, key.as_bytes()]).to_vec()
     }
 
+    /// The keyed hash of an attribute key that a recipient was given, different for each subject: 8 bytes,
+    /// which is enough to tell the keys of one recipient apart.
+    pub(crate) fn recipient_key_hash(&self, handle: Handle, recipient: &str, key: &str) -> Vec<u8> {
+        let parts = [&handle.0, recipient.as_bytes(), key.as_bytes()];
+        self.vault.keyed_hash("erased key of a recipient", &parts).iter().take(8).copied().collect()
+    }
+
     /// Folds the events that were recorded by a moment.
     pub(crate) fn state_as_of(
         &self,
         stream: &SubjectStream,
         moment: Moment,
     ) -> Result<SubjectState, AppError> {
-        let mut state = SubjectState::default();
+        Ok(self.past_state(stream, moment)?.state)
+    }
+
+    /// Folds the events that were recorded by a moment, and says whether any of them is gone.
+    pub(crate) fn past_state(&self, stream: &SubjectStream, moment: Moment) -> Result<PastState, AppError> {
+        let mut past = PastState { state: SubjectState::default(), is_complete: true };
+        let (mut next, mut is_past) = (0, true);
         for_each_event(&stream.keys, self.store(), 0, |event, _| {
-            let within = match moment {
-                Moment::Now => true,
-                Moment::Time(time_ms) => event.recorded_at_ms <= time_ms,
-                Moment::Version(count) => event.version < count,
+            let (within, may_miss) = match moment {
+                Moment::Now => (true, true),
+                Moment::Time(time_ms) => (event.recorded_at_ms <= time_ms, true),
+                Moment::Version(count) => (event.version < count, next < count),
             };
+            if is_past && may_miss && event.version != next {
+                past.is_complete = false;
+            }
+            next = event.version.saturating_add(1);
+            is_past = within;
             if within {
-                state.apply(&event);
+                past.state.apply(&event);
             }
             Ok(())
         })?;
-        Ok(state)
+        Ok(past)
     }
 
     /// A subject's state at a moment. `rebuild` folds the events of the log instead of using the state in
@@ -222,5 +274,13 @@ impl Core {
             }
         }
         self.state_as_of(&stream, moment)
+    }
+}
+
+/// The reason and the scope of the erasure that this entry completes; `None` if it completes none.
+fn erasure_at(stored: StoredEntry) -> Result<Option<(Reason, ErasureScope)>, AppError> {
+    match open_system_entry(stored)?.event {
+        Event::ErasureCompleted(completed) => Ok(Some((completed.reason(), completed.scope))),
+        _ => Ok(None),
     }
 }

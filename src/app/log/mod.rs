@@ -15,6 +15,7 @@ pub(crate) mod notifier;
 pub(crate) mod open_requests;
 pub(crate) mod pending_revocations;
 pub(crate) mod pending_streams;
+pub(crate) mod prior_recipients;
 pub(crate) mod read;
 pub(crate) mod receipt;
 pub(crate) mod recent_views;

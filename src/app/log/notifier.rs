@@ -111,6 +111,7 @@ mod tests {
             recorded_at_ms: 0,
             cause: String::new(),
             source: String::new(),
+            erased_scope: crate::domain::event::ErasureScope::Unspecified,
         }
     }
 

@@ -1,7 +1,7 @@
 //! A revocation as its recipient is notified of it.
 
 use crate::app::caller::Caller;
-use crate::domain::event::{Event, Reason};
+use crate::domain::event::{ErasureScope, Event, Reason};
 
 /// One or more grants or artifacts of a recipient were revoked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub struct Revocation {
     /// The id of the event that recorded the source, if something derived was revoked with its source;
     /// otherwise empty.
     pub source: String,
+    /// What was erased, if the revocation is because of an erasure.
+    pub erased_scope: ErasureScope,
 }
 
 /// The recipient whose grant or artifact an event revokes. Empty for `RevocationsPending`, which concerns

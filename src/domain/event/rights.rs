@@ -2,7 +2,7 @@
 
 use crate::domain::ids::{EventId, Handle};
 use sayso_proof::event::{ErasureScope, Ground, Jurisdiction, PackageKind, PositionRange, PriorRecipient};
-use sayso_proof::event::{RequestKind, RequestOutcome};
+use sayso_proof::event::{Reason, RequestKind, RequestOutcome};
 use std::collections::BTreeMap;
 
 /// The data subject submitted a request. `keys` and `details` are personal data. An event that has any of
@@ -114,6 +114,20 @@ pub struct ErasureCompleted {
     pub kept: Vec<KeptOnGround>,
 }
 
+impl ErasureCompleted {
+    /// Whether everything about the data subject was erased.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.scope == ErasureScope::All && self.kept.is_empty()
+    }
+
+    /// Why grants and artifacts ended that were based on the erased data.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        if self.is_whole() { Reason::Erased } else { Reason::PartlyErased }
+    }
+}
+
 /// What a partial erasure did, without naming what it erased.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErasureSummary {
@@ -130,6 +144,11 @@ pub struct ErasureSummary {
     /// Later writes about the erased data are refused if they state this time (milliseconds since the Unix
     /// epoch) or an earlier one.
     pub fence_at_ms: u64,
+    /// Keyed hashes (8 bytes each) of each recipient with each erased key that a grant had given it.
+    pub recipient_keys: Vec<Vec<u8>>,
+    /// Whether there were too many of these hashes to keep. Then each key of an erased grant counts as
+    /// erased.
+    pub recipient_keys_left_out: bool,
 }
 
 /// Data that was kept on a legal ground.

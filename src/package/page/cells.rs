@@ -1,12 +1,14 @@
 //! The cells of a table row, for each kind of record.
 
 use super::html::{Html, code, count, escape, foreign, lines, soft, tag, time, value};
+use super::merged::Merged;
 use crate::domain::event::Reason;
 use crate::domain::wording;
 use crate::package::record::{
-    ActorName, Attribute, Consent, Disclosure, History, NamedAttribute, PermittedUse, Recipient,
-    RevokedGrant, Signal, Use, VocabularyTerm, Withheld,
+    ActorName, Artifact, Attribute, Consent, History, NamedAttribute, PermittedUse, PriorRecipient,
+    Recipient, RevokedGrant, Signal, Use, VocabularyTerm, Withheld,
 };
+use std::collections::BTreeMap;
 
 fn actor(of: &ActorName) -> Html {
     let role = match of.role {
@@ -66,8 +68,17 @@ fn nothing() -> Html {
     Html("<span class=\"none\">nothing</span>".into())
 }
 
+/// One line for each category, with the keys of its attributes.
 fn keys(of: &[NamedAttribute]) -> Html {
-    lines(of.iter().map(|named| Html(format!("{} {}", foreign(&named.key).0, soft(&named.category).0))))
+    let mut categories: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for named in of {
+        categories.entry(&named.category).or_default().push(foreign(&named.key).0);
+    }
+    lines(
+        categories.into_iter().map(|(category, keys)| {
+            Html(format!("{} {}", keys.join(", "), soft(&format!("({category})")).0))
+        }),
+    )
 }
 
 pub(super) fn permitted_use(of: &PermittedUse) -> [Html; 4] {
@@ -123,13 +134,51 @@ fn allowed_by(consents: &[String]) -> Html {
     lines(consents.iter().map(|consent| Html(format!("your consent {}", code(consent).0))))
 }
 
-pub(super) fn disclosure(of: &Disclosure) -> [Html; 6] {
-    let mut grant = vec![code(&of.grant_id), Html(format!("until {}", time(&of.expires_at).0))];
-    if !of.interaction.is_empty() {
-        grant.push(Html(format!("in {}", foreign(&of.interaction).0)));
+pub(super) fn disclosure(of: &Merged) -> [Html; 6] {
+    let Merged { first, last_at, count: number } = of;
+    let (mut when, mut grant) = (vec![time(&first.at)], Vec::new());
+    if *number > 1 {
+        when.push(Html(format!("to {}", time(last_at).0)));
+        grant.push(escape(&count(*number, "permission", "permissions")));
+    } else {
+        grant.push(code(&first.grant_id));
+        grant.push(Html(format!("until {}", time(&first.expires_at).0)));
+        if !first.interaction.is_empty() {
+            grant.push(Html(format!("in {}", foreign(&first.interaction).0)));
+        }
     }
+    let (details, purpose) = (keys(&first.attributes), escape(&first.purpose_title));
+    [lines(when), code(&first.recipient), details, purpose, allowed_by(&first.consents), lines(grant)]
+}
+
+pub(super) fn prior_recipient(of: &PriorRecipient) -> [Html; 5] {
+    let what = match (of.scope, &of.category) {
+        ("key", _) => Html("what was stored under one key".into()),
+        ("category", Some(category)) => Html(format!("one kind of data: {}", escape(category).0)),
+        ("category", None) => Html("one kind of data".into()),
+        ("profile", _) => Html("your profile".into()),
+        _ => Html("everything that could be erased".into()),
+    };
+    let mut had = vec![escape(&count(of.grants, "permission", "permissions"))];
+    if of.artifacts > 0 {
+        had.push(escape(&count(of.artifacts, "thing built from it", "things built from it")));
+    }
+    let deletion = if of.acknowledged { "confirmed" } else { "not confirmed yet" };
+    [code(&of.name), time(&of.erased_at), what, lines(had), Html(deletion.into())]
+}
+
+pub(super) fn artifact(of: &Artifact) -> [Html; 6] {
+    let what = [escape(of.kind), foreign(&of.name), code(&of.artifact_id)];
+    let allowed = match (of.explanation, &of.expires_at) {
+        (Some(why), _) => {
+            let deleted = if of.acknowledged { "the service confirmed that it deleted it" } else { "" };
+            lines([Html(format!("no: {}", escape(why).0)), Html(deleted.into())])
+        }
+        (None, Some(end)) => Html(format!("yes, until {}", time(end).0)),
+        (None, None) => Html("yes".into()),
+    };
     let (details, purpose) = (keys(&of.attributes), escape(&of.purpose_title));
-    [time(&of.at), code(&of.recipient), details, purpose, allowed_by(&of.consents), lines(grant)]
+    [time(&of.at), code(&of.recipient), details, purpose, lines(what), allowed]
 }
 
 pub(super) fn reported_use(of: &Use) -> [Html; 6] {
@@ -138,7 +187,7 @@ pub(super) fn reported_use(of: &Use) -> [Html; 6] {
         reply.push(escape(&format!("{} times", of.count)));
     }
     if of.ai_disclosure_shown {
-        reply.push(Html("you were informed that you talk to a machine".into()));
+        reply.push(Html("you were told that you talk to a machine".into()));
     }
     let (details, purpose) = (keys(&of.attributes), escape(&of.purpose_title));
     [time(&of.at), code(&of.recipient), details, purpose, allowed_by(&of.consents), lines(reply)]

@@ -112,10 +112,10 @@ pub(super) fn value(json: &str) -> Html {
     code(json)
 }
 
-/// Several pieces of HTML, each on its own line.
+/// Several pieces of HTML, each on its own line. On paper, semicolons separate them instead.
 pub(super) fn lines(parts: impl IntoIterator<Item = Html>) -> Html {
     let parts: Vec<String> = parts.into_iter().map(|part| part.0).filter(|part| !part.is_empty()).collect();
-    Html(parts.join("<br>"))
+    Html(parts.join("<span class=\"sep\">; </span><br>"))
 }
 
 #[cfg(test)]

@@ -5,15 +5,17 @@ mod cells;
 mod html;
 mod introduction;
 mod json_text;
+mod merged;
 mod sections;
 
 pub use introduction::{Counts, Head};
 
 use super::controller::Controller;
 use super::format::{Kind, Section};
-use super::record::{Notice, Record, Sink};
+use super::record::{Disclosure, Notice, Record, Sink};
 use base64::Engine;
 use html::{Html, code, escape};
+use merged::Merged;
 use sha2::{Digest, Sha256};
 use std::io::{self, Write};
 
@@ -26,6 +28,8 @@ pub struct Page<W: Write> {
     section: Option<Section>,
     /// Whether the current section has records.
     has_records: bool,
+    /// Disclosures that will share a line.
+    merged: Option<Merged>,
 }
 
 impl<W: Write> Page<W> {
@@ -52,10 +56,28 @@ impl<W: Write> Page<W> {
             writeln!(out, "<li><a href=\"#{}\">{}</a></li>", section.name(), sections::text(*section).title)?;
         }
         out.write_all(b"<li><a href=\"#rights\">Your rights</a></li>\n</ul>\n</nav>\n<main>\n")?;
-        Ok(Self { out, kind: head.kind, section: None, has_records: false })
+        Ok(Self { out, kind: head.kind, section: None, has_records: false, merged: None })
+    }
+
+    /// Writes the line of the disclosures that were collected.
+    fn write_merged(&mut self) -> io::Result<()> {
+        match self.merged.take() {
+            Some(merged) => self.row(Section::Disclosures, &cells::disclosure(&merged)),
+            None => Ok(()),
+        }
+    }
+
+    fn disclosure(&mut self, of: &Disclosure) -> io::Result<()> {
+        if self.merged.as_mut().is_some_and(|merged| merged.add(of)) {
+            return Ok(());
+        }
+        self.write_merged()?;
+        self.merged = Some(Merged::new(of));
+        Ok(())
     }
 
     fn end_section(&mut self) -> io::Result<()> {
+        self.write_merged()?;
         let Some(section) = self.section.take() else { return Ok(()) };
         match (self.has_records, section) {
             (false, _) => self.out.write_all(b"<p class=\"none\">Nothing.</p>\n")?,
@@ -144,8 +166,10 @@ impl<W: Write> Sink for Page<W> {
             Record::Attribute(of) => self.row(section, &cells::attribute(of)),
             Record::PermittedUse(of) => self.row(section, &cells::permitted_use(of)),
             Record::Recipient(of) => self.row(section, &cells::recipient(of)),
-            Record::Disclosure(of) => self.row(section, &cells::disclosure(of)),
+            Record::PriorRecipient(of) => self.row(section, &cells::prior_recipient(of)),
+            Record::Disclosure(of) => self.disclosure(of),
             Record::Use(of) => self.row(section, &cells::reported_use(of)),
+            Record::Artifact(of) => self.row(section, &cells::artifact(of)),
             Record::RevokedGrant(of) => self.row(section, &cells::revoked_grant(of)),
             Record::Consent(of) => self.row(section, &cells::consent(of)),
             Record::Signal(of) => self.row(section, &cells::signal(of)),

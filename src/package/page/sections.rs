@@ -33,15 +33,28 @@ pub(super) fn text(section: Section) -> SectionText {
             "Every service that has received data about you.",
             &["Service", "First received", "Last received", "How often", "Purposes", "Kinds of data"],
         ),
+        Section::PriorRecipients => of(
+            "Who had received data that was erased since",
+            "The record of what these services had received was erased with the data. Each service was told to delete \
+             its copies. “Confirmed” means that it said that it did.",
+            &["Service", "Erased on", "What was erased", "How much it had", "Deletion"],
+        ),
         Section::Disclosures => of(
             "Each time your data were given to a service",
-            "What the service received, when, for which purpose, and which of your decisions allowed it.",
+            "What the service received, when, for which purpose, and which of your decisions allowed it. Equal \
+             disclosures in a row share a line; “package.json” has each of them.",
             &["When", "Service", "Details", "Purpose", "Allowed by", "Permission"],
         ),
         Section::Uses => of(
             "Each reported use of your data",
             "Replies that your data influenced, as the services themselves reported them.",
             &["When", "Service", "Details", "Purpose", "Allowed by", "Reply"],
+        ),
+        Section::Artifacts => of(
+            "What services built from your data",
+            "For example an embedding, a summary or an adapted model. It may be used only for its purpose, and only as \
+             long as the details that it was built from may be used.",
+            &["When", "Service", "Built from", "Purpose", "What", "May be used"],
         ),
         Section::Revocations => of(
             "Permissions that were withdrawn",

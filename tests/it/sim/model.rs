@@ -244,8 +244,11 @@ impl Model {
         }
         self.expired_grants.extend(expired);
         for grant in &self.erased_grants {
-            let standing = world.app().grants.check_grant(&super::service(), grant).await;
-            assert!(!standing.is_ok_and(|standing| standing.is_valid), "a grant is valid after its erasure");
+            let standing = world.app().grants.check_grant(&super::service(), grant, &[]).await;
+            assert!(
+                !standing.is_ok_and(|checked| checked.standing.is_valid),
+                "a grant is valid after its erasure"
+            );
         }
     }
 
@@ -253,7 +256,8 @@ impl Model {
         let mut expired = BTreeSet::new();
         let ClockReading { ledger_ms: now_ms, state: clock, .. } = world.app().clock_reading();
         for (grant, granted) in &subject.grants {
-            let standing = world.app().grants.check_grant(&super::service(), grant).await.unwrap();
+            let standing =
+                world.app().grants.check_grant(&super::service(), grant, &[]).await.unwrap().standing;
             let is_open = !granted.revoked && now_ms < granted.expires_at_ms;
             let must_be_valid = is_open && !self.awaits_confirmation && !clock.is_skewed();
             assert!(

@@ -3,7 +3,7 @@
 use crate::app::error::{AppError, Cause};
 use crate::app::rights::export_subject::records::by;
 use crate::domain::consent::{Decision, Terms};
-use crate::domain::event::{Draft, Event, Recorded, Role, SignalKind, codec};
+use crate::domain::event::{Draft, Event, Recorded, RequestKind, RequestOutcome, Role, SignalKind, codec};
 use crate::domain::ids::EventId;
 use crate::domain::wording;
 use crate::package::History;
@@ -126,9 +126,8 @@ fn in_words(event: &Event) -> Option<String> {
         }
         Event::GrantGivenAgain(of) => {
             let times = if of.count == 1 { "once".to_owned() } else { format!("{} times", of.count) };
-            let last = wording::time(of.last_ms);
             format!(
-                "“{}” repeated its request {times} in the same conversation, last at {last}, with the same result",
+                "“{}” repeated its request {times} in the same conversation, with the same result",
                 of.recipient
             )
         }
@@ -136,6 +135,49 @@ fn in_words(event: &Event) -> Option<String> {
             format!("a permission of “{recipient}” was revoked: {}", wording::reason_to_subject(*reason))
         }
         Event::ErasureRequested(_) => "an erasure was requested".into(),
+        Event::AttributeExpired { by_retention: true, .. } => {
+            "a detail reached the end of its retention".into()
+        }
+        Event::AttributeExpired { .. } => "a detail expired".into(),
+        Event::ConsentExpired { .. } => "a consent of yours ended".into(),
+        Event::RevocationsPending { left: 0 } => {
+            "all permissions that your decision ended are recorded".into()
+        }
+        Event::RevocationsPending { left } => {
+            format!("your decision ended {left} more permissions; they follow")
+        }
+        Event::ArtifactRegistered(of) => {
+            format!("“{}” built something from {} (“{}”)", of.recipient, details(of.sources.len()), of.name)
+        }
+        Event::ArtifactInvalidated(of) => format!(
+            "“{}” was told to delete something that it had built: {}",
+            of.recipient,
+            wording::reason_to_subject(of.reason)
+        ),
+        other => return about_rights(other),
+    })
+}
+
+/// What happened to a request, a hold or the record as a whole, in words; none for a kind of event that has
+/// no text here.
+fn about_rights(event: &Event) -> Option<String> {
+    Some(match event {
+        Event::RequestSubmitted(of) => format!("your request was submitted: {}", request(of.kind)),
+        Event::RequestExtended(of) => with_reason("the time to answer your request was extended", &of.reason),
+        Event::RequestDecided(of) => {
+            let outcome = match of.outcome {
+                RequestOutcome::Accepted => "accepted",
+                RequestOutcome::Completed => "completed",
+                RequestOutcome::Partly => "completed in part",
+                RequestOutcome::Refused => "refused",
+                RequestOutcome::Unspecified => "decided",
+            };
+            with_reason(&format!("your request was {outcome} ({})", request(of.kind)), &of.reason)
+        }
+        Event::ErasureRefused(of) if of.whole => "an erasure was refused on a legal ground".into(),
+        Event::ErasureRefused(_) => "a part of your data was kept from an erasure, on a legal ground".into(),
+        Event::HoldPlaced(of) => with_reason("your data was put on hold for a legal reason", &of.text),
+        Event::HoldLifted(of) => with_reason("a hold on your data was lifted", &of.reason),
         Event::SubjectDescribed(_) => "your age or place was recorded, as far as rules need it".into(),
         Event::PersonalBoundsSet(_) => "you set your own rules".into(),
         Event::RecordingRefused(of) => {
@@ -152,6 +194,21 @@ fn in_words(event: &Event) -> Option<String> {
         Event::AccessProvided(_) => "a package like this one was made".into(),
         _ => return None,
     })
+}
+
+fn request(kind: RequestKind) -> &'static str {
+    match kind {
+        RequestKind::Erasure => "erasure",
+        RequestKind::Access => "access",
+        RequestKind::Portability => "portability",
+        RequestKind::Rectification => "rectification",
+        RequestKind::Restriction => "restriction",
+        RequestKind::Objection => "objection",
+        RequestKind::Complaint => "complaint",
+        RequestKind::DecisionAccess => "access to an automated decision",
+        RequestKind::DecisionAppeal => "appeal of an automated decision",
+        RequestKind::Unspecified => "unspecified",
+    }
 }
 
 fn details(count: usize) -> String {

@@ -44,7 +44,7 @@ pub(crate) fn by(actor: &Actor) -> ActorName {
     ActorName { role, name }
 }
 
-fn named(of: &GrantedAttribute) -> NamedAttribute {
+pub(crate) fn named(of: &GrantedAttribute) -> NamedAttribute {
     NamedAttribute {
         event_id: of.attribute.to_string(),
         key: of.key.clone(),
@@ -151,13 +151,13 @@ impl Export {
         })
     }
 
-    fn category(&self, id: &str) -> VocabularyTerm {
+    pub(crate) fn category(&self, id: &str) -> VocabularyTerm {
         let found = self.rules.vocabulary.categories().find(|category| category.id == id);
         let (title, iri) = found.map_or((id, ""), |found| (found.title.as_str(), found.iri.as_str()));
         VocabularyTerm { id: id.to_owned(), title: title.to_owned(), iri: iri.to_owned() }
     }
 
-    fn purpose(&self, id: &str) -> VocabularyTerm {
+    pub(crate) fn purpose(&self, id: &str) -> VocabularyTerm {
         let found = self.rules.vocabulary.purposes().find(|purpose| purpose.id == id);
         let (title, iri) = found.map_or((id, ""), |found| (found.title.as_str(), found.iri.as_str()));
         VocabularyTerm { id: id.to_owned(), title: title.to_owned(), iri: iri.to_owned() }
@@ -181,7 +181,7 @@ impl Export {
             provenance: wording::provenance(class.provenance),
             count: class.count,
             reason: class.reason.as_str_name(),
-            explanation: wording::withheld(class),
+            explanation: wording::withheld_to_subject(class),
         });
         PermittedUse {
             purpose: purpose.id,

@@ -22,8 +22,8 @@ pub(crate) struct Survey {
     pub deciding_for: BTreeSet<Option<String>>,
     /// Purposes that a consent or a grant names.
     named: BTreeSet<String>,
-    /// Position of each grant, sorted by its event id.
-    grants: Vec<(EventId, u64)>,
+    /// Position of each grant that allowed something. A grant that allowed nothing is no use.
+    grants: BTreeMap<EventId, u64>,
 }
 
 impl Survey {
@@ -33,27 +33,26 @@ impl Survey {
             survey.take(event);
             Ok(())
         })?;
-        survey.grants.sort_unstable();
         Ok(survey)
     }
 
     fn take(&mut self, event: &Recorded) {
         match &event.event {
             Event::GrantIssued(issued) => {
-                self.grants.push((event.event_id, event.position));
                 self.deciding_for.insert(Some(issued.recipient.clone()));
                 self.named.insert(issued.purpose.clone());
                 if !issued.allowed.is_empty() {
+                    self.grants.insert(event.event_id, event.position);
                     self.received(event.recorded_at_ms, issued);
                 }
             }
-            Event::GrantGivenAgain(again) => {
+            Event::GrantGivenAgain(again) if self.grants.contains_key(&again.grant) => {
                 if let Some(recipient) = self.recipients.get_mut(&again.recipient) {
                     recipient.disclosures = recipient.disclosures.saturating_add(again.count.into());
                     recipient.last_received_at = wording::time(again.last_ms);
                 }
             }
-            Event::GrantUsed(used) => {
+            Event::GrantUsed(used) if self.grants.contains_key(&used.grant) => {
                 if let Some(recipient) = self.recipients.get_mut(&event.actor.name) {
                     recipient.uses = recipient.uses.saturating_add(u64::from(used.count));
                 }
@@ -105,10 +104,9 @@ impl Survey {
             .collect()
     }
 
-    /// The position of a grant.
+    /// The position of a grant that allowed something.
     pub fn grant_position(&self, event: &EventId) -> Option<u64> {
-        let found = self.grants.binary_search_by_key(event, |(id, _)| *id).ok()?;
-        self.grants.get(found).map(|(_, position)| *position)
+        self.grants.get(event).copied()
     }
 }
 

@@ -163,7 +163,10 @@ messages! {
     }
     ErasureRefused { request, ground, holds, whole }
     ErasureRequested { request, scope }
-    ErasureSummary { scope, category, key_hash, erased_by_category, kept, fence_at_ms }
+    ErasureSummary {
+        scope, category, key_hash, erased_by_category, kept, fence_at_ms, recipient_keys,
+        recipient_keys_left_out,
+    }
     FiguresReported { role, name, from_ms, to_ms, k, epsilon, figures, tree_size }
     GrantGivenAgain { grant, count, first_ms, last_ms, recipient }
     GrantIssued {

@@ -1,0 +1,88 @@
+//! What is known about a grant whose record was erased: when, what else was erased, and which of its
+//! recipient's keys.
+
+use crate::app::caller::Caller;
+use crate::app::error::AppError;
+use crate::app::grants::Grants;
+use crate::app::grants::standing::{CheckedGrant, Standing};
+use crate::domain::erased_grant::ErasedGrant;
+use crate::domain::event::{ErasureSummary, Reason};
+use crate::domain::ids::{EventId, GrantId, Handle};
+use std::sync::Arc;
+
+impl Grants {
+    /// The error for a grant whose entry or stream is gone. Only the grant's recipient, the data subject and
+    /// the controller's staff learn that it was erased. For anyone else, an erased grant looks like one that
+    /// never existed.
+    pub(crate) async fn gone_grant(self: &Arc<Self>, caller: &Caller, grant: &GrantId) -> AppError {
+        match self.erased_grant(caller, grant).await {
+            Ok(Some(erased)) => AppError::GrantErased(Box::new(erased)),
+            Ok(None) => AppError::NotFound("grant"),
+            Err(error) => error,
+        }
+    }
+
+    async fn erased_grant(
+        self: &Arc<Self>,
+        caller: &Caller,
+        grant: &GrantId,
+    ) -> Result<Option<ErasedGrant>, AppError> {
+        let Some((completed, completed_at_ms)) = self.core.erasure_of_grant(caller, grant)? else {
+            return Ok(None);
+        };
+        let part = self.erased_part(&completed.request).await?;
+        if let Some(own) = &caller.subject {
+            // After a full erasure nothing shows whose grant it was.
+            let own = self.core.vault.subject(own)?.map(|keys| keys.handle);
+            if own.is_none() || own != part.as_ref().map(|(handle, _)| *handle) {
+                return Ok(None);
+            }
+        }
+        let id = grant.to_string();
+        let recipient = completed.recipients.iter().find(|each| each.grant_ids.contains(&id));
+        let category = part.map(|(_, summary)| summary.category).filter(|_| caller.sees_others());
+        Ok(Some(ErasedGrant {
+            request: completed.request,
+            recipient: recipient.map(|each| each.name.clone()).unwrap_or_default(),
+            scope: completed.scope,
+            category: category.unwrap_or_default(),
+            reason: completed.reason(),
+            completed_at_ms,
+        }))
+    }
+
+    /// What the data subject's own record says about a partial erasure.
+    async fn erased_part(
+        self: &Arc<Self>,
+        request: &EventId,
+    ) -> Result<Option<(Handle, ErasureSummary)>, AppError> {
+        let Some((stream, record)) = self.core.find_request(request).await? else { return Ok(None) };
+        let summary = record.decided.and_then(|decided| decided.event.erasure);
+        Ok(summary.map(|summary| (stream.keys.handle, summary)))
+    }
+
+    /// The standing of an erased grant, with those of the caller's keys that were erased. After a full
+    /// erasure, these are all of them.
+    pub(crate) async fn check_erased(
+        self: &Arc<Self>,
+        erased: ErasedGrant,
+        keys: &[String],
+    ) -> Result<CheckedGrant, AppError> {
+        let standing = Standing { is_valid: false, expires_at_ms: 0, reason: Some(erased.reason) };
+        let erased_scope = erased.scope;
+        let is_erased = match self.erased_part(&erased.request).await? {
+            _ if erased.reason == Reason::Erased => None,
+            Some((_, summary)) if summary.recipient_keys_left_out => None,
+            Some((handle, summary)) => Some((handle, summary.recipient_keys)),
+            None => return Ok(CheckedGrant { standing, erased_scope, erased_keys: Vec::new() }),
+        };
+        let erased_keys = keys.iter().filter(|key| match &is_erased {
+            None => true,
+            Some((handle, hashes)) => {
+                let hash = self.core.recipient_key_hash(*handle, &erased.recipient, key);
+                hashes.binary_search(&hash).is_ok()
+            }
+        });
+        Ok(CheckedGrant { standing, erased_scope, erased_keys: erased_keys.cloned().collect() })
+    }
+}

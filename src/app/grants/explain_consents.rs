@@ -1,0 +1,76 @@
+//! Explains the consents that a grant was based on, and what happened to each since.
+
+use crate::app::caller::Caller;
+use crate::domain::consent::{ConsentLog, ConsentRecord, Decision, Terms};
+use crate::domain::consent_scope::narrows;
+use crate::domain::event::{Actor, Event, GrantIssued, Recorded};
+use crate::domain::ids::EventId;
+use crate::domain::vocabulary::Vocabulary;
+use crate::domain::wording;
+use std::collections::BTreeSet;
+
+/// A consent that a grant was based on, and what happened to it since.
+#[derive(Clone, Debug)]
+pub struct ExplainedConsent {
+    /// Its event.
+    pub event_id: EventId,
+    /// Milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    /// What it covers.
+    pub terms: Terms,
+    /// Who recorded it.
+    pub actor: Actor,
+    /// What happened to it since; empty if it is in force.
+    pub since: String,
+}
+
+/// The consents that a grant cites, oldest first. `history` has only what the caller may see.
+pub(crate) fn consents(
+    caller: &Caller,
+    history: &[Recorded],
+    issued: &GrantIssued,
+    (log, vocabulary, now_ms): (&ConsentLog, &Vocabulary, u64),
+) -> Vec<ExplainedConsent> {
+    let cited: BTreeSet<EventId> = issued.allowed.iter().map(|cited| cited.consent).collect();
+    let mut explained = Vec::new();
+    for event in history.iter().filter(|event| cited.contains(&event.event_id)) {
+        let Event::Consent { terms, .. } = &event.event else { continue };
+        let record = log.records().iter().find(|record| record.event_id == event.event_id);
+        let since = record.map(|record| since(caller, record, (log, vocabulary, now_ms)));
+        explained.push(ExplainedConsent {
+            event_id: event.event_id,
+            recorded_at_ms: event.recorded_at_ms,
+            terms: terms.clone(),
+            actor: event.actor.clone(),
+            since: since.unwrap_or_else(|| "ended since".to_owned()),
+        });
+    }
+    explained
+}
+
+/// What happened to a consent since it was recorded; empty if all of it is in force.
+fn since(
+    caller: &Caller,
+    record: &ConsentRecord,
+    (log, vocabulary, now_ms): (&ConsentLog, &Vocabulary, u64),
+) -> String {
+    let narrowing = log.records().iter().filter(|no| {
+        let is_later_no = !no.decision.is_yes() && no.position > record.position;
+        let is_visible = caller.sees_others() || no.concerns(&caller.name);
+        is_later_no && is_visible && narrows(&no.terms, &record.terms, vocabulary)
+    });
+    let Some(ended_at_ms) = log.ended_at_ms(record, vocabulary, now_ms) else {
+        let first = narrowing.map(|no| no.recorded_at_ms).min();
+        return first.map(|at_ms| format!("narrowed on {}", wording::time(at_ms))).unwrap_or_default();
+    };
+    let at = wording::time(ended_at_ms);
+    if record.terms.until_ms == Some(ended_at_ms) {
+        return format!("expired on {at}");
+    }
+    let ending = narrowing.clone().find(|no| no.recorded_at_ms == ended_at_ms).map(|no| no.decision);
+    match ending {
+        Some(Decision::Refused) => format!("refused on {at}"),
+        Some(_) => format!("withdrawn on {at}"),
+        None => format!("ended on {at}"),
+    }
+}

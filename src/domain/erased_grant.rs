@@ -1,0 +1,35 @@
+//! What is left of a grant whose record was erased.
+
+use super::event::{ErasureScope, Reason};
+use super::ids::EventId;
+use super::wording;
+use std::fmt;
+
+/// The erasure that erased a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ErasedGrant {
+    /// The request that the erasure carried out.
+    pub request: EventId,
+    /// The recipient of the grant.
+    pub recipient: String,
+    /// What was erased.
+    pub scope: ErasureScope,
+    /// The category of an erasure of one category. Empty for a service, because the grant may have had only
+    /// data that was derived from this category.
+    pub category: String,
+    /// Why the grant ended.
+    pub reason: Reason,
+    /// When the erasure was completed, milliseconds since the Unix epoch.
+    pub completed_at_ms: u64,
+}
+
+impl fmt::Display for ErasedGrant {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let erased = wording::erased(self.scope, self.reason == Reason::Erased);
+        write!(out, "the record of this grant was erased on {}: ", wording::time(self.completed_at_ms))?;
+        match self.category.as_str() {
+            "" => write!(out, "{erased}"),
+            category => write!(out, "{erased} (`{category}`)"),
+        }
+    }
+}
