@@ -1,10 +1,10 @@
 //! Finds categories that the bounds in force do not distinguish, so that one decision serves all of them.
 //!
-//! A policy can ask three things about a class of attributes. First, its provenance; classes of different
-//! provenance are never merged. Second, whether the class equals a given class, or is `in` a given class
-//! or category. To ask that, the policy must contain the id of that class or category. Third, the other
-//! properties that the schema gives a class: whether the class is special, its risks and its benefits. Two
-//! categories are equivalent only if no policy can tell their classes of the same provenance apart.
+//! A class is a category with a provenance, such as `work/inferred`. Two categories are equivalent only if,
+//! for each provenance, no policy can tell their two classes apart. A policy can tell two classes of the same
+//! provenance apart in two ways. It can ask whether a class equals a given class, or is `in` a given class or
+//! category; then the policy contains the id of that class or category. Or it can ask for the properties that
+//! the schema gives a class: whether it is special, its risks and its benefits.
 
 use crate::bounds::entities::class;
 use crate::domain::event::Provenance;

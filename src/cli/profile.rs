@@ -53,8 +53,8 @@ pub(super) fn json_text(value: &str) -> Result<String, CliError> {
 
 /// Record an attribute of a person.
 ///
-/// By default, the command calls the daemon in the role `channel` to record a declared attribute, otherwise
-/// in the role `service`.
+/// Unless --as names another role, the command calls the daemon as `channel` to record a declared attribute,
+/// and as `service` to record an observed or inferred one.
 ///
 /// Example: `sayso record ada tone '"brief"' --category communication-style`
 #[derive(Args)]

@@ -1,4 +1,6 @@
-//! What a request says to the people who answer it: its contents, what was changed, and complaints.
+//! The requests that people make under their rights: staff see whom a request is about and what it asks,
+//! a rectification is completed with what was changed, and a complaint is answered with its outcome. One
+//! test is about the record of processing.
 
 use crate::erasure::{erasure, record, verify};
 use crate::harness::{self, Harness, fact, stdout};

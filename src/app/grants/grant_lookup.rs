@@ -1,5 +1,5 @@
-//! Caches the streams of recently used grants, so that the next call about such a grant need not read its
-//! entry in the log.
+//! Remembers in which data subject's stream each recently used grant is, so that the next call about the
+//! grant need not read the grant's entry in the log to find the stream.
 
 use crate::app::log::stream::SubjectStream;
 use crate::domain::ids::{EventId, GrantId};
