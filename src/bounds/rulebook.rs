@@ -5,6 +5,7 @@ pub use crate::bounds::definitions::DefinitionProblem;
 use crate::bounds::definitions::{Definitions, VocabularyChange};
 use crate::bounds::engine::Bounds;
 use crate::bounds::error::BoundsError;
+use crate::domain::consent::ConsentRecord;
 use crate::domain::event::{Actor, BackupRestored, BoundsPublished, Event, NoticePublished, Recorded};
 use crate::domain::ids::EventId;
 use crate::domain::profile::GrantState;
@@ -333,6 +334,20 @@ impl RulesHistory {
     pub fn before(&self, position: u64, now_ms: u64) -> Result<Arc<Rules>, BoundsError> {
         let before = self.events.iter().filter(|event| event.position < position);
         Ok(Arc::new(Rules::fold(before, now_ms)?))
+    }
+
+    /// The words that a decision meant: those of the time that it counts from, or, if it names a word that was
+    /// not defined then, those of the time at which it was sealed.
+    pub fn words_of(&self, record: &ConsentRecord) -> Vocabulary {
+        let at = |time_ms| {
+            let before = self.events.iter().filter(|event| event.position < record.position);
+            Definitions::at(before, time_ms).vocabulary
+        };
+        let words = at(record.said_ms());
+        let terms = &record.terms;
+        let is_known = terms.purposes.iter().all(|id| words.has_purpose(id))
+            && terms.categories.iter().all(|id| words.has_category(id));
+        if is_known { words } else { at(record.sealed_at_ms) }
     }
 
     /// The rules that would be in force now if these versions were also published.

@@ -65,7 +65,8 @@ impl ConsentRecord {
     /// that it states, but no later than when it was sealed. A refusal or withdrawal counts from when it was
     /// sealed. A consent therefore undoes no refusal or withdrawal that was sealed after the consent was
     /// said.
-    fn said_ms(&self) -> u64 {
+    #[must_use]
+    pub fn said_ms(&self) -> u64 {
         if self.decision.is_yes() { self.about_ms.min(self.sealed_at_ms) } else { self.sealed_at_ms }
     }
 

@@ -65,7 +65,7 @@ pub struct Receipt<'a> {
     pub decisions: &'a [ConsentRecord],
     /// Every request for the person's consent.
     pub requests: &'a [ConsentRequest],
-    /// The vocabulary in force.
+    /// The vocabulary that the decision was made in.
     pub vocabulary: &'a Vocabulary,
     /// When the receipt is made, milliseconds since the Unix epoch.
     pub now_ms: u64,

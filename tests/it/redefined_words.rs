@@ -124,6 +124,23 @@ async fn a_consent_does_not_cover_a_category_that_is_moved_or_gets_another_meani
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receipt_speaks_the_words_that_the_person_agreed_to() {
+    let mut world = world().await;
+    define(&mut world, word("tours", "personalization", "Show the person around")).await.unwrap();
+    decide(&mut world, ConsentDecision::Given, "tours", &[]).await;
+    define(&mut world, word("tours", "personalization", "Sell tours to the person")).await.unwrap();
+    let receipt = async |world: &mut World| {
+        let request = proto::GetConsentReceiptRequest { subject: "ada".into(), ..Default::default() };
+        world.steward.consent.get_consent_receipt(request).await.unwrap().into_inner().receipt
+    };
+    let text = receipt(&mut world).await;
+    assert!(text.contains("Show the person around") && !text.contains("Sell tours"), "{text}");
+    decide(&mut world, ConsentDecision::Renewed, "tours", &[]).await;
+    let text = receipt(&mut world).await;
+    assert!(text.contains("Sell tours to the person") && !text.contains("Show the person"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_consent_that_states_an_earlier_time_means_the_words_of_that_time() {
     let mut world = world().await;
     define(&mut world, word("tours", "personalization", "Show the person around")).await.unwrap();

@@ -4,7 +4,6 @@ use crate::app::consent::Consent;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::read::for_each_event;
 use crate::app::log::stream::SubjectStream;
-use crate::bounds::rulebook::Rules;
 use crate::domain::consent::ConsentRecord;
 use crate::domain::event::Event;
 use crate::domain::ids::{EventId, SubjectId};
@@ -12,7 +11,7 @@ use crate::domain::profile::SubjectState;
 use crate::package::{ConsentRequest, Receipt, ReceiptProof, sign_receipt};
 use sayso_proof::entry;
 use sayso_proof::signed_document::DocumentKind;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 impl Consent {
     /// Makes the receipt of the decision with this event id, or of the newest decision if no id is given.
@@ -36,7 +35,7 @@ impl Consent {
             };
             let record = record.ok_or(AppError::NotFound("consent"))?;
             let requests = consent.consent_requests(&stream)?;
-            let receipt = consent.make_receipt(&stream, &consent.core.rules(), &state, &requests, record)?;
+            let receipt = consent.make_receipt(&stream, &state, &requests, record)?;
             Ok((record.event_id, receipt))
         });
         let receipt = task.await.map_err(|_| AppError::Internal(Cause::Task))?;
@@ -65,12 +64,12 @@ impl Consent {
         Ok(requests)
     }
 
-    /// The receipt of one decision of the subject, signed as a whole. `requests` are all requests for consent
+    /// The receipt of one decision of the subject, signed as a whole, in the words that it was made in.
+    /// `requests` are all requests for consent
     /// that were recorded.
     pub(crate) fn make_receipt(
         &self,
         stream: &SubjectStream,
-        rules: &Rules,
         state: &SubjectState,
         requests: &[ConsentRequest],
         record: &ConsentRecord,
@@ -84,13 +83,14 @@ impl Consent {
             tlog_proof: self.core.ledger.proof_text(record.position)?,
             event_key: hex::encode(key.as_bytes()),
         };
+        let words = self.core.rules.read().unwrap_or_else(PoisonError::into_inner).words_of(record);
         let receipt = Receipt {
             controller: &self.controller,
             pseudonym: &stream.keys.handle.to_string(),
             record,
             decisions: state.consents.records(),
             requests,
-            vocabulary: &rules.vocabulary,
+            vocabulary: &words,
             now_ms: self.core.now_ms(),
             proof: &proof,
         };

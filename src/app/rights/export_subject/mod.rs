@@ -204,9 +204,8 @@ impl Export {
             if self.stream.read().erased {
                 return Err(AppError::Overtaken);
             }
-            let (stream, rules) = (&self.stream, &self.rules);
-            let receipt =
-                self.rights.consent.make_receipt(stream, rules, &self.state, &survey.asked, record)?;
+            let stream = &self.stream;
+            let receipt = self.rights.consent.make_receipt(stream, &self.state, &survey.asked, record)?;
             let member = zip.begin(&records::receipt_path(&record.event_id))?;
             serde_json::to_writer_pretty(member, &receipt).map_err(std::io::Error::from)?;
         }
