@@ -336,8 +336,8 @@ impl RulesHistory {
         Ok(Arc::new(Rules::fold(before, now_ms)?))
     }
 
-    /// The words that a decision meant: those of the time that it counts from, or, if it names a word that was
-    /// not defined then, those of the time at which it was sealed.
+    /// The words that a decision meant: those of the time that it counts from, or, if it names a word
+    /// that was not defined then, those of the time at which it was sealed.
     pub fn words_of(&self, record: &ConsentRecord) -> Vocabulary {
         let at = |time_ms| {
             let before = self.events.iter().filter(|event| event.position < record.position);
