@@ -1,8 +1,8 @@
 //! Refuses to start over a data folder in which a part is lost, before anything is created in it.
 //!
-//! A new, empty store in the place of a lost one would hide the loss. The log key would sign a second log. A
-//! restore would refuse to replace the new log, and would take the new key tree for the current one, so that
-//! nobody's data could be opened any more.
+//! A new, empty store in the place of a lost one would hide the loss. If the log is lost, the log key
+//! would sign a second log, and a restore would refuse to replace that log. If the key tree is lost, a
+//! restore would take the new key tree for the current one, and nobody's data could be opened any more.
 
 use crate::config::Config;
 use crate::daemon::data_dir::Layout;

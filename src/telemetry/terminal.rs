@@ -1,4 +1,5 @@
-//! Text on a terminal. Other people's texts could otherwise move the cursor, hide text or reorder it.
+//! Escapes text before it is shown on a terminal. Unescaped, other people's texts could move the cursor, hide
+//! text or reorder it.
 
 use std::borrow::Cow;
 use std::io::{self, IsTerminal, Write};

@@ -1,5 +1,5 @@
-//! What is known about a grant whose record was erased: when, what else was erased, and which of its
-//! recipient's keys.
+//! What is known about a grant whose record was erased: when it was erased, what was erased with it, and
+//! which of the attribute keys that its recipient names were among that.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
