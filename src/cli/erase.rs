@@ -141,7 +141,7 @@ impl Certificate {
     }
 }
 
-/// Adds a proof to a certificate that its log continues the checkpoint in a file.
+/// Adds to a certificate a proof that the certificate's log continues the checkpoint in a file.
 async fn continuing(document: &str, since: &Path, at: &Connection) -> Result<String, CliError> {
     let size_of = |note: &str| note.lines().nth(1).and_then(|size| size.parse::<u64>().ok());
     let older = Document::checkpoint_in(since)?;

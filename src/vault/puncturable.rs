@@ -4,8 +4,8 @@
 //! The subject's key is the root. The leaves, 32 levels below it, are the keys of the subject's versions. At
 //! first the vault stores only the root. To destroy the keys of any versions, it replaces the stored nodes by
 //! the *cover*. The cover is the smallest set of nodes that gives the keys of the remaining versions,
-//! including future ones. No entry needs to be sealed again. Any entries can be erased together, for example
-//! those of one category, although each entry has its own key.
+//! including future ones. No entry needs to be sealed again. Because each entry has its own key, any
+//! selection of entries can be erased, for example those of one category.
 //!
 //! A log that was restored from a backup lacks the newest versions and assigns them a second time. Keys of
 //! some of these versions may have been destroyed before. So a *renewal* covers all versions from the first

@@ -1,5 +1,5 @@
-//! Restoring a backup brings back everyone except erased people, even people who were erased after the backup
-//! was taken. The log records the restore, and the operator must confirm the restore before data is used
+//! Restoring a backup brings back everyone except erased people. People who were erased after the backup was
+//! taken, and so are still in it, stay erased too. The log records the restore, and the operator must confirm the restore before data is used
 //! again.
 
 use crate::crash::{Served, assert_recorded, record_until_failure, token, wait_for};
