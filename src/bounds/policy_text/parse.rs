@@ -8,10 +8,9 @@
 //! - Invalid text of a caller: the text is parsed in pieces, each of one or more whole policies. For an
 //!   invalid piece, the parser leaves a tree that may have as many levels as the piece has tokens. Dropping
 //!   this tree takes 1 MiB of stack.
-//! - Text of a recorded pack: it is not scanned, because the scan could refuse a pack that an older
-//! version of
-//!   Sayso published when there were no limits. Those versions parsed such packs on a stack of 2 MiB, so this
-//!   larger stack is enough.
+//! - Text of a recorded pack: it is not scanned, because the scan could refuse a pack that an older version
+//!   of Sayso published when there were no limits. Those versions parsed such packs on a stack of 2 MiB, so
+//!   this larger stack is enough.
 
 use crate::bounds::error::BoundsError;
 use crate::bounds::policy_text::scan;
