@@ -9,6 +9,7 @@ status=$?
 if [ "$status" -ne 0 ]; then
     echo
     echo "What the failed tests said (the whole output is in target/test.log):"
-    awk '/^---- .* stdout ----$/ { said = 1 } /^failures:$/ { said = 0 } said' target/test.log | tail -n 200
+    awk '/^---- .* stdout ----$/ { said = 1 } /^failures:$/ { said = 0 } /^ +[0-9]+: |^ +at / { next } said' target/test.log |
+        tail -n 200
 fi
 exit "$status"

@@ -3,6 +3,7 @@
 use crate::domain::event::{CategoryDefined, Event, PurposeDefined, Recorded, Role};
 use crate::domain::hierarchy::Since;
 use crate::domain::ids::EventId;
+use crate::domain::profile::GrantState;
 use crate::domain::vocabulary::Vocabulary;
 
 /// The vocabulary in force at a moment.
@@ -15,6 +16,8 @@ pub(super) struct Definitions {
     pub next_ms: Option<u64>,
     /// When the newest definition in force came into force, milliseconds since the Unix epoch.
     pub since_ms: u64,
+    /// Whether consents cover only what their words covered when they were given.
+    has_versions: bool,
 }
 
 /// An event that changed what the words of consents mean.
@@ -24,6 +27,14 @@ pub(super) struct VocabularyChange {
     pub position: u64,
     /// When the change came into force, milliseconds since the Unix epoch.
     pub starts_ms: u64,
+}
+
+impl VocabularyChange {
+    /// Whether it came into force after a grant was decided. A definition that was scheduled before the
+    /// grant may come into force after it.
+    pub fn is_after(self, grant: &GrantState) -> bool {
+        self.position > grant.id.position || self.starts_ms > grant.sealed_at_ms
+    }
 }
 
 /// Why a definition can't be published.
@@ -39,13 +50,20 @@ pub enum DefinitionProblem {
     LowerRung,
     /// A special category would not be special any more.
     NoLongerSpecial,
+    /// The purpose would get this ancestor, and with it an exemption that a rule makes.
+    Exempted(String),
+    /// The same definition was published before.
+    Repeated,
+    /// A definition that keeps the meaning has to be in force at once.
+    ScheduledSameMeaning,
 }
 
 impl Definitions {
     /// The vocabulary at `now_ms`, from the events of the log, oldest first.
     pub fn at<'a>(events: impl Iterator<Item = &'a Recorded>, now_ms: u64) -> Self {
-        let mut found = Self::default();
-        for (starts_ms, event) in sorted(events) {
+        let sorted = sorted(events);
+        let mut found = Self { has_versions: has_versions(&sorted, now_ms), ..Self::default() };
+        for (starts_ms, event) in sorted {
             if starts_ms > now_ms {
                 found.next_ms = Some(starts_ms);
                 break;
@@ -63,8 +81,10 @@ impl Definitions {
         events: impl Iterator<Item = &'a Recorded>,
         now_ms: u64,
     ) -> Result<(), DefinitionProblem> {
+        let sorted = sorted(events);
+        check_repeated(&sorted)?;
         let mut found = Self::default();
-        for (starts_ms, event) in sorted(events) {
+        for (starts_ms, event) in sorted {
             if starts_ms >= now_ms {
                 match &event.event {
                     Event::PurposeDefined(purpose) => check_purpose(&found.vocabulary, purpose)?,
@@ -81,7 +101,8 @@ impl Definitions {
         let is_first = event.actor.role == Role::Ledger;
         let position = event.position;
         // The words that a log begins with have always had their meaning.
-        let since = if is_first { Since::default() } else { Since { at_ms: starts_ms, position } };
+        let is_dated = self.has_versions && !is_first;
+        let since = if is_dated { Since { at_ms: starts_ms, position } } else { Since::default() };
         match &event.event {
             Event::PurposeDefined(purpose) => self.vocabulary.define_purpose(purpose.clone(), since),
             Event::CategoryDefined(category) => self.vocabulary.define_category(category.clone(), since),
@@ -99,6 +120,30 @@ impl Definitions {
     }
 }
 
+/// Purposes that rules of law exempt from a signal. An existing purpose must not get one of them as an
+/// ancestor, because that would take it out of the signal. New purposes may be defined below them.
+const EXEMPTING: [&str; 8] = [
+    "service-provision",
+    "accessibility",
+    "safety",
+    "rights",
+    "appealable-decision",
+    "admission-assessment",
+    "hiring-assessment",
+    "work-allocation",
+];
+
+/// Rejects a definition by somebody other than the ledger that equals an earlier one: its signature could
+/// be that of the earlier one, and what it replaces may be something else now.
+fn check_repeated(definitions: &[(u64, &Recorded)]) -> Result<(), DefinitionProblem> {
+    let signed = definitions.iter().filter(|(_, event)| event.actor.role != Role::Ledger);
+    let mut signed: Vec<_> = signed.map(|(_, event)| *event).collect();
+    signed.sort_by_key(|event| event.position);
+    let Some((newest, earlier)) = signed.split_last() else { return Ok(()) };
+    let is_repeated = earlier.iter().any(|event| event.event == newest.event);
+    if is_repeated { Err(DefinitionProblem::Repeated) } else { Ok(()) }
+}
+
 fn check_purpose(words: &Vocabulary, purpose: &PurposeDefined) -> Result<(), DefinitionProblem> {
     let parent = &purpose.parent;
     if !parent.is_empty() && !words.has_purpose(parent) {
@@ -112,6 +157,12 @@ fn check_purpose(words: &Vocabulary, purpose: &PurposeDefined) -> Result<(), Def
     }
     if words.has_purpose(&purpose.id) && purpose.rung < words.rung(&purpose.id) {
         return Err(DefinitionProblem::LowerRung);
+    }
+    if let Some(exempting) = words.purpose_gains(purpose, &EXEMPTING) {
+        return Err(DefinitionProblem::Exempted(exempting));
+    }
+    if purpose.same_meaning && purpose.effective_from_ms > 0 {
+        return Err(DefinitionProblem::ScheduledSameMeaning);
     }
     Ok(())
 }
@@ -130,6 +181,9 @@ fn check_category(words: &Vocabulary, category: &CategoryDefined) -> Result<(), 
     if words.is_special(&category.id) && !category.special {
         return Err(DefinitionProblem::NoLongerSpecial);
     }
+    if category.same_meaning && category.effective_from_ms > 0 {
+        return Err(DefinitionProblem::ScheduledSameMeaning);
+    }
     Ok(())
 }
 
@@ -140,6 +194,14 @@ fn sorted<'a>(events: impl Iterator<Item = &'a Recorded>) -> Vec<(u64, &'a Recor
         events.filter_map(|event| Some((starts_ms(event)?, event))).collect();
     found.sort_by_key(|(starts_ms, event)| (*starts_ms, event.position));
     found
+}
+
+/// Whether decisions follow the second edition of the rules at `now_ms`.
+fn has_versions(definitions: &[(u64, &Recorded)], now_ms: u64) -> bool {
+    definitions.iter().any(|(starts_ms, event)| match &event.event {
+        Event::DecisionRulesAdopted(adopted) => adopted.edition >= 2 && *starts_ms <= now_ms,
+        _ => false,
+    })
 }
 
 /// When a definition comes into force, milliseconds since the Unix epoch. `None` for other events.

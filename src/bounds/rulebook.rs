@@ -192,7 +192,7 @@ impl Rules {
     /// Whether a grant was decided under other rules: the bounds in force or the vocabulary changed after the
     /// grant.
     pub(crate) fn changed_since(&self, grant: &GrantState) -> bool {
-        let change = self.vocabulary_changed_at().is_some_and(|position| position > grant.id.position);
+        let change = self.newest_vocabulary_change.is_some_and(|change| change.is_after(grant));
         change || grant.issued.bounds[..] != *self.bounds.positions()
     }
 
@@ -203,7 +203,7 @@ impl Rules {
         let unseen = self.bounds.positions().iter().filter(|at| !grant.issued.bounds.contains(at)).max();
         let version = unseen.and_then(|position| self.version_at(*position));
         let version = version.map(|version| (version.position, version.event_id));
-        let change = self.newest_vocabulary_change.filter(|change| change.position > grant.id.position);
+        let change = self.newest_vocabulary_change.filter(|change| change.is_after(grant));
         let change = change.map(|change| (change.position, change.event_id));
         version.into_iter().chain(change).max().map(|(_, event_id)| event_id)
     }

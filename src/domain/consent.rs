@@ -298,7 +298,7 @@ impl ConsentLog {
             later && overlap(&record.terms, &other.terms, vocabulary)
         };
         let ending: Vec<&ConsentRecord> = self.records.iter().filter(ending).collect();
-        let words_changed = vocabulary.changed_after(record.position);
+        let words_changed = vocabulary.changed_after(record.said_ms(), record.position);
         if ending.is_empty() && !words_changed {
             return own;
         }
@@ -328,14 +328,13 @@ impl ConsentLog {
     /// Whether a yes that has ended must be kept, because it still keeps an earlier yes from allowing
     /// something. A yes that ends also ends each earlier yes, for the cases that both cover. If the ended
     /// yes were removed, the earlier one would allow these cases again.
+    ///
+    /// The earlier yes counts even if it allows nothing now: it could allow something again when the decision
+    /// that ended it is removed.
     #[must_use]
-    pub fn ends_another(
-        &self,
-        record: &ConsentRecord,
-        in_force: &[&ConsentRecord],
-        vocabulary: &Vocabulary,
-    ) -> bool {
-        let mut earlier = in_force.iter().filter(|other| record.is_after(other));
+    pub fn ends_another(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> bool {
+        let mut earlier =
+            self.newest(true).filter(|other| record.is_after(other) && other.is_before_its_end(now_ms));
         earlier.any(|other| overlap(&record.terms, &other.terms, vocabulary))
     }
 

@@ -89,32 +89,47 @@ impl<'a> ExpandedCase<'a> {
         if self.special.is_empty() {
             return self.consent_reach_except_explicitness(terms, given);
         }
-        let is_named = |above: &Ancestor<'_>| {
-            self.special.contains(&above.id) && terms.categories.iter().any(|name| name == above.id)
+        if !terms.explicit || terms.categories.is_empty() {
+            return None;
+        }
+        let is_special = |named: &Ancestor<'_>, lowest: &Ancestor<'_>| {
+            self.special.contains(&named.id) && given.means(named, lowest)
         };
-        let category = self.categories.iter().position(is_named).filter(|_| terms.explicit)?;
-        self.reach(terms, category).filter(|reach| !terms.purposes.is_empty() && self.meant(*reach, given))
+        let category = nearest(&terms.categories, &self.categories, is_special)?;
+        self.reach(terms, self.meant_purpose(terms, given)?, category)
     }
 
     /// The reach that a consent with these terms would have if it were explicit and named the special
     /// category.
     #[must_use]
     pub fn consent_reach_except_explicitness(&self, terms: &Terms, given: Given) -> Option<Reach> {
-        self.refusal_reach(terms).filter(|reach| !terms.purposes.is_empty() && self.meant(*reach, given))
+        self.reach(terms, self.meant_purpose(terms, given)?, self.meant_category(terms, given)?)
     }
 
     /// Whether a consent with these terms would cover the case if its words had meant then what they mean
     /// now.
     #[must_use]
     pub fn covered_by_new_words(&self, terms: &Terms, given: Given) -> bool {
-        let reach = self.consent_reach(terms, Given::NOW);
-        reach.is_some_and(|reach| !self.meant(reach, given))
+        self.consent_reach(terms, Given::NOW).is_some() && self.consent_reach(terms, given).is_none()
     }
 
     /// The reach of a refusal or withdrawal with these terms; `None` if it does not cover the case.
     #[must_use]
     pub fn refusal_reach(&self, terms: &Terms) -> Option<Reach> {
-        self.reach(terms, steps_up(&terms.categories, &self.categories)?)
+        let any = |_: &Ancestor<'_>, _: &Ancestor<'_>| true;
+        let purpose = nearest(&terms.purposes, &self.purposes, any)?;
+        self.reach(terms, purpose, nearest(&terms.categories, &self.categories, any)?)
+    }
+
+    /// The steps to the nearest purpose that a consent names and that meant the case's purpose.
+    fn meant_purpose(&self, terms: &Terms, given: Given) -> Option<usize> {
+        let steps = nearest(&terms.purposes, &self.purposes, |named, lowest| given.means(named, lowest));
+        steps.filter(|_| !terms.purposes.is_empty())
+    }
+
+    /// The steps to the nearest category that a consent names and that meant the case's category.
+    fn meant_category(&self, terms: &Terms, given: Given) -> Option<usize> {
+        nearest(&terms.categories, &self.categories, |named, lowest| given.means(named, lowest))
     }
 
     /// The time of the use, milliseconds since the Unix epoch.
@@ -128,28 +143,18 @@ impl<'a> ExpandedCase<'a> {
     /// it may still cover words below those of the case.
     #[must_use]
     pub fn ended_by_words_ms(&self, vocabulary: &Vocabulary, terms: &Terms, given: Given) -> Option<u64> {
-        if !self.covered_by_new_words(terms, given)
-            || vocabulary.has_words_below(self.case.purpose, self.case.category)
-        {
-            return None;
-        }
-        let lowest = [self.purposes.first(), self.categories.first()];
-        lowest.into_iter().flatten().map(|word| word.since.at_ms).max()
+        let purpose =
+            self.meant_purpose(terms, given).is_none() && !vocabulary.has_purposes_below(self.case.purpose);
+        let category = self.meant_category(terms, given).is_none()
+            && !vocabulary.has_categories_below(self.case.category);
+        let lowest = [(purpose, self.purposes.first()), (category, self.categories.first())];
+        let ended = lowest.into_iter().filter(|(is_ended, _)| *is_ended);
+        ended.filter_map(|(_, word)| Some(word?.since.at_ms)).min()
     }
 
-    /// Whether the words that a consent reached the case with meant the case when the consent was given.
-    fn meant(&self, Reach([purpose, category, ..]): Reach, given: Given) -> bool {
-        let axes = [(&self.purposes, purpose), (&self.categories, category)];
-        axes.iter().all(|(ancestors, steps)| {
-            let Some(lowest) = ancestors.first() else { return true };
-            // Terms that name nothing on an axis cover every word there, also one that is new.
-            ancestors.get(*steps).is_none_or(|named| given.means(named, lowest))
-        })
-    }
-
-    fn reach(&self, terms: &Terms, category: usize) -> Option<Reach> {
+    fn reach(&self, terms: &Terms, purpose: usize, category: usize) -> Option<Reach> {
         Some(Reach([
-            steps_up(&terms.purposes, &self.purposes)?,
+            purpose,
             category,
             is_named(&terms.recipients, self.case.recipient)?,
             is_named(&terms.interactions, self.case.interaction)?,
@@ -157,12 +162,18 @@ impl<'a> ExpandedCase<'a> {
     }
 }
 
-/// The steps up an ancestry to the first id that is named; the maximum if the list of names is empty.
-fn steps_up(named: &[String], ancestry: &[Ancestor<'_>]) -> Option<usize> {
-    if named.is_empty() {
+/// The steps up an ancestry to the first id that is named and that `accepts`, which also gets the lowest
+/// word of the ancestry. The maximum if the list of names is empty, because such terms cover every word.
+fn nearest(
+    names: &[String],
+    ancestry: &[Ancestor<'_>],
+    accepts: impl Fn(&Ancestor<'_>, &Ancestor<'_>) -> bool,
+) -> Option<usize> {
+    if names.is_empty() {
         return Some(usize::MAX);
     }
-    ancestry.iter().position(|above| named.iter().any(|name| name == above.id))
+    let lowest = ancestry.first()?;
+    ancestry.iter().position(|above| names.iter().any(|name| name == above.id) && accepts(above, lowest))
 }
 
 /// Zero if the name is in the list; the maximum if the list is empty.

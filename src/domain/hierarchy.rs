@@ -61,13 +61,13 @@ pub struct Hierarchy<T> {
     nodes: BTreeMap<String, Node<T>>,
     /// The ids below each id.
     children: BTreeMap<String, BTreeSet<String>>,
-    /// The position of the newest definition.
-    newest: u64,
+    /// The latest time and the latest position of a definition.
+    newest: Since,
 }
 
 impl<T> Default for Hierarchy<T> {
     fn default() -> Self {
-        Self { nodes: BTreeMap::new(), children: BTreeMap::new(), newest: 0 }
+        Self { nodes: BTreeMap::new(), children: BTreeMap::new(), newest: Since::default() }
     }
 }
 
@@ -75,7 +75,10 @@ impl<T: Word> Hierarchy<T> {
     /// Adds a word or replaces its definition.
     pub fn define(&mut self, word: T, since: Since) {
         let id = word.id().to_owned();
-        self.newest = self.newest.max(since.position);
+        self.newest = Since {
+            at_ms: self.newest.at_ms.max(since.at_ms),
+            position: self.newest.position.max(since.position),
+        };
         self.children.entry(word.parent().to_owned()).or_default().insert(id.clone());
         let node = match self.nodes.remove(&id) {
             Some(old) => {
@@ -140,16 +143,16 @@ impl<T: Word> Hierarchy<T> {
         std::iter::once(own).chain(above).collect()
     }
 
-    /// The position of the newest definition.
+    /// The latest time and the latest position of a definition.
     #[must_use]
-    pub fn newest(&self) -> u64 {
+    pub fn newest(&self) -> Since {
         self.newest
     }
 
     /// Whether a word is above another one.
     #[must_use]
     pub fn has_below(&self, id: &str) -> bool {
-        self.children.get(id).is_some_and(|below| !below.is_empty())
+        !id.is_empty() && self.children.get(id).is_some_and(|below| !below.is_empty())
     }
 
     /// A word and the words below it.

@@ -64,6 +64,8 @@ pub struct GrantState {
     pub id: GrantId,
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
+    /// When it was sealed, milliseconds since the Unix epoch; not later than `recorded_at_ms`.
+    pub sealed_at_ms: u64,
     /// What was issued.
     pub issued: Issued,
     /// Why and when (milliseconds since the Unix epoch) it was revoked, if a revocation is recorded.
@@ -416,6 +418,7 @@ impl SubjectState {
         let grant = GrantState {
             id: GrantId::new(event.position, &event.event_id),
             recorded_at_ms: event.recorded_at_ms,
+            sealed_at_ms: event.sealed_at_ms,
             issued: Issued::new(issued, newest),
             revoked: None,
             implied: None,

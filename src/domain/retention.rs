@@ -1,7 +1,6 @@
 //! Retention rules: how long each class of events is kept, and which events have passed that time.
 
 use super::DAY_MS;
-use super::consent::ConsentRecord;
 use super::event::{ArtifactInvalidated, Event, HoldLifted, HoldPlaced, Reason, Recorded, RetentionDefined};
 use super::ids::EventId;
 use super::profile::SubjectState;
@@ -9,7 +8,6 @@ use super::request::RequestOutcome;
 use super::rights::Artifact;
 use super::vocabulary::Vocabulary;
 use crate::domain::event::{ErasureScope, RetentionClass};
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The longest retention period that can be set: a hundred years, milliseconds.
@@ -78,7 +76,7 @@ pub fn ended(
     vocabulary: &Vocabulary,
     now_ms: u64,
 ) -> Ended {
-    let ending = Ending { state, retention, vocabulary, now_ms, in_force: OnceCell::new() };
+    let ending = Ending { state, retention, vocabulary, now_ms };
     let mut ended = Ended::default();
     for event in history {
         let at_ms = ending.ends_at_ms(event);
@@ -114,8 +112,6 @@ struct Ending<'a> {
     retention: &'a Retention,
     vocabulary: &'a Vocabulary,
     now_ms: u64,
-    /// The consents in force, found once for all events.
-    in_force: OnceCell<Vec<&'a ConsentRecord>>,
 }
 
 impl Ending<'_> {
@@ -198,9 +194,8 @@ impl Ending<'_> {
         }
         let consents = &self.state.consents;
         let ended_at_ms = consents.ended_at_ms(record, self.vocabulary, self.now_ms)?;
-        let in_force = self.in_force.get_or_init(|| consents.all_in_force(self.vocabulary, self.now_ms));
         // A consent that has ended still counts if it keeps an earlier consent from allowing something again.
-        let still_counts = consents.ends_another(record, in_force, self.vocabulary);
+        let still_counts = consents.ends_another(record, self.vocabulary, self.now_ms);
         (!still_counts).then_some(ended_at_ms)
     }
 }

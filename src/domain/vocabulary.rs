@@ -128,16 +128,37 @@ impl Vocabulary {
         self.categories.ancestors(id)
     }
 
-    /// Whether a word was defined after the event at this position of the log.
+    /// Whether a definition came into force after something that was said at `said_ms` (milliseconds
+    /// since the Unix epoch) and recorded at `position`.
     #[must_use]
-    pub fn changed_after(&self, position: u64) -> bool {
-        self.purposes.newest().max(self.categories.newest()) > position
+    pub fn changed_after(&self, said_ms: u64, position: u64) -> bool {
+        [self.purposes.newest(), self.categories.newest()]
+            .iter()
+            .any(|newest| !newest.is_before(said_ms, position))
     }
 
-    /// Whether another word is below a purpose or a category.
+    /// Whether another purpose is below this one.
     #[must_use]
-    pub fn has_words_below(&self, purpose: &str, category: &str) -> bool {
-        self.purposes.has_below(purpose) || self.categories.has_below(category)
+    pub fn has_purposes_below(&self, id: &str) -> bool {
+        self.purposes.has_below(id)
+    }
+
+    /// Whether another category is below this one.
+    #[must_use]
+    pub fn has_categories_below(&self, id: &str) -> bool {
+        self.categories.has_below(id)
+    }
+
+    /// The first of these purposes that an existing purpose, or one below it, would get as a new ancestor if
+    /// this definition replaced its own.
+    #[must_use]
+    pub fn purpose_gains(&self, purpose: &PurposeDefined, ancestors: &[&str]) -> Option<String> {
+        if !self.has_purpose(&purpose.id) || purpose.parent.is_empty() {
+            return None;
+        }
+        let (before, after) = (self.purpose_ancestry(&purpose.id), self.purpose_ancestry(&purpose.parent));
+        let gained = ancestors.iter().find(|id| after.contains(id) && !before.contains(id));
+        gained.map(|id| (*id).to_owned())
     }
 
     /// The first ancestor that a purpose would lose if this definition replaced its own.

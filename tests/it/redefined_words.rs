@@ -124,6 +124,15 @@ async fn a_consent_does_not_cover_a_category_that_is_moved_or_gets_another_meani
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_purpose_that_exists_gets_no_ancestor_that_a_rule_exempts_from_a_signal() {
+    let mut world = world().await;
+    let below =
+        define(&mut world, word("advertising", "service-provision", "Advertising")).await.unwrap_err();
+    assert_eq!(below.code(), Code::InvalidArgument);
+    define(&mut world, word("onboarding", "service-provision", "Set up the account")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_speaks_the_words_that_the_person_agreed_to() {
     let mut world = world().await;
     define(&mut world, word("tours", "personalization", "Show the person around")).await.unwrap();
@@ -193,14 +202,22 @@ async fn only_the_provider_key_redefines_a_word_and_a_scheduled_definition_waits
 
     let now_ms = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
     let scheduled = PurposeDefined { effective_from_ms: now_ms + HOUR_MS, ..redefined };
-    define(&mut world, scheduled).await.unwrap();
+    let kept = PurposeDefined { same_meaning: true, ..scheduled.clone() };
+    assert_eq!(define(&mut world, kept).await.unwrap_err().code(), Code::InvalidArgument);
+    define(&mut world, scheduled.clone()).await.unwrap();
+    assert_eq!(define(&mut world, scheduled).await.unwrap_err().code(), Code::InvalidArgument, "repeated");
     assert!(standing(&mut world, &grant).await.0);
+    let ttl = Some(prost_types::Duration { seconds: 86_400, nanos: 0 });
+    let request = proto::RequestGrantRequest { purpose: "tours".into(), ttl, ..ask("ada") };
+    let later_grant = world.service.grant.request_grant(request).await.unwrap().into_inner().grant_id;
+    assert!(standing(&mut world, &later_grant).await.0);
     // A consent before that time still means the old words.
     decide(&mut world, ConsentDecision::Renewed, "tours", &[]).await;
     clock.0.fetch_add(2 * HOUR_MS, Ordering::SeqCst);
     // The earlier credentials have expired.
     world.service = world.harness.as_role(Role::Service, "tutor").await;
     world.steward = world.harness.as_role(Role::Steward, "privacy-team").await;
+    assert_eq!(standing(&mut world, &later_grant).await, (false, RevocationReason::WordsChanged));
     assert_eq!(ask_for(&mut world, "tours").await, denied(DenialReason::WordsChanged));
     decide(&mut world, ConsentDecision::Renewed, "tours", &[]).await;
     assert_eq!(ask_for(&mut world, "tours").await, allowed("tone"));

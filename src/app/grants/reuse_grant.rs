@@ -157,7 +157,14 @@ mod tests {
         let allowed = [GrantedAttribute::default()].into();
         let issued = Issued { expires_at_ms: 1_101, allowed, ..Issued::default() };
         let id = GrantId { position: 0, token: [0; 8] };
-        let grant = GrantState { id, recorded_at_ms: 1_000, issued, revoked: None, implied: None };
+        let grant = GrantState {
+            id,
+            recorded_at_ms: 1_000,
+            sealed_at_ms: 1_000,
+            issued,
+            revoked: None,
+            implied: None,
+        };
         let is_reusable = |now_ms| has_half_left(&grant, now_ms);
         assert!(
             is_reusable(1_000)

@@ -15,7 +15,7 @@ use crate::domain::attribute::is_text;
 use crate::domain::default_vocabulary::{BENEFITS, RISKS};
 use crate::domain::event::{CategoryDefined, Event, PurposeDefined};
 use crate::domain::names;
-use crate::domain::vocabulary::{near_tags, unknown};
+use crate::domain::vocabulary::{Vocabulary, near_tags, unknown};
 use sayso_proof::event::WriterSignature;
 use std::sync::{Arc, PoisonError};
 
@@ -34,6 +34,18 @@ struct Defined {
     kind: &'static str,
     effective_from_ms: u64,
     is_defined: bool,
+}
+
+impl Defined {
+    /// The same, with whether the word is defined now. Another definition may have come first.
+    fn now(self, vocabulary: &Vocabulary, event: &Event) -> Self {
+        let is_defined = match event {
+            Event::PurposeDefined(purpose) => vocabulary.has_purpose(&purpose.id),
+            Event::CategoryDefined(category) => vocabulary.has_category(&category.id),
+            _ => self.is_defined,
+        };
+        Self { is_defined, ..self }
+    }
 }
 
 impl RuleChanges {
@@ -99,6 +111,7 @@ impl RuleChanges {
         if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, options.proofs)? {
             return Ok(receipt);
         }
+        let defined = defined.now(&self.core.rules().vocabulary, &event);
         let signature = self.signed_definition(&defined, &event, signature)?;
         self.check_definition(caller, &defined, &event)?;
         let before = RulesVersion::of(&self.core.rules());
@@ -171,6 +184,19 @@ fn invalid(kind: &str, problem: &DefinitionProblem) -> AppError {
         DefinitionProblem::LowerRung => {
             ("rung", "must not be lower than it was, because consents depend on it".to_owned())
         }
+        DefinitionProblem::Exempted(ancestor) => {
+            ("parent", format!("must not put a purpose that exists below `{ancestor}`, which rules exempt"))
+        }
+        DefinitionProblem::Repeated => (
+            "title",
+            "must differ from every earlier definition of the word, because each is published once"
+                .to_owned(),
+        ),
+        DefinitionProblem::ScheduledSameMeaning => (
+            "effective_from",
+            "must be unset if the meaning stays the same, because another definition could come first"
+                .to_owned(),
+        ),
         // Otherwise a definition by the provider could allow what the law forbids (GDPR Art. 9).
         DefinitionProblem::NoLongerSpecial => {
             ("special", "must stay set, because the category is a special one".to_owned())

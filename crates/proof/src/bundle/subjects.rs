@@ -15,7 +15,7 @@ use super::spool::Spool;
 use crate::entry::{Handle, Header};
 use crate::event::{EventBody, event_body::Event};
 use crate::merkle::Hash;
-use crate::replay::{Replay, Replayed, SignedRules, is_by_ledger, minimize};
+use crate::replay::{Replay, Replayed, SignedRules, minimize};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -90,7 +90,7 @@ fn to_array<const N: usize>(bytes: &[u8]) -> io::Result<[u8; N]> {
 struct SystemEvent {
     position: u64,
     sealed_at_ms: u64,
-    by_ledger: bool,
+    is_first: bool,
     event: Event,
 }
 
@@ -161,14 +161,9 @@ impl Subjects {
         if self.signed_rules.is_unsigned(&body, self.has_subject_entry) {
             self.unsigned_bounds.add_unsigned_bounds(position);
         }
-        let by_ledger = is_by_ledger(&body);
+        let is_first = self.signed_rules.is_at_beginning();
         let event = body.event.and_then(minimize);
-        self.system_events.extend(event.map(|event| SystemEvent {
-            position,
-            sealed_at_ms,
-            by_ledger,
-            event,
-        }));
+        self.system_events.extend(event.map(|event| SystemEvent { position, sealed_at_ms, is_first, event }));
     }
 
     /// Checks all data subjects, on all cores.
@@ -222,7 +217,7 @@ impl Subjects {
                 replay.apply_system_event(
                     earlier.position,
                     earlier.sealed_at_ms,
-                    earlier.by_ledger,
+                    earlier.is_first,
                     &earlier.event,
                 );
             }

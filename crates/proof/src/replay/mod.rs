@@ -28,7 +28,7 @@ use vocabulary::Vocabulary;
 
 pub use fault::{Fault, Finding};
 pub(crate) use minimize::minimize;
-pub(crate) use signed_rules::{SignedRules, is_by_ledger};
+pub(crate) use signed_rules::SignedRules;
 
 /// Maximum number of findings kept. Further ones are only counted.
 const FINDINGS_MAX: usize = 1000;
@@ -98,8 +98,9 @@ impl Replay {
         if body.is_some_and(|body| self.signed_rules.is_unsigned(body, !self.subjects.is_empty())) {
             self.result.add_unsigned_bounds(position);
         }
-        if let Some((body, event)) = body.and_then(|body| Some((body, body.event.as_ref()?))) {
-            self.apply_system_event(position, header.sealed_at_ms, is_by_ledger(body), event);
+        let is_first = self.signed_rules.is_at_beginning();
+        if let Some(event) = body.and_then(|body| body.event.as_ref()) {
+            self.apply_system_event(position, header.sealed_at_ms, is_first, event);
         }
     }
 
@@ -108,7 +109,7 @@ impl Replay {
         &mut self,
         position: u64,
         sealed_at_ms: u64,
-        by_ledger: bool,
+        is_first: bool,
         event: &Event,
     ) {
         match event {
@@ -119,7 +120,7 @@ impl Replay {
             Event::RestoreConfirmed(confirmed) => {
                 self.unconfirmed_restore.take_if(|restore| *restore == confirmed.restore);
             }
-            event => self.vocabulary.apply(position, sealed_at_ms, by_ledger, event),
+            event => self.vocabulary.apply(position, sealed_at_ms, is_first, event),
         }
     }
 

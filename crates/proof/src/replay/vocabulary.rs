@@ -104,8 +104,8 @@ impl Words {
 
 impl Vocabulary {
     /// Applies a definition that was sealed at `sealed_at_ms`. Other events are ignored.
-    pub fn apply(&mut self, position: u64, sealed_at_ms: u64, by_ledger: bool, event: &Event) {
-        let from = |effective_from_ms: u64| match by_ledger {
+    pub fn apply(&mut self, position: u64, sealed_at_ms: u64, is_first: bool, event: &Event) {
+        let from = |effective_from_ms: u64| match is_first {
             // The words that a log begins with have always had their meaning.
             true => Moment { at_ms: 0, position: 0 },
             false => Moment { at_ms: effective_from_ms.max(sealed_at_ms), position },
