@@ -67,7 +67,7 @@ pub(super) struct Terms {
     /// limited to the named conversations.
     #[arg(long)]
     interaction: Vec<String>,
-    /// Time at which the decision ends. A date means that it lasts for that day.
+    /// Time at which the decision ends. If it is only a date, the decision ends at the end of that day.
     #[arg(long, value_name = "TIME", value_parser = times::end)]
     until: Option<WrittenTime>,
     /// The holder of parental responsibility decided for the person (GDPR Art. 8(1)).

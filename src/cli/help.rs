@@ -1,5 +1,8 @@
 //! Shapes the command line for help, manual pages and shell completions. The help shows commands in groups.
-//! It shows connection flags for `sayso` itself, and for offline commands that use one of them.
+//!
+//! The help of `sayso` itself shows all connection flags; the help of a command that calls the daemon
+//! only refers to it. A command that calls no daemon but uses a connection flag, such as `--data` of
+//! `sayso token`, shows that flag.
 
 use super::flags::{CONNECTION_FLAGS, used_by};
 use clap::{Arg, Command};

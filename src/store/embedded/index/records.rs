@@ -6,7 +6,10 @@
 //! | `i` idempotency hash | position of the request's first entry, and number of positions up to its last |
 //! | `x` custom key | positions and values of this and the following custom keys ([`super::runs`]) |
 //! | `p` positions | the custom keys written with each of these entries ([`super::lists`]) |
-//! | `q` | number of indexed entries, all of which were durable; this record is not in the sum |
+//! | `q` | number of indexed entries; this record is not in the sum |
+//!
+//! The number of indexed entries is written only when all these entries are durable in the segments. So a log
+//! with fewer entries has lost some.
 //!
 //! The chunk is the version divided by [`CHUNK_VERSIONS`]. If the subject has no entry with a version, all
 //! bits of its position are set. Discarded entries do not count as a request's first or last entry.
