@@ -1,4 +1,5 @@
-//! Refuses to start over a data folder in which a part is lost, before anything is created in it.
+//! Refuses to start the daemon if a part of its data folder is lost, before anything is created in the
+//! folder.
 //!
 //! A new, empty store in the place of a lost one would hide the loss. If the log is lost, the log key
 //! would sign a second log, and a restore would refuse to replace that log. If the key tree is lost, a

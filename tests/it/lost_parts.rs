@@ -1,4 +1,4 @@
-//! A daemon does not start over a data folder that has lost its log or its keys, and creates nothing there,
+//! A daemon does not start if its data folder has lost its log or its keys. It creates nothing in that folder,
 //! so that a backup can be restored afterwards.
 
 use crate::crash::Served;

@@ -1,4 +1,4 @@
-//! Numbers of a report as text, each with the interval in which noise leaves it.
+//! Formats the numbers of a report as text. A number with noise is shown with its margin or interval.
 
 use super::amount::Amount;
 use super::figure::Ratio;
