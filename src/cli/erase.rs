@@ -112,8 +112,8 @@ pub(super) struct Certificate {
     /// the same proof. `sayso verify` verifies the file without the daemon.
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
-    /// A checkpoint seen earlier, or an earlier proof, certificate or receipt with one. The certificate
-    /// proves that its log continues it: `sayso verify --since` checks that.
+    /// A checkpoint seen earlier, or an earlier proof, certificate or receipt that has one. Adds to the
+    /// written certificate a proof that the log continues that checkpoint; `sayso verify --since` checks it.
     #[arg(long, value_name = "FILE", requires = "output")]
     since: Option<PathBuf>,
     /// Replace a FILE that exists.

@@ -1,8 +1,9 @@
 //! What a verifier knows about a log besides its keys: witnesses that it trusts, and an older checkpoint.
 //!
-//! The log's key alone proves little about a single document, because the operator has that key. With it, the
-//! operator can sign a tree that nobody else sees: that of a copy of the log with other entries added, or that
-//! of an invented log. Witnesses and older checkpoints tie the document's tree to the log that others see.
+//! The log's key alone proves little about a single document, because the operator has that key. With it,
+//! the operator can sign a tree that nobody else sees: that of a copy of the log with other entries
+//! added, or that of an invented log. Witnesses and older checkpoints tie the document's tree to the log
+//! that others see.
 
 use crate::checkpoint::{Checkpoint, NoteError};
 use crate::keys::KeyChain;

@@ -1,4 +1,4 @@
-//! A number of a report, with the interval in which noise leaves it.
+//! A number of a report, and how far noise may have moved it from the true number.
 
 /// A number, and how far noise may have moved it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
