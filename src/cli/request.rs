@@ -86,7 +86,8 @@ pub(super) struct Submit {
     /// Key of an attribute to rectify; may be repeated.
     #[arg(long)]
     key: Vec<String>,
-    /// Purpose to restrict or object to, or of the automated decision; may be repeated. Default: all.
+    /// Purpose that the restriction or objection covers, or that the automated decision served; may be
+    /// repeated. Default: all.
     #[arg(long)]
     purpose: Vec<String>,
     /// The person's own words.

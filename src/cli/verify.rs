@@ -45,8 +45,9 @@ pub(super) struct Verify {
     /// Number of the witnesses named by --witness that must have cosigned the checkpoint. Default: all.
     #[arg(long, value_name = "NUMBER", requires = "witnesses")]
     witnesses_min: Option<usize>,
-    /// A checkpoint seen earlier, or an earlier proof, certificate or receipt with one. The log must be a
-    /// continuation of it. A certificate needs a proof of that (`sayso certificate --since`).
+    /// A checkpoint seen earlier, or an earlier proof, certificate or receipt that has one. The log of
+    /// the file that is verified must continue that checkpoint. If the file is a certificate, it must
+    /// contain a proof of this, which `sayso certificate --since` adds.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
 }

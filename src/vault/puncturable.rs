@@ -7,11 +7,12 @@
 //! including future ones. No entry needs to be sealed again. Because each entry has its own key, any
 //! selection of entries can be erased, for example those of one category.
 //!
-//! A log that was restored from a backup lacks the newest versions and assigns them a second time. Keys of
-//! some of these versions may have been destroyed before. So a *renewal* covers all versions from the first
-//! lost one on: it is a second tree with its own key. For those versions, the nodes of the first tree open
-//! only what was written after the backup, in copies of the log from before the restore. The next time keys
-//! are destroyed, these nodes are removed.
+//! A log that was restored from a backup lacks the newest versions and assigns them a second time. Keys
+//! of some of these versions may have been destroyed before the restore. So a *renewal* covers all
+//! versions from the first lost one on: it is a second tree with its own key. The restored log no longer
+//! uses the nodes of the first tree for those versions. But they stay stored, and with them somebody who
+//! has a copy of the lost log can open its entries from after the backup. The next time keys of the
+//! subject are destroyed, these nodes are removed.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

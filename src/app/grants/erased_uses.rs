@@ -1,5 +1,5 @@
-//! What is left of uses whose record an erasure of a part of the data destroyed: who had received the erased
-//! data.
+//! If a part of the data is erased, the record of its uses may be destroyed too. What is left then is who had
+//! received the erased data.
 
 use crate::app::error::AppError;
 use crate::app::log::core::Core;

@@ -1,4 +1,5 @@
-//! What is recorded about a data subject: attributes, descriptions, and how they are read.
+//! Recording and reading what is known about a data subject: attributes, and descriptions (age band and
+//! place).
 
 pub(crate) mod attribute_quota;
 pub(crate) mod change;

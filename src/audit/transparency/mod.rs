@@ -6,7 +6,8 @@
 //! [`suppress()`] and [`noise`] decide from a table's counts which of its rows may be shown. Sums and ratios
 //! of a table are computed only from what the table shows.
 //!
-//! The record of processing activities ([`record()`]) is here too, because it shares the style of the page.
+//! The record of processing activities ([`record()`]) is here too, because its page has the same style
+//! sheet as the page of the report.
 
 mod amount;
 mod catalog;
