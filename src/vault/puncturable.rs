@@ -10,9 +10,9 @@
 //! A log that was restored from a backup lacks the newest versions and assigns them a second time. Keys
 //! of some of these versions may have been destroyed before the restore. So a *renewal* covers all
 //! versions from the first lost one on: it is a second tree with its own key. The restored log no longer
-//! uses the nodes of the first tree for those versions. But they stay stored, and with them somebody who
-//! has a copy of the lost log can open its entries from after the backup. The next time keys of the
-//! subject are destroyed, these nodes are removed.
+//! uses the nodes of the first tree for those versions. But these nodes stay stored until keys of the
+//! subject are destroyed the next time. Until then, anybody who has both these nodes and a copy of the lost
+//! log can open the entries that the lost log recorded after the backup.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
