@@ -40,8 +40,10 @@ impl VocabularyChange {
 /// Why a definition can't be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DefinitionProblem {
-    /// The word above it is not defined. The list has similar ids that are.
-    UnknownParent(Vec<String>),
+    /// The purpose above it is not defined. The list has similar ids that are.
+    UnknownPurpose(Vec<String>),
+    /// The category above it is not defined. The list has similar ids that are.
+    UnknownCategory(Vec<String>),
     /// The word would be below itself, or a word more than 32 levels deep.
     TooDeep,
     /// The word would no longer be below this one.
@@ -147,7 +149,7 @@ fn check_repeated(definitions: &[(u64, &Recorded)]) -> Result<(), DefinitionProb
 fn check_purpose(words: &Vocabulary, purpose: &PurposeDefined) -> Result<(), DefinitionProblem> {
     let parent = &purpose.parent;
     if !parent.is_empty() && !words.has_purpose(parent) {
-        return Err(DefinitionProblem::UnknownParent(words.near_purposes(parent)));
+        return Err(DefinitionProblem::UnknownPurpose(words.near_purposes(parent)));
     }
     if !words.can_take_purpose(purpose) {
         return Err(DefinitionProblem::TooDeep);
@@ -170,7 +172,7 @@ fn check_purpose(words: &Vocabulary, purpose: &PurposeDefined) -> Result<(), Def
 fn check_category(words: &Vocabulary, category: &CategoryDefined) -> Result<(), DefinitionProblem> {
     let parent = &category.parent;
     if !parent.is_empty() && !words.has_category(parent) {
-        return Err(DefinitionProblem::UnknownParent(words.near_categories(parent)));
+        return Err(DefinitionProblem::UnknownCategory(words.near_categories(parent)));
     }
     if !words.can_take_category(category) {
         return Err(DefinitionProblem::TooDeep);
@@ -213,4 +215,26 @@ fn starts_ms(event: &Recorded) -> Option<u64> {
         _ => return None,
     };
     Some(effective_from_ms.max(event.sealed_at_ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bounds::shipped_packs::defaults;
+    use crate::domain::event::Tier;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn the_exempting_purposes_are_those_that_the_shipped_rules_of_law_exempt() {
+        let mut exempt = BTreeSet::new();
+        for pack in defaults().into_iter().filter(|pack| pack.tier == Tier::Public) {
+            for unless in pack.policies.split("\nunless {").skip(1) {
+                let block = unless.split("};").next().unwrap_or_default();
+                let Some((_, list)) = block.split_once("context.purpose in [") else { continue };
+                let purposes = list.split("Purpose::\"").skip(1);
+                exempt.extend(purposes.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+            }
+        }
+        assert_eq!(exempt, EXEMPTING.map(str::to_owned).into());
+    }
 }

@@ -99,6 +99,15 @@ impl CliError {
         self
     }
 
+    /// Adds what to do next to a failed verification, unless it says so already.
+    #[must_use]
+    pub fn or_next(mut self, next: &str) -> Self {
+        if self.0.exit == Exit::Unverified {
+            self.0.next.get_or_insert_with(|| next.to_owned());
+        }
+        self
+    }
+
     /// The exit status of the process.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.0.exit as u8)

@@ -61,7 +61,7 @@ impl Verify {
         };
         let keys = self.key_chain(&key)?;
         document.verify(&keys, &options, out).map_err(|error| match &self.keys {
-            None => error.next("if the log has changed its key, give all of its keys with `--keys FILE`"),
+            None => error.or_next("if the log has changed its key, give all of its keys with `--keys FILE`"),
             Some(_) => error,
         })
     }

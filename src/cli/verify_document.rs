@@ -7,7 +7,7 @@ use crate::package::{self, VerifiedPackage, VerifiedReceipt};
 use sayso_proof::bundle::Options;
 use sayso_proof::certificate::{self, Statement};
 use sayso_proof::checkpoint::Checkpoint;
-use sayso_proof::context::{self, Consistency, Shown};
+use sayso_proof::context::{self, Consistency, ContextError, Shown};
 use sayso_proof::json::to_json;
 use sayso_proof::keys::KeyChain;
 use sayso_proof::proof::TlogProof;
@@ -16,7 +16,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Largest size of a proof, a certificate, a receipt or a checkpoint, in bytes.
-const DOCUMENT_BYTES_MAX: u64 = 1 << 20;
+const DOCUMENT_BYTES_MAX: u64 = 8 << 20;
 
 /// What no document shows by itself.
 const LOG_OF_OTHERS: &str =
@@ -117,10 +117,12 @@ impl Verdict {
         keys: &KeyChain,
         options: &Options,
     ) -> Result<Self, CliError> {
-        let shown = context::check(note, checkpoint, consistency, keys, options).map_err(|error| {
-            CliError::unverified(error)
-                .next("`sayso certificate --since FILE` adds a consistency proof to a certificate")
-        })?;
+        let shown =
+            context::check(note, checkpoint, consistency, keys, options).map_err(|error| match error {
+                ContextError::NoConsistency(_) => CliError::unverified(error)
+                    .next("`sayso certificate --since FILE` adds a consistency proof to a certificate"),
+                error => CliError::unverified(error),
+            })?;
         let mut verdict = Self { shown, ..Self::default() };
         let signatures = note.lines().filter(|line| line.starts_with('\u{2014}')).count();
         match signatures.saturating_sub(verdict.shown.witnesses.len()).saturating_sub(1) {

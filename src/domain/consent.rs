@@ -303,7 +303,13 @@ impl ConsentLog {
             return own;
         }
         let per_case = COMPARISONS_MAX.checked_div(ending.len().max(1)).unwrap_or(COMPARISONS_MAX);
-        let cases = named_cases(&record.terms, now_ms, per_case);
+        // If no decision ends it, only its words can, and they depend on purpose and category alone.
+        let words = ending.is_empty().then(|| Terms {
+            purposes: record.terms.purposes.clone(),
+            categories: record.terms.categories.clone(),
+            ..Terms::default()
+        });
+        let cases = named_cases(words.as_ref().unwrap_or(&record.terms), now_ms, per_case);
         let last = cases.and_then(|cases| {
             let ends = cases.into_iter().map(|case| {
                 let case = ExpandedCase::new(vocabulary, case);
@@ -336,12 +342,6 @@ impl ConsentLog {
         let mut earlier =
             self.newest(true).filter(|other| record.is_after(other) && other.is_before_its_end(now_ms));
         earlier.any(|other| overlap(&record.terms, &other.terms, vocabulary))
-    }
-
-    /// Every yes that is in force.
-    #[must_use]
-    pub fn all_in_force(&self, vocabulary: &Vocabulary, now_ms: u64) -> Vec<&ConsentRecord> {
-        self.newest(true).filter(|record| self.in_force(record, vocabulary, now_ms)).collect()
     }
 }
 

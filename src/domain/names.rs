@@ -83,7 +83,7 @@ fn is_invisible(letter: char) -> bool {
 
 /// How a name looks: names with the same look differ only in case, or in characters that are easily confused
 /// (UTS 39, section 4).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Look(String);
 
 impl Look {

@@ -43,6 +43,8 @@ pub(super) struct Comparison<'a> {
     receipt: &'a Value,
     /// JSON pointers (RFC 6901) of the fields that agree with the log.
     compared: BTreeSet<String>,
+    /// Whether a process does not say that the decision is limited to conversations, although it is.
+    lacks_conversations: bool,
 }
 
 impl<'a> Comparison<'a> {
@@ -53,7 +55,7 @@ impl<'a> Comparison<'a> {
     /// # Errors
     /// [`ReceiptError::Differs`]: a field differs.
     pub fn of(receipt: &'a Value, logged: &Logged, keys: &KeyChain) -> Result<Vec<String>, ReceiptError> {
-        let mut comparison = Self { receipt, compared: BTreeSet::new() };
+        let mut comparison = Self { receipt, compared: BTreeSet::new(), lacks_conversations: false };
         comparison.ids(logged)?;
         comparison.notice(logged)?;
         comparison.processes(&logged.terms)?;
@@ -61,8 +63,7 @@ impl<'a> Comparison<'a> {
         comparison.provenance(logged, keys)?;
         let mut left = BTreeSet::new();
         comparison.collect(receipt, "", "", &own, &mut left);
-        let scope = format!("{RECORD}/dpv:hasProcess/0/dpv:hasScope");
-        if !logged.terms.interactions.is_empty() && receipt.pointer(&scope).is_none() {
+        if comparison.lacks_conversations {
             left.insert(
                 "dpv:hasScope, which is missing: the decision is limited to conversations".to_owned(),
             );
@@ -171,7 +172,10 @@ impl<'a> Comparison<'a> {
     /// Requires that a process names the conversations of the decision. Receipts of early daemons name none.
     fn conversations(&mut self, pointer: &str, names: &[String]) -> Result<(), ReceiptError> {
         match (self.receipt.pointer(pointer), names) {
-            (None, _) => Ok(()),
+            (None, names) => {
+                self.lacks_conversations |= !names.is_empty();
+                Ok(())
+            }
             (Some(_), []) => Err(differs(pointer)),
             (Some(_), names) => self.names(pointer, names),
         }

@@ -15,8 +15,11 @@ use std::io::{Read, Seek};
 const MANIFEST_BYTES_MAX: u64 = 64 << 20;
 /// The most bytes of `manifest.note`.
 const NOTE_BYTES_MAX: u64 = 64 << 10;
-/// The most bytes of a receipt.
-const RECEIPT_BYTES_MAX: u64 = 1 << 20;
+/// The most bytes of a receipt. A decision with the most purposes, categories, recipients and
+/// conversations has a receipt of less than 2 MiB.
+const RECEIPT_BYTES_MAX: u64 = 8 << 20;
+/// The most bytes of the names of what was not compared. Further names are left out.
+const NAMES_BYTES_MAX: usize = 64 << 10;
 /// The folder of the receipts.
 const RECEIPTS: &str = "receipts/";
 /// Bytes that are read at a time.
@@ -38,8 +41,8 @@ pub struct VerifiedPackage {
     pub not_compared: Vec<String>,
 }
 
-/// Verifies a package. `keys` is every key that the log had, or one of them. Takes memory for the manifest
-/// and for one receipt.
+/// Verifies a package. `keys` is every key that the log had, or one of them. Takes memory for the manifest,
+/// for one receipt, and for 64 KiB of names.
 ///
 /// # Errors
 /// The first check that fails.
@@ -50,14 +53,14 @@ pub fn verify_package(
     let manifest = signed_manifest(file, keys)?;
     let files = manifest.as_ref().map(|manifest| manifest.files.as_slice());
     let mut verifier =
-        Verifier { keys, files, next: 0, left: BTreeSet::new(), verified: VerifiedPackage::default() };
+        Verifier { keys, files, next: 0, left: Left::default(), verified: VerifiedPackage::default() };
     for_each_member(file, |name, member| verifier.member(name, member))?;
     if files.is_some_and(|files| verifier.next != files.len().saturating_add(2)) {
         return Err(PackageError::Manifest("it lists files that the package does not contain"));
     }
     let Verifier { left, verified, .. } = verifier;
     let (origin, is_signed) = (keys.origin().to_owned(), files.is_some());
-    Ok(VerifiedPackage { origin, is_signed, not_compared: left.into_iter().collect(), ..verified })
+    Ok(VerifiedPackage { origin, is_signed, not_compared: left.names(), ..verified })
 }
 
 /// The manifest, after its signature was verified; `None` if the package has neither.
@@ -98,6 +101,33 @@ fn read_all(name: &str, member: &mut dyn Read, bytes_max: u64) -> Result<Vec<u8>
     }
 }
 
+/// Names of what was not compared, each once, as many as fit in [`NAMES_BYTES_MAX`].
+#[derive(Default)]
+struct Left {
+    names: BTreeSet<String>,
+    bytes: usize,
+    is_more: bool,
+}
+
+impl Left {
+    fn insert(&mut self, name: String) {
+        if self.names.contains(&name) {
+            return;
+        }
+        let bytes = self.bytes.saturating_add(name.len());
+        self.is_more |= bytes > NAMES_BYTES_MAX;
+        if !self.is_more {
+            self.bytes = bytes;
+            self.names.insert(name);
+        }
+    }
+
+    fn names(self) -> Vec<String> {
+        let more = self.is_more.then(|| "more than fits in this list".to_owned());
+        self.names.into_iter().chain(more).collect()
+    }
+}
+
 struct Verifier<'a> {
     keys: &'a KeyChain,
     /// What the manifest lists; none if the package is not signed.
@@ -105,7 +135,7 @@ struct Verifier<'a> {
     /// Number of the next member.
     next: usize,
     /// What was not compared with the log.
-    left: BTreeSet<String>,
+    left: Left,
     verified: VerifiedPackage,
 }
 
@@ -167,7 +197,9 @@ impl Verifier<'_> {
         let text = text.map_err(|_| PackageError::Member(name.to_owned(), "it is not text"))?;
         let receipt = verify_receipt(text, self.keys)
             .map_err(|error| PackageError::Receipt(name.to_owned(), Box::new(error)))?;
-        self.left.extend(receipt.not_compared.into_iter().map(|field| format!("{RECEIPTS}: {field}")));
+        for field in receipt.not_compared {
+            self.left.insert(format!("{RECEIPTS}: {field}"));
+        }
         self.verified.receipts = self.verified.receipts.saturating_add(1);
         Ok(())
     }

@@ -4,6 +4,7 @@ use crate::app::consent::Consent;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::read::for_each_event;
 use crate::app::log::stream::SubjectStream;
+use crate::bounds::rulebook::RulesHistory;
 use crate::domain::consent::ConsentRecord;
 use crate::domain::event::Event;
 use crate::domain::ids::{EventId, SubjectId};
@@ -11,7 +12,7 @@ use crate::domain::profile::SubjectState;
 use crate::package::{ConsentRequest, Receipt, ReceiptProof, sign_receipt};
 use sayso_proof::entry;
 use sayso_proof::signed_document::DocumentKind;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 impl Consent {
     /// Makes the receipt of the decision with this event id, or of the newest decision if no id is given.
@@ -35,7 +36,8 @@ impl Consent {
             };
             let record = record.ok_or(AppError::NotFound("consent"))?;
             let requests = consent.consent_requests(&stream)?;
-            let receipt = consent.make_receipt(&stream, &state, &requests, record)?;
+            let receipt =
+                consent.make_receipt(&stream, &consent.core.rules_history(), &state, &requests, record)?;
             Ok((record.event_id, receipt))
         });
         let receipt = task.await.map_err(|_| AppError::Internal(Cause::Task))?;
@@ -70,6 +72,7 @@ impl Consent {
     pub(crate) fn make_receipt(
         &self,
         stream: &SubjectStream,
+        rules: &RulesHistory,
         state: &SubjectState,
         requests: &[ConsentRequest],
         record: &ConsentRecord,
@@ -83,7 +86,7 @@ impl Consent {
             tlog_proof: self.core.ledger.proof_text(record.position)?,
             event_key: hex::encode(key.as_bytes()),
         };
-        let words = self.core.rules.read().unwrap_or_else(PoisonError::into_inner).words_of(record);
+        let words = rules.words_of(record);
         let receipt = Receipt {
             controller: &self.controller,
             pseudonym: &stream.keys.handle.to_string(),

@@ -70,8 +70,13 @@ impl Grants {
     ) -> Result<CheckedGrant, AppError> {
         let standing = Standing { is_valid: false, expires_at_ms: 0, reason: Some(erased.reason) };
         let erased_scope = erased.scope;
-        let is_erased = match self.erased_part(&erased.request).await? {
-            _ if erased.reason == Reason::Erased => None,
+        let part = match erased.reason {
+            // A full erasure left no record of the data subject.
+            Reason::Erased => None,
+            _ => self.erased_part(&erased.request).await?,
+        };
+        let is_erased = match part {
+            None if erased.reason == Reason::Erased => None,
             Some((_, summary)) if summary.recipient_keys_left_out => None,
             Some((handle, summary)) => Some((handle, summary.recipient_keys)),
             None => return Ok(CheckedGrant { standing, erased_scope, erased_keys: Vec::new() }),

@@ -71,6 +71,22 @@ pub struct UsedGrant {
     version: u64,
 }
 
+impl UsedGrant {
+    /// The grant without its attributes, classes, categories and keys. A page holds many grants, and counts
+    /// only the bytes of the attributes that a use lists.
+    fn without_lists(&self) -> Self {
+        let GrantIssued { recipient, purpose, interaction, expires_at_ms, .. } = &self.issued;
+        let issued = GrantIssued {
+            recipient: recipient.clone(),
+            purpose: purpose.clone(),
+            interaction: interaction.clone(),
+            expires_at_ms: *expires_at_ms,
+            ..GrantIssued::default()
+        };
+        Self { id: self.id, issued, version: self.version }
+    }
+}
+
 /// A rule pack that was in force when a grant was decided.
 #[derive(Clone, Debug)]
 pub struct UseRule {
@@ -98,7 +114,7 @@ pub struct ListedUse {
     /// How the attributes were used.
     pub kind: UseKind,
     /// The grant that allowed the use.
-    pub grant: Arc<UsedGrant>,
+    pub grant: UsedGrant,
     /// The attributes that were used, of those that the query asks for.
     pub attributes: Vec<GrantedAttribute>,
     /// How many more attributes were used.
@@ -332,7 +348,7 @@ impl Listing<'_> {
             position,
             recorded_at_ms,
             kind,
-            grant,
+            grant: grant.without_lists(),
             attributes,
             attributes_left_out,
             is_unspecific,

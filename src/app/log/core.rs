@@ -81,6 +81,12 @@ impl Core {
         self.rules_at(self.now_ms())
     }
 
+    /// The rules now and at any earlier time, as a copy that later events do not change. Work that takes long
+    /// uses it, so that nobody waits for the lock.
+    pub(crate) fn rules_history(&self) -> RulesHistory {
+        self.rules.read().unwrap_or_else(PoisonError::into_inner).copy()
+    }
+
     /// The rules in force at this moment, which is now or close to it.
     pub(crate) fn rules_at(&self, now_ms: u64) -> Arc<Rules> {
         let read = self.rules.read().unwrap_or_else(PoisonError::into_inner);

@@ -8,6 +8,7 @@ use crate::domain::checks::Checks;
 use crate::domain::ids::EventId;
 use crate::domain::names::Look;
 use crate::domain::profile::SubjectState;
+use std::collections::HashMap;
 
 /// An existing key that differs from a new one only in case, or in characters that are easily confused.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,18 +36,26 @@ pub(super) fn check_keys(
 }
 
 /// For each new key, the first existing key that could be confused with it. A service or channel learns of
-/// keys that it recorded itself only. Takes time linear in the number of existing keys for each new key.
+/// keys that it recorded itself only. The look of each key is found once.
 pub(super) fn similar_keys(
     caller: &Caller,
     state: &SubjectState,
     attributes: &[(Attribute, Option<EventId>)],
 ) -> Vec<SimilarKey> {
     let new = (0..).zip(attributes).filter(|(_, (new, _))| !state.attributes.contains_key(&new.key));
-    let similar = new.filter_map(|(attribute, (new, _))| {
-        let look = Look::of(&new.key);
-        let mut existing = state.attributes.iter().filter(|(_, current)| caller.sees_attribute(current));
-        let (key, _) = existing.find(|(key, _)| look.is_of(key))?;
-        Some(SimilarKey { attribute, key: key.clone() })
-    });
-    similar.collect()
+    // Unordered: looked up by look, never iterated.
+    let mut wanted: HashMap<Look, Vec<u32>> = HashMap::new();
+    for (attribute, (new, _)) in new {
+        wanted.entry(Look::of(&new.key)).or_default().push(attribute);
+    }
+    let mut similar = Vec::new();
+    for (key, _) in state.attributes.iter().filter(|(_, current)| caller.sees_attribute(current)) {
+        if wanted.is_empty() {
+            break;
+        }
+        let found = wanted.remove(&Look::of(key)).unwrap_or_default();
+        similar.extend(found.into_iter().map(|attribute| SimilarKey { attribute, key: key.clone() }));
+    }
+    similar.sort_by_key(|similar| similar.attribute);
+    similar
 }

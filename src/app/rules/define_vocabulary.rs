@@ -1,8 +1,8 @@
-//! Defines the vocabulary: purposes and categories. Whoever defines a new word needs no signature. A
-//! definition that replaces another one is signed by the provider, and may come into force later.
+//! Defines the vocabulary: purposes and categories. A new word needs no signature. A definition that replaces
+//! another one is signed by the provider, and may come into force later.
 
 use crate::app::caller::Caller;
-use crate::app::error::AppError;
+use crate::app::error::{AppError, Cause};
 use crate::app::log::append::Begun;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
@@ -14,7 +14,7 @@ use crate::bounds::rulebook::DefinitionProblem;
 use crate::domain::attribute::is_text;
 use crate::domain::default_vocabulary::{BENEFITS, RISKS};
 use crate::domain::event::{CategoryDefined, Event, PurposeDefined};
-use crate::domain::names;
+use crate::domain::names::{self, NameProblem};
 use crate::domain::vocabulary::{Vocabulary, near_tags, unknown};
 use sayso_proof::event::WriterSignature;
 use std::sync::{Arc, PoisonError};
@@ -28,23 +28,29 @@ pub struct Definition<T> {
     pub signature: Option<WriterSignature>,
 }
 
-/// What the checks of a definition need to know about its word.
-struct Defined {
+/// What the checks need to know about the word that an event defines.
+struct DefinedWord<'a> {
     /// `purpose` or `category`.
     kind: &'static str,
+    id: &'a str,
     effective_from_ms: u64,
+    /// Whether the event replaces a definition.
     is_defined: bool,
 }
 
-impl Defined {
-    /// The same, with whether the word is defined now. Another definition may have come first.
-    fn now(self, vocabulary: &Vocabulary, event: &Event) -> Self {
-        let is_defined = match event {
-            Event::PurposeDefined(purpose) => vocabulary.has_purpose(&purpose.id),
-            Event::CategoryDefined(category) => vocabulary.has_category(&category.id),
-            _ => self.is_defined,
+impl<'a> DefinedWord<'a> {
+    /// The word of an event; `None` if the event defines none.
+    fn of(event: &'a Event, vocabulary: &Vocabulary) -> Option<Self> {
+        let (kind, id, effective_from_ms, is_defined) = match event {
+            Event::PurposeDefined(word) => {
+                ("purpose", &word.id, word.effective_from_ms, vocabulary.has_purpose(&word.id))
+            }
+            Event::CategoryDefined(word) => {
+                ("category", &word.id, word.effective_from_ms, vocabulary.has_category(&word.id))
+            }
+            _ => return None,
         };
-        Self { is_defined, ..self }
+        Some(Self { kind, id, effective_from_ms, is_defined })
     }
 }
 
@@ -65,12 +71,8 @@ impl RuleChanges {
         let purpose = &definition.word;
         check_names("purpose", &purpose.id, &purpose.title, &purpose.iri)?;
         check_tags("purpose", &purpose.risks, &purpose.benefits)?;
-        let effective_from_ms = purpose.effective_from_ms;
-        let is_defined = self.core.rules().vocabulary.has_purpose(&purpose.id);
-        check_new_id("purpose", &purpose.id, is_defined)?;
-        let defined = Defined { kind: "purpose", effective_from_ms, is_defined };
         let event = Event::PurposeDefined(definition.word);
-        self.define(caller, defined, event, definition.signature, options).await
+        self.define(caller, event, definition.signature, options).await
     }
 
     /// Adds a category or replaces its definition. Returns when every grant that the definition contradicts
@@ -89,18 +91,13 @@ impl RuleChanges {
         let category = &definition.word;
         check_names("category", &category.id, &category.title, &category.iri)?;
         check_tags("category", &category.risks, &category.benefits)?;
-        let effective_from_ms = category.effective_from_ms;
-        let is_defined = self.core.rules().vocabulary.has_category(&category.id);
-        check_new_id("category", &category.id, is_defined)?;
-        let defined = Defined { kind: "category", effective_from_ms, is_defined };
         let event = Event::CategoryDefined(definition.word);
-        self.define(caller, defined, event, definition.signature, options).await
+        self.define(caller, event, definition.signature, options).await
     }
 
     async fn define(
         self: &Arc<Self>,
         caller: &Caller,
-        defined: Defined,
         event: Event,
         signature: Option<WriterSignature>,
         options: &WriteOptions,
@@ -111,9 +108,12 @@ impl RuleChanges {
         if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, options.proofs)? {
             return Ok(receipt);
         }
-        let defined = defined.now(&self.core.rules().vocabulary, &event);
-        let signature = self.signed_definition(&defined, &event, signature)?;
-        self.check_definition(caller, &defined, &event)?;
+        let Some(word) = DefinedWord::of(&event, &self.core.rules().vocabulary) else {
+            return Err(AppError::Internal(Cause::Inconsistent("an event defines no word")));
+        };
+        check_new_id(&word)?;
+        let signature = self.signed_definition(&word, &event, signature)?;
+        self.check_definition(caller, &word, &event)?;
         let before = RulesVersion::of(&self.core.rules());
         let events = vec![SystemEvent { signature, ..SystemEvent::new(event) }];
         let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, events, request_stamp).await?;
@@ -130,15 +130,15 @@ impl RuleChanges {
     /// Verifies the signature of a definition. A new word needs none, because no consent covers it yet.
     fn signed_definition(
         &self,
-        defined: &Defined,
+        word: &DefinedWord<'_>,
         event: &Event,
         signature: Option<WriterSignature>,
     ) -> Result<Option<WriterSignature>, AppError> {
-        if signature.is_none() && !defined.is_defined {
+        if signature.is_none() && !word.is_defined {
             return Ok(None);
         }
         let key = self.tier_keys.steward.ok_or(AppError::Precondition(
-            "no key of the provider is configured; set `steward` in `[bounds]`",
+            "no key of the provider is configured; set `steward_key` in `[bounds]`",
         ))?;
         let signed = signed_by(&key, event, signature);
         signed.map(Some).ok_or(AppError::Denied(
@@ -146,14 +146,19 @@ impl RuleChanges {
         ))
     }
 
-    fn check_definition(&self, caller: &Caller, defined: &Defined, event: &Event) -> Result<(), AppError> {
-        let (kind, now_ms) = (defined.kind, self.core.now_ms());
-        let from = defined.effective_from_ms;
+    fn check_definition(
+        &self,
+        caller: &Caller,
+        word: &DefinedWord<'_>,
+        event: &Event,
+    ) -> Result<(), AppError> {
+        let (kind, now_ms) = (word.kind, self.core.now_ms());
+        let from = word.effective_from_ms;
         if from != 0 && !(now_ms..=now_ms.saturating_add(EFFECTIVE_AHEAD_MS_MAX)).contains(&from) {
             let problem = "must be unset, or from now to ten years ahead";
             return Err(AppError::invalid(&format!("{kind}.effective_from"), problem));
         }
-        if from != 0 && !defined.is_defined {
+        if from != 0 && !word.is_defined {
             let problem = "must be unset for a new word, which comes into force at once";
             return Err(AppError::invalid(&format!("{kind}.effective_from"), problem));
         }
@@ -170,9 +175,8 @@ pub(crate) fn invalid_definition(problem: &DefinitionProblem) -> AppError {
 
 fn invalid(kind: &str, problem: &DefinitionProblem) -> AppError {
     let (field, problem) = match problem {
-        DefinitionProblem::UnknownParent(near) => {
-            ("parent", unknown(if kind == "category" { "category" } else { "purpose" }, near))
-        }
+        DefinitionProblem::UnknownPurpose(near) => ("parent", unknown("purpose", near)),
+        DefinitionProblem::UnknownCategory(near) => ("parent", unknown("category", near)),
         DefinitionProblem::TooDeep => {
             ("parent", "must not put a word below itself, or any word more than 32 levels deep".to_owned())
         }
@@ -206,9 +210,10 @@ fn invalid(kind: &str, problem: &DefinitionProblem) -> AppError {
 }
 
 /// Checks the characters of an id, unless it is defined already.
-fn check_new_id(what: &str, id: &str, is_defined: bool) -> Result<(), AppError> {
-    let problem = names::problem(id).filter(|_| !is_defined);
-    problem.map_or(Ok(()), |problem| Err(AppError::invalid(&format!("{what}.id"), problem.to_string())))
+fn check_new_id(word: &DefinedWord<'_>) -> Result<(), AppError> {
+    let problem = names::problem(word.id).filter(|_| !word.is_defined);
+    let refused = |problem: NameProblem| AppError::invalid(&format!("{}.id", word.kind), problem.to_string());
+    problem.map_or(Ok(()), |problem| Err(refused(problem)))
 }
 
 fn check_names(what: &str, id: &str, title: &str, iri: &str) -> Result<(), AppError> {

@@ -198,7 +198,7 @@ impl RuleChanges {
         request: &PreviewRequest,
         now_ms: u64,
     ) -> Result<Arc<Rules>, AppError> {
-        let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner).copy();
+        let history = self.core.rules_history();
         let packs = request
             .bounds
             .iter()

@@ -10,6 +10,7 @@ use crate::domain::ids::EventId;
 use crate::domain::rights::Artifact;
 use crate::domain::wording;
 use crate::package;
+use std::collections::BTreeSet;
 
 impl Export {
     /// The record of an artifact, with the keys of the attributes that it was built from.
@@ -26,7 +27,8 @@ impl Export {
         };
         let reason = artifact.ended_at(self.now_ms);
         let granted = self.granted(&of.grant, survey)?;
-        let sources = granted.iter().filter(|cited| of.sources.contains(&cited.attribute));
+        let built_from: BTreeSet<&EventId> = of.sources.iter().collect();
+        let sources = granted.iter().filter(|cited| built_from.contains(&cited.attribute));
         let purpose = self.purpose(&of.purpose);
         Ok(package::Artifact {
             at: wording::time(artifact.registered_at_ms),

@@ -200,12 +200,18 @@ impl Export {
     }
 
     fn write_receipts<W: Write>(&self, zip: &mut Zip<W>, survey: &Survey) -> Result<(), AppError> {
+        let history = self.rights.core.rules_history();
         for record in self.state.consents.records() {
             if self.stream.read().erased {
                 return Err(AppError::Overtaken);
             }
-            let stream = &self.stream;
-            let receipt = self.rights.consent.make_receipt(stream, &self.state, &survey.asked, record)?;
+            let receipt = self.rights.consent.make_receipt(
+                &self.stream,
+                &history,
+                &self.state,
+                &survey.asked,
+                record,
+            )?;
             let member = zip.begin(&records::receipt_path(&record.event_id))?;
             serde_json::to_writer_pretty(member, &receipt).map_err(std::io::Error::from)?;
         }
