@@ -3,7 +3,7 @@
 
 use crate::secret;
 use std::fs::{File, Permissions};
-use std::io::Error;
+use std::io::{Error, ErrorKind};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 use tempfile::TempDir;
@@ -28,16 +28,21 @@ impl Scratch {
     /// # Errors
     /// The folder can't be made or locked.
     pub fn new() -> Result<Self, Error> {
-        let within = std::env::temp_dir();
-        remove_abandoned(&within);
+        Self::new_in(&std::env::temp_dir())
+    }
+
+    fn new_in(within: &Path) -> Result<Self, Error> {
+        remove_abandoned(within);
         for _ in 0..TRIES_MAX {
             let mut builder = tempfile::Builder::new();
-            let dir =
-                builder.prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(&within)?;
-            let lock = File::open(dir.path())?;
-            // Before the folder was locked, another command may have removed it as abandoned.
-            if lock.try_lock().is_ok() && is_same(&lock, dir.path()) {
-                return Ok(Self { dir, _lock: lock });
+            let dir = builder.prefix(PREFIX).permissions(Permissions::from_mode(0o700)).tempdir_in(within)?;
+            // Before the folder is locked, another command may remove it as abandoned.
+            match File::open(dir.path()) {
+                Ok(lock) if lock.try_lock().is_ok() && is_same(&lock, dir.path()) => {
+                    return Ok(Self { dir, _lock: lock });
+                }
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
         }
         Err(Error::other("other processes keep removing the folder for temporary files"))
@@ -55,14 +60,16 @@ fn is_same(opened: &File, path: &Path) -> bool {
     matches!((opened.metadata().map(number), now), (Ok(opened), Ok(now)) if opened == now)
 }
 
-/// Removes abandoned folders. If that fails, the next command tries again.
+/// Removes abandoned folders. If that fails, the next command tries again. Each folder stays locked until it
+/// is removed, so that the command that has just made it can't take it into use meanwhile.
 fn remove_abandoned(within: &Path) {
     let Ok(items) = std::fs::read_dir(within) else { return };
     for item in items.flatten().filter(|item| item.file_name().to_string_lossy().starts_with(PREFIX)) {
         let path = item.path();
         let is_own = std::fs::symlink_metadata(&path)
             .is_ok_and(|metadata| metadata.is_dir() && secret::check_private(&metadata).is_ok());
-        if is_own && File::open(&path).is_ok_and(|dir| dir.try_lock().is_ok()) {
+        let Some(lock) = File::open(&path).ok().filter(|_| is_own) else { continue };
+        if lock.try_lock().is_ok() {
             let _ignored = std::fs::remove_dir_all(&path);
         }
     }
@@ -95,5 +102,22 @@ mod tests {
         drop(lock);
         remove_abandoned(within.path());
         assert!(!used.exists());
+    }
+
+    #[test]
+    fn commands_that_start_together_keep_their_folders() {
+        let within = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..200 {
+                        let scratch = Scratch::new_in(within.path()).unwrap();
+                        std::thread::yield_now();
+                        assert!(scratch.path().exists());
+                    }
+                });
+            }
+        });
+        assert_eq!(std::fs::read_dir(within.path()).unwrap().count(), 0);
     }
 }
