@@ -31,24 +31,21 @@ impl Encoding {
         }
     }
 
-    /// Appends a decompressed message to `to`. `add` is called before each piece is appended, with its size
-    /// in bytes.
+    /// Decompresses a message and passes it to `add` in pieces of at most 16 KiB.
     ///
     /// # Errors
     /// The errors of `add`; `INTERNAL` if the bytes cannot be decompressed, as gRPC requires.
     pub fn decompress(
         self,
         message: &[u8],
-        to: &mut Vec<u8>,
-        mut add: impl FnMut(usize) -> Result<(), Status>,
+        mut add: impl FnMut(&[u8]) -> Result<(), Status>,
     ) -> Result<(), Status> {
         let mut reader = self.reader(message).map_err(|_| unreadable())?;
         let mut piece = vec![0; STEP_BYTES];
         loop {
             let bytes = reader.read(&mut piece).map_err(|_| unreadable())?;
             let Some(read) = piece.get(..bytes).filter(|read| !read.is_empty()) else { return Ok(()) };
-            add(bytes)?;
-            to.extend_from_slice(read);
+            add(read)?;
         }
     }
 
@@ -87,18 +84,19 @@ mod tests {
             [(Encoding::Gzip, gzip(&plain)), (Encoding::Zstd, zstd::encode_all(&plain[..], 3).unwrap())];
         for (encoding, packed) in packed {
             let mut whole = Vec::new();
-            encoding.decompress(&packed, &mut whole, |_| Ok(())).unwrap();
+            encoding.decompress(&packed, |piece| Ok(whole.extend_from_slice(piece))).unwrap();
             assert_eq!(whole, plain, "{encoding:?}");
             let (mut left, mut output) = (50_000_usize, Vec::new());
-            let refused = encoding.decompress(&packed, &mut output, |bytes| {
-                left = left.checked_sub(bytes).ok_or_else(|| Status::resource_exhausted("too many"))?;
+            let refused = encoding.decompress(&packed, |piece| {
+                left = left.checked_sub(piece.len()).ok_or_else(|| Status::resource_exhausted("too many"))?;
+                output.extend_from_slice(piece);
                 Ok(())
             });
             assert_eq!(refused.unwrap_err().code(), tonic::Code::ResourceExhausted);
             assert!(output.len() <= 50_000);
-            let torn = encoding.decompress(packed.get(..20).unwrap(), &mut Vec::new(), |_| Ok(()));
+            let torn = encoding.decompress(packed.get(..20).unwrap(), |_| Ok(()));
             assert!(torn.is_err(), "{encoding:?}");
-            assert!(encoding.decompress(b"not compressed at all", &mut Vec::new(), |_| Ok(())).is_err());
+            assert!(encoding.decompress(b"not compressed at all", |_| Ok(())).is_err());
         }
     }
 
@@ -108,6 +106,6 @@ mod tests {
         encoder.window_log(27).unwrap();
         io::Write::write_all(&mut encoder, &[0; 100]).unwrap();
         let packed = encoder.finish().unwrap();
-        assert!(Encoding::Zstd.decompress(&packed, &mut Vec::new(), |_| Ok(())).is_err());
+        assert!(Encoding::Zstd.decompress(&packed, |_| Ok(())).is_err());
     }
 }

@@ -90,7 +90,7 @@ pub struct RequestBody {
     intake: Arc<Intake>,
     terms: Terms,
     /// The beginning of an incomplete message, and the time by which it must be complete.
-    partial: Partial,
+    partial: Pieces,
     due: Option<Pin<Box<Sleep>>>,
     /// The received bytes that follow `partial`.
     chunk: Bytes,
@@ -104,7 +104,7 @@ impl RequestBody {
     /// Reads `body` and counts it with `intake`.
     #[must_use]
     pub fn new(body: Body, intake: Arc<Intake>, terms: Terms) -> Self {
-        let (partial, chunk, waiting, due) = (Partial::default(), Bytes::new(), None, None);
+        let (partial, chunk, waiting, due) = (Pieces::default(), Bytes::new(), None, None);
         Self { body, intake, terms, partial, due, chunk, waiting, has_begun: false, is_over: false }
     }
 
@@ -201,21 +201,24 @@ impl RequestBody {
             return Err(Status::internal("a compressed message needs the header `grpc-encoding`"));
         };
         let most = self.bytes_max();
-        let mut plain = vec![0; HEADER_BYTES];
+        let mut plain = Pieces::default();
+        plain.append(&[0; HEADER_BYTES]);
         let mut left = most;
         let packed = framed.get(HEADER_BYTES..).unwrap_or_default();
-        encoding.decompress(packed, &mut plain, |bytes| {
-            left = left.checked_sub(bytes).ok_or_else(|| {
+        encoding.decompress(packed, |piece| {
+            left = left.checked_sub(piece.len()).ok_or_else(|| {
                 status::invalid("request", &format!("must have at most {most} bytes when decompressed"))
             })?;
-            self.intake.counted().add(bytes)
+            self.intake.counted().add(piece.len())?;
+            plain.append(piece);
+            Ok(())
         })?;
         self.intake.counted().subtract(packed.len());
         let length = u32::try_from(most.saturating_sub(left)).unwrap_or(u32::MAX).to_be_bytes();
-        if let Some(place) = plain.get_mut(1..HEADER_BYTES) {
+        if let Some(place) = plain.pieces.first_mut().and_then(|first| first.get_mut(1..HEADER_BYTES)) {
             place.copy_from_slice(&length);
         }
-        Ok(plain.into())
+        Ok(plain.join())
     }
 
     /// Checks a message against its limits. If a message of a stream exceeds them, only its numeric fields
@@ -287,15 +290,15 @@ impl RequestBody {
     }
 }
 
-/// The beginning of a message, in buffers that are never copied. It needs little more memory than the bytes
-/// that have arrived.
+/// A message that grows, in buffers that are copied only once it is complete. A single buffer would be copied
+/// each time that it grows. The pieces need little more memory than the bytes that they have.
 #[derive(Default)]
-struct Partial {
+struct Pieces {
     pieces: Vec<Vec<u8>>,
     bytes: usize,
 }
 
-impl Partial {
+impl Pieces {
     fn is_empty(&self) -> bool {
         self.bytes == 0
     }
@@ -309,17 +312,32 @@ impl Partial {
     fn take(&mut self, chunk: &mut Bytes, whole: usize) {
         while self.bytes < whole && !chunk.is_empty() {
             let missing = whole - self.bytes;
-            let room = |piece: &Vec<u8>| piece.capacity() - piece.len();
-            if self.pieces.last().is_none_or(|last| room(last) == 0) {
-                // The prefix may arrive in parts, but must be in the first buffer.
-                let bytes = missing.clamp(HEADER_BYTES, PIECE_BYTES);
-                self.pieces.push(Vec::with_capacity(bytes));
-            }
-            let Some(last) = self.pieces.last_mut() else { return };
-            let bytes = missing.min(room(last)).min(chunk.len());
-            last.extend_from_slice(&chunk.split_to(bytes));
-            self.bytes += bytes;
+            let bytes = self.fill(chunk.get(..missing).unwrap_or(chunk), missing);
+            drop(chunk.split_to(bytes));
         }
+    }
+
+    /// Appends bytes.
+    fn append(&mut self, mut from: &[u8]) {
+        while !from.is_empty() {
+            let bytes = self.fill(from, PIECE_BYTES);
+            from = from.get(bytes..).unwrap_or_default();
+        }
+    }
+
+    /// Copies bytes into the last buffer, and returns how many fit. If it is full, they go into a new buffer,
+    /// which has room for `expected` bytes or for a whole piece.
+    fn fill(&mut self, from: &[u8], expected: usize) -> usize {
+        let room = |piece: &Vec<u8>| piece.capacity() - piece.len();
+        if self.pieces.last().is_none_or(|last| room(last) == 0) {
+            // The prefix may arrive in parts, but must be in the first buffer.
+            self.pieces.push(Vec::with_capacity(expected.clamp(HEADER_BYTES, PIECE_BYTES)));
+        }
+        let Some(last) = self.pieces.last_mut() else { return from.len() };
+        let bytes = from.len().min(room(last));
+        last.extend_from_slice(from.get(..bytes).unwrap_or_default());
+        self.bytes += bytes;
+        bytes
     }
 
     fn join(self) -> Bytes {
@@ -344,7 +362,7 @@ impl HttpBody for RequestBody {
         if let Poll::Ready(None | Some(Err(_))) = &next {
             // Release the memory now, even if the body is kept.
             self.is_over = true;
-            (self.partial, self.chunk, self.body) = (Partial::default(), Bytes::new(), Body::empty());
+            (self.partial, self.chunk, self.body) = (Pieces::default(), Bytes::new(), Body::empty());
             self.waiting = None;
         }
         next
