@@ -367,7 +367,7 @@ impl App {
 }
 
 /// The edition of the rules that decisions of this version follow.
-const DECISION_RULES: u32 = 2;
+const DECISION_RULES: u32 = 3;
 
 fn adopted_rules() -> Event {
     Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: DECISION_RULES })

@@ -43,7 +43,7 @@ pub(super) struct Connection {
     #[arg(long, global = true, env = "SAYSO_TOKEN_FILE", value_name = "FILE")]
     pub token_file: Option<PathBuf>,
     /// Data folder. Most commands look there for the tokens of a `--dev` daemon; `serve`, `token` and
-    /// `restore` work on the folder itself. On the command line, --data overrides the file in --config;
+    /// `restore` work on the folder itself. On the command line, --data overrides `data` in --config;
     /// SAYSO_DATA counts only without --config.
     #[arg(long, global = true, env = "SAYSO_DATA", default_value = "sayso-data", value_name = "DIR")]
     pub data: PathBuf,

@@ -79,7 +79,8 @@ impl Demo {
     }
 }
 
-/// How the commands of the tour reach the daemon: as commands do that are given no connection flag.
+/// How the commands of the tour reach the daemon: through its data folder, like commands without a
+/// connection flag.
 fn connection(data: &Path) -> Connection {
     Connection {
         addr: None,

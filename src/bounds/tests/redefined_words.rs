@@ -59,7 +59,7 @@ struct Log {
 fn log(steps: &[(Step, bool)]) -> Log {
     let by = |role: Role, event: Recorded| Recorded { actor: Actor { role, name: String::new() }, ..event };
     let category = CategoryDefined { id: "work".into(), title: "Work".into(), ..Default::default() };
-    let rules = Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 2 });
+    let rules = Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 3 });
     let mut system = vec![
         by(Role::Ledger, recorded(0, START_MS, rules)),
         by(Role::Ledger, recorded(1, START_MS, Event::CategoryDefined(category))),

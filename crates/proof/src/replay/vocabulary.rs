@@ -11,9 +11,9 @@ const DEPTH_MAX: usize = 32;
 pub(super) struct Vocabulary {
     purposes: Words,
     categories: Words,
-    /// Whether consents cover only what their words covered when they were given. Logs of earlier versions of
-    /// the ledger do not follow this rule.
-    words_have_versions: bool,
+    /// The edition of the rules of decisions that the log follows by now, as stated by its
+    /// `DecisionRulesAdopted` events. 0 if there is none: logs of the first version of the ledger.
+    edition: u32,
 }
 
 /// A moment in a log.
@@ -117,7 +117,7 @@ impl Vocabulary {
             Event::CategoryDefined(defined) => {
                 self.categories.add(&defined.id, category(defined, from(defined.effective_from_ms)));
             }
-            Event::DecisionRulesAdopted(adopted) => self.words_have_versions |= adopted.edition >= 2,
+            Event::DecisionRulesAdopted(adopted) => self.edition = self.edition.max(adopted.edition),
             _ => {}
         }
     }
@@ -173,14 +173,20 @@ impl<'v> WordsInForce<'v> {
         ancestry
     }
 
+    /// The edition of the rules of decisions. From edition 2 on, consents cover only what their words covered
+    /// when they were given.
+    pub fn edition(self) -> u32 {
+        self.vocabulary.edition
+    }
+
     /// Whether a consent that names this purpose meant the purpose of a use when it was given.
     pub fn meant_purpose(self, named: &str, used: &str, given: Given) -> bool {
-        !self.vocabulary.words_have_versions || self.vocabulary.purposes.meant(named, used, given, self.now)
+        self.edition() < 2 || self.vocabulary.purposes.meant(named, used, given, self.now)
     }
 
     /// Whether a consent that names this category meant the category of a use when it was given.
     pub fn meant_category(self, named: &str, used: &str, given: Given) -> bool {
-        !self.vocabulary.words_have_versions || self.vocabulary.categories.meant(named, used, given, self.now)
+        self.edition() < 2 || self.vocabulary.categories.meant(named, used, given, self.now)
     }
 }
 

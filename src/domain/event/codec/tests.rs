@@ -172,7 +172,7 @@ fn system_events_round_trip() {
         Event::BackupRestored(BackupRestored { use_waits: true, ..BackupRestored::default() }),
         Event::RestoreConfirmed(RestoreConfirmed { restore: EventId([6; 16]) }),
         Event::ClockAccepted(ClockAccepted { clock_ms: 1, ledger_ms: 2 }),
-        Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 2 }),
+        Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 3 }),
         Event::FiguresReported(FiguresReported { epsilon: 0.5, ..FiguresReported::default() }),
     ];
     for event in events {
