@@ -93,7 +93,13 @@ impl ConsentService for Api {
         let changed = self.app.consent.record_signal(&caller, &subject, signal, &options).await;
         let changed = changed.map_err(status::of)?;
         let receipt = Some(convert::writes::receipt(changed.receipt, &caller));
-        Ok(Response::new(proto::RecordSignalResponse { receipt, revoked_grants: changed.revoked_grants }))
+        let opt_out = changed.effect.map(|effect| proto::OptOutEffect {
+            stopped_purposes: effect.stopped_purposes,
+            overridden_consents: effect.overridden_consents.iter().map(ToString::to_string).collect(),
+            explanation: effect.explanation,
+        });
+        let revoked_grants = changed.revoked_grants;
+        Ok(Response::new(proto::RecordSignalResponse { receipt, revoked_grants, opt_out }))
     }
 
     async fn get_consents(

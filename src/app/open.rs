@@ -36,6 +36,7 @@ use crate::domain::default_vocabulary;
 use crate::domain::event::{DecisionRulesAdopted, Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
 use crate::domain::ids::Handle;
 use crate::domain::recorder_usage::AttributeLimits;
+use crate::domain::vocabulary::DECISION_RULES;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, Signing};
 use crate::package::Controller;
 use crate::store::{KeyStore, LogStore, StoreError};
@@ -365,9 +366,6 @@ impl App {
         Ok(())
     }
 }
-
-/// The edition of the rules that decisions of this version follow.
-const DECISION_RULES: u32 = 3;
 
 fn adopted_rules() -> Event {
     Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: DECISION_RULES })

@@ -15,9 +15,11 @@ use crate::bounds::rulebook::Rules;
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::Terms;
 use crate::domain::current_attribute::CurrentAttribute;
-use crate::domain::event::{Actor, AgeBand, Event, Provenance, Role, SubjectDescribed};
+use crate::domain::event::{Actor, AgeBand, Event, Provenance, Role, SignalKind, SubjectDescribed};
 use crate::domain::ids::EventId;
-use crate::domain::profile::SubjectState;
+use crate::domain::profile::{ActiveSignal, SubjectState};
+use crate::domain::stopped_purposes::{DIRECT_MARKETING, covered};
+use crate::domain::vocabulary::Vocabulary;
 use crate::domain::wording;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -152,6 +154,7 @@ pub(crate) fn check_signal(caller: &Caller, signal: &NewSignal) -> Result<(), Ap
 }
 
 /// Checks that lifting a signal takes back nothing that the data subject recorded with their own credential.
+/// A steward may take it back for them, except an objection to direct marketing (GDPR Art. 21(3)).
 ///
 /// # Errors
 /// The data subject recorded the signal with their own credential. The error names the signal and who can
@@ -159,19 +162,40 @@ pub(crate) fn check_signal(caller: &Caller, signal: &NewSignal) -> Result<(), Ap
 pub(crate) fn check_signal_lift(
     caller: &Caller,
     state: &SubjectState,
+    vocabulary: &Vocabulary,
     signal: &NewSignal,
 ) -> Result<(), AppError> {
-    if !signal.lift || !caller.is_bound_by_own_refusals() {
+    if !signal.lift || caller.role == Role::Subject {
         return Ok(());
     }
     let NewSignal { kind, purposes, interaction, .. } = signal;
+    let objects_to_marketing = |standing: &ActiveSignal| {
+        let lifted: Vec<String> = standing
+            .purposes
+            .iter()
+            .filter(|id| purposes.is_empty() || purposes.contains(id))
+            .cloned()
+            .collect();
+        // A signal for all purposes is lifted as a whole or not at all.
+        let lifts_part = standing.purposes.is_empty() && !purposes.is_empty();
+        *kind == SignalKind::Objection
+            && !lifts_part
+            && !covered(&DIRECT_MARKETING, &lifted, vocabulary).is_empty()
+    };
+    let is_bound = caller.is_bound_by_own_refusals();
     let own = state.signals.iter().filter(|standing| standing.by == Role::Subject);
-    let lifted = own.rev().find(|standing| standing.is_lifted_by(*kind, purposes, interaction));
+    let lifted = own.filter(|standing| standing.is_lifted_by(*kind, purposes, interaction));
+    let lifted = lifted.rev().find(|standing| is_bound || objects_to_marketing(standing));
     let Some(own) = lifted else { return Ok(()) };
     let name = kind.as_str_name().trim_start_matches("SIGNAL_KIND_").to_lowercase();
     let (at, event) = (wording::time(own.recorded_at_ms), own.event_id);
     let why = format!("the person recorded this {name} with their own credential on {at} (event {event})");
-    Err(reserved(Reserved::RefusedBySubject, format!("{why}; {WHO_LIFTS}")))
+    let who = if objects_to_marketing(own) {
+        "it is an objection to direct marketing, so only the person can lift it (GDPR Art. 21(3))"
+    } else {
+        WHO_LIFTS
+    };
+    Err(reserved(Reserved::RefusedBySubject, format!("{why}; {who}")))
 }
 
 /// Checks that a caller may record attributes of these provenances at all.

@@ -3,6 +3,7 @@
 //!
 //! [`Bounds::decide`] is the one function that every use goes through.
 
+use crate::bounds::built_in::{self, consent_reason, no_legal_basis};
 use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTraits};
 use crate::bounds::decision::{Allowed, ConsentTraits, Decision, Ground, Withheld};
 use crate::bounds::engine::{Bounds, PersonalPolicies};
@@ -67,6 +68,8 @@ struct Deciding<'a> {
     /// The active signal of each kind, in the order of [`SIGNALS`].
     signals: [Option<&'a ActiveSignal>; 6],
     conversation_pause: Option<&'a ActiveSignal>,
+    /// The denial of a rule that does not depend on packs, if there is one against the purpose.
+    built_in: Option<Arc<Denial>>,
     /// The grounds for each category: the consents that allow the use, newest first. If there is no consent,
     /// there is a single ground, which says why not.
     grounds: BTreeMap<&'a str, Arc<[Ground]>>,
@@ -103,6 +106,8 @@ impl Bounds {
     #[must_use]
     pub fn decide(&self, state: &SubjectState, vocabulary: &Vocabulary, case: &Case<'_>) -> Decision {
         let ancestry = vocabulary.purpose_ancestry(case.purpose);
+        let signals = SIGNALS.map(|kind| state.signal_against(kind, &ancestry));
+        let [_, _, _, opt_out, ..] = signals;
         let mut deciding = Deciding {
             bounds: self,
             state,
@@ -111,8 +116,9 @@ impl Bounds {
             action: if ancestry.contains(&TRAINING) { Action::Train } else { Action::Use },
             subject: SubjectTraits::of(&state.description),
             ai_disclosed: state.ai_disclosed_by.contains(case.recipient),
-            signals: SIGNALS.map(|kind| state.signal_against(kind, &ancestry)),
+            signals,
             conversation_pause: state.pause_in(case.interaction, &ancestry),
+            built_in: built_in::opted_out(opt_out.is_some(), &ancestry, vocabulary).map(Arc::new),
             grounds: BTreeMap::new(),
             personal: state.personal.as_ref().map(|personal| self.personal(&personal.choices)),
             sources: HashMap::new(),
@@ -288,8 +294,9 @@ impl<'a> Deciding<'a> {
             return cached.clone();
         }
         let cedar_request = self.cedar_request(class, ground);
-        let denial =
-            self.bounds.denial_for(&cedar_request).or_else(|| self.personal_denial(class, cedar_request));
+        let by_packs = self.bounds.denial_for(&cedar_request);
+        let denial = by_packs.or_else(|| self.personal_denial(class, cedar_request));
+        let denial = denial.or_else(|| self.built_in.clone());
         self.outcomes.insert(key, denial.clone());
         denial
     }
@@ -473,26 +480,6 @@ impl<'a> Deciding<'a> {
     }
 }
 
-fn no_legal_basis() -> Denial {
-    Denial {
-        tier: Tier::Public,
-        policy: "built-in/consent".into(),
-        article: "GDPR Art. 6(1)(a)".into(),
-        reason: None,
-    }
-}
-
 fn earlier(left: Option<u64>, right: Option<u64>) -> Option<u64> {
     left.into_iter().chain(right).min()
-}
-
-fn consent_reason(reason: NoConsent) -> Reason {
-    match reason {
-        NoConsent::Silence => Reason::NoConsent,
-        NoConsent::Refused => Reason::ConsentRefused,
-        NoConsent::Withdrawn => Reason::ConsentWithdrawn,
-        NoConsent::Expired => Reason::ConsentExpired,
-        NoConsent::WordsChanged => Reason::WordsChanged,
-        NoConsent::NotExplicit => Reason::NotExplicit,
-    }
 }

@@ -108,11 +108,12 @@ impl Definitions {
         match &event.event {
             Event::PurposeDefined(purpose) => self.vocabulary.define_purpose(purpose.clone(), since),
             Event::CategoryDefined(category) => self.vocabulary.define_category(category.clone(), since),
+            Event::DecisionRulesAdopted(adopted) => self.vocabulary.adopt_edition(adopted.edition),
             _ => {}
         }
-        // Newer rules of decisions change nothing in a log whose words never changed.
-        let is_change = match event.event {
-            Event::DecisionRulesAdopted(_) => self.newest_change.is_some(),
+        // The second edition of the rules changes nothing in a log whose words never changed.
+        let is_change = match &event.event {
+            Event::DecisionRulesAdopted(adopted) => self.newest_change.is_some() || adopted.edition >= 3,
             _ => !is_first,
         };
         if is_change {

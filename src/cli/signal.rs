@@ -95,7 +95,7 @@ enum Kind {
     Restrict,
     /// Pause of personalization.
     Pause,
-    /// Opt-out of sale and sharing (CCPA), including Global Privacy Control.
+    /// Opt-out of sale, sharing and advertising, including Global Privacy Control (CCPA; GDPR Art. 21(5)).
     OptOut,
     /// Opt-out of automated decisions (CCPA regulations, s. 7221; GDPR Art. 22).
     OptOutAutomated,
@@ -193,7 +193,11 @@ fn recording(kind: SignalKind, about: About, interaction: String) -> proto::Reco
 async fn record(link: &Link, request: proto::RecordSignalRequest, out: Out) -> Result<(), CliError> {
     let answer = client!(ConsentServiceClient, link.clone()).record_signal(request).await?.into_inner();
     out.print("RecordSignalResponse", &answer, |answer| {
-        changed(answer.receipt.as_ref(), &answer.revoked_grants)
+        let done = changed(answer.receipt.as_ref(), &answer.revoked_grants);
+        match &answer.opt_out {
+            Some(effect) => format!("{done}\n{}", effect.explanation),
+            None => done,
+        }
     })
 }
 

@@ -6,7 +6,7 @@
 
 use crate::domain::event::{CategoryDefined, PurposeDefined, Rung};
 use crate::domain::hierarchy::Since;
-use crate::domain::vocabulary::Vocabulary;
+use crate::domain::vocabulary::{DECISION_RULES, Vocabulary};
 
 /// Risks that purposes and categories can be tagged with: the taxonomy of Kirk, Vidgen, Röttger and Hale
 /// (2024).
@@ -189,6 +189,7 @@ pub fn defaults() -> (Vec<PurposeDefined>, Vec<CategoryDefined>) {
 pub fn default_vocabulary() -> Vocabulary {
     let (purposes, categories) = defaults();
     let mut vocabulary = Vocabulary::default();
+    vocabulary.adopt_edition(DECISION_RULES);
     purposes.into_iter().for_each(|purpose| vocabulary.define_purpose(purpose, Since::default()));
     categories.into_iter().for_each(|category| vocabulary.define_category(category, Since::default()));
     vocabulary

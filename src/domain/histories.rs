@@ -27,7 +27,7 @@ pub const NOW_MS: u64 = 1_200;
 /// Categories that occur in histories.
 pub const CATEGORIES: [&str; 5] = ["work", "preference", "language", "health", "mental-health"];
 /// Purposes that occur in histories.
-pub const PURPOSES: [&str; 3] = ["memory", "personalization", "safety"];
+pub const PURPOSES: [&str; 4] = ["memory", "personalization", "safety", "data-sale"];
 /// Recipients that occur in histories.
 pub const RECIPIENTS: [&str; 2] = ["tutor", "coach"];
 /// Conversations that occur in histories.

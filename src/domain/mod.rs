@@ -26,6 +26,7 @@ pub mod recorder_usage;
 pub mod request;
 pub mod retention;
 pub mod rights;
+pub mod stopped_purposes;
 mod violation;
 pub mod vocabulary;
 pub mod wording;

@@ -6,11 +6,15 @@ use std::collections::BTreeSet;
 
 const NEAR_MAX: usize = 3;
 
+/// The edition of the rules of decisions that this version follows (docs/format.md).
+pub const DECISION_RULES: u32 = 3;
+
 /// The purposes and categories in force.
 #[derive(Clone, Debug, Default)]
 pub struct Vocabulary {
     purposes: Hierarchy<PurposeDefined>,
     categories: Hierarchy<CategoryDefined>,
+    edition: u32,
 }
 
 impl Word for PurposeDefined {
@@ -51,6 +55,17 @@ pub fn unknown(what: &str, near: &[String]) -> String {
 }
 
 impl Vocabulary {
+    /// The edition of the rules of decisions under which these words are read; 0 if the log states none.
+    #[must_use]
+    pub fn edition(&self) -> u32 {
+        self.edition
+    }
+
+    /// Notes that decisions follow this edition of the rules. An earlier edition than before changes nothing.
+    pub fn adopt_edition(&mut self, edition: u32) {
+        self.edition = self.edition.max(edition);
+    }
+
     /// Adds a purpose or replaces it. A purpose that it lifts to a higher rung counts as a new one: earlier
     /// consents do not cover it.
     pub fn define_purpose(&mut self, purpose: PurposeDefined, since: Since) {

@@ -116,6 +116,34 @@ pub fn reason_to_subject(of: Reason) -> &'static str {
     }
 }
 
+/// What an opt-out does, to be shown to the data subject. `overridden_ms` are the times of the consents that
+/// it overrides. Only in California, or where the person may be there, a law of the packs asks for it.
+#[must_use]
+pub fn opt_out(stopped: &[&str], overridden_ms: &[u64], jurisdiction: &str) -> String {
+    if stopped.is_empty() {
+        return "this opt-out stops nothing: an opt-out is about sale, sharing and advertising; to stop other uses, \
+                refuse them or object to them"
+            .to_owned();
+    }
+    let by = match jurisdiction {
+        "" | "US" | "US-CA" => "Cal. Civ. Code s. 1798.120, 1798.135",
+        _ => "no law of the packs asks for this where the person is; the ledger does it all the same",
+    };
+    let purposes = stopped.join("`, `");
+    let overridden = match overridden_ms {
+        [] => String::new(),
+        [one] => format!(". It overrides an earlier consent, of {}", time(*one)),
+        [newest, ..] => {
+            format!(
+                ". It overrides {} earlier consents, the newest of {}",
+                overridden_ms.len(),
+                time(*newest)
+            )
+        }
+    };
+    format!("nothing is used for `{purposes}` or a purpose below ({by}){overridden}")
+}
+
 /// What an erasure of this scope erased. `is_whole` says whether it erased everything in the scope.
 #[must_use]
 pub fn erased(scope: ErasureScope, is_whole: bool) -> &'static str {

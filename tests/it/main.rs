@@ -66,6 +66,7 @@ mod signed_notes;
 mod sim;
 mod soak;
 mod special_categories;
+mod stopped_uses;
 mod terminal;
 mod tidy;
 mod times;

@@ -155,7 +155,9 @@ async fn a_restriction_or_objection_takes_effect_at_once_and_ends_when_it_is_ref
         let grant = service.grant.request_grant(ask("ada")).await.unwrap().into_inner();
         assert_eq!(grant.allowed.len(), 1);
         let mut ada = harness.as_role(Role::Subject, "ada").await;
-        let made = ada.rights.submit_request(submit(kind, "")).await.unwrap().into_inner();
+        let purposes = vec!["tone-adaptation".to_owned()];
+        let request = proto::SubmitRequestRequest { purposes, ..submit(kind, "") };
+        let made = ada.rights.submit_request(request).await.unwrap().into_inner();
         assert!(made.revoked_grants.contains(&grant.grant_id) && made.revoked_grants.len() == 1);
         let check = proto::CheckGrantRequest { grant_id: grant.grant_id, keys: Vec::new() };
         assert_eq!(service.grant.check_grant(check).await.unwrap().into_inner().reason(), reason);

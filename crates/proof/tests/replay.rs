@@ -228,7 +228,7 @@ fn signals_forbid_use_until_they_are_lifted() {
     assert_eq!(with(vec![signal(SignalKind::Pause, personal)]), [Fault::Paused]);
     assert_eq!(with(vec![signal(SignalKind::Objection, tone)]), [Fault::Objected]);
     assert_eq!(with(vec![signal(SignalKind::Objection, &["advertising"])]), []);
-    // Which uses an opt-out forbids depends on the bounds, which the verifier does not evaluate.
+    // An opt-out is about other purposes.
     assert_eq!(with(vec![signal(SignalKind::OptOut, all)]), []);
     assert_eq!(with(vec![signal(SignalKind::OptOutAutomated, all)]), []);
     assert_eq!(with(vec![signal(SignalKind::Pause, tone), lifted(SignalKind::Pause, all)]), []);
@@ -239,6 +239,27 @@ fn signals_forbid_use_until_they_are_lifted() {
         with(vec![signal(SignalKind::Pause, all), lifted(SignalKind::Objection, all)]),
         [Fault::Paused]
     );
+}
+
+#[test]
+fn an_opt_out_forbids_advertising_from_edition_3_on() {
+    let with = |edition: u32, purposes: &[&str]| {
+        let consent = terms(&["advertising"], &[], &[]);
+        let mut log = Log::with_vocabulary();
+        let attribute_id = log.append(ada(), recorded(attribute("key", "food")));
+        let consent_id = log.append(ada(), given(consent));
+        let purposes = purposes.iter().map(ToString::to_string).collect();
+        let kind = SignalKind::OptOut.into();
+        log.append(ada(), Event::SignalRecorded(SignalRecorded { kind, purposes, ..Default::default() }));
+        log.append_system_event(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition }));
+        let Event::GrantIssued(for_tone) = grant(attribute_id, consent_id, "key", "food") else { panic!() };
+        log.append(ada(), Event::GrantIssued(GrantIssued { purpose: "advertising".into(), ..for_tone }));
+        faults(&log)
+    };
+    assert_eq!(with(3, &[]), [Fault::OptedOut]);
+    assert_eq!(with(3, &["advertising"]), [Fault::OptedOut]);
+    assert_eq!(with(3, &["personalization"]), []);
+    assert_eq!(with(2, &[]), []);
 }
 
 #[test]

@@ -84,7 +84,12 @@ mod tests {
             [(Encoding::Gzip, gzip(&plain)), (Encoding::Zstd, zstd::encode_all(&plain[..], 3).unwrap())];
         for (encoding, packed) in packed {
             let mut whole = Vec::new();
-            encoding.decompress(&packed, |piece| Ok(whole.extend_from_slice(piece))).unwrap();
+            encoding
+                .decompress(&packed, |piece| {
+                    whole.extend_from_slice(piece);
+                    Ok(())
+                })
+                .unwrap();
             assert_eq!(whole, plain, "{encoding:?}");
             let (mut left, mut output) = (50_000_usize, Vec::new());
             let refused = encoding.decompress(&packed, |piece| {

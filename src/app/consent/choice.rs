@@ -1,6 +1,7 @@
 //! The choices of a data subject in a request, who made them, how they were presented, and what changed when
 //! they were recorded.
 
+use crate::app::consent::opt_out_effect::OptOutEffect;
 use crate::app::log::receipt::Receipt;
 use crate::domain::consent::Decision;
 
@@ -63,4 +64,6 @@ pub struct ConsentChanged {
     pub receipt: Receipt,
     /// Ids of the grants that the consent or signal revoked.
     pub revoked_grants: Vec<String>,
+    /// What an opt-out does; `None` for consents, other signals and liftings.
+    pub effect: Option<OptOutEffect>,
 }

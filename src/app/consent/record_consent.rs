@@ -77,6 +77,7 @@ impl Consent {
                 return Ok(ConsentChanged {
                     receipt,
                     revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
+                    effect: None,
                 });
             }
             Begun::Append(append) => append,
@@ -92,7 +93,7 @@ impl Consent {
         }
         let frame = self.core.with_revocations(&append, self.consent_events(choices, &context));
         let written = self.core.commit(append, frame).await?;
-        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
+        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt, effect: None })
     }
 
     fn consent_events(&self, choices: Vec<Choice>, context: &Context<'_>) -> Vec<PendingEvent> {

@@ -3,11 +3,13 @@
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;
 use crate::app::consent::choice::ConsentChanged;
+use crate::app::consent::opt_out_effect::{OptOutEffect, opt_out_effect};
 use crate::app::consent::signal::NewSignal;
 use crate::app::error::AppError;
 use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::receipt::WriteOptions;
 use crate::app::log::revocation::revoked_ids;
+use crate::app::log::stream::SubjectStream;
 use crate::app::statement_rules;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
@@ -55,21 +57,37 @@ impl Consent {
         checks.finish()?;
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
             Begun::Replayed(receipt, events) => {
-                return Ok(ConsentChanged {
-                    receipt,
-                    revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
-                });
+                let stream = self.core.stream(subject).await?.ok_or(AppError::Erased)?;
+                let effect = self.effect(caller, &stream, &signal);
+                let revoked_grants = revoked_ids(caller, events.iter().map(|event| &event.event));
+                return Ok(ConsentChanged { receipt, revoked_grants, effect });
             }
             Begun::Append(append) => append,
         };
         let mut checks = Checks::new();
         checks.need_name(append.stream.read().state.interaction_problem(&signal.interaction), "interaction");
         checks.finish()?;
-        statement_rules::check_signal_lift(caller, &append.stream.read().state, &signal)?;
+        statement_rules::check_signal_lift(
+            caller,
+            &append.stream.read().state,
+            &append.rules.vocabulary,
+            &signal,
+        )?;
+        let stream = Arc::clone(&append.stream);
+        let effect = self.effect(caller, &stream, &signal);
         let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
         let event = Event::Signal { kind, purposes, lifted, interaction };
         let frame = self.core.with_revocations(&append, vec![self.core.plan(event)]);
         let written = self.core.commit(append, frame).await?;
-        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt })
+        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt, effect })
+    }
+
+    /// What a signal does, if it is an opt-out.
+    fn effect(&self, caller: &Caller, stream: &SubjectStream, signal: &NewSignal) -> Option<OptOutEffect> {
+        let is_opt_out = signal.kind == SignalKind::OptOut && !signal.lift;
+        let now_ms = self.core.now_ms();
+        let vocabulary = &self.core.rules().vocabulary;
+        let state = &stream.read().state;
+        is_opt_out.then(|| opt_out_effect(caller, state, vocabulary, &signal.purposes, now_ms))
     }
 }

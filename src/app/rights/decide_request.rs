@@ -16,6 +16,7 @@ use crate::domain::ids::EventId;
 use crate::domain::request::{
     self, Ground, Jurisdiction, REASON_BYTES_MAX, RequestKind, RequestOutcome, RequestRecord,
 };
+use crate::domain::stopped_purposes::{DIRECT_MARKETING, covered};
 use std::sync::Arc;
 
 /// A steward's decision.
@@ -198,6 +199,24 @@ impl Rights {
         self.submitted(record.id, Vec::new()).await
     }
 
+    /// Checks that a request to be refused is no objection to direct marketing.
+    ///
+    /// # Errors
+    /// It is one, or its purposes are gone.
+    fn check_objection(&self, record: &RequestRecord) -> Result<(), AppError> {
+        if record.kind != RequestKind::Objection {
+            return Ok(());
+        }
+        let purposes = record.submitted.as_ref().map_or(&[][..], |submitted| &submitted.purposes);
+        if covered(&DIRECT_MARKETING, purposes, &self.core.rules().vocabulary).is_empty() {
+            return Ok(());
+        }
+        Err(AppError::Precondition(
+            "an objection to direct marketing can't be refused (GDPR Art. 21(3)), and one to all purposes \
+             covers direct marketing; complete the request",
+        ))
+    }
+
     /// The events of a refusal. If the request had set a signal when it was submitted, the signal is lifted,
     /// unless another signal of its kind is in force.
     fn refusal(
@@ -207,6 +226,7 @@ impl Rights {
         ground: Ground,
         reason: String,
     ) -> Result<Vec<PendingEvent>, AppError> {
+        self.check_objection(record)?;
         let mut pending_events = Vec::new();
         if record.kind == RequestKind::Erasure {
             let refused = ErasureRefused { request: record.id, ground, holds: Vec::new(), whole: true };

@@ -9,10 +9,12 @@ use crate::domain::consent_scope::ConsentCase;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::default_vocabulary;
 use crate::domain::event::{
-    Draft, Event, GrantIssued, GrantedAttribute, Reason, Recorded, SignalKind, codec,
+    Actor, DecisionRulesAdopted, Draft, Event, GrantIssued, GrantedAttribute, Reason, Recorded, Role,
+    SignalKind, codec,
 };
 use crate::domain::histories::{CATEGORIES, PURPOSES, RECIPIENTS, event_id, histories, recorded};
 use crate::domain::ids::EventId;
+use crate::domain::vocabulary::DECISION_RULES;
 use proptest::prelude::*;
 use sayso_proof::entry::{Handle, Header};
 use sayso_proof::event::EventBody;
@@ -48,6 +50,7 @@ fn model(
         _ if signal(SignalKind::Restriction) => Err(Reason::Restricted),
         _ if signal(SignalKind::Pause) => Err(Reason::Paused),
         _ if signal(SignalKind::Objection) => Err(Reason::Objected),
+        _ if purpose == "data-sale" && signal(SignalKind::OptOut) => Err(Reason::OptedOut),
         Cover::Denied { reason: NoConsent::NotExplicit, .. } => Err(Reason::NotExplicit),
         Cover::Denied { reason: NoConsent::Silence, .. } => Err(Reason::NoConsent),
         Cover::Denied { reason: NoConsent::WordsChanged, .. } => Err(Reason::WordsChanged),
@@ -91,8 +94,10 @@ fn replay(events: &[Recorded]) -> Replay {
     let vocabulary = purposes.into_iter().map(Event::PurposeDefined);
     let vocabulary = vocabulary.chain(categories.into_iter().map(Event::CategoryDefined));
     let rules = defaults().into_iter().map(Event::BoundsPublished).chain(vocabulary);
-    for (number, event) in (10_u64..).zip(rules) {
-        apply(&mut replay, Handle::SYSTEM, &recorded(number, 0, event));
+    let edition = Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: DECISION_RULES });
+    for (number, event) in (10_u64..).zip(rules.chain([edition])) {
+        let actor = Actor { role: Role::Ledger, name: String::new() };
+        apply(&mut replay, Handle::SYSTEM, &Recorded { actor, ..recorded(number, 0, event) });
     }
     events.iter().for_each(|event| apply(&mut replay, SUBJECT, event));
     replay

@@ -17,7 +17,8 @@ const CATEGORIES: [(&str, &str); 5] = [
     ("health", ""),
     ("mental-health", "health"),
 ];
-const PURPOSES: [(&str, &str); 3] = [("memory", "personalization"), ("personalization", ""), ("safety", "")];
+const PURPOSES: [(&str, &str); 4] =
+    [("memory", "personalization"), ("personalization", ""), ("safety", ""), ("data-sale", "")];
 const DAY_MS: u64 = 86_400_000;
 
 /// A use to decide.
@@ -416,11 +417,14 @@ pub fn decide(
                 flags.insert(name);
             }
         }
+        // An opt-out stops sale whatever the rules say. Rules that deny are named first.
+        let is_stopped = flags.contains("opted_out") && use_case.purpose == "data-sale";
         let age_days = (use_case.now_ms - attribute.observed_at_ms) / DAY_MS;
         let (category, provenance) = (attribute.category.as_str(), attribute.provenance);
         let request =
             Request { use_case: *use_case, category, provenance, flags, age_days, band: band(events) };
         match (against(rules, &request), event) {
+            (None, _) if is_stopped => first = first.or(Some("built-in/opt-out".to_owned())),
             (None, Some(event)) => return Ok(event),
             (None, None) => first = first.or(Some("built-in/consent".to_owned())),
             (Some(policy), _) => first = first.or(Some(policy)),

@@ -46,6 +46,9 @@ pub enum Fault {
     /// The data subject had paused personalization.
     #[error("the person had paused personalization")]
     Paused,
+    /// The data subject had opted out of sale, sharing and advertising.
+    #[error("the person had opted out of sale, sharing and advertising")]
+    OptedOut,
     /// No consent in force covers the use.
     #[error("no consent in force covers the use")]
     NoConsent,

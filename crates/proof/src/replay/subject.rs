@@ -12,6 +12,9 @@ use std::collections::{BTreeSet, HashMap};
 
 type EventId = [u8; 16];
 
+/// An opt-out stops uses for these purposes and those below them.
+const OPT_OUT_STOPS: [&str; 2] = ["advertising", "data-sale"];
+
 /// A grant being replayed, and what it is checked against.
 #[derive(Clone, Copy)]
 pub(super) struct GrantContext<'a> {
@@ -238,7 +241,10 @@ impl Subject {
             (SignalKind::Pause, Fault::Paused),
             (SignalKind::Objection, Fault::Objected),
         ];
-        kinds.into_iter().find(|(kind, _)| is_in_force(*kind)).map(|(_, fault)| fault)
+        let fault = kinds.into_iter().find(|(kind, _)| is_in_force(*kind)).map(|(_, fault)| fault);
+        // Before edition 3, the effect of an opt-out depended on published bounds alone.
+        let is_stopped = vocabulary.edition() >= 3 && OPT_OUT_STOPS.iter().any(|id| purposes.contains(id));
+        fault.or_else(|| (is_stopped && is_in_force(SignalKind::OptOut)).then_some(Fault::OptedOut))
     }
 
     /// Checks that the grant may allow this attribute.

@@ -108,14 +108,18 @@ fn in_words(event: &Event) -> Option<String> {
             let what = match kind {
                 SignalKind::Objection => "an objection",
                 SignalKind::Restriction => "a restriction",
-                SignalKind::OptOut => "an opt-out of sale and sharing",
+                SignalKind::OptOut => "an opt-out of sale, sharing and advertising",
                 SignalKind::OptOutAutomated => "an opt-out of automated decisions",
                 SignalKind::LimitSensitive => "a limit on sensitive data",
                 SignalKind::Pause => "a pause",
                 SignalKind::Unspecified => "a signal",
             };
             let verb = if *lifted { "was lifted" } else { "was recorded" };
-            format!("{what} {verb} for {}", purposes(named))
+            let wins = match kind {
+                SignalKind::OptOut if !lifted => "; it overrides every earlier consent to these",
+                _ => "",
+            };
+            format!("{what} {verb} for {}{wins}", purposes(named))
         }
         Event::GrantIssued(of) => {
             let allowed = details(of.allowed.len());

@@ -1,0 +1,62 @@
+//! What an opt-out does: which purposes it stops, and which earlier consents it overrides. The answer to the
+//! signal says so, wherever the person is (Cal. Code Regs. tit. 11, s. 7025(c)).
+
+use crate::app::caller::Caller;
+use crate::domain::consent::ConsentRecord;
+use crate::domain::ids::EventId;
+use crate::domain::profile::SubjectState;
+use crate::domain::stopped_purposes::{OPT_OUT, covered};
+use crate::domain::vocabulary::Vocabulary;
+use crate::domain::wording;
+
+/// The most consents that an answer names as overridden. The newest come first.
+pub const OVERRIDDEN_MAX: usize = 64;
+
+/// What an opt-out does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OptOutEffect {
+    /// Nothing is used for these purposes or those below them. Empty if the opt-out names only purposes that
+    /// are neither sale, sharing nor advertising.
+    pub stopped_purposes: Vec<String>,
+    /// Consents in force for a stopped purpose that the opt-out overrides, newest first.
+    pub overridden_consents: Vec<EventId>,
+    /// Both in words.
+    pub explanation: String,
+}
+
+/// What an opt-out for these purposes does in this state. A service learns only of consents that concern it.
+pub(super) fn opt_out_effect(
+    caller: &Caller,
+    state: &SubjectState,
+    vocabulary: &Vocabulary,
+    purposes: &[String],
+    now_ms: u64,
+) -> OptOutEffect {
+    let stopped = covered(&OPT_OUT, purposes, vocabulary);
+    let reaches = |record: &&ConsentRecord| {
+        record.decision.is_yes()
+            && record.terms.purposes.iter().any(|named| overlaps(named, &stopped, vocabulary))
+            && (caller.sees_others() || record.concerns(&caller.name))
+    };
+    let overridden: Vec<&ConsentRecord> = state
+        .consents
+        .records()
+        .iter()
+        .rev()
+        .filter(reaches)
+        .take(OVERRIDDEN_MAX)
+        .filter(|record| state.consents.in_force(record, vocabulary, now_ms))
+        .collect();
+    let times: Vec<u64> = overridden.iter().map(|record| record.recorded_at_ms).collect();
+    OptOutEffect {
+        explanation: wording::opt_out(&stopped, &times, &state.description.jurisdiction),
+        overridden_consents: overridden.iter().map(|record| record.event_id).collect(),
+        stopped_purposes: stopped.into_iter().map(str::to_owned).collect(),
+    }
+}
+
+/// Whether a consent for `named` reaches one of the stopped purposes, or one below.
+fn overlaps(named: &str, stopped: &[&str], vocabulary: &Vocabulary) -> bool {
+    let ancestry = vocabulary.purpose_ancestry(named);
+    stopped.iter().any(|id| ancestry.contains(id) || vocabulary.purpose_ancestry(id).contains(&named))
+}
