@@ -72,7 +72,9 @@ impl ConsentService for Api {
             .await;
         let changed = changed.map_err(status::of)?;
         let receipt = Some(convert::writes::receipt(changed.receipt, &caller));
-        Ok(Response::new(proto::RecordConsentResponse { receipt, revoked_grants: changed.revoked_grants }))
+        let unmatched = convert::consent::unmatched(changed.unmatched);
+        let revoked_grants = changed.revoked_grants;
+        Ok(Response::new(proto::RecordConsentResponse { receipt, revoked_grants, unmatched }))
     }
 
     async fn record_signal(
@@ -98,8 +100,9 @@ impl ConsentService for Api {
             overridden_consents: effect.overridden_consents.iter().map(ToString::to_string).collect(),
             explanation: effect.explanation,
         });
+        let unmatched = convert::consent::unmatched(changed.unmatched);
         let revoked_grants = changed.revoked_grants;
-        Ok(Response::new(proto::RecordSignalResponse { receipt, revoked_grants, opt_out }))
+        Ok(Response::new(proto::RecordSignalResponse { receipt, revoked_grants, opt_out, unmatched }))
     }
 
     async fn get_consents(

@@ -108,7 +108,7 @@ impl Consent {
         };
         let answer = client(at).await?.record_consent(request).await?.into_inner();
         out.print("RecordConsentResponse", &answer, |answer| {
-            output::changed(answer.receipt.as_ref(), &answer.revoked_grants)
+            output::changed_or_unmatched(answer.receipt.as_ref(), &answer.revoked_grants, &answer.unmatched)
         })?;
         out.note_dates(&[("--until", terms.until.as_ref())])
     }

@@ -3,6 +3,7 @@
 use super::error::CliError;
 use super::times::WrittenTime;
 use crate::domain::wording;
+use crate::proto::UnmatchedKind;
 use crate::telemetry::escaped;
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
@@ -212,6 +213,29 @@ pub(super) fn changed(written: Option<&crate::proto::Receipt>, revoked_grants: &
     format!("{}; {revoked}", receipt(written))
 }
 
+/// [`changed`], with a line for each thing that the request names although nothing matches it.
+pub(super) fn changed_or_unmatched(
+    written: Option<&crate::proto::Receipt>,
+    revoked_grants: &[String],
+    unmatched: &[crate::proto::Unmatched],
+) -> String {
+    let line = |unmatched: &crate::proto::Unmatched| match unmatched.kind() {
+        UnmatchedKind::Subject => {
+            "matched nothing: nothing was recorded about this person before; check the ID".to_owned()
+        }
+        UnmatchedKind::Recipient => format!(
+            "matched nothing: no decision, grant, artifact or attribute of this person names the recipient \
+             `{}`; check the name",
+            unmatched.recipient
+        ),
+        UnmatchedKind::Consent => "matched nothing: no consent in force was withdrawn".to_owned(),
+        UnmatchedKind::Signal => "matched nothing: no such signal was in force".to_owned(),
+        UnmatchedKind::Unspecified => "matched nothing".to_owned(),
+    };
+    let lines = unmatched.iter().map(line);
+    std::iter::once(changed(written, revoked_grants)).chain(lines).collect::<Vec<_>>().join("\n")
+}
+
 /// A hint that a new key could be confused with an existing one.
 pub(super) fn similar_key(new: &str, similar: &crate::proto::SimilarKey) -> String {
     let existing = &similar.key;
@@ -223,6 +247,9 @@ pub(super) fn similar_key(new: &str, similar: &crate::proto::SimilarKey) -> Stri
 /// A receipt in one line.
 pub(super) fn receipt(receipt: Option<&crate::proto::Receipt>) -> String {
     let Some(receipt) = receipt else { return String::new() };
+    if receipt.events.is_empty() {
+        return "nothing was recorded".to_owned();
+    }
     let positions: Vec<String> = receipt.events.iter().map(|event| event.position.to_string()).collect();
     let noun = if positions.len() == 1 { "position" } else { "positions" };
     let replayed = if receipt.replayed { " (already recorded by an earlier request)" } else { "" };

@@ -3,7 +3,7 @@
 use super::connect::Connection;
 use super::connect::{Link, client};
 use super::error::CliError;
-use super::output::{Out, changed};
+use super::output::{Out, changed_or_unmatched};
 use super::profile::whole_profile;
 use crate::proto::consent_service_client::ConsentServiceClient;
 use crate::proto::profile_service_client::ProfileServiceClient;
@@ -193,7 +193,7 @@ fn recording(kind: SignalKind, about: About, interaction: String) -> proto::Reco
 async fn record(link: &Link, request: proto::RecordSignalRequest, out: Out) -> Result<(), CliError> {
     let answer = client!(ConsentServiceClient, link.clone()).record_signal(request).await?.into_inner();
     out.print("RecordSignalResponse", &answer, |answer| {
-        let done = changed(answer.receipt.as_ref(), &answer.revoked_grants);
+        let done = changed_or_unmatched(answer.receipt.as_ref(), &answer.revoked_grants, &answer.unmatched);
         match &answer.opt_out {
             Some(effect) => format!("{done}\n{}", effect.explanation),
             None => done,

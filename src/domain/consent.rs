@@ -3,7 +3,7 @@
 //! A *yes* is a decision that gives or renews consent; a *no* refuses or withdraws it. A *case* is one
 //! purpose, category, recipient and conversation.
 
-use super::consent_scope::{ConsentCase, ExpandedCase, Given, Reach, named_cases, overlap};
+use super::consent_scope::{ConsentCase, ExpandedCase, Given, Reach, named_cases, narrows, overlap};
 use super::ids::EventId;
 use super::vocabulary::Vocabulary;
 use crate::domain::event::{Actor, Role};
@@ -128,6 +128,9 @@ impl Cover {
 /// The most comparisons of decisions that one query may make. Without this limit, a query about a decision
 /// with long lists could take long.
 const COMPARISONS_MAX: usize = 1 << 16;
+
+/// The most consents that are checked to find one that a refusal or withdrawal narrows.
+const CONSENTS_CHECKED_MAX: usize = 32;
 
 /// Every consent decision of a data subject, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -329,6 +332,16 @@ impl ConsentLog {
     #[must_use]
     pub fn in_force(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> bool {
         record.decision.is_yes() && self.ended_at_ms(record, vocabulary, now_ms).is_none()
+    }
+
+    /// Whether a no with these terms takes away something that a yes still allows. Only the newest
+    /// [`CONSENTS_CHECKED_MAX`] consents that it may narrow are checked. If there are more, and none of those
+    /// is in force, the answer is yes.
+    #[must_use]
+    pub fn is_narrowed_by(&self, no: &Terms, vocabulary: &Vocabulary, now_ms: u64) -> bool {
+        let mut concerned = self.newest(true).filter(|yes| narrows(no, &yes.terms, vocabulary));
+        let mut newest = concerned.by_ref().take(CONSENTS_CHECKED_MAX);
+        newest.any(|yes| self.in_force(yes, vocabulary, now_ms)) || concerned.next().is_some()
     }
 
     /// Whether a yes that has ended must be kept, because it still keeps an earlier yes from allowing

@@ -23,7 +23,8 @@ impl SubjectState {
         names::problem(key).filter(|_| !self.attributes.contains_key(key))
     }
 
-    fn knows_recipient(&self, name: &str) -> bool {
+    /// Whether a decision, a choice, a grant or an artifact of the data subject names this recipient.
+    pub(crate) fn knows_recipient(&self, name: &str) -> bool {
         let decided = self.consents.records().iter().flat_map(|record| &record.terms.recipients);
         let chosen = self.personal.iter().flat_map(|personal| &personal.choices.only_recipients);
         let granted = self.grants.values().map(|grant| &grant.issued.recipient);

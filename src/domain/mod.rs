@@ -27,6 +27,7 @@ pub mod request;
 pub mod retention;
 pub mod rights;
 pub mod stopped_purposes;
+pub mod unmatched;
 mod violation;
 pub mod vocabulary;
 pub mod wording;

@@ -72,6 +72,7 @@ mod tidy;
 mod times;
 mod traces;
 mod transparency;
+mod unmatched;
 mod uses;
 mod verified_documents;
 mod witness;

@@ -3,6 +3,7 @@
 use crate::api::status;
 use crate::app;
 use crate::domain::consent::Decision;
+use crate::domain::unmatched::Unmatched;
 use crate::proto;
 use tonic::Status;
 
@@ -43,4 +44,19 @@ pub fn notice_served(notice: Option<proto::NoticeServed>) -> app::NoticeServed {
         language: notice.language,
         digest: notice.digest,
     }
+}
+
+/// What a request names although nothing matches it.
+#[must_use]
+pub fn unmatched(unmatched: Vec<Unmatched>) -> Vec<proto::Unmatched> {
+    let message = |unmatched| {
+        let (kind, choice, recipient) = match unmatched {
+            Unmatched::Subject => (proto::UnmatchedKind::Subject, 0, String::new()),
+            Unmatched::Recipient(name) => (proto::UnmatchedKind::Recipient, 0, name),
+            Unmatched::Consent(choice) => (proto::UnmatchedKind::Consent, choice, String::new()),
+            Unmatched::Signal => (proto::UnmatchedKind::Signal, 0, String::new()),
+        };
+        proto::Unmatched { kind: kind.into(), choice, recipient }
+    };
+    unmatched.into_iter().map(message).collect()
 }

@@ -4,6 +4,7 @@
 use crate::app::consent::opt_out_effect::OptOutEffect;
 use crate::app::log::receipt::Receipt;
 use crate::domain::consent::Decision;
+use crate::domain::unmatched::Unmatched;
 
 /// One choice of the data subject.
 #[derive(Clone, Debug)]
@@ -66,4 +67,6 @@ pub struct ConsentChanged {
     pub revoked_grants: Vec<String>,
     /// What an opt-out does; `None` for consents, other signals and liftings.
     pub effect: Option<OptOutEffect>,
+    /// What the request names although nothing matches it. Empty for a service that is not a channel.
+    pub unmatched: Vec<Unmatched>,
 }

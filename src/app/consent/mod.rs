@@ -7,6 +7,7 @@ pub(crate) mod opt_out_effect;
 pub(crate) mod record_consent;
 pub(crate) mod record_signal;
 pub(crate) mod signal;
+mod unmatched;
 
 use crate::app::log::core::Core;
 use crate::package::Controller;

@@ -6,7 +6,6 @@ use crate::app::consent::choice::{Choice, ConsentChanged, DecidedBy, NoticeServe
 use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
 use crate::app::log::receipt::{Receipt, WriteOptions};
-use crate::app::log::revocation::revoked_ids;
 use crate::app::statement_rules;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
@@ -33,7 +32,8 @@ impl Consent {
     /// still recorded.
     ///
     /// A refusal or withdrawal is never rejected because of a field that only a consent needs: its end is
-    /// ignored, and so is a notice that is not published.
+    /// ignored, and so is a notice that is not published. Nor is one rejected because it matches nothing: the
+    /// answer says so.
     ///
     /// # Errors
     /// A field is invalid, the subject was erased, the expected version is stale, or the store fails. A
@@ -74,11 +74,7 @@ impl Consent {
         }
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
             Begun::Replayed(receipt, events) => {
-                return Ok(ConsentChanged {
-                    receipt,
-                    revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
-                    effect: None,
-                });
+                return self.replayed_change(caller, subject, receipt, &events).await;
             }
             Begun::Append(append) => append,
         };
@@ -91,9 +87,16 @@ impl Consent {
             choices.retain(|choice| !choice.decision.is_yes());
             return Err(self.record_refusals_alone(append, choices, &context, refusal).await?);
         }
-        let frame = self.core.with_revocations(&append, self.consent_events(choices, &context));
+        let events = self.consent_events(choices, &context);
+        let unmatched = Self::unmatched(&append, &events);
+        let frame = self.core.with_revocations(&append, events);
         let written = self.core.commit(append, frame).await?;
-        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt, effect: None })
+        Ok(ConsentChanged {
+            revoked_grants: written.revoked,
+            receipt: written.receipt,
+            unmatched,
+            effect: None,
+        })
     }
 
     fn consent_events(&self, choices: Vec<Choice>, context: &Context<'_>) -> Vec<PendingEvent> {

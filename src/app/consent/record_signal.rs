@@ -8,7 +8,6 @@ use crate::app::consent::signal::NewSignal;
 use crate::app::error::AppError;
 use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::receipt::WriteOptions;
-use crate::app::log::revocation::revoked_ids;
 use crate::app::log::stream::SubjectStream;
 use crate::app::statement_rules;
 use crate::domain::attribute::is_text;
@@ -22,7 +21,7 @@ const INTERACTION_BYTES_MAX: usize = 128;
 impl Consent {
     /// Records a signal and revokes the grants that it contradicts. If a signal other than a pause names a
     /// conversation, it is recorded for all conversations: a refusal by the subject must not fail because of
-    /// an extra field.
+    /// an extra field. Lifting a signal of a person of whom nothing is recorded leaves nothing in the log.
     ///
     /// # Errors
     /// A field is invalid, the caller may not lift this signal, the subject was erased, the expected version
@@ -55,12 +54,17 @@ impl Consent {
         let mut checks = Checks::new();
         checks.need_purposes(&rules.vocabulary, unknown, "purposes");
         checks.finish()?;
+        if signal.lift
+            && let Some(answer) = self.lift_for_unknown(caller, subject, options).await?
+        {
+            return Ok(answer);
+        }
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
             Begun::Replayed(receipt, events) => {
                 let stream = self.core.stream(subject).await?.ok_or(AppError::Erased)?;
                 let effect = self.effect(caller, &stream, &signal);
-                let revoked_grants = revoked_ids(caller, events.iter().map(|event| &event.event));
-                return Ok(ConsentChanged { receipt, revoked_grants, effect });
+                let changed = self.replayed_change(caller, subject, receipt, &events).await?;
+                return Ok(ConsentChanged { effect, ..changed });
             }
             Begun::Append(append) => append,
         };
@@ -77,9 +81,11 @@ impl Consent {
         let effect = self.effect(caller, &stream, &signal);
         let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
         let event = Event::Signal { kind, purposes, lifted, interaction };
-        let frame = self.core.with_revocations(&append, vec![self.core.plan(event)]);
+        let events = vec![self.core.plan(event)];
+        let unmatched = Self::unmatched(&append, &events);
+        let frame = self.core.with_revocations(&append, events);
         let written = self.core.commit(append, frame).await?;
-        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt, effect })
+        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt, unmatched, effect })
     }
 
     /// What a signal does, if it is an opt-out.

@@ -34,6 +34,7 @@ impl Profiles {
                 return Ok(ConsentChanged {
                     receipt,
                     revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
+                    unmatched: Vec::new(),
                     effect: None,
                 });
             }
@@ -43,6 +44,11 @@ impl Profiles {
         let frame =
             self.core.with_revocations(&append, vec![self.core.plan(Event::SubjectDescribed(description))]);
         let written = self.core.commit(append, frame).await?;
-        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt, effect: None })
+        Ok(ConsentChanged {
+            revoked_grants: written.revoked,
+            receipt: written.receipt,
+            unmatched: Vec::new(),
+            effect: None,
+        })
     }
 }

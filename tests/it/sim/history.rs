@@ -367,6 +367,7 @@ impl History {
             (_, Reply::Changed(changed)) => {
                 let events = changed.receipt.events.len().saturating_sub(1);
                 let revocations = revocations_in_receipt(&changed.revoked_grants, events);
+                // Lifting a signal of an unknown person records nothing.
                 let contents = std::iter::once(Content::Other).chain(revocations).collect();
                 self.model.add_receipt(&self.world, subject, &changed.receipt, contents);
             }

@@ -1,0 +1,106 @@
+//! What decisions and signals name although nothing that is recorded about the data subject matches it.
+
+use super::consent::Decision;
+use super::event::{Event, Role};
+use super::profile::SubjectState;
+use super::vocabulary::Vocabulary;
+use std::collections::BTreeSet;
+
+/// Something that a request names and that matches nothing. The request is accepted all the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Unmatched {
+    /// Nothing was recorded about the data subject before the request.
+    Subject,
+    /// A refusal or withdrawal names this recipient. No decision, personal bound, grant, artifact or
+    /// attribute of the data subject has this name.
+    Recipient(String),
+    /// The withdrawal with this index, counted from 0, takes nothing away: no consent in force overlaps with
+    /// it.
+    Consent(u32),
+    /// A lifting lifts no signal.
+    Signal,
+}
+
+/// Decisions and signals of one request.
+#[derive(Clone, Debug)]
+pub struct Statements<'a> {
+    /// The decisions and signals, in the order of the request. Other events are ignored.
+    pub events: Vec<&'a Event>,
+    /// When the data subject said it, milliseconds since the Unix epoch; not later than the sealing.
+    pub said_ms: u64,
+    /// When it was sealed, milliseconds since the Unix epoch.
+    pub sealed_ms: u64,
+}
+
+impl SubjectState {
+    /// What these statements name although nothing in this state, the state before them, matches it. Consents
+    /// need no match.
+    #[must_use]
+    pub fn unmatched(&self, vocabulary: &Vocabulary, statements: &Statements<'_>) -> Vec<Unmatched> {
+        let is_yes = |event: &Event| matches!(event, Event::Consent { decision, .. } if decision.is_yes());
+        if self.version == 0 {
+            let is_no = statements.events.iter().any(|event| !is_yes(event));
+            return is_no.then_some(Unmatched::Subject).into_iter().collect();
+        }
+        let mut unmatched = BTreeSet::new();
+        for (number, event) in (0_u32..).zip(&statements.events) {
+            match event {
+                Event::Consent { decision, terms } if !decision.is_yes() => {
+                    let unknown = terms.recipients.iter().filter(|name| !self.has_seen(name));
+                    unmatched.extend(unknown.map(|name| Unmatched::Recipient(name.clone())));
+                    let consents = &self.consents;
+                    if *decision == Decision::Withdrawn
+                        && !consents.is_narrowed_by(terms, vocabulary, statements.sealed_ms)
+                    {
+                        unmatched.insert(Unmatched::Consent(number));
+                    }
+                }
+                Event::Signal { kind, purposes, lifted: true, interaction } => {
+                    let is_lifted = self.signals.iter().any(|signal| {
+                        signal.sealed_at_ms <= statements.said_ms
+                            && signal.is_lifted_by(*kind, purposes, interaction)
+                    });
+                    if !is_lifted {
+                        unmatched.insert(Unmatched::Signal);
+                    }
+                }
+                _ => {}
+            }
+        }
+        unmatched.into_iter().collect()
+    }
+
+    /// Whether something recorded about the data subject has the name of this recipient.
+    fn has_seen(&self, recipient: &str) -> bool {
+        let wrote = self.attributes.values().any(|current| {
+            matches!(current.actor.role, Role::Service | Role::Channel) && current.actor.name == recipient
+        });
+        wrote || self.ai_disclosed_by.contains(recipient) || self.knows_recipient(recipient)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::default_vocabulary::default_vocabulary;
+    use crate::domain::event::SignalKind;
+    use crate::domain::histories::recorded;
+
+    #[test]
+    fn a_lifting_matches_a_signal_only_if_it_would_change_it() {
+        let signal = |purposes: &[&str], lifted| Event::Signal {
+            kind: SignalKind::Objection,
+            purposes: purposes.iter().map(|&id| id.to_owned()).collect(),
+            lifted,
+            interaction: String::new(),
+        };
+        let state = SubjectState::fold(&[recorded(0, 1_000, signal(&[], false))]);
+        let unmatched = |lifting: &Event, said_ms| {
+            let statements = Statements { events: vec![lifting], said_ms, sealed_ms: 1_000 };
+            state.unmatched(&default_vocabulary(), &statements)
+        };
+        assert_eq!(unmatched(&signal(&["memory"], true), 1_000), [Unmatched::Signal]);
+        assert_eq!(unmatched(&signal(&[], true), 999), [Unmatched::Signal]);
+        assert_eq!(unmatched(&signal(&[], true), 1_000), []);
+    }
+}

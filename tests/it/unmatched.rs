@@ -1,0 +1,153 @@
+//! Tests that a decision or a lifting that matches nothing is accepted, and that the answer says so to the
+//! person, a channel or a steward. A service is never told: it could find out about whom something is
+//! recorded.
+
+use crate::harness::{self, Clients, Harness, choice, consent, json, publish_notice, stdout};
+use sayso::proto::{self, ConsentDecision, Role, SignalKind, UnmatchedKind};
+use tonic::Code;
+
+const PURPOSE: &str = "tone-adaptation";
+
+async fn start() -> (Harness, Clients) {
+    let harness = Harness::start().await;
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
+    publish_notice(&mut steward).await;
+    (harness, steward)
+}
+
+fn decided(subject: &str, decision: ConsentDecision, recipients: &[&str]) -> proto::RecordConsentRequest {
+    let mut choice = choice(decision, PURPOSE, &[], false);
+    choice.recipients = recipients.iter().map(|&name| name.to_owned()).collect();
+    consent(subject, vec![choice])
+}
+
+/// Records a decision. Returns how many events were recorded, and what matched nothing.
+async fn decide(clients: &mut Clients, request: proto::RecordConsentRequest) -> (usize, Vec<String>) {
+    let answer = clients.consent.record_consent(request).await.unwrap().into_inner();
+    (answer.receipt.unwrap().events.len(), named(answer.unmatched))
+}
+
+fn named(unmatched: Vec<proto::Unmatched>) -> Vec<String> {
+    let name = |each: proto::Unmatched| match each.kind() {
+        UnmatchedKind::Recipient => format!("recipient {}", each.recipient),
+        UnmatchedKind::Consent => format!("consent {}", each.choice),
+        kind => kind.as_str_name().trim_start_matches("UNMATCHED_KIND_").to_lowercase(),
+    };
+    unmatched.into_iter().map(name).collect()
+}
+
+fn signal(subject: &str, kind: SignalKind, lift: bool) -> proto::RecordSignalRequest {
+    proto::RecordSignalRequest { subject: subject.into(), kind: kind.into(), lift, ..Default::default() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_no_that_matches_nothing_is_recorded_and_the_person_a_channel_or_a_steward_is_told() {
+    use ConsentDecision::{Given, Refused, Withdrawn};
+    let (harness, steward) = start().await;
+    let callers = [
+        ("ada", steward),
+        ("ben", harness.as_claim(Role::Channel, "app").await),
+        ("cleo", harness.as_role(Role::Subject, "cleo").await),
+    ];
+    for (subject, mut caller) in callers {
+        let mut says = async |decision, recipients: &[&str]| {
+            decide(&mut caller, decided(subject, decision, recipients)).await
+        };
+        assert_eq!(says(Withdrawn, &[]).await, (1, vec!["subject".into()]), "{subject}");
+        assert_eq!(says(Withdrawn, &[]).await, (1, vec!["consent 0".into()]));
+        assert_eq!(says(Refused, &["coach"]).await, (1, vec!["recipient coach".into()]));
+        // From then on, a decision names the recipient.
+        assert_eq!(says(Refused, &["coach"]).await, (1, vec![]));
+        assert_eq!(says(Given, &[]).await, (1, vec![]));
+        assert_eq!(says(Withdrawn, &[]).await, (1, vec![]));
+        assert_eq!(
+            says(Withdrawn, &["tutor"]).await,
+            (1, vec!["recipient tutor".into(), "consent 0".into()])
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_is_not_told_that_a_no_matched_nothing() {
+    let (harness, mut steward) = start().await;
+    steward.profile.record_attributes(harness::fact("ada", "tone", "work", "dry")).await.unwrap();
+    let mut service = harness.as_claim(Role::Service, "tutor").await;
+    for subject in ["ada", "nobody"] {
+        for decision in [ConsentDecision::Withdrawn, ConsentDecision::Refused] {
+            let answer = decide(&mut service, decided(subject, decision, &["coach"])).await;
+            assert_eq!(answer, (1, vec![]));
+        }
+    }
+    let mut refusals = Vec::new();
+    for subject in ["ada", "nobody else"] {
+        let recorded = signal(subject, SignalKind::Objection, false);
+        let recorded = service.consent.record_signal(recorded).await.unwrap().into_inner();
+        assert_eq!((recorded.receipt.unwrap().events.len(), named(recorded.unmatched)), (1, vec![]));
+    }
+    for subject in ["ada", "another"] {
+        let lift = service.consent.record_signal(signal(subject, SignalKind::Pause, true)).await;
+        let status = lift.unwrap_err();
+        refusals.push((status.code(), status.message().to_owned()));
+    }
+    assert_eq!(refusals[0], refusals[1]);
+    assert_eq!(refusals[0].0, Code::PermissionDenied);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lifting_that_matches_nothing_says_so_and_no_person_comes_into_being_by_it() {
+    let (harness, mut steward) = start().await;
+    let callers = [
+        ("ada", harness.as_role(Role::Steward, "privacy-team").await),
+        ("ben", harness.as_claim(Role::Channel, "app").await),
+        ("cleo", harness.as_role(Role::Subject, "cleo").await),
+    ];
+    for (subject, mut caller) in callers {
+        let mut records = async |lift| {
+            let request = signal(subject, SignalKind::Pause, lift);
+            let answer = caller.consent.record_signal(request).await.unwrap().into_inner();
+            let receipt = answer.receipt.unwrap();
+            (receipt.events.len(), receipt.checkpoint, named(answer.unmatched))
+        };
+        let (events, checkpoint, unmatched) = records(true).await;
+        assert_eq!((events, unmatched), (0, vec!["subject".to_owned()]), "{subject}");
+        assert_eq!(records(true).await.1, checkpoint, "nothing was written in between");
+        let request = proto::GetProfileRequest { subject: subject.into(), ..Default::default() };
+        assert_eq!(steward.profile.get_profile(request).await.unwrap_err().code(), Code::NotFound);
+        assert_eq!(records(false).await.2, ["subject"]);
+        assert_eq!(records(true).await.2, Vec::<String>::new());
+        assert_eq!(records(true).await.2, ["signal"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_is_told_what_matched_nothing_at_the_first_one() {
+    let (_harness, mut steward) = start().await;
+    let keyed = |request: proto::RecordConsentRequest| proto::RecordConsentRequest {
+        options: Some(proto::WriteOptions { idempotency_key: "no".into(), ..Default::default() }),
+        ..request
+    };
+    let request = keyed(decided("ada", ConsentDecision::Refused, &["coach"]));
+    assert_eq!(decide(&mut steward, request.clone()).await, (1, vec!["subject".into()]));
+    steward.profile.record_attributes(harness::fact("ada", "tone", "work", "dry")).await.unwrap();
+    assert_eq!(decide(&mut steward, request).await, (1, vec!["subject".into()]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_says_what_matched_nothing() {
+    let (harness, _steward) = start().await;
+    let steward = |arguments: &[&str]| harness.cli(Role::Steward, "privacy-team", arguments);
+    let text = stdout(&steward(&["signal", "lift", "ada", "--what", "pause"]));
+    assert_eq!(
+        text,
+        "nothing was recorded; no open grants were revoked\n\
+         matched nothing: nothing was recorded about this person before; check the ID\n"
+    );
+    let refuse = ["consent", "refuse", "ada", "--purpose", PURPOSE, "--recipient", "coach"];
+    let answer = json(&steward(&[&["--json"][..], &refuse].concat()));
+    assert_eq!(answer["unmatched"][0]["kind"], "UNMATCHED_KIND_SUBJECT", "{answer}");
+    let refuse = ["consent", "refuse", "ada", "--purpose", PURPOSE, "--recipient", "trainer"];
+    let text = stdout(&steward(&refuse));
+    assert!(text.contains("names the recipient `trainer`; check the name"), "{text}");
+    let text = stdout(&steward(&["consent", "withdraw", "ada", "--purpose", PURPOSE]));
+    assert!(text.ends_with("matched nothing: no consent in force was withdrawn\n"), "{text}");
+}
