@@ -155,6 +155,23 @@ impl BoundsService for Api {
         Ok(Response::new(proto::PublishNoticeResponse { receipt, notice: Some(notice) }))
     }
 
+    async fn require_notice(
+        &self,
+        request: Request<proto::RequireNoticeRequest>,
+    ) -> Answer<proto::RequireNoticeResponse> {
+        let caller = layer::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
+        let notice = convert::bounds::required_notice(request.notice.unwrap_or_default())?;
+        let signature = request.signature.map(Into::into);
+        let required = self.app.rules.require_notice(&caller, notice, signature, &options).await;
+        let required = required.map_err(status::of)?;
+        Ok(Response::new(proto::RequireNoticeResponse {
+            receipt: Some(convert::writes::receipt(required.receipt, &caller)),
+            grants_revoked: required.grants_revoked,
+        }))
+    }
+
     async fn publish_bounds(
         &self,
         request: Request<proto::PublishBoundsRequest>,
@@ -186,7 +203,11 @@ impl BoundsService for Api {
             bounds: packs.collect::<Result<_, Status>>()?,
             recipients: request.recipients,
             purposes: request.purposes,
-            definitions: convert::bounds::definitions(request.defined_purposes, request.defined_categories)?,
+            definitions: convert::bounds::definitions(
+                request.defined_purposes,
+                request.defined_categories,
+                request.required_notices,
+            )?,
         };
         let mut steps = self.app.rules.preview_bounds(&caller, asked).await.map_err(status::of)?;
         let (sender, receiver) = mpsc::channel(1);

@@ -1,8 +1,9 @@
 //! Denials that follow from the rules of the ledger itself. They apply whatever packs are in force.
 
 use crate::bounds::error::Denial;
+use crate::domain::attribute::Attribute;
 use crate::domain::consent::NoConsent;
-use crate::domain::event::{Reason, Tier};
+use crate::domain::event::{Reason, Tier, WithheldClass};
 use crate::domain::stopped_purposes::{OPT_OUT, is_below};
 use crate::domain::vocabulary::Vocabulary;
 
@@ -39,6 +40,21 @@ pub(super) fn consent_reason(reason: NoConsent) -> Reason {
         NoConsent::Withdrawn => Reason::ConsentWithdrawn,
         NoConsent::Expired => Reason::ConsentExpired,
         NoConsent::WordsChanged => Reason::WordsChanged,
+        NoConsent::NoticeOutdated => Reason::NoticeOutdated,
         NoConsent::NotExplicit => Reason::NotExplicit,
+    }
+}
+
+/// The class of an attribute that is withheld because the consent to its use names a version of a notice that
+/// no longer counts. A consent must be informed, so it covers what the provider's notice said then.
+pub(super) fn outdated_notice(attribute: &Attribute) -> WithheldClass {
+    WithheldClass {
+        category: attribute.category.clone(),
+        provenance: attribute.provenance,
+        reason: Reason::NoticeOutdated,
+        decided_by: Tier::Provider,
+        policy: "built-in/notice".into(),
+        article: "GDPR Art. 4(11)".into(),
+        ..WithheldClass::default()
     }
 }

@@ -89,6 +89,11 @@ pub(super) struct CedarRequest {
     pub restricted: bool,
     /// This and the following fields up to `conversation` apply to uses only.
     pub purpose: String,
+    /// Whole days since the consent was given.
+    pub consent_days: u64,
+    /// The id and the version of the consent's notice; empty unless bounds distinguish notices.
+    pub notice: String,
+    pub notice_version: String,
     pub objected: bool,
     pub paused: bool,
     pub conversation_paused: bool,
@@ -124,8 +129,15 @@ fn long(name: &str, value: impl TryInto<i64>) -> Pair {
 impl CedarRequest {
     /// Approximate bytes of memory.
     pub fn memory_bytes(&self) -> usize {
-        let texts =
-            [&self.recipient, &self.category, &self.subject.jurisdiction, &self.purpose, &self.conversation];
+        let texts = [
+            &self.recipient,
+            &self.category,
+            &self.subject.jurisdiction,
+            &self.purpose,
+            &self.notice,
+            &self.notice_version,
+            &self.conversation,
+        ];
         let one = |text: &String| size_of::<String>().saturating_add(text.len());
         let sources = self.traits.sources.iter();
         size_of::<Self>().saturating_add(texts.into_iter().chain(sources).map(one).sum())
@@ -180,6 +192,9 @@ impl CedarRequest {
             flag("opted_out_automated", self.opted_out_automated),
             flag("limit_sensitive", self.limit_sensitive),
             flag("noticed", self.noticed),
+            long("consent_days", self.consent_days),
+            text("notice", &self.notice),
+            text("notice_version", &self.notice_version),
             flag("ai_disclosed", self.ai_disclosed),
             flag("expired", self.expired),
             flag("contested", self.contested),

@@ -3,7 +3,7 @@
 //!
 //! [`Bounds::decide`] is the one function that every use goes through.
 
-use crate::bounds::built_in::{self, consent_reason, no_legal_basis};
+use crate::bounds::built_in::{self, consent_reason, no_legal_basis, outdated_notice};
 use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTraits};
 use crate::bounds::decision::{Allowed, ConsentTraits, Decision, Ground, Withheld};
 use crate::bounds::engine::{Bounds, PersonalPolicies};
@@ -72,12 +72,12 @@ struct Deciding<'a> {
     built_in: Option<Arc<Denial>>,
     /// The grounds for each category: the consents that allow the use, newest first. If there is no consent,
     /// there is a single ground, which says why not.
-    grounds: BTreeMap<&'a str, Arc<[Ground]>>,
+    grounds: BTreeMap<&'a str, Arc<[Ground<'a>]>>,
     /// The data subject's personal bounds, compiled.
     personal: Option<Arc<PersonalPolicies>>,
     /// The denial for each class and each kind of consent, or `None` if the bounds allow the use.
     // Unordered: looked up by key, never iterated.
-    outcomes: HashMap<(Class<'a>, ConsentTraits), Option<Arc<Denial>>>,
+    outcomes: HashMap<(Class<'a>, ConsentTraits<'a>), Option<Arc<Denial>>>,
     /// For each derived attribute, the categories of its sources with all their ancestors.
     // Unordered: looked up by key, never iterated.
     sources: HashMap<EventId, Arc<BTreeSet<String>>>,
@@ -288,7 +288,7 @@ impl<'a> Deciding<'a> {
         no.unwrap_or_else(|| Verdict::No(Arc::new(no_legal_basis()), Cover::silence()))
     }
 
-    fn outcome(&mut self, class: &Class<'a>, ground: &Ground) -> Option<Arc<Denial>> {
+    fn outcome(&mut self, class: &Class<'a>, ground: &Ground<'a>) -> Option<Arc<Denial>> {
         let key = (class.clone(), ground.traits);
         if let Some(cached) = self.outcomes.get(&key) {
             return cached.clone();
@@ -352,7 +352,7 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    fn cedar_request(&self, class: &Class<'_>, ground: &Ground) -> CedarRequest {
+    fn cedar_request(&self, class: &Class<'_>, ground: &Ground<'_>) -> CedarRequest {
         let [restricted, objected, paused, opted_out, limit_sensitive, opted_out_automated] =
             self.signals.map(|signal| signal.is_some());
         CedarRequest {
@@ -383,6 +383,9 @@ impl<'a> Deciding<'a> {
             opted_out_automated,
             limit_sensitive,
             noticed: ground.traits.noticed,
+            consent_days: ground.traits.days,
+            notice: ground.traits.notice.to_owned(),
+            notice_version: ground.traits.notice_version.to_owned(),
             ai_disclosed: self.ai_disclosed,
             expired: class.expired,
             contested: class.contested,
@@ -396,7 +399,7 @@ impl<'a> Deciding<'a> {
 
     /// The newest valid consent of each kind for a category. Bounds may require explicit consent or a
     /// guardian's consent. It is enough if they accept one of these consents.
-    fn grounds(&mut self, category: &'a str) -> Arc<[Ground]> {
+    fn grounds(&mut self, category: &'a str) -> Arc<[Ground<'a>]> {
         if let Some(cached) = self.grounds.get(category) {
             return Arc::clone(cached);
         }
@@ -404,10 +407,12 @@ impl<'a> Deciding<'a> {
         let interaction = self.case.interaction;
         let case = ConsentCase { purpose, category, recipient, interaction, now_ms };
         let consents = &self.state.consents;
-        let mut grounds: Vec<Ground> = Vec::new();
+        let thresholds = self.bounds.thresholds();
+        let mut grounds: Vec<Ground<'a>> = Vec::new();
         for (yes, until_ms) in consents.allowing(self.vocabulary, &case) {
-            let traits = ConsentTraits::of(&yes.terms, purpose);
+            let traits = ConsentTraits::of(yes, purpose, thresholds, now_ms);
             if !grounds.iter().any(|cached| cached.traits == traits) {
+                let until_ms = earlier(until_ms, thresholds.consent_changes_ms(yes.said_ms(), now_ms));
                 let cover = Cover::Allowed { by: yes.event_id, until_ms };
                 grounds.push(Ground { cover, traits });
             }
@@ -416,7 +421,7 @@ impl<'a> Deciding<'a> {
             let cover = consents.cover(self.vocabulary, &case);
             grounds.push(Ground { cover, traits: ConsentTraits::default() });
         }
-        let grounds: Arc<[Ground]> = grounds.into();
+        let grounds: Arc<[Ground<'a>]> = grounds.into();
         self.grounds.insert(category, Arc::clone(&grounds));
         grounds
     }
@@ -427,6 +432,10 @@ impl<'a> Deciding<'a> {
     fn class_of(&self, current: &CurrentAttribute, denial: &Denial, cover: Cover) -> WithheldClass {
         let (reason, event) = match (denial.reason, cover) {
             (Some(reason), _) => (reason, self.signal_for(reason)),
+            // The provider decided that this consent does not count, not the data subject.
+            (None, Cover::Denied { reason: NoConsent::NoticeOutdated, .. }) => {
+                return outdated_notice(&current.attribute);
+            }
             (None, Cover::Denied { reason, by }) => (consent_reason(reason), by),
             (None, Cover::Allowed { .. }) => (Reason::Forbidden, None),
         };

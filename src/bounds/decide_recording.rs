@@ -62,6 +62,9 @@ impl Bounds {
             source_withheld: false,
             confirmed: false,
             asked: false,
+            consent_days: 0,
+            notice: String::new(),
+            notice_version: String::new(),
             conversation: String::new(),
             recorder: role,
         };

@@ -1,7 +1,9 @@
 //! The decision about one case: which attributes are allowed, and which are withheld and why.
 
 use crate::bounds::error::Denial;
-use crate::domain::consent::{Cover, Terms};
+use crate::bounds::thresholds::Thresholds;
+use crate::domain::DAY_MS;
+use crate::domain::consent::{ConsentRecord, Cover};
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::WithheldClass;
 use crate::domain::ids::EventId;
@@ -37,30 +39,46 @@ pub struct Decision {
 
 /// One kind of consent that could permit a use.
 #[derive(Clone, Copy)]
-pub(crate) struct Ground {
+pub(crate) struct Ground<'a> {
     pub(crate) cover: Cover,
-    pub(crate) traits: ConsentTraits,
+    pub(crate) traits: ConsentTraits<'a>,
 }
 
 /// What policies may know about a consent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct ConsentTraits {
+pub(crate) struct ConsentTraits<'a> {
     pub(crate) explicit: bool,
     pub(crate) guardian: bool,
     /// Whether the consent names the conversation.
     pub(crate) asked: bool,
     /// Whether the consent names the purpose itself and the notice that the data subject saw.
     pub(crate) noticed: bool,
+    /// Whole days since the data subject gave the consent, rounded to what the bounds distinguish.
+    pub(crate) days: u64,
+    /// The id of the notice; empty if there is none, or if the bounds do not distinguish notices.
+    pub(crate) notice: &'a str,
+    /// The version of the notice; empty as above.
+    pub(crate) notice_version: &'a str,
 }
 
-impl ConsentTraits {
-    pub(crate) fn of(terms: &Terms, purpose: &str) -> Self {
+impl<'a> ConsentTraits<'a> {
+    pub(super) fn of(
+        consent: &'a ConsentRecord,
+        purpose: &str,
+        thresholds: &Thresholds,
+        now_ms: u64,
+    ) -> Self {
+        let terms = &consent.terms;
         let names_purpose = terms.purposes.iter().any(|named| named == purpose);
+        let notice = terms.notice.as_ref().filter(|_| thresholds.distinguish_notices());
         Self {
             explicit: terms.explicit,
             guardian: terms.guardian,
             asked: !terms.interactions.is_empty(),
             noticed: names_purpose && terms.notice.is_some(),
+            days: thresholds.round_consent(now_ms.saturating_sub(consent.said_ms()) / DAY_MS),
+            notice: notice.map_or("", |notice| &notice.id),
+            notice_version: notice.map_or("", |notice| &notice.version),
         }
     }
 }

@@ -1,6 +1,7 @@
-//! The vocabulary at a moment, from the events that define its words.
+//! The vocabulary at a moment, from the events that define its words and require versions of notices.
 
-use crate::domain::event::{CategoryDefined, Event, PurposeDefined, Recorded, Role};
+use crate::bounds::engine::UNRECORDED;
+use crate::domain::event::{CategoryDefined, Event, NoticeRequired, PurposeDefined, Recorded, Role};
 use crate::domain::hierarchy::Since;
 use crate::domain::ids::EventId;
 use crate::domain::profile::GrantState;
@@ -20,7 +21,7 @@ pub(super) struct Definitions {
     has_versions: bool,
 }
 
-/// An event that changed what the words of consents mean.
+/// An event that changed what the words of consents mean, or which consents count.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct VocabularyChange {
     pub event_id: EventId,
@@ -58,6 +59,12 @@ pub enum DefinitionProblem {
     Repeated,
     /// A definition that keeps the meaning has to be in force at once.
     ScheduledSameMeaning,
+    /// The required version of the notice is not published.
+    UnknownNotice,
+    /// The required version is the first of its notice.
+    FirstNotice,
+    /// This version of the notice, or a later one, is required already.
+    RequiredNotice(String),
 }
 
 impl Definitions {
@@ -91,6 +98,10 @@ impl Definitions {
                 match &event.event {
                     Event::PurposeDefined(purpose) => check_purpose(&found.vocabulary, purpose)?,
                     Event::CategoryDefined(category) => check_category(&found.vocabulary, category)?,
+                    // One that was published earlier may become needless by this one.
+                    Event::NoticeRequired(notice) if event.position == UNRECORDED => {
+                        check_notice(&found.vocabulary, notice)?;
+                    }
                     _ => {}
                 }
             }
@@ -108,12 +119,21 @@ impl Definitions {
         match &event.event {
             Event::PurposeDefined(purpose) => self.vocabulary.define_purpose(purpose.clone(), since),
             Event::CategoryDefined(category) => self.vocabulary.define_category(category.clone(), since),
+            Event::NoticePublished(published) => {
+                let notice = published.notice.iter();
+                notice.for_each(|notice| self.vocabulary.notices.publish(notice, position));
+            }
+            Event::NoticeRequired(required) => {
+                let by = (event.event_id, position);
+                self.vocabulary.notices.require(&required.id, &required.version, starts_ms, by);
+            }
             Event::DecisionRulesAdopted(adopted) => self.vocabulary.adopt_edition(adopted.edition),
             _ => {}
         }
         // The second edition of the rules changes nothing in a log whose words never changed.
         let is_change = match &event.event {
             Event::DecisionRulesAdopted(adopted) => self.newest_change.is_some() || adopted.edition >= 3,
+            Event::NoticePublished(_) => false,
             _ => !is_first,
         };
         if is_change {
@@ -190,6 +210,25 @@ fn check_category(words: &Vocabulary, category: &CategoryDefined) -> Result<(), 
     Ok(())
 }
 
+/// Checks that consents stop counting by this, and that none counts again.
+fn check_notice(words: &Vocabulary, notice: &NoticeRequired) -> Result<(), DefinitionProblem> {
+    let NoticeRequired { id, version, .. } = notice;
+    if !words.notices.is_published(id, version) {
+        return Err(DefinitionProblem::UnknownNotice);
+    }
+    if !words.notices.has_earlier(id, version) {
+        return Err(DefinitionProblem::FirstNotice);
+    }
+    let mut changed = words.notices.clone();
+    changed.require(id, version, 0, (EventId::default(), UNRECORDED));
+    match (words.notices.required(id), changed.required(id)) {
+        (Some(before), Some(after)) if before == after => {
+            Err(DefinitionProblem::RequiredNotice(before.version.clone()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The definitions among events, in the order in which they come into force. The order of the log decides
 /// between definitions that come into force at the same time.
 fn sorted<'a>(events: impl Iterator<Item = &'a Recorded>) -> Vec<(u64, &'a Recorded)> {
@@ -212,7 +251,8 @@ fn starts_ms(event: &Recorded) -> Option<u64> {
     let effective_from_ms = match &event.event {
         Event::PurposeDefined(purpose) => purpose.effective_from_ms,
         Event::CategoryDefined(category) => category.effective_from_ms,
-        Event::DecisionRulesAdopted(_) => 0,
+        Event::NoticeRequired(notice) => notice.effective_from_ms,
+        Event::NoticePublished(_) | Event::DecisionRulesAdopted(_) => 0,
         _ => return None,
     };
     Some(effective_from_ms.max(event.sealed_at_ms))

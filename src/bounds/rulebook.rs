@@ -271,6 +271,7 @@ pub(crate) fn is_rule(event: &Event) -> bool {
             | Event::DecisionRulesAdopted(_)
             | Event::BoundsPublished(_)
             | Event::NoticePublished(_)
+            | Event::NoticeRequired(_)
             | Event::RetentionDefined(_)
             | Event::BackupRestored(_)
             | Event::RestoreConfirmed(_)

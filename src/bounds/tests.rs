@@ -5,6 +5,7 @@ mod against_models;
 mod deciding;
 mod limits;
 mod model;
+mod outdated_notices;
 mod personal;
 mod publishing;
 mod random_policies;

@@ -1,15 +1,19 @@
-//! Thresholds: the numbers with which the bounds in force compare an attribute's age and confidence. Values
-//! between two thresholds have the same outcome, so outcomes are cached by threshold rather than by day.
+//! Thresholds: the numbers with which the bounds in force compare an attribute's age and confidence, and a
+//! consent's age. Values between two thresholds have the same outcome, so outcomes are cached by threshold
+//! rather than by day.
 
+use crate::domain::DAY_MS;
 use cedar_policy::Policy;
 use serde_json::Value;
 use std::collections::BTreeSet;
 
-/// The numbers that policies compare ages and confidences with.
+/// The numbers that policies compare ages and confidences with, and whether policies refer to notices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Thresholds {
     age_days: Precision,
     confidence: Precision,
+    consent_days: Precision,
+    notices: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,16 +37,24 @@ impl Thresholds {
         for policy in policies {
             match policy.to_json() {
                 Ok(json) => thresholds.collect(json.get("conditions").unwrap_or(&Value::Null)),
-                Err(_) => (thresholds.age_days, thresholds.confidence) = (Precision::Exact, Precision::Exact),
+                Err(_) => thresholds = Self::exact(),
             }
         }
         thresholds
+    }
+
+    /// For policies to which every value matters.
+    fn exact() -> Self {
+        let exact = Precision::Exact;
+        Self { age_days: exact.clone(), confidence: exact.clone(), consent_days: exact, notices: true }
     }
 
     /// The thresholds of both sets of policies.
     pub fn and(mut self, others: &Self) -> Self {
         self.age_days.and(&others.age_days);
         self.confidence.and(&others.confidence);
+        self.consent_days.and(&others.consent_days);
+        self.notices |= others.notices;
         self
     }
 
@@ -50,6 +62,23 @@ impl Thresholds {
     pub fn round(&self, age_days: u64, confidence: u8) -> (u64, u8) {
         let round = self.confidence.round(u64::from(confidence));
         (self.age_days.round(age_days), u8::try_from(round).unwrap_or(confidence))
+    }
+
+    /// Rounds the age of a consent, in days, to an age that no policy in force distinguishes from it.
+    pub fn round_consent(&self, days: u64) -> u64 {
+        self.consent_days.round(days)
+    }
+
+    /// The first time after `now_ms` at which a policy may distinguish the age of a consent that was given at
+    /// `said_ms` from its age now; `None` if there is none. Milliseconds since the Unix epoch.
+    pub fn consent_changes_ms(&self, said_ms: u64, now_ms: u64) -> Option<u64> {
+        let days = self.consent_days.next(now_ms.saturating_sub(said_ms) / DAY_MS)?;
+        Some(said_ms.saturating_add(days.saturating_mul(DAY_MS)))
+    }
+
+    /// Whether a policy in force refers to the notice of a consent.
+    pub fn distinguish_notices(&self) -> bool {
+        self.notices
     }
 
     fn collect(&mut self, json: &Value) {
@@ -63,6 +92,7 @@ impl Thresholds {
             Value::Array(items) => items.iter().for_each(|item| self.collect(item)),
             Value::Object(fields) => {
                 if let Some(name) = accessed(json) {
+                    self.notices |= name == "notice" || name == "notice_version";
                     // The value is read but not compared with a number, so the policy calculates with it.
                     if let Some(precision) = self.precision(name) {
                         *precision = Precision::Exact;
@@ -70,7 +100,7 @@ impl Thresholds {
                     return;
                 }
                 if json.get("Var").and_then(Value::as_str) == Some("context") {
-                    (self.age_days, self.confidence) = (Precision::Exact, Precision::Exact);
+                    *self = Self::exact();
                 }
                 fields.values().for_each(|field| self.collect(field));
             }
@@ -82,6 +112,7 @@ impl Thresholds {
         match name {
             "age_days" => Some(&mut self.age_days),
             "confidence" => Some(&mut self.confidence),
+            "consent_days" => Some(&mut self.consent_days),
             _ => None,
         }
     }
@@ -92,6 +123,16 @@ impl Precision {
         match (&mut *self, other) {
             (Self::At(numbers), Self::At(more)) => numbers.extend(more),
             (Self::Exact, _) | (_, Self::Exact) => *self = Self::Exact,
+        }
+    }
+
+    /// The first number above this one that is not equivalent to it.
+    fn next(&self, number: u64) -> Option<u64> {
+        let following = number.checked_add(1)?;
+        match self {
+            Self::Exact => Some(following),
+            Self::At(numbers) if numbers.contains(&number) => Some(following),
+            Self::At(numbers) => numbers.range(following..).next().copied(),
         }
     }
 
@@ -149,6 +190,22 @@ mod tests {
         let per_cents: Vec<u8> =
             [0, 49, 50, 51, 100].map(|confidence| thresholds.round(0, confidence).1).to_vec();
         assert_eq!(per_cents, [0, 0, 50, 51, 51]);
+    }
+
+    #[test]
+    fn the_age_of_a_consent_changes_only_where_a_policy_compares_it() {
+        let days = |thresholds: &Thresholds, days: u64| {
+            let changes_ms = thresholds.consent_changes_ms(7, 7 + days * DAY_MS);
+            changes_ms.map(|changes_ms| (changes_ms - 7) / DAY_MS)
+        };
+        let compared = thresholds("context.consent_days > 180 || context.consent_days >= 365");
+        let found = [0, 179, 180, 181, 364, 365, 366].map(|age| days(&compared, age));
+        assert_eq!(found, [Some(180), Some(180), Some(181), Some(365), Some(365), Some(366), None]);
+        assert_eq!([0, 180, 200, 4_000].map(|age| compared.round_consent(age)), [0, 180, 181, 366]);
+        assert_eq!(days(&thresholds("context.consent_days * 2 > 9"), 3), Some(4));
+        assert_eq!(days(&thresholds("context.age_days > 30"), 3), None);
+        assert!(thresholds("context.notice_version == \"2\"").distinguish_notices());
+        assert!(!compared.distinguish_notices());
     }
 
     #[test]

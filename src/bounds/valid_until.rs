@@ -6,17 +6,17 @@
 
 use crate::domain::DAY_MS;
 use crate::domain::attribute::Attribute;
-use crate::domain::consent::Terms;
+use crate::domain::consent::{ConsentRecord, Terms};
 use crate::domain::profile::SubjectState;
 
 /// The first time after `now_ms` at which a decision about this data subject may change although no event was
 /// recorded and no rule changed, milliseconds since the Unix epoch. At that time a consent or an attribute
-/// ends, or an attribute becomes a day older.
+/// ends or becomes a day older.
 #[must_use]
 pub fn valid_until_ms(state: &SubjectState, now_ms: u64) -> u64 {
     let attributes =
         state.attributes.values().flat_map(|current| attribute_changes_ms(&current.attribute, now_ms));
-    let consents = state.consents.records().iter().filter_map(|record| ends_ms(&record.terms));
+    let consents = state.consents.records().iter().flat_map(|record| consent_changes_ms(record, now_ms));
     attributes.chain(consents).filter(|time_ms| *time_ms > now_ms).min().unwrap_or(u64::MAX)
 }
 
@@ -36,9 +36,19 @@ fn attribute_changes_ms(attribute: &Attribute, now_ms: u64) -> impl Iterator<Ite
         expires_at_ms,
         from_replies: _,
     } = attribute;
-    let days = now_ms.saturating_sub(*observed_at_ms) / DAY_MS;
-    let older_ms = observed_at_ms.saturating_add(days.saturating_add(1).saturating_mul(DAY_MS));
-    expires_at_ms.iter().copied().chain([older_ms])
+    expires_at_ms.iter().copied().chain([day_older_ms(*observed_at_ms, now_ms)])
+}
+
+/// The times at which a consent can change a decision: when it ends, and when it becomes a day older.
+fn consent_changes_ms(record: &ConsentRecord, now_ms: u64) -> impl Iterator<Item = u64> {
+    let older_ms = record.decision.is_yes().then(|| day_older_ms(record.said_ms(), now_ms));
+    ends_ms(&record.terms).into_iter().chain(older_ms)
+}
+
+/// When the age of something from `since_ms` becomes another whole day.
+fn day_older_ms(since_ms: u64, now_ms: u64) -> u64 {
+    let days = now_ms.saturating_sub(since_ms) / DAY_MS;
+    since_ms.saturating_add(days.saturating_add(1).saturating_mul(DAY_MS))
 }
 
 fn ends_ms(terms: &Terms) -> Option<u64> {

@@ -12,7 +12,7 @@ use crate::proto;
 use crate::proto::bounds_service_client::BoundsServiceClient;
 use clap::{Args, ValueEnum};
 use sayso_proof::writer;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A purpose to define.
 #[derive(Args)]
@@ -87,14 +87,24 @@ impl Redefinition {
 
     /// The signature over a definition; none if there is no key.
     fn sign(&self, at: &Connection, event: &Event) -> Result<Option<proto::PackSignature>, CliError> {
-        let dev = Layout::new(&at.data).dev().join("steward.key");
-        let path = match &self.key {
-            Some(path) => path,
-            None if dev.exists() => &dev,
-            None => return Ok(None),
-        };
-        Ok(Some(writer::sign(&codec::encode_event(event), &signing_key(path)?).into()))
+        sign(self.key.as_deref(), at, event)
     }
+}
+
+/// The signature over an event with this key, or with the one that a `--dev` daemon left; none if there is
+/// neither.
+pub(super) fn sign(
+    key: Option<&Path>,
+    at: &Connection,
+    event: &Event,
+) -> Result<Option<proto::PackSignature>, CliError> {
+    let dev = Layout::new(&at.data).dev().join("steward.key");
+    let path = match key {
+        Some(path) => path,
+        None if dev.exists() => &dev,
+        None => return Ok(None),
+    };
+    Ok(Some(writer::sign(&codec::encode_event(event), &signing_key(path)?).into()))
 }
 
 /// The ladder of personalization, in order of rising risk.

@@ -34,6 +34,7 @@ mod progress;
 mod receipt;
 mod report;
 mod request;
+mod require_notice;
 mod retention;
 mod scratch;
 mod serve;

@@ -4,6 +4,7 @@ use super::connect::{Connection, Link, client};
 use super::define::{DefineCategory, DefinePurpose};
 use super::error::CliError;
 use super::output::{self, Out, table};
+use super::require_notice::RequireNotice;
 use crate::proto;
 use crate::proto::bounds_service_client::BoundsServiceClient;
 use clap::Subcommand;
@@ -127,6 +128,12 @@ pub(super) enum Notice {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
+    /// Ask people again: consents to earlier versions of the notice stop counting.
+    ///
+    /// Grants that rest on such a consent are revoked. Refusals stay. An earlier version never counts again.
+    ///
+    /// Example: `sayso notice require welcome --version 2 --from 2027-01-01 --key steward.key`
+    Require(RequireNotice),
     /// Show the text of a notice.
     ///
     /// Example: `sayso notice show welcome`
@@ -157,6 +164,7 @@ impl Notice {
                     format!("{receipt}; sha256 {}", digest.unwrap_or_default())
                 })
             }
+            Self::Require(required) => required.run(&mut client, at, out).await,
             Self::Show { id, version } => {
                 let request = proto::GetNoticeRequest { id, version };
                 let answer = client.get_notice(request).await?.into_inner();

@@ -5,6 +5,7 @@
 
 use super::consent_scope::{ConsentCase, ExpandedCase, Given, Reach, named_cases, narrows, overlap};
 use super::ids::EventId;
+use super::notices::{NoticeVersions, RequiredVersion};
 use super::vocabulary::Vocabulary;
 use crate::domain::event::{Actor, Role};
 
@@ -70,6 +71,13 @@ impl ConsentRecord {
         if self.decision.is_yes() { self.about_ms.min(self.sealed_at_ms) } else { self.sealed_at_ms }
     }
 
+    /// The required version of a notice because of which this consent does not count; `None` if it counts. A
+    /// refusal or withdrawal always counts, whatever notice it names.
+    #[must_use]
+    pub fn outdated<'a>(&self, notices: &'a NoticeVersions) -> Option<&'a RequiredVersion> {
+        notices.outdated(self.terms.notice.as_ref().filter(|_| self.decision.is_yes())?)
+    }
+
     /// When this consent was given, which decides what its words mean.
     fn given(&self) -> Given {
         Given { said_ms: self.said_ms(), sealed_ms: self.sealed_at_ms, position: self.position }
@@ -96,6 +104,8 @@ pub enum NoConsent {
     NotExplicit,
     /// The words of the consent meant something else when it was given.
     WordsChanged,
+    /// The consent names a version of a notice that no longer counts.
+    NoticeOutdated,
 }
 
 /// Whether the consent decisions allow a case.
@@ -152,22 +162,27 @@ impl ConsentLog {
 
     /// Whether the decisions allow a case.
     ///
-    /// A yes allows what it covers, with two exceptions: a no blocks it, or a later yes that covered the case
-    /// has ended. A no blocks a yes that was said before the no was recorded, or at the same time. It also
-    /// blocks a later yes that names the case less closely than the no on some axis: a wide yes never lifts a
-    /// narrow no.
+    /// A yes allows what it covers, with three exceptions: a no blocks it, a later yes that covered the case
+    /// has ended, or the yes names a version of a notice that no longer counts. A no blocks a yes that was
+    /// said before the no was recorded, or at the same time. It also blocks a later yes that names the case
+    /// less closely than the no on some axis: a wide yes never lifts a narrow no.
     #[must_use]
     pub fn cover(&self, vocabulary: &Vocabulary, case: &ConsentCase<'_>) -> Cover {
         let expanded = ExpandedCase::new(vocabulary, *case);
         let found = self.decisions_about(&expanded);
-        if let Some((yes, until_ms)) = found.allowing(case.now_ms).next() {
+        if let Some((yes, until_ms)) = found.allowing(&vocabulary.notices, case.now_ms).next() {
             return Cover::Allowed { by: yes.event_id, until_ms };
+        }
+        // Every yes that stands is outdated.
+        if let Some((yes, _)) = found.standing(case.now_ms).next() {
+            return Cover::Denied { reason: NoConsent::NoticeOutdated, by: Some(yes.event_id) };
         }
         // Nothing allows the case. Report the reason that is nearest to a yes, because it tells the reader
         // what would change the result.
         let lacks_explicitness = |record: &ConsentRecord| {
             let reach = expanded.consent_reach_except_explicitness(&record.terms, record.given());
             record.is_before_its_end(case.now_ms)
+                && record.outdated(&vocabulary.notices).is_none()
                 && expanded.consent_reach(&record.terms, record.given()).is_none()
                 && reach.is_some_and(|reach| found.is_unblocked(&(record, reach)))
         };
@@ -207,7 +222,8 @@ impl ConsentLog {
         vocabulary: &Vocabulary,
         case: &ConsentCase<'_>,
     ) -> Vec<(&'a ConsentRecord, Option<u64>)> {
-        self.decisions_about(&ExpandedCase::new(vocabulary, *case)).allowing(case.now_ms).collect()
+        let found = self.decisions_about(&ExpandedCase::new(vocabulary, *case));
+        found.allowing(&vocabulary.notices, case.now_ms).collect()
     }
 
     /// Every yes that allows some use of a category for a recipient. If `recipient` is `None`, each yes is
@@ -287,11 +303,14 @@ impl ConsentLog {
     }
 
     /// The time from which a yes allows nothing of what it names, milliseconds since the Unix epoch. The
-    /// cause may be its own end, later refusals and withdrawals, or the end of later consents. `None` if the
-    /// yes still allows some of what it names, or if it names too many cases to tell.
+    /// cause may be its own end, later refusals and withdrawals, the end of later consents, or a notice that
+    /// no longer counts. `None` if the yes still allows some of what it names, or if it names too many cases
+    /// to tell.
     #[must_use]
     pub fn ended_at_ms(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> Option<u64> {
-        let own = record.terms.until_ms.filter(|until| *until <= now_ms);
+        let outdated = record.outdated(&vocabulary.notices);
+        let outdated_ms = outdated.map(|required| required.since_ms.max(record.sealed_at_ms));
+        let own = record.terms.until_ms.filter(|until| *until <= now_ms).into_iter().chain(outdated_ms).min();
         let ending = |other: &&ConsentRecord| {
             let later = if other.decision.is_yes() {
                 other.is_after(record) && !other.is_before_its_end(now_ms)
@@ -373,7 +392,16 @@ impl<'a> CaseDecisions<'a> {
 
     /// The consents that allow the case at `now_ms`, with the time at which each stops allowing it: its own
     /// end or the end of a later consent, whichever comes first.
-    fn allowing(&self, now_ms: u64) -> impl Iterator<Item = (&'a ConsentRecord, Option<u64>)> {
+    fn allowing(
+        &self,
+        notices: &NoticeVersions,
+        now_ms: u64,
+    ) -> impl Iterator<Item = (&'a ConsentRecord, Option<u64>)> {
+        self.standing(now_ms).filter(|(record, _)| record.outdated(notices).is_none())
+    }
+
+    /// As [`CaseDecisions::allowing`], whichever notices count.
+    fn standing(&self, now_ms: u64) -> impl Iterator<Item = (&'a ConsentRecord, Option<u64>)> {
         let with_end = self.consents.iter().scan(None, |until_ms: &mut Option<u64>, consent| {
             *until_ms = until_ms.iter().chain(&consent.0.terms.until_ms).min().copied();
             Some((consent, *until_ms))

@@ -118,6 +118,7 @@ pub fn class(event: &Event) -> Class {
         | Event::PurposeDefined(_)
         | Event::CategoryDefined(_)
         | Event::NoticePublished(_)
+        | Event::NoticeRequired(_)
         | Event::AuditExported(_)
         | Event::RetentionDefined(_)
         | Event::BackupRestored(_)

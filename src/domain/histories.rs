@@ -4,7 +4,7 @@
 
 use super::attribute::{Attribute, Secret};
 use super::consent::Decision;
-use super::consent::Terms;
+use super::consent::{NoticeRef, Terms};
 use super::event::{Actor, Event, Recorded, Role, SignalKind};
 use super::ids::EventId;
 use super::profile::SubjectState;
@@ -95,14 +95,22 @@ fn recipients() -> impl Strategy<Value = Vec<String>> {
 /// Terms of a decision.
 pub fn terms() -> impl Strategy<Value = Terms> {
     let names = (some_of(&PURPOSES, 1..3), some_of(&CATEGORIES, 0..4), recipients());
-    (names, any::<bool>(), end()).prop_map(|((purposes, categories, recipients), explicit, until_ms)| Terms {
-        purposes,
-        categories,
-        recipients,
-        explicit,
-        until_ms,
-        ..Terms::default()
-    })
+    let notice = proptest::option::of(proptest::sample::select(&["1", "2"][..]));
+    (names, any::<bool>(), end(), notice).prop_map(
+        |((purposes, categories, recipients), explicit, until_ms, version)| Terms {
+            purposes,
+            categories,
+            recipients,
+            explicit,
+            until_ms,
+            notice: version.map(|version| NoticeRef {
+                id: "welcome".into(),
+                version: version.into(),
+                ..NoticeRef::default()
+            }),
+            ..Terms::default()
+        },
+    )
 }
 
 fn new_attribute() -> impl Strategy<Value = NewAttribute> {

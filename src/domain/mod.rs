@@ -20,6 +20,7 @@ pub mod ids;
 pub mod json_value;
 mod known_names;
 pub mod names;
+pub mod notices;
 pub mod profile;
 mod profile_bytes;
 pub mod recorder_usage;

@@ -1,6 +1,8 @@
-//! Purposes and categories: two hierarchies, defined by events, with W3C Data Privacy Vocabulary IRIs.
+//! What consents name: purposes and categories, which are two hierarchies with W3C Data Privacy Vocabulary
+//! IRIs, and versions of notices. Events define them.
 
 use super::hierarchy::{Ancestor, Hierarchy, Since, Word};
+use super::notices::NoticeVersions;
 use crate::domain::event::{CategoryDefined, PurposeDefined, Rung};
 use std::collections::BTreeSet;
 
@@ -9,9 +11,11 @@ const NEAR_MAX: usize = 3;
 /// The edition of the rules of decisions that this version follows (docs/format.md).
 pub const DECISION_RULES: u32 = 3;
 
-/// The purposes and categories in force.
+/// The purposes and categories in force, and the versions of notices that count.
 #[derive(Clone, Debug, Default)]
 pub struct Vocabulary {
+    /// The versions of notices, and which of them are required.
+    pub notices: NoticeVersions,
     purposes: Hierarchy<PurposeDefined>,
     categories: Hierarchy<CategoryDefined>,
     edition: u32,

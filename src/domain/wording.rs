@@ -48,6 +48,8 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::ConsentWithdrawn => "the person withdrew consent to this use",
         Reason::ConsentExpired => "the person's consent to this use has ended",
         Reason::WordsChanged => "the person consented before the words of the consent got this meaning",
+        Reason::NoticeOutdated => "the person consented to a version of the notice that no longer counts",
+        Reason::ConsentTooOld => "the person consented too long ago",
         Reason::NotExplicit => "it is a special category, and no explicit consent names it",
         Reason::Restricted => "the person restricted processing",
         Reason::Objected => "the person objected to this purpose",
@@ -95,6 +97,8 @@ pub fn reason_to_subject(of: Reason) -> &'static str {
         Reason::ConsentWithdrawn => "you withdrew your consent to this use",
         Reason::ConsentExpired => "your consent to this use has ended",
         Reason::WordsChanged => "you consented before the words of your consent got this meaning",
+        Reason::NoticeOutdated => "you consented to a version of the notice that no longer counts",
+        Reason::ConsentTooOld => "you consented too long ago",
         Reason::NotExplicit => {
             "this kind of data is specially protected, and you have not explicitly consented to its use"
         }
@@ -165,6 +169,8 @@ fn remedy_to_subject(class: &WithheldClass) -> &'static str {
     }
     match class.reason {
         Reason::NoConsent | Reason::ConsentExpired | Reason::WordsChanged => "Your consent would change it.",
+        Reason::NoticeOutdated => "Your consent to the current notice would change it.",
+        Reason::ConsentTooOld => "Your new consent would change it.",
         Reason::ConsentRefused | Reason::ConsentWithdrawn => {
             "Only you can change it, by consenting to exactly this or to something narrower."
         }
@@ -208,6 +214,8 @@ fn remedy(reason: Reason) -> &'static str {
         Reason::NoConsent | Reason::ConsentExpired | Reason::WordsChanged => {
             "Consent by the person would change it."
         }
+        Reason::NoticeOutdated => "Ask again: consent by the person to the current notice would change it.",
+        Reason::ConsentTooOld => "Ask again: new consent by the person would change it.",
         Reason::ConsentRefused | Reason::ConsentWithdrawn => {
             "Only the person can change it, by consenting to exactly this or to something narrower."
         }

@@ -42,6 +42,7 @@ mod limits;
 mod lost_parts;
 mod memory_floods;
 mod names;
+mod notices;
 mod package;
 mod package_page;
 mod packs;

@@ -4,7 +4,8 @@
 use crate::api::convert::times::{maybe_millis, time};
 use crate::api::status;
 use crate::domain::event::{
-    BoundsPublished, CategoryDefined, Event, NeverUse, PersonalBoundsSet, PurposeDefined, Rung, Tier,
+    BoundsPublished, CategoryDefined, Event, NeverUse, NoticeRequired, PersonalBoundsSet, PurposeDefined,
+    Rung, Tier,
 };
 use crate::proto;
 use sayso_proof::event::WriterSignature;
@@ -51,12 +52,33 @@ pub fn category(of: proto::Category) -> Result<CategoryDefined, Status> {
 pub fn definitions(
     purposes: Vec<proto::Purpose>,
     categories: Vec<proto::Category>,
+    notices: Vec<proto::RequiredNotice>,
 ) -> Result<Vec<Event>, Status> {
     let purposes = purposes.into_iter().map(|of| purpose(proto::Purpose { effective_from: None, ..of }));
     let categories =
         categories.into_iter().map(|of| category(proto::Category { effective_from: None, ..of }));
+    let notices =
+        notices.into_iter().map(|of| required_notice(proto::RequiredNotice { effective_from: None, ..of }));
     let purposes = purposes.map(|of| of.map(Event::PurposeDefined));
-    purposes.chain(categories.map(|of| of.map(Event::CategoryDefined))).collect()
+    let categories = categories.map(|of| of.map(Event::CategoryDefined));
+    purposes.chain(categories).chain(notices.map(|of| of.map(Event::NoticeRequired))).collect()
+}
+
+/// A required version of a notice as it is recorded.
+///
+/// # Errors
+/// Its time is malformed.
+pub fn required_notice(of: proto::RequiredNotice) -> Result<NoticeRequired, Status> {
+    let proto::RequiredNotice { id, version, effective_from } = of;
+    let from = maybe_millis(effective_from.as_ref(), "notice.effective_from")?;
+    Ok(NoticeRequired { id, version, effective_from_ms: from.unwrap_or_default() })
+}
+
+impl From<NoticeRequired> for proto::RequiredNotice {
+    fn from(of: NoticeRequired) -> Self {
+        let NoticeRequired { id, version, effective_from_ms } = of;
+        Self { id, version, effective_from: (effective_from_ms > 0).then(|| time(effective_from_ms)) }
+    }
 }
 
 impl From<CategoryDefined> for proto::Category {

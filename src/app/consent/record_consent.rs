@@ -37,8 +37,8 @@ impl Consent {
     ///
     /// # Errors
     /// A field is invalid, the subject was erased, the expected version is stale, or the store fails. A
-    /// consent also fails if no notice is named, the notice is not published, its text differs, or the caller
-    /// may not record a consent.
+    /// consent also fails if no notice is named, the notice is not published, its text differs, its version
+    /// no longer counts, or the caller may not record a consent.
     pub async fn record_consent(
         self: &Arc<Self>,
         caller: &Caller,
@@ -81,9 +81,11 @@ impl Consent {
         check_names(&append, &choices)?;
         let by_guardian = by_guardian && caller.role != Role::Subject;
         let context = Context { notice, channel, by_guardian };
-        let refusal =
-            has_yes.then(|| statement_rules::check_consent(caller, &append, &choices).err()).flatten();
-        if let Some(refusal) = refusal {
+        let check = || {
+            statement_rules::check_consent(caller, &append, &choices)?;
+            check_notice(&append, context.notice.as_ref())
+        };
+        if let Some(refusal) = has_yes.then(check).and_then(Result::err) {
             choices.retain(|choice| !choice.decision.is_yes());
             return Err(self.record_refusals_alone(append, choices, &context, refusal).await?);
         }
@@ -233,6 +235,22 @@ fn check_names(append: &Append, choices: &[Choice]) -> Result<(), AppError> {
         }
     }
     Ok(checks.finish()?)
+}
+
+/// Rejects a consent of now to a version of a notice that no longer counts: the person was shown the wrong
+/// version. A consent from before then is recorded as what was said.
+fn check_notice(append: &Append, notice: Option<&NoticeRef>) -> Result<(), AppError> {
+    let outdated = notice.and_then(|notice| append.rules.vocabulary.notices.outdated(notice));
+    match outdated {
+        Some(required) if append.about_ms >= required.since_ms => Err(AppError::invalid(
+            "notice.version",
+            format!(
+                "must be `{}` or later: earlier versions no longer count for new consents",
+                required.version
+            ),
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn terms_of(choice: Choice, context: &Context<'_>) -> Terms {

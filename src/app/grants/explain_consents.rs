@@ -64,6 +64,15 @@ fn since(
         return first.map(|at_ms| format!("narrowed on {}", wording::time(at_ms))).unwrap_or_default();
     };
     let at = wording::time(ended_at_ms);
+    let outdated = record.outdated(&vocabulary.notices);
+    if let Some(required) =
+        outdated.filter(|required| required.since_ms.max(record.sealed_at_ms) == ended_at_ms)
+    {
+        return format!(
+            "no longer counts since {at}: its notice is older than version `{}`",
+            required.version
+        );
+    }
     if record.terms.until_ms == Some(ended_at_ms) {
         return format!("expired on {at}");
     }

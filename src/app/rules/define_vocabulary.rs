@@ -173,7 +173,7 @@ pub(crate) fn invalid_definition(problem: &DefinitionProblem) -> AppError {
     invalid("definition", problem)
 }
 
-fn invalid(kind: &str, problem: &DefinitionProblem) -> AppError {
+pub(crate) fn invalid(kind: &str, problem: &DefinitionProblem) -> AppError {
     let (field, problem) = match problem {
         DefinitionProblem::UnknownPurpose(near) => ("parent", unknown("purpose", near)),
         DefinitionProblem::UnknownCategory(near) => ("parent", unknown("category", near)),
@@ -201,6 +201,18 @@ fn invalid(kind: &str, problem: &DefinitionProblem) -> AppError {
             "must be unset if the meaning stays the same, because another definition could come first"
                 .to_owned(),
         ),
+        DefinitionProblem::UnknownNotice => (
+            "version",
+            "must be a published version of the notice; `sayso notice publish` adds one".to_owned(),
+        ),
+        DefinitionProblem::FirstNotice => (
+            "version",
+            "must not be the notice's first version, because no consent names an earlier one".to_owned(),
+        ),
+        // A consent that has ended must not come back by a statement of the provider.
+        DefinitionProblem::RequiredNotice(version) => {
+            ("version", format!("must be later than `{version}`, which is required already"))
+        }
         // Otherwise a definition by the provider could allow what the law forbids (GDPR Art. 9).
         DefinitionProblem::NoLongerSpecial => {
             ("special", "must stay set, because the category is a special one".to_owned())

@@ -58,7 +58,7 @@ pub struct PreviewRequest {
     pub recipients: Vec<String>,
     /// Purposes to decide for, in addition to those that grants and consents name. At most 16.
     pub purposes: Vec<String>,
-    /// Definitions of purposes and categories. At most 32.
+    /// Definitions of purposes and categories, and required versions of notices. At most 48.
     pub definitions: Vec<Event>,
 }
 
@@ -214,7 +214,10 @@ impl RuleChanges {
 
     fn check_preview(&self, request: &PreviewRequest) -> Result<(), AppError> {
         if request.bounds.is_empty() && request.definitions.is_empty() {
-            return Err(AppError::invalid("bounds", "must have a pack, or a word must be defined"));
+            return Err(AppError::invalid(
+                "bounds",
+                "must have a pack, or a word must be defined or a notice required",
+            ));
         }
         if request.bounds.len() > PACKS_MAX {
             return Err(AppError::invalid("bounds", "must have at most 16 packs"));

@@ -150,7 +150,11 @@ fn terms_of(terms: &TermsStep) -> Terms {
         explicit: terms.explicit,
         guardian: terms.guardian,
         until_ms: terms.until_day.map(Scenario::moment_ms),
-        notice: terms.notice.clone().map(|id| NoticeRef { id, ..NoticeRef::default() }),
+        notice: terms.notice.clone().map(|id| NoticeRef {
+            id,
+            version: terms.notice_version.clone(),
+            ..NoticeRef::default()
+        }),
         ..Terms::default()
     }
 }

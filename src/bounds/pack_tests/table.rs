@@ -66,6 +66,15 @@ pub struct TableCase {
     /// Confidence in percent; default: 100.
     #[serde(default)]
     pub confidence: Option<u8>,
+    /// Whole days since the consent was given.
+    #[serde(default)]
+    pub consent_days: u64,
+    /// The id of the notice that the consent names.
+    #[serde(default)]
+    pub notice: String,
+    /// The version of that notice.
+    #[serde(default)]
+    pub notice_version: String,
     /// The categories of its sources.
     #[serde(default)]
     pub sources: BTreeSet<String>,
@@ -198,6 +207,9 @@ pub struct TermsStep {
     /// a notice, but most rules do not depend on it.
     #[serde(default)]
     pub notice: Option<String>,
+    /// The version of that notice. Default: empty.
+    #[serde(default)]
+    pub notice_version: String,
 }
 
 /// A signal.

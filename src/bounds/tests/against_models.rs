@@ -54,6 +54,7 @@ fn model(
         Cover::Denied { reason: NoConsent::NotExplicit, .. } => Err(Reason::NotExplicit),
         Cover::Denied { reason: NoConsent::Silence, .. } => Err(Reason::NoConsent),
         Cover::Denied { reason: NoConsent::WordsChanged, .. } => Err(Reason::WordsChanged),
+        Cover::Denied { reason: NoConsent::NoticeOutdated, .. } => Err(Reason::NoticeOutdated),
         Cover::Denied { reason: NoConsent::Refused, .. } => Err(Reason::ConsentRefused),
         Cover::Denied { reason: NoConsent::Withdrawn, .. } => Err(Reason::ConsentWithdrawn),
         Cover::Denied { reason: NoConsent::Expired, .. } => Err(Reason::ConsentExpired),

@@ -41,6 +41,10 @@ pub struct Rule {
     pub recipient: Option<&'static str>,
     pub flag: Option<(&'static str, bool)>,
     pub older_than_days: Option<u64>,
+    /// The consent was given more days ago.
+    pub consented_before_days: Option<u64>,
+    /// The version of the notice that the consent names.
+    pub notice_version: Option<&'static str>,
     pub band: Option<&'static str>,
 }
 
@@ -73,13 +77,14 @@ pub fn rule() -> impl Strategy<Value = Rule> {
         maybe(&["tutor", "coach"]),
     );
     let flag = (maybe(&FLAGS), any::<bool>());
-    let rest = (flag, maybe(&[0, 1, 2]), maybe(&["child", "teen", "adult", "unknown"]));
+    let of_consent = (maybe(&[0, 1, 2]), maybe(&["", "1", "2"]));
+    let rest = (flag, maybe(&[0, 1, 2]), of_consent, maybe(&["child", "teen", "adult", "unknown"]));
     (tier, any::<bool>(), words, rest).prop_map(
         |(
             tier,
             permit,
             (category, purpose, provenance, recipient),
-            ((flag, is_set), older_than_days, band),
+            ((flag, is_set), older_than_days, (consented_before_days, notice_version), band),
         )| Rule {
             tier,
             permit: permit && tier != Tier::Public,
@@ -89,6 +94,8 @@ pub fn rule() -> impl Strategy<Value = Rule> {
             recipient,
             flag: flag.map(|flag| (flag, is_set)),
             older_than_days,
+            consented_before_days,
+            notice_version,
             band,
         },
     )
@@ -113,6 +120,8 @@ impl Rule {
         when.extend(self.provenance.map(|is| format!("resource.provenance == \"{}\"", provenance_name(is))));
         when.extend(self.flag.map(|(name, is_set)| format!("context.{name} == {is_set}")));
         when.extend(self.older_than_days.map(|days| format!("context.age_days > {days}")));
+        when.extend(self.consented_before_days.map(|days| format!("{days} < context.consent_days")));
+        when.extend(self.notice_version.map(|version| format!("context.notice_version == \"{version}\"")));
         when.extend(self.band.map(|band| format!("context.age_band == \"{band}\"")));
         let when = if when.is_empty() { String::new() } else { format!(" when {{ {} }}", when.join(" && ")) };
         let scope = format!("principal{principal}, action in Action::\"use\", resource{resource}");
@@ -128,6 +137,8 @@ impl Rule {
             && self.recipient.is_none_or(|recipient| recipient == request.use_case.recipient)
             && self.flag.is_none_or(|(name, is_set)| request.flags.contains(name) == is_set)
             && self.older_than_days.is_none_or(|days| request.age_days > days)
+            && self.consented_before_days.is_none_or(|days| request.consent_days > days)
+            && self.notice_version.is_none_or(|version| request.notice_version == version)
             && self.band.is_none_or(|band| band == request.band)
     }
 }
@@ -139,6 +150,8 @@ struct Request<'a> {
     provenance: Provenance,
     flags: BTreeSet<&'static str>,
     age_days: u64,
+    consent_days: u64,
+    notice_version: &'a str,
     band: &'static str,
 }
 
@@ -266,9 +279,19 @@ fn single_choices(terms: &Terms) -> Vec<Terms> {
     choices
 }
 
-/// Each valid consent for a category, newest first: its event, whether it is explicit, and whether a guardian
-/// gave it. The flag says whether a consent lacks only explicitness and the name of the special category.
-fn grounds(events: &[Recorded], use_case: &Use, category: &str) -> (Vec<(EventId, bool, bool)>, bool) {
+/// What rules may know about a consent; nothing is set if there is none.
+#[derive(Clone, Default)]
+struct Ground {
+    event: Option<EventId>,
+    explicit: bool,
+    guardian: bool,
+    days: u64,
+    notice_version: String,
+}
+
+/// Each valid consent for a category, newest first. The flag says whether a consent lacks only explicitness
+/// and the name of the special category.
+fn grounds(events: &[Recorded], use_case: &Use, category: &str) -> (Vec<Ground>, bool) {
     let special = ancestry(category, &CATEGORIES).contains("health");
     // A decision with several names means the same as one for each combination of them.
     let decisions: Vec<(&Recorded, Consent, Terms)> = events
@@ -311,7 +334,7 @@ fn grounds(events: &[Recorded], use_case: &Use, category: &str) -> (Vec<(EventId
         .filter(|(_, decision, terms)| is_consent(decision) && covers(&scope(true, terms)))
         .collect();
     consents.sort_by_key(|(each, ..)| std::cmp::Reverse((said_ms(each), each.position)));
-    let (mut found, mut lacks_explicitness, mut has_ended): (Vec<(EventId, bool, bool)>, bool, bool) =
+    let (mut found, mut lacks_explicitness, mut has_ended): (Vec<Ground>, bool, bool) =
         (Vec::new(), false, false);
     for (each, _, terms) in consents {
         let in_force = terms.until_ms.is_none_or(|until| use_case.now_ms < until);
@@ -321,9 +344,19 @@ fn grounds(events: &[Recorded], use_case: &Use, category: &str) -> (Vec<(EventId
         }
         // The end of a consent also ends every consent that was given before it.
         has_ended |= !in_force;
-        let is_known = found.iter().any(|(event, ..)| *event == each.event_id);
+        let is_known = found.iter().any(|other| other.event == Some(each.event_id));
         if !has_ended && !is_known && is_unblocked(each, terms) {
-            found.push((each.event_id, terms.explicit, terms.guardian));
+            found.push(Ground {
+                event: Some(each.event_id),
+                explicit: terms.explicit,
+                guardian: terms.guardian,
+                days: (use_case.now_ms - said_ms(each)) / DAY_MS,
+                notice_version: terms
+                    .notice
+                    .as_ref()
+                    .map(|notice| notice.version.clone())
+                    .unwrap_or_default(),
+            });
         }
     }
     (found, lacks_explicitness)
@@ -398,19 +431,13 @@ pub fn decide(
     set("expired", attribute.expires_at_ms.is_some_and(|end| end <= use_case.now_ms));
     set("derived", !attribute.derived_from.is_empty());
     set("source_withheld", !attribute.derived_from.iter().all(usable));
-    let (yes, lacks_explicitness) = grounds(events, use_case, &attribute.category);
-    let mut kinds: Vec<(Option<EventId>, bool, bool)> = Vec::new();
-    for (event, explicit, guardian) in yes {
-        if !kinds.iter().any(|kind| (kind.1, kind.2) == (explicit, guardian)) {
-            kinds.push((Some(event), explicit, guardian));
-        }
-    }
-    let consented = !kinds.is_empty() || lacks_explicitness;
-    if kinds.is_empty() {
-        kinds.push((None, false, false));
+    let (mut grounds, lacks_explicitness) = grounds(events, use_case, &attribute.category);
+    let consented = !grounds.is_empty() || lacks_explicitness;
+    if grounds.is_empty() {
+        grounds.push(Ground::default());
     }
     let mut first = None;
-    for (event, explicit, guardian) in kinds {
+    for Ground { event, explicit, guardian, days, notice_version } in grounds {
         let mut flags = flags.clone();
         for (name, is_set) in [("consented", consented), ("explicit", explicit), ("guardian", guardian)] {
             if is_set {
@@ -421,8 +448,16 @@ pub fn decide(
         let is_stopped = flags.contains("opted_out") && use_case.purpose == "data-sale";
         let age_days = (use_case.now_ms - attribute.observed_at_ms) / DAY_MS;
         let (category, provenance) = (attribute.category.as_str(), attribute.provenance);
-        let request =
-            Request { use_case: *use_case, category, provenance, flags, age_days, band: band(events) };
+        let request = Request {
+            use_case: *use_case,
+            category,
+            provenance,
+            flags,
+            age_days,
+            consent_days: days,
+            notice_version: &notice_version,
+            band: band(events),
+        };
         match (against(rules, &request), event) {
             (None, _) if is_stopped => first = first.or(Some("built-in/opt-out".to_owned())),
             (None, Some(event)) => return Ok(event),

@@ -49,6 +49,8 @@ fn rules() -> impl Strategy<Value = Vec<Rule>> {
             recipient: None,
             flag: None,
             older_than_days: None,
+            consented_before_days: None,
+            notice_version: None,
             band: None,
         });
         rules

@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 const IDS: [&str; 5] = ["a", "b", "c", "d", "e"];
 const RUNGS: [Rung; 3] = [Rung::Unspecified, Rung::Style, Rung::Relevance];
-const START_MS: u64 = 1_000;
+pub(super) const START_MS: u64 = 1_000;
 
 #[derive(Clone, Debug)]
 enum Step {
@@ -50,14 +50,17 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// The system events and the events of a data subject, as the use cases could have recorded them.
-struct Log {
-    system: Vec<Recorded>,
-    subject: Vec<Recorded>,
-    now_ms: u64,
+pub(super) struct Log {
+    pub system: Vec<Recorded>,
+    pub subject: Vec<Recorded>,
+    pub now_ms: u64,
+}
+
+pub(super) fn by(role: Role, event: Recorded) -> Recorded {
+    Recorded { actor: Actor { role, name: String::new() }, ..event }
 }
 
 fn log(steps: &[(Step, bool)]) -> Log {
-    let by = |role: Role, event: Recorded| Recorded { actor: Actor { role, name: String::new() }, ..event };
     let category = CategoryDefined { id: "work".into(), title: "Work".into(), ..Default::default() };
     let rules = Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 3 });
     let mut system = vec![
@@ -100,7 +103,7 @@ fn log(steps: &[(Step, bool)]) -> Log {
     Log { system, subject, now_ms: now_ms + 15 }
 }
 
-fn attribute() -> Event {
+pub(super) fn attribute() -> Event {
     Event::AttributeRecorded(Attribute {
         key: "k".into(),
         value: Secret::new("1".into()),
@@ -210,7 +213,7 @@ fn allowing(log: &Log, purpose: &str) -> BTreeSet<EventId> {
 }
 
 /// Whether the verifier finds no fault with a grant of the attribute under a consent.
-fn verifier_accepts(log: &Log, purpose: &str, consent: EventId) -> bool {
+pub(super) fn verifier_accepts(log: &Log, purpose: &str, consent: EventId) -> bool {
     let granted = GrantedAttribute {
         attribute: log.subject[0].event_id,
         consent,

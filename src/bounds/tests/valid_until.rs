@@ -13,7 +13,8 @@ use proptest::strategy::ValueTree;
 use std::sync::LazyLock;
 
 const DAY_MS: u64 = 86_400_000;
-const YOUNG_ONLY: &str = "@id(\"young\") forbid (principal, action, resource) when { context.age_days >= 2 && context.age_days < 4 };";
+const YOUNG_ONLY: &str = "@id(\"young\") forbid (principal, action, resource) when { context.age_days >= 2 && context.age_days < 4 };
+@id(\"consent\") forbid (principal, action in Action::\"use\", resource) when { context.consent_days == 1 || context.consent_days > 3 };";
 static AGES: LazyLock<Bounds> = LazyLock::new(|| {
     compile(defaults().into_iter().chain([pack(Tier::Provider, "young", YOUNG_ONLY)]).collect()).unwrap()
 });

@@ -12,8 +12,8 @@ use crate::domain::consent::{Decision, Terms};
 use crate::domain::ids::EventId;
 use sayso_proof::event::{
     AuditExported, CategoryDefined, ClockAccepted, DecisionRulesAdopted, LogKeyRotated, LogOpened,
-    NoticePublished, PersonalBoundsSet, Reason, RecipientAcknowledged, SignalKind, WitnessAdded,
-    WitnessRemoved,
+    NoticePublished, NoticeRequired, PersonalBoundsSet, Reason, RecipientAcknowledged, SignalKind,
+    WitnessAdded, WitnessRemoved,
 };
 
 /// An event.
@@ -146,6 +146,8 @@ pub enum Event {
     CategoryDefined(CategoryDefined),
     /// A version of a notice was published.
     NoticePublished(NoticePublished),
+    /// Consents to earlier versions of a notice stop counting, so people have to be asked again.
+    NoticeRequired(NoticeRequired),
     /// The audit log was exported.
     AuditExported(AuditExported),
     /// Staff viewed a record.

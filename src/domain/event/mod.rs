@@ -36,6 +36,6 @@ pub use sayso_proof::event::{
 // conversion.
 pub use sayso_proof::event::{
     AuditExported, CategoryDefined, ClockAccepted, ConsentTerms, DecisionRulesAdopted, LogKeyRotated,
-    LogOpened, NeverUse, NoticePublished, NoticeRef, PersonalBoundsSet, PositionRange, PriorRecipient,
-    RecipientAcknowledged, WitnessAdded, WitnessRemoved,
+    LogOpened, NeverUse, NoticePublished, NoticeRef, NoticeRequired, PersonalBoundsSet, PositionRange,
+    PriorRecipient, RecipientAcknowledged, WitnessAdded, WitnessRemoved,
 };

@@ -27,7 +27,7 @@ enum Recorded {
 use Recorded::{InSubjectStream, InSystemStream, NoPersonalData, OfItsGrant};
 
 /// What each method records. A new method must be added here.
-const RECORDED: [(&str, Recorded); 54] = [
+const RECORDED: [(&str, Recorded); 55] = [
     ("ProfileService/RecordAttributes", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RecordStream", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RemoveAttributes", InSubjectStream("AttributeRemoved")),
@@ -66,6 +66,7 @@ const RECORDED: [(&str, Recorded); 54] = [
     ("BoundsService/DefinePurpose", NoPersonalData),
     ("BoundsService/ListPurposes", NoPersonalData),
     ("BoundsService/PublishNotice", NoPersonalData),
+    ("BoundsService/RequireNotice", NoPersonalData),
     ("BoundsService/GetNotice", NoPersonalData),
     ("BoundsService/PublishBounds", NoPersonalData),
     ("BoundsService/PreviewBounds", InSystemStream("RecordViewed")),

@@ -30,6 +30,8 @@ pub(super) enum Coverage<'a> {
     NoConsent,
     /// Refusals or withdrawals override every consent that covers the use.
     Refused,
+    /// Every consent that would allow the use names a version of a notice that no longer counts.
+    NoticeOutdated,
     /// The consents that allow the use.
     Allowed(Vec<&'a Decision>),
 }
@@ -75,12 +77,16 @@ pub(super) fn coverage<'a>(
                 && choices.iter().all(|refused| is_within(choice, refused, vocabulary))
         })
     };
-    let allowing: Vec<&Decision> = in_force
+    let mut allowing: Vec<&Decision> = in_force
         .into_iter()
         .filter(|(consent, choices)| choices.iter().any(|choice| prevails(consent, choice)))
         .map(|(consent, _)| consent)
         .collect();
-    if allowing.is_empty() { Coverage::Refused } else { Coverage::Allowed(allowing) }
+    if allowing.is_empty() {
+        return Coverage::Refused;
+    }
+    allowing.retain(|consent| vocabulary.notice_counts(consent.terms.notice.as_ref()));
+    if allowing.is_empty() { Coverage::NoticeOutdated } else { Coverage::Allowed(allowing) }
 }
 
 /// The combinations of names of a decision that cover a use; none if the decision does not cover it.

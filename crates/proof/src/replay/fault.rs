@@ -55,6 +55,9 @@ pub enum Fault {
     /// A refusal or withdrawal overrides every consent that covers the use.
     #[error("a refusal or withdrawal overrides the consent")]
     Refused,
+    /// Every consent that would allow the use names a version of a notice that no longer counts.
+    #[error("the consent names a version of its notice that no longer counts")]
+    NoticeOutdated,
     /// The cited consent is not one that allows the use.
     #[error("the cited consent does not allow the use")]
     Citation,

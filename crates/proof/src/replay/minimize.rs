@@ -1,4 +1,5 @@
-//! Reduces an event to the fields that grants depend on. Values, evidence and notices are removed.
+//! Reduces an event to the fields that grants depend on. Values, evidence and the texts of notices are
+//! removed.
 
 use crate::event::event_body::Event;
 use crate::event::*;
@@ -48,6 +49,10 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
         Event::CategoryDefined(category) => {
             Event::CategoryDefined(CategoryDefined { risks: Vec::new(), benefits: Vec::new(), ..category })
         }
+        Event::NoticePublished(published) => Event::NoticePublished(NoticePublished {
+            notice: published.notice.map(notice),
+            ..NoticePublished::default()
+        }),
         Event::BackupRestored(restored) => Event::BackupRestored(BackupRestored {
             restore: restored.restore,
             use_waits: restored.use_waits,
@@ -56,6 +61,7 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
         // These events have only fields that are needed.
         Event::RestoreConfirmed(_)
         | Event::DecisionRulesAdopted(_)
+        | Event::NoticeRequired(_)
         | Event::AttributeConfirmed(_)
         | Event::SignalRecorded(_)
         | Event::SignalLifted(_)
@@ -77,12 +83,17 @@ fn attribute(attribute: Attribute) -> Attribute {
     }
 }
 
+fn notice(notice: NoticeRef) -> NoticeRef {
+    NoticeRef { id: notice.id, version: notice.version, ..NoticeRef::default() }
+}
+
 fn terms(terms: ConsentTerms) -> ConsentTerms {
     ConsentTerms {
         purposes: terms.purposes,
         categories: terms.categories,
         recipients: terms.recipients,
         explicit: terms.explicit,
+        notice: terms.notice.map(notice),
         until_ms: terms.until_ms,
         interactions: terms.interactions,
         ..ConsentTerms::default()
@@ -99,12 +110,13 @@ mod tests {
 
     fn terms_with_canary() -> Option<ConsentTerms> {
         let text = || CANARY.to_owned();
-        let notice = NoticeRef { id: text(), version: text(), language: text(), digest: vec![0; 32] };
+        let version = "kept".to_owned();
+        let notice = NoticeRef { id: version.clone(), version, language: text(), digest: vec![0; 32] };
         Some(ConsentTerms { channel: text(), notice: Some(notice), ..ConsentTerms::default() })
     }
 
     #[test]
-    fn values_evidence_and_notices_are_removed() {
+    fn values_evidence_and_texts_of_notices_are_removed() {
         let text = || CANARY.to_owned();
         let attribute = Some(Attribute {
             key: "kept".to_owned(),
@@ -126,6 +138,7 @@ mod tests {
             Event::ConsentWithdrawn(ConsentWithdrawn { terms: terms_with_canary() }),
             Event::GrantIssued(GrantIssued { withheld, ..GrantIssued::default() }),
             Event::BoundsPublished(BoundsPublished { policies: text(), ..BoundsPublished::default() }),
+            Event::NoticePublished(NoticePublished { text: text(), ..NoticePublished::default() }),
         ];
         for event in events {
             let body = |event| EventBody { event, ..EventBody::default() }.encode_to_vec();

@@ -13,6 +13,7 @@ mod bounds;
 mod consent;
 mod fault;
 mod minimize;
+mod notices;
 mod personal_bounds;
 mod signed_rules;
 mod subject;

@@ -1,5 +1,5 @@
-//! Which events about rules must be signed by their publisher: versions of bounds, and definitions that
-//! replace another one.
+//! Which events about rules must be signed by their publisher: versions of bounds, required versions of
+//! notices, and definitions that replace another one.
 
 use crate::event::event_body::Event;
 use crate::event::{EventBody, Role};
@@ -42,6 +42,7 @@ impl SignedRules {
         let signature = body.writer_signature.as_ref();
         let must_be_signed = match event {
             Event::BoundsPublished(_) => has_subject_entry,
+            Event::NoticeRequired(_) => true,
             Event::PurposeDefined(purpose) => {
                 let is_new = self.purposes.insert(purpose.id.clone());
                 !is_new && self.signs_definitions

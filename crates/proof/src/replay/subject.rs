@@ -309,6 +309,7 @@ impl Subject {
         match coverage(&self.decisions, intended, vocabulary) {
             Coverage::NoConsent => Err(Fault::NoConsent),
             Coverage::Refused => Err(Fault::Refused),
+            Coverage::NoticeOutdated => Err(Fault::NoticeOutdated),
             Coverage::Allowed(consents) if self.choices.ask_each_time => {
                 let for_conversation: Vec<&Decision> =
                     consents.into_iter().filter(|consent| !consent.terms.interactions.is_empty()).collect();

@@ -1,7 +1,9 @@
-//! The definitions of purposes and categories, with their hierarchies, as they are now and as they were.
+//! The definitions of purposes and categories, with their hierarchies, as they are now and as they were, and
+//! the versions of notices that count.
 
+use super::notices::Notices;
 use crate::event::event_body::Event;
-use crate::event::{CategoryDefined, PurposeDefined};
+use crate::event::{CategoryDefined, NoticeRef, PurposeDefined};
 use std::collections::BTreeMap;
 
 /// Maximum depth of a hierarchy. Higher ancestors are ignored, so a cycle ends.
@@ -11,6 +13,7 @@ const DEPTH_MAX: usize = 32;
 pub(super) struct Vocabulary {
     purposes: Words,
     categories: Words,
+    notices: Notices,
     /// The edition of the rules of decisions that the log follows by now, as stated by its
     /// `DecisionRulesAdopted` events. 0 if there is none: logs of the first version of the ledger.
     edition: u32,
@@ -117,6 +120,8 @@ impl Vocabulary {
             Event::CategoryDefined(defined) => {
                 self.categories.add(&defined.id, category(defined, from(defined.effective_from_ms)));
             }
+            Event::NoticePublished(published) => self.notices.publish(position, published),
+            Event::NoticeRequired(required) => self.notices.require(position, sealed_at_ms, required),
             Event::DecisionRulesAdopted(adopted) => self.edition = self.edition.max(adopted.edition),
             _ => {}
         }
@@ -177,6 +182,13 @@ impl<'v> WordsInForce<'v> {
     /// when they were given.
     pub fn edition(self) -> u32 {
         self.vocabulary.edition
+    }
+
+    /// Whether a consent that names this version of a notice counts. From edition 3 on, it does not if a
+    /// later version is required.
+    pub fn notice_counts(self, notice: Option<&NoticeRef>) -> bool {
+        self.edition() < 3
+            || notice.is_none_or(|notice| self.vocabulary.notices.counts(notice, self.now.at_ms))
     }
 
     /// Whether a consent that names this purpose meant the purpose of a use when it was given.

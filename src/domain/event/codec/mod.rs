@@ -120,10 +120,7 @@ pub fn encode_event(event: &Event) -> Body {
             let attribute = Some(encode_attribute(attribute));
             Body::AttributeCorrected(log::AttributeCorrected { corrects: bytes(corrects), attribute })
         }
-        Event::AttributeContested { attribute, reason } => {
-            let (attribute, reason) = (bytes(attribute), reason.clone());
-            Body::AttributeContested(log::AttributeContested { attribute, reason })
-        }
+        Event::AttributeContested { attribute, reason } => encode_contested(attribute, reason),
         Event::AttributeConfirmed { attribute } => encode_confirmed(attribute),
         Event::AttributeRemoved { attribute, reason } => {
             let (attribute, reason) = (bytes(attribute), reason.clone());
@@ -167,6 +164,7 @@ pub fn encode_event(event: &Event) -> Body {
         Event::PurposeDefined(purpose) => Body::PurposeDefined(purpose.to_wire()),
         Event::CategoryDefined(category) => Body::CategoryDefined(category.clone()),
         Event::NoticePublished(notice) => Body::NoticePublished(notice.clone()),
+        Event::NoticeRequired(notice) => Body::NoticeRequired(notice.clone()),
         Event::AuditExported(export) => Body::AuditExported(export.clone()),
         Event::RecordViewed(view) => Body::RecordViewed(view.to_wire()),
         Event::LogOpened(opened) => Body::LogOpened(opened.clone()),
@@ -179,6 +177,11 @@ pub fn encode_event(event: &Event) -> Body {
         Event::WitnessRemoved(removed) => Body::WitnessRemoved(removed.clone()),
         Event::FiguresReported(figures) => Body::FiguresReported(figures.to_wire()),
     }
+}
+
+fn encode_contested(attribute: &EventId, reason: &str) -> Body {
+    let (attribute, reason) = (attribute.to_wire(), reason.to_owned());
+    Body::AttributeContested(log::AttributeContested { attribute, reason })
 }
 
 fn encode_confirmed(attribute: &EventId) -> Body {
@@ -298,6 +301,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::PurposeDefined(purpose) => Event::PurposeDefined(typed(purpose)?),
         Body::CategoryDefined(category) => Event::CategoryDefined(category),
         Body::NoticePublished(notice) => Event::NoticePublished(notice),
+        Body::NoticeRequired(notice) => Event::NoticeRequired(notice),
         Body::AuditExported(export) => Event::AuditExported(export),
         Body::RecordViewed(view) => Event::RecordViewed(typed(view)?),
         Body::LogOpened(opened) => Event::LogOpened(opened),

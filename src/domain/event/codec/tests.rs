@@ -6,7 +6,7 @@ use crate::domain::event::{
     AccessProvided, Actor, AuditExported, BackupRestored, BoundsPublished, CategoryDefined, ClockAccepted,
     DecisionRulesAdopted, ErasureCompleted, ErasureRequested, ErasureScope, ErasureSummary, FiguresReported,
     GrantIssued, GrantUsed, GrantedAttribute, Ground, KeptOnGround, LogKeyRotated, LogOpened,
-    NoticePublished, PackageKind, PositionRange, PriorRecipient, Provenance, PurposeDefined,
+    NoticePublished, NoticeRequired, PackageKind, PositionRange, PriorRecipient, Provenance, PurposeDefined,
     RecipientAcknowledged, RecordViewed, RequestDecided, RequestKind, RestoreConfirmed, Role, Rung, Tier,
     WithheldClass, WitnessAdded, WitnessRemoved,
 };
@@ -163,6 +163,7 @@ fn system_events_round_trip() {
         Event::PurposeDefined(purpose),
         Event::CategoryDefined(CategoryDefined { special: true, ..CategoryDefined::default() }),
         Event::NoticePublished(NoticePublished { text: "t".into(), notice: None }),
+        Event::NoticeRequired(NoticeRequired { id: "n".into(), version: "2".into(), effective_from_ms: 7 }),
         Event::AuditExported(AuditExported { tree_size: 8, ..AuditExported::default() }),
         Event::RecordViewed(RecordViewed { role: Role::Steward, ..RecordViewed::default() }),
         Event::LogOpened(LogOpened { origin: "o".into(), ..LogOpened::default() }),

@@ -1,0 +1,44 @@
+//! The published versions of notices, and those that are required.
+
+use crate::event::{NoticePublished, NoticeRef, NoticeRequired};
+use std::collections::BTreeMap;
+
+#[derive(Default)]
+pub(super) struct Notices {
+    /// The position at which each version was published, by id and version.
+    published: BTreeMap<(String, String), u64>,
+    /// The required versions, by the id of the notice.
+    required: BTreeMap<String, Vec<Required>>,
+}
+
+struct Required {
+    /// When it takes effect, milliseconds since the Unix epoch.
+    from_ms: u64,
+    /// The position at which the version was published.
+    published: u64,
+}
+
+impl Notices {
+    /// Adds a version that was published at a position.
+    pub fn publish(&mut self, position: u64, published: &NoticePublished) {
+        if let Some(NoticeRef { id, version, .. }) = &published.notice {
+            self.published.entry((id.clone(), version.clone())).or_insert(position);
+        }
+    }
+
+    /// Adds a required version. An unknown one counts as published by the event that requires it.
+    pub fn require(&mut self, position: u64, sealed_at_ms: u64, required: &NoticeRequired) {
+        let version = (required.id.clone(), required.version.clone());
+        let published = self.published.get(&version).copied().unwrap_or(position);
+        let from_ms = required.effective_from_ms.max(sealed_at_ms);
+        self.required.entry(version.0).or_default().push(Required { from_ms, published });
+    }
+
+    /// Whether no later version than this one is required at a time. Every version is later than an unknown
+    /// one.
+    pub fn counts(&self, notice: &NoticeRef, now_ms: u64) -> bool {
+        let published = self.published.get(&(notice.id.clone(), notice.version.clone()));
+        let mut required = self.required.get(&notice.id).into_iter().flatten();
+        !required.any(|other| other.from_ms <= now_ms && published < Some(&other.published))
+    }
+}

@@ -1,0 +1,228 @@
+//! Notices: a provider has people asked again, and rules ask for the age of a consent and the version of its
+//! notice. Refusals stay, whatever their notice.
+
+use crate::bounds::{World, publish, record, standing, version, world, world_of};
+use crate::harness::{self, NOTICE, ask, choice, consent, provider_key};
+use crate::rights::{AdvancedClock, start};
+use sayso::domain::event::{Event, NoticeRequired, codec};
+use sayso::proto::{self, ConsentDecision, DenialReason, RevocationReason, Role, Tier};
+use sayso_proof::writer;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tonic::{Code, Status};
+
+const DAY_MS: u64 = 86_400_000;
+
+async fn publish_version(world: &mut World, version: &str) {
+    let request = proto::PublishNoticeRequest {
+        id: NOTICE.into(),
+        version: version.into(),
+        text: format!("version {version}"),
+        ..Default::default()
+    };
+    world.steward.bounds.publish_notice(request).await.unwrap();
+}
+
+fn required(version: &str, effective_from_ms: u64) -> NoticeRequired {
+    NoticeRequired { id: NOTICE.into(), version: version.into(), effective_from_ms }
+}
+
+async fn require(world: &mut World, notice: NoticeRequired) -> Result<u64, Status> {
+    let key = provider_key(world.harness.dir.path());
+    let signature = writer::sign(&codec::encode_event(&Event::NoticeRequired(notice.clone())), &key);
+    let (notice, signature) = (Some(notice.into()), Some(signature.into()));
+    let request = proto::RequireNoticeRequest { notice, options: None, signature };
+    world.steward.bounds.require_notice(request).await.map(|answer| answer.into_inner().grants_revoked)
+}
+
+/// Moves the clock. Earlier credentials have expired by then.
+async fn advance(world: &mut World, clock: &AdvancedClock, ms: u64) {
+    clock.0.fetch_add(ms, Ordering::SeqCst);
+    world.service = world.harness.as_role(Role::Service, "tutor").await;
+    world.steward = world.harness.as_role(Role::Steward, "privacy-team").await;
+}
+
+/// A request that records one decision of ada about a purpose, made with this version of the notice.
+fn decision(decision: ConsentDecision, purpose: &str, version: &str) -> proto::RecordConsentRequest {
+    let notice = proto::NoticeServed { id: NOTICE.into(), version: version.into(), ..Default::default() };
+    let choices = vec![choice(decision, purpose, &[], false)];
+    proto::RecordConsentRequest { notice: Some(notice), ..consent("ada", choices) }
+}
+
+async fn decide(world: &mut World, of: proto::RecordConsentRequest) {
+    world.steward.consent.record_consent(of).await.unwrap();
+}
+
+async fn granted(world: &mut World) -> proto::RequestGrantResponse {
+    let ttl = Some(prost_types::Duration { seconds: 86_400, nanos: 0 });
+    let request = proto::RequestGrantRequest { ttl, ..ask("ada") };
+    world.service.grant.request_grant(request).await.unwrap().into_inner()
+}
+
+/// The number of allowed attributes, and the reasons for which others are withheld.
+async fn outcome(world: &mut World) -> (usize, Vec<DenialReason>) {
+    let grant = granted(world).await;
+    (grant.allowed.len(), grant.withheld.iter().map(proto::Withheld::reason).collect())
+}
+
+const ALLOWED: (usize, Vec<DenialReason>) = (1, Vec::new());
+
+fn denied(reason: DenialReason) -> (usize, Vec<DenialReason>) {
+    (0, vec![reason])
+}
+
+async fn in_force(world: &mut World) -> Vec<bool> {
+    let request = proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() };
+    let consents = world.steward.consent.get_consents(request).await.unwrap().into_inner().consents;
+    consents.iter().map(|consent| consent.in_force).collect()
+}
+
+/// The log verifies with the binary, and every grant in it is justified.
+async fn verify(world: World) {
+    let bundle = world.harness.dir.path().join("log.tar.zst");
+    let bundle = bundle.to_str().unwrap();
+    harness::stdout(&world.harness.cli(Role::Auditor, "auditor", &["audit", "export", "-o", bundle]));
+    let key = world.harness.daemon.vkey.clone();
+    let verified = harness::sayso(&["--json", "verify", bundle, "--key", &key]).output().unwrap();
+    let report = harness::json(&verified);
+    assert_eq!((&report["grants"]["unjustified"], &report["grants"]["replayed"]), (&"0".into(), &"3".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn consents_to_an_earlier_version_stop_counting_when_a_later_one_is_required() {
+    let mut world = world().await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    decide(&mut world, decision(ConsentDecision::Given, "tone-adaptation", "1")).await;
+    let grant = granted(&mut world).await.grant_id;
+    publish_version(&mut world, "2").await;
+    assert!(standing(&mut world, &grant).await.0, "a new version alone ends nothing");
+
+    assert_eq!(require(&mut world, required("2", 0)).await.unwrap(), 1);
+    assert_eq!(standing(&mut world, &grant).await, (false, RevocationReason::NoticeOutdated));
+    let withheld = granted(&mut world).await.withheld.remove(0);
+    assert_eq!(withheld.reason(), DenialReason::NoticeOutdated);
+    assert_eq!((withheld.decided_by(), withheld.policy.as_str()), (Tier::Provider, "built-in/notice"));
+    assert_eq!(withheld.decided_by_event, "");
+    assert_eq!(in_force(&mut world).await, [false]);
+
+    // Whoever shows the earlier version is told so. A refusal in the same request is recorded all the same.
+    let mut mixed = decision(ConsentDecision::Given, "tone-adaptation", "1");
+    mixed.choices.push(choice(ConsentDecision::Refused, "advertising", &[], false));
+    let refused = world.steward.consent.record_consent(mixed).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(format!("{refused:?}").contains("must be `2` or later"), "{refused:?}");
+    assert_eq!(in_force(&mut world).await.len(), 2);
+
+    decide(&mut world, decision(ConsentDecision::Renewed, "tone-adaptation", "2")).await;
+    assert_eq!(outcome(&mut world).await, ALLOWED);
+    verify(world).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_from_before_that_arrives_late_is_recorded_and_does_not_count() {
+    let mut world = world().await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    let said_at = std::time::SystemTime::now();
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    publish_version(&mut world, "2").await;
+    require(&mut world, required("2", 0)).await.unwrap();
+    let mut late = decision(ConsentDecision::Given, "tone-adaptation", "1");
+    late.options.get_or_insert_default().about = Some(said_at.into());
+    decide(&mut world, late).await;
+    assert_eq!(in_force(&mut world).await, [false]);
+    assert_eq!(outcome(&mut world).await, denied(DenialReason::NoticeOutdated));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_stays_whatever_its_notice() {
+    let mut world = world().await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    decide(&mut world, decision(ConsentDecision::Refused, "tone-adaptation", "1")).await;
+    publish_version(&mut world, "2").await;
+    require(&mut world, required("2", 0)).await.unwrap();
+    // A wider consent does not lift the refusal, although the refusal names the earlier version.
+    decide(&mut world, decision(ConsentDecision::Given, "personalization", "2")).await;
+    assert_eq!(outcome(&mut world).await, denied(DenialReason::ConsentRefused));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_required_version_is_signed_waits_for_its_time_and_is_never_taken_back() {
+    let clock = Arc::new(AdvancedClock::default());
+    let mut world = world_of(start(Arc::clone(&clock), tempfile::tempdir().unwrap()).await).await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    decide(&mut world, decision(ConsentDecision::Given, "tone-adaptation", "1")).await;
+    for version in ["2", "3"] {
+        publish_version(&mut world, version).await;
+    }
+    let unsigned =
+        proto::RequireNoticeRequest { notice: Some(required("2", 0).into()), ..Default::default() };
+    let unsigned = world.steward.bounds.require_notice(unsigned).await.unwrap_err();
+    assert_eq!(unsigned.code(), Code::PermissionDenied);
+    for (version, says) in [("9", "published version"), ("1", "first version")] {
+        let refused = require(&mut world, required(version, 0)).await.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument);
+        assert!(format!("{refused:?}").contains(says), "{refused:?}");
+    }
+    let now_ms = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let from_ms = now_ms + DAY_MS / 2;
+    assert_eq!(require(&mut world, required("3", from_ms)).await.unwrap(), 0);
+    let grant = granted(&mut world).await.grant_id;
+    assert!(standing(&mut world, &grant).await.0);
+    // An earlier version may still be required before then, but not from then on.
+    let later = require(&mut world, required("2", from_ms + 1)).await.unwrap_err();
+    assert!(format!("{later:?}").contains("must be later than `3`"), "{later:?}");
+
+    advance(&mut world, &clock, DAY_MS * 3 / 4).await;
+    assert_eq!(standing(&mut world, &grant).await, (false, RevocationReason::NoticeOutdated));
+    assert_eq!(outcome(&mut world).await, denied(DenialReason::NoticeOutdated));
+    for version in ["2", "3"] {
+        let back = require(&mut world, required(version, 0)).await.unwrap_err();
+        assert_eq!(back.code(), Code::InvalidArgument, "{version}");
+    }
+    assert_eq!(outcome(&mut world).await, denied(DenialReason::NoticeOutdated));
+    decide(&mut world, decision(ConsentDecision::Given, "tone-adaptation", "3")).await;
+    assert_eq!(outcome(&mut world).await, ALLOWED);
+}
+
+const YEARLY: &str = "@id(\"fresh\")\n@title(\"Consent counts for 180 days\")\n@reason(\"CONSENT_TOO_OLD\")\nforbid (principal, action in Action::\"use\", resource) when { context.consent_days >= 180 };\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_ends_a_consent_by_its_age_and_with_it_the_grants() {
+    let clock = Arc::new(AdvancedClock::default());
+    let mut world = world_of(start(Arc::clone(&clock), tempfile::tempdir().unwrap()).await).await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    decide(&mut world, decision(ConsentDecision::Given, "tone-adaptation", "1")).await;
+    publish(&mut world, version(Tier::Provider, "fresh", "1", YEARLY)).await.unwrap();
+    advance(&mut world, &clock, 180 * DAY_MS - DAY_MS / 24).await;
+    // The grant asks for a day, and ends when the consent is too old, within an hour.
+    let grant = granted(&mut world).await;
+    assert_eq!(grant.allowed.len(), 1);
+    let now_s = i64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()).unwrap();
+    let ends_in_s = grant.expires_at.unwrap().seconds - now_s - (180 * 86_400 - 3_600);
+    assert!((3_500..=3_600).contains(&ends_in_s), "{ends_in_s}");
+    advance(&mut world, &clock, DAY_MS / 24).await;
+    assert_eq!(standing(&mut world, &grant.grant_id).await, (false, RevocationReason::GrantExpired));
+    assert_eq!(outcome(&mut world).await, denied(DenialReason::ConsentTooOld));
+    // The age counts from the newest consent.
+    decide(&mut world, decision(ConsentDecision::Renewed, "tone-adaptation", "1")).await;
+    assert_eq!(outcome(&mut world).await, ALLOWED);
+}
+
+const SECOND_ONLY: &str = "@id(\"second\")\n@title(\"Only consents to the second version\")\nforbid (principal, action in Action::\"use\", resource) unless { context.notice == \"welcome\" && context.notice_version == \"2\" };\n";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_asks_for_the_version_of_the_notice() {
+    let mut world = world().await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    decide(&mut world, decision(ConsentDecision::Given, "tone-adaptation", "1")).await;
+    assert_eq!(outcome(&mut world).await, ALLOWED);
+    let grant = granted(&mut world).await.grant_id;
+    publish(&mut world, version(Tier::Provider, "second", "1", SECOND_ONLY)).await.unwrap();
+    assert_eq!(standing(&mut world, &grant).await, (false, RevocationReason::Forbidden));
+    assert_eq!(outcome(&mut world).await, denied(DenialReason::Forbidden));
+    publish_version(&mut world, "2").await;
+    decide(&mut world, decision(ConsentDecision::Given, "tone-adaptation", "2")).await;
+    assert_eq!(outcome(&mut world).await, ALLOWED);
+    // The earlier consent still counts elsewhere; the grant names the one that the rule accepts.
+    assert_eq!(in_force(&mut world).await, [true, true]);
+}
