@@ -71,9 +71,9 @@ impl Caller {
 /// Whether an event records what a data subject said.
 fn is_speech(event: &Event) -> bool {
     match event {
-        Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-            attribute.provenance == Provenance::Declared
-        }
+        Event::AttributeRecorded(attribute)
+        | Event::EarlierAttributeRecorded(attribute)
+        | Event::AttributeCorrected { attribute, .. } => attribute.provenance == Provenance::Declared,
         Event::AttributeContested { .. }
         | Event::AttributeConfirmed { .. }
         | Event::AttributeRemoved { .. }
@@ -250,6 +250,11 @@ pub(crate) fn check_replacements(
                 &at,
             )?;
         }
+        if let Some(current) =
+            current.filter(|current| corrects.is_some_and(|event| event != current.event_id))
+        {
+            check_moved_correction(caller, current, new, &at)?;
+        }
         let key = new.key.as_str();
         match new.provenance {
             Provenance::Declared => drop(declared.insert(key)),
@@ -287,6 +292,21 @@ fn check_replacement(
         ));
     }
     Ok(())
+}
+
+/// Checks that a service's correction, which it records under another key, hides nothing that was observed
+/// later. A person's own words and a steward's correction take effect at any key.
+fn check_moved_correction(
+    caller: &Caller,
+    current: &CurrentAttribute,
+    new: &Attribute,
+    at: &str,
+) -> Result<(), AppError> {
+    if caller.speaks_for_people() || !current.outlasts(new) {
+        return Ok(());
+    }
+    let why = "must not move an attribute to a key with an attribute that was observed later";
+    Err(AppError::invalid(&format!("{at}.corrects"), why))
 }
 
 fn declared_error(at: &str) -> AppError {

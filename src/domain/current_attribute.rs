@@ -36,6 +36,16 @@ impl CurrentAttribute {
         self.confirmed || self.attribute.provenance == Provenance::Declared
     }
 
+    /// Whether it was observed after a new attribute under its key, so that it stays current. But an
+    /// inference gives way to what the data subject declares, whenever either was observed.
+    #[must_use]
+    pub fn outlasts(&self, new: &Attribute) -> bool {
+        let gives_way = new.provenance == Provenance::Declared
+            && self.attribute.provenance == Provenance::Inferred
+            && !self.confirmed;
+        self.attribute.observed_at_ms > new.observed_at_ms && !gives_way
+    }
+
     pub(crate) fn contest(&mut self, in_person: bool) {
         (self.contested, self.confirmed) = (true, false);
         self.contested_in_person |= in_person;

@@ -81,6 +81,7 @@ pub enum Class {
 pub fn class(event: &Event) -> Class {
     match event {
         Event::AttributeRecorded(_)
+        | Event::EarlierAttributeRecorded(_)
         | Event::AttributeCorrected { .. }
         | Event::AttributeContested { .. }
         | Event::AttributeConfirmed { .. }
@@ -199,7 +200,9 @@ impl<'a> Closure<'a> {
         let mut corrected_by = BTreeMap::new();
         for event in history {
             let ground = match &event.event {
-                Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => holds
+                Event::AttributeRecorded(attribute)
+                | Event::EarlierAttributeRecorded(attribute)
+                | Event::AttributeCorrected { attribute, .. } => holds
                     .iter()
                     .find(|hold| hold.keeps(&attribute.category, vocabulary))
                     .map(|hold| hold.placed.ground),
@@ -261,9 +264,9 @@ impl<'a> Closure<'a> {
     fn names_category(&self, event: &Event, scope: &str) -> bool {
         let within = |category: &str| self.vocabulary.category_ancestry(category).contains(&scope);
         match event {
-            Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-                within(&attribute.category)
-            }
+            Event::AttributeRecorded(attribute)
+            | Event::EarlierAttributeRecorded(attribute)
+            | Event::AttributeCorrected { attribute, .. } => within(&attribute.category),
             // A withheld class also reveals that data existed.
             Event::GrantIssued(grant) => {
                 grant.allowed.iter().any(|cited| within(&cited.category))
@@ -280,7 +283,7 @@ impl<'a> Closure<'a> {
     fn depends(&self, event: &Recorded) -> bool {
         let gone = |id: &EventId| self.ids.contains(id);
         match &event.event {
-            Event::AttributeRecorded(attribute) => {
+            Event::AttributeRecorded(attribute) | Event::EarlierAttributeRecorded(attribute) => {
                 self.is_half_of_a_correction(event) || self.is_derived(&attribute.derived_from)
             }
             Event::AttributeCorrected { corrects, attribute } => {
@@ -329,8 +332,9 @@ impl<'a> Closure<'a> {
     fn names_erased_key(&self, request: &RequestSubmitted) -> bool {
         let mut gone_keys = BTreeSet::new();
         for event in self.history.iter().filter(|event| self.gone.contains(&event.version)) {
-            if let Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } =
-                &event.event
+            if let Event::AttributeRecorded(attribute)
+            | Event::EarlierAttributeRecorded(attribute)
+            | Event::AttributeCorrected { attribute, .. } = &event.event
             {
                 gone_keys.insert(attribute.key.as_str());
             }
@@ -376,7 +380,9 @@ impl<'a> Closure<'a> {
                 recipient.name.clone_from(name);
             };
             match &event.event {
-                Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+                Event::AttributeRecorded(attribute)
+                | Event::EarlierAttributeRecorded(attribute)
+                | Event::AttributeCorrected { attribute, .. } => {
                     *selection.categories.entry(attribute.category.clone()).or_default() += 1;
                 }
                 Event::GrantIssued(grant) => {
@@ -436,9 +442,9 @@ fn names_something(event: &Event) -> bool {
 
 fn names_key(event: &Event, key: &str) -> bool {
     match event {
-        Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-            attribute.key == key
-        }
+        Event::AttributeRecorded(attribute)
+        | Event::EarlierAttributeRecorded(attribute)
+        | Event::AttributeCorrected { attribute, .. } => attribute.key == key,
         Event::GrantIssued(grant) => {
             grant.keys.iter().any(|named| named == key) || grant.allowed.iter().any(|cited| cited.key == key)
         }

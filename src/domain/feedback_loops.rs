@@ -27,7 +27,9 @@ pub fn loops<'a>(events: impl IntoIterator<Item = &'a Recorded>) -> Loops {
     let mut shaped: BTreeMap<&str, BTreeSet<EventId>> = BTreeMap::new();
     for event in events {
         match &event.event {
-            Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+            Event::AttributeRecorded(attribute)
+            | Event::EarlierAttributeRecorded(attribute)
+            | Event::AttributeCorrected { attribute, .. } => {
                 attributes.insert(event.event_id, (&attribute.key, &attribute.derived_from));
                 if attribute.provenance != Provenance::Inferred {
                     continue;

@@ -73,6 +73,7 @@ pub struct NewAttribute {
     provenance: Provenance,
     sources: Vec<usize>,
     expires_at_ms: Option<u64>,
+    observed_at_ms: u64,
 }
 
 fn some_of(
@@ -120,14 +121,16 @@ fn new_attribute() -> impl Strategy<Value = NewAttribute> {
         proptest::sample::select(&PROVENANCES[..]),
     );
     let sources = prop_oneof![2 => Just(Vec::new()), 1 => proptest::collection::vec(0_usize..4, 1..3)];
-    (words, any::<bool>(), sources, end()).prop_map(
-        |((key, category, provenance), value, sources, expires_at_ms)| NewAttribute {
+    let observed = prop_oneof![3 => Just(START_MS), 1 => START_MS - 2..START_MS];
+    (words, any::<bool>(), sources, end(), observed).prop_map(
+        |((key, category, provenance), value, sources, expires_at_ms, observed_at_ms)| NewAttribute {
             key,
             value,
             category,
             provenance,
             sources,
             expires_at_ms,
+            observed_at_ms,
         },
     )
 }
@@ -238,12 +241,13 @@ fn event(step: Step, state: &SubjectState) -> Option<Event> {
                 derived_from: new.sources.iter().filter_map(|source| select(*source)).collect(),
                 confidence: None,
                 model: String::new(),
-                observed_at_ms: START_MS,
+                observed_at_ms: new.observed_at_ms,
                 expires_at_ms: new.expires_at_ms,
                 from_replies: Vec::new(),
             };
             match corrects.and_then(select) {
                 Some(corrects) => Event::AttributeCorrected { corrects, attribute },
+                None if state.is_observed_earlier(&attribute) => Event::EarlierAttributeRecorded(attribute),
                 None => Event::AttributeRecorded(attribute),
             }
         }

@@ -130,14 +130,15 @@ fn is_same_content(one: &Attribute, other: &Attribute) -> bool {
     (&one.value, &one.category, &one.derived_from) == (&other.value, &other.category, &other.derived_from)
 }
 
-/// Whether later decisions may depend on this event. They depend on a `GrantUsed` only if the recipient
-/// disclosed that it is an AI system, because bounds may require that.
+/// Whether later decisions may depend on this event. They do not depend on history. They depend on a
+/// `GrantUsed` only if the recipient disclosed that it is an AI system, because bounds may require that.
 fn is_decisive(event: &Event) -> bool {
     match event {
         Event::GrantIssued(_)
         | Event::GrantGivenAgain(_)
         | Event::GrantRevoked { .. }
         | Event::RevocationsPending { .. }
+        | Event::EarlierAttributeRecorded(_)
         | Event::RecordViewed(_) => false,
         Event::GrantUsed(used) => used.ai_disclosure_shown,
         _ => true,
@@ -232,6 +233,8 @@ impl SubjectState {
         let now_ms = event.recorded_at_ms;
         match &event.event {
             Event::AttributeRecorded(attribute) => self.record(event, attribute),
+            // History only: the current attribute under its key was observed later.
+            Event::EarlierAttributeRecorded(_) => {}
             Event::AttributeCorrected { corrects, attribute } => self.correct(event, *corrects, attribute),
             Event::AttributeContested { attribute, .. } => {
                 let in_person = event.actor.role == Role::Subject;
@@ -285,6 +288,12 @@ impl SubjectState {
             Event::RevocationsPending { left } => self.revocations_pending = *left,
             _ => self.rights.apply(event),
         }
+    }
+
+    /// Whether a new attribute was observed before the current one under its key, which then stays current.
+    #[must_use]
+    pub fn is_observed_earlier(&self, attribute: &Attribute) -> bool {
+        self.attributes.get(&attribute.key).is_some_and(|current| current.outlasts(attribute))
     }
 
     /// A new attribute replaces the current one under its key, but an inference never overrides a declared

@@ -120,7 +120,9 @@ impl Ending<'_> {
     fn ends_at_ms(&self, event: &Recorded) -> Option<(u64, bool)> {
         let after = |from: u64, keep: Option<u64>| keep.map(|keep| (from.saturating_add(keep), true));
         match &event.event {
-            Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+            Event::AttributeRecorded(attribute)
+            | Event::EarlierAttributeRecorded(attribute)
+            | Event::AttributeCorrected { attribute, .. } => {
                 let ancestry = self.vocabulary.category_ancestry(&attribute.category);
                 let keep = self.retention.keep_ms(RetentionClass::Profile, &ancestry, &[]);
                 let own = attribute.expires_at_ms.map(|end| (end, false));

@@ -37,6 +37,7 @@ mod fuzzing;
 mod harness;
 mod import;
 mod isolation;
+mod late_observations;
 mod leak_canaries;
 mod limits;
 mod lost_parts;

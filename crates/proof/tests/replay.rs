@@ -477,3 +477,56 @@ fn bounds_must_be_signed_once_the_log_has_subject_entries() {
     log.append_system_event(Event::BoundsPublished(published("later", 0)));
     assert_eq!(faults(&log), [Fault::UnsignedBounds]);
 }
+
+/// A log whose data subject has an attribute that was observed at one time and then one that was observed at
+/// another, both under the same key. Returns the faults of a grant of each.
+fn faults_of_recordings(
+    edition: u32,
+    observed_ms: [u64; 2],
+    provenances: [Provenance; 2],
+) -> [Vec<Fault>; 2] {
+    [0, 1].map(|granted: usize| {
+        let mut log = Log::with_vocabulary();
+        log.append_system_event(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition }));
+        let recordings = [0, 1].map(|number: usize| {
+            log.append(
+                ada(),
+                recorded(Attribute {
+                    observed_at_ms: observed_ms[number],
+                    provenance: provenances[number].into(),
+                    ..attribute("key", "food")
+                }),
+            )
+        });
+        let consent_id = log.append(ada(), given(wide()));
+        log.append(ada(), grant(recordings[granted], consent_id, "key", "food"));
+        faults(&log)
+    })
+}
+
+#[test]
+fn from_edition_3_on_an_older_observation_that_arrives_late_does_not_hide_a_newer_one() {
+    use Provenance::{Declared, Inferred, Observed};
+    let (held, replaced) = (Vec::new(), vec![Fault::Replaced]);
+    let observed = [Observed; 2];
+    assert_eq!(faults_of_recordings(2, [20, 10], observed), [replaced.clone(), held.clone()]);
+    assert_eq!(faults_of_recordings(3, [20, 10], observed), [held.clone(), replaced.clone()]);
+    assert_eq!(faults_of_recordings(3, [10, 10], observed), [replaced.clone(), held.clone()]);
+    assert_eq!(faults_of_recordings(3, [10, 20], observed), [replaced.clone(), held.clone()]);
+    // An inference gives way to what the person declares, whenever either was observed.
+    assert_eq!(faults_of_recordings(3, [20, 10], [Inferred, Declared]), [replaced, held]);
+}
+
+#[test]
+fn an_earlier_attribute_is_history_and_no_grant_allows_it() {
+    let mut log = Log::with_vocabulary();
+    let newer = log.append(ada(), recorded(attribute("key", "food")));
+    let earlier = Event::EarlierAttributeRecorded(EarlierAttributeRecorded {
+        attribute: Some(attribute("key", "food")),
+    });
+    let earlier = log.append(ada(), earlier);
+    let consent_id = log.append(ada(), given(wide()));
+    log.append(ada(), grant(newer, consent_id, "key", "food"));
+    log.append(ada(), grant(earlier, consent_id, "key", "food"));
+    assert_eq!(faults(&log), [Fault::Replaced]);
+}

@@ -86,9 +86,9 @@ impl Erasures {
         let (None, Some(hash)) = (&scope, hash) else { return Ok(scope) };
         let history = self.history(stream)?;
         let keys = history.iter().filter_map(|event| match &event.event {
-            Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-                Some(&attribute.key)
-            }
+            Event::AttributeRecorded(attribute)
+            | Event::EarlierAttributeRecorded(attribute)
+            | Event::AttributeCorrected { attribute, .. } => Some(&attribute.key),
             _ => None,
         });
         let mut matching = keys.filter(|key| self.core.key_hash(stream.keys.handle, key) == *hash);

@@ -159,7 +159,9 @@ fn redact_for(service: &str, event: &mut Recorded) {
         event.actor.name.clear();
     }
     match &mut event.event {
-        Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+        Event::AttributeRecorded(attribute)
+        | Event::EarlierAttributeRecorded(attribute)
+        | Event::AttributeCorrected { attribute, .. } => {
             attribute.evidence.clear();
         }
         Event::Consent { terms, .. } if terms.recipients.iter().any(|named| named == service) => {

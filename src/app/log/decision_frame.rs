@@ -46,19 +46,21 @@ impl Core {
 /// The state of the subject once these events are durable.
 pub(crate) fn preview(append: &Append, events: &[PendingEvent]) -> SubjectState {
     let mut state = append.stream.read().state.clone();
-    for each in events {
-        let event = Recorded {
-            event_id: each.event_id,
-            position: u64::MAX,
-            version: state.version,
-            recorded_at_ms: append.now_ms,
-            sealed_at_ms: append.now_ms,
-            about_ms: append.about_ms,
-            actor: append.caller.actor_of(&each.event),
-            request_digest: Vec::new(),
-            event: each.event.clone(),
-        };
-        state.apply(&event);
-    }
+    events.iter().for_each(|event| apply_pending(&mut state, append, event));
     state
+}
+
+/// Applies an event that is not written yet.
+pub(crate) fn apply_pending(state: &mut SubjectState, append: &Append, pending: &PendingEvent) {
+    state.apply(&Recorded {
+        event_id: pending.event_id,
+        position: u64::MAX,
+        version: state.version,
+        recorded_at_ms: append.now_ms,
+        sealed_at_ms: append.now_ms,
+        about_ms: append.about_ms,
+        actor: append.caller.actor_of(&pending.event),
+        request_digest: Vec::new(),
+        event: pending.event.clone(),
+    });
 }

@@ -166,7 +166,9 @@ pub(crate) fn index_of_requests(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
             RequestOutcome::Accepted => request(&decided.request, decided.due_at_ms),
             _ => request(&decided.request, 0),
         },
-        Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
+        Event::AttributeRecorded(attribute)
+        | Event::EarlierAttributeRecorded(attribute)
+        | Event::AttributeCorrected { attribute, .. } => {
             attribute.expires_at_ms.map(|end_ms| expiry(ATTRIBUTE_END, end_ms))
         }
         Event::Consent { decision, terms } if decision.is_yes() => {

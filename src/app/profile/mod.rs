@@ -7,6 +7,7 @@ pub(crate) mod describe_subject;
 pub(crate) mod get_profile;
 pub(crate) mod list_events;
 pub(crate) mod paging;
+mod placed_by_time;
 pub(crate) mod record_attributes;
 pub(crate) mod refuse_recording;
 pub(crate) mod similar_keys;

@@ -8,6 +8,7 @@ use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::revocation::revoked_ids;
 use crate::app::profile::Profiles;
 use crate::app::profile::change::Change;
+use crate::app::profile::placed_by_time::PlacedByTime;
 use crate::app::profile::similar_keys::{SimilarKey, check_keys, similar_keys};
 use crate::app::statement_rules;
 use crate::domain::attribute::{Attribute, is_text};
@@ -38,7 +39,7 @@ pub struct Recording {
     /// The recorded events.
     pub receipt: Receipt,
     /// Indexes of the attributes that did not take effect: inferences under a key that the data subject
-    /// declared.
+    /// declared, and attributes that were observed before the current one under their key.
     pub not_held: Vec<u32>,
     /// Ids of the grants that the recording revoked. Grants that the caller may not see are left out.
     pub revoked_grants: Vec<String>,
@@ -80,7 +81,7 @@ impl Profiles {
         let after = self.core.state_as_of(&stream, Moment::Version(end))?;
         Ok(Recording {
             receipt,
-            not_held: not_held(&after, events),
+            not_held: not_held(caller, &after, events),
             revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
             similar_keys: similar_keys(caller, &before, &new.attributes),
         })
@@ -133,19 +134,11 @@ impl Profiles {
         check_keys(&append.stream.read().state, &new.attributes)?;
         statement_rules::check_replacements(&append.caller, &append.stream.read().state, &new.attributes)?;
         let similar_keys = similar_keys(&append.caller, &append.stream.read().state, &new.attributes);
-        let mut pending_events = Vec::with_capacity(new.attributes.len());
+        let pending_events = self.plan_recording(&append, &new)?;
         // Grants and artifacts end when an attribute that they depend on is replaced.
-        let mut changes_grants = replaces_what_is_in_use(&append.stream.read().state, &new);
-        let current = current_events(&append, &new);
-        for (attribute, corrects) in &new.attributes {
-            changes_grants |= corrects.is_some();
-            pending_events.push(self.core.plan(recorded_or_corrected(
-                &current,
-                attribute.clone(),
-                *corrects,
-            )?));
-        }
-        changes_grants = changes_grants || replaces_a_source(&append, &new);
+        let changes_grants = new.attributes.iter().any(|(_, corrects)| corrects.is_some())
+            || replaces_what_is_in_use(&append.stream.read().state, &new)
+            || replaces_a_source(&append, &new);
         let refused = self.refusals(&append, new.attributes.iter().map(|(attribute, _)| attribute));
         if !refused.is_empty() {
             return Err(self.refuse_recording(append, refused).await?);
@@ -159,10 +152,29 @@ impl Profiles {
             true => Frame { is_decision: false, ..self.core.with_revocations(&append, pending_events) },
             false => pending_events.into(),
         };
-        let stream = Arc::clone(&append.stream);
+        let (stream, caller) = (Arc::clone(&append.stream), append.caller.clone());
         let written = self.core.commit(append, frame).await?;
-        let not_held = not_held(&stream.read().state, &written.events);
+        let not_held = not_held(&caller, &stream.read().state, &written.events);
         Ok(Recording { receipt: written.receipt, not_held, revoked_grants: written.revoked, similar_keys })
+    }
+
+    /// The events that record these attributes, in their order.
+    fn plan_recording(&self, append: &Append, new: &NewAttributes) -> Result<Vec<PendingEvent>, AppError> {
+        let current = current_events(append, new);
+        let mut placed = PlacedByTime::of(append, &new.attributes);
+        let mut events = Vec::with_capacity(new.attributes.len());
+        for (attribute, corrects) in &new.attributes {
+            let event = match recorded_or_corrected(&current, attribute.clone(), *corrects)? {
+                Event::AttributeRecorded(attribute) if placed.is_observed_earlier(append, &attribute) => {
+                    Event::EarlierAttributeRecorded(attribute)
+                }
+                event => event,
+            };
+            let planned = self.core.plan(event);
+            placed.apply(append, &planned);
+            events.push(planned);
+        }
+        Ok(events)
     }
 
     /// Whether an attribute predates an erasure of the part that it belongs to.
@@ -289,18 +301,21 @@ fn replaces_a_source(append: &Append, new: &NewAttributes) -> bool {
     !replaced.is_empty() && sources.any(|source| replaced.contains(source))
 }
 
-/// Indexes of the recorded inferences that did not take effect, because the data subject declared an
-/// attribute under the same key.
-fn not_held(state: &SubjectState, events: &[Recorded]) -> Vec<u32> {
+/// Indexes of the recorded attributes that did not take effect. Of an attribute that was observed before the
+/// current one, a caller is told only if it may learn that there is the current one.
+fn not_held(caller: &Caller, state: &SubjectState, events: &[Recorded]) -> Vec<u32> {
     let attributes = events.iter().filter_map(|event| match &event.event {
-        Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-            Some((event.event_id, attribute))
-        }
+        Event::AttributeRecorded(attribute)
+        | Event::EarlierAttributeRecorded(attribute)
+        | Event::AttributeCorrected { attribute, .. } => Some((event, attribute)),
         _ => None,
     });
     let without_effect = (0..).zip(attributes).filter(|(_, (event, attribute))| {
-        let current = state.attributes.get(&attribute.key);
-        let declared = current.is_some_and(|current| current.is_declared() && current.event_id != *event);
+        let Some(current) = state.attributes.get(&attribute.key) else { return false };
+        if matches!(event.event, Event::EarlierAttributeRecorded(_)) {
+            return caller.sees_attribute(current);
+        }
+        let declared = current.is_declared() && current.event_id != event.event_id;
         declared && attribute.provenance == Provenance::Inferred
     });
     without_effect.map(|(index, _)| index).collect()

@@ -161,7 +161,9 @@ impl SubjectCounter {
 
     fn attribute_changed(&mut self, event: &Recorded) {
         match &event.event {
-            Event::AttributeRecorded(attribute) => self.attribute_recorded(event, attribute),
+            Event::AttributeRecorded(attribute) | Event::EarlierAttributeRecorded(attribute) => {
+                self.attribute_recorded(event, attribute);
+            }
             Event::AttributeCorrected { attribute, corrects, .. } => {
                 self.contest_ended(*corrects, RESOLVED);
                 self.attribute_recorded(event, attribute);

@@ -190,7 +190,10 @@ pub fn current(events: &[Recorded]) -> BTreeMap<String, Current<'_>> {
     let mut current: BTreeMap<String, Current<'_>> = BTreeMap::new();
     for each in events {
         let (attribute, corrected) = match &each.event {
-            Event::AttributeRecorded(attribute) => (attribute, None),
+            // Which of two attributes is current follows from their times, not from the kinds of the events.
+            Event::AttributeRecorded(attribute) | Event::EarlierAttributeRecorded(attribute) => {
+                (attribute, None)
+            }
             Event::AttributeCorrected { corrects, attribute } => (attribute, Some(*corrects)),
             Event::AttributeContested { attribute, .. } | Event::AttributeConfirmed { attribute } => {
                 let contested = matches!(each.event, Event::AttributeContested { .. });
@@ -214,6 +217,16 @@ pub fn current(events: &[Recorded]) -> BTreeMap<String, Current<'_>> {
         let before = current.get(&attribute.key);
         // An inference never overrides a declared or confirmed attribute.
         if inferred && before.is_some_and(|other| other.is_declared) {
+            continue;
+        }
+        // An older observation that arrives late never hides a newer one. A correction names what it
+        // replaces, and what the person declares replaces an inference at any time.
+        let declares = attribute.provenance == Provenance::Declared;
+        let hides_newer = |other: &Current<'_>| {
+            let is_inference = other.attribute.provenance == Provenance::Inferred && !other.is_declared;
+            other.attribute.observed_at_ms > attribute.observed_at_ms && !(declares && is_inference)
+        };
+        if corrected.is_none() && before.is_some_and(hides_newer) {
             continue;
         }
         let contested =

@@ -21,6 +21,9 @@ use sayso_proof::event::{
 pub enum Event {
     /// An attribute was recorded.
     AttributeRecorded(Attribute),
+    /// An attribute was recorded that had been observed before the current one under its key. It is history
+    /// and never becomes current.
+    EarlierAttributeRecorded(Attribute),
     /// A corrected attribute replaces a wrong attribute (GDPR Art. 16).
     AttributeCorrected {
         /// The event that recorded the wrong attribute.
@@ -181,6 +184,7 @@ impl Event {
             Self::Consent { decision, .. } => !decision.is_yes(),
             Self::Signal { lifted, .. } => !lifted,
             Self::AttributeContested { .. }
+            | Self::EarlierAttributeRecorded(_)
             | Self::AttributeRemoved { .. }
             | Self::AttributeExpired { .. }
             | Self::ConsentExpired { .. }

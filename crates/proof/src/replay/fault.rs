@@ -19,7 +19,7 @@ pub enum Fault {
     /// The attribute was corrected before the grant (GDPR Art. 16).
     #[error("the attribute had been corrected")]
     Corrected,
-    /// A later attribute with the same key replaced it before the grant.
+    /// Another attribute with the same key replaced it before the grant, or had been observed later.
     #[error("the attribute had been replaced")]
     Replaced,
     /// The attribute is inferred, and the data subject had declared another value under the same key.

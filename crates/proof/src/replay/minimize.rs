@@ -10,6 +10,11 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
         Event::AttributeRecorded(recorded) => {
             Event::AttributeRecorded(AttributeRecorded { attribute: recorded.attribute.map(attribute) })
         }
+        Event::EarlierAttributeRecorded(recorded) => {
+            Event::EarlierAttributeRecorded(EarlierAttributeRecorded {
+                attribute: recorded.attribute.map(attribute),
+            })
+        }
         Event::AttributeCorrected(corrected) => Event::AttributeCorrected(AttributeCorrected {
             corrects: corrected.corrects,
             attribute: corrected.attribute.map(attribute),

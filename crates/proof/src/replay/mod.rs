@@ -154,7 +154,8 @@ impl Replay {
             }
             Some(Event::GrantIssued(_)) => self.result.not_replayable += 1,
             Some(event) => {
-                let recorded = RecordedAt { position, sealed_at_ms: header.sealed_at_ms, about_ms };
+                let edition = self.vocabulary.edition();
+                let recorded = RecordedAt { position, sealed_at_ms: header.sealed_at_ms, about_ms, edition };
                 subject.apply(&header.event_id, recorded, event);
             }
             None => {}

@@ -12,6 +12,10 @@ use std::collections::{BTreeSet, HashMap};
 
 type EventId = [u8; 16];
 
+/// The edition of the rules of decisions from which on an attribute does not replace one that was observed
+/// later.
+const BY_TIME_EDITION: u32 = 3;
+
 /// An opt-out stops uses for these purposes and those below them.
 const OPT_OUT_STOPS: [&str; 2] = ["advertising", "data-sale"];
 
@@ -32,6 +36,8 @@ pub(super) struct RecordedAt {
     pub sealed_at_ms: u64,
     /// Milliseconds since the Unix epoch.
     pub about_ms: u64,
+    /// The edition of the rules of decisions that the log followed by then.
+    pub edition: u32,
 }
 
 #[derive(Default)]
@@ -65,6 +71,21 @@ struct AttributeState {
 }
 
 impl AttributeState {
+    fn new(attribute: &Attribute) -> Self {
+        Self {
+            key: attribute.key.clone(),
+            category: attribute.category.clone(),
+            declared: attribute.provenance() == Provenance::Declared,
+            inferred: attribute.provenance() == Provenance::Inferred,
+            derived_from: attribute.derived_from.clone(),
+            expires_at_ms: attribute.expires_at_ms,
+            observed_at_ms: attribute.observed_at_ms,
+            ended: None,
+            contested: false,
+            declared_before: None,
+        }
+    }
+
     /// Checks that the attribute itself may be used.
     fn check_usable(&self, now_ms: u64) -> Result<(), Fault> {
         if let Some(ended) = self.ended {
@@ -106,14 +127,25 @@ impl Subject {
 
     /// Applies an event.
     pub fn apply(&mut self, id: &EventId, recorded: RecordedAt, event: &Event) {
-        let RecordedAt { position, sealed_at_ms, about_ms } = recorded;
+        let RecordedAt { position, sealed_at_ms, about_ms, edition } = recorded;
         // A statement cannot be later than its sealing.
         let said_at_ms = about_ms.min(sealed_at_ms);
         let consented = Given { said_at_ms, sealed_at_ms, position };
         // A refusal counts from when it was sealed, whatever time it states.
         let refused = Given { said_at_ms: sealed_at_ms, ..consented };
         match event {
-            Event::AttributeRecorded(recorded) => self.record(id, recorded.attribute.as_ref()),
+            Event::AttributeRecorded(recorded) => {
+                let attribute = recorded.attribute.as_ref();
+                match attribute.filter(|new| edition >= BY_TIME_EDITION && self.is_observed_earlier(new)) {
+                    Some(earlier) => self.note_earlier(id, earlier),
+                    None => self.record(id, attribute),
+                }
+            }
+            Event::EarlierAttributeRecorded(recorded) => {
+                if let Some(attribute) = &recorded.attribute {
+                    self.note_earlier(id, attribute);
+                }
+            }
             Event::AttributeCorrected(corrected) => {
                 self.end(&corrected.corrects, Fault::Corrected);
                 self.record(id, corrected.attribute.as_ref());
@@ -151,20 +183,27 @@ impl Subject {
         self.attributes.get_mut(<&EventId>::try_from(id).ok()?)
     }
 
+    /// Whether an attribute was observed before the current one under its key. The data subject's declaration
+    /// replaces an inference, whenever either was observed.
+    fn is_observed_earlier(&self, new: &Attribute) -> bool {
+        let current = self.current.get(&new.key).into_iter().flatten();
+        let mut current = current.filter_map(|id| self.attributes.get(id));
+        current.any(|current| {
+            let gives_way = new.provenance() == Provenance::Declared && current.inferred && !current.declared;
+            // An inference beside a declared attribute is not the current one.
+            current.declared_before.is_none() && current.observed_at_ms > new.observed_at_ms && !gives_way
+        })
+    }
+
+    /// Notes an attribute that is history: a newer one was current when it was recorded.
+    fn note_earlier(&mut self, id: &EventId, attribute: &Attribute) {
+        let ended = Some(Fault::Replaced);
+        self.attributes.insert(*id, AttributeState { ended, ..AttributeState::new(attribute) });
+    }
+
     fn record(&mut self, id: &EventId, attribute: Option<&Attribute>) {
         let Some(attribute) = attribute else { return };
-        let mut new = AttributeState {
-            key: attribute.key.clone(),
-            category: attribute.category.clone(),
-            declared: attribute.provenance() == Provenance::Declared,
-            inferred: attribute.provenance() == Provenance::Inferred,
-            derived_from: attribute.derived_from.clone(),
-            expires_at_ms: attribute.expires_at_ms,
-            observed_at_ms: attribute.observed_at_ms,
-            ended: None,
-            contested: false,
-            declared_before: None,
-        };
+        let mut new = AttributeState::new(attribute);
         let current = self.current.entry(new.key.clone()).or_default();
         current.retain(|old_id| {
             let Some(old) = self.attributes.get_mut(old_id) else { return false };

@@ -127,6 +127,11 @@ impl Vocabulary {
         }
     }
 
+    /// The edition of the rules of decisions that the log follows by now.
+    pub fn edition(&self) -> u32 {
+        self.edition
+    }
+
     /// The words in force at a time.
     pub fn at(&self, now_ms: u64) -> WordsInForce<'_> {
         WordsInForce { vocabulary: self, now: Moment { at_ms: now_ms, position: u64::MAX } }

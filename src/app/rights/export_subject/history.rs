@@ -92,16 +92,33 @@ fn ids_as_uuids(value: &mut Value) {
     }
 }
 
-/// What happened, in words; none for a kind of event that has no text here.
-fn in_words(event: &Event) -> Option<String> {
+/// What happened to an attribute, in words; none for other events.
+fn attribute_in_words(event: &Event) -> Option<String> {
     Some(match event {
         Event::AttributeRecorded(of) => {
             format!("“{}” was recorded ({})", of.key, wording::provenance(of.provenance))
+        }
+        Event::EarlierAttributeRecorded(of) => {
+            format!(
+                "“{}” was recorded ({}), but observed before the detail that is current; it is not used",
+                of.key,
+                wording::provenance(of.provenance)
+            )
         }
         Event::AttributeCorrected { attribute, .. } => format!("“{}” was corrected", attribute.key),
         Event::AttributeContested { reason, .. } => with_reason("you said that a detail is wrong", reason),
         Event::AttributeConfirmed { .. } => "you said that a detail is right".into(),
         Event::AttributeRemoved { reason, .. } => with_reason("a detail was removed", reason),
+        _ => return None,
+    })
+}
+
+/// What happened, in words; none for a kind of event that has no text here.
+fn in_words(event: &Event) -> Option<String> {
+    if let Some(words) = attribute_in_words(event) {
+        return Some(words);
+    }
+    Some(match event {
         Event::ConsentRequested(terms) => format!("you were asked for {}", purposes(&terms.purposes)),
         Event::Consent { decision, terms } => decided(*decision, terms),
         Event::Signal { kind, purposes: named, lifted, .. } => {

@@ -113,9 +113,8 @@ pub fn decode_intent(bytes: &[u8]) -> Result<ErasureIntent, CodecError> {
 pub fn encode_event(event: &Event) -> Body {
     let bytes = EventId::to_wire;
     match event {
-        Event::AttributeRecorded(attribute) => {
-            Body::AttributeRecorded(log::AttributeRecorded { attribute: Some(encode_attribute(attribute)) })
-        }
+        Event::AttributeRecorded(attribute) => encode_recorded(attribute),
+        Event::EarlierAttributeRecorded(attribute) => encode_earlier(attribute),
         Event::AttributeCorrected { corrects, attribute } => {
             let attribute = Some(encode_attribute(attribute));
             Body::AttributeCorrected(log::AttributeCorrected { corrects: bytes(corrects), attribute })
@@ -231,6 +230,15 @@ fn encode_signal(kind: SignalKind, purposes: &[String], lifted: bool, interactio
     }
 }
 
+fn encode_recorded(attribute: &Attribute) -> Body {
+    Body::AttributeRecorded(log::AttributeRecorded { attribute: Some(encode_attribute(attribute)) })
+}
+
+fn encode_earlier(attribute: &Attribute) -> Body {
+    let attribute = Some(encode_attribute(attribute));
+    Body::EarlierAttributeRecorded(log::EarlierAttributeRecorded { attribute })
+}
+
 fn encode_attribute(attribute: &Attribute) -> log::Attribute {
     log::Attribute {
         key: attribute.key.clone(),
@@ -250,6 +258,9 @@ fn encode_attribute(attribute: &Attribute) -> log::Attribute {
 fn decode_event(body: Body) -> Result<Event, CodecError> {
     Ok(match body {
         Body::AttributeRecorded(event) => Event::AttributeRecorded(decode_attribute(event.attribute)?),
+        Body::EarlierAttributeRecorded(event) => {
+            Event::EarlierAttributeRecorded(decode_attribute(event.attribute)?)
+        }
         Body::AttributeCorrected(event) => Event::AttributeCorrected {
             corrects: Field::from_wire(event.corrects, "corrects")?,
             attribute: decode_attribute(event.attribute)?,

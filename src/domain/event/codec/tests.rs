@@ -55,6 +55,13 @@ fn event_id() -> impl Strategy<Value = EventId> {
     any::<[u8; 16]>().prop_map(EventId)
 }
 
+fn recorded_attribute() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        attribute().prop_map(Event::AttributeRecorded),
+        attribute().prop_map(Event::EarlierAttributeRecorded),
+    ]
+}
+
 fn subject_event() -> impl Strategy<Value = Event> {
     let corrected = (event_id(), attribute());
     let issued = (".{0,9}", any::<u64>(), proptest::collection::vec(any::<u64>(), 0..3));
@@ -67,7 +74,7 @@ fn subject_event() -> impl Strategy<Value = Event> {
         (event_id(), ".{0,9}", any::<u32>(), any::<bool>(), proptest::collection::vec(event_id(), 0..3));
     let revoked = (event_id(), 0_i32..=19, proptest::option::of(event_id()), ".{0,9}");
     prop_oneof![
-        attribute().prop_map(Event::AttributeRecorded),
+        recorded_attribute(),
         corrected.prop_map(|(corrects, attribute)| Event::AttributeCorrected { corrects, attribute }),
         (event_id(), ".{0,9}")
             .prop_map(|(attribute, reason)| Event::AttributeContested { attribute, reason }),
