@@ -255,12 +255,14 @@ fn encode_attribute(attribute: &Attribute) -> log::Attribute {
     }
 }
 
+fn decode_earlier(event: log::EarlierAttributeRecorded) -> Result<Event, CodecError> {
+    Ok(Event::EarlierAttributeRecorded(decode_attribute(event.attribute)?))
+}
+
 fn decode_event(body: Body) -> Result<Event, CodecError> {
     Ok(match body {
         Body::AttributeRecorded(event) => Event::AttributeRecorded(decode_attribute(event.attribute)?),
-        Body::EarlierAttributeRecorded(event) => {
-            Event::EarlierAttributeRecorded(decode_attribute(event.attribute)?)
-        }
+        Body::EarlierAttributeRecorded(event) => decode_earlier(event)?,
         Body::AttributeCorrected(event) => Event::AttributeCorrected {
             corrects: Field::from_wire(event.corrects, "corrects")?,
             attribute: decode_attribute(event.attribute)?,
