@@ -57,7 +57,8 @@ fn verdict(decision: Option<Decision>) -> Result<Verdict, Status> {
             Ok(Verdict::Complete { reason: complete.reason, keys: complete.keys })
         }
         Some(Decision::Refuse(refuse)) => {
-            Ok(Verdict::Refuse { ground: refuse.ground(), reason: refuse.reason })
+            let (ground, reason, purposes) = (refuse.ground(), refuse.reason, refuse.purposes);
+            Ok(Verdict::Refuse { ground, reason, purposes })
         }
         Some(Decision::Extend(extend)) => Ok(Verdict::Extend { reason: extend.reason }),
         None => Err(status::invalid("decision", "must accept, complete, refuse or extend")),
@@ -190,6 +191,19 @@ impl RightsService for Api {
         }))
     }
 
+    async fn withdraw_request(
+        &self,
+        request: Request<proto::WithdrawRequestRequest>,
+    ) -> Answer<proto::WithdrawRequestResponse> {
+        let caller = layer::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
+        let id = uuid(&request.request_id, "request_id")?;
+        let made = self.app.rights.withdraw_request(&caller, &id, &options).await.map_err(status::of)?;
+        let request = Some(convert::rights::rights_request(made.request, made.changes));
+        Ok(Response::new(proto::WithdrawRequestResponse { request }))
+    }
+
     async fn place_hold(
         &self,
         request: Request<proto::PlaceHoldRequest>,
@@ -199,7 +213,8 @@ impl RightsService for Api {
         let options = convert::writes::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
         let ground = request.ground();
-        let hold = NewHold { ground, code: request.code, text: request.text, categories: request.categories };
+        let proto::PlaceHoldRequest { code, text, categories, purposes, .. } = request;
+        let hold = NewHold { ground, code, text, categories, purposes };
         let placed = self.app.rights.place_hold(&caller, &subject, hold, &options).await;
         let PlacedHold { id, receipt } = placed.map_err(status::of)?;
         let receipt = Some(convert::writes::receipt(receipt, &caller));

@@ -4,16 +4,57 @@ use crate::bounds::error::Denial;
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::NoConsent;
 use crate::domain::event::{Reason, Tier, WithheldClass};
+use crate::domain::ids::EventId;
+use crate::domain::kept_only::KeptOnly;
+use crate::domain::request::article;
 use crate::domain::stopped_purposes::{OPT_OUT, is_below};
 use crate::domain::vocabulary::Vocabulary;
+use std::sync::Arc;
 
-/// The first edition of the rules of decisions in which an opt-out counts everywhere.
-const OPT_OUT_EDITION: u32 = 3;
+/// The first edition of the rules of decisions with opt-outs that count everywhere, and with refused erasures
+/// that stop uses.
+const EDITION: u32 = 3;
+
+/// The refused erasures of a data subject, as they concern one purpose.
+pub(super) struct KeptData<'a> {
+    /// Each with the denial of the use; no denial if the ground requires the use.
+    refusals: Vec<(&'a KeptOnly, Option<Arc<Denial>>)>,
+}
+
+impl<'a> KeptData<'a> {
+    /// The refused erasures in `kept`, for uses for a purpose, which is given with its ancestors.
+    pub fn new(kept: &'a [KeptOnly], purpose: &str, ancestry: &[&str], vocabulary: &Vocabulary) -> Self {
+        let in_force = kept.iter().filter(|_| vocabulary.edition() >= EDITION);
+        let denial = |kept: &KeptOnly| Denial {
+            tier: Tier::Public,
+            policy: "built-in/kept-only".into(),
+            article: article(kept.refused.ground).into(),
+            reason: Some(Reason::KeptOnly),
+        };
+        let refusals = in_force
+            .map(|kept| (kept, (!kept.requires(purpose, ancestry)).then(|| Arc::new(denial(kept)))))
+            .collect();
+        Self { refusals }
+    }
+
+    /// The refusal that keeps an attribute from the use, with the denial; `None` if there is none, or if the
+    /// ground of one of them requires the use.
+    pub fn against(&self, attribute: &Attribute, vocabulary: &Vocabulary) -> Option<(EventId, &Arc<Denial>)> {
+        if self.refusals.is_empty() {
+            return None;
+        }
+        let ancestry = vocabulary.category_ancestry(&attribute.category);
+        let covering = self.refusals.iter().filter(|(kept, _)| kept.covers(&attribute.key, &ancestry));
+        let denials: Option<Vec<_>> =
+            covering.map(|(kept, denial)| Some((kept.event_id, denial.as_ref()?))).collect();
+        denials?.into_iter().next()
+    }
+}
 
 /// The denial of a use for sale, sharing or advertising after an opt-out, wherever the person is. Packs of
 /// law name their own articles first, where they apply. `ancestry` is the purpose with its ancestors.
 pub(super) fn opted_out(has_opted_out: bool, ancestry: &[&str], vocabulary: &Vocabulary) -> Option<Denial> {
-    let is_stopped = has_opted_out && vocabulary.edition() >= OPT_OUT_EDITION && is_below(&OPT_OUT, ancestry);
+    let is_stopped = has_opted_out && vocabulary.edition() >= EDITION && is_below(&OPT_OUT, ancestry);
     is_stopped.then(|| Denial {
         tier: Tier::Public,
         policy: "built-in/opt-out".into(),

@@ -3,7 +3,8 @@
 //!
 //! [`Bounds::decide`] is the one function that every use goes through.
 
-use crate::bounds::built_in::{self, consent_reason, no_legal_basis, outdated_notice};
+use crate::bounds::attribute_class::Class;
+use crate::bounds::built_in::{self, KeptData, consent_reason, no_legal_basis, outdated_notice};
 use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTraits};
 use crate::bounds::decision::{Allowed, ConsentTraits, Decision, Ground, Withheld};
 use crate::bounds::engine::{Bounds, PersonalPolicies};
@@ -44,19 +45,6 @@ enum Verdict {
     No(Arc<Denial>, Cover),
 }
 
-/// The properties that determine the outcome for an attribute within one decision; attributes that share
-/// them form a class.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Class<'a> {
-    category: &'a str,
-    provenance: Provenance,
-    traits: Arc<ClassTraits>,
-    expired: bool,
-    contested: bool,
-    confirmed: bool,
-    source_withheld: bool,
-}
-
 struct Deciding<'a> {
     bounds: &'a Bounds,
     state: &'a SubjectState,
@@ -70,6 +58,7 @@ struct Deciding<'a> {
     conversation_pause: Option<&'a ActiveSignal>,
     /// The denial of a rule that does not depend on packs, if there is one against the purpose.
     built_in: Option<Arc<Denial>>,
+    kept: KeptData<'a>,
     /// The grounds for each category: the consents that allow the use, newest first. If there is no consent,
     /// there is a single ground, which says why not.
     grounds: BTreeMap<&'a str, Arc<[Ground<'a>]>>,
@@ -119,6 +108,7 @@ impl Bounds {
             signals,
             conversation_pause: state.pause_in(case.interaction, &ancestry),
             built_in: built_in::opted_out(opt_out.is_some(), &ancestry, vocabulary).map(Arc::new),
+            kept: KeptData::new(&state.rights.kept, case.purpose, &ancestry, vocabulary),
             grounds: BTreeMap::new(),
             personal: state.personal.as_ref().map(|personal| self.personal(&personal.choices)),
             sources: HashMap::new(),
@@ -258,6 +248,9 @@ impl<'a> Deciding<'a> {
         sources_end_ms: Option<u64>,
     ) -> Verdict {
         let attribute = &current.attribute;
+        if let Some((_, denial)) = self.kept.against(attribute, self.vocabulary) {
+            return Verdict::No(Arc::clone(denial), Cover::silence());
+        }
         let class = Class {
             category: &attribute.category,
             provenance: attribute.provenance,
@@ -431,6 +424,10 @@ impl<'a> Deciding<'a> {
     /// individual decided.
     fn class_of(&self, current: &CurrentAttribute, denial: &Denial, cover: Cover) -> WithheldClass {
         let (reason, event) = match (denial.reason, cover) {
+            (Some(Reason::KeptOnly), _) => (
+                Reason::KeptOnly,
+                self.kept.against(&current.attribute, self.vocabulary).map(|(event, _)| event),
+            ),
             (Some(reason), _) => (reason, self.signal_for(reason)),
             // The provider decided that this consent does not count, not the data subject.
             (None, Cover::Denied { reason: NoConsent::NoticeOutdated, .. }) => {
@@ -444,7 +441,8 @@ impl<'a> Deciding<'a> {
         let source = if reason == Reason::SourceWithheld { self.withheld_source(current) } else { None };
         // A rule may state the same reason as a signal of the data subject. The individual counts as having
         // decided only if the data subject did send the signal or contest the attribute.
-        let by_person = event.is_some() || (reason == Reason::Contested && current.contested);
+        let by_person = event.is_some() && reason != Reason::KeptOnly
+            || (reason == Reason::Contested && current.contested);
         WithheldClass {
             category: current.attribute.category.clone(),
             provenance: current.attribute.provenance,

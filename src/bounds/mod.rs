@@ -3,6 +3,7 @@
 //!
 //! Cedar skips a policy whose evaluation fails, even a `forbid`. In this module, any evaluation error denies.
 
+mod attribute_class;
 mod built_in;
 pub(crate) mod cedar_request;
 pub(crate) mod compile_pack;

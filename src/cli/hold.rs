@@ -58,7 +58,7 @@ pub(super) enum Hold {
     ///
     /// Example: `sayso hold place ada --ground legal-claims --code case-17`
     Place(Place),
-    /// Lift a hold. A request that it blocked has to be submitted again.
+    /// Lift a hold. A request for erasure that it blocked is open again.
     ///
     /// Example: `sayso hold lift ada 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Lift(Lift),
@@ -84,6 +84,10 @@ pub(super) struct Place {
     /// Category to hold; may be repeated. Default: everything.
     #[arg(long)]
     category: Vec<String>,
+    /// Purpose that the ground requires, such as legal-claims; may be repeated. After a refused erasure,
+    /// nothing else uses the data. Default: none.
+    #[arg(long)]
+    purpose: Vec<String>,
 }
 
 #[derive(Args)]
@@ -114,6 +118,7 @@ impl Hold {
                     code: place.code,
                     text: place.text,
                     categories: place.category,
+                    purposes: place.purpose,
                     options: None,
                 };
                 let answer = client.place_hold(request).await?.into_inner();

@@ -74,6 +74,10 @@ pub(super) enum Request {
     ///
     /// Example: `sayso request extend 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 --reason 'many requests'`
     Extend(ExtendRequest),
+    /// Withdraw a request for erasure on a person's behalf. What it stopped is allowed again.
+    ///
+    /// Example: `sayso request withdraw 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
+    Withdraw(Show),
 }
 
 #[derive(Args)]
@@ -143,6 +147,10 @@ pub(super) struct RefuseRequest {
     /// Reason that the person will read, without personal data.
     #[arg(long)]
     reason: String,
+    /// Purpose that the ground requires although an erasure is refused, such as legal-claims; may be
+    /// repeated. Nothing else uses the data from then on. Default: none.
+    #[arg(long)]
+    purpose: Vec<String>,
 }
 
 #[derive(Args)]
@@ -172,9 +180,16 @@ impl Request {
             Self::Complete(CompleteRequest { request, reason, key }) => {
                 decide(at, out, request, Decision::Complete(Complete { reason, keys: key })).await
             }
-            Self::Refuse(RefuseRequest { request, ground, reason }) => {
-                let refuse = Refuse { ground: ground.wire().into(), reason };
+            Self::Refuse(RefuseRequest { request, ground, reason, purpose: purposes }) => {
+                let refuse = Refuse { ground: ground.wire().into(), reason, purposes };
                 decide(at, out, request, Decision::Refuse(refuse)).await
+            }
+            Self::Withdraw(Show { request: request_id }) => {
+                let request = proto::WithdrawRequestRequest { request_id, options: None };
+                let answer = client(at).await?.withdraw_request(request).await?.into_inner();
+                out.print("WithdrawRequestResponse", &answer, |answer| {
+                    answer.request.as_ref().map(text_of).unwrap_or_default()
+                })
             }
             Self::Extend(ExtendRequest { request, reason }) => {
                 decide(at, out, request, Decision::Extend(Extend { reason })).await

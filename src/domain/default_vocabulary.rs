@@ -62,7 +62,7 @@ struct Category(
 const NONE: Rung = Rung::Unspecified;
 
 #[rustfmt::skip]
-const PURPOSES: [Purpose; 41] = [
+const PURPOSES: [Purpose; 44] = [
     Purpose("personalization", "", "Personalisation", "Personalized replies", NONE, &["privacy"], &["utility"]),
     Purpose("tone-adaptation", "personalization", "ServicePersonalisation", "Adapting the tone of replies", Rung::Style, &["anthropomorphism"], &["efficiency"]),
     Purpose("accessibility", "personalization", "UserInterfacePersonalisation", "Adapting replies to accessibility needs", Rung::Accessibility, &[], &["inclusion-accessibility", "autonomy"]),
@@ -103,6 +103,9 @@ const PURPOSES: [Purpose; 41] = [
     Purpose("cross-context-advertising", "advertising", "TargetedAdvertising", "Advertising based on activity in other services", NONE, &["essentialism-profiling"], &[]),
     Purpose("direct-marketing", "", "DirectMarketing", "Direct marketing", NONE, &["privacy"], &[]),
     Purpose("data-sale", "", "SellDataToThirdParties", "Selling personal data", NONE, &["privacy", "malicious-use"], &[]),
+    Purpose("legal-claims", "", "DisputeManagement", "Establishing, exercising or defending legal claims", NONE, &[], &[]),
+    Purpose("legal-obligation", "", "LegalCompliance", "Meeting a legal obligation", NONE, &[], &[]),
+    Purpose("public-health", "", "PublicBenefit", "Protecting public health", NONE, &[], &[]),
     Purpose("rights", "", "RightsFulfilment", "Answering requests about personal data", NONE, &[], &["autonomy"]),
 ];
 

@@ -7,7 +7,7 @@
 //! subject's decisions are kept, so that an erasure never allows more use.
 
 use super::current_attribute::CurrentAttribute;
-use super::event::{Event, GrantIssued, Recorded, RequestSubmitted};
+use super::event::{ErasureRefused, Event, GrantIssued, Recorded};
 use super::ids::{EventId, GrantId};
 use super::profile::SubjectState;
 use super::request::RequestRecord;
@@ -56,6 +56,19 @@ impl Scope {
             ErasureScope::Category => Some(Self::Category(submitted.category.clone())),
             ErasureScope::Retention | ErasureScope::Unspecified => None,
         }
+    }
+
+    /// The refusal of a request for the erasure of this scope as a whole, without its ground.
+    #[must_use]
+    pub fn refusal(&self, request: EventId) -> ErasureRefused {
+        let mut refused =
+            ErasureRefused { request, scope: self.kind(), whole: true, ..ErasureRefused::default() };
+        match self {
+            Self::Category(category) => refused.category.clone_from(category),
+            Self::Key(key) => refused.key.clone_from(key),
+            Self::All | Self::Profile | Self::Versions(_) => {}
+        }
+        refused
     }
 }
 
@@ -108,6 +121,7 @@ pub fn class(event: &Event) -> Class {
         | Event::RequestSubmitted(_)
         | Event::RequestDecided(_)
         | Event::RequestExtended(_)
+        | Event::RequestWithdrawn(_)
         | Event::AccessProvided(_)
         | Event::HoldPlaced(_)
         | Event::HoldLifted(_)
@@ -275,6 +289,8 @@ impl<'a> Closure<'a> {
             Event::RecordingRefused(refused) => within(&refused.category),
             // If a request names no keys, its details may be about any data.
             Event::RequestSubmitted(request) => !request.details.is_empty() && request.keys.is_empty(),
+            // The erasure that was refused before is carried out.
+            Event::ErasureRefused(refused) => within(&refused.category),
             _ => false,
         }
     }
@@ -295,7 +311,10 @@ impl<'a> Closure<'a> {
             Event::AttributeExpired { .. } if self.is_retention() => false,
             Event::GrantUsed(used) if self.is_retention() => gone(&used.grant),
             // Uses and requests have their own retention periods.
-            Event::GrantIssued(_) | Event::ArtifactRegistered(_) | Event::RequestSubmitted(_)
+            Event::GrantIssued(_)
+            | Event::ArtifactRegistered(_)
+            | Event::RequestSubmitted(_)
+            | Event::ErasureRefused(_)
                 if self.is_retention() =>
             {
                 false
@@ -304,7 +323,8 @@ impl<'a> Closure<'a> {
             Event::GrantUsed(used) => gone(&used.grant) || used.shaped_by.iter().any(gone),
             // Only the sources count: the grant may have cited more than the artifact was built from.
             Event::ArtifactRegistered(artifact) => artifact.sources.iter().any(gone),
-            Event::RequestSubmitted(request) => self.names_erased_key(request),
+            Event::RequestSubmitted(request) => self.names_erased_key(&request.keys),
+            Event::ErasureRefused(refused) => self.names_erased_key(std::slice::from_ref(&refused.key)),
             other => subject_of(other).is_some_and(|of| self.ids.contains(&of)),
         }
     }
@@ -328,8 +348,8 @@ impl<'a> Closure<'a> {
         grant.allowed.iter().any(|cited| gone(&cited.attribute) || gone(&cited.consent))
     }
 
-    /// Whether a request names a key of an attribute whose event is selected.
-    fn names_erased_key(&self, request: &RequestSubmitted) -> bool {
+    /// Whether one of these keys is that of an attribute whose event is selected.
+    fn names_erased_key(&self, keys: &[String]) -> bool {
         let mut gone_keys = BTreeSet::new();
         for event in self.history.iter().filter(|event| self.gone.contains(&event.version)) {
             if let Event::AttributeRecorded(attribute)
@@ -339,7 +359,7 @@ impl<'a> Closure<'a> {
                 gone_keys.insert(attribute.key.as_str());
             }
         }
-        request.keys.iter().any(|key| gone_keys.contains(key.as_str()))
+        keys.iter().any(|key| gone_keys.contains(key.as_str()))
     }
 
     /// Also selects attributes that would become current, or lose their contest, only because later events
@@ -435,9 +455,13 @@ fn subject_of(event: &Event) -> Option<EventId> {
     }
 }
 
-/// Whether the event is a request that contains details or keys.
+/// Whether the event is a request that contains details or keys, or a refusal that names a key.
 fn names_something(event: &Event) -> bool {
-    matches!(event, Event::RequestSubmitted(request) if !request.keys.is_empty() || !request.details.is_empty())
+    match event {
+        Event::RequestSubmitted(request) => !request.keys.is_empty() || !request.details.is_empty(),
+        Event::ErasureRefused(refused) => !refused.key.is_empty(),
+        _ => false,
+    }
 }
 
 fn names_key(event: &Event, key: &str) -> bool {
@@ -452,6 +476,7 @@ fn names_key(event: &Event, key: &str) -> bool {
             request.keys.iter().any(|named| named == key)
                 || (!request.details.is_empty() && request.keys.is_empty())
         }
+        Event::ErasureRefused(refused) => refused.key == key,
         _ => false,
     }
 }

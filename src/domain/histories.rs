@@ -5,9 +5,12 @@
 use super::attribute::{Attribute, Secret};
 use super::consent::Decision;
 use super::consent::{NoticeRef, Terms};
-use super::event::{Actor, Event, Recorded, Role, SignalKind};
+use super::event::{
+    Actor, ErasureRefused, ErasureScope, Event, Recorded, RequestWithdrawn, Role, SignalKind,
+};
 use super::ids::EventId;
 use super::profile::SubjectState;
+use super::request::Ground;
 use crate::domain::event::{AgeBand, Provenance, SubjectDescribed};
 use proptest::prelude::*;
 
@@ -27,7 +30,7 @@ pub const NOW_MS: u64 = 1_200;
 /// Categories that occur in histories.
 pub const CATEGORIES: [&str; 5] = ["work", "preference", "language", "health", "mental-health"];
 /// Purposes that occur in histories.
-pub const PURPOSES: [&str; 4] = ["memory", "personalization", "safety", "data-sale"];
+pub const PURPOSES: [&str; 5] = ["memory", "personalization", "safety", "data-sale", "legal-claims"];
 /// Recipients that occur in histories.
 pub const RECIPIENTS: [&str; 2] = ["tutor", "coach"];
 /// Conversations that occur in histories.
@@ -63,6 +66,8 @@ pub enum Step {
     Consent { decision: Decision, terms: Terms },
     Signal { kind: SignalKind, purposes: Vec<String>, lifted: bool, interaction: &'static str },
     Describe(SubjectDescribed),
+    RefuseErasure(ErasureRefused),
+    WithdrawRequest(usize),
 }
 
 #[derive(Clone, Debug)]
@@ -135,6 +140,35 @@ fn new_attribute() -> impl Strategy<Value = NewAttribute> {
     )
 }
 
+/// The refusal of one of three requests for erasure.
+fn refused_erasure() -> impl Strategy<Value = ErasureRefused> {
+    let scopes = [ErasureScope::All, ErasureScope::Profile, ErasureScope::Category, ErasureScope::Key];
+    let grounds = [Ground::LegalClaims, Ground::LegalClaims, Ground::Expression, Ground::Excessive];
+    let what = (
+        proptest::sample::select(scopes.to_vec()),
+        proptest::sample::select(&CATEGORIES[..]),
+        proptest::sample::select(&KEYS[..]),
+    );
+    let rest = (
+        proptest::sample::select(grounds.to_vec()),
+        some_of(&CATEGORIES, 0..3),
+        some_of(&["legal-claims", "memory"], 0..3),
+    );
+    (0_u64..3, what, rest).prop_map(|(request, (scope, category, key), (ground, categories, purposes))| {
+        ErasureRefused {
+            request: event_id(1_000 + request),
+            ground,
+            whole: true,
+            scope,
+            category: if scope == ErasureScope::Category { category.into() } else { String::new() },
+            key: if scope == ErasureScope::Key { key.into() } else { String::new() },
+            categories,
+            purposes,
+            ..ErasureRefused::default()
+        }
+    })
+}
+
 fn step() -> impl Strategy<Value = Step> {
     let corrects = prop_oneof![5 => Just(None), 1 => (0_usize..4).prop_map(Some)];
     let consent = (proptest::sample::select(&DECISIONS[..]), terms());
@@ -148,6 +182,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => signal.prop_map(|(kind, purposes, lifted)| {
             Step::Signal { kind, purposes, lifted, interaction: "" }
         }),
+        1 => prop_oneof![
+            refused_erasure().prop_map(Step::RefuseErasure),
+            (0_usize..3).prop_map(Step::WithdrawRequest),
+        ],
     ]
 }
 
@@ -261,5 +299,11 @@ fn event(step: Step, state: &SubjectState) -> Option<Event> {
             Event::Signal { kind, purposes, lifted, interaction: interaction.into() }
         }
         Step::Describe(description) => Event::SubjectDescribed(description),
+        Step::RefuseErasure(refused) => Event::ErasureRefused(refused),
+        Step::WithdrawRequest(number) => {
+            let kept = &state.rights.kept;
+            let request = kept.get(number % kept.len().max(1))?.refused.request;
+            Event::RequestWithdrawn(RequestWithdrawn { request })
+        }
     })
 }

@@ -18,6 +18,7 @@ pub mod hierarchy;
 pub(crate) mod histories;
 pub mod ids;
 pub mod json_value;
+pub mod kept_only;
 mod known_names;
 pub mod names;
 pub mod notices;

@@ -2,7 +2,7 @@
 
 use super::event::{Actor, RequestDecided, RequestSubmitted};
 use super::ids::EventId;
-pub use crate::domain::event::{Ground, Jurisdiction, RequestKind, RequestOutcome};
+pub use crate::domain::event::{Ground, Jurisdiction, RequestKind, RequestOutcome, Role};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, ToSpan};
 
@@ -36,6 +36,10 @@ pub struct RequestRecord {
     pub extended_because: Option<String>,
     /// The newest decision about it, if there is one.
     pub decided: Option<Decided>,
+    /// The role of the caller that submitted it; unspecified if that event was erased.
+    pub submitted_by: Role,
+    /// When the person withdrew it, milliseconds since the Unix epoch.
+    pub withdrawn_at_ms: Option<u64>,
 }
 
 /// The newest decision about a request.
@@ -53,6 +57,9 @@ impl RequestRecord {
     /// Whether the request is undecided, or accepted but not yet completed.
     #[must_use]
     pub fn is_open(&self) -> bool {
+        if self.withdrawn_at_ms.is_some() {
+            return false;
+        }
         match &self.decided {
             None => true,
             Some(decided) => decided.event.outcome == RequestOutcome::Accepted,

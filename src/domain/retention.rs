@@ -1,7 +1,8 @@
 //! Retention rules: how long each class of events is kept, and which events have passed that time.
 
 use super::DAY_MS;
-use super::event::{ArtifactInvalidated, Event, HoldLifted, HoldPlaced, Reason, Recorded, RetentionDefined};
+use super::event::{ArtifactInvalidated, ErasureRefused, Event, HoldLifted, HoldPlaced, Reason, Recorded};
+use super::event::{RequestDecided, RequestSubmitted, RetentionDefined};
 use super::ids::EventId;
 use super::profile::SubjectState;
 use super::request::RequestOutcome;
@@ -143,6 +144,14 @@ impl Ending<'_> {
                 let keep = keep.collect::<Option<Vec<u64>>>().and_then(|each| each.into_iter().max());
                 self.no_longer_counts_since_ms(event).and_then(|since| after(since, keep))
             }
+            // A refused erasure stops uses until the person withdraws the request.
+            Event::RequestSubmitted(RequestSubmitted { request, .. })
+            | Event::RequestDecided(RequestDecided { request, .. })
+            | Event::ErasureRefused(ErasureRefused { request, .. })
+                if self.state.rights.kept.iter().any(|kept| kept.refused.request == *request) =>
+            {
+                None
+            }
             Event::RequestDecided(decided) if decided.outcome != RequestOutcome::Accepted => {
                 after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
             }
@@ -155,6 +164,7 @@ impl Ending<'_> {
             Event::ErasureRequested(_)
             | Event::ErasureRefused(_)
             | Event::RequestExtended(_)
+            | Event::RequestWithdrawn(_)
             | Event::RecordViewed(_) => {
                 after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
             }

@@ -1,9 +1,10 @@
 //! The part of a data subject's state about their rights: requests, legal holds, partial erasures and
 //! artifacts.
 
-use super::event::{Actor, ArtifactRegistered, Event, HoldPlaced, Reason, Recorded};
+use super::event::{Actor, ArtifactRegistered, ErasureRefused, Event, HoldPlaced, Reason, Recorded};
 use super::ids::{EventId, GrantId};
-use super::request::{Decided, RequestOutcome, RequestRecord};
+use super::kept_only::KeptOnly;
+use super::request::{Decided, RequestOutcome, RequestRecord, keeps_data};
 use super::vocabulary::Vocabulary;
 use crate::domain::event::{ErasureScope, Role};
 use std::collections::{BTreeMap, BTreeSet};
@@ -113,6 +114,8 @@ pub struct Rights {
     pub requests: BTreeMap<EventId, RequestRecord>,
     /// Holds in the order placed.
     pub holds: Vec<Hold>,
+    /// Refused erasures whose requests still stand, in the order refused. Their data is kept and not used.
+    pub kept: Vec<KeptOnly>,
     /// Partial erasures in the order they were decided.
     pub fences: Vec<Fence>,
     /// Artifacts by the event that registered them.
@@ -136,6 +139,8 @@ impl Rights {
                     due_at_ms: submitted.due_at_ms,
                     extended_because: None,
                     decided: None,
+                    submitted_by: event.actor.role,
+                    withdrawn_at_ms: None,
                 };
                 self.requests.insert(id, record);
             }
@@ -144,6 +149,15 @@ impl Rights {
                 if let Some(record) = self.requests.get_mut(&extended.request) {
                     record.due_at_ms = extended.due_at_ms;
                     record.extended_because = Some(extended.reason.clone());
+                    // A refused erasure is open again: its hold was lifted.
+                    record.decided.take_if(|decided| decided.event.outcome == RequestOutcome::Refused);
+                }
+            }
+            Event::ErasureRefused(refused) if refused.whole => self.keep_only(event.event_id, refused),
+            Event::RequestWithdrawn(withdrawn) => {
+                self.kept.retain(|kept| kept.refused.request != withdrawn.request);
+                if let Some(record) = self.requests.get_mut(&withdrawn.request) {
+                    record.withdrawn_at_ms = Some(event.recorded_at_ms);
                 }
             }
             Event::HoldPlaced(placed) => {
@@ -174,9 +188,34 @@ impl Rights {
         }
     }
 
+    /// Notes a refused erasure. It replaces an earlier refusal of the same request.
+    fn keep_only(&mut self, event_id: EventId, refused: &ErasureRefused) {
+        if !keeps_data(refused.ground) {
+            return;
+        }
+        let mut refused = refused.clone();
+        let record = self.requests.get(&refused.request);
+        // Refusals by earlier versions lack the scope. If the request has only the hash of a key, it is not
+        // known what is kept.
+        if let Some(submitted) = record.and_then(|record| record.submitted.as_ref())
+            && refused.scope == ErasureScope::Unspecified
+        {
+            refused.scope = submitted.scope;
+            refused.category.clone_from(&submitted.category);
+            refused.key = submitted.keys.first().cloned().unwrap_or_default();
+        }
+        self.kept.retain(|kept| kept.refused.request != refused.request);
+        self.kept.push(KeptOnly { event_id, refused });
+    }
+
     fn decide(&mut self, event: &Recorded) {
         let Event::RequestDecided(decided) = &event.event else { return };
         let id = decided.request;
+        let erased = decided.erasure.as_ref().map(|erasure| erasure.scope);
+        if decided.outcome == RequestOutcome::Completed && erased == Some(ErasureScope::Profile) {
+            // Nothing is left of what was kept.
+            self.kept.clear();
+        }
         if let Some(erasure) = decided.erasure.as_ref().filter(|erasure| erasure.fence_at_ms > 0) {
             self.fences.push(Fence {
                 scope: erasure.scope,
@@ -194,6 +233,8 @@ impl Rights {
             due_at_ms: decided.due_at_ms,
             extended_because: None,
             decided: None,
+            submitted_by: Role::Unspecified,
+            withdrawn_at_ms: None,
         });
         // The ledger only completes an accepted request. Whoever accepted it stays the one who decided.
         let carried_out = event.actor.role == Role::Ledger;

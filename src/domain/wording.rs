@@ -57,6 +57,9 @@ pub fn reason(reason: Reason) -> &'static str {
         Reason::AttributeExpired => "the data has expired",
         Reason::Contested => "the person says that the data is wrong",
         Reason::SourceWithheld => "the data was derived from other data that may not be used",
+        Reason::KeptOnly => {
+            "the person asked for the erasure of the data, and it is kept on a legal ground only, not for use"
+        }
         Reason::Forbidden => "a rule forbids it",
         Reason::NotPermitted => "no rule of the provider permits it",
         Reason::PolicyError => "a rule could not be evaluated, and when in doubt, use is denied",
@@ -108,6 +111,9 @@ pub fn reason_to_subject(of: Reason) -> &'static str {
         Reason::OptedOut => "you opted out",
         Reason::OptedOutAutomated => "you opted out of automated decisions",
         Reason::Contested => "you said that the data is wrong",
+        Reason::KeptOnly => {
+            "you asked for the erasure of the data, and it is kept on a legal ground only, not for use"
+        }
         Reason::NotAsked => "you want to be asked each time, and were not asked about this conversation",
         Reason::SensitiveLimited => "you limited the use of sensitive data",
         Reason::GuardianNeeded => {
@@ -182,6 +188,7 @@ fn remedy_to_subject(class: &WithheldClass) -> &'static str {
         | Reason::OptedOutAutomated
         | Reason::SensitiveLimited => "Only you can change it, by lifting the signal.",
         Reason::Contested => "Only you can change it, by confirming the detail.",
+        Reason::KeptOnly => "Only you can change it, by withdrawing your request for erasure.",
         Reason::GuardianNeeded => {
             "Consent by the holder of parental responsibility would change it, or a statement of your age."
         }
@@ -227,6 +234,7 @@ fn remedy(reason: Reason) -> &'static str {
         | Reason::OptedOutAutomated
         | Reason::SensitiveLimited => "Only the person can change it, by lifting the signal.",
         Reason::Contested => "Only the person can change it, by confirming the attribute.",
+        Reason::KeptOnly => "Only the person can change it, by withdrawing the request for erasure.",
         Reason::GuardianNeeded => {
             "Consent by the holder of parental responsibility would change it, or a statement of the person's age."
         }

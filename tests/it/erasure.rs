@@ -283,7 +283,7 @@ async fn spooled_writes_of_every_kind_are_refused_after_an_erasure() {
     assert_gone(harness.stop().await.path(), &["CANARY"]);
 }
 
-fn hold(subject: &str, categories: &[&str]) -> proto::PlaceHoldRequest {
+pub fn hold(subject: &str, categories: &[&str]) -> proto::PlaceHoldRequest {
     proto::PlaceHoldRequest {
         subject: subject.into(),
         ground: Ground::LegalClaims.into(),

@@ -309,7 +309,7 @@ const VIEWING_METHODS: [&str; 13] = [
     "BoundsService/GetPersonalBounds",
 ];
 /// Methods that record another event with the subject.
-const OTHER_METHODS: [&str; 15] = [
+const OTHER_METHODS: [&str; 16] = [
     "ProfileService/RecordAttributes",
     "ProfileService/RecordStream",
     "ProfileService/RemoveAttributes",
@@ -321,6 +321,7 @@ const OTHER_METHODS: [&str; 15] = [
     "ConsentService/RecordSignal",
     "RightsService/SubmitRequest",
     "RightsService/DecideRequest",
+    "RightsService/WithdrawRequest",
     "RightsService/PlaceHold",
     "RightsService/LiftHold",
     "RightsService/ExportSubject",

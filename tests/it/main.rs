@@ -35,6 +35,7 @@ mod forensic_tool;
 mod forensics;
 mod fuzzing;
 mod harness;
+mod held_data;
 mod import;
 mod isolation;
 mod late_observations;

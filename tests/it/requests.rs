@@ -138,7 +138,8 @@ async fn a_complaint_is_recorded_and_answered_with_its_outcome() {
 
     let arguments = ["complaint", "ada", "--details", "you ask every day"];
     let id = submit_by_command(&harness, &arguments);
-    let refuse = Refuse { ground: Ground::NotMet.into(), reason: "the law requires it".into() };
+    let refuse =
+        Refuse { ground: Ground::NotMet.into(), reason: "the law requires it".into(), purposes: Vec::new() };
     let request = proto::DecideRequestRequest {
         request_id: id,
         decision: Some(Decision::Refuse(refuse)),

@@ -108,7 +108,11 @@ async fn open_requests_are_listed_by_due_date_until_they_are_decided() {
         [&wrong, &slow, &quick].map(|made| made.request_id.clone())
     );
 
-    let refuse = |reason: &str, ground: Ground| Refuse { ground: ground.into(), reason: reason.into() };
+    let refuse = |reason: &str, ground: Ground| Refuse {
+        ground: ground.into(),
+        reason: reason.into(),
+        purposes: Vec::new(),
+    };
     let without_reason = decide(&wrong.request_id, Decision::Refuse(refuse("", Ground::Excessive)));
     assert_eq!(
         steward.rights.decide_request(without_reason).await.unwrap_err().code(),
@@ -163,7 +167,8 @@ async fn a_restriction_or_objection_takes_effect_at_once_and_ends_when_it_is_ref
         assert_eq!(service.grant.check_grant(check).await.unwrap().into_inner().reason(), reason);
         let none = service.grant.request_grant(ask("ada")).await.unwrap().into_inner();
         assert!(none.allowed.is_empty());
-        let refuse = Refuse { ground: Ground::NotMet.into(), reason: "not given".into() };
+        let refuse =
+            Refuse { ground: Ground::NotMet.into(), reason: "not given".into(), purposes: Vec::new() };
         steward.rights.decide_request(decide(&made.request_id, Decision::Refuse(refuse))).await.unwrap();
     }
     assert_eq!(service.grant.request_grant(ask("ada")).await.unwrap().into_inner().allowed.len(), 1);

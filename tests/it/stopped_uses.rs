@@ -86,7 +86,7 @@ async fn an_objection_to_direct_marketing_is_never_refused() {
     {
         let made = world.ada.rights.submit_request(object(purposes)).await.unwrap().into_inner();
         for ground in [Ground::Compelling, Ground::NotMet, Ground::Excessive] {
-            let refuse = Refuse { ground: ground.into(), reason: "we want to".into() };
+            let refuse = Refuse { ground: ground.into(), reason: "we want to".into(), purposes: Vec::new() };
             let refuse = decide(&made.request_id, Decision::Refuse(refuse));
             let error = world.steward.rights.decide_request(refuse).await.unwrap_err();
             assert_eq!(error.code(), Code::FailedPrecondition);
@@ -113,7 +113,11 @@ async fn an_objection_to_direct_marketing_is_never_refused() {
 
     // An objection to something else can be refused.
     let made = world.ada.rights.submit_request(object(&["memory"])).await.unwrap().into_inner();
-    let refuse = Refuse { ground: Ground::Compelling.into(), reason: "it keeps people safe".into() };
+    let refuse = Refuse {
+        ground: Ground::Compelling.into(),
+        reason: "it keeps people safe".into(),
+        purposes: Vec::new(),
+    };
     let refused =
         world.steward.rights.decide_request(decide(&made.request_id, Decision::Refuse(refuse))).await;
     assert_eq!(refused.unwrap().into_inner().request.unwrap().state(), RequestState::Refused);

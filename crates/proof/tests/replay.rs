@@ -263,6 +263,48 @@ fn an_opt_out_forbids_advertising_from_edition_3_on() {
 }
 
 #[test]
+fn data_that_is_kept_after_a_refused_erasure_is_not_granted_from_edition_3_on() {
+    let refused = |ground: Ground, scope: ErasureScope, named: &str, categories: &[&str]| ErasureRefused {
+        request: vec![9; 16],
+        ground: ground.into(),
+        whole: true,
+        scope: scope.into(),
+        category: if scope == ErasureScope::Category { named.into() } else { String::new() },
+        key: if scope == ErasureScope::Key { named.into() } else { String::new() },
+        categories: categories.iter().map(ToString::to_string).collect(),
+        purposes: vec!["tone-adaptation".into()],
+        ..ErasureRefused::default()
+    };
+    let with = |edition: u32, events: Vec<Event>| {
+        faults_after("food", wide(), |log, _, _| {
+            log.append_system_event(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition }));
+            for event in events {
+                log.append(ada(), event);
+            }
+        })
+    };
+    let claims = |scope, named, categories| refused(Ground::LegalClaims, scope, named, categories);
+    let all = || claims(ErasureScope::All, "", &[]);
+    assert_eq!(with(3, vec![Event::ErasureRefused(all())]), [Fault::KeptOnly], "the purpose is not required");
+    assert_eq!(with(2, vec![Event::ErasureRefused(all())]), []);
+    let withdrawn = Event::RequestWithdrawn(RequestWithdrawn { request: vec![9; 16] });
+    assert_eq!(with(3, vec![Event::ErasureRefused(all()), withdrawn]), []);
+    for (refusal, is_kept) in [
+        (claims(ErasureScope::Key, "key", &[]), true),
+        (claims(ErasureScope::Key, "other", &[]), false),
+        (claims(ErasureScope::Category, "preference", &[]), true),
+        (claims(ErasureScope::Category, "work", &[]), false),
+        (claims(ErasureScope::Profile, "", &["food"]), true),
+        (claims(ErasureScope::Profile, "", &["work"]), false),
+        (refused(Ground::Excessive, ErasureScope::All, "", &[]), false),
+        (ErasureRefused { whole: false, ..all() }, false),
+    ] {
+        let expected: &[Fault] = if is_kept { &[Fault::KeptOnly] } else { &[] };
+        assert_eq!(with(3, vec![Event::ErasureRefused(refusal.clone())]), expected, "{refusal:?}");
+    }
+}
+
+#[test]
 fn attributes_that_ended_or_are_contested_are_not_granted() {
     let removed = faults_after("food", wide(), |log, attribute_id, _| {
         let event = AttributeRemoved { attribute: attribute_id.to_vec(), reason: String::new() };

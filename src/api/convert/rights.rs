@@ -37,6 +37,7 @@ pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
 #[must_use]
 pub fn rights_request(of: RequestRecord, changes: Vec<app::RequestChange>) -> proto::RightsRequest {
     let state = match of.decided.as_ref().map(|decided| decided.event.outcome) {
+        _ if of.withdrawn_at_ms.is_some() => proto::RequestState::Withdrawn,
         None | Some(RequestOutcome::Unspecified) => proto::RequestState::Open,
         Some(RequestOutcome::Accepted) => proto::RequestState::Accepted,
         Some(RequestOutcome::Completed) => proto::RequestState::Completed,
@@ -92,6 +93,7 @@ pub fn hold(of: Hold) -> proto::Hold {
         code: of.placed.code,
         text: of.placed.text,
         categories: of.placed.categories,
+        purposes: of.placed.purposes,
         placed_at: Some(time(of.placed_at_ms)),
         placed_by: Some(codec::message(&of.by)),
     }

@@ -3,7 +3,7 @@
 
 use crate::bounds::personal_bounds::personal_title;
 use crate::bounds::rulebook::Rules;
-use crate::domain::event::{Actor, Event, Reason, Recorded, Role, WithheldClass};
+use crate::domain::event::{Actor, Event, HoldPlaced, Reason, Recorded, Role, WithheldClass};
 use crate::domain::ids::EventId;
 use crate::domain::wording;
 
@@ -17,7 +17,7 @@ pub(crate) fn refusal(class: &WithheldClass, rules: &Rules, history: &[Recorded]
     let own_event =
         own_event.or_else(|| (reason == Reason::Contested).then(|| contest_of(class, history)).flatten());
     match own_event {
-        Some(event) => text.push_str(&own_event_text(event, class)),
+        Some(event) => text.push_str(&own_event_text(event, class, history)),
         None => text.push_str(&rule_text(class, rules)),
     }
     if let Some(source) = class.source {
@@ -51,7 +51,7 @@ fn contest_of<'a>(class: &WithheldClass, history: &'a [Recorded]) -> Option<&'a 
 }
 
 /// The data subject's own decision, signal or choice.
-fn own_event_text(event: &Recorded, class: &WithheldClass) -> String {
+fn own_event_text(event: &Recorded, class: &WithheldClass, history: &[Recorded]) -> String {
     let at = wording::time(event.recorded_at_ms);
     let through = match event.actor.role {
         Role::Subject => String::new(),
@@ -62,6 +62,20 @@ fn own_event_text(event: &Recorded, class: &WithheldClass) -> String {
             let title = personal_title(choices, &class.policy);
             let title = title.map(|title| format!(": \"{title}\"")).unwrap_or_default();
             format!(" The person's own rule `{}`{title}, set on {at}{through}.", class.policy)
+        }
+        Event::ErasureRefused(refused) => {
+            let is_cited = |placed: &&HoldPlaced| refused.holds.contains(&placed.hold);
+            let holds = history.iter().filter_map(|event| match &event.event {
+                Event::HoldPlaced(placed) => Some(placed),
+                _ => None,
+            });
+            let codes: Vec<&str> = holds.filter(is_cited).map(|placed| placed.code.as_str()).collect();
+            let under = if codes.is_empty() {
+                String::new()
+            } else {
+                format!(", under hold `{}`", codes.join("`, `"))
+            };
+            format!(" The erasure was refused on {at}{under} (`{}`).", cited(class))
         }
         _ => format!(" The person said so on {at}{through} (`{}`).", cited(class)),
     }

@@ -162,6 +162,7 @@ pub(crate) fn index_of_requests(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
     match event {
         Event::RequestSubmitted(submitted) => request(&submitted.request, submitted.due_at_ms),
         Event::RequestExtended(extended) => request(&extended.request, extended.due_at_ms),
+        Event::RequestWithdrawn(withdrawn) => request(&withdrawn.request, 0),
         Event::RequestDecided(decided) => match decided.outcome {
             RequestOutcome::Accepted => request(&decided.request, decided.due_at_ms),
             _ => request(&decided.request, 0),

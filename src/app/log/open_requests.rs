@@ -76,5 +76,11 @@ impl OpenRequests {
 }
 
 pub(crate) fn is_about_request(event: &Event) -> bool {
-    matches!(event, Event::RequestSubmitted(_) | Event::RequestExtended(_) | Event::RequestDecided(_))
+    matches!(
+        event,
+        Event::RequestSubmitted(_)
+            | Event::RequestExtended(_)
+            | Event::RequestDecided(_)
+            | Event::RequestWithdrawn(_)
+    )
 }

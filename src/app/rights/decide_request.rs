@@ -10,6 +10,7 @@ use crate::app::rights::Rights;
 use crate::app::rights::list_requests::SubmittedRequest;
 use crate::app::rights::submit_request::ErasureVerdict;
 use crate::domain::attribute::is_text;
+use crate::domain::checks::Checks;
 use crate::domain::erasure::Scope;
 use crate::domain::event::{ErasureRefused, Event, RequestDecided, RequestExtended, SignalKind};
 use crate::domain::ids::EventId;
@@ -43,6 +44,9 @@ pub enum Verdict {
         ground: Ground,
         /// 1 to 512 bytes, without personal data; the data subject can read it (GDPR Art. 12(4)).
         reason: String,
+        /// For an erasure refused on a ground of GDPR Art. 17(3): the purposes for which the ground requires
+        /// uses.
+        purposes: Vec<String>,
     },
     /// Extends the due date of the request. This is possible once.
     Extend {
@@ -106,9 +110,10 @@ impl Rights {
                 let pending_events = vec![self.completion(&append.stream, &record, reason, &keys)?];
                 self.core.commit(append, pending_events).await?;
             }
-            Verdict::Refuse { ground, reason } => {
-                let pending_events = self.refusal(&append.stream, &record, ground, reason)?;
-                self.core.commit(append, pending_events).await?;
+            Verdict::Refuse { ground, reason, purposes } => {
+                let pending_events = self.refusal(&append.stream, &record, (ground, purposes), reason)?;
+                let frame = self.core.with_revocations(&append, pending_events);
+                self.core.commit(append, frame).await?;
             }
         }
         self.submitted(*id, Vec::new()).await
@@ -184,7 +189,8 @@ impl Rights {
                 let ground = refused.ground;
                 let decided = self.decision(record, RequestOutcome::Refused, ground, reason);
                 let pending_events = vec![self.core.plan(Event::ErasureRefused(refused)), decided];
-                self.core.commit(append, pending_events).await?;
+                let frame = self.core.with_revocations(&append, pending_events);
+                self.core.commit(append, frame).await?;
             }
             ErasureVerdict::Erase { holds, events } => {
                 let mut pending_events =
@@ -223,13 +229,23 @@ impl Rights {
         &self,
         stream: &SubjectStream,
         record: &RequestRecord,
-        ground: Ground,
+        (ground, purposes): (Ground, Vec<String>),
         reason: String,
     ) -> Result<Vec<PendingEvent>, AppError> {
         self.check_objection(record)?;
+        let mut checks = Checks::new();
+        let is_erasure = record.kind == RequestKind::Erasure;
+        checks.need(
+            is_erasure || purposes.is_empty(),
+            "purposes",
+            "must be empty unless an erasure is refused",
+        );
+        self.need_required_uses(&mut checks, ground, &purposes);
+        checks.finish()?;
         let mut pending_events = Vec::new();
         if record.kind == RequestKind::Erasure {
-            let refused = ErasureRefused { request: record.id, ground, holds: Vec::new(), whole: true };
+            let scope = Scope::of_request(record).unwrap_or(Scope::All);
+            let refused = ErasureRefused { ground, purposes, ..scope.refusal(record.id) };
             pending_events.push(self.core.plan(Event::ErasureRefused(refused)));
         }
         pending_events.push(self.decision(record, RequestOutcome::Refused, ground, reason));

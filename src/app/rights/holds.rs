@@ -6,11 +6,14 @@ use crate::app::error::AppError;
 use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::rights::Rights;
+use crate::domain;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
-use crate::domain::event::{Event, HoldLifted, HoldPlaced};
+use crate::domain::erasure::Scope;
+use crate::domain::event::{Event, HoldLifted, HoldPlaced, RequestExtended};
 use crate::domain::ids::{EventId, SubjectId};
-use crate::domain::request::{Ground, REASON_BYTES_MAX, keeps_data};
+use crate::domain::kept_only::may_require;
+use crate::domain::request::{Ground, REASON_BYTES_MAX, due_at_ms, keeps_data};
 use crate::domain::rights::Hold;
 use std::sync::Arc;
 
@@ -28,6 +31,9 @@ pub struct NewHold {
     pub text: String,
     /// The categories to keep, at most 64; none means everything.
     pub categories: Vec<String>,
+    /// The purposes for which the ground requires uses although an erasure is refused: those of
+    /// [`REQUIRED_USES`](crate::domain::kept_only::REQUIRED_USES) for the ground.
+    pub purposes: Vec<String>,
 }
 
 /// A hold that was placed.
@@ -72,8 +78,8 @@ impl Rights {
             }
             Begun::Append(append) => {
                 let id = self.core.new_id();
-                let NewHold { ground, code, text, categories } = hold;
-                let placed = HoldPlaced { hold: id, ground, code, text, categories };
+                let NewHold { ground, code, text, categories, purposes } = hold;
+                let placed = HoldPlaced { hold: id, ground, code, text, categories, purposes };
                 let pending_events = vec![self.core.plan(Event::HoldPlaced(placed))];
                 Ok(PlacedHold { id, receipt: self.core.commit(append, pending_events).await?.receipt })
             }
@@ -87,10 +93,21 @@ impl Rights {
         checks.need(is_text(&hold.text, 0, REASON_BYTES_MAX), "text", "must have at most 512 bytes");
         checks.need(hold.categories.len() <= CATEGORIES_MAX, "categories", "must have at most 64");
         checks.need_categories(&self.core.rules().vocabulary, &hold.categories, "categories");
+        self.need_required_uses(&mut checks, hold.ground, &hold.purposes);
         Ok(checks.finish()?)
     }
 
-    /// Lifts a hold.
+    /// Checks that a ground of GDPR Art. 17(3) may require uses for these purposes.
+    pub(super) fn need_required_uses(&self, checks: &mut Checks, ground: Ground, purposes: &[String]) {
+        checks.need_purposes(&self.core.rules().vocabulary, purposes, "purposes");
+        let are_required = purposes.iter().all(|purpose| may_require(ground, purpose));
+        let problem = "must be empty, or name what the ground requires: `legal-obligation`, `public-health`, \
+                       `scientific-research` (archiving-research) or `legal-claims`";
+        checks.need(are_required, "purposes", problem);
+    }
+
+    /// Lifts a hold. Erasures that were refused because of it are open again, with a new due date, unless
+    /// another hold still prevents them.
     ///
     /// # Errors
     /// The subject has no such hold, a field is invalid, the expected version is stale, or the store fails.
@@ -108,11 +125,17 @@ impl Rights {
         match self.core.begin_existing(caller, subject, options, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
-                if !append.stream.read().state.rights.holds.iter().any(|hold| hold.id == *id) {
-                    return Err(AppError::NotFound("hold"));
-                }
+                let reopened = {
+                    let now = append.stream.read();
+                    if !now.state.rights.holds.iter().any(|hold| hold.id == *id) {
+                        return Err(AppError::NotFound("hold"));
+                    }
+                    reopened_by(&now.state.rights, id, append.now_ms)
+                };
                 let event = HoldLifted { hold: *id, reason: reason.to_owned() };
-                let pending_events = vec![self.core.plan(Event::HoldLifted(event))];
+                let mut pending_events = vec![self.core.plan(Event::HoldLifted(event))];
+                let reopened = reopened.into_iter().map(Event::RequestExtended);
+                pending_events.extend(reopened.map(|event| self.core.plan(event)));
                 Ok(self.core.commit(append, pending_events).await?.receipt)
             }
         }
@@ -127,4 +150,21 @@ impl Rights {
         let holds = stream.read().state.rights.holds.clone();
         Ok(holds)
     }
+}
+
+/// The refused erasures that are open again once this hold is lifted: those that no other hold prevents.
+fn reopened_by(rights: &domain::rights::Rights, lifted: &EventId, now_ms: u64) -> Vec<RequestExtended> {
+    let remains = |id: &EventId| id != lifted && rights.holds.iter().any(|hold| hold.id == *id);
+    let refused = rights.kept.iter().map(|kept| &kept.refused);
+    let freed =
+        refused.filter(|refused| refused.holds.contains(lifted) && !refused.holds.iter().any(remains));
+    freed
+        .filter_map(|refused| {
+            let record = rights.requests.get(&refused.request)?;
+            Scope::of_request(record)?;
+            let due_at_ms = due_at_ms(record.submitted.as_ref()?.jurisdiction, now_ms);
+            let reason = "the hold was lifted, so the request is open again".to_owned();
+            Some(RequestExtended { request: refused.request, due_at_ms, reason })
+        })
+        .collect()
 }

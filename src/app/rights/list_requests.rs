@@ -84,6 +84,8 @@ impl Rights {
             due_at_ms: 0,
             extended_because: None,
             decided: Some(Decided { event, by, at_ms: completion.recorded_at_ms }),
+            submitted_by: Role::Unspecified,
+            withdrawn_at_ms: None,
         }))
     }
 

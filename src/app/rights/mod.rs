@@ -8,6 +8,7 @@ pub(crate) mod rectification;
 pub(crate) mod retention;
 pub(crate) mod retention_cursor;
 pub(crate) mod submit_request;
+pub(crate) mod withdraw_request;
 
 use crate::app::consent::Consent;
 use crate::app::erasure::Erasures;

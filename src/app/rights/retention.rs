@@ -18,6 +18,8 @@ use crate::domain::erasure::{self, Scope};
 use crate::domain::event::{Event, Recorded, RetentionClass, RetentionDefined};
 use crate::domain::ids::EventId;
 use crate::domain::retention::{self, KEEP_MS_MAX, is_no_reason_to_keep};
+use crate::domain::rights::Hold;
+use crate::domain::vocabulary::Vocabulary;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -211,6 +213,19 @@ impl Rights {
         if ended.versions.is_empty() {
             return Ok(());
         }
+        let kept: Vec<PendingEvent> = ended
+            .attributes
+            .iter()
+            .filter(|(id, _)| is_held(&history, id, &holds, &rules.vocabulary))
+            .take(EXPIRIES_MAX)
+            .map(|(attribute, by_retention)| self.core.plan(expiry(*attribute, *by_retention)))
+            .collect();
+        if !kept.is_empty() {
+            // The hold keeps the attributes, and not for use. What no hold keeps is erased in the next pass.
+            let append = self.core.append_for_ledger(stream, write_lock).await;
+            let frame = self.core.with_revocations(&append, kept);
+            return self.core.commit(append, frame).await.map(|_| ());
+        }
         let mut scope = Scope::Versions(ended.versions.into_iter().take(EXPIRIES_MAX).collect());
         let mut selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
         if selection.versions.is_empty() {
@@ -226,10 +241,10 @@ impl Rights {
             let event = history.iter().find(|event| event.event_id == *id);
             event.is_some_and(|event| selection.versions.binary_search(&event.version).is_ok())
         };
-        let expired = ended.attributes.into_iter().filter(|(id, _)| is_selected(id)).map(
-            |(attribute, by_retention)| self.core.plan(Event::AttributeExpired { attribute, by_retention }),
-        );
-        let pending_events: Vec<PendingEvent> = expired.collect();
+        let expired = ended.attributes.into_iter().filter(|(id, _)| is_selected(id));
+        let pending_events: Vec<PendingEvent> = expired
+            .map(|(attribute, by_retention)| self.core.plan(expiry(attribute, by_retention)))
+            .collect();
         let append = self.core.append_for_ledger(stream, write_lock).await;
         let request = self.core.new_id();
         let (submitted_at_ms, due_at_ms) = (append.now_ms, append.now_ms);
@@ -237,4 +252,19 @@ impl Rights {
         tracing::info!(entries = selection.versions.len(), "erasing entries whose retention ended");
         self.erasure.erase(append, pending_events, erasure).await
     }
+}
+
+fn expiry(attribute: EventId, by_retention: bool) -> Event {
+    Event::AttributeExpired { attribute, by_retention }
+}
+
+/// Whether a hold keeps the attribute that this event recorded.
+fn is_held(history: &[Recorded], id: &EventId, holds: &[Hold], vocabulary: &Vocabulary) -> bool {
+    let recorded = history.iter().find(|event| event.event_id == *id).map(|event| &event.event);
+    let (Some(Event::AttributeRecorded(attribute)) | Some(Event::AttributeCorrected { attribute, .. })) =
+        recorded
+    else {
+        return false;
+    };
+    holds.iter().any(|hold| hold.keeps(&attribute.category, vocabulary))
 }

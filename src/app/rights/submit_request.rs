@@ -20,6 +20,7 @@ use crate::domain::request::{
     DETAILS_BYTES_MAX, Ground, Jurisdiction, KEYS_MAX, PURPOSES_MAX, RequestKind, RequestOutcome, due_at_ms,
 };
 use crate::domain::rights::Hold;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// A request to be submitted.
@@ -164,7 +165,9 @@ impl Rights {
         let verdict = self.weigh_holds(&append, id, &scope, holds)?;
         let is_whole = scope == Scope::All
             && matches!(&verdict, ErasureVerdict::Erase { holds, .. } if holds.is_empty());
-        let mut event = request.event(subject, if is_whole { Detail::Full } else { Detail::Minimal });
+        let is_refused = matches!(&verdict, ErasureVerdict::Refuse(_));
+        let detail = if is_whole || is_refused { Detail::Full } else { Detail::Minimal };
+        let mut event = request.event(subject, detail);
         if let (Event::RequestSubmitted(submitted), Scope::Key(key)) = (&mut event, &scope) {
             submitted.key_hash = self.core.key_hash(append.stream.keys.handle, key);
         }
@@ -174,7 +177,9 @@ impl Rights {
                 let ground = refused.ground;
                 pending_events.push(self.core.plan(Event::ErasureRefused(refused)));
                 pending_events.push(self.core.plan(request.refusal(ground)));
-                self.core.commit(append, pending_events).await?;
+                let frame = self.core.with_revocations(&append, pending_events);
+                let written = self.core.commit(append, frame).await?;
+                return self.submitted(id, written.revoked).await;
             }
             ErasureVerdict::Erase { holds, events } => {
                 pending_events.extend(events);
@@ -200,7 +205,17 @@ impl Rights {
         let refused = |holds: &[Hold], extent: Extent| {
             let ground = holds.first().map(|hold| hold.placed.ground).unwrap_or_default();
             let ids = holds.iter().map(|hold| hold.id).collect();
-            ErasureRefused { request, ground, holds: ids, whole: extent == Extent::Whole }
+            // A part may be erased, so its refusal must not name what.
+            if extent == Extent::Part {
+                return ErasureRefused { request, ground, holds: ids, ..ErasureRefused::default() };
+            }
+            let named =
+                |of: fn(&Hold) -> &[String]| holds.iter().flat_map(of).cloned().collect::<BTreeSet<_>>();
+            let purposes = named(|hold| &hold.placed.purposes).into_iter().collect();
+            let is_whole = holds.iter().any(Hold::is_whole);
+            let categories =
+                named(|hold| &hold.placed.categories).into_iter().filter(|_| !is_whole).collect();
+            ErasureRefused { ground, holds: ids, purposes, categories, ..scope.refusal(request) }
         };
         let whole_holds: Vec<Hold> = holds.iter().filter(|hold| hold.is_whole()).cloned().collect();
         if !whole_holds.is_empty() {

@@ -46,7 +46,11 @@ fn model(
         })
     };
     let expired = current.attribute.expires_at_ms.is_some_and(|end| end <= now_ms);
+    let above = VOCABULARY.category_ancestry(&current.attribute.category);
+    let kept = state.rights.kept.iter().filter(|kept| kept.covers(&current.attribute.key, &above));
+    let required: Vec<bool> = kept.map(|kept| kept.requires(purpose, &ancestry)).collect();
     match cover {
+        _ if !required.is_empty() && !required.contains(&true) => Err(Reason::KeptOnly),
         _ if signal(SignalKind::Restriction) => Err(Reason::Restricted),
         _ if signal(SignalKind::Pause) => Err(Reason::Paused),
         _ if signal(SignalKind::Objection) => Err(Reason::Objected),

@@ -2,24 +2,30 @@
 //! Cedar. Scopes are sets of ids, and rules are simple structs. It was written from the design, not from the
 //! code.
 
+use crate::bounds::tests::model_subject::{band, is_kept_only};
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::{Decision as Consent, Terms};
-use crate::domain::event::{AgeBand, Event, Provenance, Recorded, SignalKind, Tier};
+use crate::domain::event::{Event, Provenance, Recorded, SignalKind, Tier};
 use crate::domain::ids::EventId;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Each id that occurs in histories, with its parent.
-const CATEGORIES: [(&str, &str); 5] = [
+pub(super) const CATEGORIES: [(&str, &str); 5] = [
     ("work", ""),
     ("preference", ""),
     ("language", "preference"),
     ("health", ""),
     ("mental-health", "health"),
 ];
-const PURPOSES: [(&str, &str); 4] =
-    [("memory", "personalization"), ("personalization", ""), ("safety", ""), ("data-sale", "")];
-const DAY_MS: u64 = 86_400_000;
+const PURPOSES: [(&str, &str); 5] = [
+    ("memory", "personalization"),
+    ("personalization", ""),
+    ("safety", ""),
+    ("data-sale", ""),
+    ("legal-claims", ""),
+];
+pub(super) const DAY_MS: u64 = 86_400_000;
 
 /// A use to decide.
 #[derive(Clone, Copy, Debug)]
@@ -156,7 +162,7 @@ struct Request<'a> {
 }
 
 /// An id and its ancestors.
-fn ancestry<'a>(id: &'a str, parents: &[(&'a str, &'a str)]) -> BTreeSet<&'a str> {
+pub(super) fn ancestry<'a>(id: &'a str, parents: &[(&'a str, &'a str)]) -> BTreeSet<&'a str> {
     let mut all = BTreeSet::from([id]);
     while let Some((_, parent)) =
         parents.iter().find(|(id, parent)| all.contains(id) && !parent.is_empty() && !all.contains(parent))
@@ -375,22 +381,6 @@ fn grounds(events: &[Recorded], use_case: &Use, category: &str) -> (Vec<Ground>,
     (found, lacks_explicitness)
 }
 
-fn band(events: &[Recorded]) -> &'static str {
-    let mut band = "unknown";
-    for each in events {
-        if let Event::SubjectDescribed(description) = &each.event {
-            band = match description.age_band {
-                AgeBand::Unspecified => band,
-                AgeBand::Unknown => "unknown",
-                AgeBand::Child => "child",
-                AgeBand::Teen => "teen",
-                AgeBand::Adult => "adult",
-            };
-        }
-    }
-    band
-}
-
 /// The signals against a use, as flags.
 fn signal_flags(events: &[Recorded], use_case: &Use) -> BTreeSet<&'static str> {
     let purposes = ancestry(use_case.purpose, &PURPOSES);
@@ -434,6 +424,9 @@ pub fn decide(
         })
     };
     let attribute = decided.attribute;
+    if is_kept_only(events, use_case.purpose, key, &attribute.category) {
+        return Err("built-in/kept-only".into());
+    }
     let mut flags = signal_flags(events, use_case);
     let mut set = |name, is_set: bool| {
         if is_set {

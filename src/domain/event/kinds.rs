@@ -3,7 +3,7 @@
 use super::operations::{BackupRestored, FiguresReported, RecordViewed, RestoreConfirmed};
 use super::rights::{
     AccessProvided, ErasureCompleted, ErasureRefused, ErasureRequested, HoldLifted, HoldPlaced,
-    RequestDecided, RequestExtended, RequestSubmitted,
+    RequestDecided, RequestExtended, RequestSubmitted, RequestWithdrawn,
 };
 use super::rules::{BoundsPublished, PurposeDefined, RecordingRefused, RetentionDefined, SubjectDescribed};
 use super::uses::{ArtifactInvalidated, ArtifactRegistered, GrantGivenAgain, GrantIssued, GrantUsed};
@@ -131,6 +131,8 @@ pub enum Event {
     RequestDecided(RequestDecided),
     /// The deadline of a data subject request was extended.
     RequestExtended(RequestExtended),
+    /// The data subject withdrew a request for erasure.
+    RequestWithdrawn(RequestWithdrawn),
     /// A legal hold was placed; it blocks erasure.
     HoldPlaced(HoldPlaced),
     /// A legal hold was lifted.

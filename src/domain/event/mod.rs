@@ -20,6 +20,7 @@ pub use recorded::{Draft, Recorded};
 pub use rights::{
     AccessProvided, ErasureCompleted, ErasureIntent, ErasureRefused, ErasureRequested, ErasureSummary,
     HoldLifted, HoldPlaced, KeptOnGround, RequestDecided, RequestExtended, RequestSubmitted,
+    RequestWithdrawn,
 };
 pub use rules::{BoundsPublished, PurposeDefined, RecordingRefused, RetentionDefined, SubjectDescribed};
 pub use uses::{

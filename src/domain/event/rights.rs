@@ -91,6 +91,23 @@ pub struct ErasureRefused {
     pub holds: Vec<EventId>,
     /// Whether nothing is erased; if false, only what the holds name is kept.
     pub whole: bool,
+    /// The scope of the refused erasure, if nothing is erased. Refusals by earlier versions lack it.
+    pub scope: ErasureScope,
+    /// The category of an erasure of one category.
+    pub category: String,
+    /// The attribute key of an erasure of one key. If that key is erased later, so is this event.
+    pub key: String,
+    /// The categories that are kept; an empty list means all.
+    pub categories: Vec<String>,
+    /// The purposes for which the ground requires uses.
+    pub purposes: Vec<String>,
+}
+
+/// The data subject withdrew a request for erasure.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestWithdrawn {
+    /// The id of the request.
+    pub request: EventId,
 }
 
 /// An erasure was completed. A system event: it names no data subject.
@@ -173,6 +190,8 @@ pub struct HoldPlaced {
     pub text: String,
     /// The categories that it covers; an empty list means everything.
     pub categories: Vec<String>,
+    /// The purposes for which the ground requires uses.
+    pub purposes: Vec<String>,
 }
 
 /// A legal hold was lifted.

@@ -27,7 +27,7 @@ enum Recorded {
 use Recorded::{InSubjectStream, InSystemStream, NoPersonalData, OfItsGrant};
 
 /// What each method records. A new method must be added here.
-const RECORDED: [(&str, Recorded); 55] = [
+const RECORDED: [(&str, Recorded); 56] = [
     ("ProfileService/RecordAttributes", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RecordStream", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RemoveAttributes", InSubjectStream("AttributeRemoved")),
@@ -57,6 +57,7 @@ const RECORDED: [(&str, Recorded); 55] = [
     ("RightsService/GetRequest", InSubjectStream("RecordViewed")),
     ("RightsService/ListRequests", InSubjectStream("RecordViewed")),
     ("RightsService/DecideRequest", InSubjectStream("RequestDecided")),
+    ("RightsService/WithdrawRequest", InSubjectStream("RequestWithdrawn")),
     ("RightsService/PlaceHold", InSubjectStream("HoldPlaced")),
     ("RightsService/LiftHold", InSubjectStream("HoldLifted")),
     ("RightsService/ListHolds", InSubjectStream("RecordViewed")),
@@ -396,6 +397,20 @@ async fn request(world: &mut World, words: &mut Words, role: Role, method: &str)
         "RegisterArtifact" => {
             let (grant_id, kind) = (words["grant_id"].clone(), proto::ArtifactKind::Cache.into());
             proto::RegisterArtifactRequest { grant_id, kind, ..Default::default() }.encode_to_vec()
+        }
+        "WithdrawRequest" => {
+            let mut steward = world.harness.as_role(Role::Steward, "mina").await;
+            steward.profile.record_attributes(fact(&subject, "held", "activity", "x")).await.unwrap();
+            // The hold refuses the erasure.
+            let request = proto::SubmitRequestRequest {
+                subject,
+                kind: proto::RequestKind::Erasure.into(),
+                scope: proto::ErasureScope::Key.into(),
+                keys: vec!["held".into()],
+                ..Default::default()
+            };
+            let request_id = steward.rights.submit_request(request).await.unwrap().into_inner().request_id;
+            proto::WithdrawRequestRequest { request_id, options: None }.encode_to_vec()
         }
         "GetErasureCertificate" => {
             let mut steward = world.harness.as_role(Role::Steward, "mina").await;

@@ -102,7 +102,11 @@ async fn submit_requests(steward: &mut Clients, subject: &str, at: usize) {
     if at.is_multiple_of(2) {
         steward.rights.submit_request(submit(proto::RequestKind::Portability)).await.unwrap();
     }
-    let refuse = Refuse { ground: proto::Ground::Excessive.into(), reason: "asked daily".into() };
+    let refuse = Refuse {
+        ground: proto::Ground::Excessive.into(),
+        reason: "asked daily".into(),
+        purposes: Vec::new(),
+    };
     let decisions = match at {
         0..6 => {
             vec![

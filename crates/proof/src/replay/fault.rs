@@ -34,6 +34,10 @@ pub enum Fault {
     /// The attribute was derived from another attribute that could not be used.
     #[error("the attribute was derived from one that could not be used")]
     SourceWithheld,
+    /// The data subject had asked for the erasure of the attribute. It was refused on a legal ground, which
+    /// does not require the use (GDPR Art. 17(3)).
+    #[error("the attribute was only kept, after a refused request for its erasure")]
+    KeptOnly,
     /// The attribute is not among the requested categories or keys.
     #[error("the attribute was not requested")]
     NotAskedFor,

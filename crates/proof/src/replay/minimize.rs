@@ -70,6 +70,8 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
         | Event::AttributeConfirmed(_)
         | Event::SignalRecorded(_)
         | Event::SignalLifted(_)
+        | Event::ErasureRefused(_)
+        | Event::RequestWithdrawn(_)
         | Event::PersonalBoundsSet(_) => event,
         _ => return None,
     };

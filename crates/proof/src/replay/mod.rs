@@ -12,6 +12,7 @@
 mod bounds;
 mod consent;
 mod fault;
+mod kept_only;
 mod minimize;
 mod notices;
 mod personal_bounds;

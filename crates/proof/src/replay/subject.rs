@@ -2,6 +2,7 @@
 
 use super::consent::{Coverage, Decision, IntendedUse, coverage};
 use super::fault::Fault;
+use super::kept_only::KeptData;
 use super::personal_bounds::{self, Properties};
 use super::vocabulary::{Given, WordsInForce};
 use crate::event::event_body::Event;
@@ -53,6 +54,7 @@ pub(super) struct Subject {
     signals: Vec<Signal>,
     /// The data subject's own bounds, as they were last set.
     choices: PersonalBoundsSet,
+    kept: KeptData,
 }
 
 struct AttributeState {
@@ -171,6 +173,8 @@ impl Subject {
                 self.signal(signal.kind(), &signal.purposes, &signal.interaction, (false, said_at_ms));
             }
             Event::PersonalBoundsSet(choices) => self.choices = choices.clone(),
+            Event::ErasureRefused(refused) => self.kept.refuse(refused),
+            Event::RequestWithdrawn(withdrawn) => self.kept.withdraw(&withdrawn.request),
             _ => {}
         }
     }
@@ -295,6 +299,7 @@ impl Subject {
         }
         self.check_usable(attribute, now_ms)?;
         check_requested(grant, attribute, vocabulary)?;
+        self.check_kept(context, attribute)?;
         self.check_personal_bounds(context, attribute)?;
         let intended = IntendedUse {
             purpose: &grant.purpose,
@@ -308,6 +313,13 @@ impl Subject {
             return Err(Fault::Citation);
         }
         self.check_sources(context, attribute, &intended)
+    }
+
+    /// Checks that no refused erasure keeps the attribute from the use.
+    fn check_kept(&self, context: GrantContext<'_>, attribute: &AttributeState) -> Result<(), Fault> {
+        let GrantContext { grant, vocabulary, .. } = context;
+        let is_kept = self.kept.forbids(&attribute.key, &attribute.category, &grant.purpose, vocabulary);
+        if is_kept { Err(Fault::KeptOnly) } else { Ok(()) }
     }
 
     fn check_personal_bounds(
@@ -373,6 +385,7 @@ impl Subject {
             }
             let source = self.attribute(id).ok_or(Fault::SourceWithheld)?;
             self.check_usable(source, context.now_ms).map_err(|_| Fault::SourceWithheld)?;
+            self.check_kept(context, source).map_err(|_| Fault::SourceWithheld)?;
             self.check_personal_bounds(context, source).map_err(|_| Fault::SourceWithheld)?;
             let use_of_source = IntendedUse { category: &source.category, ..*intended };
             self.consents_for(&use_of_source, context.vocabulary).map_err(|_| Fault::SourceWithheld)?;

@@ -185,6 +185,7 @@ fn about_rights(event: &Event) -> Option<String> {
     Some(match event {
         Event::RequestSubmitted(of) => format!("your request was submitted: {}", request(of.kind)),
         Event::RequestExtended(of) => with_reason("the time to answer your request was extended", &of.reason),
+        Event::RequestWithdrawn(_) => "you withdrew your request for erasure".into(),
         Event::RequestDecided(of) => {
             let outcome = match of.outcome {
                 RequestOutcome::Accepted => "accepted",
@@ -195,7 +196,10 @@ fn about_rights(event: &Event) -> Option<String> {
             };
             with_reason(&format!("your request was {outcome} ({})", request(of.kind)), &of.reason)
         }
-        Event::ErasureRefused(of) if of.whole => "an erasure was refused on a legal ground".into(),
+        Event::ErasureRefused(of) if of.whole => {
+            "an erasure was refused on a legal ground; the data is kept for that ground only, and not used"
+                .into()
+        }
         Event::ErasureRefused(_) => "a part of your data was kept from an erasure, on a legal ground".into(),
         Event::HoldPlaced(of) => with_reason("your data was put on hold for a legal reason", &of.text),
         Event::HoldLifted(of) => with_reason("a hold on your data was lifted", &of.reason),

@@ -161,7 +161,7 @@ messages! {
     ErasureCompleted {
         request, scope, discarded, key_epoch, recipients, erased_by_category, requested_at_ms, kept,
     }
-    ErasureRefused { request, ground, holds, whole }
+    ErasureRefused { request, ground, holds, whole, scope, category, key, categories, purposes }
     ErasureRequested { request, scope }
     ErasureSummary {
         scope, category, key_hash, erased_by_category, kept, fence_at_ms, recipient_keys,
@@ -176,7 +176,7 @@ messages! {
     GrantUsed { grant, reply, shaped_by, count, ai_disclosure_shown }
     GrantedAttribute { attribute, consent, key, category }
     HoldLifted { hold, reason }
-    HoldPlaced { hold, ground, code, text, categories }
+    HoldPlaced { hold, ground, code, text, categories, purposes }
     KeptOnGround { ground, entries }
     PurposeDefined { id, parent, iri, title, risks, benefits, rung, effective_from_ms, same_meaning }
     RecordViewed { role, name, method }
@@ -186,6 +186,7 @@ messages! {
     RequestSubmitted {
         request, kind, jurisdiction, due_at_ms, scope, category, keys, purposes, details, subject, key_hash,
     }
+    RequestWithdrawn { request }
     RestoreConfirmed { restore }
     RetentionDefined { class, category, purpose, keep_ms }
     SubjectDescribed { age_band, age_years, jurisdiction }

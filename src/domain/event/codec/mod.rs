@@ -147,14 +147,13 @@ pub fn encode_event(event: &Event) -> Body {
         Event::AccessProvided(access) => Body::AccessProvided(access.to_wire()),
         Event::ErasureCompleted(done) => Body::ErasureCompleted(done.to_wire()),
         Event::AttributeExpired { attribute, by_retention } => encode_expired(attribute, *by_retention),
-        Event::ConsentExpired { consent } => {
-            Body::ConsentExpired(log::ConsentExpired { consent: bytes(consent) })
-        }
+        Event::ConsentExpired { consent } => encode_consent_expired(consent),
         Event::ArtifactRegistered(event) => Body::ArtifactRegistered(event.to_wire()),
         Event::ArtifactInvalidated(event) => Body::ArtifactInvalidated(event.to_wire()),
         Event::RequestSubmitted(event) => Body::RequestSubmitted(event.to_wire()),
         Event::RequestDecided(event) => Body::RequestDecided(event.to_wire()),
         Event::RequestExtended(event) => Body::RequestExtended(event.to_wire()),
+        Event::RequestWithdrawn(event) => Body::RequestWithdrawn(event.to_wire()),
         Event::HoldPlaced(event) => Body::HoldPlaced(event.to_wire()),
         Event::HoldLifted(event) => Body::HoldLifted(event.to_wire()),
         Event::ErasureRefused(event) => Body::ErasureRefused(event.to_wire()),
@@ -185,6 +184,10 @@ fn encode_contested(attribute: &EventId, reason: &str) -> Body {
 
 fn encode_confirmed(attribute: &EventId) -> Body {
     Body::AttributeConfirmed(log::AttributeConfirmed { attribute: attribute.to_wire() })
+}
+
+fn encode_consent_expired(consent: &EventId) -> Body {
+    Body::ConsentExpired(log::ConsentExpired { consent: consent.to_wire() })
 }
 
 fn encode_pending(left: u32) -> Body {
@@ -306,6 +309,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::RequestSubmitted(event) => Event::RequestSubmitted(typed(event)?),
         Body::RequestDecided(event) => Event::RequestDecided(typed(event)?),
         Body::RequestExtended(event) => Event::RequestExtended(typed(event)?),
+        Body::RequestWithdrawn(event) => Event::RequestWithdrawn(typed(event)?),
         Body::HoldPlaced(event) => Event::HoldPlaced(typed(event)?),
         Body::HoldLifted(event) => Event::HoldLifted(typed(event)?),
         Body::ErasureRefused(event) => Event::ErasureRefused(typed(event)?),

@@ -1,0 +1,74 @@
+//! Withdraws a request for erasure: the person does not want it any more.
+
+use crate::app::caller::Caller;
+use crate::app::error::AppError;
+use crate::app::log::append::{Begun, Timestamping};
+use crate::app::log::receipt::WriteOptions;
+use crate::app::reserved::Reserved;
+use crate::app::rights::Rights;
+use crate::app::rights::list_requests::SubmittedRequest;
+use crate::domain::event::{Event, RequestWithdrawn, Role};
+use crate::domain::ids::EventId;
+use crate::domain::request::{RequestKind, RequestOutcome, RequestRecord};
+use std::sync::Arc;
+
+impl Rights {
+    /// Withdraws a request for erasure that is open or was refused. If it was refused, its data may be used
+    /// again, as the person's other decisions allow.
+    ///
+    /// # Errors
+    /// There is no such request, or it is another person's; it is not a request for erasure, or it was
+    /// accepted or withdrawn; the person submitted it with their own credential and the caller is somebody
+    /// else; the expected version is stale; or the store fails.
+    pub async fn withdraw_request(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: &EventId,
+        options: &WriteOptions,
+    ) -> Result<SubmittedRequest, AppError> {
+        let missing = || AppError::NotFound("request");
+        let (stream, _) = self.core.find_request(id).await?.ok_or_else(missing)?;
+        if let Some(own) = &caller.subject
+            && self.core.vault.subject(own)?.is_none_or(|keys| keys.handle != stream.keys.handle)
+        {
+            return Err(missing());
+        }
+        let about_ms = self.core.event_time(options)?;
+        let begun = self
+            .core
+            .begin_in(Arc::clone(&stream), caller, options, about_ms, Timestamping::Distinct)
+            .await?;
+        let append = match begun {
+            Begun::Replayed(..) => {
+                self.core.record_view_in(caller, stream, "WithdrawRequest").await?;
+                return self.submitted(*id, Vec::new()).await;
+            }
+            Begun::Append(append) => append,
+        };
+        let record = append.stream.read().state.rights.requests.get(id).cloned();
+        check(caller, &record.ok_or_else(missing)?)?;
+        let event = Event::RequestWithdrawn(RequestWithdrawn { request: *id });
+        let pending_events = vec![self.core.plan(event)];
+        self.core.commit(append, pending_events).await?;
+        self.submitted(*id, Vec::new()).await
+    }
+}
+
+fn check(caller: &Caller, record: &RequestRecord) -> Result<(), AppError> {
+    if record.kind != RequestKind::Erasure {
+        return Err(AppError::Precondition("only a request for erasure can be withdrawn"));
+    }
+    if record.withdrawn_at_ms.is_some() {
+        return Err(AppError::Precondition("the request was withdrawn already"));
+    }
+    let outcome = record.decided.as_ref().map(|decided| decided.event.outcome);
+    if !matches!(outcome, None | Some(RequestOutcome::Refused)) {
+        return Err(AppError::Precondition("the request was accepted already"));
+    }
+    let is_for_others = matches!(record.submitted_by, Role::Steward | Role::Channel | Role::Service);
+    if caller.role == Role::Subject || is_for_others {
+        return Ok(());
+    }
+    let why = "the person submitted this request with their own credential; only the person can withdraw it";
+    Err(AppError::Reserved { rule: Reserved::RefusedBySubject, why: why.to_owned() })
+}

@@ -1,0 +1,225 @@
+//! Data that is kept after its erasure was refused (GDPR Art. 17(3)): it is used for nothing but what the
+//! ground requires, until the person withdraws the request or the data is erased.
+
+use crate::erasure::{erasure, history, hold, record_ada, start_with, verify};
+use crate::harness::{self, Clients, Harness, choice, consent, fact};
+use sayso::proto::decide_request_request::{Accept, Decision, Refuse};
+use sayso::proto::{
+    self, ConsentDecision, DenialReason, ErasureScope, Ground, RequestState, RevocationReason, Role,
+};
+use tonic::Code;
+
+/// Requests a grant for a purpose. Returns its id, the allowed keys, and the reasons for which others are
+/// withheld.
+async fn ask(service: &mut Clients, purpose: &str) -> (String, Vec<String>, Vec<DenialReason>) {
+    let request =
+        proto::RequestGrantRequest { subject: "ada".into(), purpose: purpose.into(), ..Default::default() };
+    let grant = service.grant.request_grant(request).await.unwrap().into_inner();
+    let reasons = grant.withheld.iter().map(proto::Withheld::reason).collect();
+    (grant.grant_id, grant.allowed.into_iter().map(|allowed| allowed.key).collect(), reasons)
+}
+
+async fn standing(service: &mut Clients, grant_id: &str) -> (bool, RevocationReason) {
+    let check = proto::CheckGrantRequest { grant_id: grant_id.into(), keys: Vec::new() };
+    let checked = service.grant.check_grant(check).await.unwrap().into_inner();
+    (checked.stands, checked.reason())
+}
+
+async fn submit(caller: &mut Clients, request: proto::SubmitRequestRequest) -> proto::SubmitRequestResponse {
+    caller.rights.submit_request(request).await.unwrap().into_inner()
+}
+
+async fn consent_to(steward: &mut Clients, purpose: &str) {
+    let given = choice(ConsentDecision::Given, purpose, &[], false);
+    steward.consent.record_consent(consent("ada", vec![given])).await.unwrap();
+}
+
+fn withdraw(request_id: &str) -> proto::WithdrawRequestRequest {
+    proto::WithdrawRequestRequest { request_id: request_id.into(), options: None }
+}
+
+fn decide(request_id: &str, decision: Decision) -> proto::DecideRequestRequest {
+    proto::DecideRequestRequest { request_id: request_id.into(), decision: Some(decision), options: None }
+}
+
+async fn state_of(caller: &mut Clients, request_id: &str) -> RequestState {
+    let request = proto::GetRequestRequest { request_id: request_id.into() };
+    caller.rights.get_request(request).await.unwrap().into_inner().request.unwrap().state()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_a_hold_refuses_stops_every_use_but_what_its_ground_requires() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = record_ada(&harness).await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    consent_to(&mut steward, "legal-claims").await;
+    let claims = proto::PlaceHoldRequest { purposes: vec!["legal-claims".into()], ..hold("ada", &[]) };
+    for purposes in [&["tone-adaptation"][..], &["legal-obligation"], &["nothing"]] {
+        let purposes = purposes.iter().map(|purpose| (*purpose).to_owned()).collect();
+        let other = proto::PlaceHoldRequest { purposes, ..hold("ada", &[]) };
+        assert_eq!(steward.rights.place_hold(other).await.unwrap_err().code(), Code::InvalidArgument);
+    }
+    steward.rights.place_hold(claims).await.unwrap();
+    let (grant, keys, _) = ask(&mut service, "tone-adaptation").await;
+    assert_eq!(keys.len(), 4, "a hold alone stops no use");
+    let cache = proto::RegisterArtifactRequest {
+        grant_id: grant.clone(),
+        kind: proto::ArtifactKind::Cache.into(),
+        ..Default::default()
+    };
+    service.grant.register_artifact(cache).await.unwrap();
+
+    let made = submit(&mut ada, erasure("", ErasureScope::All, "")).await;
+    assert_eq!(made.request.unwrap().state(), RequestState::Refused);
+    assert_eq!(made.revoked_grants, std::slice::from_ref(&grant));
+    assert_eq!(standing(&mut service, &grant).await, (false, RevocationReason::KeptOnly));
+    let artifacts = proto::ListArtifactsRequest { subject: "ada".into(), ..Default::default() };
+    let artifacts = service.grant.list_artifacts(artifacts).await.unwrap().into_inner().artifacts;
+    assert_eq!(artifacts[0].reason(), RevocationReason::KeptOnly);
+    // What is recorded later is in the scope too.
+    service.profile.record_attributes(fact("ada", "later", "work", "x")).await.unwrap();
+    let (withheld, keys, reasons) = ask(&mut service, "tone-adaptation").await;
+    assert!(keys.is_empty());
+    assert!(reasons.iter().all(|reason| *reason == DenialReason::KeptOnly), "{reasons:?}");
+    let why = harness::stdout(&harness.cli(Role::Steward, "privacy-team", &["why", &withheld]));
+    assert!(why.contains("under hold `case-17`") && why.contains("Art. 17(3)(e)"), "{why}");
+    // The ground requires this use, as far as the person's consents allow it.
+    let (claims, keys, _) = ask(&mut service, "legal-claims").await;
+    assert!(keys.contains(&"job".into()) && !keys.is_empty());
+    assert!(standing(&mut service, &claims).await.0);
+
+    // Only the person withdraws what they submitted themselves.
+    let denied = steward.rights.withdraw_request(withdraw(&made.request_id)).await.unwrap_err();
+    assert_eq!(denied.code(), Code::PermissionDenied);
+    let withdrawn = ada.rights.withdraw_request(withdraw(&made.request_id)).await.unwrap().into_inner();
+    assert_eq!(withdrawn.request.unwrap().state(), RequestState::Withdrawn);
+    let twice = ada.rights.withdraw_request(withdraw(&made.request_id)).await.unwrap_err();
+    assert_eq!(twice.code(), Code::FailedPrecondition);
+    assert_eq!(ask(&mut service, "tone-adaptation").await.1.len(), 5);
+    assert_eq!(verify(&harness)["grants"]["unjustified"], "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_erasure_of_one_category_or_key_stops_the_use_of_that_alone() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = record_ada(&harness).await;
+    steward.rights.place_hold(hold("ada", &["work"])).await.unwrap();
+    let category = submit(&mut steward, erasure("ada", ErasureScope::Category, "work")).await;
+    let key = submit(&mut steward, erasure("ada", ErasureScope::Key, "job")).await;
+    assert_eq!(category.request.unwrap().state(), RequestState::Refused);
+    assert_eq!(key.request.unwrap().state(), RequestState::Refused);
+    assert_eq!(ask(&mut service, "tone-adaptation").await.1, ["CANARY-KEY-knee", "shoes"]);
+    // The staff withdraw what the staff submitted.
+    steward.rights.withdraw_request(withdraw(&category.request_id)).await.unwrap();
+    let (_, keys, reasons) = ask(&mut service, "tone-adaptation").await;
+    assert_eq!((keys.len(), reasons), (3, vec![DenialReason::KeptOnly]));
+    assert!(!keys.contains(&"job".into()));
+    assert_eq!(verify(&harness)["grants"]["unjustified"], "0");
+    // The state is the same after a restart.
+    drop((service, steward));
+    let harness = harness.restart().await;
+    let mut service = harness.as_role(Role::Service, "tutor").await;
+    assert_eq!(ask(&mut service, "tone-adaptation").await.1.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_erasure_is_open_again_once_its_hold_is_lifted_and_use_does_not_resume() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = record_ada(&harness).await;
+    let placed = steward.rights.place_hold(hold("ada", &[])).await.unwrap().into_inner();
+    let made = submit(&mut steward, erasure("ada", ErasureScope::Key, "job")).await;
+    let open = proto::ListRequestsRequest::default();
+    let listed = steward.rights.list_requests(open.clone()).await.unwrap().into_inner();
+    assert!(listed.requests.is_empty());
+    let lift =
+        proto::LiftHoldRequest { subject: "ada".into(), hold_id: placed.hold_id, ..Default::default() };
+    steward.rights.lift_hold(lift).await.unwrap();
+    let listed = steward.rights.list_requests(open).await.unwrap().into_inner();
+    assert_eq!(listed.requests[0].request_id, made.request_id);
+    assert_eq!(state_of(&mut steward, &made.request_id).await, RequestState::Open);
+    let (_, keys, _) = ask(&mut service, "tone-adaptation").await;
+    assert_eq!(keys.len(), 3, "the person has not changed their mind");
+    let accept = decide(&made.request_id, Decision::Accept(Accept::default()));
+    let done = steward.rights.decide_request(accept).await.unwrap().into_inner();
+    assert_eq!(done.request.unwrap().state(), RequestState::Completed);
+    assert!(done.certificate.is_some());
+    // A value that is recorded after the erasure may be used.
+    service.profile.record_attributes(fact("ada", "job", "work", "cook")).await.unwrap();
+    assert_eq!(ask(&mut service, "tone-adaptation").await.1.len(), 4);
+    verify(&harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_that_a_steward_refuses_on_a_legal_ground_stops_uses_and_on_another_ground_does_not() {
+    let harness = start_with(|config| config.rights.steward_decides_erasures = true).await;
+    let (mut service, mut steward) = record_ada(&harness).await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    consent_to(&mut steward, "legal-obligation").await;
+    let refuse = |id: &str, ground: Ground, purposes: &[&str]| {
+        let purposes = purposes.iter().map(|purpose| (*purpose).to_owned()).collect();
+        decide(id, Decision::Refuse(Refuse { ground: ground.into(), reason: "kept".into(), purposes }))
+    };
+    let first = submit(&mut ada, erasure("", ErasureScope::Category, "work")).await.request_id;
+    steward.rights.decide_request(refuse(&first, Ground::Excessive, &[])).await.unwrap();
+    assert_eq!(ask(&mut service, "tone-adaptation").await.1.len(), 4);
+
+    let second = submit(&mut ada, erasure("", ErasureScope::Category, "work")).await.request_id;
+    let (grant, ..) = ask(&mut service, "tone-adaptation").await;
+    for (ground, purpose) in [
+        (Ground::Excessive, "legal-obligation"),
+        (Ground::LegalClaims, "legal-obligation"),
+        (Ground::LegalObligation, "tone-adaptation"),
+    ] {
+        let wrong = steward.rights.decide_request(refuse(&second, ground, &[purpose])).await.unwrap_err();
+        assert_eq!(wrong.code(), Code::InvalidArgument, "{ground:?} {purpose}");
+    }
+    let tax = refuse(&second, Ground::LegalObligation, &["legal-obligation"]);
+    steward.rights.decide_request(tax).await.unwrap();
+    assert_eq!(standing(&mut service, &grant).await, (false, RevocationReason::KeptOnly));
+    assert_eq!(ask(&mut service, "tone-adaptation").await.1.len(), 2);
+    assert_eq!(ask(&mut service, "legal-obligation").await.1, ["boss", "job"]);
+    assert_eq!(verify(&harness)["grants"]["unjustified"], "0");
+    // A retention rule for requests does not end the refusal: the person's request still stands.
+    let keep = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+    let rule = proto::SetRetentionRequest {
+        class: proto::RetentionClass::Requests.into(),
+        keep,
+        ..Default::default()
+    };
+    steward.rights.set_retention(rule).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(2_500)).await;
+    assert_eq!(ask(&mut service, "tone-adaptation").await.1.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attribute_whose_retention_ends_under_a_hold_is_kept_and_not_used() {
+    let harness = start_with(|config| config.rights.expiry_interval_ms = 10).await;
+    let (mut service, mut steward) = record_ada(&harness).await;
+    let placed = steward.rights.place_hold(hold("ada", &[])).await.unwrap().into_inner();
+    assert_eq!(ask(&mut service, "tone-adaptation").await.1.len(), 4);
+    let rule = proto::SetRetentionRequest {
+        class: proto::RetentionClass::Profile.into(),
+        category: "work".into(),
+        keep: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+        ..Default::default()
+    };
+    steward.rights.set_retention(rule).await.unwrap();
+    until(async || ask(&mut service, "tone-adaptation").await.1 == ["CANARY-KEY-knee", "shoes"]).await;
+    assert!(history(&mut steward, "ada").await.contains("CANARY-JOB"), "the hold keeps it");
+    let lift =
+        proto::LiftHoldRequest { subject: "ada".into(), hold_id: placed.hold_id, ..Default::default() };
+    steward.rights.lift_hold(lift).await.unwrap();
+    until(async || !history(&mut steward, "ada").await.contains("CANARY-JOB")).await;
+    verify(&harness);
+}
+
+/// Waits until the condition is true, at most about 12 s.
+async fn until(mut condition: impl AsyncFnMut() -> bool) {
+    for _ in 0..600 {
+        if condition().await {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the condition did not become true");
+}
