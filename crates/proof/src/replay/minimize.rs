@@ -58,11 +58,7 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
             notice: published.notice.map(notice),
             ..NoticePublished::default()
         }),
-        Event::BackupRestored(restored) => Event::BackupRestored(BackupRestored {
-            restore: restored.restore,
-            use_waits: restored.use_waits,
-            ..BackupRestored::default()
-        }),
+        Event::BackupRestored(restored) => Event::BackupRestored(backup_restored(restored)),
         // These events have only fields that are needed.
         Event::RestoreConfirmed(_)
         | Event::DecisionRulesAdopted(_)
@@ -76,6 +72,11 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
         _ => return None,
     };
     Some(minimized)
+}
+
+fn backup_restored(restored: BackupRestored) -> BackupRestored {
+    let BackupRestored { restore, use_waits, .. } = restored;
+    BackupRestored { restore, use_waits, ..BackupRestored::default() }
 }
 
 fn attribute(attribute: Attribute) -> Attribute {
