@@ -2,7 +2,7 @@
 
 use crate::api::access::layer;
 use crate::api::{Api, convert, paging, status};
-use crate::app::{Choice, DecidedBy, NewSignal, Presentation};
+use crate::app::{Choice, DecidedBy, NewSignal, OutdatedQuery, Presentation};
 use crate::domain::consent::Decision;
 use crate::domain::event::{SignalKind, codec};
 use crate::proto;
@@ -146,6 +146,27 @@ impl ConsentService for Api {
         let consents = found.records.into_iter().map(record).collect();
         let next_page_token = paging::token(found.next);
         Ok(Response::new(proto::GetConsentsResponse { consents, version: found.version, next_page_token }))
+    }
+
+    async fn list_outdated_consents(
+        &self,
+        request: Request<proto::ListOutdatedConsentsRequest>,
+    ) -> Answer<proto::ListOutdatedConsentsResponse> {
+        let caller = layer::caller(&request)?;
+        let request = request.into_inner();
+        let subjects = request.subjects.iter().map(|id| caller.subject_of(id));
+        let query = OutdatedQuery {
+            subjects: subjects.collect::<Result<_, _>>().map_err(status::of)?,
+            within_days: request.within_days,
+            page_token: request.page_token,
+            count: paging::size(request.page_size)?,
+        };
+        let page = self.app.consent.list_outdated(&caller, query).await.map_err(status::of)?;
+        Ok(Response::new(proto::ListOutdatedConsentsResponse {
+            consents: page.consents.into_iter().map(convert::consent::outdated).collect(),
+            people_examined: page.examined,
+            next_page_token: page.next.unwrap_or_default(),
+        }))
     }
 
     async fn get_consent_receipt(

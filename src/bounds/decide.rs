@@ -4,7 +4,7 @@
 //! [`Bounds::decide`] is the one function that every use goes through.
 
 use crate::bounds::attribute_class::Class;
-use crate::bounds::built_in::{self, KeptData, consent_reason, no_legal_basis, outdated_notice};
+use crate::bounds::built_in::{self, KeptData, no_legal_basis};
 use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTraits};
 use crate::bounds::decision::{Allowed, ConsentTraits, Decision, Ground, Withheld};
 use crate::bounds::engine::{Bounds, PersonalPolicies};
@@ -14,12 +14,15 @@ use crate::domain::DAY_MS;
 use crate::domain::consent::{Cover, NoConsent};
 use crate::domain::consent_scope::ConsentCase;
 use crate::domain::current_attribute::CurrentAttribute;
-use crate::domain::event::{Provenance, Reason, Role, SignalKind, Tier, WithheldClass};
+use crate::domain::event::{Provenance, Reason, Role, SignalKind};
 use crate::domain::ids::EventId;
 use crate::domain::profile::{ActiveSignal, SubjectState};
 use crate::domain::vocabulary::Vocabulary;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+
+mod consent_age;
+mod withheld_classes;
 
 /// A use to decide.
 #[derive(Clone, Copy, Debug)]
@@ -94,11 +97,22 @@ impl Bounds {
     /// Decides one use. Every attribute that the use asks for is either allowed, or withheld with a reason.
     #[must_use]
     pub fn decide(&self, state: &SubjectState, vocabulary: &Vocabulary, case: &Case<'_>) -> Decision {
+        Deciding::new(self, state, vocabulary, case).run()
+    }
+}
+
+impl<'a> Deciding<'a> {
+    fn new(
+        bounds: &'a Bounds,
+        state: &'a SubjectState,
+        vocabulary: &'a Vocabulary,
+        case: &'a Case<'a>,
+    ) -> Self {
         let ancestry = vocabulary.purpose_ancestry(case.purpose);
         let signals = SIGNALS.map(|kind| state.signal_against(kind, &ancestry));
         let [_, _, _, opt_out, ..] = signals;
-        let mut deciding = Deciding {
-            bounds: self,
+        let mut deciding = Self {
+            bounds,
             state,
             vocabulary,
             case,
@@ -110,7 +124,7 @@ impl Bounds {
             built_in: built_in::opted_out(opt_out.is_some(), &ancestry, vocabulary).map(Arc::new),
             kept: KeptData::new(&state.rights.kept, case.purpose, &ancestry, vocabulary),
             grounds: BTreeMap::new(),
-            personal: state.personal.as_ref().map(|personal| self.personal(&personal.choices)),
+            personal: state.personal.as_ref().map(|personal| bounds.personal(&personal.choices)),
             sources: HashMap::new(),
             outcomes: HashMap::new(),
             by_event: HashMap::new(),
@@ -120,11 +134,9 @@ impl Bounds {
             deciding.by_event =
                 state.attributes.values().map(|current| (current.event_id, current.as_ref())).collect();
         }
-        deciding.run()
+        deciding
     }
-}
 
-impl<'a> Deciding<'a> {
     fn run(mut self) -> Decision {
         let mut decision = Decision { bounds: self.bounds.positions().to_vec(), ..Decision::default() };
         let state = self.state;
@@ -166,26 +178,6 @@ impl<'a> Deciding<'a> {
         decision.ends_ms = decision.allowed.iter().filter_map(|allowed| allowed.ends_ms).min();
         decision.withheld = self.classes(no);
         decision
-    }
-
-    /// Builds the withheld classes, sorted. Classes that differ only in the source that they name are merged.
-    /// The merged class names the source of the first class.
-    fn classes(&self, withheld: Vec<Withheld<'a>>) -> Vec<WithheldClass> {
-        let mut classes: BTreeMap<(String, Provenance, Reason, String, Option<EventId>), WithheldClass> =
-            BTreeMap::new();
-        for Withheld { first, denial, cover, count } in withheld {
-            let class = self.class_of(first, &denial, cover);
-            let key = (
-                class.category.clone(),
-                class.provenance,
-                class.reason,
-                class.policy.clone(),
-                class.decided_by_event,
-            );
-            let class = classes.entry(key).or_insert(class);
-            class.count = class.count.saturating_add(count);
-        }
-        classes.into_values().collect()
     }
 
     fn is_requested(&self, current: &CurrentAttribute) -> bool {
@@ -251,15 +243,7 @@ impl<'a> Deciding<'a> {
         if let Some((_, denial)) = self.kept.against(attribute, self.vocabulary) {
             return Verdict::No(Arc::clone(denial), Cover::silence());
         }
-        let class = Class {
-            category: &attribute.category,
-            provenance: attribute.provenance,
-            traits: self.traits(current),
-            expired: attribute.expires_at_ms.is_some_and(|end| end <= self.case.now_ms),
-            contested: current.contested,
-            confirmed: current.confirmed,
-            source_withheld,
-        };
+        let class = self.class(current, source_withheld);
         let grounds = self.grounds(&attribute.category);
         let mut no = None;
         for ground in grounds.iter() {
@@ -279,6 +263,19 @@ impl<'a> Deciding<'a> {
             }
         }
         no.unwrap_or_else(|| Verdict::No(Arc::new(no_legal_basis()), Cover::silence()))
+    }
+
+    fn class(&self, current: &'a CurrentAttribute, source_withheld: bool) -> Class<'a> {
+        let attribute = &current.attribute;
+        Class {
+            category: &attribute.category,
+            provenance: attribute.provenance,
+            traits: self.traits(current),
+            expired: attribute.expires_at_ms.is_some_and(|end| end <= self.case.now_ms),
+            contested: current.contested,
+            confirmed: current.confirmed,
+            source_withheld,
+        }
     }
 
     fn outcome(&mut self, class: &Class<'a>, ground: &Ground<'a>) -> Option<Arc<Denial>> {
@@ -417,73 +414,6 @@ impl<'a> Deciding<'a> {
         let grounds: Arc<[Ground<'a>]> = grounds.into();
         self.grounds.insert(category, Arc::clone(&grounds));
         grounds
-    }
-
-    /// The class of a withheld attribute, with a count of zero, to which the caller adds. If the data
-    /// subject's own decision or signal denies the use, the class names that event and states that the
-    /// individual decided.
-    fn class_of(&self, current: &CurrentAttribute, denial: &Denial, cover: Cover) -> WithheldClass {
-        let (reason, event) = match (denial.reason, cover) {
-            (Some(Reason::KeptOnly), _) => (
-                Reason::KeptOnly,
-                self.kept.against(&current.attribute, self.vocabulary).map(|(event, _)| event),
-            ),
-            (Some(reason), _) => (reason, self.signal_for(reason)),
-            // The provider decided that this consent does not count, not the data subject.
-            (None, Cover::Denied { reason: NoConsent::NoticeOutdated, .. }) => {
-                return outdated_notice(&current.attribute);
-            }
-            (None, Cover::Denied { reason, by }) => (consent_reason(reason), by),
-            (None, Cover::Allowed { .. }) => (Reason::Forbidden, None),
-        };
-        let personal = self.state.personal.as_ref().filter(|_| denial.tier == Tier::Individual);
-        let event = personal.map(|personal| personal.event_id).or(event);
-        let source = if reason == Reason::SourceWithheld { self.withheld_source(current) } else { None };
-        // A rule may state the same reason as a signal of the data subject. The individual counts as having
-        // decided only if the data subject did send the signal or contest the attribute.
-        let by_person = event.is_some() && reason != Reason::KeptOnly
-            || (reason == Reason::Contested && current.contested);
-        WithheldClass {
-            category: current.attribute.category.clone(),
-            provenance: current.attribute.provenance,
-            count: 0,
-            reason,
-            decided_by: if by_person { Tier::Individual } else { denial.tier },
-            policy: denial.policy.clone(),
-            article: denial.article.clone(),
-            decided_by_event: event,
-            source,
-        }
-    }
-
-    /// The root cause for which a derived attribute is withheld: a direct or indirect source that is missing,
-    /// or that is withheld for a reason other than its sources.
-    fn withheld_source(&self, current: &CurrentAttribute) -> Option<EventId> {
-        let refused = |source: &&EventId| !matches!(self.verdicts.get(source), Some(Verdict::Yes { .. }));
-        let (mut found, mut seen) = (None, BTreeSet::new());
-        let mut next = Some(current);
-        while let Some(current) = next {
-            let source =
-                current.attribute.derived_from.iter().filter(refused).find(|source| seen.insert(**source));
-            let Some(source) = source else { break };
-            found = Some(*source);
-            next = self.by_event.get(source).copied();
-        }
-        found
-    }
-
-    fn signal_for(&self, reason: Reason) -> Option<EventId> {
-        let [restriction, objection, pause, opt_out, limit, opt_out_automated] = self.signals;
-        let signal = match reason {
-            Reason::Restricted => restriction,
-            Reason::Objected => objection,
-            Reason::Paused => pause.or(self.conversation_pause),
-            Reason::OptedOut => opt_out,
-            Reason::OptedOutAutomated => opt_out_automated,
-            Reason::SensitiveLimited => limit,
-            _ => None,
-        };
-        signal.map(|signal| signal.event_id)
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) mod error;
 mod evaluate_roles;
 pub(crate) mod fit_answer;
 pub mod invalidation;
+pub mod lapsed_consents;
 mod pack_tests;
 pub(crate) mod personal_bounds;
 pub(crate) mod policy_text;

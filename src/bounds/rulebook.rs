@@ -180,7 +180,7 @@ impl Rules {
     }
 
     /// Whether these rules are also in force at `now_ms`.
-    fn are_in_force_at(&self, now_ms: u64) -> bool {
+    pub(crate) fn are_in_force_at(&self, now_ms: u64) -> bool {
         self.span_ms.0 <= now_ms && self.next_ms().is_none_or(|next| now_ms < next)
     }
 

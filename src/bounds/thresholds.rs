@@ -72,8 +72,18 @@ impl Thresholds {
     /// The first time after `now_ms` at which a policy may distinguish the age of a consent that was given at
     /// `said_ms` from its age now; `None` if there is none. Milliseconds since the Unix epoch.
     pub fn consent_changes_ms(&self, said_ms: u64, now_ms: u64) -> Option<u64> {
-        let days = self.consent_days.next(now_ms.saturating_sub(said_ms) / DAY_MS)?;
+        let days = self.next_consent_days(now_ms.saturating_sub(said_ms) / DAY_MS)?;
         Some(said_ms.saturating_add(days.saturating_mul(DAY_MS)))
+    }
+
+    /// Whether a policy in force compares the age of a consent.
+    pub fn compare_consents(&self) -> bool {
+        self.consent_days != Precision::default()
+    }
+
+    /// The first number of days after these that a policy may distinguish from them, for a consent.
+    pub fn next_consent_days(&self, days: u64) -> Option<u64> {
+        self.consent_days.next(days)
     }
 
     /// Whether a policy in force refers to the notice of a consent.

@@ -14,7 +14,7 @@ async fn client(at: &Connection) -> Result<ConsentServiceClient<Link>, CliError>
     Ok(client!(ConsentServiceClient, at.link("steward").await?))
 }
 
-/// Record a decision of a person, or get its receipt.
+/// Record a decision of a person, or list who has to be asked again.
 #[derive(Subcommand)]
 pub(super) enum Consent {
     /// Record that the person consented.
@@ -34,6 +34,7 @@ pub(super) enum Consent {
     /// Example: `sayso consent withdraw ada --purpose tone-adaptation`
     Withdraw(Terms),
     Receipt(super::receipt::Receipt),
+    Ask(super::ask_again::AskAgain),
 }
 
 /// What the decision is about.
@@ -86,6 +87,7 @@ impl Consent {
             Self::Renew(terms) => (ConsentDecision::Renewed, terms),
             Self::Withdraw(terms) => (ConsentDecision::Withdrawn, terms),
             Self::Receipt(receipt) => return receipt.run(at, out).await,
+            Self::Ask(ask) => return ask.run(&mut client(at).await?, out).await,
         };
         let choice = proto::ConsentChoice {
             decision: decision.into(),

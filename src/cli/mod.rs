@@ -3,6 +3,7 @@
 
 mod accept_clock;
 mod artifact;
+mod ask_again;
 mod atomic_file;
 mod audit;
 mod backup;

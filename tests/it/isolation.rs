@@ -21,8 +21,9 @@ const SECRET: &str = "canary-value";
 pub type Words = HashMap<&'static str, String>;
 
 /// Fields that identify what a request is about. A new field of this kind must be added here.
-const ID_FIELDS: [&str; 17] = [
+const ID_FIELDS: [&str; 18] = [
     "subject",
+    "subjects",
     "event_id",
     "consent_event_id",
     "source_event_id",
@@ -152,7 +153,7 @@ pub async fn populated_subject(channel: &Channel, token: impl Fn(Role, &str) -> 
         .into_iter()
         .map(|name| {
             let word = match name {
-                "subject" => subject,
+                "subject" | "subjects" => subject,
                 "event_id" | "source_event_id" | "cause_event_id" => &event,
                 "consent_event_id" => &consent,
                 "grant_id" | "grant_ids" | "as_of_grant" => &grant,
@@ -184,6 +185,7 @@ pub fn unknown_subject_words(words: &Words, with_ids: bool) -> Words {
     };
     let mut unknown_words: Words = words.iter().map(other).collect();
     unknown_words.insert("subject", "canary-bob".into());
+    unknown_words.insert("subjects", "canary-bob".into());
     unknown_words
 }
 
@@ -293,11 +295,12 @@ async fn no_method_reveals_data_to_another_data_subject() {
 }
 
 /// Methods by which staff view a record. Each call records `RecordViewed` with the subject.
-const VIEWING_METHODS: [&str; 13] = [
+const VIEWING_METHODS: [&str; 14] = [
     "ProfileService/GetProfile",
     "ProfileService/ListEvents",
     "ConsentService/GetConsents",
     "ConsentService/GetConsentReceipt",
+    "ConsentService/ListOutdatedConsents",
     "GrantService/ExplainGrant",
     "GrantService/EvaluateUse",
     "GrantService/ListArtifacts",
@@ -340,7 +343,8 @@ async fn every_staff_view_of_a_record_is_an_event_of_the_data_subject() {
     let noor = token(&world.daemon, "dev", Role::Steward, "noor");
     let subject = world.known["subject"].clone();
     let mut ada = Clients::over(&channel, Some(&token(&world.daemon, "dev", Role::Subject, &subject)));
-    let about = ["subject", "grant_id", "request_id", "artifact_id", "hold_id", "consent_event_id"];
+    let about =
+        ["subject", "subjects", "grant_id", "request_id", "artifact_id", "hold_id", "consent_event_id"];
     let services = pool.services().flat_map(|service| service.methods().collect::<Vec<_>>());
     for method in services.filter(|method| method.input().fields().any(|field| about.contains(&field.name())))
     {

@@ -226,3 +226,161 @@ async fn a_rule_asks_for_the_version_of_the_notice() {
     // The earlier consent still counts elsewhere; the grant names the one that the rule accepts.
     assert_eq!(in_force(&mut world).await, [true, true]);
 }
+
+/// Every page of the list of consents for which people have to be asked again.
+async fn to_ask(
+    world: &mut World,
+    subjects: &[&str],
+    within_days: u32,
+    page_size: u32,
+) -> Vec<proto::OutdatedConsent> {
+    let mut request = proto::ListOutdatedConsentsRequest {
+        subjects: subjects.iter().map(|id| (*id).to_owned()).collect(),
+        within_days,
+        page_size,
+        page_token: String::new(),
+    };
+    let mut found = Vec::new();
+    loop {
+        let page = world.steward.consent.list_outdated_consents(request.clone()).await.unwrap().into_inner();
+        assert!(page_size == 0 || page.consents.len() <= page_size as usize);
+        found.extend(page.consents);
+        request.page_token = page.next_page_token;
+        if request.page_token.is_empty() {
+            return found;
+        }
+    }
+}
+
+async fn decide_for(world: &mut World, subject: &str, of: proto::RecordConsentRequest) {
+    decide(world, proto::RecordConsentRequest { subject: subject.into(), ..of }).await;
+}
+
+/// How often the steward looked at this list, by the person's own history.
+async fn views(world: &World, subject: &str) -> usize {
+    let mut own = world.harness.as_role(Role::Subject, subject).await;
+    let request = proto::ListEventsRequest { page_size: 1_000, ..Default::default() };
+    let events = own.profile.list_events(request).await.unwrap().into_inner().events;
+    events.iter().filter(|event| format!("{event:?}").contains("ListOutdatedConsents")).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_who_has_to_be_asked_again_is_listed_with_purpose_reason_and_time() {
+    let mut world = world().await;
+    let given = |purpose: &str, version: &str| decision(ConsentDecision::Given, purpose, version);
+    for subject in ["ada", "ben", "cleo"] {
+        decide_for(&mut world, subject, given("tone-adaptation", "1")).await;
+        decide_for(&mut world, subject, given("memory", "1")).await;
+    }
+    publish_version(&mut world, "2").await;
+    // Ben consented again to one of the two, Cleo refused one, and Dora saw the second version alone.
+    decide_for(&mut world, "ben", given("memory", "2")).await;
+    decide_for(&mut world, "cleo", decision(ConsentDecision::Withdrawn, "memory", "1")).await;
+    decide_for(&mut world, "dora", given("memory", "2")).await;
+    assert_eq!(to_ask(&mut world, &[], 0, 0).await, []);
+    require(&mut world, required("2", 0)).await.unwrap();
+
+    let named = to_ask(&mut world, &["dora", "cleo", "nobody", "ada", "ben"], 0, 1).await;
+    let who: Vec<(&str, &str)> =
+        named.iter().map(|item| (item.subject.as_str(), item.purposes[0].as_str())).collect();
+    let tone = "tone-adaptation";
+    assert_eq!(who, [("cleo", tone), ("ada", tone), ("ada", "memory"), ("ben", tone)]);
+    for item in &named {
+        assert_eq!(item.reason(), DenialReason::NoticeOutdated);
+        assert_eq!((item.required_version.as_str(), item.purposes.len()), ("2", 1));
+        assert_eq!(item.notice.as_ref().unwrap().version, "1");
+        assert!(item.since.unwrap().seconds >= item.said_at.unwrap().seconds);
+    }
+    // Whoever is named sees the view in their history.
+    assert_eq!((views(&world, "ada").await, views(&world, "dora").await), (1, 1));
+
+    // Without names, the same consents are listed by handle, on pages of any size.
+    for page_size in [0, 1, 3] {
+        let everybody = to_ask(&mut world, &[], 0, page_size).await;
+        let mut ids: Vec<&str> = everybody.iter().map(|item| item.event_id.as_str()).collect();
+        assert!(everybody.iter().all(|item| item.subject.is_empty() && item.handle.len() == 32));
+        let mut expected: Vec<&str> = named.iter().map(|item| item.event_id.as_str()).collect();
+        ids.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(ids, expected, "pages of {page_size}");
+    }
+    let mut service = world.harness.as_role(Role::Service, "tutor").await;
+    let refused = service.consent.list_outdated_consents(proto::ListOutdatedConsentsRequest::default());
+    assert_eq!(refused.await.unwrap_err().code(), Code::PermissionDenied);
+    let wrong = proto::ListOutdatedConsentsRequest { page_token: "x-y".into(), ..Default::default() };
+    let refused = world.steward.consent.list_outdated_consents(wrong).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_ends_soon_is_listed_so_many_days_before() {
+    let clock = Arc::new(AdvancedClock::default());
+    let mut world = world_of(start(Arc::clone(&clock), tempfile::tempdir().unwrap()).await).await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    decide(&mut world, decision(ConsentDecision::Given, "tone-adaptation", "1")).await;
+    publish(&mut world, version(Tier::Provider, "fresh", "1", YEARLY)).await.unwrap();
+    advance(&mut world, &clock, 170 * DAY_MS).await;
+    // The rule ends the consent after 180 days. It concerns only those about whom there is something to use.
+    decide_for(&mut world, "ben", decision(ConsentDecision::Given, "memory", "1")).await;
+    assert_eq!(to_ask(&mut world, &[], 9, 0).await, []);
+    let aged = to_ask(&mut world, &["ada", "ben"], 11, 0).await;
+    let [item] = &aged[..] else { panic!("{aged:?}") };
+    assert_eq!((item.reason(), item.policy.as_str()), (DenialReason::ConsentTooOld, "fresh/fresh"));
+    assert_eq!((item.subject.as_str(), &item.purposes), ("ada", &vec!["tone-adaptation".to_owned()]));
+    assert_eq!(item.since.unwrap().seconds - item.said_at.unwrap().seconds, 180 * 86_400);
+    advance(&mut world, &clock, 11 * DAY_MS).await;
+    assert_eq!(to_ask(&mut world, &["ada"], 0, 0).await.len(), 1, "still listed when it is too old");
+    decide(&mut world, decision(ConsentDecision::Renewed, "tone-adaptation", "1")).await;
+    assert_eq!(to_ask(&mut world, &[], 30, 0).await, []);
+
+    // A version that is required later, and a consent with an end of its own.
+    publish_version(&mut world, "2").await;
+    let now_ms = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap() + 181 * DAY_MS;
+    require(&mut world, required("2", now_ms + 20 * DAY_MS)).await.unwrap();
+    let mut short = decision(ConsentDecision::Given, "memory", "2");
+    let end = i64::try_from((now_ms + 5 * DAY_MS) / 1_000).unwrap();
+    short.choices[0].until = Some(prost_types::Timestamp { seconds: end, nanos: 0 });
+    decide_for(&mut world, "cleo", short).await;
+    assert_eq!(to_ask(&mut world, &["cleo", "ada"], 4, 0).await, []);
+    let soon = to_ask(&mut world, &["cleo", "ada"], 21, 0).await;
+    let found: Vec<(&str, DenialReason, i64)> =
+        soon.iter().map(|item| (item.subject.as_str(), item.reason(), item.since.unwrap().seconds)).collect();
+    let required_s = i64::try_from((now_ms + 20 * DAY_MS) / 1_000).unwrap();
+    let expected =
+        [("cleo", DenialReason::ConsentExpired, end), ("ada", DenialReason::NoticeOutdated, required_s)];
+    assert_eq!(found, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_commands_require_a_version_and_list_who_has_to_be_asked() {
+    let mut world = world().await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    for subject in ["ada", "ben"] {
+        decide_for(&mut world, subject, decision(ConsentDecision::Given, "tone-adaptation", "1")).await;
+    }
+    publish_version(&mut world, "2").await;
+    let steward = |arguments: &[&str]| world.harness.cli(Role::Steward, "privacy-team", arguments);
+    let key = world.harness.dir.path().join("dev/steward.key");
+    let require = ["notice", "require", NOTICE, "--version", "2", "--key", key.to_str().unwrap()];
+    let previewed = harness::stdout(&steward(&[&require[..], &["--preview"]].concat()));
+    assert!(previewed.contains("decisions would change for 1 person"), "{previewed}");
+    assert!(
+        harness::stdout(&steward(&["consent", "ask"])).contains("0 people to ask, of 2 records examined")
+    );
+    let required = harness::stdout(&steward(&require));
+    assert!(required.contains("0 grants revoked"), "{required}");
+
+    let people = world.harness.dir.path().join("people.txt");
+    std::fs::write(&people, "ben\nnobody\nada\n").unwrap();
+    let listed = harness::stdout(&steward(&["consent", "ask", "--people", people.to_str().unwrap()]));
+    let lines: Vec<&str> = listed.lines().collect();
+    let says =
+        "tone-adaptation: the person consented to a version of the notice that no longer counts (from ";
+    assert!(lines[0].starts_with(&format!("ben  {says}")) && lines[1].starts_with(&format!("ada  {says}")));
+    assert!(lines[0].contains("show version 2 or later"), "{listed}");
+    assert_eq!(lines[2], "2 people to ask, of 2 records examined");
+    let everybody = harness::stdout(&steward(&["consent", "ask", "--within", "30d"]));
+    assert!(everybody.contains("name people, or give a file with --people"), "{everybody}");
+    let one = harness::json(&steward(&["--json", "consent", "ask", "ada"]));
+    assert_eq!((&one["subject"], &one["requiredVersion"]), (&"ada".into(), &"2".into()));
+}

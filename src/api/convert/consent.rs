@@ -1,5 +1,7 @@
 //! Decisions of data subjects, and notices.
 
+use crate::api::convert::reasons::denial;
+use crate::api::convert::times::time;
 use crate::api::status;
 use crate::app;
 use crate::domain::consent::Decision;
@@ -59,4 +61,26 @@ pub fn unmatched(unmatched: Vec<Unmatched>) -> Vec<proto::Unmatched> {
         proto::Unmatched { kind: kind.into(), choice, recipient }
     };
     unmatched.into_iter().map(message).collect()
+}
+
+/// A consent for which a person has to be asked again.
+#[must_use]
+pub fn outdated(of: app::OutdatedConsent) -> proto::OutdatedConsent {
+    let app::OutdatedConsent { subject, handle, lapsed } = of;
+    let said_at = Some(time(lapsed.record.said_ms()));
+    let terms = lapsed.record.terms;
+    proto::OutdatedConsent {
+        subject: subject.map(|subject| subject.as_str().to_owned()).unwrap_or_default(),
+        handle: handle.to_string(),
+        event_id: lapsed.record.event_id.to_string(),
+        purposes: lapsed.purposes,
+        categories: terms.categories,
+        recipients: terms.recipients,
+        notice: terms.notice,
+        said_at,
+        reason: denial(lapsed.reason).into(),
+        since: lapsed.since_ms.map(time),
+        policy: lapsed.policy,
+        required_version: lapsed.required_version,
+    }
 }

@@ -4,12 +4,13 @@
 use super::cases;
 use super::redefined_words::{Log, START_MS, attribute, by, verifier_accepts};
 use crate::bounds::engine::UNRECORDED;
+use crate::bounds::lapsed_consents::lapsed_consents;
 use crate::bounds::rulebook::RulesHistory;
 use crate::domain::consent::{Cover, Decision, NoConsent, NoticeRef, Terms};
 use crate::domain::consent_scope::ConsentCase;
 use crate::domain::event::{
-    CategoryDefined, DecisionRulesAdopted, Event, NoticePublished, NoticeRequired, PurposeDefined, Recorded,
-    Role,
+    CategoryDefined, DecisionRulesAdopted, Event, NoticePublished, NoticeRequired, PurposeDefined, Reason,
+    Recorded, Role,
 };
 use crate::domain::histories::recorded;
 use crate::domain::ids::EventId;
@@ -175,6 +176,10 @@ proptest! {
         let cover = state.consents.cover(&rules.vocabulary, &case);
         let is_outdated = matches!(cover, Cover::Denied { reason: NoConsent::NoticeOutdated, .. });
         prop_assert_eq!(is_outdated, expected.is_empty() && !standing.is_empty());
+        // Whoever could use nothing because of the notice is listed to be asked again.
+        let lapsed = lapsed_consents(&state, &rules, now_ms, now_ms);
+        let is_listed = lapsed.iter().any(|lapsed| lapsed.reason == Reason::NoticeOutdated);
+        prop_assert_eq!(is_listed, is_outdated);
         let decided: BTreeSet<EventId> = decided.into_iter().collect();
         for record in state.consents.records().iter().filter(|record| record.decision.is_yes()) {
             prop_assert_eq!(verifier_accepts(&log, PURPOSE, record.event_id), decided.contains(&record.event_id));

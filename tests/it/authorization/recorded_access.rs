@@ -27,7 +27,7 @@ enum Recorded {
 use Recorded::{InSubjectStream, InSystemStream, NoPersonalData, OfItsGrant};
 
 /// What each method records. A new method must be added here.
-const RECORDED: [(&str, Recorded); 56] = [
+const RECORDED: [(&str, Recorded); 57] = [
     ("ProfileService/RecordAttributes", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RecordStream", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RemoveAttributes", InSubjectStream("AttributeRemoved")),
@@ -41,6 +41,7 @@ const RECORDED: [(&str, Recorded); 56] = [
     ("ConsentService/RecordSignal", InSubjectStream("SignalLifted")),
     ("ConsentService/GetConsents", InSubjectStream("RecordViewed")),
     ("ConsentService/GetConsentReceipt", InSubjectStream("RecordViewed")),
+    ("ConsentService/ListOutdatedConsents", InSubjectStream("RecordViewed")),
     ("GrantService/RequestGrant", InSubjectStream("GrantIssued")),
     ("GrantService/CheckGrant", OfItsGrant("GrantIssued")),
     ("GrantService/ReportUse", InSubjectStream("GrantUsed")),

@@ -1,0 +1,198 @@
+//! Finds the consents of one data subject for which they have to be asked again: those that no longer count,
+//! and those that will not count by a stated time.
+
+use crate::bounds::decide::Case;
+use crate::bounds::rulebook::Rules;
+use crate::domain::consent::{ConsentRecord, Cover, NoConsent, Terms};
+use crate::domain::consent_scope::named_cases;
+use crate::domain::event::Reason;
+use crate::domain::profile::SubjectState;
+use std::collections::BTreeSet;
+
+/// The most cases (combinations of the names in consents) that are looked at for one data subject. A consent
+/// with too many cases is listed with everything that it names.
+const CASES_MAX: usize = 1 << 14;
+/// The most combinations of purpose, recipient and conversation that are decided for one data subject.
+const USES_MAX: usize = 64;
+
+/// A consent that does not count, or will not count by a stated time, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LapsedConsent {
+    /// The consent.
+    pub record: ConsentRecord,
+    /// The purposes that it no longer allows.
+    pub purposes: Vec<String>,
+    /// The reason for which uses are or will be denied.
+    pub reason: Reason,
+    /// Since or from when they are denied, milliseconds since the Unix epoch; none if not known.
+    pub since_ms: Option<u64>,
+    /// The rule that requires a newer consent, as `pack/id`; empty if it is no rule.
+    pub policy: String,
+    /// The version of the notice that is required; empty if the notice is not the reason.
+    pub required_version: String,
+}
+
+/// The consents that have lapsed now, or will have by `until_ms` under `rules`, which are the rules in force
+/// then. Oldest first. Times are in milliseconds since the Unix epoch.
+///
+/// A consent has not lapsed if another consent allows the same. Nor is a consent listed that the data subject
+/// took back, or that has ended as they had said.
+pub(crate) fn lapsed_consents(
+    state: &SubjectState,
+    rules: &Rules,
+    now_ms: u64,
+    until_ms: u64,
+) -> Vec<LapsedConsent> {
+    let lapsing = Lapsing { state, rules, now_ms, until_ms };
+    let consents: Vec<&ConsentRecord> =
+        state.consents.records().iter().filter(|record| record.decision.is_yes()).collect();
+    let cases_max = CASES_MAX.checked_div(consents.len()).unwrap_or_default();
+    let mut found = Vec::new();
+    for record in &consents {
+        lapsing.add_uncovered(record, cases_max, &mut found);
+    }
+    lapsing.add_aged(&consents, &mut found);
+    found.sort_by_key(|lapsed| lapsed.record.position);
+    found
+}
+
+struct Lapsing<'a> {
+    state: &'a SubjectState,
+    rules: &'a Rules,
+    now_ms: u64,
+    until_ms: u64,
+}
+
+/// Why a consent lapses: the reason, the rule, and since when.
+type Why = (Reason, String, Option<u64>);
+
+impl Lapsing<'_> {
+    /// Adds a consent if its notice is outdated, its words have another meaning, or it ends by its own terms.
+    fn add_uncovered(&self, record: &ConsentRecord, cases_max: usize, found: &mut Vec<LapsedConsent>) {
+        let Some(likely) = self.likely_reason(record) else { return };
+        let terms = with_one_recipient(&record.terms);
+        let Some(cases) = named_cases(&terms, self.until_ms, cases_max) else {
+            for purpose in &record.terms.purposes {
+                self.add(record, self.why(record, likely), purpose, found);
+            }
+            return;
+        };
+        for case in cases {
+            let cover = self.state.consents.cover(&self.rules.vocabulary, &case);
+            let Cover::Denied { reason, by: Some(by) } = cover else { continue };
+            let reason = match reason {
+                _ if by != record.event_id => continue,
+                NoConsent::NoticeOutdated => Reason::NoticeOutdated,
+                NoConsent::WordsChanged => Reason::WordsChanged,
+                NoConsent::Expired if self.ends_soon(record) => Reason::ConsentExpired,
+                _ => continue,
+            };
+            self.add(record, self.why(record, reason), case.purpose, found);
+        }
+    }
+
+    /// Why a consent may lapse, at a glance; none if it can't.
+    fn likely_reason(&self, record: &ConsentRecord) -> Option<Reason> {
+        let vocabulary = &self.rules.vocabulary;
+        if record.outdated(&vocabulary.notices).is_some() {
+            Some(Reason::NoticeOutdated)
+        } else if self.ends_soon(record) {
+            Some(Reason::ConsentExpired)
+        } else {
+            let has_changed = vocabulary.changed_after(record.said_ms(), record.position);
+            has_changed.then_some(Reason::WordsChanged)
+        }
+    }
+
+    /// Whether a consent that has not ended yet ends by its own terms.
+    fn ends_soon(&self, record: &ConsentRecord) -> bool {
+        record.terms.until_ms.is_some_and(|end_ms| self.now_ms < end_ms && end_ms <= self.until_ms)
+    }
+
+    fn why(&self, record: &ConsentRecord, reason: Reason) -> Why {
+        let since_ms = match reason {
+            Reason::NoticeOutdated => {
+                let required = record.outdated(&self.rules.vocabulary.notices);
+                required.map(|required| required.since_ms.max(record.sealed_at_ms))
+            }
+            Reason::ConsentExpired => record.terms.until_ms,
+            _ => None,
+        };
+        (reason, String::new(), since_ms)
+    }
+
+    /// Adds the consents that rules end by their age.
+    fn add_aged(&self, consents: &[&ConsentRecord], found: &mut Vec<LapsedConsent>) {
+        let (state, rules, now_ms) = (self.state, self.rules, self.now_ms);
+        for (purpose, recipient, interaction) in self.uses(consents) {
+            let case = Case { recipient, purpose, categories: &[], keys: &[], interaction, now_ms };
+            for aged in rules.bounds.aged_consents(state, &rules.vocabulary, &case, self.until_ms) {
+                let record = consents.iter().find(|record| record.event_id == aged.consent);
+                let is_known = found.iter().any(|lapsed| {
+                    lapsed.record.event_id == aged.consent && is_named(&lapsed.purposes, purpose)
+                });
+                if let Some(record) = record.filter(|_| !is_known) {
+                    self.add(record, (aged.reason, aged.policy, Some(aged.ends_ms)), purpose, found);
+                }
+            }
+        }
+    }
+
+    /// The uses to decide, each with a purpose, recipient and conversation: what the newest consents name
+    /// that have not ended.
+    fn uses<'a>(&self, consents: &[&'a ConsentRecord]) -> BTreeSet<(&'a str, &'a str, &'a str)> {
+        let first = |names: &'a [String]| names.first().map_or("", String::as_str);
+        let mut uses = BTreeSet::new();
+        for record in consents.iter().rev() {
+            if record.terms.until_ms.is_some_and(|end_ms| end_ms <= self.now_ms) {
+                continue;
+            }
+            let (recipient, interaction) =
+                (first(&record.terms.recipients), first(&record.terms.interactions));
+            for purpose in &record.terms.purposes {
+                if uses.len() < USES_MAX {
+                    uses.insert((purpose.as_str(), recipient, interaction));
+                }
+            }
+        }
+        uses
+    }
+
+    fn add(&self, record: &ConsentRecord, why: Why, purpose: &str, found: &mut Vec<LapsedConsent>) {
+        let (reason, policy, since_ms) = why;
+        let same = found.iter_mut().find(|lapsed| {
+            lapsed.record.event_id == record.event_id && (lapsed.reason, &lapsed.policy) == (reason, &policy)
+        });
+        if let Some(lapsed) = same {
+            lapsed.since_ms = lapsed.since_ms.into_iter().chain(since_ms).min();
+            if !is_named(&lapsed.purposes, purpose) {
+                lapsed.purposes.push(purpose.to_owned());
+            }
+            return;
+        }
+        let notices = &self.rules.vocabulary.notices;
+        let notice = record.terms.notice.as_ref().filter(|_| reason == Reason::NoticeOutdated);
+        let required = notice.and_then(|notice| notices.required(&notice.id));
+        found.push(LapsedConsent {
+            record: record.clone(),
+            purposes: vec![purpose.to_owned()],
+            reason,
+            since_ms,
+            policy,
+            required_version: required.map(|required| required.version.clone()).unwrap_or_default(),
+        });
+    }
+}
+
+fn is_named(names: &[String], name: &str) -> bool {
+    names.iter().any(|other| other == name)
+}
+
+/// The terms, with at most one recipient and one conversation: the notice and the words of a consent are the
+/// same for all of them.
+fn with_one_recipient(terms: &Terms) -> Terms {
+    let mut terms = terms.clone();
+    terms.recipients.truncate(1);
+    terms.interactions.truncate(1);
+    terms
+}
