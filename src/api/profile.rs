@@ -120,8 +120,9 @@ impl ProfileService for Api {
         });
         let described = page.description;
         let description = (described.recorded_at_ms > 0).then(|| proto::Description {
-            age_band: described.age_band.into(),
-            age_years: described.age_years,
+            age_band: described.age.band.into(),
+            age_years: described.age.years,
+            born: described.age.born.map(|born| born.to_string()).unwrap_or_default(),
             jurisdiction: described.jurisdiction,
             recorded_at: Some(convert::times::time(described.recorded_at_ms)),
         });
@@ -174,6 +175,7 @@ impl ProfileService for Api {
             age_band: band,
             age_years: request.age_years,
             jurisdiction: request.jurisdiction,
+            born: request.born,
         };
         let changed = self.app.profile.describe_subject(&caller, &subject, description, &options).await;
         let changed = changed.map_err(status::of)?;

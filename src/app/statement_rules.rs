@@ -358,7 +358,8 @@ pub(crate) fn check_change(
 /// # Errors
 /// The caller does not speak for people.
 pub(crate) fn check_description(caller: &Caller, description: &SubjectDescribed) -> Result<(), AppError> {
-    let is_child = description.age_band == AgeBand::Child && description.jurisdiction.is_empty();
+    let SubjectDescribed { age_band, age_years: _, jurisdiction, born } = description;
+    let is_child = *age_band == AgeBand::Child && jurisdiction.is_empty() && born.is_empty();
     if is_child || caller.speaks_for_people() {
         return Ok(());
     }
@@ -373,8 +374,9 @@ pub(crate) fn check_staff_override(
     caller: &Caller,
     state: &SubjectState,
     description: &SubjectDescribed,
+    now_ms: u64,
 ) -> Result<(), AppError> {
-    if caller.role == Role::Steward || !state.description.overrides_staff(description) {
+    if caller.role == Role::Steward || !state.description.overrides_staff(description, now_ms) {
         return Ok(());
     }
     let why = "a steward described the person as younger; only a steward can take that back";

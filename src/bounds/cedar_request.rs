@@ -39,6 +39,7 @@ impl Action {
 pub(super) struct SubjectTraits {
     pub age_band: &'static str,
     pub age_years_min: u32,
+    pub age_years_oldest: u32,
     /// The jurisdiction as policies name it.
     pub jurisdiction: String,
 }
@@ -46,15 +47,17 @@ pub(super) struct SubjectTraits {
 impl Default for SubjectTraits {
     /// A data subject without a description.
     fn default() -> Self {
-        Self::of(&Description::default())
+        Self::of(&Description::default(), 0)
     }
 }
 
 impl SubjectTraits {
-    pub fn of(description: &Description) -> Self {
+    /// `now_ms` is milliseconds since the Unix epoch; ages that follow from a birth depend on it.
+    pub fn of(description: &Description, now_ms: u64) -> Self {
         Self {
-            age_band: description.age_band_name(),
-            age_years_min: description.age_years_min(),
+            age_band: description.age.band_name(now_ms),
+            age_years_min: description.age.years_min(now_ms),
+            age_years_oldest: description.age.years_oldest(now_ms),
             jurisdiction: place(&description.jurisdiction).to_owned(),
         }
     }
@@ -176,6 +179,7 @@ impl CedarRequest {
             ("sources".to_owned(), RestrictedExpression::new_set(sources)),
             text("age_band", self.subject.age_band),
             long("age_years_min", self.subject.age_years_min),
+            long("age_years_oldest", self.subject.age_years_oldest),
             ("jurisdiction".to_owned(), RestrictedExpression::new_entity_uid(jurisdiction)),
         ])
     }

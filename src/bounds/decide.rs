@@ -55,6 +55,8 @@ struct Deciding<'a> {
     case: &'a Case<'a>,
     action: Action,
     subject: SubjectTraits,
+    /// When the subject's age changes by itself, milliseconds since the Unix epoch.
+    age_changes_ms: Option<u64>,
     ai_disclosed: bool,
     /// The active signal of each kind, in the order of [`SIGNALS`].
     signals: [Option<&'a ActiveSignal>; 6],
@@ -117,7 +119,8 @@ impl<'a> Deciding<'a> {
             vocabulary,
             case,
             action: if ancestry.contains(&TRAINING) { Action::Train } else { Action::Use },
-            subject: SubjectTraits::of(&state.description),
+            subject: SubjectTraits::of(&state.description, case.now_ms),
+            age_changes_ms: state.description.age.changes_at_ms(case.now_ms),
             ai_disclosed: state.ai_disclosed_by.contains(case.recipient),
             signals,
             conversation_pause: state.pause_in(case.interaction, &ancestry),
@@ -251,6 +254,7 @@ impl<'a> Deciding<'a> {
                 (None, Cover::Allowed { by, until_ms }) => {
                     let ends_ms = earlier(earlier(until_ms, attribute.expires_at_ms), sources_end_ms);
                     let ends_ms = earlier(ends_ms, self.forgotten_from_ms(current));
+                    let ends_ms = earlier(ends_ms, self.age_changes_ms);
                     return Verdict::Yes { consent: by, ends_ms };
                 }
                 // Without consent there is no legal basis, whatever the bounds say.

@@ -43,7 +43,7 @@ impl Bounds {
             category: self.equivalent_categories().representative(category, &traits.sources).to_owned(),
             provenance: attribute.provenance,
             traits,
-            subject: SubjectTraits::of(&state.description),
+            subject: SubjectTraits::of(&state.description, now_ms),
             consented: !kinds.is_empty(),
             explicit: false,
             guardian: false,

@@ -51,7 +51,7 @@ fn consented() -> CedarRequest {
         category: "work".into(),
         provenance: Provenance::Declared,
         traits: ClassTraits { confidence: 100, ..ClassTraits::default() },
-        subject: SubjectTraits::of(&Description::default()),
+        subject: SubjectTraits::of(&Description::default(), 0),
         consented: true,
         purpose: "memory".into(),
         ..CedarRequest::default()

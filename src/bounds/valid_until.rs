@@ -11,13 +11,14 @@ use crate::domain::profile::SubjectState;
 
 /// The first time after `now_ms` at which a decision about this data subject may change although no event was
 /// recorded and no rule changed, milliseconds since the Unix epoch. At that time a consent or an attribute
-/// ends or becomes a day older.
+/// ends or becomes a day older, or the data subject may reach another age.
 #[must_use]
 pub fn valid_until_ms(state: &SubjectState, now_ms: u64) -> u64 {
     let attributes =
         state.attributes.values().flat_map(|current| attribute_changes_ms(&current.attribute, now_ms));
     let consents = state.consents.records().iter().flat_map(|record| consent_changes_ms(record, now_ms));
-    attributes.chain(consents).filter(|time_ms| *time_ms > now_ms).min().unwrap_or(u64::MAX)
+    let age = state.description.age.changes_at_ms(now_ms);
+    attributes.chain(consents).chain(age).filter(|time_ms| *time_ms > now_ms).min().unwrap_or(u64::MAX)
 }
 
 /// The times at which an attribute can change a decision: when it ends, and when it becomes a day older.

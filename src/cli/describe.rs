@@ -21,7 +21,7 @@ enum Band {
     Unknown,
 }
 
-/// Record a person's age band and jurisdiction. Some rules depend on them.
+/// Record a person's age band or birth, and jurisdiction. Some rules depend on them.
 ///
 /// Anything that the flags do not set stays unchanged.
 ///
@@ -31,11 +31,15 @@ pub(super) struct Describe {
     /// The controller's ID of the person.
     subject: String,
     /// The person's age band.
-    #[arg(long, value_enum, value_name = "BAND", required_unless_present = "jurisdiction")]
+    #[arg(long, value_enum, value_name = "BAND", required_unless_present_any = ["jurisdiction", "born"])]
     age_band: Option<Band>,
     /// Age of a teen in years, 13 to 17. Without it a teen counts as 13.
     #[arg(long)]
     age_years: Option<u32>,
+    /// Year, month or date of birth, like 2010, 2010-05 or 2010-05-17, instead of an age band. A guardian's
+    /// consent ends by itself when the person may reach the age at which they consent alone.
+    #[arg(long, default_value = "", value_name = "WHEN", conflicts_with = "age_band")]
+    born: String,
     /// ISO 3166 code of the jurisdiction, like `DE` or `US-CA`; or `EU`; or `unknown`.
     #[arg(long, default_value = "", value_name = "CODE")]
     jurisdiction: String,
@@ -55,6 +59,7 @@ impl Describe {
             age_band: age_band.into(),
             age_years: self.age_years,
             jurisdiction: self.jurisdiction,
+            born: self.born,
             options: None,
         };
         let mut client = client!(ProfileServiceClient, at.link("steward").await?);

@@ -1,7 +1,8 @@
-//! What bounds need to know about a data subject: the age band and the jurisdiction. Only a teen's age is
-//! also recorded in years, because some bounds depend on it (GDPR Art. 8(1)).
+//! What bounds need to know about a data subject: the age and the jurisdiction. The age is a band, with a
+//! teen's age in years because some bounds depend on it (GDPR Art. 8(1)), or it follows from the birth.
 
 use crate::domain::Violations;
+use crate::domain::birth::Birth;
 use crate::domain::event::{AgeBand, SubjectDescribed};
 
 /// The value that withdraws a jurisdiction.
@@ -9,17 +10,69 @@ pub const UNKNOWN: &str = "unknown";
 /// The ages in years that a teen may have.
 pub const TEEN_YEARS: std::ops::RangeInclusive<u32> = 13..=17;
 
+/// The age of a data subject, as it was stated last: a band, or when they were born.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Age {
+    /// The age band; unspecified if it is unknown or follows from the birth.
+    pub band: AgeBand,
+    /// The age in years; only for a teen, if known.
+    pub years: Option<u32>,
+    /// When they were born, if that was stated. The age then changes by itself.
+    pub born: Option<Birth>,
+}
+
+impl Age {
+    /// The age band at `now_ms` as policies name it. With a birth, it is that of the youngest who fits.
+    #[must_use]
+    pub fn band_name(&self, now_ms: u64) -> &'static str {
+        let band = match self.born.map(|born| born.years_min(now_ms)) {
+            Some(0..=12) => AgeBand::Child,
+            Some(13..=17) => AgeBand::Teen,
+            Some(_) => AgeBand::Adult,
+            None => self.band,
+        };
+        match band {
+            AgeBand::Child => "child",
+            AgeBand::Teen => "teen",
+            AgeBand::Adult => "adult",
+            AgeBand::Unspecified | AgeBand::Unknown => UNKNOWN,
+        }
+    }
+
+    /// The minimum age in years at `now_ms`. A teen without a stated age counts as the youngest teen.
+    #[must_use]
+    pub fn years_min(&self, now_ms: u64) -> u32 {
+        match (self.born, self.band) {
+            (Some(born), _) => born.years_min(now_ms),
+            (None, AgeBand::Adult) => 18,
+            (None, AgeBand::Teen) => self.years.unwrap_or(*TEEN_YEARS.start()),
+            _ => 0,
+        }
+    }
+
+    /// The age in years of the oldest who fits the birth at `now_ms`. Without a birth, the same as
+    /// [`Age::years_min`].
+    #[must_use]
+    pub fn years_oldest(&self, now_ms: u64) -> u32 {
+        self.born.map_or_else(|| self.years_min(now_ms), |born| born.years_max(now_ms))
+    }
+
+    /// The first time after `now_ms` at which the age changes by itself, milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn changes_at_ms(&self, now_ms: u64) -> Option<u64> {
+        self.born?.changes_ms(1).filter(|change_ms| *change_ms > now_ms).min()
+    }
+}
+
 /// The description of a data subject so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Description {
-    /// The age band; unspecified means unknown.
-    pub age_band: AgeBand,
-    /// The age in years; only for a teen, if known.
-    pub age_years: Option<u32>,
+    /// The age.
+    pub age: Age,
     /// A code such as `DE`, `US-CA` or `EU`; empty means unknown.
     pub jurisdiction: String,
-    /// The minimum age in years according to the controller's staff; `None` if they did not state one.
-    pub staff_years_min: Option<u32>,
+    /// The age according to the controller's staff; `None` if they did not state one.
+    pub staff_age: Option<Age>,
     /// The ledger's time of the newest description, milliseconds since the Unix epoch; 0 if there is none.
     pub recorded_at_ms: u64,
 }
@@ -27,10 +80,12 @@ pub struct Description {
 impl Description {
     /// Applies a further description; fields that it leaves out do not change.
     pub fn apply(&mut self, description: &SubjectDescribed, recorded_at_ms: u64) {
+        let born = Birth::parse(&description.born);
         match description.age_band {
+            _ if born.is_some() => self.age = Age { born, ..Age::default() },
             AgeBand::Unspecified => {}
-            AgeBand::Unknown => (self.age_band, self.age_years) = (AgeBand::Unspecified, None),
-            band => (self.age_band, self.age_years) = (band, description.age_years),
+            AgeBand::Unknown => self.age = Age::default(),
+            band => self.age = Age { band, years: description.age_years, born: None },
         }
         match description.jurisdiction.as_str() {
             "" => {}
@@ -40,63 +95,51 @@ impl Description {
         self.recorded_at_ms = recorded_at_ms;
     }
 
-    /// Notes the minimum age that the controller's staff stated. Descriptions from others do not change it.
+    /// Notes the age that the controller's staff stated. Descriptions from others do not change it.
     pub fn note_staff(&mut self, description: &SubjectDescribed) {
-        self.staff_years_min = match description.age_band {
-            AgeBand::Unspecified => self.staff_years_min,
-            AgeBand::Unknown => None,
-            _ => Some(self.age_years_min()),
-        };
+        if states_age(description) {
+            self.staff_age = (description.age_band != AgeBand::Unknown).then_some(self.age);
+        }
     }
 
     /// Whether a description would raise the age above what the controller's staff stated, or withdraw their
-    /// statement.
+    /// statement. `now_ms` is milliseconds since the Unix epoch.
     #[must_use]
-    pub fn overrides_staff(&self, description: &SubjectDescribed) -> bool {
-        let Some(years_min) = self.staff_years_min else { return false };
+    pub fn overrides_staff(&self, description: &SubjectDescribed, now_ms: u64) -> bool {
+        let Some(staff) = self.staff_age.filter(|_| states_age(description)) else { return false };
         let mut after = self.clone();
         after.apply(description, self.recorded_at_ms);
-        match description.age_band {
-            AgeBand::Unspecified => false,
-            AgeBand::Unknown => true,
-            _ => after.age_years_min() > years_min,
-        }
-    }
-
-    /// The age band as policies name it.
-    #[must_use]
-    pub fn age_band_name(&self) -> &'static str {
-        match self.age_band {
-            AgeBand::Child => "child",
-            AgeBand::Teen => "teen",
-            AgeBand::Adult => "adult",
-            AgeBand::Unspecified | AgeBand::Unknown => UNKNOWN,
-        }
-    }
-
-    /// The minimum age in years. A teen without a stated age counts as the youngest teen.
-    #[must_use]
-    pub fn age_years_min(&self) -> u32 {
-        match self.age_band {
-            AgeBand::Adult => 18,
-            AgeBand::Teen => self.age_years.unwrap_or(*TEEN_YEARS.start()),
-            _ => 0,
-        }
+        description.age_band == AgeBand::Unknown || after.age.years_min(now_ms) > staff.years_min(now_ms)
     }
 }
 
-/// Validates a description.
+fn states_age(description: &SubjectDescribed) -> bool {
+    description.age_band != AgeBand::Unspecified || !description.born.is_empty()
+}
+
+/// Validates a description. `now_ms` is milliseconds since the Unix epoch.
 ///
 /// # Errors
-/// The description is empty, its years do not fit the age band, or its jurisdiction is not a code.
-pub fn check(description: &SubjectDescribed) -> Result<(), Violations> {
+/// The description is empty, its years do not fit the age band, its birth is not a date or is in the future,
+/// it states both an age and a birth, or its jurisdiction is not a code.
+pub fn check(description: &SubjectDescribed, now_ms: u64) -> Result<(), Violations> {
     let band = description.age_band;
-    if band == AgeBand::Unspecified && description.jurisdiction.is_empty() {
-        return Err(Violations::one("age_band", "or `jurisdiction` must be set"));
+    if !states_age(description) && description.jurisdiction.is_empty() {
+        return Err(Violations::one("age_band", "or `born` or `jurisdiction` must be set"));
     }
     let fits = description.age_years.is_none_or(|years| band == AgeBand::Teen && TEEN_YEARS.contains(&years));
     if !fits {
         return Err(Violations::one("age_years", "must be 13 to 17, and set only for a teen"));
+    }
+    if !description.born.is_empty() {
+        if band != AgeBand::Unspecified {
+            return Err(Violations::one("born", "must be empty if `age_band` is set: state one of them"));
+        }
+        if Birth::parse(&description.born).is_none_or(|born| !born.has_begun(now_ms)) {
+            let problem = "must be a year, month or date of birth since 1900, such as `2010`, `2010-05` or \
+                           `2010-05-17`, and not in the future";
+            return Err(Violations::one("born", problem));
+        }
     }
     if !description.jurisdiction.is_empty()
         && description.jurisdiction != UNKNOWN
@@ -122,31 +165,49 @@ mod tests {
     use super::*;
 
     fn described(age_band: AgeBand, age_years: Option<u32>, jurisdiction: &str) -> SubjectDescribed {
-        SubjectDescribed { age_band, age_years, jurisdiction: jurisdiction.into() }
+        SubjectDescribed { age_band, age_years, jurisdiction: jurisdiction.into(), born: String::new() }
     }
+
+    fn born(text: &str) -> SubjectDescribed {
+        SubjectDescribed { born: text.into(), ..SubjectDescribed::default() }
+    }
+
+    /// 2026-01-01, UTC.
+    const NOW_MS: u64 = 1_767_225_600_000;
 
     #[test]
     fn missing_fields_do_not_change_and_unknown_withdraws_a_value() {
         let mut description = Description::default();
-        assert_eq!((description.age_band_name(), description.age_years_min()), ("unknown", 0));
+        let age = |of: &Description| {
+            (of.age.band_name(NOW_MS), of.age.years_min(NOW_MS), of.age.years_oldest(NOW_MS))
+        };
+        assert_eq!(age(&description), ("unknown", 0, 0));
         description.apply(&described(AgeBand::Teen, Some(15), "DE"), 1);
-        assert_eq!((description.age_band_name(), description.age_years_min()), ("teen", 15));
+        assert_eq!(age(&description), ("teen", 15, 15));
         description.apply(&described(AgeBand::Unspecified, None, "US-CA"), 2);
-        assert_eq!((description.age_years_min(), description.jurisdiction.as_str()), (15, "US-CA"));
+        assert_eq!((age(&description), description.jurisdiction.as_str()), (("teen", 15, 15), "US-CA"));
         // A new age band without years clears the years.
         description.apply(&described(AgeBand::Teen, None, ""), 3);
-        assert_eq!(description.age_years_min(), 13);
-        description.apply(&described(AgeBand::Adult, None, "unknown"), 4);
-        assert_eq!((description.age_years_min(), description.jurisdiction.as_str()), (18, ""));
-        description.apply(&described(AgeBand::Unknown, None, ""), 5);
-        assert_eq!((description.age_band_name(), description.recorded_at_ms), ("unknown", 5));
+        assert_eq!(age(&description), ("teen", 13, 13));
+        // The newest statement counts, be it a band or a birth.
+        description.apply(&born("2010"), 4);
+        assert_eq!(age(&description), ("teen", 15, 16));
+        description.apply(&described(AgeBand::Adult, None, "unknown"), 5);
+        assert_eq!((age(&description), description.jurisdiction.as_str()), (("adult", 18, 18), ""));
+        description.apply(&born("2014-01-02"), 6);
+        assert_eq!(age(&description), ("child", 11, 11), "at UTC+14, it is not yet January 2");
+        description.apply(&described(AgeBand::Unknown, None, ""), 7);
+        assert_eq!((age(&description), description.recorded_at_ms), (("unknown", 0, 0), 7));
     }
 
     #[test]
     fn an_invalid_description_is_rejected() {
-        let fails = |description| check(&description).is_err();
+        let fails = |description| check(&description, NOW_MS).is_err();
         assert!(fails(described(AgeBand::Unspecified, None, "")));
         assert!(fails(described(AgeBand::Child, Some(15), "")));
+        assert!(fails(SubjectDescribed { age_band: AgeBand::Child, ..born("2016") }), "one of them");
+        assert!(fails(born("2027")) && fails(born("soon")) && fails(born("2026-01-02")));
+        assert!(!fails(born("2026")) && !fails(born("2010-05")));
         assert!(
             fails(described(AgeBand::Teen, Some(12), "")) && fails(described(AgeBand::Teen, Some(18), ""))
         );

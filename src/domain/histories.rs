@@ -198,17 +198,19 @@ fn rarer_step() -> impl Strategy<Value = Step> {
         proptest::sample::select(bands.to_vec()),
         proptest::sample::select(&[None, Some(13), Some(15), Some(16)][..]),
         proptest::sample::select(&["", "DE", "FR", "US-CA", "unknown"][..]),
+        proptest::sample::select(&["", "", "1950", "1954", "1952-01-03", "1957-01-02", "1960-05"][..]),
     );
     let pause = (some_of(&PURPOSES, 0..2), any::<bool>(), proptest::sample::select(&CONVERSATIONS[..]));
     prop_oneof![
         3 => consent.prop_map(|(decision, terms, guardian)| {
             Step::Consent { decision, terms: Terms { guardian, ..terms } }
         }),
-        2 => described.prop_map(|(band, years, place)| Step::Describe(SubjectDescribed {
-            age_band: band,
-            age_years: years.filter(|_| band == AgeBand::Teen),
-            jurisdiction: place.into(),
-        })),
+        2 => described.prop_map(|(band, years, place, born)| {
+            let age_band = if born.is_empty() { band } else { AgeBand::Unspecified };
+            let age_years = years.filter(|_| age_band == AgeBand::Teen);
+            let (jurisdiction, born) = (place.into(), born.into());
+            Step::Describe(SubjectDescribed { age_band, age_years, jurisdiction, born })
+        }),
         1 => pause.prop_map(|(purposes, lifted, interaction)| {
             Step::Signal { kind: SignalKind::Pause, purposes, lifted, interaction }
         }),

@@ -2,6 +2,7 @@
 //! no clock. Only [`event::codec`] converts events to and from the messages of the log.
 
 pub mod attribute;
+pub mod birth;
 pub(crate) mod byte_cache;
 pub mod checks;
 pub mod consent;

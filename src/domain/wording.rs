@@ -79,6 +79,10 @@ pub fn reason(reason: Reason) -> &'static str {
             "the person is, or counts as, too young to consent alone, and no holder of parental responsibility \
              consented"
         }
+        Reason::GuardianEnded => {
+            "a guardian consented, and the person has reached, or may have reached, the age at which they consent \
+             alone"
+        }
         Reason::RestoreUnconfirmed => {
             "the log was restored from a backup, and refusals made after the backup may be missing from it"
         }
@@ -119,6 +123,10 @@ pub fn reason_to_subject(of: Reason) -> &'static str {
         Reason::GuardianNeeded => {
             "you are, or count as, too young to consent alone, and no holder of parental responsibility \
              consented"
+        }
+        Reason::GuardianEnded => {
+            "a guardian consented for you, and you have reached, or may have reached, the age at which you consent \
+             alone"
         }
         Reason::Erased => "your data was erased",
         Reason::PartlyErased => "it was based on a part of your data that was erased",
@@ -192,6 +200,7 @@ fn remedy_to_subject(class: &WithheldClass) -> &'static str {
         Reason::GuardianNeeded => {
             "Consent by the holder of parental responsibility would change it, or a statement of your age."
         }
+        Reason::GuardianEnded => "Your own consent would change it.",
         Reason::NotAsked => "Your consent that names this conversation would change it.",
         other => remedy(other),
     }
@@ -238,6 +247,7 @@ fn remedy(reason: Reason) -> &'static str {
         Reason::GuardianNeeded => {
             "Consent by the holder of parental responsibility would change it, or a statement of the person's age."
         }
+        Reason::GuardianEnded => "Consent by the person would change it.",
         Reason::AttributeExpired => "A newer observation would change it.",
         Reason::SourceWithheld => "Permission to use its sources would change it.",
         Reason::RestoreUnconfirmed => "`sayso confirm-restore` by the operator would change it.",

@@ -77,6 +77,9 @@ pub struct Subject {
     /// The age of a teen, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub age_years: Option<u32>,
+    /// When the person was born: a year, month or date, if it was stated instead of the age.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub born: Option<String>,
     /// Whose law protects the person, if it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jurisdiction: Option<String>,

@@ -34,6 +34,7 @@ mod flood;
 mod forensic_tool;
 mod forensics;
 mod fuzzing;
+mod guardians;
 mod harness;
 mod held_data;
 mod import;

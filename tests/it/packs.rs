@@ -19,6 +19,7 @@ fn described(band: AgeBand, years: Option<u32>, place: &str) -> proto::DescribeS
         age_band: band.into(),
         age_years: years,
         jurisdiction: place.into(),
+        born: String::new(),
         options: None,
     }
 }

@@ -1,7 +1,9 @@
 //! Keys of the index beside the log, which find events by recipient, request or expiry.
 
 use crate::app::log::revocation::Revocation;
-use crate::domain::event::{ErasureScope, Event};
+use crate::domain::birth::Birth;
+use crate::domain::description::TEEN_YEARS;
+use crate::domain::event::{ErasureScope, Event, SubjectDescribed};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::request::RequestOutcome;
 use serde::{Deserialize, Serialize};
@@ -112,6 +114,7 @@ pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
         Event::RecipientAcknowledged(acknowledged) => {
             vec![(acknowledgment_key(acknowledged.position, &acknowledged.recipient), Vec::new())]
         }
+        Event::SubjectDescribed(described) => age_changes(described),
         other => index_of_pending(other).into_iter().chain(timed).collect(),
     }
 }
@@ -180,6 +183,17 @@ pub(crate) fn index_of_requests(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
         }
         _ => None,
     }
+}
+
+/// Everybody born before this year was an adult when this was written.
+const MINORS_BORN_FROM: &str = "2007";
+
+/// Index records of the times at which a minor may reach an age that rules of law name, 13 to 18. They end
+/// decisions, as the ends of consents do.
+fn age_changes(described: &SubjectDescribed) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let born = Birth::parse(&described.born).filter(|_| described.born.as_str() >= MINORS_BORN_FROM);
+    let changes = born.into_iter().flat_map(|born| born.changes_ms(*TEEN_YEARS.start()));
+    changes.map(|change_ms| ([CONSENT_END, &change_ms.to_be_bytes()].concat(), Vec::new())).collect()
 }
 
 /// The time that follows the prefix of an index key, and the position at its end.

@@ -61,8 +61,9 @@ impl Core {
         self.rules().unconfirmed().is_some()
     }
 
-    /// Why the rules in force contradict a grant that was issued under other rules; `None` if they do not
-    /// contradict it. A contradicted grant is denied for this reason even before its revocation is recorded.
+    /// Why the rules in force contradict a grant that was issued under other rules, or before the data
+    /// subject's age changed by itself; `None` if they do not contradict it. A contradicted grant is denied
+    /// for this reason even before its revocation is recorded.
     pub(crate) fn contradicted_by_rules(
         &self,
         state: &SubjectState,
@@ -70,7 +71,9 @@ impl Core {
         now_ms: u64,
     ) -> Option<Reason> {
         let rules = self.rules_at(now_ms);
-        if !rules.changed_since(grant) {
+        let age = &state.description.age;
+        let is_older = age.changes_at_ms(grant.recorded_at_ms).is_some_and(|change_ms| change_ms <= now_ms);
+        if !rules.changed_since(grant) && !is_older {
             return None;
         }
         contradiction(state, grant, &rules, now_ms).map(|found| found.reason)

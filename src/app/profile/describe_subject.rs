@@ -27,7 +27,7 @@ impl Profiles {
         description: SubjectDescribed,
         options: &WriteOptions,
     ) -> Result<ConsentChanged, AppError> {
-        description::check(&description).map_err(AppError::Invalid)?;
+        description::check(&description, self.core.now_ms()).map_err(AppError::Invalid)?;
         statement_rules::check_description(caller, &description)?;
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Shared).await? {
             Begun::Replayed(receipt, events) => {
@@ -40,7 +40,8 @@ impl Profiles {
             }
             Begun::Append(append) => append,
         };
-        statement_rules::check_staff_override(caller, &append.stream.read().state, &description)?;
+        let now_ms = append.now_ms;
+        statement_rules::check_staff_override(caller, &append.stream.read().state, &description, now_ms)?;
         let frame =
             self.core.with_revocations(&append, vec![self.core.plan(Event::SubjectDescribed(description))]);
         let written = self.core.commit(append, frame).await?;

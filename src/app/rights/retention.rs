@@ -106,7 +106,7 @@ impl Rights {
         }
         let ended = self.core.ended_decisions(now_ms, cursor.decisions.as_deref(), SUBJECTS_MAX)?;
         for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
-            self.end_consents(stream).await?;
+            self.end_decisions(stream).await?;
         }
         let settled = self.core.ended_decisions(
             now_ms.saturating_sub(SETTLED_MS),
@@ -171,11 +171,12 @@ impl Rights {
         Ok(streams)
     }
 
-    /// Records the end of consents of one subject and revokes the grants that need them, so that watchers are
-    /// notified.
-    async fn end_consents(self: &Arc<Self>, stream: Arc<SubjectStream>) -> Result<(), AppError> {
+    /// Records the end of consents of one subject, and revokes the grants that need them or that the
+    /// subject's age contradicts by now, so that watchers are notified.
+    async fn end_decisions(self: &Arc<Self>, stream: Arc<SubjectStream>) -> Result<(), AppError> {
         let now_ms = self.core.now_ms();
-        if retention::ended_consents(&stream.read().state, now_ms).is_empty() {
+        let has_birth = stream.read().state.description.age.born.is_some();
+        if !has_birth && retention::ended_consents(&stream.read().state, now_ms).is_empty() {
             return Ok(());
         }
         let write_lock = stream.write_lock().await;
@@ -190,6 +191,9 @@ impl Rights {
             .map(|consent| self.core.plan(Event::ConsentExpired { consent }))
             .collect();
         let frame = self.core.with_revocations(&append, pending_events);
+        if frame.events.is_empty() {
+            return Ok(());
+        }
         self.core.commit(append, frame).await.map(|_| ())
     }
 

@@ -141,7 +141,7 @@ impl SubjectCounter {
             bytes: self.bytes,
             artifacts: artifacts.filter(|artifact| artifact.invalidated.is_none()).count() as u64,
             jurisdiction: self.state.description.jurisdiction.clone(),
-            age_band: self.state.description.age_band_name(),
+            age_band: self.state.description.age.band_name(self.state.recorded_at_ms),
         };
         self.counts
     }

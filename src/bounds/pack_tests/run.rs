@@ -215,8 +215,10 @@ fn decide_stated_request(bounds: &Bounds, case: &TableCase) -> Result<(String, O
         age_band: band(&case.subject.age_band).ok_or_else(|| problem(case, AGE_BAND_PROBLEM))?,
         age_years: case.subject.age_years,
         jurisdiction: case.subject.jurisdiction.clone(),
+        born: case.subject.born.clone(),
     };
     description.apply(&described, 1);
+    let now_ms = Scenario::moment_ms(case.day.unwrap_or(0));
     let (age_days, confidence) = bounds.thresholds().round(case.age_days, case.confidence.unwrap_or(100));
     let derived = !case.sources.is_empty();
     let mut cedar_request = CedarRequest {
@@ -225,7 +227,7 @@ fn decide_stated_request(bounds: &Bounds, case: &TableCase) -> Result<(String, O
         category: case.category.clone(),
         provenance,
         traits: ClassTraits { age_days, confidence, derived, sources: case.sources.clone() },
-        subject: SubjectTraits::of(&description),
+        subject: SubjectTraits::of(&description, now_ms),
         consented: is_set("consented"),
         explicit: is_set("explicit"),
         guardian: is_set("guardian"),

@@ -96,7 +96,7 @@ impl Scenario {
             }
         }
         if let Some(subject) = &step.describe {
-            events.push(Event::SubjectDescribed(described(subject)?));
+            events.push(Event::SubjectDescribed(described(subject, self.now_ms)?));
         }
         if let Some(attribute) = &step.attribute {
             let sources =
@@ -193,14 +193,15 @@ pub(crate) fn band(name: &str) -> Option<AgeBand> {
     }
 }
 
-fn described(subject: &SubjectStep) -> Result<SubjectDescribed, String> {
+fn described(subject: &SubjectStep, now_ms: u64) -> Result<SubjectDescribed, String> {
     let band = band(&subject.age_band).ok_or(AGE_BAND_PROBLEM)?;
     let description = SubjectDescribed {
         age_band: band,
         age_years: subject.age_years,
         jurisdiction: subject.jurisdiction.clone(),
+        born: subject.born.clone(),
     };
-    crate::domain::description::check(&description).map_err(|violations| violations.to_string())?;
+    crate::domain::description::check(&description, now_ms).map_err(|violations| violations.to_string())?;
     Ok(description)
 }
 

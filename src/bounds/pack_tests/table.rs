@@ -239,6 +239,9 @@ pub struct SubjectStep {
     /// A code such as `DE`, `US-CA` or `EU`; empty means not stated.
     #[serde(default)]
     pub jurisdiction: String,
+    /// The year, month or date of birth, such as `2010-05`, instead of the age; empty means not stated.
+    #[serde(default)]
+    pub born: String,
 }
 
 /// An attribute to record.

@@ -462,7 +462,7 @@ pub fn decide(
             age_days,
             consent_days: days,
             notice_version: &notice_version,
-            band: band(events),
+            band: band(events, use_case.now_ms),
         };
         match (against(rules, &request), event) {
             (None, _) if is_stopped => first = first.or(Some("built-in/opt-out".to_owned())),

@@ -1,6 +1,6 @@
-//! The part of the model of decisions that is about the data subject as a whole, such as refused erasures.
+//! The part of the model of decisions that is about the data subject as a whole: refused erasures and age.
 
-use crate::bounds::tests::model::{CATEGORIES, ancestry};
+use crate::bounds::tests::model::{CATEGORIES, DAY_MS, ancestry};
 use crate::domain::event::{AgeBand, ErasureRefused, ErasureScope, Event, Recorded};
 use crate::domain::ids::EventId;
 use crate::domain::request::Ground;
@@ -34,15 +34,34 @@ pub fn is_kept_only(events: &[Recorded], purpose: &str, key: &str, category: &st
     let is_required = |refusal: &&&ErasureRefused| {
         purpose == "legal-claims" && refusal.purposes.iter().any(|id| id == "legal-claims")
     };
-    !covering.is_empty() && !covering.iter().any(|refusal| is_required(refusal))
+    !covering.is_empty() && !covering.iter().any(is_required)
 }
 
-/// The age band as rules name it.
-pub fn band(events: &[Recorded]) -> &'static str {
+/// The age band at a time. Births in histories are such that the youngest who fits turns 13 or 18 at noon UTC
+/// of the second or third day of 1970.
+pub fn band(events: &[Recorded], now_ms: u64) -> &'static str {
+    let noon = |day: u64| (day - 1) * DAY_MS + DAY_MS / 2;
     let mut band = "unknown";
     for each in events {
         if let Event::SubjectDescribed(description) = &each.event {
             band = match description.age_band {
+                _ if description.born == "1950" => "adult",
+                _ if description.born == "1954" => "teen",
+                _ if description.born == "1952-01-03" => {
+                    if now_ms < noon(3) {
+                        "teen"
+                    } else {
+                        "adult"
+                    }
+                }
+                _ if description.born == "1957-01-02" => {
+                    if now_ms < noon(2) {
+                        "child"
+                    } else {
+                        "teen"
+                    }
+                }
+                _ if description.born == "1960-05" => "child",
                 AgeBand::Unspecified => band,
                 AgeBand::Unknown => "unknown",
                 AgeBand::Child => "child",

@@ -7,7 +7,7 @@ use crate::bounds::valid_until::valid_until_ms;
 use crate::domain::event::{
     Event, GrantGivenAgain, GrantIssued, GrantUsed, PersonalBoundsSet, Reason, Recorded,
 };
-use crate::domain::histories::{NOW_MS, event_id, histories, recorded};
+use crate::domain::histories::{NOW_MS, event_id, histories, recorded, varied_histories};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use std::sync::LazyLock;
@@ -43,7 +43,7 @@ proptest! {
 
     #[test]
     fn a_decision_does_not_change_before_valid_until_ms(
-        mut events in histories(),
+        mut events in varied_histories(),
         case in some_case(),
         forget in prop_oneof![Just(0_u32), 1_u32..4],
         now_ms in prop_oneof![0..2 * NOW_MS, 0..6 * DAY_MS],

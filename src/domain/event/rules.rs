@@ -85,6 +85,9 @@ pub struct SubjectDescribed {
     pub age_band: AgeBand,
     /// The age in years, 13 to 17, only for a teen (GDPR Art. 8(1)).
     pub age_years: Option<u32>,
+    /// The year, month or date of birth, such as `2010`; empty means that it is not stated here. Instead of
+    /// the age.
+    pub born: String,
     /// An ISO 3166 code such as `DE` or `US-CA`, or `EU`. `unknown` takes back an earlier statement. Empty if
     /// not stated.
     pub jurisdiction: String,

@@ -99,6 +99,9 @@ fn described(subject: &Subject) -> String {
         (Some(band), None) => add("Your age", band),
         (None, _) => {}
     }
+    if let Some(born) = &subject.born {
+        add("Born", born);
+    }
     if let Some(place) = &subject.jurisdiction {
         add("Whose law protects you", place);
     }

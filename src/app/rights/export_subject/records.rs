@@ -103,13 +103,14 @@ impl Export {
         Subject {
             id: self.subject.as_str().to_owned(),
             pseudonym: self.stream.keys.handle.to_string(),
-            age_band: match description.age_band {
+            age_band: match description.age.band {
                 AgeBand::Child => Some("child"),
                 AgeBand::Teen => Some("teen"),
                 AgeBand::Adult => Some("adult"),
                 AgeBand::Unspecified | AgeBand::Unknown => None,
             },
-            age_years: description.age_years,
+            age_years: description.age.years,
+            born: description.age.born.map(|born| born.to_string()),
             jurisdiction: (!description.jurisdiction.is_empty()).then(|| description.jurisdiction.clone()),
         }
     }

@@ -189,7 +189,7 @@ messages! {
     RequestWithdrawn { request }
     RestoreConfirmed { restore }
     RetentionDefined { class, category, purpose, keep_ms }
-    SubjectDescribed { age_band, age_years, jurisdiction }
+    SubjectDescribed { age_band, age_years, jurisdiction, born }
     WithheldClass {
         category, provenance, count, reason, decided_by, policy, article, decided_by_event, source,
     }

@@ -7,8 +7,8 @@ use crate::domain::event::{
     DecisionRulesAdopted, ErasureCompleted, ErasureRequested, ErasureScope, ErasureSummary, FiguresReported,
     GrantIssued, GrantUsed, GrantedAttribute, Ground, KeptOnGround, LogKeyRotated, LogOpened,
     NoticePublished, NoticeRequired, PackageKind, PositionRange, PriorRecipient, Provenance, PurposeDefined,
-    RecipientAcknowledged, RecordViewed, RequestDecided, RequestKind, RestoreConfirmed, Role, Rung, Tier,
-    WithheldClass, WitnessAdded, WitnessRemoved,
+    RecipientAcknowledged, RecordViewed, RequestDecided, RequestKind, RequestWithdrawn, RestoreConfirmed,
+    Role, Rung, Tier, WithheldClass, WitnessAdded, WitnessRemoved,
 };
 use crate::domain::histories::{terms, varied_histories};
 use crate::domain::ids::Handle;
@@ -171,6 +171,7 @@ fn system_events_round_trip() {
         Event::CategoryDefined(CategoryDefined { special: true, ..CategoryDefined::default() }),
         Event::NoticePublished(NoticePublished { text: "t".into(), notice: None }),
         Event::NoticeRequired(NoticeRequired { id: "n".into(), version: "2".into(), effective_from_ms: 7 }),
+        Event::RequestWithdrawn(RequestWithdrawn { request: EventId([7; 16]) }),
         Event::AuditExported(AuditExported { tree_size: 8, ..AuditExported::default() }),
         Event::RecordViewed(RecordViewed { role: Role::Steward, ..RecordViewed::default() }),
         Event::LogOpened(LogOpened { origin: "o".into(), ..LogOpened::default() }),
