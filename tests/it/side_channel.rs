@@ -282,8 +282,12 @@ impl Served {
 /// Methods that do one more read if the caller names an existing grant or request of another subject, because
 /// the store looks up its id. This reveals nothing new: ids cannot be guessed, so the caller already knew
 /// that the grant or request existed.
-const BY_ID: [&str; 3] =
-    ["GrantService/ExplainGrant", "RightsService/GetErasureCertificate", "RightsService/GetRequest"];
+const BY_ID: [&str; 4] = [
+    "GrantService/ExplainGrant",
+    "RightsService/GetErasureCertificate",
+    "RightsService/GetRequest",
+    "RightsService/WithdrawRequest",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_that_may_not_reveal_a_subject_cost_the_same_store_work_if_it_exists_or_not() {
