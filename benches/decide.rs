@@ -46,6 +46,7 @@ fn declared(key: String, category: &str) -> Attribute {
         observed_at_ms: 0,
         expires_at_ms: None,
         from_replies: Vec::new(),
+        claimed_provenance: Provenance::Unspecified,
     }
 }
 

@@ -39,6 +39,7 @@ fn draft(number: u64) -> Draft {
         observed_at_ms: number,
         expires_at_ms: None,
         from_replies: Vec::new(),
+        claimed_provenance: Provenance::Unspecified,
     };
     let actor = Actor { role: Role::Service, name: "bench".into() };
     Draft { about_ms: number, actor, event: Event::AttributeRecorded(attribute) }

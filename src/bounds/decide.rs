@@ -17,6 +17,7 @@ use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{Provenance, Reason, Role, SignalKind};
 use crate::domain::ids::EventId;
 use crate::domain::profile::{ActiveSignal, SubjectState};
+use crate::domain::special_sources::effective_provenance;
 use crate::domain::vocabulary::Vocabulary;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -166,9 +167,8 @@ impl<'a> Deciding<'a> {
                     });
                 }
                 Verdict::No(denial, cover) => {
-                    let attribute = &current.attribute;
-                    let same =
-                        (attribute.category.as_str(), attribute.provenance, Arc::as_ptr(&denial), cover);
+                    let category = current.attribute.category.as_str();
+                    let same = (category, self.provenance(current), Arc::as_ptr(&denial), cover);
                     let index = *indices.entry(same).or_insert(no.len());
                     match no.get_mut(index) {
                         Some(withheld) => withheld.count = withheld.count.saturating_add(1),
@@ -273,7 +273,7 @@ impl<'a> Deciding<'a> {
         let attribute = &current.attribute;
         Class {
             category: &attribute.category,
-            provenance: attribute.provenance,
+            provenance: self.provenance(current),
             traits: self.traits(current),
             expired: attribute.expires_at_ms.is_some_and(|end| end <= self.case.now_ms),
             contested: current.contested,
@@ -298,7 +298,8 @@ impl<'a> Deciding<'a> {
     fn traits(&self, current: &CurrentAttribute) -> Arc<ClassTraits> {
         let sources = self.sources.get(&current.event_id);
         let sources = sources.map(|cached| cached.as_ref().clone()).unwrap_or_default();
-        let mut traits = self.bounds.traits(&current.attribute, sources, self.case.now_ms);
+        let provenance = self.provenance(current);
+        let mut traits = self.bounds.traits(&current.attribute, provenance, sources, self.case.now_ms);
         if self.forget_days().is_some() {
             // Personal bounds may need the exact age. The age in `traits` was rounded to what the bounds in
             // force distinguish, so replace it.
@@ -324,9 +325,15 @@ impl<'a> Deciding<'a> {
 
     /// The time from which personal bounds forget this inference, milliseconds since the Unix epoch.
     fn forgotten_from_ms(&self, current: &CurrentAttribute) -> Option<u64> {
-        let inferred = current.attribute.provenance == Provenance::Inferred;
-        let days = self.forget_days().filter(|_| inferred)?;
+        let days = self.forget_days().filter(|_| self.provenance(current) == Provenance::Inferred)?;
         Some(current.attribute.observed_at_ms.saturating_add(days.saturating_mul(DAY_MS)))
+    }
+
+    /// The provenance that an attribute counts with. Its sources are noted before.
+    fn provenance(&self, current: &CurrentAttribute) -> Provenance {
+        let claimed = current.attribute.provenance;
+        let Some(sources) = self.sources.get(&current.event_id) else { return claimed };
+        effective_provenance(claimed, current.actor.role, sources.iter().map(String::as_str), self.vocabulary)
     }
 
     /// Notes the categories of an attribute's sources. Call this method for the sources first.

@@ -6,15 +6,27 @@ use crate::bounds::error::Denial;
 use crate::domain::DAY_MS;
 use crate::domain::attribute::Attribute;
 use crate::domain::event::{Actor, Provenance, Reason, Role, SignalKind};
-use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
+use crate::domain::special_sources::{effective_provenance, source_categories};
 use crate::domain::vocabulary::Vocabulary;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// The recording of an attribute, without its category.
+struct Recording<'a> {
+    /// The provenance that the attribute counts with.
+    provenance: Provenance,
+    traits: ClassTraits,
+    state: &'a SubjectState,
+    vocabulary: &'a Vocabulary,
+    recorder: &'a Actor,
+    now_ms: u64,
+}
 
 impl Bounds {
     /// Decides whether an attribute may be recorded, given the state before it. The decision does not depend
-    /// on the attribute's value or key.
+    /// on the attribute's value or key. If it counts as inferred from special categories, it must be allowed
+    /// for each of them too.
     ///
     /// # Errors
     /// Why the recording is denied; the reason is always set.
@@ -26,24 +38,47 @@ impl Bounds {
         recorder: &Actor,
         now_ms: u64,
     ) -> Result<(), Denial> {
+        let sources = source_categories(state, attribute);
+        let special: Vec<&str> =
+            sources.iter().copied().filter(|category| vocabulary.is_special(category)).collect();
+        let provenance =
+            effective_provenance(attribute.provenance, recorder.role, sources.iter().copied(), vocabulary);
+        let ancestries = sources.iter().flat_map(|category| vocabulary.category_ancestry(category));
+        let sources = ancestries.map(str::to_owned).collect();
+        let recording = Recording {
+            provenance,
+            traits: self.traits(attribute, provenance, sources, now_ms),
+            state,
+            vocabulary,
+            recorder,
+            now_ms,
+        };
+        self.decide_category(&recording, &attribute.category)?;
+        // To conclude something from special data is to process that data too.
+        let is_conclusion = provenance == Provenance::Inferred && recorder.role != Role::Subject;
+        let mut concluded_from = special.into_iter().filter(|_| is_conclusion);
+        concluded_from.try_for_each(|category| self.decide_category(&recording, category))
+    }
+
+    /// Decides a recording as one of this category.
+    fn decide_category(&self, recording: &Recording<'_>, category: &str) -> Result<(), Denial> {
+        let Recording { provenance, traits, state, vocabulary, recorder, now_ms } = recording;
         let role = recorder.role;
         let service = (role == Role::Service).then_some(recorder.name.as_str());
         // Policies may name a service or a channel. Consents name only services, because only services use
         // attributes.
         let application = matches!(role, Role::Service | Role::Channel).then_some(recorder.name.as_str());
-        let category = attribute.category.as_str();
-        let consents = state.consents.allowing_any_purpose(vocabulary, category, service, now_ms);
+        let consents = state.consents.allowing_any_purpose(vocabulary, category, service, *now_ms);
         let kinds: BTreeSet<(bool, bool)> =
             consents.iter().map(|yes| (yes.terms.explicit, yes.terms.guardian)).collect();
-        let inferred = attribute.provenance == Provenance::Inferred;
-        let traits = self.traits(attribute, sources(state, vocabulary, attribute), now_ms);
+        let inferred = *provenance == Provenance::Inferred;
         let mut case = CedarRequest {
             action: if inferred { Action::Infer } else { Action::Record },
             recipient: application.unwrap_or_default().to_owned(),
             category: self.equivalent_categories().representative(category, &traits.sources).to_owned(),
-            provenance: attribute.provenance,
-            traits,
-            subject: SubjectTraits::of(&state.description, now_ms),
+            provenance: *provenance,
+            traits: traits.clone(),
+            subject: SubjectTraits::of(&state.description, *now_ms),
             consented: !kinds.is_empty(),
             explicit: false,
             guardian: false,
@@ -88,11 +123,12 @@ impl Bounds {
     pub(super) fn traits(
         &self,
         attribute: &Attribute,
+        provenance: Provenance,
         sources: BTreeSet<String>,
         now_ms: u64,
     ) -> ClassTraits {
         let age_days = now_ms.saturating_sub(attribute.observed_at_ms) / DAY_MS;
-        let confidence = match (attribute.provenance, attribute.confidence) {
+        let confidence = match (provenance, attribute.confidence) {
             (Provenance::Inferred, Some(confidence)) => percent(confidence),
             (Provenance::Inferred, None) => 0,
             _ => 100,
@@ -105,23 +141,4 @@ impl Bounds {
 /// Percent, rounded down and clamped to 0 to 100.
 fn percent(confidence: f64) -> u8 {
     (1..=100_u8).rev().find(|percent| confidence.mul_add(100.0, 1e-9) >= f64::from(*percent)).unwrap_or(0)
-}
-
-/// The categories, with their ancestors, of all direct and indirect sources of an attribute that are in the
-/// profile.
-fn sources(state: &SubjectState, vocabulary: &Vocabulary, attribute: &Attribute) -> BTreeSet<String> {
-    if attribute.derived_from.is_empty() {
-        return BTreeSet::new();
-    }
-    let current: BTreeMap<EventId, &Attribute> =
-        state.attributes.values().map(|current| (current.event_id, &current.attribute)).collect();
-    let (mut all, mut seen) = (BTreeSet::new(), BTreeSet::new());
-    let mut open: Vec<&EventId> = attribute.derived_from.iter().collect();
-    while let Some(next) = open.pop() {
-        if let Some(source) = current.get(next).filter(|_| seen.insert(*next)) {
-            all.extend(vocabulary.category_ancestry(&source.category).into_iter().map(str::to_owned));
-            open.extend(&source.derived_from);
-        }
-    }
-    all
 }

@@ -105,6 +105,7 @@ mod tests {
                     observed_at_ms: 0,
                     expires_at_ms: None,
                     from_replies: Vec::new(),
+                    claimed_provenance: Provenance::Unspecified,
                 }),
             );
             event.actor = Actor { role: Role::Service, name: (*name).to_owned() };

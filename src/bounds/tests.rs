@@ -5,6 +5,7 @@ mod against_models;
 mod deciding;
 mod limits;
 mod model;
+mod model_provenance;
 mod model_subject;
 mod outdated_notices;
 mod personal;

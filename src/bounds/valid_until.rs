@@ -29,6 +29,7 @@ fn attribute_changes_ms(attribute: &Attribute, now_ms: u64) -> impl Iterator<Ite
         value: _,
         category: _,
         provenance: _,
+        claimed_provenance: _,
         evidence: _,
         derived_from: _,
         confidence: _,

@@ -69,6 +69,9 @@ pub struct Attribute {
     pub category: String,
     /// Whether it was declared, observed or inferred.
     pub provenance: Provenance,
+    /// What the recorder stated, if it was not an inference and the attribute counts as inferred
+    /// nevertheless: it was derived from a special category. Otherwise unspecified.
+    pub claimed_provenance: Provenance,
     /// References to its evidence, under names that the writer chose.
     pub evidence: Vec<String>,
     /// The events of the attributes that it was derived from.
@@ -210,6 +213,7 @@ mod tests {
             observed_at_ms: NOW_MS,
             expires_at_ms: Some(NOW_MS + 1),
             from_replies: Vec::new(),
+            claimed_provenance: Provenance::Unspecified,
         }
     }
 

@@ -91,6 +91,7 @@ mod tests {
             model: String::new(),
             observed_at_ms: 0,
             expires_at_ms: None,
+            claimed_provenance: Provenance::Unspecified,
             from_replies: from_replies.iter().map(|reply| (*reply).to_owned()).collect(),
         })
     }

@@ -79,6 +79,8 @@ pub struct NewAttribute {
     sources: Vec<usize>,
     expires_at_ms: Option<u64>,
     observed_at_ms: u64,
+    /// A service records it, and not the data subject.
+    by_service: bool,
 }
 
 fn some_of(
@@ -127,15 +129,18 @@ fn new_attribute() -> impl Strategy<Value = NewAttribute> {
     );
     let sources = prop_oneof![2 => Just(Vec::new()), 1 => proptest::collection::vec(0_usize..4, 1..3)];
     let observed = prop_oneof![3 => Just(START_MS), 1 => START_MS - 2..START_MS];
-    (words, any::<bool>(), sources, end(), observed).prop_map(
-        |((key, category, provenance), value, sources, expires_at_ms, observed_at_ms)| NewAttribute {
-            key,
-            value,
-            category,
-            provenance,
-            sources,
-            expires_at_ms,
-            observed_at_ms,
+    (words, any::<bool>(), sources, end(), observed, any::<bool>()).prop_map(
+        |((key, category, provenance), value, sources, expires_at_ms, observed_at_ms, by_service)| {
+            NewAttribute {
+                key,
+                value,
+                category,
+                provenance,
+                sources,
+                expires_at_ms,
+                observed_at_ms,
+                by_service,
+            }
         },
     )
 }
@@ -233,13 +238,17 @@ fn apply_steps(steps: Vec<(Step, u64)>) -> Vec<Recorded> {
     let (mut events, mut time_ms) = (Vec::new(), START_MS);
     for (step, later_ms) in steps {
         time_ms += later_ms / STEP_MS * STEP_MS;
+        let by_service = matches!(&step, Step::Record { attribute, .. } if attribute.by_service);
         if let Some(event) = event(step, &SubjectState::fold(&events)) {
             let number = events.len() as u64;
             // Some decisions and signals arrive late: they state an earlier time.
             let is_late = matches!(event, Event::Consent { .. } | Event::Signal { .. }) && later_ms < 4;
             let late_ms = if is_late { later_ms * STEP_MS } else { 0 };
             let about_ms = time_ms.saturating_sub(late_ms);
-            events.push(Recorded { about_ms, ..recorded(number, time_ms, event) });
+            let recorded = recorded(number, time_ms, event);
+            let service = Actor { role: Role::Service, name: RECIPIENTS[0].into() };
+            let actor = if by_service { service } else { recorded.actor.clone() };
+            events.push(Recorded { about_ms, actor, ..recorded });
         }
     }
     events
@@ -284,6 +293,7 @@ fn event(step: Step, state: &SubjectState) -> Option<Event> {
                 observed_at_ms: new.observed_at_ms,
                 expires_at_ms: new.expires_at_ms,
                 from_replies: Vec::new(),
+                claimed_provenance: Provenance::Unspecified,
             };
             match corrects.and_then(select) {
                 Some(corrects) => Event::AttributeCorrected { corrects, attribute },

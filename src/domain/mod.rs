@@ -29,6 +29,7 @@ pub mod recorder_usage;
 pub mod request;
 pub mod retention;
 pub mod rights;
+pub mod special_sources;
 pub mod stopped_purposes;
 pub mod unmatched;
 mod violation;

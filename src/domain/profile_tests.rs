@@ -19,6 +19,7 @@ fn attribute(key: &str, value: &str, provenance: Provenance) -> Attribute {
         observed_at_ms: 0,
         expires_at_ms: None,
         from_replies: Vec::new(),
+        claimed_provenance: Provenance::Unspecified,
     }
 }
 

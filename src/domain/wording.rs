@@ -268,13 +268,19 @@ fn remedy(reason: Reason) -> &'static str {
 #[must_use]
 pub fn recording_refused(refused: &RecordingRefused) -> String {
     let noun = attributes(refused.count);
+    let why = match refused.reason {
+        Reason::NotExplicit => {
+            "it is a special category or was derived from one, and no explicit consent names that category"
+        }
+        other => reason(other),
+    };
     let article = if refused.article.is_empty() { String::new() } else { format!(", {}", refused.article) };
     let text = format!(
         "{} {} {noun} of category `{}` may not be recorded: {}. Decided by {} (`{}`{article}). {}",
         refused.count,
         provenance(refused.provenance),
         refused.category,
-        reason(refused.reason),
+        why,
         tier(refused.decided_by),
         refused.policy,
         remedy(refused.reason),

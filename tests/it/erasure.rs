@@ -73,7 +73,8 @@ pub async fn record_ada(harness: &Harness) -> (Clients, Clients) {
     let health = record(&mut service, fact("ada", "CANARY-KEY-knee", "health", "CANARY-KNEE hurts")).await;
     let mut derived = fact("ada", "shoes", "preference", "CANARY-SHOES soft");
     derived.attributes[0].derived_from = vec![health];
-    record(&mut service, derived).await;
+    // She derives it herself: a service would need her explicit consent first.
+    record(&mut harness.as_role(Role::Subject, "ada").await, derived).await;
     let yes = choice(ConsentDecision::Given, "tone-adaptation", &["health"], true);
     let all = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
     steward.consent.record_consent(consent("ada", vec![yes, all])).await.unwrap();

@@ -70,6 +70,7 @@ mod signed_notes;
 mod sim;
 mod soak;
 mod special_categories;
+mod special_sources;
 mod stopped_uses;
 mod terminal;
 mod tidy;

@@ -265,6 +265,7 @@ fn new_attribute(subject: &str) -> NewAttributes {
         observed_at_ms: 1,
         expires_at_ms: None,
         from_replies: Vec::new(),
+        claimed_provenance: Provenance::Unspecified,
     };
     NewAttributes { subject: SubjectId::new(subject).unwrap(), attributes: vec![(attribute, None)] }
 }

@@ -572,3 +572,27 @@ fn an_earlier_attribute_is_history_and_no_grant_allows_it() {
     log.append(ada(), grant(earlier, consent_id, "key", "food"));
     assert_eq!(faults(&log), [Fault::Replaced]);
 }
+
+/// The faults of a grant of an attribute that is stated as declared but was derived from health, while the
+/// person wants only their own statements to be used.
+fn faults_of_a_conclusion(edition: u32, category: &str) -> Vec<Fault> {
+    let mut log = Log::with_vocabulary();
+    log.append_system_event(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition }));
+    let source = log.append(ada(), recorded(attribute("source", category)));
+    let derived = Attribute { derived_from: vec![source.to_vec()], ..attribute("key", "food") };
+    let derived = log.append(ada(), recorded(derived));
+    log.append(ada(), given(explicit(&["health"])));
+    let consent_id = log.append(ada(), given(wide()));
+    let choices = PersonalBoundsSet { declared_only: true, ..PersonalBoundsSet::default() };
+    log.append(ada(), Event::PersonalBoundsSet(choices));
+    log.append(ada(), grant(derived, consent_id, "key", "food"));
+    faults(&log)
+}
+
+#[test]
+fn from_edition_3_on_what_was_derived_from_a_special_category_counts_as_inferred() {
+    assert_eq!(faults_of_a_conclusion(2, "health"), []);
+    assert_eq!(faults_of_a_conclusion(3, "health"), [Fault::PersonalBounds]);
+    assert_eq!(faults_of_a_conclusion(3, "allergy"), [Fault::PersonalBounds]);
+    assert_eq!(faults_of_a_conclusion(3, "work"), []);
+}

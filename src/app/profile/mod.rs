@@ -11,6 +11,7 @@ mod placed_by_time;
 pub(crate) mod record_attributes;
 pub(crate) mod refuse_recording;
 pub(crate) mod similar_keys;
+mod special_replies;
 
 use crate::app::log::core::Core;
 use crate::domain::attribute::InferenceTerms;

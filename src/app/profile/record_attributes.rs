@@ -127,6 +127,12 @@ impl Profiles {
         append: Append,
         mut new: NewAttributes,
     ) -> Result<Recording, AppError> {
+        check_sources(&current_events(&append, &new), &new)?;
+        self.complete_sources(&append, &mut new.attributes).await?;
+        statement_rules::check_provenance(
+            &append.caller,
+            new.attributes.iter().map(|(attribute, _)| attribute),
+        )?;
         for (attribute, _) in &mut new.attributes {
             let (terms, words) = (&self.inferences, &append.rules.vocabulary);
             attribute.complete(&append.caller.name, terms, words, append.now_ms);
@@ -134,7 +140,7 @@ impl Profiles {
         check_keys(&append.stream.read().state, &new.attributes)?;
         statement_rules::check_replacements(&append.caller, &append.stream.read().state, &new.attributes)?;
         let similar_keys = similar_keys(&append.caller, &append.stream.read().state, &new.attributes);
-        let pending_events = self.plan_recording(&append, &new)?;
+        let pending_events = self.plan_recording(&append, &new);
         // Grants and artifacts end when an attribute that they depend on is replaced.
         let changes_grants = new.attributes.iter().any(|(_, corrects)| corrects.is_some())
             || replaces_what_is_in_use(&append.stream.read().state, &new)
@@ -159,22 +165,23 @@ impl Profiles {
     }
 
     /// The events that record these attributes, in their order.
-    fn plan_recording(&self, append: &Append, new: &NewAttributes) -> Result<Vec<PendingEvent>, AppError> {
-        let current = current_events(append, new);
+    fn plan_recording(&self, append: &Append, new: &NewAttributes) -> Vec<PendingEvent> {
         let mut placed = PlacedByTime::of(append, &new.attributes);
         let mut events = Vec::with_capacity(new.attributes.len());
         for (attribute, corrects) in &new.attributes {
-            let event = match recorded_or_corrected(&current, attribute.clone(), *corrects)? {
-                Event::AttributeRecorded(attribute) if placed.is_observed_earlier(append, &attribute) => {
+            let attribute = attribute.clone();
+            let event = match corrects {
+                Some(corrects) => Event::AttributeCorrected { corrects: *corrects, attribute },
+                None if placed.is_observed_earlier(append, &attribute) => {
                     Event::EarlierAttributeRecorded(attribute)
                 }
-                event => event,
+                None => Event::AttributeRecorded(attribute),
             };
             let planned = self.core.plan(event);
             placed.apply(append, &planned);
             events.push(planned);
         }
-        Ok(events)
+        events
     }
 
     /// Whether an attribute predates an erasure of the part that it belongs to.
@@ -251,21 +258,17 @@ impl Profiles {
     }
 }
 
-fn recorded_or_corrected(
-    current: &BTreeSet<EventId>,
-    attribute: Attribute,
-    corrects: Option<EventId>,
-) -> Result<Event, AppError> {
-    if !attribute.derived_from.iter().all(|source| current.contains(source)) {
-        return Err(AppError::invalid("derived_from", "must name current attributes of the subject"));
-    }
-    match corrects {
-        Some(corrects) if current.contains(&corrects) => {
-            Ok(Event::AttributeCorrected { corrects, attribute })
+/// Checks that new attributes name only current attributes, as sources and as what they correct.
+fn check_sources(current: &BTreeSet<EventId>, new: &NewAttributes) -> Result<(), AppError> {
+    for (attribute, corrects) in &new.attributes {
+        if !attribute.derived_from.iter().all(|source| current.contains(source)) {
+            return Err(AppError::invalid("derived_from", "must name current attributes of the subject"));
         }
-        Some(_) => Err(AppError::invalid("corrects", "must name a current attribute of the subject")),
-        None => Ok(Event::AttributeRecorded(attribute)),
+        if corrects.is_some_and(|corrects| !current.contains(&corrects)) {
+            return Err(AppError::invalid("corrects", "must name a current attribute of the subject"));
+        }
     }
+    Ok(())
 }
 
 /// The events of all current attributes; empty if no new attribute is a correction or names sources.

@@ -206,6 +206,7 @@ fn attribute(category: usize, inferred: bool) -> Attribute {
         observed_at_ms: 0,
         expires_at_ms: None,
         from_replies: Vec::new(),
+        claimed_provenance: Provenance::Unspecified,
     }
 }
 

@@ -43,7 +43,8 @@ impl<'a> Deciding<'a> {
             (Some(reason), _) => (reason, self.signal_for(reason)),
             // The provider decided that this consent does not count, not the data subject.
             (None, Cover::Denied { reason: NoConsent::NoticeOutdated, .. }) => {
-                return outdated_notice(&current.attribute);
+                let provenance = self.provenance(current);
+                return WithheldClass { provenance, ..outdated_notice(&current.attribute) };
             }
             (None, Cover::Denied { reason, by }) => (consent_reason(reason), by),
             (None, Cover::Allowed { .. }) => (Reason::Forbidden, None),
@@ -57,7 +58,7 @@ impl<'a> Deciding<'a> {
             || (reason == Reason::Contested && current.contested);
         WithheldClass {
             category: current.attribute.category.clone(),
-            provenance: current.attribute.provenance,
+            provenance: self.provenance(current),
             count: 0,
             reason,
             decided_by: if by_person { Tier::Individual } else { denial.tier },

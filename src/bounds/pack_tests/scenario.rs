@@ -138,6 +138,7 @@ impl Scenario {
             observed_at_ms: self.now_ms,
             expires_at_ms: step.expires_day.map(Self::moment_ms),
             from_replies: Vec::new(),
+            claimed_provenance: Provenance::Unspecified,
         }
     }
 }

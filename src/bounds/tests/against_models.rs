@@ -167,6 +167,7 @@ fn the_verifier_agrees_on_an_inference_that_was_contested_recorded_again_and_con
             observed_at_ms: 0,
             expires_at_ms: None,
             from_replies: Vec::new(),
+            claimed_provenance: Provenance::Unspecified,
         })
     };
     let terms = Terms { purposes: vec!["memory".into()], ..Terms::default() };

@@ -21,6 +21,7 @@ pub(super) fn attribute(key: &str, category: &str, derived_from: &[u64]) -> Attr
         observed_at_ms: 0,
         expires_at_ms: None,
         from_replies: Vec::new(),
+        claimed_provenance: Provenance::Unspecified,
     }
 }
 

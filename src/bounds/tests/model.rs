@@ -2,10 +2,11 @@
 //! Cedar. Scopes are sets of ids, and rules are simple structs. It was written from the design, not from the
 //! code.
 
+use crate::bounds::tests::model_provenance::provenance;
 use crate::bounds::tests::model_subject::{band, is_kept_only};
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::{Decision as Consent, Terms};
-use crate::domain::event::{Event, Provenance, Recorded, SignalKind, Tier};
+use crate::domain::event::{Event, Provenance, Recorded, Role, SignalKind, Tier};
 use crate::domain::ids::EventId;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -190,6 +191,7 @@ pub struct Current<'a> {
     pub attribute: &'a Attribute,
     pub contested: bool,
     is_declared: bool,
+    by_person: bool,
 }
 
 pub fn current(events: &[Recorded]) -> BTreeMap<String, Current<'_>> {
@@ -238,12 +240,19 @@ pub fn current(events: &[Recorded]) -> BTreeMap<String, Current<'_>> {
         let contested =
             before.is_some_and(same_inference) || corrected_one.as_ref().is_some_and(same_inference);
         let is_declared = attribute.provenance == Provenance::Declared;
+        let by_person = each.actor.role == Role::Subject;
         current.insert(
             attribute.key.clone(),
-            Current { event: each.event_id, attribute, contested, is_declared },
+            Current { event: each.event_id, attribute, contested, is_declared, by_person },
         );
     }
     current
+}
+
+fn counted_provenance(all: &BTreeMap<String, Current<'_>>, of: &Current<'_>) -> Provenance {
+    let by_event = all.values().map(|other| (other.event, other.attribute)).collect();
+    let is_special = |category: &str| ancestry(category, &CATEGORIES).contains("health");
+    provenance(&by_event, of.attribute, of.by_person, is_special)
 }
 
 /// The time at which something was said.
@@ -453,7 +462,7 @@ pub fn decide(
         // An opt-out stops sale whatever the rules say. Rules that deny are named first.
         let is_stopped = flags.contains("opted_out") && use_case.purpose == "data-sale";
         let age_days = (use_case.now_ms - attribute.observed_at_ms) / DAY_MS;
-        let (category, provenance) = (attribute.category.as_str(), attribute.provenance);
+        let (category, provenance) = (attribute.category.as_str(), counted_provenance(&all, decided));
         let request = Request {
             use_case: *use_case,
             category,

@@ -4,8 +4,10 @@
 use super::against_models::{BOUNDS, VOCABULARY, faults, some_case};
 use super::*;
 use crate::bounds::personal_bounds::{PERSONAL, personal_policies, personal_title};
-use crate::domain::event::{Event, NeverUse, PersonalBoundsSet, Recorded};
-use crate::domain::histories::{CATEGORIES, PURPOSES, RECIPIENTS, histories, recorded};
+use crate::domain::attribute::Attribute;
+use crate::domain::consent::{Decision, Terms};
+use crate::domain::event::{Actor, Event, NeverUse, PersonalBoundsSet, Provenance, Recorded, Role};
+use crate::domain::histories::{CATEGORIES, PURPOSES, RECIPIENTS, event_id, histories, recorded};
 use proptest::prelude::*;
 use sayso_proof::replay::Fault;
 
@@ -106,4 +108,53 @@ proptest! {
             }
         }
     }
+}
+
+/// The keys that a decision allows if the person wants only their own statements to be used. `recorder`
+/// derives an attribute of work from one of health, and an attribute of language from that, and declares
+/// both.
+fn declared_only(recorder: Role, confirms: bool) -> (Vec<String>, Vec<Recorded>) {
+    let own = |key: &str, category: &str, sources: &[u64]| {
+        let attribute = deciding::attribute(key, category, sources);
+        Event::AttributeRecorded(Attribute { provenance: Provenance::Declared, ..attribute })
+    };
+    let terms = Terms {
+        purposes: vec!["memory".into()],
+        categories: vec!["health".into(), "work".into(), "language".into()],
+        explicit: true,
+        ..Terms::default()
+    };
+    let mut events = vec![
+        recorded(0, 1_000, own("illness", "health", &[])),
+        recorded(1, 1_000, own("absence", "work", &[0])),
+        recorded(2, 1_000, own("words", "language", &[1])),
+        recorded(3, 1_000, Event::Consent { decision: Decision::Given, terms }),
+    ];
+    for event in &mut events[1..3] {
+        event.actor = Actor { role: recorder, name: "tutor".into() };
+    }
+    if confirms {
+        let confirmed = [1, 2].map(|number| Event::AttributeConfirmed { attribute: event_id(number) });
+        events.extend((4..).zip(confirmed).map(|(number, event)| recorded(number, 1_000, event)));
+    }
+    let choices = PersonalBoundsSet { declared_only: true, ..PersonalBoundsSet::default() };
+    let events = with(&events, choices);
+    let decision = BOUNDS.decide(&SubjectState::fold(&events), &VOCABULARY, &memory(&[], &[]));
+    (decision.allowed.into_iter().map(|allowed| allowed.key).collect(), events)
+}
+
+#[test]
+fn what_others_derive_from_a_special_category_is_not_the_persons_own_statement_until_they_confirm_it() {
+    for recorder in [Role::Service, Role::Channel, Role::Steward] {
+        let (allowed, events) = declared_only(recorder, false);
+        assert_eq!(allowed, ["illness"], "{recorder:?}");
+        // The verifier finds a grant of the others at fault.
+        let state = SubjectState::fold(&events);
+        for key in ["absence", "words"] {
+            let granted = vec![(state.attributes[key].as_ref(), event_id(3))];
+            assert_eq!(faults(&events, &memory(&[], &[]), granted), [Fault::PersonalBounds], "{key}");
+        }
+        assert_eq!(declared_only(recorder, true).0, ["absence", "illness", "words"], "{recorder:?}");
+    }
+    assert_eq!(declared_only(Role::Subject, false).0, ["absence", "illness", "words"]);
 }

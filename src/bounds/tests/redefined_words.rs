@@ -116,6 +116,7 @@ pub(super) fn attribute() -> Event {
         observed_at_ms: 0,
         expires_at_ms: None,
         from_replies: Vec::new(),
+        claimed_provenance: Provenance::Unspecified,
     })
 }
 

@@ -13,7 +13,7 @@ use super::erased::{Erased, Gap};
 use super::report::Progress;
 use super::spool::Spool;
 use crate::entry::{Handle, Header};
-use crate::event::{EventBody, event_body::Event};
+use crate::event::{Actor, EventBody, event_body::Event};
 use crate::merkle::Hash;
 use crate::replay::{Replay, Replayed, SignedRules, minimize};
 use std::collections::HashMap;
@@ -79,7 +79,9 @@ impl SpooledEntry {
 /// The minimized event with the time that it states; none if grants do not depend on it.
 fn minimized(body: EventBody) -> Option<EventBody> {
     let event = body.event.and_then(minimize)?;
-    Some(EventBody { about_ms: body.about_ms, event: Some(event), ..EventBody::default() })
+    // The role of the recorder, without its name.
+    let actor = body.actor.map(|actor| Actor { role: actor.role, ..Actor::default() });
+    Some(EventBody { about_ms: body.about_ms, actor, event: Some(event), ..EventBody::default() })
 }
 
 fn to_array<const N: usize>(bytes: &[u8]) -> io::Result<[u8; N]> {

@@ -21,7 +21,7 @@ mod subject;
 mod vocabulary;
 
 use crate::entry::{Handle, Header};
-use crate::event::{EventBody, event_body::Event};
+use crate::event::{EventBody, Role, event_body::Event};
 use bounds::Bounds;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -156,7 +156,10 @@ impl Replay {
             Some(Event::GrantIssued(_)) => self.result.not_replayable += 1,
             Some(event) => {
                 let edition = self.vocabulary.edition();
-                let recorded = RecordedAt { position, sealed_at_ms: header.sealed_at_ms, about_ms, edition };
+                let actor = body.and_then(|body| body.actor.as_ref());
+                let by_subject = actor.is_some_and(|actor| actor.role() == Role::Subject);
+                let recorded =
+                    RecordedAt { position, sealed_at_ms: header.sealed_at_ms, about_ms, edition, by_subject };
                 subject.apply(&header.event_id, recorded, event);
             }
             None => {}

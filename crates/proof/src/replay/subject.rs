@@ -17,6 +17,10 @@ type EventId = [u8; 16];
 /// later.
 const BY_TIME_EDITION: u32 = 3;
 
+/// The edition of the rules of decisions from which on attributes that were derived from special categories
+/// count as inferred.
+const CONCLUSIONS_EDITION: u32 = 3;
+
 /// An opt-out stops uses for these purposes and those below them.
 const OPT_OUT_STOPS: [&str; 2] = ["advertising", "data-sale"];
 
@@ -39,6 +43,8 @@ pub(super) struct RecordedAt {
     pub about_ms: u64,
     /// The edition of the rules of decisions that the log followed by then.
     pub edition: u32,
+    /// Whether the data subject recorded it with their own credential.
+    pub by_subject: bool,
 }
 
 #[derive(Default)]
@@ -62,6 +68,10 @@ struct AttributeState {
     category: String,
     declared: bool,
     inferred: bool,
+    /// Whether the data subject recorded it with their own credential.
+    by_subject: bool,
+    /// Whether the data subject confirmed it.
+    confirmed: bool,
     derived_from: Vec<Vec<u8>>,
     expires_at_ms: Option<u64>,
     observed_at_ms: u64,
@@ -79,6 +89,8 @@ impl AttributeState {
             category: attribute.category.clone(),
             declared: attribute.provenance() == Provenance::Declared,
             inferred: attribute.provenance() == Provenance::Inferred,
+            by_subject: false,
+            confirmed: false,
             derived_from: attribute.derived_from.clone(),
             expires_at_ms: attribute.expires_at_ms,
             observed_at_ms: attribute.observed_at_ms,
@@ -129,7 +141,7 @@ impl Subject {
 
     /// Applies an event.
     pub fn apply(&mut self, id: &EventId, recorded: RecordedAt, event: &Event) {
-        let RecordedAt { position, sealed_at_ms, about_ms, edition } = recorded;
+        let RecordedAt { position, sealed_at_ms, about_ms, edition, by_subject } = recorded;
         // A statement cannot be later than its sealing.
         let said_at_ms = about_ms.min(sealed_at_ms);
         let consented = Given { said_at_ms, sealed_at_ms, position };
@@ -176,6 +188,9 @@ impl Subject {
             Event::ErasureRefused(refused) => self.kept.refuse(refused),
             Event::RequestWithdrawn(withdrawn) => self.kept.withdraw(&withdrawn.request),
             _ => {}
+        }
+        if by_subject && let Some(attribute) = self.attributes.get_mut(id) {
+            attribute.by_subject = true;
         }
     }
 
@@ -237,6 +252,7 @@ impl Subject {
     fn confirm(&mut self, id: &[u8]) {
         if let Some(attribute) = self.attribute_mut(id) {
             (attribute.contested, attribute.declared, attribute.declared_before) = (false, true, None);
+            attribute.confirmed = true;
         }
     }
 
@@ -327,14 +343,33 @@ impl Subject {
         context: GrantContext<'_>,
         attribute: &AttributeState,
     ) -> Result<(), Fault> {
+        let GrantContext { grant, vocabulary, now_ms } = context;
+        let is_conclusion = self.is_conclusion(attribute, vocabulary);
         let properties = Properties {
             category: &attribute.category,
-            declared: attribute.declared,
-            inferred: attribute.inferred,
+            declared: attribute.confirmed || attribute.declared && !is_conclusion,
+            inferred: attribute.inferred || is_conclusion,
             observed_at_ms: attribute.observed_at_ms,
         };
-        let GrantContext { grant, vocabulary, now_ms } = context;
         personal_bounds::check(&self.choices, grant, &properties, vocabulary, now_ms)
+    }
+
+    /// Whether an attribute counts as inferred because it was derived, directly or indirectly, from an
+    /// attribute of a special category. What the data subject records with their own credential does not.
+    fn is_conclusion(&self, attribute: &AttributeState, vocabulary: WordsInForce<'_>) -> bool {
+        if vocabulary.edition() < CONCLUSIONS_EDITION || attribute.by_subject {
+            return false;
+        }
+        let (mut pending, mut seen): (Vec<&Vec<u8>>, _) =
+            (attribute.derived_from.iter().collect(), BTreeSet::new());
+        while let Some(id) = pending.pop() {
+            let Some(source) = self.attribute(id).filter(|_| seen.insert(id)) else { continue };
+            if !vocabulary.special_ancestry(&source.category).is_empty() {
+                return true;
+            }
+            pending.extend(&source.derived_from);
+        }
+        false
     }
 
     /// Checks that the attribute itself may be used. An unconfirmed inference may not be used as long as an

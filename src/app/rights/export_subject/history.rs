@@ -2,8 +2,11 @@
 
 use crate::app::error::{AppError, Cause};
 use crate::app::rights::export_subject::records::by;
+use crate::domain::attribute::Attribute;
 use crate::domain::consent::{Decision, Terms};
-use crate::domain::event::{Draft, Event, Recorded, RequestKind, RequestOutcome, Role, SignalKind, codec};
+use crate::domain::event::{
+    Draft, Event, Provenance, Recorded, RequestKind, RequestOutcome, Role, SignalKind, codec,
+};
 use crate::domain::ids::EventId;
 use crate::domain::wording;
 use crate::package::History;
@@ -92,17 +95,30 @@ fn ids_as_uuids(value: &mut Value) {
     }
 }
 
+/// The provenance of a recorded attribute, and what its recorder stated if it counts as inferred
+/// nevertheless.
+fn stated_provenance(of: &Attribute) -> String {
+    let provenance = wording::provenance(of.provenance);
+    match of.claimed_provenance {
+        Provenance::Unspecified => provenance.to_owned(),
+        claimed => format!(
+            "{provenance} from details of a special category, although it was stated as {}",
+            wording::provenance(claimed)
+        ),
+    }
+}
+
 /// What happened to an attribute, in words; none for other events.
 fn attribute_in_words(event: &Event) -> Option<String> {
     Some(match event {
         Event::AttributeRecorded(of) => {
-            format!("“{}” was recorded ({})", of.key, wording::provenance(of.provenance))
+            format!("“{}” was recorded ({})", of.key, stated_provenance(of))
         }
         Event::EarlierAttributeRecorded(of) => {
             format!(
                 "“{}” was recorded ({}), but observed before the detail that is current; it is not used",
                 of.key,
-                wording::provenance(of.provenance)
+                stated_provenance(of)
             )
         }
         Event::AttributeCorrected { attribute, .. } => format!("“{}” was corrected", attribute.key),

@@ -255,6 +255,7 @@ fn encode_attribute(attribute: &Attribute) -> log::Attribute {
         observed_at_ms: attribute.observed_at_ms,
         expires_at_ms: attribute.expires_at_ms,
         from_replies: attribute.from_replies.clone(),
+        claimed_provenance: attribute.claimed_provenance.into(),
     }
 }
 
@@ -379,6 +380,7 @@ fn decode_attribute(attribute: Option<log::Attribute>) -> Result<Attribute, Code
         model: attribute.model,
         observed_at_ms: attribute.observed_at_ms,
         expires_at_ms: attribute.expires_at_ms,
+        claimed_provenance: Field::from_wire(attribute.claimed_provenance, "claimed_provenance")?,
         from_replies: attribute.from_replies,
     })
 }

@@ -46,6 +46,7 @@ fn attribute() -> impl Strategy<Value = Attribute> {
                 observed_at_ms: observed,
                 expires_at_ms: expires,
                 from_replies: Vec::new(),
+                claimed_provenance: Provenance::Observed,
             }
         },
     )

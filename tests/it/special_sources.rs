@@ -1,0 +1,180 @@
+//! Tests that what others conclude from special attributes counts as inferred from them, whatever provenance
+//! they claim.
+
+use crate::erasure::verify;
+use crate::harness::{Clients, Harness, choice, consent, fact, publish_notice};
+use sayso::proto::{self, ConsentDecision, DenialReason, Provenance, Role};
+use std::collections::BTreeMap;
+use tonic::Code;
+use tonic_types::StatusExt;
+
+struct World {
+    harness: Harness,
+    service: Clients,
+    steward: Clients,
+    ada: Clients,
+}
+
+/// A ledger in which ada declared an illness.
+async fn world() -> World {
+    let harness = Harness::start().await;
+    let service = harness.as_claim(Role::Service, "tutor").await;
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    publish_notice(&mut steward).await;
+    ada.profile.record_attributes(fact("ada", "illness", "health", "migraine")).await.unwrap();
+    World { harness, service, steward, ada }
+}
+
+impl World {
+    /// Ada's attributes, by key.
+    async fn profile(&mut self) -> BTreeMap<String, proto::ProfileAttribute> {
+        let profile = self.ada.profile.get_profile(proto::GetProfileRequest::default()).await.unwrap();
+        let attributes = profile.into_inner().attributes.into_iter();
+        attributes.map(|attribute| (attribute.key.clone(), attribute)).collect()
+    }
+
+    /// An attribute that is derived from the current attribute under another key.
+    async fn derived(
+        &mut self,
+        key: &str,
+        provenance: Provenance,
+        source: &str,
+    ) -> proto::RecordAttributesRequest {
+        let mut request = fact("ada", key, "work", "often absent");
+        request.attributes[0].provenance = provenance.into();
+        request.attributes[0].derived_from = vec![self.profile().await[source].event_id.clone()];
+        request
+    }
+
+    async fn decide(&mut self, decision: ConsentDecision, categories: &[&str]) {
+        let request = consent("ada", vec![choice(decision, "memory", categories, true)]);
+        self.steward.consent.record_consent(request).await.unwrap();
+    }
+
+    /// What a service may use, and why the rest is withheld.
+    async fn ask(&mut self, keys: &[&str]) -> (proto::RequestGrantResponse, Vec<DenialReason>) {
+        let request = proto::RequestGrantRequest {
+            subject: "ada".into(),
+            purpose: "memory".into(),
+            keys: keys.iter().map(|&key| key.to_owned()).collect(),
+            ..Default::default()
+        };
+        let grant = self.service.grant.request_grant(request).await.unwrap().into_inner();
+        let reasons = grant.withheld.iter().map(proto::Withheld::reason).collect();
+        (grant, reasons)
+    }
+}
+
+async fn record(
+    clients: &mut Clients,
+    request: proto::RecordAttributesRequest,
+) -> Result<proto::RecordAttributesResponse, tonic::Status> {
+    clients.profile.record_attributes(request).await.map(tonic::Response::into_inner)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_service_observes_from_a_special_attribute_is_recorded_as_inferred_and_needs_its_consent() {
+    let mut world = world().await;
+    let observed = world.derived("absence", Provenance::Observed, "illness").await;
+    let refused = record(&mut world.service, observed.clone()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let details = refused.get_details_precondition_failure().unwrap();
+    assert!(details.violations[0].description.contains("gdpr/art-9-inference"), "{details:?}");
+    // Consent for what is recorded is not enough: it is concluded from health.
+    world.decide(ConsentDecision::Given, &["work"]).await;
+    record(&mut world.service, observed.clone()).await.unwrap_err();
+    world.decide(ConsentDecision::Given, &["health"]).await;
+    record(&mut world.service, observed).await.unwrap();
+    let second = world.derived("habit", Provenance::Observed, "absence").await;
+    record(&mut world.service, second).await.unwrap();
+    let profile = world.profile().await;
+    for key in ["absence", "habit"] {
+        let attribute = &profile[key];
+        assert_eq!(attribute.provenance(), Provenance::Inferred, "{key}");
+        assert_eq!(attribute.claimed_provenance(), Provenance::Observed);
+        assert!(attribute.expires_at.is_some() && attribute.model == "tutor");
+    }
+    assert_eq!(profile["illness"].claimed_provenance(), Provenance::Unspecified);
+    verify(&world.harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claimed_declaration_is_the_persons_own_only_with_their_credential_or_confirmation() {
+    let mut world = world().await;
+    world.decide(ConsentDecision::Given, &["health", "work"]).await;
+    let own = world.derived("own", Provenance::Declared, "illness").await;
+    record(&mut world.ada, own.clone()).await.unwrap();
+    assert_eq!(world.profile().await["own"].provenance(), Provenance::Declared);
+    let claimed = world.derived("claimed", Provenance::Declared, "illness").await;
+    record(&mut world.steward, claimed).await.unwrap();
+    // It does not replace what she said herself.
+    let mut over = own;
+    over.attributes[0].value_json = "\"never absent\"".into();
+    assert_eq!(record(&mut world.steward, over).await.unwrap().not_held, [0]);
+    let choices = proto::SetPersonalBoundsRequest {
+        bounds: Some(proto::PersonalBounds { declared_only: true, ..Default::default() }),
+        ..Default::default()
+    };
+    world.ada.bounds.set_personal_bounds(choices).await.unwrap();
+    let keys = |grant: &proto::RequestGrantResponse| -> Vec<String> {
+        grant.allowed.iter().map(|attribute| attribute.key.clone()).collect()
+    };
+    assert_eq!(keys(&world.ask(&["own", "claimed"]).await.0), ["own"]);
+    let confirm = proto::ConfirmAttributeRequest { key: "claimed".into(), ..Default::default() };
+    world.ada.profile.confirm_attribute(confirm).await.unwrap();
+    assert_eq!(keys(&world.ask(&["own", "claimed"]).await.0), ["claimed", "own"]);
+    // A channel records what people say, and this is a conclusion.
+    let mut channel = world.harness.as_claim(Role::Channel, "app").await;
+    let said = world.derived("said", Provenance::Declared, "illness").await;
+    assert_eq!(record(&mut channel, said).await.unwrap_err().code(), Code::PermissionDenied);
+    verify(&world.harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inference_from_a_reply_counts_as_derived_from_the_special_attributes_that_shaped_it() {
+    let mut world = world().await;
+    world.steward.profile.record_attributes(fact("ada", "job", "work", "teacher")).await.unwrap();
+    world.decide(ConsentDecision::Given, &["health", "work"]).await;
+    let (grant, _) = world.ask(&["illness", "job"]).await;
+    for (reply, shaped_by) in
+        [("named", vec!["illness".to_owned()]), ("unnamed", vec![]), ("job", vec!["job".into()])]
+    {
+        let report = proto::ReportUseRequest {
+            grant_id: grant.grant_id.clone(),
+            reply: reply.into(),
+            shaped_by,
+            ..Default::default()
+        };
+        world.service.grant.report_use(report).await.unwrap();
+    }
+    let inferred = |reply: &str| {
+        let mut request = fact("ada", reply, "work", "often absent");
+        request.attributes[0].provenance = Provenance::Inferred.into();
+        request.attributes[0].from_replies = vec![reply.to_owned()];
+        request
+    };
+    for reply in ["named", "unnamed", "job"] {
+        record(&mut world.service, inferred(reply)).await.unwrap();
+    }
+    // Another service that names the reply learns nothing about it.
+    let mut other = world.harness.as_claim(Role::Service, "other").await;
+    let mut named = inferred("named");
+    named.attributes[0].key = "others".into();
+    record(&mut other, named).await.unwrap();
+    let profile = world.profile().await;
+    let illness = vec![profile["illness"].event_id.clone()];
+    assert_eq!(profile["named"].derived_from, illness);
+    assert_eq!(profile["unnamed"].derived_from, illness);
+    assert!(profile["job"].derived_from.is_empty() && profile["others"].derived_from.is_empty());
+    assert_eq!(world.ask(&["named", "unnamed"]).await.0.allowed.len(), 2);
+    world.decide(ConsentDecision::Withdrawn, &["health"]).await;
+    let (grant, reasons) = world.ask(&["named", "unnamed"]).await;
+    assert!(grant.allowed.is_empty());
+    assert_eq!(reasons, [DenialReason::SourceWithheld]);
+    // Without consent for health, the service may not conclude anything from that reply.
+    let mut again = inferred("named");
+    again.attributes[0].key = "again".into();
+    assert_eq!(record(&mut world.service, again).await.unwrap_err().code(), Code::FailedPrecondition);
+    verify(&world.harness);
+}
