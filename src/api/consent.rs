@@ -73,8 +73,11 @@ impl ConsentService for Api {
         let changed = changed.map_err(status::of)?;
         let receipt = Some(convert::writes::receipt(changed.receipt, &caller));
         let unmatched = convert::consent::unmatched(changed.unmatched);
+        let remaining_uses =
+            changed.remaining_uses.into_iter().map(convert::consent::remaining_use).collect();
         let revoked_grants = changed.revoked_grants;
-        Ok(Response::new(proto::RecordConsentResponse { receipt, revoked_grants, unmatched }))
+        let answer = proto::RecordConsentResponse { receipt, revoked_grants, unmatched, remaining_uses };
+        Ok(Response::new(answer))
     }
 
     async fn record_signal(
@@ -101,8 +104,12 @@ impl ConsentService for Api {
             explanation: effect.explanation,
         });
         let unmatched = convert::consent::unmatched(changed.unmatched);
+        let remaining_uses =
+            changed.remaining_uses.into_iter().map(convert::consent::remaining_use).collect();
         let revoked_grants = changed.revoked_grants;
-        Ok(Response::new(proto::RecordSignalResponse { receipt, revoked_grants, opt_out, unmatched }))
+        let answer =
+            proto::RecordSignalResponse { receipt, revoked_grants, opt_out, unmatched, remaining_uses };
+        Ok(Response::new(answer))
     }
 
     async fn get_consents(

@@ -137,6 +137,8 @@ pub fn record(record: Processing) -> proto::RecordOfProcessing {
         iri: purpose.definition.iri,
         used: purpose.is_used,
         description: purpose.description,
+        legal_basis: purpose.definition.legal_basis.into(),
+        basis_reference: purpose.definition.basis_reference,
     });
     let categories = record.categories.into_iter().map(|category| proto::ProcessedCategory {
         id: category.definition.id,

@@ -21,6 +21,7 @@ pub use consent::Consent;
 pub use consent::choice::{Choice, ConsentChanged, DecidedBy, NoticeServed, Presentation};
 pub use consent::get_consents::Consents;
 pub use consent::list_outdated::{OutdatedConsent, OutdatedPage, OutdatedQuery};
+pub use consent::remaining_uses::RemainingUse;
 pub use consent::signal::NewSignal;
 pub use erasure::Erasures;
 pub use erasure::certificate::Certificate;

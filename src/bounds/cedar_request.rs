@@ -4,6 +4,7 @@ use crate::bounds::entities::{class, place, uid};
 use crate::bounds::error::{BoundsError, schema_error};
 use crate::domain::description::Description;
 use crate::domain::event::{Provenance, Role};
+use crate::domain::legal_basis::DeclaredBasis;
 use cedar_policy::{Context, Request, RestrictedExpression, Schema};
 use std::collections::BTreeSet;
 
@@ -87,7 +88,8 @@ pub(super) struct CedarRequest {
     pub consented: bool,
     pub explicit: bool,
     pub guardian: bool,
-    /// Applies to uses only.
+    /// The legal basis, if it is another one than consent. This and the next field apply to uses only.
+    pub declared_basis: Option<DeclaredBasis>,
     pub noticed: bool,
     pub restricted: bool,
     /// This and the following fields up to `conversation` apply to uses only.
@@ -186,9 +188,11 @@ impl CedarRequest {
 
     fn use_context(&self) -> Result<Vec<Pair>, BoundsError> {
         let purpose = RestrictedExpression::new_entity_uid(uid("Purpose", &self.purpose)?);
+        let without_consent = self.declared_basis.map_or("none", DeclaredBasis::name);
+        let basis = if self.consented { "consent" } else { without_consent };
         Ok(vec![
             ("purpose".to_owned(), purpose),
-            text("basis", if self.consented { "consent" } else { "none" }),
+            text("basis", basis),
             flag("objected", self.objected),
             flag("paused", self.paused),
             flag("conversation_paused", self.conversation_paused),

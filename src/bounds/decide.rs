@@ -6,16 +6,18 @@
 use crate::bounds::attribute_class::Class;
 use crate::bounds::built_in::{self, KeptData, no_legal_basis};
 use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTraits};
-use crate::bounds::decision::{Allowed, ConsentTraits, Decision, Ground, Withheld};
+use crate::bounds::decision::{Allowed, ConsentTraits, Decision, Withheld};
 use crate::bounds::engine::{Bounds, PersonalPolicies};
 use crate::bounds::error::Denial;
 use crate::bounds::fit_answer;
+use crate::bounds::ground::{Ground, grounds};
 use crate::domain::DAY_MS;
-use crate::domain::consent::{Cover, NoConsent};
+use crate::domain::consent::Cover;
 use crate::domain::consent_scope::ConsentCase;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{Provenance, Reason, Role, SignalKind};
 use crate::domain::ids::EventId;
+use crate::domain::legal_basis::{Basis, DeclaredBasis};
 use crate::domain::profile::{ActiveSignal, SubjectState};
 use crate::domain::special_sources::effective_provenance;
 use crate::domain::vocabulary::Vocabulary;
@@ -45,7 +47,7 @@ pub struct Case<'a> {
 /// The verdict on one attribute.
 #[derive(Clone)]
 enum Verdict {
-    Yes { consent: EventId, ends_ms: Option<u64> },
+    Yes { basis: Basis, ends_ms: Option<u64> },
     No(Arc<Denial>, Cover),
 }
 
@@ -66,13 +68,14 @@ struct Deciding<'a> {
     built_in: Option<Arc<Denial>>,
     kept: KeptData<'a>,
     /// The grounds for each category: the consents that allow the use, newest first. If there is no consent,
-    /// there is a single ground, which says why not.
+    /// the legal basis that is declared for the purpose, if it applies, and a ground that says why there is
+    /// no consent.
     grounds: BTreeMap<&'a str, Arc<[Ground<'a>]>>,
     /// The data subject's personal bounds, compiled.
     personal: Option<Arc<PersonalPolicies>>,
-    /// The denial for each class and each kind of consent, or `None` if the bounds allow the use.
+    /// The denial for each class, kind of consent and legal basis, or `None` if the bounds allow the use.
     // Unordered: looked up by key, never iterated.
-    outcomes: HashMap<(Class<'a>, ConsentTraits<'a>), Option<Arc<Denial>>>,
+    outcomes: HashMap<(Class<'a>, ConsentTraits<'a>, Option<DeclaredBasis>), Option<Arc<Denial>>>,
     /// For each derived attribute, the categories of its sources with all their ancestors.
     // Unordered: looked up by key, never iterated.
     sources: HashMap<EventId, Arc<BTreeSet<String>>>,
@@ -156,13 +159,13 @@ impl<'a> Deciding<'a> {
                 continue;
             }
             match self.verdict(current) {
-                Verdict::Yes { consent, ends_ms } => {
+                Verdict::Yes { basis, ends_ms } => {
                     yes.push(current);
                     decision.allowed.push(Allowed {
                         key: current.attribute.key.clone(),
                         event_id: current.event_id,
                         category: current.attribute.category.clone(),
-                        consent,
+                        basis,
                         ends_ms,
                     });
                 }
@@ -249,13 +252,19 @@ impl<'a> Deciding<'a> {
         let class = self.class(current, source_withheld);
         let grounds = self.grounds(&attribute.category);
         let mut no = None;
+        // Data about special categories, and what was derived from it, rests on consent alone (GDPR Art. 9).
+        let is_special =
+            class.traits.sources.iter().any(|source| !self.vocabulary.special_ancestry(source).is_empty());
         for ground in grounds.iter() {
+            if is_special && ground.declared().is_some() {
+                continue;
+            }
             match (self.outcome(&class, ground), ground.cover) {
                 (None, Cover::Allowed { by, until_ms }) => {
                     let ends_ms = earlier(earlier(until_ms, attribute.expires_at_ms), sources_end_ms);
                     let ends_ms = earlier(ends_ms, self.forgotten_from_ms(current));
                     let ends_ms = earlier(ends_ms, self.age_changes_ms);
-                    return Verdict::Yes { consent: by, ends_ms };
+                    return Verdict::Yes { basis: by, ends_ms };
                 }
                 // Without consent there is no legal basis, whatever the bounds say.
                 (None, cover @ Cover::Denied { .. }) => {
@@ -283,7 +292,7 @@ impl<'a> Deciding<'a> {
     }
 
     fn outcome(&mut self, class: &Class<'a>, ground: &Ground<'a>) -> Option<Arc<Denial>> {
-        let key = (class.clone(), ground.traits);
+        let key = (class.clone(), ground.traits, ground.declared());
         if let Some(cached) = self.outcomes.get(&key) {
             return cached.clone();
         }
@@ -367,12 +376,8 @@ impl<'a> Deciding<'a> {
             provenance: class.provenance,
             traits: class.traits.as_ref().clone(),
             subject: self.subject.clone(),
-            // Consent that only lacks explicitness counts as consent here; the rule on special categories
-            // then denies the use.
-            consented: matches!(
-                ground.cover,
-                Cover::Allowed { .. } | Cover::Denied { reason: NoConsent::NotExplicit, .. }
-            ),
+            consented: ground.is_consent(),
+            declared_basis: ground.declared(),
             explicit: ground.traits.explicit,
             guardian: ground.traits.guardian,
             restricted,
@@ -398,33 +403,18 @@ impl<'a> Deciding<'a> {
         }
     }
 
-    /// The newest valid consent of each kind for a category. Bounds may require explicit consent or a
-    /// guardian's consent. It is enough if they accept one of these consents.
     fn grounds(&mut self, category: &'a str) -> Arc<[Ground<'a>]> {
         if let Some(cached) = self.grounds.get(category) {
             return Arc::clone(cached);
         }
-        let (purpose, recipient, now_ms) = (self.case.purpose, self.case.recipient, self.case.now_ms);
-        let interaction = self.case.interaction;
+        let &Case { purpose, recipient, interaction, now_ms, .. } = self.case;
         let case = ConsentCase { purpose, category, recipient, interaction, now_ms };
-        let consents = &self.state.consents;
         let thresholds = self.bounds.thresholds();
-        let mut grounds: Vec<Ground<'a>> = Vec::new();
-        for (yes, until_ms) in consents.allowing(self.vocabulary, &case) {
-            let traits = ConsentTraits::of(yes, purpose, thresholds, now_ms);
-            if !grounds.iter().any(|cached| cached.traits == traits) {
-                let until_ms = earlier(until_ms, thresholds.consent_changes_ms(yes.said_ms(), now_ms));
-                let cover = Cover::Allowed { by: yes.event_id, until_ms };
-                grounds.push(Ground { cover, traits });
-            }
-        }
-        if grounds.is_empty() {
-            let cover = consents.cover(self.vocabulary, &case);
-            grounds.push(Ground { cover, traits: ConsentTraits::default() });
-        }
-        let grounds: Arc<[Ground<'a>]> = grounds.into();
-        self.grounds.insert(category, Arc::clone(&grounds));
-        grounds
+        let consents = &self.state.consents;
+        let found: Arc<[Ground<'a>]> =
+            grounds(consents, self.vocabulary, thresholds, self.subject.age_band, &case).into();
+        self.grounds.insert(category, Arc::clone(&found));
+        found
     }
 }
 

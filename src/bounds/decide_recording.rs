@@ -73,6 +73,7 @@ impl Bounds {
             consents.iter().map(|yes| (yes.terms.explicit, yes.terms.guardian)).collect();
         let inferred = *provenance == Provenance::Inferred;
         let mut case = CedarRequest {
+            declared_basis: None,
             action: if inferred { Action::Infer } else { Action::Record },
             recipient: application.unwrap_or_default().to_owned(),
             category: self.equivalent_categories().representative(category, &traits.sources).to_owned(),

@@ -7,6 +7,7 @@ use crate::domain::consent::{ConsentRecord, Cover};
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::WithheldClass;
 use crate::domain::ids::EventId;
+use crate::domain::legal_basis::Basis;
 use std::sync::Arc;
 
 /// An attribute that may be used.
@@ -18,8 +19,8 @@ pub struct Allowed {
     pub event_id: EventId,
     /// Its category.
     pub category: String,
-    /// The consent event that allows it.
-    pub consent: EventId,
+    /// What the use rests on.
+    pub basis: Basis,
     /// When the consent or the attribute ends, whichever is first, milliseconds since the Unix epoch.
     pub ends_ms: Option<u64>,
 }
@@ -35,13 +36,6 @@ pub struct Decision {
     pub ends_ms: Option<u64>,
     /// Positions of the bounds that the decision was made under.
     pub bounds: Vec<u64>,
-}
-
-/// One kind of consent that could permit a use.
-#[derive(Clone, Copy)]
-pub(crate) struct Ground<'a> {
-    pub(crate) cover: Cover,
-    pub(crate) traits: ConsentTraits<'a>,
 }
 
 /// What policies may know about a consent.

@@ -4,8 +4,9 @@ use crate::bounds::engine::UNRECORDED;
 use crate::domain::event::{CategoryDefined, Event, NoticeRequired, PurposeDefined, Recorded, Role};
 use crate::domain::hierarchy::Since;
 use crate::domain::ids::EventId;
+use crate::domain::legal_basis::DeclaredBasis;
 use crate::domain::profile::GrantState;
-use crate::domain::vocabulary::Vocabulary;
+use crate::domain::vocabulary::{DIRECT_MARKETING, Vocabulary};
 
 /// The vocabulary in force at a moment.
 #[derive(Default)]
@@ -65,6 +66,8 @@ pub enum DefinitionProblem {
     FirstNotice,
     /// This version of the notice, or a later one, is required already.
     RequiredNotice(String),
+    /// Advertising can't rest on this legal basis.
+    MarketingBasis(DeclaredBasis),
 }
 
 impl Definitions {
@@ -117,7 +120,10 @@ impl Definitions {
         let is_dated = self.has_versions && !is_first;
         let since = if is_dated { Since { at_ms: starts_ms, position } } else { Since::default() };
         match &event.event {
-            Event::PurposeDefined(purpose) => self.vocabulary.define_purpose(purpose.clone(), since),
+            Event::PurposeDefined(purpose) => {
+                self.vocabulary.define_purpose(purpose.clone(), since);
+                self.vocabulary.note_basis(&purpose.id, position);
+            }
             Event::CategoryDefined(category) => self.vocabulary.define_category(category.clone(), since),
             Event::NoticePublished(published) => {
                 let notice = published.notice.iter();
@@ -187,7 +193,12 @@ fn check_purpose(words: &Vocabulary, purpose: &PurposeDefined) -> Result<(), Def
     if purpose.same_meaning && purpose.effective_from_ms > 0 {
         return Err(DefinitionProblem::ScheduledSameMeaning);
     }
-    Ok(())
+    // The data subject must be able to object to direct marketing (GDPR Art. 21(2)).
+    let is_marketing = DIRECT_MARKETING.contains(&purpose.id.as_str()) || words.is_marketing(parent);
+    match purpose.declared_basis().filter(|basis| is_marketing && !basis.can_be_refused()) {
+        Some(basis) => Err(DefinitionProblem::MarketingBasis(basis)),
+        None => Ok(()),
+    }
 }
 
 fn check_category(words: &Vocabulary, category: &CategoryDefined) -> Result<(), DefinitionProblem> {

@@ -17,6 +17,7 @@ mod equivalent_categories;
 pub(crate) mod error;
 mod evaluate_roles;
 pub(crate) mod fit_answer;
+pub(crate) mod ground;
 pub mod invalidation;
 pub mod lapsed_consents;
 mod pack_tests;

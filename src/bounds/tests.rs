@@ -3,6 +3,7 @@
 
 mod against_models;
 mod deciding;
+mod legal_bases;
 mod limits;
 mod model;
 mod model_provenance;

@@ -110,7 +110,9 @@ impl Consent {
         };
         let answer = client(at).await?.record_consent(request).await?.into_inner();
         out.print("RecordConsentResponse", &answer, |answer| {
-            output::changed_or_unmatched(answer.receipt.as_ref(), &answer.revoked_grants, &answer.unmatched)
+            let (receipt, revoked) = (answer.receipt.as_ref(), &answer.revoked_grants);
+            let changed = output::changed_or_unmatched(receipt, revoked, &answer.unmatched);
+            changed + &output::remaining_uses(&answer.remaining_uses)
         })?;
         out.note_dates(&[("--until", terms.until.as_ref())])
     }

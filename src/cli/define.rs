@@ -7,7 +7,7 @@ use super::preview::preview;
 use super::signing_key::signing_key;
 use super::times::{self, WrittenTime};
 use crate::daemon::data_dir::Layout;
-use crate::domain::event::{CategoryDefined, Event, PurposeDefined, Rung as EventRung, codec};
+use crate::domain::event::{CategoryDefined, Event, LegalBasis, PurposeDefined, Rung as EventRung, codec};
 use crate::proto;
 use crate::proto::bounds_service_client::BoundsServiceClient;
 use clap::{Args, ValueEnum};
@@ -31,6 +31,13 @@ pub(super) struct DefinePurpose {
     /// Its rung on the ladder of personalization, which is in order of rising risk.
     #[arg(long, value_enum)]
     rung: Option<Rung>,
+    /// Legal basis that you declare for this purpose, beside consent. It does not apply to the purposes below
+    /// it, to special categories or to minors. Without this option, consent is the only basis.
+    #[arg(long, value_enum, requires = "basis_reference")]
+    basis: Option<Basis>,
+    /// What the basis rests on: the assessment of a legitimate interest, the contract, or the law.
+    #[arg(long, default_value = "", requires = "basis", value_name = "TEXT")]
+    basis_reference: String,
     #[command(flatten)]
     tags: Tags,
     #[command(flatten)]
@@ -64,7 +71,7 @@ pub(super) struct DefineCategory {
 #[derive(Args)]
 pub(super) struct Redefinition {
     /// Private key of the provider. Default: the one that a `--dev` daemon left in --data, if there is one.
-    /// A definition that replaces another one has to be signed.
+    /// A definition that replaces another one or declares a legal basis has to be signed.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Time from which the definition is in force. Default: at once.
@@ -124,6 +131,27 @@ pub(super) enum Rung {
     Persuasion,
 }
 
+/// Legal bases beside consent (GDPR Art. 6(1)).
+#[derive(Clone, Copy, ValueEnum)]
+pub(super) enum Basis {
+    /// Performing a contract with the person (Art. 6(1)(b)).
+    Contract,
+    /// A legitimate interest that you have assessed (Art. 6(1)(f)). People can object to it.
+    LegitimateInterest,
+    /// An obligation that a law puts on you (Art. 6(1)(c)).
+    LegalObligation,
+}
+
+impl From<Basis> for LegalBasis {
+    fn from(basis: Basis) -> Self {
+        match basis {
+            Basis::Contract => Self::Contract,
+            Basis::LegitimateInterest => Self::LegitimateInterest,
+            Basis::LegalObligation => Self::LegalObligation,
+        }
+    }
+}
+
 /// Tags from the taxonomy of risks and benefits (docs/bounds.md).
 #[derive(Args)]
 pub(super) struct Tags {
@@ -164,6 +192,8 @@ impl DefinePurpose {
             risks: self.tags.risk,
             benefits: self.tags.benefit,
             rung: self.rung.map(EventRung::from).unwrap_or_default(),
+            legal_basis: self.basis.map(LegalBasis::from).unwrap_or_default(),
+            basis_reference: self.basis_reference,
             effective_from_ms: self.redefinition.from.as_ref().map_or(0, WrittenTime::millis),
             same_meaning: self.redefinition.same_meaning,
         };

@@ -7,6 +7,7 @@ use super::error::CliError;
 use super::output::{self, Out, table};
 use super::profile::as_of;
 use super::times::{self, WrittenTime, parse_duration};
+use crate::domain::legal_basis::DeclaredBasis;
 use crate::domain::wording;
 use crate::proto;
 use crate::proto::grant_service_client::GrantServiceClient;
@@ -80,7 +81,10 @@ const EVENTS_GONE: &str = "\nnote: events of that time are gone, through an eras
 
 fn decision(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) -> String {
     let row = |allowed: &proto::AllowedAttribute| {
-        vec!["  ".to_owned() + &allowed.key, allowed.category.clone(), allowed.value_json.clone()]
+        // Consent is the rule, so only another basis is named.
+        let basis = DeclaredBasis::of(allowed.legal_basis()).map_or("", DeclaredBasis::title);
+        let key = "  ".to_owned() + &allowed.key;
+        vec![key, allowed.category.clone(), allowed.value_json.clone(), basis.to_owned()]
     };
     let rows: Vec<Vec<String>> = allowed.iter().map(row).collect();
     let mut text = format!("allowed: {}", allowed.len());

@@ -2,6 +2,7 @@
 
 use super::error::CliError;
 use super::times::WrittenTime;
+use crate::domain::legal_basis::DeclaredBasis;
 use crate::domain::wording;
 use crate::proto::UnmatchedKind;
 use crate::telemetry::escaped;
@@ -234,6 +235,18 @@ pub(super) fn changed_or_unmatched(
     };
     let lines = unmatched.iter().map(line);
     std::iter::once(changed(written, revoked_grants)).chain(lines).collect::<Vec<_>>().join("\n")
+}
+
+/// The purposes for which data may still be used although the person said no to them.
+pub(super) fn remaining_uses(of: &[crate::proto::RemainingUse]) -> String {
+    let line = |of: &crate::proto::RemainingUse| {
+        let basis = DeclaredBasis::of(of.legal_basis()).map_or("another legal basis", DeclaredBasis::title);
+        let (purpose, reference) = (&of.purpose, &of.basis_reference);
+        format!(
+            "\nstill used for `{purpose}`, whose legal basis is {basis} ({reference}): a no does not end it"
+        )
+    };
+    of.iter().map(line).collect()
 }
 
 /// A hint that a new key could be confused with an existing one.

@@ -7,6 +7,7 @@ use super::error::CliError;
 use super::output::{Out, count, table, time};
 use super::progress;
 use super::times::{self, WrittenTime};
+use crate::domain::legal_basis::DeclaredBasis;
 use crate::proto;
 use crate::proto::audit_service_client::AuditServiceClient;
 use crate::proto::get_transparency_report_response::Frame;
@@ -263,7 +264,13 @@ fn record_text(record: &proto::RecordOfProcessing) -> String {
     };
     let purposes = record.purposes.iter();
     let unused = |used: bool| if used { "" } else { " (not used so far)" };
-    part("b", "purposes", purposes.map(|each| format!("{}{}", each.id, unused(each.used))).collect());
+    let basis = |each: &proto::ProcessingPurpose| {
+        let declared = DeclaredBasis::of(each.legal_basis());
+        declared.map(|basis| format!(", {} ({})", basis.title(), each.basis_reference)).unwrap_or_default()
+    };
+    let purpose =
+        |each: &proto::ProcessingPurpose| format!("{}{}{}", each.id, basis(each), unused(each.used));
+    part("b", "purposes", purposes.map(purpose).collect());
     part("c", "data subjects", record.data_subjects.clone());
     let categories = record.categories.iter();
     let special = |special: bool| if special { " (special)" } else { "" };

@@ -3,7 +3,7 @@
 use super::connect::Connection;
 use super::connect::{Link, client};
 use super::error::CliError;
-use super::output::{Out, changed_or_unmatched};
+use super::output::{Out, changed_or_unmatched, remaining_uses};
 use super::profile::whole_profile;
 use crate::proto::consent_service_client::ConsentServiceClient;
 use crate::proto::profile_service_client::ProfileServiceClient;
@@ -196,7 +196,7 @@ async fn record(link: &Link, request: proto::RecordSignalRequest, out: Out) -> R
         let done = changed_or_unmatched(answer.receipt.as_ref(), &answer.revoked_grants, &answer.unmatched);
         match &answer.opt_out {
             Some(effect) => format!("{done}\n{}", effect.explanation),
-            None => done,
+            None => done + &remaining_uses(&answer.remaining_uses),
         }
     })
 }

@@ -5,6 +5,7 @@ use super::connect::{Link, client};
 use super::error::CliError;
 use super::output::{self, Out, count};
 use super::times::{self, WrittenTime};
+use crate::domain::legal_basis::DeclaredBasis;
 use crate::domain::wording;
 use crate::proto::grant_service_client::GrantServiceClient;
 use crate::proto::{self, UseKind};
@@ -137,7 +138,11 @@ fn what(used: &proto::ListedUse) -> String {
 }
 
 fn attributes(used: &proto::ListedUse) -> String {
-    let named = used.attributes.iter().map(|used| format!("{} ({})", used.key, used.category));
+    let named = used.attributes.iter().map(|used| {
+        let basis = DeclaredBasis::of(used.legal_basis());
+        let basis = basis.map(|basis| format!(", {}", basis.title())).unwrap_or_default();
+        format!("{} ({}{basis})", used.key, used.category)
+    });
     let mut text = named.collect::<Vec<_>>().join(", ");
     if used.attributes_left_out > 0 {
         text.push_str(&format!(" and {} more", used.attributes_left_out));

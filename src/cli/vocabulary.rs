@@ -5,6 +5,8 @@ use super::define::{DefineCategory, DefinePurpose};
 use super::error::CliError;
 use super::output::{self, Out, table};
 use super::require_notice::RequireNotice;
+use crate::domain::legal_basis::DeclaredBasis;
+use crate::domain::wording;
 use crate::proto;
 use crate::proto::bounds_service_client::BoundsServiceClient;
 use clap::Subcommand;
@@ -57,14 +59,15 @@ async fn whole_vocabulary(
 }
 
 fn vocabulary(answer: &proto::ListPurposesResponse) -> String {
-    let header = ["PURPOSE", "PART OF", "RUNG", "MEANING", "RISKS"];
+    let header = ["PURPOSE", "PART OF", "RUNG", "MEANING", "LEGAL BASIS", "RISKS"];
     let mut rows = vec![header.into_iter().map(str::to_owned).collect::<Vec<_>>()];
     rows.extend(answer.purposes.iter().map(|each| {
         let rung = match each.rung() {
             proto::Rung::Unspecified => String::new(),
             rung => rung.as_str_name().trim_start_matches("RUNG_").to_lowercase(),
         };
-        vec![each.id.clone(), each.parent.clone(), rung, each.title.clone(), each.risks.join(", ")]
+        let basis = wording::legal_bases(DeclaredBasis::of(each.legal_basis()), &each.basis_reference);
+        vec![each.id.clone(), each.parent.clone(), rung, each.title.clone(), basis, each.risks.join(", ")]
     }));
     format!("{}\n\n{}", table(&rows).trim_end(), table(&categories(answer)))
 }

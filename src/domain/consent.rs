@@ -5,6 +5,7 @@
 
 use super::consent_scope::{ConsentCase, ExpandedCase, Given, Reach, named_cases, narrows, overlap};
 use super::ids::EventId;
+use super::legal_basis::{Basis, DeclaredBasis};
 use super::notices::{NoticeVersions, RequiredVersion};
 use super::vocabulary::Vocabulary;
 use crate::domain::event::{Actor, Role};
@@ -113,9 +114,9 @@ pub enum NoConsent {
 pub enum Cover {
     /// The case is allowed.
     Allowed {
-        /// The event of the consent that allows it.
-        by: EventId,
-        /// When that consent expires, milliseconds since the Unix epoch.
+        /// What it rests on.
+        by: Basis,
+        /// When that ends, milliseconds since the Unix epoch.
         until_ms: Option<u64>,
     },
     /// The case is not allowed.
@@ -171,7 +172,7 @@ impl ConsentLog {
         let expanded = ExpandedCase::new(vocabulary, *case);
         let found = self.decisions_about(&expanded);
         if let Some((yes, until_ms)) = found.allowing(&vocabulary.notices, case.now_ms).next() {
-            return Cover::Allowed { by: yes.event_id, until_ms };
+            return Cover::Allowed { by: Basis::Consent(yes.event_id), until_ms };
         }
         // Every yes that stands is outdated.
         if let Some((yes, _)) = found.standing(case.now_ms).next() {
@@ -211,6 +212,27 @@ impl ConsentLog {
             Some(yes) => Cover::Denied { reason: NoConsent::WordsChanged, by: Some(yes.event_id) },
             None => Cover::silence(),
         }
+    }
+
+    /// Whether a legal basis other than consent may apply to a case, as far as the data subject's decisions
+    /// go. It never replaces a consent, so it does not apply once a yes covered the case, whatever became of
+    /// that yes. If the basis can be refused, it does not apply once any decision covered the case.
+    #[must_use]
+    pub fn leave_room_for(
+        &self,
+        basis: DeclaredBasis,
+        vocabulary: &Vocabulary,
+        case: &ConsentCase<'_>,
+    ) -> bool {
+        let expanded = ExpandedCase::new(vocabulary, *case);
+        let excludes = |record: &ConsentRecord| match record.decision.is_yes() {
+            true => {
+                expanded.consent_reach_except_explicitness(&record.terms, record.given()).is_some()
+                    || expanded.covered_by_new_words(&record.terms, record.given())
+            }
+            false => basis.can_be_refused() && expanded.refusal_reach(&record.terms).is_some(),
+        };
+        !self.records.iter().any(excludes)
     }
 
     /// Every yes that allows a case by itself, newest first, each with the time at which it stops allowing

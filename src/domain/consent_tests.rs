@@ -114,7 +114,10 @@ fn the_end_of_a_later_consent_ends_the_earlier_one() {
     renewed.terms.until_ms = Some(2_000);
     let log = [given.clone(), renewed.clone()];
     let by = renewed.event_id;
-    assert_eq!(cover(&log, "memory", "work"), Cover::Allowed { by, until_ms: Some(2_000) });
+    assert_eq!(
+        cover(&log, "memory", "work"),
+        Cover::Allowed { by: Basis::Consent(by), until_ms: Some(2_000) }
+    );
     renewed.terms.until_ms = Some(500);
     let log = [given.clone(), renewed.clone()];
     assert_eq!(
@@ -369,7 +372,7 @@ proptest! {
     fn the_rule_agrees_with_the_model(log in histories(), category in 0_usize..4) {
         let category = ["work", "health", "mental-health", "family"][category];
         let found = match cover(&log, "memory", category) {
-            Cover::Allowed { by, .. } => Some(by),
+            Cover::Allowed { by, .. } => by.consent(),
             Cover::Denied { .. } => None,
         };
         prop_assert_eq!(found, model(&log, category));
@@ -433,7 +436,7 @@ proptest! {
     fn the_consent_that_allows_a_case_is_a_yes_that_covers_it(log in histories(), category in 0_usize..4) {
         let category = ["work", "health", "mental-health", "family"][category];
         if let Cover::Allowed { by, .. } = cover(&log, "memory", category) {
-            let yes = log.iter().find(|record| record.event_id == by).unwrap();
+            let yes = log.iter().find(|record| Some(record.event_id) == by.consent()).unwrap();
             prop_assert!(yes.decision.is_yes());
             prop_assert!(yes.terms.until_ms.is_none_or(|until| until > 1_000));
             let special = category.contains("health");

@@ -345,7 +345,9 @@ impl<'a> Closure<'a> {
 
     fn cites(&self, grant: &GrantIssued) -> bool {
         let gone = |id: &EventId| self.ids.contains(id);
-        grant.allowed.iter().any(|cited| gone(&cited.attribute) || gone(&cited.consent))
+        grant.allowed.iter().any(|cited| {
+            gone(&cited.attribute) || cited.basis.consent().is_some_and(|consent| gone(&consent))
+        })
     }
 
     /// Whether one of these keys is that of an attribute whose event is selected.

@@ -21,6 +21,7 @@ pub mod ids;
 pub mod json_value;
 pub mod kept_only;
 mod known_names;
+pub mod legal_basis;
 pub mod names;
 pub mod notices;
 pub mod profile;

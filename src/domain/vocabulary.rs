@@ -2,11 +2,14 @@
 //! IRIs, and versions of notices. Events define them.
 
 use super::hierarchy::{Ancestor, Hierarchy, Since, Word};
+use super::legal_basis::DeclaredBasis;
 use super::notices::NoticeVersions;
 use crate::domain::event::{CategoryDefined, PurposeDefined, Rung};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const NEAR_MAX: usize = 3;
+/// The purposes that are direct marketing (GDPR Art. 21(2)), together with those below them.
+pub const DIRECT_MARKETING: [&str; 3] = ["advertising", "commercial-persuasion", "direct-marketing"];
 
 /// The edition of the rules of decisions that this version follows (docs/format.md).
 pub const DECISION_RULES: u32 = 3;
@@ -19,6 +22,8 @@ pub struct Vocabulary {
     purposes: Hierarchy<PurposeDefined>,
     categories: Hierarchy<CategoryDefined>,
     edition: u32,
+    /// For each purpose with a declared legal basis, the position of the definition that declares it.
+    declared_at: BTreeMap<String, u64>,
 }
 
 impl Word for PurposeDefined {
@@ -82,6 +87,31 @@ impl Vocabulary {
                 self.purposes.change_meaning(&id, since);
             }
         }
+    }
+
+    /// Notes where the newest definition of a purpose is in the log, if it declares a legal basis.
+    pub fn note_basis(&mut self, purpose: &str, position: u64) {
+        if self.purpose(purpose).and_then(PurposeDefined::declared_basis).is_some() {
+            self.declared_at.insert(purpose.to_owned(), position);
+        } else {
+            self.declared_at.remove(purpose);
+        }
+    }
+
+    /// The legal basis that the controller declares for a purpose, beside consent, and the position of the
+    /// definition that declares it. A declaration is about its purpose alone, not about the purposes below.
+    #[must_use]
+    pub fn declared_basis(&self, purpose: &str) -> Option<(DeclaredBasis, u64)> {
+        let kind = self.purpose(purpose)?.declared_basis()?;
+        // An ancestor may have moved below marketing after the declaration.
+        let applies = kind.can_be_refused() || !self.is_marketing(purpose);
+        Some((kind, *self.declared_at.get(purpose)?)).filter(|_| applies)
+    }
+
+    /// Whether a purpose is direct marketing (GDPR Art. 21(2)).
+    #[must_use]
+    pub fn is_marketing(&self, purpose: &str) -> bool {
+        self.purpose_ancestry(purpose).iter().any(|id| DIRECT_MARKETING.contains(id))
     }
 
     /// Adds a category or replaces it.

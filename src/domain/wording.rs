@@ -3,6 +3,7 @@
 
 use crate::domain::TIME_MS_MAX;
 use crate::domain::event::{ErasureScope, Provenance, Reason, RecordingRefused, Tier, WithheldClass};
+use crate::domain::legal_basis::DeclaredBasis;
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
 
@@ -25,6 +26,13 @@ pub fn tier(tier: Tier) -> &'static str {
         Tier::Individual => "the person",
         Tier::Unspecified => "an unspecified tier",
     }
+}
+
+/// The legal bases of a purpose: consent, and the one that is declared beside it, with what it rests on.
+#[must_use]
+pub fn legal_bases(declared: Option<DeclaredBasis>, reference: &str) -> String {
+    declared
+        .map_or_else(|| "consent".to_owned(), |basis| format!("consent, or {} ({reference})", basis.title()))
 }
 
 /// Whether an attribute was declared, observed or inferred.

@@ -143,8 +143,11 @@ pub struct PermittedUse {
     pub purpose_title: String,
     /// The purpose's IRI in the W3C Data Privacy Vocabulary.
     pub purpose_iri: String,
-    /// The recipient. Null stands for every other service: one that has no record of its own. A record with
-    /// null exists only if the person gave a consent without a list of recipients.
+    /// The purpose's legal bases, in words: consent, and the one that the controller declares beside it.
+    pub legal_bases: String,
+    /// The recipient. Null stands for every other service: one that has no record of its own. A record
+    /// with null exists only if the person gave a consent without a list of recipients, or if a purpose
+    /// has a legal basis beside consent.
     pub recipient: Option<String>,
     /// The attributes that may be used.
     pub allowed: Vec<NamedAttribute>,
@@ -164,6 +167,9 @@ pub struct NamedAttribute {
     /// The consent event that allows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub consent: Option<String>,
+    /// The legal basis of the use, in words, if it is not consent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub legal_basis: Option<&'static str>,
 }
 
 /// A class of attributes that may not be used.

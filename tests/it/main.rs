@@ -41,6 +41,7 @@ mod import;
 mod isolation;
 mod late_observations;
 mod leak_canaries;
+mod legal_bases;
 mod limits;
 mod lost_parts;
 mod memory_floods;

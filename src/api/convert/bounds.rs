@@ -4,8 +4,8 @@
 use crate::api::convert::times::{maybe_millis, time};
 use crate::api::status;
 use crate::domain::event::{
-    BoundsPublished, CategoryDefined, Event, NeverUse, NoticeRequired, PersonalBoundsSet, PurposeDefined,
-    Rung, Tier,
+    BoundsPublished, CategoryDefined, Event, LegalBasis, NeverUse, NoticeRequired, PersonalBoundsSet,
+    PurposeDefined, Rung, Tier,
 };
 use crate::proto;
 use sayso_proof::event::WriterSignature;
@@ -16,20 +16,55 @@ use tonic::Status;
 /// # Errors
 /// Its rung (its place on the ladder of rising risk) is not a value of the enum.
 pub fn purpose(of: proto::Purpose) -> Result<PurposeDefined, Status> {
-    let proto::Purpose { id, parent, iri, title, risks, benefits, rung, effective_from, same_meaning } = of;
+    let proto::Purpose {
+        id,
+        parent,
+        iri,
+        title,
+        risks,
+        benefits,
+        rung,
+        effective_from,
+        same_meaning,
+        legal_basis,
+        basis_reference,
+    } = of;
+    let legal_basis = LegalBasis::try_from(legal_basis)
+        .map_err(|_| status::invalid("purpose.legal_basis", "must be one of the four bases, or none"))?;
     let rung = Rung::try_from(rung)
         .map_err(|_| status::invalid("purpose.rung", "must be one of the six rungs, or none"))?;
     let from = maybe_millis(effective_from.as_ref(), "purpose.effective_from")?;
     let effective_from_ms = from.unwrap_or_default();
-    Ok(PurposeDefined { id, parent, iri, title, risks, benefits, rung, effective_from_ms, same_meaning })
+    Ok(PurposeDefined {
+        id,
+        parent,
+        iri,
+        title,
+        risks,
+        benefits,
+        rung,
+        effective_from_ms,
+        same_meaning,
+        legal_basis,
+        basis_reference,
+    })
 }
 
 impl From<PurposeDefined> for proto::Purpose {
     fn from(of: PurposeDefined) -> Self {
-        let PurposeDefined { id, parent, iri, title, risks, benefits, rung, effective_from_ms, same_meaning } =
-            of;
-        let effective_from = (effective_from_ms > 0).then(|| time(effective_from_ms));
-        Self { id, parent, iri, title, risks, benefits, rung: rung.into(), effective_from, same_meaning }
+        Self {
+            id: of.id,
+            parent: of.parent,
+            iri: of.iri,
+            title: of.title,
+            risks: of.risks,
+            benefits: of.benefits,
+            rung: of.rung.into(),
+            effective_from: (of.effective_from_ms > 0).then(|| time(of.effective_from_ms)),
+            same_meaning: of.same_meaning,
+            legal_basis: of.legal_basis.into(),
+            basis_reference: of.basis_reference,
+        }
     }
 }
 

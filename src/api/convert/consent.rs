@@ -5,6 +5,7 @@ use crate::api::convert::times::time;
 use crate::api::status;
 use crate::app;
 use crate::domain::consent::Decision;
+use crate::domain::event::LegalBasis;
 use crate::domain::unmatched::Unmatched;
 use crate::proto;
 use tonic::Status;
@@ -23,6 +24,13 @@ pub fn decision(decision: i32) -> Result<Decision, Status> {
             Err(status::invalid("choices.decision", "must be given, refused, renewed or withdrawn"))
         }
     }
+}
+
+/// A purpose for which data may still be used.
+#[must_use]
+pub fn remaining_use(of: app::RemainingUse) -> proto::RemainingUse {
+    let legal_basis = LegalBasis::from(of.basis).into();
+    proto::RemainingUse { purpose: of.purpose, legal_basis, basis_reference: of.reference }
 }
 
 /// A decision as the API names it.

@@ -6,6 +6,7 @@ use crate::api::convert::writes::proof;
 use crate::app::{self, Caller};
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{Reason, Tier, WithheldClass, codec};
+use crate::domain::legal_basis::Basis;
 use crate::domain::wording;
 use crate::proto;
 use std::collections::BTreeSet;
@@ -22,8 +23,16 @@ pub fn allowed(allowed: &app::Allowed) -> proto::AllowedAttribute {
         provenance: attribute.provenance.into(),
         confidence: attribute.confidence,
         observed_at: Some(time(attribute.observed_at_ms)),
-        consent_event_id: allowed.consent.to_string(),
+        consent_event_id: consent_of(allowed.basis),
+        legal_basis: allowed.basis.kind().into(),
+        declared_at: allowed.basis.declared_at(),
     }
+}
+
+/// The id of the consent that a use rests on; empty if it rests on another legal basis.
+#[must_use]
+pub fn consent_of(basis: Basis) -> String {
+    basis.consent().map(|event| event.to_string()).unwrap_or_default()
 }
 
 /// A class of withheld attributes, with an explanation for people.
@@ -93,7 +102,9 @@ pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrant
         evidence: allowed.current.attribute.evidence.clone(),
         recorded_at: Some(time(allowed.current.recorded_at_ms)),
         recorded_by: Some(codec::message(&allowed.current.actor)),
-        consent_event_id: allowed.consent.to_string(),
+        consent_event_id: consent_of(allowed.basis),
+        legal_basis: allowed.basis.kind().into(),
+        declared_at: allowed.basis.declared_at(),
         since: allowed.since.clone(),
     });
     let consents = of.consents.into_iter().map(|consent| proto::ExplainedConsent {

@@ -1,5 +1,6 @@
 //! Uses of attributes, with what allowed each.
 
+use crate::api::convert::grants::consent_of;
 use crate::api::convert::reasons::revocation;
 use crate::api::convert::times::time;
 use crate::app::{ErasedRecipient, ErasedUses, ListedUse, UseKind, UseRule};
@@ -79,7 +80,9 @@ fn attribute(of: GrantedAttribute) -> proto::UsedAttribute {
         event_id: of.attribute.to_string(),
         key: of.key,
         category: of.category,
-        consent_event_id: of.consent.to_string(),
+        consent_event_id: consent_of(of.basis),
+        legal_basis: of.basis.kind().into(),
+        declared_at: of.basis.declared_at(),
     }
 }
 

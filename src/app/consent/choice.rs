@@ -2,6 +2,7 @@
 //! they were recorded.
 
 use crate::app::consent::opt_out_effect::OptOutEffect;
+use crate::app::consent::remaining_uses::RemainingUse;
 use crate::app::log::receipt::Receipt;
 use crate::domain::consent::Decision;
 use crate::domain::unmatched::Unmatched;
@@ -69,4 +70,6 @@ pub struct ConsentChanged {
     pub effect: Option<OptOutEffect>,
     /// What the request names although nothing matches it. Empty for a service that is not a channel.
     pub unmatched: Vec<Unmatched>,
+    /// Purposes for which data may still be used although the data subject said no to them.
+    pub remaining_uses: Vec<RemainingUse>,
 }

@@ -7,6 +7,7 @@ pub(crate) mod list_outdated;
 pub(crate) mod opt_out_effect;
 pub(crate) mod record_consent;
 pub(crate) mod record_signal;
+pub(crate) mod remaining_uses;
 pub(crate) mod signal;
 mod unmatched;
 

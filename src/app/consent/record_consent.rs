@@ -3,13 +3,14 @@
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;
 use crate::app::consent::choice::{Choice, ConsentChanged, DecidedBy, NoticeServed, Presentation};
+use crate::app::consent::remaining_uses::remaining_uses;
 use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::statement_rules;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
-use crate::domain::consent::{NoticeRef, Terms};
+use crate::domain::consent::{ConsentRecord, NoticeRef, Terms};
 use crate::domain::event::{Event, Role};
 use crate::domain::ids::SubjectId;
 use std::sync::Arc;
@@ -72,9 +73,15 @@ impl Consent {
         if has_yes && has_only_yes {
             statement_rules::check_may_consent(caller)?;
         }
+        let refused = refused_purposes(&choices);
+        let remaining = |decisions: &[ConsentRecord]| {
+            let to = refused.as_ref();
+            to.map(|to| remaining_uses(&self.core.rules(), to, decisions)).unwrap_or_default()
+        };
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
             Begun::Replayed(receipt, events) => {
-                return self.replayed_change(caller, subject, receipt, &events).await;
+                let changed = self.replayed_change(caller, subject, receipt, &events).await?;
+                return Ok(ConsentChanged { remaining_uses: remaining(&[]), ..changed });
             }
             Begun::Append(append) => append,
         };
@@ -92,12 +99,14 @@ impl Consent {
         let events = self.consent_events(choices, &context);
         let unmatched = Self::unmatched(&append, &events);
         let frame = self.core.with_revocations(&append, events);
+        let remaining_uses = remaining(append.stream.read().state.consents.records());
         let written = self.core.commit(append, frame).await?;
         Ok(ConsentChanged {
             revoked_grants: written.revoked,
             receipt: written.receipt,
             unmatched,
             effect: None,
+            remaining_uses,
         })
     }
 
@@ -222,6 +231,18 @@ impl Consent {
 
 /// Checks the characters of the recipients and conversations that choices name. A name that is recorded about
 /// this person is accepted with any character.
+/// The purposes that the refusals and withdrawals among choices name, where an empty list means all purposes.
+/// `None` if there is no refusal or withdrawal.
+fn refused_purposes(choices: &[Choice]) -> Option<Vec<String>> {
+    let refused: Vec<&Choice> = choices.iter().filter(|choice| !choice.decision.is_yes()).collect();
+    if refused.is_empty() {
+        return None;
+    }
+    let all = refused.iter().any(|choice| choice.purposes.is_empty());
+    let named = refused.iter().flat_map(|choice| choice.purposes.iter().cloned());
+    Some(if all { Vec::new() } else { named.collect() })
+}
+
 fn check_names(append: &Append, choices: &[Choice]) -> Result<(), AppError> {
     let now = append.stream.read();
     let mut checks = Checks::new();

@@ -4,6 +4,7 @@ use crate::app::caller::Caller;
 use crate::app::consent::Consent;
 use crate::app::consent::choice::ConsentChanged;
 use crate::app::consent::opt_out_effect::{OptOutEffect, opt_out_effect};
+use crate::app::consent::remaining_uses::{RemainingUse, remaining_uses};
 use crate::app::consent::signal::NewSignal;
 use crate::app::error::AppError;
 use crate::app::log::append::{Begun, Timestamping};
@@ -30,9 +31,54 @@ impl Consent {
         self: &Arc<Self>,
         caller: &Caller,
         subject: &SubjectId,
-        mut signal: NewSignal,
+        signal: NewSignal,
         options: &WriteOptions,
     ) -> Result<ConsentChanged, AppError> {
+        let signal = self.checked(caller, signal)?;
+        if signal.lift
+            && let Some(answer) = self.lift_for_unknown(caller, subject, options).await?
+        {
+            return Ok(answer);
+        }
+        let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
+            Begun::Replayed(receipt, events) => {
+                let stream = self.core.stream(subject).await?.ok_or(AppError::Erased)?;
+                let effect = self.effect(caller, &stream, &signal);
+                let changed = self.replayed_change(caller, subject, receipt, &events).await?;
+                let remaining_uses = self.remaining_uses(&stream, &signal);
+                return Ok(ConsentChanged { effect, remaining_uses, ..changed });
+            }
+            Begun::Append(append) => append,
+        };
+        let mut checks = Checks::new();
+        checks.need_name(append.stream.read().state.interaction_problem(&signal.interaction), "interaction");
+        checks.finish()?;
+        statement_rules::check_signal_lift(
+            caller,
+            &append.stream.read().state,
+            &append.rules.vocabulary,
+            &signal,
+        )?;
+        let stream = Arc::clone(&append.stream);
+        let effect = self.effect(caller, &stream, &signal);
+        let remaining_uses = self.remaining_uses(&stream, &signal);
+        let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
+        let event = Event::Signal { kind, purposes, lifted, interaction };
+        let events = vec![self.core.plan(event)];
+        let unmatched = Self::unmatched(&append, &events);
+        let frame = self.core.with_revocations(&append, events);
+        let written = self.core.commit(append, frame).await?;
+        Ok(ConsentChanged {
+            revoked_grants: written.revoked,
+            receipt: written.receipt,
+            unmatched,
+            effect,
+            remaining_uses,
+        })
+    }
+
+    /// Checks the fields of a signal, and drops a conversation that the signal can't name.
+    fn checked(&self, caller: &Caller, mut signal: NewSignal) -> Result<NewSignal, AppError> {
         if signal.kind == SignalKind::Unspecified {
             return Err(AppError::invalid("kind", "must name a signal"));
         }
@@ -54,38 +100,16 @@ impl Consent {
         let mut checks = Checks::new();
         checks.need_purposes(&rules.vocabulary, unknown, "purposes");
         checks.finish()?;
-        if signal.lift
-            && let Some(answer) = self.lift_for_unknown(caller, subject, options).await?
-        {
-            return Ok(answer);
+        Ok(signal)
+    }
+
+    /// The purposes for which data may still be used after an objection. An objection ends no use on the
+    /// basis of a contract or a legal obligation (GDPR Art. 21(1)).
+    fn remaining_uses(&self, stream: &SubjectStream, signal: &NewSignal) -> Vec<RemainingUse> {
+        if signal.kind != SignalKind::Objection || signal.lift {
+            return Vec::new();
         }
-        let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
-            Begun::Replayed(receipt, events) => {
-                let stream = self.core.stream(subject).await?.ok_or(AppError::Erased)?;
-                let effect = self.effect(caller, &stream, &signal);
-                let changed = self.replayed_change(caller, subject, receipt, &events).await?;
-                return Ok(ConsentChanged { effect, ..changed });
-            }
-            Begun::Append(append) => append,
-        };
-        let mut checks = Checks::new();
-        checks.need_name(append.stream.read().state.interaction_problem(&signal.interaction), "interaction");
-        checks.finish()?;
-        statement_rules::check_signal_lift(
-            caller,
-            &append.stream.read().state,
-            &append.rules.vocabulary,
-            &signal,
-        )?;
-        let stream = Arc::clone(&append.stream);
-        let effect = self.effect(caller, &stream, &signal);
-        let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
-        let event = Event::Signal { kind, purposes, lifted, interaction };
-        let events = vec![self.core.plan(event)];
-        let unmatched = Self::unmatched(&append, &events);
-        let frame = self.core.with_revocations(&append, events);
-        let written = self.core.commit(append, frame).await?;
-        Ok(ConsentChanged { revoked_grants: written.revoked, receipt: written.receipt, unmatched, effect })
+        remaining_uses(&self.core.rules(), &signal.purposes, stream.read().state.consents.records())
     }
 
     /// What a signal does, if it is an opt-out.

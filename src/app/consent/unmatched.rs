@@ -49,7 +49,7 @@ impl Consent {
             };
             unmatched = before.unmatched(&self.core.rules_at(first.sealed_at_ms).vocabulary, &statements);
         }
-        Ok(ConsentChanged { receipt, revoked_grants, unmatched, effect: None })
+        Ok(ConsentChanged { receipt, revoked_grants, unmatched, effect: None, remaining_uses: Vec::new() })
     }
 
     /// The answer to a lifting about a person of whom nothing is recorded. It leaves nothing in the log, so
@@ -76,6 +76,7 @@ impl Consent {
             revoked_grants: Vec::new(),
             unmatched: vec![Unmatched::Subject],
             effect: None,
+            remaining_uses: Vec::new(),
         }))
     }
 }

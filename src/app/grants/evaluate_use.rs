@@ -12,7 +12,8 @@ use crate::bounds::decision::Decision;
 use crate::bounds::rulebook::Rules;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{Event, GrantIssued, GrantedAttribute, WithheldClass};
-use crate::domain::ids::{EventId, GrantId, SubjectId};
+use crate::domain::ids::{GrantId, SubjectId};
+use crate::domain::legal_basis::Basis;
 use crate::domain::profile::SubjectState;
 use crate::domain::{Violation, Violations, vocabulary};
 use std::sync::{Arc, PoisonError};
@@ -37,8 +38,8 @@ pub struct UseCase {
 pub struct Allowed {
     /// The attribute.
     pub current: Arc<CurrentAttribute>,
-    /// The consent event that allows it.
-    pub consent: EventId,
+    /// What the use rests on.
+    pub basis: Basis,
 }
 
 /// The decision about a use.
@@ -198,8 +199,8 @@ impl Grants {
 
 /// Whether a repeated decision is the one that a grant records.
 fn is_same(repeated: &Decision, issued: &GrantIssued) -> bool {
-    let attributes = repeated.allowed.iter().map(|allowed| (allowed.event_id, allowed.consent));
-    attributes.eq(issued.allowed.iter().map(|cited| (cited.attribute, cited.consent)))
+    let attributes = repeated.allowed.iter().map(|allowed| (allowed.event_id, allowed.basis));
+    attributes.eq(issued.allowed.iter().map(|cited| (cited.attribute, cited.basis)))
         && repeated.withheld == issued.withheld
 }
 
@@ -254,7 +255,7 @@ pub(crate) fn decide(
 pub(crate) fn with_values(decision: &Decision, state: &SubjectState) -> Evaluation {
     let value = |allowed: &crate::bounds::Allowed| {
         let current = Arc::clone(state.attributes.get(&allowed.key)?);
-        Some(Allowed { current, consent: allowed.consent })
+        Some(Allowed { current, basis: allowed.basis })
     };
     Evaluation {
         allowed: decision.allowed.iter().filter_map(value).collect(),

@@ -31,7 +31,7 @@ pub(crate) fn consents(
     issued: &GrantIssued,
     (log, vocabulary, now_ms): (&ConsentLog, &Vocabulary, u64),
 ) -> Vec<ExplainedConsent> {
-    let cited: BTreeSet<EventId> = issued.allowed.iter().map(|cited| cited.consent).collect();
+    let cited: BTreeSet<EventId> = issued.allowed.iter().filter_map(|cited| cited.basis.consent()).collect();
     let mut explained = Vec::new();
     for event in history.iter().filter(|event| cited.contains(&event.event_id)) {
         let Event::Consent { terms, .. } = &event.event else { continue };

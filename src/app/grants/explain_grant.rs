@@ -12,6 +12,7 @@ use crate::domain::event::{
     Actor, Event, GrantIssued, GrantedAttribute, Provenance, Recorded, Role, WithheldClass,
 };
 use crate::domain::ids::{EventId, GrantId};
+use crate::domain::legal_basis::Basis;
 use crate::domain::wording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -28,8 +29,8 @@ const USE_BYTES: usize = 64;
 pub struct ExplainedAttribute {
     /// As it was recorded.
     pub current: CurrentAttribute,
-    /// The consent event that allowed it.
-    pub consent: EventId,
+    /// What the use rests on.
+    pub basis: Basis,
     /// What happened to it since; empty if nothing did.
     pub since: String,
 }
@@ -247,7 +248,7 @@ fn allowed(
                 contested_in_person: false,
                 confirmed: false,
             },
-            consent: cited.consent,
+            basis: cited.basis,
             since: index.since(id, &attribute.key, is_current(id)),
         })
     };
@@ -351,6 +352,9 @@ fn write_explanation(text: &mut String, of: &Explanation, refusals: &[String]) -
         )?;
         if attribute.provenance == Provenance::Inferred && !attribute.evidence.is_empty() {
             write!(text, ", from {}", attribute.evidence.join(", "))?;
+        }
+        if let Basis::Declared { kind, .. } = allowed.basis {
+            write!(text, ", on the basis of {} ({}), without consent", kind.title(), kind.article())?;
         }
         end_sentence(text, &allowed.since)?;
     }

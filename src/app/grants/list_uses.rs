@@ -362,7 +362,8 @@ impl Listing<'_> {
     /// The consents that allowed the attributes, each once, as many as fit; the number of the others; and the
     /// bytes of the consents.
     fn consents_of(&self, attributes: &[GrantedAttribute]) -> (Vec<ConsentRecord>, u32, usize) {
-        let cited: BTreeSet<EventId> = attributes.iter().map(|allowed| allowed.consent).collect();
+        let cited: BTreeSet<EventId> =
+            attributes.iter().filter_map(|allowed| allowed.basis.consent()).collect();
         let consents = cited.iter().filter_map(|consent| self.decisions.get(consent));
         within(consents.map(|consent| (*consent).clone()).collect(), consent_bytes)
     }

@@ -90,7 +90,7 @@ impl Grants {
                 .into_iter()
                 .map(|allowed| GrantedAttribute {
                     attribute: allowed.event_id,
-                    consent: allowed.consent,
+                    basis: allowed.basis,
                     key: allowed.key,
                     category: allowed.category,
                 })

@@ -125,7 +125,7 @@ fn is_same(decision: &Decision, issued: &Issued) -> bool {
     let allows_same = decision.allowed.len() == issued.allowed.len()
         && decision.allowed.iter().zip(issued.allowed.iter()).all(|(allowed, cited)| {
             allowed.event_id == cited.attribute
-                && allowed.consent == cited.consent
+                && allowed.basis == cited.basis
                 && allowed.key == cited.key
                 && allowed.category == cited.category
         });
@@ -143,7 +143,7 @@ pub(crate) fn current_of(cited: &GrantedAttribute, state: &SubjectState) -> Opti
     if current.event_id != cited.attribute {
         return None;
     }
-    Some(Allowed { current: Arc::clone(current), consent: cited.consent })
+    Some(Allowed { current: Arc::clone(current), basis: cited.basis })
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ impl Profiles {
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Shared).await? {
             Begun::Replayed(receipt, events) => {
                 return Ok(ConsentChanged {
+                    remaining_uses: Vec::new(),
                     receipt,
                     revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
                     unmatched: Vec::new(),
@@ -50,6 +51,7 @@ impl Profiles {
             receipt: written.receipt,
             unmatched: Vec::new(),
             effect: None,
+            remaining_uses: Vec::new(),
         })
     }
 }

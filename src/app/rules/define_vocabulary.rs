@@ -14,6 +14,7 @@ use crate::bounds::rulebook::DefinitionProblem;
 use crate::domain::attribute::is_text;
 use crate::domain::default_vocabulary::{BENEFITS, RISKS};
 use crate::domain::event::{CategoryDefined, Event, PurposeDefined};
+use crate::domain::legal_basis::DeclaredBasis;
 use crate::domain::names::{self, NameProblem};
 use crate::domain::vocabulary::{Vocabulary, near_tags, unknown};
 use sayso_proof::event::WriterSignature;
@@ -36,11 +37,15 @@ struct DefinedWord<'a> {
     effective_from_ms: u64,
     /// Whether the event replaces a definition.
     is_defined: bool,
+    /// Whether the event declares a legal basis.
+    declares_basis: bool,
 }
 
 impl<'a> DefinedWord<'a> {
     /// The word of an event; `None` if the event defines none.
     fn of(event: &'a Event, vocabulary: &Vocabulary) -> Option<Self> {
+        let declares_basis =
+            matches!(event, Event::PurposeDefined(purpose) if purpose.declared_basis().is_some());
         let (kind, id, effective_from_ms, is_defined) = match event {
             Event::PurposeDefined(word) => {
                 ("purpose", &word.id, word.effective_from_ms, vocabulary.has_purpose(&word.id))
@@ -50,7 +55,7 @@ impl<'a> DefinedWord<'a> {
             }
             _ => return None,
         };
-        Some(Self { kind, id, effective_from_ms, is_defined })
+        Some(Self { kind, id, effective_from_ms, is_defined, declares_basis })
     }
 }
 
@@ -58,10 +63,11 @@ impl RuleChanges {
     /// Adds a purpose or replaces its definition. Returns when every grant that the definition contradicts is
     /// revoked. A grant that rests on a consent from before a new meaning is one of these.
     ///
-    /// # Errors
-    /// A field is invalid, a tag is not in the taxonomy, or the parent is not defined. The purpose would be
-    /// below itself, too deep, on a lower rung, or no longer below one of its ancestors. A definition that
-    /// replaces another one is not signed by the provider's key. The store fails.
+    /// # Errors A field is invalid, a tag is not in the taxonomy, or the parent is not defined. The
+    /// purpose would be below itself, too deep, on a lower rung, or no longer below one of its ancestors.
+    /// A legal basis is declared without what it rests on, or cannot apply to the purpose. A definition
+    /// that replaces another one or declares a basis is not signed by the provider's key. The store
+    /// fails.
     pub async fn define_purpose(
         self: &Arc<Self>,
         caller: &Caller,
@@ -71,6 +77,7 @@ impl RuleChanges {
         let purpose = &definition.word;
         check_names("purpose", &purpose.id, &purpose.title, &purpose.iri)?;
         check_tags("purpose", &purpose.risks, &purpose.benefits)?;
+        check_basis(purpose)?;
         let event = Event::PurposeDefined(definition.word);
         self.define(caller, event, definition.signature, options).await
     }
@@ -127,14 +134,15 @@ impl RuleChanges {
         Ok(receipt)
     }
 
-    /// Verifies the signature of a definition. A new word needs none, because no consent covers it yet.
+    /// Verifies the signature of a definition. A new word needs none, because no consent covers it yet,
+    /// unless it declares a legal basis beside consent.
     fn signed_definition(
         &self,
         word: &DefinedWord<'_>,
         event: &Event,
         signature: Option<WriterSignature>,
     ) -> Result<Option<WriterSignature>, AppError> {
-        if signature.is_none() && !word.is_defined {
+        if signature.is_none() && !word.is_defined && !word.declares_basis {
             return Ok(None);
         }
         let key = self.tier_keys.steward.ok_or(AppError::Precondition(
@@ -142,7 +150,8 @@ impl RuleChanges {
         ))?;
         let signed = signed_by(&key, event, signature);
         signed.map(Some).ok_or(AppError::Denied(
-            "a definition that replaces another one must be signed by the provider's key",
+            "a definition that replaces another one, or declares a legal basis, must be signed by the \
+             provider's key",
         ))
     }
 
@@ -213,12 +222,33 @@ pub(crate) fn invalid(kind: &str, problem: &DefinitionProblem) -> AppError {
         DefinitionProblem::RequiredNotice(version) => {
             ("version", format!("must be later than `{version}`, which is required already"))
         }
+        DefinitionProblem::MarketingBasis(basis) => (
+            "legal_basis",
+            format!(
+                "must not be {} for advertising, because everybody can object to it (GDPR Art. 21(2))",
+                basis.title()
+            ),
+        ),
         // Otherwise a definition by the provider could allow what the law forbids (GDPR Art. 9).
         DefinitionProblem::NoLongerSpecial => {
             ("special", "must stay set, because the category is a special one".to_owned())
         }
     };
     AppError::invalid(&format!("{kind}.{field}"), problem)
+}
+
+/// Checks that a declared basis comes with what it rests on.
+fn check_basis(purpose: &PurposeDefined) -> Result<(), AppError> {
+    let (reference, declared) = (&purpose.basis_reference, purpose.declared_basis());
+    let problem = match declared {
+        Some(DeclaredBasis::LegitimateInterest) if reference.is_empty() => "must name the assessment",
+        Some(DeclaredBasis::Contract) if reference.is_empty() => "must name the contract",
+        Some(DeclaredBasis::LegalObligation) if reference.is_empty() => "must name the law",
+        Some(_) if !is_text(reference, 1, 256) => "must have at most 256 bytes",
+        None if !reference.is_empty() => "must be empty if no legal basis is declared",
+        _ => return Ok(()),
+    };
+    Err(AppError::invalid("purpose.basis_reference", problem))
 }
 
 /// Checks the characters of an id, unless it is defined already.

@@ -146,8 +146,10 @@ pub fn record(
         is_used: is_used(&purpose.id),
         description: declared.purposes.get(&purpose.id).cloned().unwrap_or_default(),
     });
-    let purposes =
-        purposes.filter(|purpose| purpose.is_used || declared.purposes.contains_key(&purpose.definition.id));
+    let purposes = purposes.filter(|purpose| {
+        let (id, basis) = (&purpose.definition.id, purpose.definition.declared_basis());
+        purpose.is_used || basis.is_some() || declared.purposes.contains_key(id)
+    });
     let categories = vocabulary.categories().map(|category| ProcessingCategory {
         definition: category.clone(),
         is_special: vocabulary.is_special(&category.id),

@@ -3,6 +3,7 @@
 use super::chart::{escape, prose};
 use super::page::{head, minute};
 use super::record::Processing;
+use crate::domain::wording;
 use std::fmt::Write;
 
 /// Renders a record.
@@ -42,9 +43,10 @@ pub fn page(origin: &str, record: &Processing) -> String {
             "" => escape(&definition.title),
             description => format!("{}: {}", escape(&definition.title), escape(description)),
         };
-        vec![escape(&definition.id), meaning, escape(&definition.parent), is_used]
+        let basis = wording::legal_bases(definition.declared_basis(), &definition.basis_reference);
+        vec![escape(&definition.id), meaning, escape(&definition.parent), escape(&basis), is_used]
     });
-    let headings = ["purpose", "meaning", "part of", "used so far"];
+    let headings = ["purpose", "meaning", "part of", "legal basis", "used so far"];
     table(&mut page, "b", "Purposes", &headings, purposes.collect());
     list(&mut page, "c", "Categories of data subjects", &declared.data_subjects);
     let categories = record.categories.iter().map(|category| {

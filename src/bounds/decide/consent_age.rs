@@ -3,13 +3,15 @@
 
 use super::{Case, Deciding};
 use crate::bounds::attribute_class::Class;
-use crate::bounds::decision::{ConsentTraits, Ground};
+use crate::bounds::decision::ConsentTraits;
 use crate::bounds::engine::Bounds;
+use crate::bounds::ground::Ground;
 use crate::domain::DAY_MS;
 use crate::domain::consent::Cover;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::Reason;
 use crate::domain::ids::EventId;
+use crate::domain::legal_basis::Basis;
 use crate::domain::profile::SubjectState;
 use crate::domain::vocabulary::Vocabulary;
 
@@ -91,7 +93,7 @@ impl<'a> Deciding<'a> {
     }
 
     fn aging(&mut self, class: &Class<'a>, ground: &Ground<'a>, until_ms: u64) -> Aging {
-        let Cover::Allowed { by, .. } = ground.cover else { return Aging::Denied };
+        let Cover::Allowed { by: Basis::Consent(by), .. } = ground.cover else { return Aging::Denied };
         let record = self.state.consents.records().iter().find(|record| record.event_id == by);
         let Some(said_ms) = record.map(|record| record.said_ms()) else { return Aging::Denied };
         let thresholds = self.bounds.thresholds();

@@ -11,6 +11,7 @@ use crate::bounds::shipped_packs::{pack, shipped};
 use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::description::Description;
 use crate::domain::event::{BoundsPublished, Provenance, Reason, Role, SubjectDescribed, Tier};
+use crate::domain::legal_basis::DeclaredBasis;
 use crate::domain::vocabulary::Vocabulary;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -176,9 +177,16 @@ fn check_vocabulary(case: &TableCase, vocabulary: &Vocabulary) -> Result<(), Tab
     Ok(())
 }
 
-/// The flags of the schema that a case can set.
-const FLAGS: [&str; 17] = [
+/// The legal bases other than consent that a case can set.
+const BASES: [DeclaredBasis; 3] =
+    [DeclaredBasis::Contract, DeclaredBasis::LegitimateInterest, DeclaredBasis::LegalObligation];
+
+/// The flags of the schema that a case can set, and the legal bases other than consent.
+const FLAGS: [&str; 20] = [
     "consented",
+    "contract",
+    "legitimate_interest",
+    "legal_obligation",
     "explicit",
     "guardian",
     "restricted",
@@ -229,6 +237,7 @@ fn decide_stated_request(bounds: &Bounds, case: &TableCase) -> Result<(String, O
         traits: ClassTraits { age_days, confidence, derived, sources: case.sources.clone() },
         subject: SubjectTraits::of(&description, now_ms),
         consented: is_set("consented"),
+        declared_basis: BASES.into_iter().find(|basis| is_set(basis.name())),
         explicit: is_set("explicit"),
         guardian: is_set("guardian"),
         restricted: is_set("restricted"),

@@ -14,6 +14,7 @@ use crate::domain::event::{
 };
 use crate::domain::histories::{CATEGORIES, PURPOSES, RECIPIENTS, event_id, histories, recorded};
 use crate::domain::ids::EventId;
+use crate::domain::legal_basis::Basis;
 use crate::domain::vocabulary::DECISION_RULES;
 use proptest::prelude::*;
 use sayso_proof::entry::{Handle, Header};
@@ -26,12 +27,12 @@ pub(super) static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(default_vocab
 
 /// The model of the default packs: the consent that allows an attribute, or why it may not be used. `derived`
 /// are the attributes that the recursion has already entered; they are all derived from this attribute.
-fn model(
+pub(super) fn model(
     state: &SubjectState,
     current: &CurrentAttribute,
     case: &Case<'_>,
     derived: &[EventId],
-) -> Result<EventId, Reason> {
+) -> Result<Basis, Reason> {
     let ancestry = VOCABULARY.purpose_ancestry(case.purpose);
     let signal = |kind| state.signal_against(kind, &ancestry).is_some();
     let (purpose, recipient, now_ms) = (case.purpose, case.recipient, case.now_ms);
@@ -69,12 +70,12 @@ fn model(
     }
 }
 
-fn outcomes(bounds: &Bounds, state: &SubjectState, case: &Case<'_>) -> Vec<Result<EventId, Reason>> {
+fn outcomes(bounds: &Bounds, state: &SubjectState, case: &Case<'_>) -> Vec<Result<Basis, Reason>> {
     let one = |key: &String| {
         let keys = [key.clone()];
         let decision = bounds.decide(state, &VOCABULARY, &Case { keys: &keys, ..*case });
         match (decision.allowed.as_slice(), decision.withheld.as_slice()) {
-            ([allowed], []) => Ok(allowed.consent),
+            ([allowed], []) => Ok(allowed.basis),
             ([], [class]) => Err(class.reason),
             _ => panic!("an attribute is either allowed or withheld"),
         }
@@ -92,15 +93,15 @@ pub(super) fn some_case() -> impl Strategy<Value = Case<'static>> {
     words.prop_map(|(purpose, recipient)| Case { recipient, purpose, ..memory(&[], &[]) })
 }
 
-/// Replays the default definitions and then the events of the data subject.
-fn replay(events: &[Recorded]) -> Replay {
+/// Replays the default definitions, then further system events, and then the events of the data subject.
+fn replay(more: &[Event], events: &[Recorded]) -> Replay {
     let mut replay = Replay::default();
     let (purposes, categories) = default_vocabulary::defaults();
     let vocabulary = purposes.into_iter().map(Event::PurposeDefined);
     let vocabulary = vocabulary.chain(categories.into_iter().map(Event::CategoryDefined));
     let rules = defaults().into_iter().map(Event::BoundsPublished).chain(vocabulary);
     let edition = Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: DECISION_RULES });
-    for (number, event) in (10_u64..).zip(rules.chain([edition])) {
+    for (number, event) in (10_u64..).zip(rules.chain([edition]).chain(more.iter().cloned())) {
         let actor = Actor { role: Role::Ledger, name: String::new() };
         apply(&mut replay, Handle::SYSTEM, &Recorded { actor, ..recorded(number, 0, event) });
     }
@@ -128,11 +129,21 @@ fn apply(replay: &mut Replay, handle: Handle, event: &Recorded) {
 pub(super) fn faults(
     events: &[Recorded],
     case: &Case<'_>,
-    allowed: Vec<(&CurrentAttribute, EventId)>,
+    allowed: Vec<(&CurrentAttribute, Basis)>,
 ) -> Vec<Fault> {
-    let cited = allowed.into_iter().map(|(current, consent)| GrantedAttribute {
+    faults_after(&[], events, case, allowed)
+}
+
+/// As [`faults`], with system events that follow the default definitions.
+pub(super) fn faults_after(
+    more: &[Event],
+    events: &[Recorded],
+    case: &Case<'_>,
+    allowed: Vec<(&CurrentAttribute, Basis)>,
+) -> Vec<Fault> {
+    let cited = allowed.into_iter().map(|(current, basis)| GrantedAttribute {
         attribute: current.event_id,
-        consent,
+        basis,
         key: current.attribute.key.clone(),
         category: current.attribute.category.clone(),
     });
@@ -143,7 +154,7 @@ pub(super) fn faults(
         bounds: vec![10, 11, 12, 13, 14, 15],
         ..GrantIssued::default()
     };
-    let mut replay = replay(events);
+    let mut replay = replay(more, events);
     apply(&mut replay, SUBJECT, &recorded(events.len() as u64, case.now_ms, Event::GrantIssued(grant)));
     let replayed = replay.finish();
     assert_eq!(replayed.replayed, 1);
@@ -187,8 +198,8 @@ fn the_verifier_agrees_on_an_inference_that_was_contested_recorded_again_and_con
     events.push(recorded(4, 4, Event::AttributeConfirmed { attribute }));
     let state = SubjectState::fold(&events);
     let decision = BOUNDS.decide(&state, &VOCABULARY, &case);
-    let consent = decision.allowed.first().unwrap().consent;
-    assert_eq!(faults(&events, &case, vec![(&state.attributes["k"], consent)]), []);
+    let basis = decision.allowed.first().unwrap().basis;
+    assert_eq!(faults(&events, &case, vec![(&state.attributes["k"], basis)]), []);
 }
 
 proptest! {
@@ -203,7 +214,7 @@ proptest! {
         // One decision about all attributes equals the decisions about each.
         let decision = BOUNDS.decide(&state, &VOCABULARY, &case);
         let yes: Vec<_> = expected.iter().flatten().copied().collect();
-        prop_assert_eq!(decision.allowed.iter().map(|allowed| allowed.consent).collect::<Vec<_>>(), yes);
+        prop_assert_eq!(decision.allowed.iter().map(|allowed| allowed.basis).collect::<Vec<_>>(), yes);
         let no: u32 = decision.withheld.iter().map(|class| class.count).sum();
         prop_assert_eq!(no as usize, expected.iter().filter(|outcome| outcome.is_err()).count());
     }
@@ -217,7 +228,7 @@ proptest! {
         let granted: Vec<_> = decision
             .allowed
             .iter()
-            .map(|allowed| (state.attributes[&allowed.key].as_ref(), allowed.consent))
+            .map(|allowed| (state.attributes[&allowed.key].as_ref(), allowed.basis))
             .collect();
         prop_assert_eq!(faults(&events, &case, granted), Vec::<Fault>::new());
         let keys: Vec<&String> = decision.allowed.iter().map(|allowed| &allowed.key).collect();
@@ -227,7 +238,7 @@ proptest! {
                 continue;
             }
             for number in 0..events.len() as u64 {
-                prop_assert!(!faults(&events, &case, vec![(current, event_id(number))]).is_empty());
+                prop_assert!(!faults(&events, &case, vec![(current, Basis::Consent(event_id(number)))]).is_empty());
             }
         }
     }

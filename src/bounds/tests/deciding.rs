@@ -7,6 +7,7 @@ use crate::domain::consent::Terms;
 use crate::domain::event::{Event, Reason, SignalKind};
 use crate::domain::histories::{event_id, recorded};
 use crate::domain::ids::EventId;
+use crate::domain::legal_basis::Basis;
 
 pub(super) fn attribute(key: &str, category: &str, derived_from: &[u64]) -> Attribute {
     Attribute {
@@ -75,7 +76,7 @@ fn withheld_classes_are_counted_and_sorted_and_name_who_decided() {
         consent(Consent::Refused, &["memory"], &["work"], false),
     ]);
     assert_eq!(allowed(&decision), ["e"]);
-    assert_eq!(decision.allowed[0].consent, event_id(5));
+    assert_eq!(decision.allowed[0].basis, Basis::Consent(event_id(5)));
     assert_eq!(
         withheld(&decision),
         [

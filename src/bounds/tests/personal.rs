@@ -99,12 +99,12 @@ proptest! {
         without.personal = None;
         let decision = BOUNDS.decide(&state, &VOCABULARY, &case);
         let granted =
-            decision.allowed.iter().map(|allowed| (state.attributes[&allowed.key].as_ref(), allowed.consent)).collect();
+            decision.allowed.iter().map(|allowed| (state.attributes[&allowed.key].as_ref(), allowed.basis)).collect();
         prop_assert_eq!(faults(events, &case, granted), Vec::<Fault>::new());
         for allowed in BOUNDS.decide(&without, &VOCABULARY, &case).allowed {
             if !decision.allowed.iter().any(|also| also.key == allowed.key) {
                 let current = &state.attributes[&allowed.key];
-                prop_assert!(!faults(events, &case, vec![(current, allowed.consent)]).is_empty());
+                prop_assert!(!faults(events, &case, vec![(current, allowed.basis)]).is_empty());
             }
         }
     }

@@ -81,7 +81,7 @@ fn decided(
         let case = Case { recipient, purpose, categories: &[], keys: &keys, interaction, now_ms };
         let decision = bounds.decide(&state, &VOCABULARY, &case);
         match (decision.allowed.as_slice(), decision.withheld.as_slice()) {
-            ([allowed], []) => (key.clone(), Ok(allowed.consent)),
+            ([allowed], []) => (key.clone(), Ok(allowed.basis.consent().unwrap())),
             ([], [class]) => (key.clone(), Err(class.policy.clone())),
             _ => panic!("an attribute is either allowed or withheld"),
         }

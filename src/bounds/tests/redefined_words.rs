@@ -12,6 +12,7 @@ use crate::domain::event::{
 };
 use crate::domain::histories::recorded;
 use crate::domain::ids::EventId;
+use crate::domain::legal_basis::Basis;
 use crate::domain::profile::SubjectState;
 use proptest::prelude::*;
 use sayso_proof::entry::{Handle, Header};
@@ -217,7 +218,7 @@ fn allowing(log: &Log, purpose: &str) -> BTreeSet<EventId> {
 pub(super) fn verifier_accepts(log: &Log, purpose: &str, consent: EventId) -> bool {
     let granted = GrantedAttribute {
         attribute: log.subject[0].event_id,
-        consent,
+        basis: Basis::Consent(consent),
         key: "k".into(),
         category: "work".into(),
     };

@@ -19,7 +19,7 @@ static RECOMPILED: LazyLock<Bounds> = LazyLock::new(default_bounds);
 fn bytes(decision: Decision) -> Vec<u8> {
     let allowed = decision.allowed.into_iter().map(|allowed| GrantedAttribute {
         attribute: allowed.event_id,
-        consent: allowed.consent,
+        basis: allowed.basis,
         key: allowed.key,
         category: allowed.category,
     });

@@ -1,7 +1,8 @@
 //! Events about rules: bounds, vocabulary, retention, recordings that bounds refused, and descriptions of
 //! data subjects, on which bounds depend.
 
-use sayso_proof::event::{AgeBand, Provenance, Reason, RetentionClass, Rung, Tier};
+use crate::domain::legal_basis::DeclaredBasis;
+use sayso_proof::event::{AgeBand, LegalBasis, Provenance, Reason, RetentionClass, Rung, Tier};
 
 /// A version of a bounds pack was published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +42,18 @@ pub struct PurposeDefined {
     pub effective_from_ms: u64,
     /// A new title or IRI means the same as the old one.
     pub same_meaning: bool,
+    /// The legal basis that is declared for this purpose alone.
+    pub legal_basis: LegalBasis,
+    /// What the declared basis rests on; empty if none is declared.
+    pub basis_reference: String,
+}
+
+impl PurposeDefined {
+    /// The declared basis; `None` if consent is the only one.
+    #[must_use]
+    pub fn declared_basis(&self) -> Option<DeclaredBasis> {
+        DeclaredBasis::of(self.legal_basis)
+    }
 }
 
 /// A retention rule was defined: how long a class of events is kept.

@@ -1,6 +1,7 @@
 //! Events about the use of attributes: grants, reports of use and artifacts.
 
 use crate::domain::ids::EventId;
+use crate::domain::legal_basis::Basis;
 use sayso_proof::event::{ArtifactKind, Provenance, Reason, Tier};
 
 /// An attribute that a grant allows.
@@ -8,8 +9,8 @@ use sayso_proof::event::{ArtifactKind, Provenance, Reason, Tier};
 pub struct GrantedAttribute {
     /// The event that recorded the attribute.
     pub attribute: EventId,
-    /// The consent that allows it.
-    pub consent: EventId,
+    /// What the use rests on.
+    pub basis: Basis,
     /// The key of the attribute.
     pub key: String,
     /// The category of the attribute.

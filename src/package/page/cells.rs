@@ -68,17 +68,18 @@ fn nothing() -> Html {
     Html("<span class=\"none\">nothing</span>".into())
 }
 
-/// One line for each category, with the keys of its attributes.
+/// One line for each category and legal basis, with the keys of the attributes.
 fn keys(of: &[NamedAttribute]) -> Html {
-    let mut categories: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    let mut categories: BTreeMap<(&str, Option<&str>), Vec<String>> = BTreeMap::new();
     for named in of {
-        categories.entry(&named.category).or_default().push(foreign(&named.key).0);
+        categories.entry((&named.category, named.legal_basis)).or_default().push(foreign(&named.key).0);
     }
-    lines(
-        categories.into_iter().map(|(category, keys)| {
-            Html(format!("{} {}", keys.join(", "), soft(&format!("({category})")).0))
-        }),
-    )
+    lines(categories.into_iter().map(|((category, basis), keys)| {
+        // Consent is the rule, so only another basis is named.
+        let without = basis.map(|basis| format!("; without consent, on the basis of {basis}"));
+        let about = soft(&format!("({category}{})", without.unwrap_or_default()));
+        Html(format!("{} {}", keys.join(", "), about.0))
+    }))
 }
 
 pub(super) fn permitted_use(of: &PermittedUse) -> [Html; 4] {
@@ -87,7 +88,8 @@ pub(super) fn permitted_use(of: &PermittedUse) -> [Html; 4] {
         None => Html("any other service that asks".into()),
     };
     let allowed = if of.allowed.is_empty() { nothing() } else { keys(&of.allowed) };
-    let purpose = lines([escape(&of.purpose_title), code(&of.purpose)]);
+    let basis = soft(&format!("legal basis: {}", of.legal_bases));
+    let purpose = lines([escape(&of.purpose_title), code(&of.purpose), basis]);
     [purpose, recipient, allowed, withheld(&of.withheld)]
 }
 

@@ -120,7 +120,7 @@ fn subject_event(position: u64, what: u8, stream: &mut StreamState, bounds: &[u6
         _ => {
             let consent = id(stream.consent).to_vec();
             let (key, category) = ("k".into(), "food".into());
-            let granted = GrantedAttribute { attribute, consent, key, category };
+            let granted = GrantedAttribute { attribute, consent, key, category, ..Default::default() };
             let (purpose, bounds) = ("tone".into(), bounds.to_vec());
             Event::GrantIssued(GrantIssued { purpose, bounds, allowed: vec![granted], ..Default::default() })
         }

@@ -89,6 +89,22 @@ pub(super) fn coverage<'a>(
     if allowing.is_empty() { Coverage::NoticeOutdated } else { Coverage::Allowed(allowing) }
 }
 
+/// Whether a legal basis other than consent is left room by all decisions of a data subject. It never
+/// replaces a consent: once a consent covered the use, it does not apply, whatever became of that
+/// consent. If `can_be_refused`, no refusal or withdrawal may cover the use either.
+pub(super) fn leave_room(
+    decisions: &[Decision],
+    can_be_refused: bool,
+    intended: &IntendedUse<'_>,
+    vocabulary: WordsInForce<'_>,
+) -> bool {
+    let excludes = |decision: &Decision| {
+        (decision.is_consent || can_be_refused)
+            && !covering_choices(decision, intended, vocabulary).is_empty()
+    };
+    !decisions.iter().any(excludes)
+}
+
 /// The combinations of names of a decision that cover a use; none if the decision does not cover it.
 fn covering_choices<'a>(
     decision: &'a Decision,

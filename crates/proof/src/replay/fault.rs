@@ -65,6 +65,10 @@ pub enum Fault {
     /// The cited consent is not one that allows the use.
     #[error("the cited consent does not allow the use")]
     Citation,
+    /// The cited legal basis was not declared for the purpose, or it does not allow this use: it never
+    /// replaces a consent, and it does not apply to special categories or minors.
+    #[error("the cited legal basis does not allow the use")]
+    LegalBasis,
     /// The purpose was not defined.
     #[error("the purpose was not defined")]
     UndefinedPurpose,

@@ -59,6 +59,7 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
             ..NoticePublished::default()
         }),
         Event::BackupRestored(restored) => Event::BackupRestored(backup_restored(restored)),
+        Event::SubjectDescribed(described) => Event::SubjectDescribed(subject_described(&described)),
         // These events have only fields that are needed.
         Event::RestoreConfirmed(_)
         | Event::DecisionRulesAdopted(_)
@@ -77,6 +78,11 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
 fn backup_restored(restored: BackupRestored) -> BackupRestored {
     let BackupRestored { restore, use_waits, .. } = restored;
     BackupRestored { restore, use_waits, ..BackupRestored::default() }
+}
+
+fn subject_described(described: &SubjectDescribed) -> SubjectDescribed {
+    let SubjectDescribed { age_band, born, .. } = described;
+    SubjectDescribed { age_band: *age_band, born: born.clone(), ..SubjectDescribed::default() }
 }
 
 fn attribute(attribute: Attribute) -> Attribute {

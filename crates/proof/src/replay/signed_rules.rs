@@ -2,7 +2,7 @@
 //! notices, and definitions that replace another one.
 
 use crate::event::event_body::Event;
-use crate::event::{EventBody, Role};
+use crate::event::{EventBody, LegalBasis, Role};
 use crate::writer;
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ impl SignedRules {
     ///
     /// The ledger itself publishes a log's initial bounds and words, before the first entry of a data
     /// subject. They may be unsigned. All later bounds must be signed, and so must each definition that
-    /// replaces another one.
+    /// replaces another one or declares a legal basis.
     pub fn is_unsigned(&mut self, body: &EventBody, has_subject_entry: bool) -> bool {
         let by_ledger = body.actor.as_ref().is_some_and(|actor| actor.role() == Role::Ledger);
         self.is_past_beginning |= has_subject_entry || !by_ledger;
@@ -45,7 +45,9 @@ impl SignedRules {
             Event::NoticeRequired(_) => true,
             Event::PurposeDefined(purpose) => {
                 let is_new = self.purposes.insert(purpose.id.clone());
-                !is_new && self.signs_definitions
+                let declares_basis =
+                    !matches!(purpose.legal_basis(), LegalBasis::Unspecified | LegalBasis::Consent);
+                declares_basis || !is_new && self.signs_definitions
             }
             Event::CategoryDefined(category) => {
                 let is_new = self.categories.insert(category.id.clone());

@@ -1,15 +1,17 @@
 //! The state of one data subject that grants depend on.
 
-use super::consent::{Coverage, Decision, IntendedUse, coverage};
+use super::age::Age;
+use super::consent::{Coverage, Decision, IntendedUse, coverage, leave_room};
 use super::fault::Fault;
 use super::kept_only::KeptData;
 use super::personal_bounds::{self, Properties};
 use super::vocabulary::{Given, WordsInForce};
 use crate::event::event_body::Event;
 use crate::event::{
-    Attribute, ConsentTerms, GrantIssued, GrantedAttribute, PersonalBoundsSet, Provenance, SignalKind,
+    Attribute, ConsentTerms, GrantIssued, GrantedAttribute, LegalBasis, PersonalBoundsSet, Provenance,
+    SignalKind,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 type EventId = [u8; 16];
 
@@ -61,6 +63,7 @@ pub(super) struct Subject {
     /// The data subject's own bounds, as they were last set.
     choices: PersonalBoundsSet,
     kept: KeptData,
+    age: Age,
 }
 
 struct AttributeState {
@@ -187,6 +190,7 @@ impl Subject {
             Event::PersonalBoundsSet(choices) => self.choices = choices.clone(),
             Event::ErasureRefused(refused) => self.kept.refuse(refused),
             Event::RequestWithdrawn(withdrawn) => self.kept.withdraw(&withdrawn.request),
+            Event::SubjectDescribed(described) => self.age.apply(described),
             _ => {}
         }
         if by_subject && let Some(attribute) = self.attributes.get_mut(id) {
@@ -324,11 +328,42 @@ impl Subject {
             interaction: &grant.interaction,
             now_ms,
         };
-        let consents = self.consents_for(&intended, vocabulary)?;
-        if !consents.iter().any(|consent| consent.event_id == granted.consent.as_slice()) {
-            return Err(Fault::Citation);
+        let cited = match granted.legal_basis() {
+            LegalBasis::Unspecified | LegalBasis::Consent => None,
+            declared => Some((declared, granted.declared_at)),
+        };
+        if cited.is_some() {
+            let declared = self.declared_basis(&intended, vocabulary);
+            if !granted.consent.is_empty() || declared != cited {
+                return Err(Fault::LegalBasis);
+            }
+        } else {
+            let consents = self.consents_for(&intended, vocabulary)?;
+            if !consents.iter().any(|consent| consent.event_id == granted.consent.as_slice()) {
+                return Err(Fault::Citation);
+            }
         }
-        self.check_sources(context, attribute, &intended)
+        self.check_sources(context, granted.attribute.as_slice(), cited.is_some(), &intended)
+    }
+
+    /// The legal basis other than consent that allows a use of a category, if there is one (edition 3 of the
+    /// rules of decisions). It never allows the use of a special category or of a minor's data. A legitimate
+    /// interest needs a stated age too.
+    fn declared_basis(
+        &self,
+        intended: &IntendedUse<'_>,
+        vocabulary: WordsInForce<'_>,
+    ) -> Option<(LegalBasis, u64)> {
+        let declared = vocabulary.declared_basis(intended.purpose)?;
+        let can_be_refused = declared.0 == LegalBasis::LegitimateInterest;
+        let is_adult = self.age.is_adult(intended.now_ms).unwrap_or(!can_be_refused);
+        let applies = vocabulary.edition() >= 3
+            && is_adult
+            && !self.choices.ask_each_time
+            && vocabulary.has_category(intended.category)
+            && vocabulary.special_ancestry(intended.category).is_empty()
+            && leave_room(&self.decisions, can_be_refused, intended, vocabulary);
+        applies.then_some(declared)
     }
 
     /// Checks that no refused erasure keeps the attribute from the use.
@@ -405,26 +440,54 @@ impl Subject {
         }
     }
 
-    /// Checks that the grant may use every source of a derived attribute.
+    /// Checks that the grant may use every source of a derived attribute. Nothing that was derived from a
+    /// special category rests on a legal basis other than consent.
     fn check_sources(
         &self,
         context: GrantContext<'_>,
-        attribute: &AttributeState,
+        derived: &[u8],
+        rests_on_declared: bool,
         intended: &IntendedUse<'_>,
     ) -> Result<(), Fault> {
+        // What was derived from each source, and which sources are special.
+        let mut above: BTreeMap<&[u8], Vec<&[u8]>> = BTreeMap::new();
+        let mut special: Vec<&[u8]> = Vec::new();
+        let mut declared: BTreeSet<&[u8]> = BTreeSet::new();
+        declared.extend(rests_on_declared.then_some(derived));
         let mut seen = BTreeSet::new();
-        let mut pending: Vec<&Vec<u8>> = attribute.derived_from.iter().collect();
+        let mut pending = vec![derived];
         while let Some(id) = pending.pop() {
             if !seen.insert(id) {
                 continue;
             }
             let source = self.attribute(id).ok_or(Fault::SourceWithheld)?;
-            self.check_usable(source, context.now_ms).map_err(|_| Fault::SourceWithheld)?;
-            self.check_kept(context, source).map_err(|_| Fault::SourceWithheld)?;
-            self.check_personal_bounds(context, source).map_err(|_| Fault::SourceWithheld)?;
-            let use_of_source = IntendedUse { category: &source.category, ..*intended };
-            self.consents_for(&use_of_source, context.vocabulary).map_err(|_| Fault::SourceWithheld)?;
-            pending.extend(&source.derived_from);
+            if id != derived {
+                self.check_usable(source, context.now_ms).map_err(|_| Fault::SourceWithheld)?;
+                self.check_kept(context, source).map_err(|_| Fault::SourceWithheld)?;
+                self.check_personal_bounds(context, source).map_err(|_| Fault::SourceWithheld)?;
+                let use_of_source = IntendedUse { category: &source.category, ..*intended };
+                if self.consents_for(&use_of_source, context.vocabulary).is_err() {
+                    self.declared_basis(&use_of_source, context.vocabulary).ok_or(Fault::SourceWithheld)?;
+                    declared.insert(id);
+                }
+                if !context.vocabulary.special_ancestry(&source.category).is_empty() {
+                    special.push(id);
+                }
+            }
+            for below in &source.derived_from {
+                above.entry(below).or_default().push(id);
+                pending.push(below);
+            }
+        }
+        let mut seen = BTreeSet::new();
+        while let Some(id) = special.pop() {
+            let from_special = above.get(id).into_iter().flatten().copied();
+            for id in from_special.filter(|id| seen.insert(*id)) {
+                if declared.contains(id) {
+                    return Err(if id == derived { Fault::LegalBasis } else { Fault::SourceWithheld });
+                }
+                special.push(id);
+            }
         }
         Ok(())
     }

@@ -3,11 +3,13 @@
 
 use super::notices::Notices;
 use crate::event::event_body::Event;
-use crate::event::{CategoryDefined, NoticeRef, PurposeDefined};
+use crate::event::{CategoryDefined, LegalBasis, NoticeRef, PurposeDefined};
 use std::collections::BTreeMap;
 
 /// Maximum depth of a hierarchy. Higher ancestors are ignored, so a cycle ends.
 const DEPTH_MAX: usize = 32;
+/// The purposes that are direct marketing, together with those below them.
+const MARKETING: [&str; 3] = ["advertising", "commercial-persuasion", "direct-marketing"];
 
 #[derive(Default)]
 pub(super) struct Vocabulary {
@@ -44,6 +46,10 @@ struct Version {
     /// Whether a category is special.
     special: bool,
     same_meaning: bool,
+    /// The declared legal basis of a purpose.
+    legal_basis: LegalBasis,
+    /// Where the definition is in the log.
+    position: u64,
 }
 
 impl Version {
@@ -115,10 +121,12 @@ impl Vocabulary {
         };
         match event {
             Event::PurposeDefined(defined) => {
-                self.purposes.add(&defined.id, purpose(defined, from(defined.effective_from_ms)));
+                let from = from(defined.effective_from_ms);
+                self.purposes.add(&defined.id, Version { position, ..purpose(defined, from) });
             }
             Event::CategoryDefined(defined) => {
-                self.categories.add(&defined.id, category(defined, from(defined.effective_from_ms)));
+                let from = from(defined.effective_from_ms);
+                self.categories.add(&defined.id, Version { position, ..category(defined, from) });
             }
             Event::NoticePublished(published) => self.notices.publish(position, published),
             Event::NoticeRequired(required) => self.notices.require(position, sealed_at_ms, required),
@@ -196,6 +204,19 @@ impl<'v> WordsInForce<'v> {
             || notice.is_none_or(|notice| self.vocabulary.notices.counts(notice, self.now.at_ms))
     }
 
+    /// The legal basis that is declared for a purpose, beside consent, and the position of the definition
+    /// that declares it. Direct marketing can rest only on a basis that people can object to (GDPR Art.
+    /// 21(2)).
+    pub fn declared_basis(self, purpose: &str) -> Option<(LegalBasis, u64)> {
+        let version = self.vocabulary.purposes.version(purpose, self.now)?;
+        let is_marketing = self.purpose_ancestry(purpose).iter().any(|id| MARKETING.contains(id));
+        match version.legal_basis {
+            LegalBasis::Unspecified | LegalBasis::Consent => None,
+            LegalBasis::Contract | LegalBasis::LegalObligation if is_marketing => None,
+            declared => Some((declared, version.position)),
+        }
+    }
+
     /// Whether a consent that names this purpose meant the purpose of a use when it was given.
     pub fn meant_purpose(self, named: &str, used: &str, given: Given) -> bool {
         self.edition() < 2 || self.vocabulary.purposes.meant(named, used, given, self.now)
@@ -226,6 +247,8 @@ fn purpose(defined: &PurposeDefined, from: Moment) -> Version {
         rung: defined.rung,
         special: false,
         same_meaning: defined.same_meaning,
+        legal_basis: defined.legal_basis(),
+        position: 0,
     }
 }
 
@@ -238,5 +261,7 @@ fn category(defined: &CategoryDefined, from: Moment) -> Version {
         rung: 0,
         special: defined.special,
         same_meaning: defined.same_meaning,
+        legal_basis: LegalBasis::Unspecified,
+        position: 0,
     }
 }

@@ -282,6 +282,7 @@ pub fn grant(attribute: [u8; 16], consent: [u8; 16], key: &str, category: &str) 
             consent: consent.to_vec(),
             key: key.into(),
             category: category.into(),
+            ..GrantedAttribute::default()
         }],
         ..GrantIssued::default()
     })

@@ -11,6 +11,7 @@ use crate::domain::event::{
     Actor, AgeBand, Event, GrantIssued, GrantUsed, GrantedAttribute, Recorded, Role, SignalKind,
 };
 use crate::domain::ids::{EventId, GrantId};
+use crate::domain::legal_basis::{Basis, DeclaredBasis};
 use crate::domain::profile::ActiveSignal;
 use crate::domain::wording;
 use crate::package::{
@@ -49,12 +50,19 @@ pub(crate) fn named(of: &GrantedAttribute) -> NamedAttribute {
         event_id: of.attribute.to_string(),
         key: of.key.clone(),
         category: of.category.clone(),
-        consent: Some(of.consent.to_string()),
+        consent: of.basis.consent().map(|event| event.to_string()),
+        legal_basis: legal_basis(of.basis),
     }
 }
 
+/// The words for a legal basis other than consent.
+fn legal_basis(basis: Basis) -> Option<&'static str> {
+    DeclaredBasis::of(basis.kind()).map(DeclaredBasis::title)
+}
+
 fn consents<'a>(of: impl Iterator<Item = &'a GrantedAttribute>) -> Vec<String> {
-    let ids: BTreeSet<String> = of.map(|allowed| allowed.consent.to_string()).collect();
+    let cited = of.filter_map(|allowed| allowed.basis.consent());
+    let ids: BTreeSet<String> = cited.map(|event| event.to_string()).collect();
     ids.into_iter().collect()
 }
 
@@ -170,12 +178,18 @@ impl Export {
         recipient: Option<String>,
         decision: Decided,
     ) -> PermittedUse {
+        let definition = self.rules.vocabulary.purpose(purpose);
+        let (declared, reference) = definition
+            .map(|purpose| (purpose.declared_basis(), purpose.basis_reference.as_str()))
+            .unwrap_or_default();
+        let legal_bases = wording::legal_bases(declared, reference);
         let purpose = self.purpose(purpose);
         let allowed = decision.allowed.into_iter().map(|allowed| NamedAttribute {
             event_id: allowed.event_id.to_string(),
             key: allowed.key,
             category: allowed.category,
-            consent: Some(allowed.consent.to_string()),
+            consent: allowed.basis.consent().map(|event| event.to_string()),
+            legal_basis: legal_basis(allowed.basis),
         });
         let withheld = decision.withheld.iter().map(|class| Withheld {
             category: class.category.clone(),
@@ -188,6 +202,7 @@ impl Export {
             purpose: purpose.id,
             purpose_title: purpose.title,
             purpose_iri: purpose.iri,
+            legal_bases,
             recipient,
             allowed: allowed.collect(),
             withheld: withheld.collect(),

@@ -29,6 +29,11 @@ pub(crate) struct Survey {
 impl Survey {
     pub fn of(export: &Export) -> Result<Self, AppError> {
         let mut survey = Self::default();
+        let mut purposes = export.rules.vocabulary.purposes();
+        // A legal basis beside consent is open to any recipient.
+        if purposes.any(|purpose| export.rules.vocabulary.declared_basis(&purpose.id).is_some()) {
+            survey.deciding_for.insert(None);
+        }
         export.for_each_event(|event| {
             survey.take(event);
             Ok(())
@@ -92,11 +97,14 @@ impl Survey {
         issued.allowed.iter().for_each(|allowed| insert(&mut recipient.categories, &allowed.category));
     }
 
-    /// The purposes for which the package states what is permitted: those that a consent or a grant names,
-    /// and their descendants.
+    /// The purposes for which the package states what is permitted: those that a consent or a grant
+    /// names, and their descendants, and those with a legal basis beside consent.
     pub fn purposes(&self, vocabulary: &Vocabulary) -> Vec<String> {
-        let within =
-            |id: &str| vocabulary.purpose_ancestry(id).iter().any(|above| self.named.contains(*above));
+        let within = |id: &str| {
+            let ancestry = vocabulary.purpose_ancestry(id);
+            vocabulary.declared_basis(id).is_some()
+                || ancestry.iter().any(|above| self.named.contains(*above))
+        };
         vocabulary
             .purposes()
             .filter(|purpose| within(&purpose.id))

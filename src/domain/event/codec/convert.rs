@@ -4,6 +4,7 @@
 use super::error::CodecError;
 use crate::domain::event as domain;
 use crate::domain::ids::{EventId, Handle};
+use crate::domain::legal_basis::{Basis, DeclaredBasis};
 use sayso_proof::event as log;
 use std::collections::BTreeMap;
 
@@ -84,6 +85,7 @@ enumerations!(
     ErasureScope,
     Ground,
     Jurisdiction,
+    LegalBasis,
     PackageKind,
     Provenance,
     Reason,
@@ -151,6 +153,35 @@ impl Field for Option<domain::ErasureSummary> {
     }
 }
 
+impl Field for domain::GrantedAttribute {
+    type Wire = log::GrantedAttribute;
+    fn to_wire(&self) -> log::GrantedAttribute {
+        let Self { attribute, basis, key, category } = self;
+        let (consent, legal_basis, declared_at) = match *basis {
+            // In events, consent is the default.
+            Basis::Consent(consent) => (consent.to_wire(), domain::LegalBasis::Unspecified, 0),
+            Basis::Declared { kind, position } => (Vec::new(), kind.into(), position),
+        };
+        log::GrantedAttribute {
+            attribute: attribute.to_wire(),
+            consent,
+            key: key.clone(),
+            category: category.clone(),
+            legal_basis: legal_basis.into(),
+            declared_at,
+        }
+    }
+    fn from_wire(wire: log::GrantedAttribute, name: &'static str) -> Result<Self, CodecError> {
+        let legal_basis = domain::LegalBasis::from_wire(wire.legal_basis, "legal_basis")?;
+        let basis = match DeclaredBasis::of(legal_basis) {
+            None => Basis::Consent(Field::from_wire(wire.consent, "consent")?),
+            Some(kind) => Basis::Declared { kind, position: wire.declared_at },
+        };
+        let attribute = Field::from_wire(wire.attribute, name)?;
+        Ok(Self { attribute, basis, key: wire.key, category: wire.category })
+    }
+}
+
 messages! {
     AccessProvided { request, kind, items }
     Actor { role, name }
@@ -174,11 +205,13 @@ messages! {
         keys,
     }
     GrantUsed { grant, reply, shaped_by, count, ai_disclosure_shown }
-    GrantedAttribute { attribute, consent, key, category }
     HoldLifted { hold, reason }
     HoldPlaced { hold, ground, code, text, categories, purposes }
     KeptOnGround { ground, entries }
-    PurposeDefined { id, parent, iri, title, risks, benefits, rung, effective_from_ms, same_meaning }
+    PurposeDefined {
+        id, parent, iri, title, risks, benefits, rung, effective_from_ms, same_meaning, legal_basis,
+        basis_reference,
+    }
     RecordViewed { role, name, method }
     RecordingRefused { category, provenance, count, decided_by, policy, article, reason, bounds }
     RequestDecided { request, kind, outcome, ground, reason, submitted_at_ms, due_at_ms, erasure, changes }

@@ -12,6 +12,7 @@ use crate::domain::event::{
 };
 use crate::domain::histories::{terms, varied_histories};
 use crate::domain::ids::Handle;
+use crate::domain::legal_basis::Basis;
 use proptest::prelude::*;
 
 fn place() -> Place {
@@ -85,7 +86,7 @@ fn subject_event() -> impl Strategy<Value = Event> {
         (issued, cited, withheld).prop_map(|((recipient, expires_at_ms, bounds), cited, withheld)| {
             let allowed = |(attribute, consent, key)| GrantedAttribute {
                 attribute,
-                consent,
+                basis: Basis::Consent(consent),
                 key,
                 category: "work".into(),
             };

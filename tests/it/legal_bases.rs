@@ -1,0 +1,252 @@
+//! Legal bases beside consent: contract, legitimate interest and legal obligation. A provider declares
+//! one for a purpose, signed. It never replaces a consent, never applies to special categories or minors,
+//! and ends at once where the person can refuse it.
+
+use crate::bounds::{World, keys, standing, world};
+use crate::harness::{self, ask, choice, consent, fact, json, provider_key, sayso, stdout};
+use sayso::domain::event::{LegalBasis, PurposeDefined};
+use sayso::proto::{
+    self, AgeBand, ConsentDecision, DenialReason, LegalBasis as Basis, RevocationReason, Role, SignalKind,
+};
+use tonic::{Code, Status};
+
+fn support(legal_basis: LegalBasis) -> PurposeDefined {
+    PurposeDefined {
+        id: "support".into(),
+        title: "Answer questions about the account".into(),
+        basis_reference: if legal_basis == LegalBasis::Unspecified { "".into() } else { "file 7".into() },
+        legal_basis,
+        ..Default::default()
+    }
+}
+
+async fn define(world: &mut World, purpose: PurposeDefined) -> Result<(), Status> {
+    let request = harness::purpose(purpose, &provider_key(world.harness.dir.path()));
+    world.steward.bounds.define_purpose(request).await.map(|_| ())
+}
+
+async fn describe(world: &mut World, age_band: AgeBand) {
+    let request = proto::DescribeSubjectRequest {
+        subject: "ada".into(),
+        age_band: age_band.into(),
+        ..Default::default()
+    };
+    world.steward.profile.describe_subject(request).await.unwrap();
+}
+
+/// A person of full age with one attribute, and the purpose `support` with a declared basis.
+async fn supported(basis: LegalBasis) -> World {
+    let mut world = world().await;
+    define(&mut world, support(basis)).await.unwrap();
+    world.service.profile.record_attributes(fact("ada", "plan", "work", "\"gold\"")).await.unwrap();
+    describe(&mut world, AgeBand::Adult).await;
+    world
+}
+
+async fn grant(world: &mut World) -> proto::RequestGrantResponse {
+    let request = proto::RequestGrantRequest { purpose: "support".into(), ..ask("ada") };
+    world.service.grant.request_grant(request).await.unwrap().into_inner()
+}
+
+async fn ask_for(world: &mut World) -> Result<(String, Basis), DenialReason> {
+    let answer = grant(world).await;
+    match (answer.allowed.as_slice(), answer.withheld.as_slice()) {
+        ([allowed], []) => Ok((allowed.consent_event_id.clone(), allowed.legal_basis())),
+        ([], [class]) => Err(class.reason()),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn decide(world: &mut World, decision: ConsentDecision, purpose: &str) -> proto::RecordConsentResponse {
+    let choice = choice(decision, purpose, &[], false);
+    world.steward.consent.record_consent(consent("ada", vec![choice])).await.unwrap().into_inner()
+}
+
+async fn object(world: &mut World) -> proto::RecordSignalResponse {
+    let signal = proto::RecordSignalRequest {
+        subject: "ada".into(),
+        kind: SignalKind::Objection.into(),
+        purposes: vec!["support".into()],
+        ..Default::default()
+    };
+    world.steward.consent.record_signal(signal).await.unwrap().into_inner()
+}
+
+const BASES: [(LegalBasis, Basis); 3] = [
+    (LegalBasis::Contract, Basis::Contract),
+    (LegalBasis::LegitimateInterest, Basis::LegitimateInterest),
+    (LegalBasis::LegalObligation, Basis::LegalObligation),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_declared_basis_allows_a_use_without_consent_and_the_grant_names_it() {
+    let mut world = supported(LegalBasis::Unspecified).await;
+    assert_eq!(ask_for(&mut world).await, Err(DenialReason::NoConsent));
+    for (declared, basis) in BASES {
+        define(&mut world, support(declared)).await.unwrap();
+        assert_eq!(ask_for(&mut world).await, Ok((String::new(), basis)));
+        // The basis is that of this purpose alone.
+        let below = PurposeDefined {
+            id: format!("below-{}", basis.as_str_name().to_lowercase()),
+            parent: "support".into(),
+            title: "Something below".into(),
+            ..Default::default()
+        };
+        let purpose = below.id.clone();
+        define(&mut world, below).await.unwrap();
+        let request = proto::RequestGrantRequest { purpose, ..ask("ada") };
+        assert_eq!(keys(&world.service.grant.request_grant(request).await.unwrap().into_inner()), [""; 0]);
+    }
+    let last = grant(&mut world).await;
+    let explain = proto::ExplainGrantRequest { grant_id: last.grant_id.clone() };
+    let why = world.steward.grant.explain_grant(explain).await.unwrap().into_inner();
+    assert_eq!(why.allowed[0].legal_basis(), Basis::LegalObligation);
+    assert!(why.text.contains("on the basis of legal obligation (GDPR Art. 6(1)(c)), without consent"));
+    // Without a declaration, the grant is no longer valid.
+    define(&mut world, support(LegalBasis::Consent)).await.unwrap_err();
+    let none = PurposeDefined { title: "Answer questions".into(), ..support(LegalBasis::Unspecified) };
+    define(&mut world, none).await.unwrap();
+    assert_eq!(standing(&mut world, &last.grant_id).await, (false, RevocationReason::NoConsent));
+    assert_eq!(ask_for(&mut world).await, Err(DenialReason::NoConsent));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_or_objection_ends_a_legitimate_interest_at_once() {
+    let mut world = supported(LegalBasis::LegitimateInterest).await;
+    let before = grant(&mut world).await.grant_id;
+    assert!(standing(&mut world, &before).await.0);
+    let answer = object(&mut world).await;
+    assert_eq!((answer.revoked_grants.as_slice(), answer.remaining_uses.len()), (&[before.clone()][..], 0));
+    assert_eq!(standing(&mut world, &before).await, (false, RevocationReason::Objected));
+    assert_eq!(ask_for(&mut world).await, Err(DenialReason::Objected));
+
+    for (decision, reason) in [
+        (ConsentDecision::Refused, DenialReason::ConsentRefused),
+        (ConsentDecision::Withdrawn, DenialReason::ConsentWithdrawn),
+    ] {
+        let mut world = supported(LegalBasis::LegitimateInterest).await;
+        let before = grant(&mut world).await.grant_id;
+        let answer = decide(&mut world, decision, "support").await;
+        assert_eq!(answer.revoked_grants, [before]);
+        assert_eq!(answer.remaining_uses, []);
+        assert_eq!(ask_for(&mut world).await, Err(reason));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_contract_and_a_legal_obligation_outlast_a_no_and_the_answer_says_so() {
+    for (declared, basis) in [BASES[0], BASES[2]] {
+        let mut world = supported(declared).await;
+        let before = grant(&mut world).await.grant_id;
+        let remaining = [proto::RemainingUse {
+            purpose: "support".into(),
+            legal_basis: basis.into(),
+            basis_reference: "file 7".into(),
+        }];
+        assert_eq!(object(&mut world).await.remaining_uses, remaining);
+        for decision in [ConsentDecision::Refused, ConsentDecision::Withdrawn] {
+            assert_eq!(decide(&mut world, decision, "support").await.remaining_uses, remaining);
+            assert_eq!(decide(&mut world, decision, "memory").await.remaining_uses, []);
+        }
+        assert!(standing(&mut world, &before).await.0);
+        assert_eq!(ask_for(&mut world).await, Ok((String::new(), basis)));
+        // A restriction ends every use (GDPR Art. 18).
+        let restriction = proto::RecordSignalRequest {
+            subject: "ada".into(),
+            kind: SignalKind::Restriction.into(),
+            ..Default::default()
+        };
+        world.steward.consent.record_signal(restriction).await.unwrap();
+        assert_eq!(ask_for(&mut world).await, Err(DenialReason::Restricted));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_basis_never_replaces_a_consent_that_was_withdrawn() {
+    for (declared, _) in BASES {
+        let mut world = supported(LegalBasis::Unspecified).await;
+        decide(&mut world, ConsentDecision::Given, "support").await;
+        define(&mut world, support(declared)).await.unwrap();
+        // The person's own consent comes first.
+        let (consented, basis) = ask_for(&mut world).await.unwrap();
+        assert!(!consented.is_empty() && basis == Basis::Consent);
+        let answer = decide(&mut world, ConsentDecision::Withdrawn, "support").await;
+        assert_eq!(answer.remaining_uses, []);
+        assert_eq!(ask_for(&mut world).await, Err(DenialReason::ConsentWithdrawn));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn special_categories_minors_and_unknown_ages_stay_with_consent() {
+    for (declared, basis) in BASES {
+        let mut world = supported(declared).await;
+        let from_health = |key: &str, source: &str| {
+            let mut derived = fact("ada", key, "work", "1");
+            derived.attributes[0].derived_from = vec![source.into()];
+            derived
+        };
+        let special = world.service.profile.record_attributes(fact("ada", "asthma", "health", "1")).await;
+        let source = special.unwrap().into_inner().receipt.unwrap().events[0].event_id.clone();
+        world.service.profile.record_attributes(from_health("sport", &source)).await.unwrap();
+        assert_eq!(keys(&grant(&mut world).await), ["plan"]);
+        for band in [AgeBand::Child, AgeBand::Teen] {
+            describe(&mut world, band).await;
+            assert_eq!(keys(&grant(&mut world).await), [""; 0], "{band:?}");
+        }
+        describe(&mut world, AgeBand::Unknown).await;
+        let allowed = keys(&grant(&mut world).await);
+        assert_eq!(allowed.is_empty(), basis == Basis::LegitimateInterest);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_basis_is_declared_with_a_signature_and_a_reference_and_never_for_advertising_that_is_forced() {
+    let mut world = world().await;
+    let unsigned = |purpose: PurposeDefined| proto::DefinePurposeRequest {
+        purpose: Some(purpose.into()),
+        ..Default::default()
+    };
+    let refused = world.steward.bounds.define_purpose(unsigned(support(LegalBasis::Contract))).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    let empty = PurposeDefined { basis_reference: String::new(), ..support(LegalBasis::LegitimateInterest) };
+    let refused = define(&mut world, empty).await.unwrap_err();
+    assert!(refused.message().contains("must name the assessment"), "{refused}");
+    let without = PurposeDefined { basis_reference: "x".into(), ..support(LegalBasis::Unspecified) };
+    assert_eq!(define(&mut world, without).await.unwrap_err().code(), Code::InvalidArgument);
+    for parent in ["advertising", "direct-marketing"] {
+        for (declared, basis) in BASES {
+            let purpose = PurposeDefined {
+                id: format!("{parent}-{}", basis.as_str_name().to_lowercase()),
+                parent: parent.into(),
+                ..support(declared)
+            };
+            let defined = define(&mut world, purpose).await;
+            assert_eq!(defined.is_ok(), basis == Basis::LegitimateInterest, "{parent}, {basis:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_place_that_names_a_use_names_its_basis_and_the_bundle_verifies() {
+    let mut world = supported(LegalBasis::LegitimateInterest).await;
+    let issued = grant(&mut world).await;
+    let run = |role, name: &str, arguments: &[&str]| world.harness.cli(role, name, arguments);
+    let shown = stdout(&run(Role::Steward, "office", &["purpose", "list"]));
+    assert!(shown.contains("consent, or legitimate interest (file 7)"), "{shown}");
+    let shown = stdout(&run(Role::Auditor, "audit", &["uses", "ada"]));
+    assert!(shown.contains("plan (work, legitimate interest)"), "{shown}");
+    let shown = stdout(&run(Role::Steward, "office", &["why", &issued.grant_id]));
+    assert!(shown.contains("on the basis of legitimate interest (GDPR Art. 6(1)(f))"), "{shown}");
+    let record = json(&run(Role::Auditor, "audit", &["--json", "record-of-processing"]));
+    let purposes = record["purposes"].as_array().unwrap();
+    let purpose = purposes.iter().find(|purpose| purpose["id"] == "support").unwrap();
+    assert_eq!(purpose["legalBasis"], "LEGAL_BASIS_LEGITIMATE_INTEREST");
+    assert_eq!(purpose["basisReference"], "file 7");
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle.tar");
+    let bundle = bundle.to_str().unwrap();
+    let exported = run(Role::Auditor, "audit", &["audit", "export", "-o", bundle]);
+    assert!(exported.status.success(), "{exported:?}");
+    let verified = sayso(&["verify", bundle, "--key", &world.harness.daemon.vkey]).output().unwrap();
+    assert!(verified.status.success(), "{}", stdout(&verified));
+}
