@@ -85,7 +85,8 @@ impl Log {
         let ancestry = default_vocabulary();
         let ancestry = ancestry.purpose_ancestry(case.purpose);
         let signal = |kind| state.signal_against(kind, &ancestry).is_some();
-        if consented.is_ok() || !self.applies(state, current, case) {
+        // A hold stops uses on every basis.
+        if matches!(consented, Ok(_) | Err(Reason::KeptOnly)) || !self.applies(state, current, case) {
             return consented;
         }
         if signal(SignalKind::Restriction) {
