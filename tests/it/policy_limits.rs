@@ -142,7 +142,7 @@ async fn policy_packs_are_limited_in_policies_and_bytes() {
     let request = proto::PreviewBoundsRequest { bounds, ..Default::default() };
     let refused = world.steward.bounds.preview_bounds(request).await.unwrap_err();
     let together = &violations(&refused)[0];
-    assert!(together.contains("at most 1 MiB") || together.contains("at most 1259872 bytes"), "{together}");
+    assert!(together.contains("at most 1 MiB") || together.contains("at most 1264448 bytes"), "{together}");
     let individual = vec![version(Tier::Individual, "p", "1", "").into()];
     let request = proto::PreviewBoundsRequest { bounds: individual, ..Default::default() };
     let refused = world.steward.bounds.preview_bounds(request).await.unwrap_err();

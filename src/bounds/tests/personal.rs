@@ -8,6 +8,7 @@ use crate::domain::attribute::Attribute;
 use crate::domain::consent::{Decision, Terms};
 use crate::domain::event::{Actor, Event, NeverUse, PersonalBoundsSet, Provenance, Recorded, Role};
 use crate::domain::histories::{CATEGORIES, PURPOSES, RECIPIENTS, event_id, histories, recorded};
+use crate::domain::legal_basis::Basis;
 use proptest::prelude::*;
 use sayso_proof::replay::Fault;
 
@@ -151,7 +152,7 @@ fn what_others_derive_from_a_special_category_is_not_the_persons_own_statement_u
         // The verifier finds a grant of the others at fault.
         let state = SubjectState::fold(&events);
         for key in ["absence", "words"] {
-            let granted = vec![(state.attributes[key].as_ref(), event_id(3))];
+            let granted = vec![(state.attributes[key].as_ref(), Basis::Consent(event_id(3)))];
             assert_eq!(faults(&events, &memory(&[], &[]), granted), [Fault::PersonalBounds], "{key}");
         }
         assert_eq!(declared_only(recorder, true).0, ["absence", "illness", "words"], "{recorder:?}");
