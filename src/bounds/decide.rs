@@ -270,6 +270,10 @@ impl<'a> Deciding<'a> {
                 (None, cover @ Cover::Denied { .. }) => {
                     no.get_or_insert(Verdict::No(Arc::new(no_legal_basis()), cover));
                 }
+                // Rules that demand a consent are explained by why there is none.
+                (Some(denial), _)
+                    if ground.declared().is_some()
+                        && matches!(denial.reason, None | Some(Reason::NotPermitted)) => {}
                 (Some(denial), cover) => {
                     no.get_or_insert(Verdict::No(denial, cover));
                 }

@@ -6,7 +6,7 @@ use crate::domain::hierarchy::Since;
 use crate::domain::ids::EventId;
 use crate::domain::legal_basis::DeclaredBasis;
 use crate::domain::profile::GrantState;
-use crate::domain::vocabulary::{DIRECT_MARKETING, Vocabulary};
+use crate::domain::vocabulary::{REFUSABLE, Vocabulary};
 
 /// The vocabulary in force at a moment.
 #[derive(Default)]
@@ -66,8 +66,8 @@ pub enum DefinitionProblem {
     FirstNotice,
     /// This version of the notice, or a later one, is required already.
     RequiredNotice(String),
-    /// Advertising can't rest on this legal basis.
-    MarketingBasis(DeclaredBasis),
+    /// A purpose that can always be refused would rest on this legal basis, which can't be.
+    UnrefusableBasis(DeclaredBasis),
 }
 
 impl Definitions {
@@ -193,12 +193,21 @@ fn check_purpose(words: &Vocabulary, purpose: &PurposeDefined) -> Result<(), Def
     if purpose.same_meaning && purpose.effective_from_ms > 0 {
         return Err(DefinitionProblem::ScheduledSameMeaning);
     }
-    // The data subject must be able to object to direct marketing (GDPR Art. 21(2)).
-    let is_marketing = DIRECT_MARKETING.contains(&purpose.id.as_str()) || words.is_marketing(parent);
-    match purpose.declared_basis().filter(|basis| is_marketing && !basis.can_be_refused()) {
-        Some(basis) => Err(DefinitionProblem::MarketingBasis(basis)),
-        None => Ok(()),
+    check_basis(words, purpose)
+}
+
+/// Rejects a definition after which a purpose that can always be refused would rest on a basis that can't be:
+/// the purpose itself, or one below it.
+fn check_basis(words: &Vocabulary, purpose: &PurposeDefined) -> Result<(), DefinitionProblem> {
+    if !REFUSABLE.contains(&purpose.id.as_str()) && !words.is_always_refusable(&purpose.parent) {
+        return Ok(());
     }
+    let is_below = |other: &&PurposeDefined| {
+        other.id != purpose.id && words.purpose_ancestry(&other.id).contains(&purpose.id.as_str())
+    };
+    let mut affected = words.purposes().filter(is_below).chain([purpose]);
+    let declared = affected.find_map(|each| each.declared_basis().filter(|basis| !basis.can_be_refused()));
+    declared.map_or(Ok(()), |basis| Err(DefinitionProblem::UnrefusableBasis(basis)))
 }
 
 fn check_category(words: &Vocabulary, category: &CategoryDefined) -> Result<(), DefinitionProblem> {

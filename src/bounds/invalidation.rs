@@ -2,9 +2,11 @@
 //! or the rules in force, and gives the reason of each.
 
 use crate::bounds::decide::Case;
+use crate::bounds::decision::Decision;
 use crate::bounds::rulebook::Rules;
-use crate::domain::event::{ArtifactInvalidated, Event, Reason};
+use crate::domain::event::{ArtifactInvalidated, Event, GrantedAttribute, Reason};
 use crate::domain::ids::{EventId, GrantId};
+use crate::domain::legal_basis::Basis;
 use crate::domain::profile::{GrantState, SubjectState};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -150,13 +152,27 @@ pub(crate) fn contradiction(
         rules.bounds.decide(state, &rules.vocabulary, &case)
     };
     let decision = decide(&keys);
-    decision.withheld.first()?;
+    if decision.withheld.is_empty() {
+        return rests_on_another_basis(&grant.issued.allowed, &decision)
+            .then_some(Contradiction { reason: Reason::NoConsent, source: None });
+    }
     // Report the reason of the first attribute that the grant cites.
     let allowed: BTreeSet<&str> = decision.allowed.iter().map(|allowed| allowed.key.as_str()).collect();
     let refused = keys.into_iter().find(|key| !allowed.contains(key.as_str()));
     let withheld = refused.and_then(|key| decide(&[key]).withheld.into_iter().next());
     let withheld = withheld.or_else(|| decision.withheld.into_iter().next())?;
     Some(Contradiction { reason: withheld.reason, source: withheld.source })
+}
+
+/// Whether a grant cites a declared legal basis for an attribute that another declared basis allows now.
+/// A use does not change from one of them to the other.
+fn rests_on_another_basis(cited: &[GrantedAttribute], decision: &Decision) -> bool {
+    let now: BTreeMap<&str, Basis> =
+        decision.allowed.iter().map(|allowed| (allowed.key.as_str(), allowed.basis)).collect();
+    cited.iter().any(|cited| match (cited.basis, now.get(cited.key.as_str())) {
+        (Basis::Declared { kind, .. }, Some(Basis::Declared { kind: now, .. })) => kind != *now,
+        _ => false,
+    })
 }
 
 /// Artifacts that this state or these rules contradict, with the reason. An artifact ends as soon as any

@@ -3,6 +3,7 @@
 
 mod against_models;
 mod deciding;
+mod decision_table;
 mod legal_bases;
 mod limits;
 mod model;

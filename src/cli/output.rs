@@ -243,7 +243,7 @@ pub(super) fn remaining_uses(of: &[crate::proto::RemainingUse]) -> String {
         let basis = DeclaredBasis::of(of.legal_basis()).map_or("another legal basis", DeclaredBasis::title);
         let (purpose, reference) = (&of.purpose, &of.basis_reference);
         format!(
-            "\nstill used for `{purpose}`, whose legal basis is {basis} ({reference}): a no does not end it"
+            "\ndata may still be used for `{purpose}`, whose legal basis is {basis} ({reference}): a no does not end it"
         )
     };
     of.iter().map(line).collect()

@@ -147,8 +147,8 @@ pub(super) struct RefuseRequest {
     /// Reason that the person will read, without personal data.
     #[arg(long)]
     reason: String,
-    /// Purpose that the ground requires although an erasure is refused, such as legal-claims; may be
-    /// repeated. Nothing else uses the data from then on. Default: none.
+    /// For a refused erasure: the purpose for which the ground requires use of the kept data, such as
+    /// legal-claims. The data may then be used for no other purpose. Default: it is used for no purpose.
     #[arg(long)]
     purpose: Vec<String>,
 }

@@ -8,6 +8,7 @@ use super::profile::SubjectState;
 use super::request::RequestOutcome;
 use super::rights::Artifact;
 use super::vocabulary::Vocabulary;
+use crate::domain::consent::ConsentRecord;
 use crate::domain::event::{ErasureScope, RetentionClass};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -189,10 +190,25 @@ impl Ending<'_> {
         }
     }
 
+    /// Whether a decision may keep a legal basis that is declared beside consent from applying. No such basis
+    /// replaces a consent that has ended, and a no ends a legitimate interest.
+    fn excludes_a_declared_basis(&self, record: &ConsentRecord) -> bool {
+        let named = &record.terms.purposes;
+        let covers = |purpose: &str| {
+            let ancestry = self.vocabulary.purpose_ancestry(purpose);
+            named.is_empty() || named.iter().any(|name| ancestry.contains(&name.as_str()))
+        };
+        let mut purposes = self.vocabulary.purposes();
+        purposes.any(|purpose| self.vocabulary.declared_basis(&purpose.id).is_some() && covers(&purpose.id))
+    }
+
     /// When a consent decision stopped having an effect, milliseconds since the Unix epoch. Until the profile
     /// is erased, a no always has an effect. A yes has an effect until it allows nothing of what it names.
     fn no_longer_counts_since_ms(&self, event: &Recorded) -> Option<u64> {
         let record = self.state.consents.records().iter().find(|record| record.event_id == event.event_id)?;
+        if self.excludes_a_declared_basis(record) {
+            return None;
+        }
         // Once the profile is erased, decisions are only evidence.
         let erased = self.state.rights.fences.iter().filter(|fence| fence.scope == ErasureScope::Profile);
         if self.state.attributes.is_empty()

@@ -4,12 +4,13 @@
 use super::vocabulary::Vocabulary;
 use std::collections::BTreeSet;
 
-pub use super::vocabulary::DIRECT_MARKETING;
-
 /// An opt-out of sale and sharing stops uses for these purposes and those below them, wherever the person is.
 /// Sharing is `cross-context-advertising`, which is below `advertising`. (Cal. Civ. Code s. 1798.120 stops
 /// sale and sharing only.)
 pub const OPT_OUT: [&str; 2] = ["advertising", "data-sale"];
+
+/// The purposes of direct marketing, with those below them (GDPR Art. 21(2), (3)).
+pub const DIRECT_MARKETING: [&str; 3] = ["advertising", "commercial-persuasion", "direct-marketing"];
 
 /// Whether a purpose, given with its ancestors, is one of `roots` or below one.
 #[must_use]

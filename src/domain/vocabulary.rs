@@ -8,8 +8,9 @@ use crate::domain::event::{CategoryDefined, PurposeDefined, Rung};
 use std::collections::{BTreeMap, BTreeSet};
 
 const NEAR_MAX: usize = 3;
-/// The purposes that are direct marketing (GDPR Art. 21(2)), together with those below them.
-pub const DIRECT_MARKETING: [&str; 3] = ["advertising", "commercial-persuasion", "direct-marketing"];
+/// Uses for these purposes, and for those below them, can always be refused: direct marketing (GDPR Art.
+/// 21(2)) and the sale of data (Cal. Civ. Code s. 1798.120).
+pub const REFUSABLE: [&str; 4] = ["advertising", "commercial-persuasion", "data-sale", "direct-marketing"];
 
 /// The edition of the rules of decisions that this version follows (docs/format.md).
 pub const DECISION_RULES: u32 = 3;
@@ -103,15 +104,14 @@ impl Vocabulary {
     #[must_use]
     pub fn declared_basis(&self, purpose: &str) -> Option<(DeclaredBasis, u64)> {
         let kind = self.purpose(purpose)?.declared_basis()?;
-        // An ancestor may have moved below marketing after the declaration.
-        let applies = kind.can_be_refused() || !self.is_marketing(purpose);
+        let applies = kind.can_be_refused() || !self.is_always_refusable(purpose);
         Some((kind, *self.declared_at.get(purpose)?)).filter(|_| applies)
     }
 
-    /// Whether a purpose is direct marketing (GDPR Art. 21(2)).
+    /// Whether uses for a purpose can always be refused.
     #[must_use]
-    pub fn is_marketing(&self, purpose: &str) -> bool {
-        self.purpose_ancestry(purpose).iter().any(|id| DIRECT_MARKETING.contains(id))
+    pub fn is_always_refusable(&self, purpose: &str) -> bool {
+        self.purpose_ancestry(purpose).iter().any(|id| REFUSABLE.contains(id))
     }
 
     /// Adds a category or replaces it.

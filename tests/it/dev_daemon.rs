@@ -1,4 +1,4 @@
-//! A `sayso serve --dev` in its own process and folder, whose address commands have to find by themselves.
+//! A `sayso serve --dev` in its own process and folder. Commands have to find its address by themselves.
 
 use crate::harness::sayso;
 use std::io::{BufRead, BufReader};

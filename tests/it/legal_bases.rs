@@ -2,12 +2,15 @@
 //! one for a purpose, signed. It never replaces a consent, never applies to special categories or minors,
 //! and ends at once where the person can refuse it.
 
-use crate::bounds::{World, keys, standing, world};
+use crate::bounds::{World, keys, standing, world, world_of};
 use crate::harness::{self, ask, choice, consent, fact, json, provider_key, sayso, stdout};
+use crate::rights::AdvancedClock;
 use sayso::domain::event::{LegalBasis, PurposeDefined};
 use sayso::proto::{
     self, AgeBand, ConsentDecision, DenialReason, LegalBasis as Basis, RevocationReason, Role, SignalKind,
 };
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tonic::{Code, Status};
 
 fn support(legal_basis: LegalBasis) -> PurposeDefined {
@@ -187,7 +190,10 @@ async fn special_categories_minors_and_unknown_ages_stay_with_consent() {
         };
         let special = world.service.profile.record_attributes(fact("ada", "asthma", "health", "1")).await;
         let source = special.unwrap().into_inner().receipt.unwrap().events[0].event_id.clone();
-        world.service.profile.record_attributes(from_health("sport", &source)).await.unwrap();
+        // What the person concludes from their own health is their own statement, but it reveals their
+        // health.
+        let mut ada = world.harness.as_role(Role::Subject, "ada").await;
+        ada.profile.record_attributes(from_health("sport", &source)).await.unwrap();
         assert_eq!(keys(&grant(&mut world).await), ["plan"]);
         for band in [AgeBand::Child, AgeBand::Teen] {
             describe(&mut world, band).await;
@@ -213,7 +219,7 @@ async fn a_basis_is_declared_with_a_signature_and_a_reference_and_never_for_adve
     assert!(refused.message().contains("must name the assessment"), "{refused}");
     let without = PurposeDefined { basis_reference: "x".into(), ..support(LegalBasis::Unspecified) };
     assert_eq!(define(&mut world, without).await.unwrap_err().code(), Code::InvalidArgument);
-    for parent in ["advertising", "direct-marketing"] {
+    for parent in ["advertising", "direct-marketing", "data-sale"] {
         for (declared, basis) in BASES {
             let purpose = PurposeDefined {
                 id: format!("{parent}-{}", basis.as_str_name().to_lowercase()),
@@ -224,6 +230,13 @@ async fn a_basis_is_declared_with_a_signature_and_a_reference_and_never_for_adve
             assert_eq!(defined.is_ok(), basis == Basis::LegitimateInterest, "{parent}, {basis:?}");
         }
     }
+    // Nor does a purpose with such a basis move there, together with a purpose above it.
+    let above = PurposeDefined { id: "above".into(), title: "Above".into(), ..Default::default() };
+    define(&mut world, above.clone()).await.unwrap();
+    let below = PurposeDefined { parent: "above".into(), ..support(LegalBasis::Contract) };
+    define(&mut world, below).await.unwrap();
+    let moved = PurposeDefined { parent: "advertising".into(), ..above };
+    assert_eq!(define(&mut world, moved).await.unwrap_err().code(), Code::InvalidArgument);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -249,4 +262,61 @@ async fn every_place_that_names_a_use_names_its_basis_and_the_bundle_verifies() 
     assert!(exported.status.success(), "{exported:?}");
     let verified = sayso(&["verify", bundle, "--key", &world.harness.daemon.vkey]).output().unwrap();
     assert!(verified.status.success(), "{}", stdout(&verified));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_destroys_no_decision_that_keeps_a_declared_basis_from_applying() {
+    for (declared, _) in BASES {
+        let clock = Arc::new(AdvancedClock::default());
+        let harness = crate::rights::start(Arc::clone(&clock), tempfile::tempdir().unwrap()).await;
+        let mut world = world_of(harness).await;
+        define(&mut world, support(declared)).await.unwrap();
+        world.service.profile.record_attributes(fact("ada", "plan", "work", "1")).await.unwrap();
+        describe(&mut world, AgeBand::Adult).await;
+        let rule = proto::SetRetentionRequest {
+            class: proto::RetentionClass::Consent.into(),
+            keep: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+            ..Default::default()
+        };
+        world.steward.rights.set_retention(rule).await.unwrap();
+        decide(&mut world, ConsentDecision::Given, "support").await;
+        decide(&mut world, ConsentDecision::Withdrawn, "support").await;
+        clock.0.store(1_800_000, Ordering::SeqCst);
+        // A few passes of the retention.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        assert_eq!(ask_for(&mut world).await, Err(DenialReason::ConsentWithdrawn), "{declared:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_grant_ends_when_its_basis_is_replaced_by_another_kind() {
+    let mut world = supported(LegalBasis::LegitimateInterest).await;
+    let before = grant(&mut world).await.grant_id;
+    define(&mut world, support(LegalBasis::Contract)).await.unwrap();
+    assert_eq!(standing(&mut world, &before).await, (false, RevocationReason::NoConsent));
+    assert_eq!(ask_for(&mut world).await, Ok((String::new(), Basis::Contract)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_answer_to_a_no_names_only_what_may_remain() {
+    let mut world = supported(LegalBasis::Contract).await;
+    // A consent for another service does not end the contract for this one.
+    let mut limited = choice(ConsentDecision::Given, "support", &[], false);
+    limited.recipients = vec!["coach".into()];
+    world.steward.consent.record_consent(consent("ada", vec![limited])).await.unwrap();
+    assert_eq!(decide(&mut world, ConsentDecision::Refused, "support").await.remaining_uses.len(), 1);
+    assert!(ask_for(&mut world).await.is_ok());
+    // Nothing remains for a minor, nor after a consent as a whole. A repeated request gets the same answer.
+    describe(&mut world, AgeBand::Teen).await;
+    assert_eq!(object(&mut world).await.remaining_uses, []);
+    describe(&mut world, AgeBand::Adult).await;
+    decide(&mut world, ConsentDecision::Given, "support").await;
+    let withdrawn = choice(ConsentDecision::Withdrawn, "support", &[], false);
+    let mut request = consent("ada", vec![withdrawn]);
+    let key = "once".to_owned();
+    request.options = Some(proto::WriteOptions { idempotency_key: key, ..Default::default() });
+    for _ in 0..2 {
+        let answer = world.steward.consent.record_consent(request.clone()).await.unwrap().into_inner();
+        assert_eq!(answer.remaining_uses, []);
+    }
 }

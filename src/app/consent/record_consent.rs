@@ -3,14 +3,14 @@
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;
 use crate::app::consent::choice::{Choice, ConsentChanged, DecidedBy, NoticeServed, Presentation};
-use crate::app::consent::remaining_uses::remaining_uses;
 use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
 use crate::app::log::receipt::{Receipt, WriteOptions};
+use crate::app::log::stream::SubjectStream;
 use crate::app::statement_rules;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
-use crate::domain::consent::{ConsentRecord, NoticeRef, Terms};
+use crate::domain::consent::{NoticeRef, Terms};
 use crate::domain::event::{Event, Role};
 use crate::domain::ids::SubjectId;
 use std::sync::Arc;
@@ -74,14 +74,15 @@ impl Consent {
             statement_rules::check_may_consent(caller)?;
         }
         let refused = refused_purposes(&choices);
-        let remaining = |decisions: &[ConsentRecord]| {
+        let remaining = |stream: &SubjectStream| {
             let to = refused.as_ref();
-            to.map(|to| remaining_uses(&self.core.rules(), to, decisions)).unwrap_or_default()
+            to.map(|to| self.remaining_uses(stream, to)).unwrap_or_default()
         };
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
             Begun::Replayed(receipt, events) => {
                 let changed = self.replayed_change(caller, subject, receipt, &events).await?;
-                return Ok(ConsentChanged { remaining_uses: remaining(&[]), ..changed });
+                let stream = self.core.stream(subject).await?.ok_or(AppError::Erased)?;
+                return Ok(ConsentChanged { remaining_uses: remaining(&stream), ..changed });
             }
             Begun::Append(append) => append,
         };
@@ -99,7 +100,7 @@ impl Consent {
         let events = self.consent_events(choices, &context);
         let unmatched = Self::unmatched(&append, &events);
         let frame = self.core.with_revocations(&append, events);
-        let remaining_uses = remaining(append.stream.read().state.consents.records());
+        let remaining_uses = remaining(&append.stream);
         let written = self.core.commit(append, frame).await?;
         Ok(ConsentChanged {
             revoked_grants: written.revoked,

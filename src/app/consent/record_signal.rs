@@ -4,7 +4,7 @@ use crate::app::caller::Caller;
 use crate::app::consent::Consent;
 use crate::app::consent::choice::ConsentChanged;
 use crate::app::consent::opt_out_effect::{OptOutEffect, opt_out_effect};
-use crate::app::consent::remaining_uses::{RemainingUse, remaining_uses};
+use crate::app::consent::remaining_uses::RemainingUse;
 use crate::app::consent::signal::NewSignal;
 use crate::app::error::AppError;
 use crate::app::log::append::{Begun, Timestamping};
@@ -45,7 +45,7 @@ impl Consent {
                 let stream = self.core.stream(subject).await?.ok_or(AppError::Erased)?;
                 let effect = self.effect(caller, &stream, &signal);
                 let changed = self.replayed_change(caller, subject, receipt, &events).await?;
-                let remaining_uses = self.remaining_uses(&stream, &signal);
+                let remaining_uses = self.remaining_after(&stream, &signal);
                 return Ok(ConsentChanged { effect, remaining_uses, ..changed });
             }
             Begun::Append(append) => append,
@@ -61,7 +61,7 @@ impl Consent {
         )?;
         let stream = Arc::clone(&append.stream);
         let effect = self.effect(caller, &stream, &signal);
-        let remaining_uses = self.remaining_uses(&stream, &signal);
+        let remaining_uses = self.remaining_after(&stream, &signal);
         let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
         let event = Event::Signal { kind, purposes, lifted, interaction };
         let events = vec![self.core.plan(event)];
@@ -105,11 +105,9 @@ impl Consent {
 
     /// The purposes for which data may still be used after an objection. An objection ends no use on the
     /// basis of a contract or a legal obligation (GDPR Art. 21(1)).
-    fn remaining_uses(&self, stream: &SubjectStream, signal: &NewSignal) -> Vec<RemainingUse> {
-        if signal.kind != SignalKind::Objection || signal.lift {
-            return Vec::new();
-        }
-        remaining_uses(&self.core.rules(), &signal.purposes, stream.read().state.consents.records())
+    fn remaining_after(&self, stream: &SubjectStream, signal: &NewSignal) -> Vec<RemainingUse> {
+        let is_objection = signal.kind == SignalKind::Objection && !signal.lift;
+        if is_objection { self.remaining_uses(stream, &signal.purposes) } else { Vec::new() }
     }
 
     /// What a signal does, if it is an opt-out.

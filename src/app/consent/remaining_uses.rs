@@ -1,8 +1,9 @@
 //! The purposes for which data may still be used although the data subject said no to them, because their
 //! legal basis can't be refused.
 
-use crate::bounds::rulebook::Rules;
-use crate::domain::consent::ConsentRecord;
+use crate::app::consent::Consent;
+use crate::app::log::stream::SubjectStream;
+use crate::domain::consent::{ConsentRecord, Terms};
 use crate::domain::event::PurposeDefined;
 use crate::domain::legal_basis::DeclaredBasis;
 
@@ -20,28 +21,38 @@ pub struct RemainingUse {
     pub reference: String,
 }
 
-/// The remaining uses after a no to these purposes, where an empty list means all purposes. A purpose that a
-/// consent of the data subject named, or named an ancestor of, is not among them: no other basis replaces a
-/// consent.
-pub(super) fn remaining_uses(
-    rules: &Rules,
-    purposes: &[String],
-    decisions: &[ConsentRecord],
-) -> Vec<RemainingUse> {
-    let vocabulary = &rules.vocabulary;
-    let remains = |purpose: &PurposeDefined| {
-        let (basis, _) =
-            vocabulary.declared_basis(&purpose.id).filter(|(basis, _)| !basis.can_be_refused())?;
-        let ancestry = vocabulary.purpose_ancestry(&purpose.id);
-        let is_named = |names: &[String]| names.iter().any(|name| ancestry.contains(&name.as_str()));
-        let was_consented =
-            decisions.iter().any(|record| record.decision.is_yes() && is_named(&record.terms.purposes));
-        let is_refused = purposes.is_empty() || is_named(purposes);
-        (is_refused && !was_consented).then(|| RemainingUse {
-            purpose: purpose.id.clone(),
-            basis,
-            reference: purpose.basis_reference.clone(),
-        })
-    };
-    vocabulary.purposes().filter_map(remains).take(REMAINING_MAX).collect()
+impl Consent {
+    /// The remaining uses after a no to these purposes, where an empty list means all purposes. Purposes that
+    /// the data subject once consented to as a whole are left out, because no other basis replaces a consent.
+    /// There are none for minors.
+    pub(super) fn remaining_uses(&self, stream: &SubjectStream, purposes: &[String]) -> Vec<RemainingUse> {
+        let state = &stream.read().state;
+        let rules = self.core.rules();
+        let vocabulary = &rules.vocabulary;
+        if matches!(state.description.age.band_name(self.core.now_ms()), "child" | "teen") {
+            return Vec::new();
+        }
+        let remains = |purpose: &PurposeDefined| {
+            let declared = vocabulary.declared_basis(&purpose.id);
+            let (basis, _) = declared.filter(|(basis, _)| !basis.can_be_refused())?;
+            let ancestry = vocabulary.purpose_ancestry(&purpose.id);
+            let is_named = |names: &[String]| names.iter().any(|name| ancestry.contains(&name.as_str()));
+            let consented = |record: &ConsentRecord| {
+                record.decision.is_yes() && is_whole(&record.terms) && is_named(&record.terms.purposes)
+            };
+            let is_refused = purposes.is_empty() || is_named(purposes);
+            (is_refused && !state.consents.records().iter().any(consented)).then(|| RemainingUse {
+                purpose: purpose.id.clone(),
+                basis,
+                reference: purpose.basis_reference.clone(),
+            })
+        };
+        vocabulary.purposes().filter_map(remains).take(REMAINING_MAX).collect()
+    }
+}
+
+/// Whether a consent covers its purposes as a whole: it is not limited to some data, recipients or
+/// conversations.
+fn is_whole(terms: &Terms) -> bool {
+    terms.categories.is_empty() && terms.recipients.is_empty() && terms.interactions.is_empty()
 }

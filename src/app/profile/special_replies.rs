@@ -1,5 +1,6 @@
-//! Completes attributes that were concluded from special data: they count as inferred from it, and name the
-//! special attributes that shaped the replies that they were drawn from.
+//! Completes new attributes that were derived from special data. Marks each as an inference. If the attribute
+//! names replies (`from_replies`), adds the special attributes that shaped those replies to its sources
+//! (`derived_from`).
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::Append;

@@ -31,7 +31,7 @@ pub struct NewHold {
     pub text: String,
     /// The categories to keep, at most 64; none means everything.
     pub categories: Vec<String>,
-    /// The purposes for which the ground requires uses although an erasure is refused: those of
+    /// The purposes for which the ground requires use of the data that a refused erasure leaves: those of
     /// [`REQUIRED_USES`](crate::domain::kept_only::REQUIRED_USES) for the ground.
     pub purposes: Vec<String>,
 }

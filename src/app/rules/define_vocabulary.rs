@@ -222,10 +222,10 @@ pub(crate) fn invalid(kind: &str, problem: &DefinitionProblem) -> AppError {
         DefinitionProblem::RequiredNotice(version) => {
             ("version", format!("must be later than `{version}`, which is required already"))
         }
-        DefinitionProblem::MarketingBasis(basis) => (
+        DefinitionProblem::UnrefusableBasis(basis) => (
             "legal_basis",
             format!(
-                "must not be {} for advertising, because everybody can object to it (GDPR Art. 21(2))",
+                "must not be {} for advertising, marketing or sale, which everybody can refuse (GDPR Art. 21(2))",
                 basis.title()
             ),
         ),

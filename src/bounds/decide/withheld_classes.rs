@@ -52,16 +52,18 @@ impl<'a> Deciding<'a> {
         let personal = self.state.personal.as_ref().filter(|_| denial.tier == Tier::Individual);
         let event = personal.map(|personal| personal.event_id).or(event);
         let source = if reason == Reason::SourceWithheld { self.withheld_source(current) } else { None };
+        // The provider redefined the words, not the data subject.
+        let decider = if reason == Reason::WordsChanged { Tier::Provider } else { denial.tier };
         // A rule may state the same reason as a signal of the data subject. The individual counts as having
         // decided only if the data subject did send the signal or contest the attribute.
-        let by_person = event.is_some() && reason != Reason::KeptOnly
+        let by_person = event.is_some() && !matches!(reason, Reason::KeptOnly | Reason::WordsChanged)
             || (reason == Reason::Contested && current.contested);
         WithheldClass {
             category: current.attribute.category.clone(),
             provenance: self.provenance(current),
             count: 0,
             reason,
-            decided_by: if by_person { Tier::Individual } else { denial.tier },
+            decided_by: if by_person { Tier::Individual } else { decider },
             policy: denial.policy.clone(),
             article: denial.article.clone(),
             decided_by_event: event,

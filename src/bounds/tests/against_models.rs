@@ -1,10 +1,11 @@
 //! Compares decisions with a simple model of the default packs, and with the verifier. The verifier shares no
 //! code with the model or with the code that decides.
 
+use super::decision_table::{self, Facts};
 use super::*;
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::consent::Decision as Said;
-use crate::domain::consent::{Cover, NoConsent, Terms};
+use crate::domain::consent::Terms;
 use crate::domain::consent_scope::ConsentCase;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::default_vocabulary;
@@ -27,18 +28,12 @@ pub(super) static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(default_vocab
 
 /// The model of the default packs: the consent that allows an attribute, or why it may not be used. `derived`
 /// are the attributes that the recursion has already entered; they are all derived from this attribute.
-pub(super) fn model(
+fn model(
     state: &SubjectState,
     current: &CurrentAttribute,
     case: &Case<'_>,
     derived: &[EventId],
 ) -> Result<Basis, Reason> {
-    let ancestry = VOCABULARY.purpose_ancestry(case.purpose);
-    let signal = |kind| state.signal_against(kind, &ancestry).is_some();
-    let (purpose, recipient, now_ms) = (case.purpose, case.recipient, case.now_ms);
-    let consent_case =
-        ConsentCase { purpose, category: &current.attribute.category, recipient, interaction: "", now_ms };
-    let cover = state.consents.cover(&VOCABULARY, &consent_case);
     let derived: Vec<EventId> = derived.iter().copied().chain([current.event_id]).collect();
     let usable = |source: &EventId| {
         let source = state.attributes.values().find(|other| other.event_id == *source);
@@ -46,27 +41,31 @@ pub(super) fn model(
             !derived.contains(&source.event_id) && model(state, source, case, &derived).is_ok()
         })
     };
-    let expired = current.attribute.expires_at_ms.is_some_and(|end| end <= now_ms);
-    let above = VOCABULARY.category_ancestry(&current.attribute.category);
+    let source_withheld = !current.attribute.derived_from.iter().all(usable);
+    decision_table::decide(&Facts { source_withheld, ..facts(state, current, case) })
+}
+
+/// What the decision about an attribute depends on, apart from its sources and declared legal bases.
+pub(super) fn facts(state: &SubjectState, current: &CurrentAttribute, case: &Case<'_>) -> Facts {
+    let ancestry = VOCABULARY.purpose_ancestry(case.purpose);
+    let signal = |kind| state.signal_against(kind, &ancestry).is_some();
+    let (purpose, recipient, now_ms) = (case.purpose, case.recipient, case.now_ms);
+    let category = current.attribute.category.as_str();
+    let consent_case = ConsentCase { purpose, category, recipient, interaction: "", now_ms };
+    let above = VOCABULARY.category_ancestry(category);
     let kept = state.rights.kept.iter().filter(|kept| kept.covers(&current.attribute.key, &above));
     let required: Vec<bool> = kept.map(|kept| kept.requires(purpose, &ancestry)).collect();
-    match cover {
-        _ if !required.is_empty() && !required.contains(&true) => Err(Reason::KeptOnly),
-        _ if signal(SignalKind::Restriction) => Err(Reason::Restricted),
-        _ if signal(SignalKind::Pause) => Err(Reason::Paused),
-        _ if signal(SignalKind::Objection) => Err(Reason::Objected),
-        _ if purpose == "data-sale" && signal(SignalKind::OptOut) => Err(Reason::OptedOut),
-        Cover::Denied { reason: NoConsent::NotExplicit, .. } => Err(Reason::NotExplicit),
-        Cover::Denied { reason: NoConsent::Silence, .. } => Err(Reason::NoConsent),
-        Cover::Denied { reason: NoConsent::WordsChanged, .. } => Err(Reason::WordsChanged),
-        Cover::Denied { reason: NoConsent::NoticeOutdated, .. } => Err(Reason::NoticeOutdated),
-        Cover::Denied { reason: NoConsent::Refused, .. } => Err(Reason::ConsentRefused),
-        Cover::Denied { reason: NoConsent::Withdrawn, .. } => Err(Reason::ConsentWithdrawn),
-        Cover::Denied { reason: NoConsent::Expired, .. } => Err(Reason::ConsentExpired),
-        _ if current.contested => Err(Reason::Contested),
-        _ if expired => Err(Reason::AttributeExpired),
-        _ if !current.attribute.derived_from.iter().all(usable) => Err(Reason::SourceWithheld),
-        Cover::Allowed { by, .. } => Ok(by),
+    Facts {
+        kept: !required.is_empty() && !required.contains(&true),
+        restricted: signal(SignalKind::Restriction),
+        paused: signal(SignalKind::Pause),
+        objected: signal(SignalKind::Objection),
+        opted_out: purpose == "data-sale" && signal(SignalKind::OptOut),
+        cover: state.consents.cover(&VOCABULARY, &consent_case),
+        declared: None,
+        contested: current.contested,
+        expired: current.attribute.expires_at_ms.is_some_and(|end| end <= now_ms),
+        source_withheld: false,
     }
 }
 

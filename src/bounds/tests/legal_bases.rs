@@ -1,12 +1,11 @@
 //! Compares decisions under a declared legal basis with a plain model, and with the verifier.
 
-use super::against_models::{BOUNDS, faults_after, model};
+use super::against_models::{BOUNDS, facts, faults_after};
+use super::decision_table::{self, Facts};
 use super::*;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::default_vocabulary;
-use crate::domain::event::{
-    AgeBand, Event, LegalBasis, PurposeDefined, Reason, Recorded, SignalKind, SubjectDescribed,
-};
+use crate::domain::event::{AgeBand, Event, LegalBasis, PurposeDefined, Reason, Recorded, SubjectDescribed};
 use crate::domain::hierarchy::Since;
 use crate::domain::histories::{PURPOSES, RECIPIENTS, histories, recorded};
 use crate::domain::legal_basis::{Basis, DeclaredBasis};
@@ -71,7 +70,9 @@ impl Log {
             covers(&record.terms, is_yes) && (is_yes || is_interest)
         });
         let is_adult = self.band == AgeBand::Adult || (self.band == AgeBand::Unknown && !is_interest);
-        is_adult && !category.contains("health") && !decided
+        // The sale of data can always be refused.
+        let is_possible = is_interest || case.purpose != "data-sale";
+        is_possible && is_adult && !category.contains("health") && !decided
     }
 
     /// What the decision about an attribute without sources should be.
@@ -81,29 +82,9 @@ impl Log {
         current: &CurrentAttribute,
         case: &Case<'_>,
     ) -> Result<Basis, Reason> {
-        let consented = model(state, current, case, &[]);
-        let ancestry = default_vocabulary();
-        let ancestry = ancestry.purpose_ancestry(case.purpose);
-        let signal = |kind| state.signal_against(kind, &ancestry).is_some();
-        // A hold stops uses on every basis.
-        if matches!(consented, Ok(_) | Err(Reason::KeptOnly)) || !self.applies(state, current, case) {
-            return consented;
-        }
-        if signal(SignalKind::Restriction) {
-            Err(Reason::Restricted)
-        } else if signal(SignalKind::Pause) {
-            Err(Reason::Paused)
-        } else if signal(SignalKind::Objection) && self.kind == DeclaredBasis::LegitimateInterest {
-            Err(Reason::Objected)
-        } else if case.purpose == "data-sale" && signal(SignalKind::OptOut) {
-            Err(Reason::OptedOut)
-        } else if current.contested {
-            Err(Reason::Contested)
-        } else if current.attribute.expires_at_ms.is_some_and(|end| end <= case.now_ms) {
-            Err(Reason::AttributeExpired)
-        } else {
-            Ok(Basis::Declared { kind: self.kind, position: self.position })
-        }
+        let basis = Basis::Declared { kind: self.kind, position: self.position };
+        let declared = self.applies(state, current, case).then_some((self.kind, basis));
+        decision_table::decide(&Facts { declared, ..facts(state, current, case) })
     }
 }
 

@@ -47,9 +47,15 @@ impl Age {
 /// When the youngest person who fits a birth such as `2010`, `2010-05` or `2010-05-17` is of full age
 /// everywhere, milliseconds since the Unix epoch. Somebody who was born on February 29 is so on March 1.
 fn adult_from_ms(born: &str) -> Option<u64> {
-    let mut parts = born.split('-').map(|part| part.parse::<i64>().ok());
-    let year = parts.next()?.filter(|year| (1900..=9999).contains(year))?;
-    let month = parts.next().unwrap_or(Some(12))?;
+    let is_digits =
+        |part: &str, count: usize| part.len() == count && part.bytes().all(|byte| byte.is_ascii_digit());
+    let lengths = [4, 2, 2].into_iter().chain(std::iter::repeat(0));
+    let mut parts = born
+        .split('-')
+        .zip(lengths)
+        .map(|(part, count)| is_digits(part, count).then(|| part.parse::<i64>().ok()).flatten());
+    let year = parts.next()?.filter(|year| *year >= 1900)?;
+    let month = parts.next().unwrap_or(Some(12))?.clamp(0, 13);
     let last = days_of_month(year, month)?;
     let day = parts.next().unwrap_or(Some(last))?;
     if !(1..=last).contains(&day) || parts.next().is_some() {
@@ -91,6 +97,9 @@ mod tests {
             ("1900", Some(0)),
             ("", None),
             ("2010-13", None),
+            ("2010-00", None),
+            ("2010-5", None),
+            ("2010-9223372036854775807", None),
             ("2011-02-29", None),
             ("2010-05-17-1", None),
         ] {

@@ -99,10 +99,26 @@ pub(super) fn leave_room(
     vocabulary: WordsInForce<'_>,
 ) -> bool {
     let excludes = |decision: &Decision| {
-        (decision.is_consent || can_be_refused)
-            && !covering_choices(decision, intended, vocabulary).is_empty()
+        (decision.is_consent || can_be_refused) && covers_in_words_of_now(decision, intended, vocabulary)
     };
     !decisions.iter().any(excludes)
+}
+
+/// Whether a decision covers a use by what its words cover now. The category is not special.
+fn covers_in_words_of_now(
+    decision: &Decision,
+    intended: &IntendedUse<'_>,
+    vocabulary: WordsInForce<'_>,
+) -> bool {
+    let terms = &decision.terms;
+    let axes = [
+        names_or_all(&terms.purposes, &vocabulary.purpose_ancestry(intended.purpose)),
+        names_or_all(&terms.categories, &vocabulary.category_ancestry(intended.category)),
+        names_or_all(&terms.recipients, &[intended.recipient]),
+        names_or_all(&terms.interactions, &[intended.interaction]),
+    ]
+    .map(|names| !names.is_empty());
+    axes.iter().all(|covers| *covers) && !(decision.is_consent && terms.purposes.is_empty())
 }
 
 /// The combinations of names of a decision that cover a use; none if the decision does not cover it.

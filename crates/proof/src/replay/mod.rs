@@ -22,7 +22,7 @@ mod subject;
 mod vocabulary;
 
 use crate::entry::{Handle, Header};
-use crate::event::{EventBody, GrantedAttribute, LegalBasis, Role, event_body::Event};
+use crate::event::{EventBody, LegalBasis, Role, event_body::Event};
 use bounds::Bounds;
 use serde::Serialize;
 use std::collections::HashMap;
@@ -193,13 +193,13 @@ fn grant_faults(
     if !vocabulary.has_purpose(&grant.purpose) {
         faults.push((None, Fault::UndefinedPurpose));
     }
-    let signal = subject.signal_against(&grant.purpose, &grant.interaction, vocabulary);
     // Nobody can object to a contract or a legal obligation (GDPR Art. 21(1)).
-    let can_be_objected_to = |granted: &GrantedAttribute| {
-        !matches!(granted.legal_basis(), LegalBasis::Contract | LegalBasis::LegalObligation)
-    };
-    let concerns = |fault: &Fault| *fault != Fault::Objected || grant.allowed.iter().any(can_be_objected_to);
-    faults.extend(signal.filter(concerns).map(|fault| (None, fault)));
+    let can_be_objected_to = grant
+        .allowed
+        .iter()
+        .any(|granted| !matches!(granted.legal_basis(), LegalBasis::Contract | LegalBasis::LegalObligation));
+    let signal = subject.signal_against(&grant.purpose, &grant.interaction, can_be_objected_to, vocabulary);
+    faults.extend(signal.map(|fault| (None, fault)));
     for granted in &grant.allowed {
         if let Err(fault) = subject.check_grant(context, granted) {
             faults.push((Some(hex::encode(&granted.attribute)), fault));

@@ -282,32 +282,45 @@ impl Subject {
         &self,
         purpose: &str,
         interaction: &str,
+        can_be_objected_to: bool,
         vocabulary: WordsInForce<'_>,
     ) -> Option<Fault> {
-        let purposes = vocabulary.purpose_ancestry(purpose);
-        let concerns = |signal: &Signal| signal.interaction.is_empty() || signal.interaction == interaction;
-        let is_in_force = |kind: SignalKind| {
-            let mut later = self.signals.iter();
-            while let Some(signal) = later.next() {
-                if signal.recorded
-                    && signal.kind == kind
-                    && concerns(signal)
-                    && still_covers(signal, later.clone(), &purposes)
-                {
-                    return true;
-                }
-            }
-            false
-        };
         let kinds = [
             (SignalKind::Restriction, Fault::Restricted),
             (SignalKind::Pause, Fault::Paused),
             (SignalKind::Objection, Fault::Objected),
         ];
-        let fault = kinds.into_iter().find(|(kind, _)| is_in_force(*kind)).map(|(_, fault)| fault);
+        let is_in_force = |kind| self.is_in_force(kind, purpose, interaction, vocabulary);
+        let mut kinds =
+            kinds.into_iter().filter(|(kind, _)| *kind != SignalKind::Objection || can_be_objected_to);
+        let fault = kinds.find(|(kind, _)| is_in_force(*kind)).map(|(_, fault)| fault);
         // Before edition 3, the effect of an opt-out depended on published bounds alone.
+        let purposes = vocabulary.purpose_ancestry(purpose);
         let is_stopped = vocabulary.edition() >= 3 && OPT_OUT_STOPS.iter().any(|id| purposes.contains(id));
         fault.or_else(|| (is_stopped && is_in_force(SignalKind::OptOut)).then_some(Fault::OptedOut))
+    }
+
+    /// Whether a signal of this kind about the purpose is in force, in all conversations or in this one.
+    fn is_in_force(
+        &self,
+        kind: SignalKind,
+        purpose: &str,
+        interaction: &str,
+        vocabulary: WordsInForce<'_>,
+    ) -> bool {
+        let purposes = vocabulary.purpose_ancestry(purpose);
+        let concerns = |signal: &Signal| signal.interaction.is_empty() || signal.interaction == interaction;
+        let mut later = self.signals.iter();
+        while let Some(signal) = later.next() {
+            if signal.recorded
+                && signal.kind == kind
+                && concerns(signal)
+                && still_covers(signal, later.clone(), &purposes)
+            {
+                return true;
+            }
+        }
+        false
     }
 
     /// Checks that the grant may allow this attribute.
@@ -449,6 +462,8 @@ impl Subject {
         rests_on_declared: bool,
         intended: &IntendedUse<'_>,
     ) -> Result<(), Fault> {
+        let (kind, interaction) = (SignalKind::Objection, intended.interaction);
+        let is_objected = self.is_in_force(kind, intended.purpose, interaction, context.vocabulary);
         // What was derived from each source, and which sources are special.
         let mut above: BTreeMap<&[u8], Vec<&[u8]>> = BTreeMap::new();
         let mut special: Vec<&[u8]> = Vec::new();
@@ -466,9 +481,14 @@ impl Subject {
                 self.check_kept(context, source).map_err(|_| Fault::SourceWithheld)?;
                 self.check_personal_bounds(context, source).map_err(|_| Fault::SourceWithheld)?;
                 let use_of_source = IntendedUse { category: &source.category, ..*intended };
-                if self.consents_for(&use_of_source, context.vocabulary).is_err() {
+                let is_consent = self.consents_for(&use_of_source, context.vocabulary).is_ok();
+                if !is_consent {
                     self.declared_basis(&use_of_source, context.vocabulary).ok_or(Fault::SourceWithheld)?;
                     declared.insert(id);
+                }
+                // A grant of what rests on consent is at fault for the objection itself.
+                if is_consent && rests_on_declared && is_objected {
+                    return Err(Fault::SourceWithheld);
                 }
                 if !context.vocabulary.special_ancestry(&source.category).is_empty() {
                     special.push(id);

@@ -8,8 +8,9 @@ use std::collections::BTreeMap;
 
 /// Maximum depth of a hierarchy. Higher ancestors are ignored, so a cycle ends.
 const DEPTH_MAX: usize = 32;
-/// The purposes that are direct marketing, together with those below them.
-const MARKETING: [&str; 3] = ["advertising", "commercial-persuasion", "direct-marketing"];
+/// Uses for these purposes, and for those below them, can always be refused: direct marketing (GDPR Art.
+/// 21(2)) and the sale of data (Cal. Civ. Code s. 1798.120).
+const REFUSABLE: [&str; 4] = ["advertising", "commercial-persuasion", "data-sale", "direct-marketing"];
 
 #[derive(Default)]
 pub(super) struct Vocabulary {
@@ -205,14 +206,13 @@ impl<'v> WordsInForce<'v> {
     }
 
     /// The legal basis that is declared for a purpose, beside consent, and the position of the definition
-    /// that declares it. Direct marketing can rest only on a basis that people can object to (GDPR Art.
-    /// 21(2)).
+    /// that declares it. Advertising and sale can rest only on a basis that people can object to.
     pub fn declared_basis(self, purpose: &str) -> Option<(LegalBasis, u64)> {
         let version = self.vocabulary.purposes.version(purpose, self.now)?;
-        let is_marketing = self.purpose_ancestry(purpose).iter().any(|id| MARKETING.contains(id));
+        let is_refusable = self.purpose_ancestry(purpose).iter().any(|id| REFUSABLE.contains(id));
         match version.legal_basis {
             LegalBasis::Unspecified | LegalBasis::Consent => None,
-            LegalBasis::Contract | LegalBasis::LegalObligation if is_marketing => None,
+            LegalBasis::Contract | LegalBasis::LegalObligation if is_refusable => None,
             declared => Some((declared, version.position)),
         }
     }
