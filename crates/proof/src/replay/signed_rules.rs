@@ -1,5 +1,5 @@
 //! Which events about rules must be signed by their publisher: versions of bounds, required versions of
-//! notices, and definitions that replace another one.
+//! notices, and definitions that replace another one or declare a legal basis.
 
 use crate::event::event_body::Event;
 use crate::event::{EventBody, LegalBasis, Role};
