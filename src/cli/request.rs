@@ -75,7 +75,8 @@ pub(super) enum Request {
     ///
     /// Example: `sayso request extend 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 --reason 'many requests'`
     Extend(ExtendRequest),
-    /// Withdraw a request for erasure on a person's behalf. What it stopped is allowed again.
+    /// Withdraw a request for erasure, open or refused, on a person's behalf. If its refusal stopped uses
+    /// of the data, they are allowed again.
     ///
     /// Example: `sayso request withdraw 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Withdraw(Show),

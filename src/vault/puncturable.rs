@@ -1,5 +1,5 @@
-//! The keys of one subject's versions: a binary puncturable tree (Goldreich, Goldwasser, Micali 1986) over
-//! HMAC-SHA-256.
+//! The keys of one subject's events: a binary puncturable tree (Goldreich, Goldwasser, Micali 1986) over
+//! HMAC-SHA-256. A *version* is the number of an event in the subject's stream. Each version has its own key.
 //!
 //! The subject's key is the root. The leaves, 32 levels below it, are the keys of the subject's versions. At
 //! first the vault stores only the root. To destroy the keys of any versions, it replaces the stored nodes by

@@ -1,6 +1,6 @@
-//! Tests that a decision or a lifting that matches nothing is accepted, and that the answer says so to the
-//! person, a channel or a steward. A service is never told: it could find out about whom something is
-//! recorded.
+//! Tests that a decision that matches nothing, or the lifting of a signal that is not in force, is accepted,
+//! and that the answer says so to the person, a channel or a steward. A service is never told: otherwise it
+//! could learn which people the ledger has data about.
 
 use crate::harness::{self, Clients, Harness, choice, consent, json, publish_notice, stdout};
 use sayso::proto::{self, ConsentDecision, Role, SignalKind, UnmatchedKind};

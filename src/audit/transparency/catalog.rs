@@ -474,8 +474,8 @@ pub const FIGURES: &[FigureSpec] = &[
         title: "Erasures with proof",
         definition: "Erasures completed in the period, from events that name no person: how many there were, \
                      and how many entries they destroyed. For erasures of a whole person, the figure also \
-                     shows the time from the request and the attributes by category. Each erasure can be \
-                     proven by its position in the log.",
+                     shows how long they took from the request on, and the erased attributes by \
+                     category. Each erasure can be proven by its position in the log.",
         unit: "erasures",
         limits: "Erased people are counted only here, as totals. The figure proves destruction in this \
                  ledger. Recipients are notified, and only they can report that they deleted their copies. \

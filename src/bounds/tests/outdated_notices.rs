@@ -1,5 +1,5 @@
-//! Compares consents to notices, of which a later version may be required, with a plain model and with the
-//! verifier, which shares no code with the decision.
+//! Tests which consents still count when a later version of their notice may be required. Compares decisions
+//! with a plain model, and with the verifier, which shares no code with the decisions.
 
 use super::cases;
 use super::redefined_words::{Log, START_MS, attribute, by, verifier_accepts};
