@@ -1,5 +1,6 @@
-//! What bounds need to know about a data subject: the age and the jurisdiction. The age is a band, with a
-//! teen's age in years because some bounds depend on it (GDPR Art. 8(1)), or it follows from the birth.
+//! What bounds need to know about a data subject: the age and the jurisdiction. The age is stated as a
+//! band, or computed from when the person was born. A teen's band can also have the age in years, because
+//! some bounds depend on it (GDPR Art. 8(1)).
 
 use crate::domain::Violations;
 use crate::domain::birth::Birth;

@@ -6,8 +6,8 @@
 //! connections from unknown addresses never take them.
 //!
 //! If no slot that a new connection may take is free, an unauthenticated connection is evicted. Unknown
-//! addresses come first, then the addresses with the most unauthenticated connections. The first address
-//! loses the oldest of these connections.
+//! addresses are ordered before known ones, and within each kind, those with more unauthenticated connections
+//! come first. The first address in this order loses its oldest unauthenticated connection.
 
 use crate::clock::Stopwatch;
 use lru::LruCache;

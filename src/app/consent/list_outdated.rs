@@ -1,5 +1,5 @@
-//! Lists the consents for which people have to be asked again. Nothing is kept for this list: each page folds
-//! the people that it examines.
+//! Lists the consents for which people have to be asked again. No index is kept for this list. For each
+//! page, the state of every examined person is taken from memory or folded from their events.
 
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;
