@@ -1,5 +1,6 @@
-//! Tests which consents still count when a later version of their notice may be required. Compares decisions
-//! with a plain model, and with the verifier, which shares no code with the decisions.
+//! Tests that a consent counts until a later version of its notice is required. In random histories of
+//! notices, requirements and consents, decisions are compared with a plain model, and with the verifier,
+//! which shares no code with them.
 
 use super::cases;
 use super::redefined_words::{Log, START_MS, attribute, by, verifier_accepts};
