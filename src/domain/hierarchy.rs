@@ -1,5 +1,6 @@
-//! A hierarchy of defined words: purposes or categories. It remembers since when each word has its
-//! meaning and each of its ancestors, because a consent covers what the words meant when it was given.
+//! A hierarchy of defined words: purposes or categories. For each word, it remembers since when the word
+//! has had its present meaning, and since when each of its ancestors has been above it. A consent covers
+//! what the words meant when it was given.
 
 use std::collections::{BTreeMap, BTreeSet};
 
