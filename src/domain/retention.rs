@@ -2,10 +2,10 @@
 
 use super::DAY_MS;
 use super::event::{ArtifactInvalidated, ErasureRefused, Event, HoldLifted, HoldPlaced, Reason, Recorded};
-use super::event::{RequestDecided, RequestSubmitted, RetentionDefined};
+use super::event::{RequestDecided, RequestExtended, RequestSubmitted, RetentionDefined};
 use super::ids::EventId;
 use super::profile::SubjectState;
-use super::request::RequestOutcome;
+use super::request::{RequestOutcome, RequestRecord};
 use super::rights::Artifact;
 use super::vocabulary::Vocabulary;
 use crate::domain::consent::ConsentRecord;
@@ -159,8 +159,21 @@ impl Ending<'_> {
             Event::RequestSubmitted(request) => {
                 let record = self.state.rights.requests.get(&request.request);
                 let record = record.filter(|record| !record.is_open())?;
-                let decided = record.decided.as_ref()?;
-                after(decided.at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
+                let decided_ms = record.decided.as_ref().map(|decided| decided.at_ms);
+                let closed_ms = decided_ms.into_iter().chain(record.withdrawn_at_ms).max()?;
+                after(closed_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
+            }
+            // Without it, the request would be open again, and could be carried out.
+            Event::RequestWithdrawn(withdrawn)
+                if self.state.rights.requests.contains_key(&withdrawn.request) =>
+            {
+                None
+            }
+            // Without it, a request that is open again would count as refused.
+            Event::RequestExtended(RequestExtended { request, .. })
+                if self.state.rights.requests.get(request).is_some_and(RequestRecord::is_open) =>
+            {
+                None
             }
             Event::ErasureRequested(_)
             | Event::ErasureRefused(_)

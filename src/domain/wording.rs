@@ -142,18 +142,20 @@ pub fn reason_to_subject(of: Reason) -> &'static str {
     }
 }
 
-/// What an opt-out does, to be shown to the data subject. `overridden_ms` are the times of the consents that
-/// it overrides. Only in California, or where the person may be there, a law of the packs asks for it.
+/// What an opt-out does, to be shown to the data subject. `overridden_ms` are the times of the consents
+/// that it overrides. Only in California, or where the person may be there, a law of the packs asks for
+/// it. Without a jurisdiction, the text does not depend on where the person is.
 #[must_use]
-pub fn opt_out(stopped: &[&str], overridden_ms: &[u64], jurisdiction: &str) -> String {
+pub fn opt_out(stopped: &[&str], overridden_ms: &[u64], jurisdiction: Option<&str>) -> String {
     if stopped.is_empty() {
         return "this opt-out stops nothing: an opt-out is about sale, sharing and advertising; to stop other uses, \
                 refuse them or object to them"
             .to_owned();
     }
     let by = match jurisdiction {
-        "" | "US" | "US-CA" => "Cal. Civ. Code s. 1798.120, 1798.135",
-        _ => "no law of the packs asks for this where the person is; the ledger does it all the same",
+        None => "the ledger does this wherever the person is",
+        Some("" | "US" | "US-CA") => "Cal. Civ. Code s. 1798.120, 1798.135",
+        Some(_) => "no law of the packs asks for this where the person is; the ledger does it all the same",
     };
     let purposes = stopped.join("`, `");
     let overridden = match overridden_ms {

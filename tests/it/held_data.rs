@@ -223,3 +223,28 @@ async fn until(mut condition: impl AsyncFnMut() -> bool) {
     }
     panic!("the condition did not become true");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_withdrawn_erasure_is_not_open_again_when_its_retention_ends() {
+    let harness = start_with(|config| {
+        config.rights.steward_decides_erasures = true;
+        config.rights.expiry_interval_ms = 10;
+    })
+    .await;
+    let (mut service, mut steward) = record_ada(&harness).await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    let made = submit(&mut ada, erasure("", ErasureScope::Category, "work")).await.request_id;
+    ada.rights.withdraw_request(withdraw(&made)).await.unwrap();
+    let rule = proto::SetRetentionRequest {
+        class: proto::RetentionClass::Requests.into(),
+        keep: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+        ..Default::default()
+    };
+    steward.rights.set_retention(rule).await.unwrap();
+    for _ in 0..25 {
+        let accept = decide(&made, Decision::Accept(Accept::default()));
+        assert!(steward.rights.decide_request(accept).await.is_err(), "the person withdrew it");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_eq!(ask(&mut service, "tone-adaptation").await.1.len(), 4);
+}

@@ -596,3 +596,22 @@ fn from_edition_3_on_what_was_derived_from_a_special_category_counts_as_inferred
     assert_eq!(faults_of_a_conclusion(3, "allergy"), [Fault::PersonalBounds]);
     assert_eq!(faults_of_a_conclusion(3, "work"), []);
 }
+
+#[test]
+fn a_contest_takes_back_a_confirmation_so_what_the_person_declares_replaces_the_inference() {
+    let mut log = Log::with_vocabulary();
+    log.append_system_event(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 3 }));
+    let stated = |provenance: Provenance, observed_at_ms| {
+        let provenance = provenance.into();
+        recorded(Attribute { observed_at_ms, provenance, ..attribute("key", "food") })
+    };
+    let inferred = log.append(ada(), stated(Provenance::Inferred, 20)).to_vec();
+    let confirmed = AttributeConfirmed { attribute: inferred.clone() };
+    log.append(ada(), Event::AttributeConfirmed(confirmed));
+    let contested = AttributeContested { attribute: inferred, ..AttributeContested::default() };
+    log.append(ada(), Event::AttributeContested(contested));
+    let declared = log.append(ada(), stated(Provenance::Declared, 10));
+    let consent_id = log.append(ada(), given(wide()));
+    log.append(ada(), grant(declared, consent_id, "key", "food"));
+    assert_eq!(faults(&log), []);
+}

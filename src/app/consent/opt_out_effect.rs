@@ -47,9 +47,11 @@ pub(super) fn opt_out_effect(
         .take(OVERRIDDEN_MAX)
         .filter(|record| state.consents.in_force(record, vocabulary, now_ms))
         .collect();
+    // A service does not learn where the person is.
+    let jurisdiction = caller.sees_others().then_some(state.description.jurisdiction.as_str());
     let times: Vec<u64> = overridden.iter().map(|record| record.recorded_at_ms).collect();
     OptOutEffect {
-        explanation: wording::opt_out(&stopped, &times, &state.description.jurisdiction),
+        explanation: wording::opt_out(&stopped, &times, jurisdiction),
         overridden_consents: overridden.iter().map(|record| record.event_id).collect(),
         stopped_purposes: stopped.into_iter().map(str::to_owned).collect(),
     }

@@ -69,7 +69,9 @@ pub(super) struct Subject {
 struct AttributeState {
     key: String,
     category: String,
+    /// Whether it counts as declared: it was recorded as such, or the data subject confirmed it.
     declared: bool,
+    recorded_as_declared: bool,
     inferred: bool,
     /// Whether the data subject recorded it with their own credential.
     by_subject: bool,
@@ -91,6 +93,7 @@ impl AttributeState {
             key: attribute.key.clone(),
             category: attribute.category.clone(),
             declared: attribute.provenance() == Provenance::Declared,
+            recorded_as_declared: attribute.provenance() == Provenance::Declared,
             inferred: attribute.provenance() == Provenance::Inferred,
             by_subject: false,
             confirmed: false,
@@ -172,6 +175,8 @@ impl Subject {
             Event::AttributeContested(contested) => {
                 if let Some(attribute) = self.attribute_mut(&contested.attribute) {
                     attribute.contested = true;
+                    // A contest takes back an earlier confirmation.
+                    (attribute.confirmed, attribute.declared) = (false, attribute.recorded_as_declared);
                 }
             }
             Event::AttributeConfirmed(confirmed) => self.confirm(&confirmed.attribute),
