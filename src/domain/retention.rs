@@ -121,6 +121,9 @@ impl Ending<'_> {
     /// it. `None` if it never ends.
     fn ends_at_ms(&self, event: &Recorded) -> Option<(u64, bool)> {
         let after = |from: u64, keep: Option<u64>| keep.map(|keep| (from.saturating_add(keep), true));
+        if self.decides_a_request(&event.event) {
+            return None;
+        }
         match &event.event {
             Event::AttributeRecorded(attribute)
             | Event::EarlierAttributeRecorded(attribute)
@@ -145,14 +148,6 @@ impl Ending<'_> {
                 let keep = keep.collect::<Option<Vec<u64>>>().and_then(|each| each.into_iter().max());
                 self.no_longer_counts_since_ms(event).and_then(|since| after(since, keep))
             }
-            // A refused erasure stops uses until the person withdraws the request.
-            Event::RequestSubmitted(RequestSubmitted { request, .. })
-            | Event::RequestDecided(RequestDecided { request, .. })
-            | Event::ErasureRefused(ErasureRefused { request, .. })
-                if self.state.rights.kept.iter().any(|kept| kept.refused.request == *request) =>
-            {
-                None
-            }
             Event::RequestDecided(decided) if decided.outcome != RequestOutcome::Accepted => {
                 after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
             }
@@ -162,18 +157,6 @@ impl Ending<'_> {
                 let decided_ms = record.decided.as_ref().map(|decided| decided.at_ms);
                 let closed_ms = decided_ms.into_iter().chain(record.withdrawn_at_ms).max()?;
                 after(closed_ms, self.retention.keep_ms(RetentionClass::Requests, &[], &[]))
-            }
-            // Without it, the request would be open again, and could be carried out.
-            Event::RequestWithdrawn(withdrawn)
-                if self.state.rights.requests.contains_key(&withdrawn.request) =>
-            {
-                None
-            }
-            // Without it, a request that is open again would count as refused.
-            Event::RequestExtended(RequestExtended { request, .. })
-                if self.state.rights.requests.get(request).is_some_and(RequestRecord::is_open) =>
-            {
-                None
             }
             Event::ErasureRequested(_)
             | Event::ErasureRefused(_)
@@ -200,6 +183,26 @@ impl Ending<'_> {
                     .filter(|_| !is_active)
             }
             _ => None,
+        }
+    }
+
+    /// Whether an event about a request must stay, because without it the request would get another state.
+    fn decides_a_request(&self, event: &Event) -> bool {
+        let rights = &self.state.rights;
+        match event {
+            // A refused erasure stops uses until the person withdraws the request.
+            Event::RequestSubmitted(RequestSubmitted { request, .. })
+            | Event::RequestDecided(RequestDecided { request, .. })
+            | Event::ErasureRefused(ErasureRefused { request, .. }) => {
+                rights.kept.iter().any(|kept| kept.refused.request == *request)
+            }
+            // Without it, the request would be open again, and could be carried out.
+            Event::RequestWithdrawn(withdrawn) => rights.requests.contains_key(&withdrawn.request),
+            // Without it, a request that is open again would count as refused.
+            Event::RequestExtended(RequestExtended { request, .. }) => {
+                rights.requests.get(request).is_some_and(RequestRecord::is_open)
+            }
+            _ => false,
         }
     }
 
