@@ -254,9 +254,9 @@ impl<'a> Deciding<'a> {
         let mut no = None;
         // Data about special categories, and what was derived from it, rests on consent alone (GDPR Art. 9).
         let is_special =
-            class.traits.sources.iter().any(|source| !self.vocabulary.special_ancestry(source).is_empty());
+            || class.traits.sources.iter().any(|source| !self.vocabulary.special_ancestry(source).is_empty());
         for ground in grounds.iter() {
-            if is_special && ground.declared().is_some() {
+            if ground.declared().is_some() && is_special() {
                 continue;
             }
             match (self.outcome(&class, ground), ground.cover) {

@@ -8,7 +8,6 @@ use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::rules::RuleChanges;
 use crate::app::rules::publish_bounds::{EFFECTIVE_AHEAD_MS_MAX, unrecorded};
-use crate::app::rules::revocation_task::RulesVersion;
 use crate::app::rules::tier_keys::signed_by;
 use crate::bounds::rulebook::DefinitionProblem;
 use crate::domain::attribute::is_text;
@@ -121,17 +120,10 @@ impl RuleChanges {
         check_new_id(&word)?;
         let signature = self.signed_definition(&word, &event, signature)?;
         self.check_definition(caller, &word, &event)?;
-        let before = RulesVersion::of(&self.core.rules());
-        let events = vec![SystemEvent { signature, ..SystemEvent::new(event) }];
-        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, events, request_stamp).await?;
-        // Later decisions see the new words. The grants of earlier decisions are durable, so the revocation
-        // pass finds them.
-        drop(exclusive);
-        receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
-        if RulesVersion::of(&self.core.rules()) != before {
-            self.revoke_contradicted().await?;
-        }
-        Ok(receipt)
+        let event = SystemEvent { signature, ..SystemEvent::new(event) };
+        let published =
+            self.publish_rule(exclusive, caller, about_ms, event, request_stamp, options.proofs).await?;
+        Ok(published.receipt)
     }
 
     /// Verifies the signature of a definition. A new word needs none, because no consent covers it yet,

@@ -6,6 +6,7 @@ pub(crate) mod personal_bounds;
 pub(crate) mod preview_bounds;
 pub(crate) mod publish_bounds;
 pub(crate) mod publish_notice;
+pub(crate) mod publish_rule;
 pub(crate) mod require_notice;
 pub(crate) mod revocation_task;
 pub(crate) mod revoke_contradicted;

@@ -7,7 +7,6 @@ use crate::app::log::append::Begun;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::rules::RuleChanges;
-use crate::app::rules::revocation_task::RulesVersion;
 use crate::app::rules::tier_keys::signed_by;
 use crate::bounds::engine::{UNRECORDED, check_offered};
 use crate::bounds::error::BoundsError;
@@ -103,18 +102,9 @@ impl RuleChanges {
         }
         let now_ms = self.core.now_ms();
         self.check_version(caller, &bounds, now_ms)?;
-        let before = RulesVersion::of(&self.core.rules());
         let event = Event::BoundsPublished(bounds);
-        let events = vec![SystemEvent { signature: Some(signature), ..SystemEvent::new(event) }];
-        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, events, request_stamp).await?;
-        // Later decisions see the new version. The grants of earlier decisions are durable, so the revocation
-        // pass finds them.
-        drop(exclusive);
-        receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
-        // A version that comes into force later revokes nothing yet.
-        let is_unchanged = RulesVersion::of(&self.core.rules()) == before;
-        let grants_revoked = if is_unchanged { 0 } else { self.revoke_contradicted().await? };
-        Ok(Published { receipt, grants_revoked })
+        let event = SystemEvent { signature: Some(signature), ..SystemEvent::new(event) };
+        self.publish_rule(exclusive, caller, about_ms, event, request_stamp, options.proofs).await
     }
 
     /// Verifies the signature and returns it, if it is by the key of the tier and the caller has the role of

@@ -8,7 +8,6 @@ use crate::app::log::system_stream::SystemEvent;
 use crate::app::rules::RuleChanges;
 use crate::app::rules::define_vocabulary::invalid;
 use crate::app::rules::publish_bounds::{EFFECTIVE_AHEAD_MS_MAX, Published, unrecorded};
-use crate::app::rules::revocation_task::RulesVersion;
 use crate::app::rules::tier_keys::signed_by;
 use crate::domain::event::{Event, NoticeRequired};
 use sayso_proof::event::WriterSignature;
@@ -55,15 +54,7 @@ impl RuleChanges {
             .unwrap_or_else(PoisonError::into_inner)
             .check_definitions(&[candidate], now_ms)
             .map_err(|problem| invalid("notice", &problem))?;
-        let before = RulesVersion::of(&self.core.rules());
-        let events = vec![SystemEvent { signature: Some(signature), ..SystemEvent::new(event) }];
-        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, events, request_stamp).await?;
-        // Later decisions see the requirement. The grants of earlier decisions are durable, so the revocation
-        // pass finds them.
-        drop(exclusive);
-        receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
-        let is_unchanged = RulesVersion::of(&self.core.rules()) == before;
-        let grants_revoked = if is_unchanged { 0 } else { self.revoke_contradicted().await? };
-        Ok(Published { receipt, grants_revoked })
+        let event = SystemEvent { signature: Some(signature), ..SystemEvent::new(event) };
+        self.publish_rule(exclusive, caller, about_ms, event, request_stamp, options.proofs).await
     }
 }
