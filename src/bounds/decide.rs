@@ -270,7 +270,8 @@ impl<'a> Deciding<'a> {
                 (None, cover @ Cover::Denied { .. }) => {
                     no.get_or_insert(Verdict::No(Arc::new(no_legal_basis()), cover));
                 }
-                // Rules that demand a consent are explained by why there is none.
+                // A rule that demands a consent is no explanation. The next ground says why there is no
+                // consent.
                 (Some(denial), _)
                     if ground.declared().is_some()
                         && matches!(denial.reason, None | Some(Reason::NotPermitted)) => {}
@@ -342,7 +343,8 @@ impl<'a> Deciding<'a> {
         Some(current.attribute.observed_at_ms.saturating_add(days.saturating_mul(DAY_MS)))
     }
 
-    /// The provenance that an attribute counts with. Its sources are noted before.
+    /// The provenance that an attribute counts with. Call this method after the attribute's sources are
+    /// noted.
     fn provenance(&self, current: &CurrentAttribute) -> Provenance {
         let claimed = current.attribute.provenance;
         let Some(sources) = self.sources.get(&current.event_id) else { return claimed };

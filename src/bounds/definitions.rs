@@ -66,7 +66,7 @@ pub enum DefinitionProblem {
     FirstNotice,
     /// This version of the notice, or a later one, is required already.
     RequiredNotice(String),
-    /// A purpose that can always be refused would rest on this legal basis, which can't be.
+    /// A purpose that can always be refused would rest on this legal basis, on which uses can't be refused.
     UnrefusableBasis(DeclaredBasis),
 }
 
@@ -101,7 +101,8 @@ impl Definitions {
                 match &event.event {
                     Event::PurposeDefined(purpose) => check_purpose(&found.vocabulary, purpose)?,
                     Event::CategoryDefined(category) => check_category(&found.vocabulary, category)?,
-                    // One that was published earlier may become needless by this one.
+                    // Only the new requirement is checked. It may make an earlier one needless, which is no
+                    // error.
                     Event::NoticeRequired(notice) if event.position == UNRECORDED => {
                         check_notice(&found.vocabulary, notice)?;
                     }
@@ -162,8 +163,8 @@ const EXEMPTING: [&str; 8] = [
     "work-allocation",
 ];
 
-/// Rejects a definition by somebody other than the ledger that equals an earlier one: its signature could
-/// be that of the earlier one, and what it replaces may be something else now.
+/// Rejects a definition that equals an earlier one, unless the ledger itself recorded it. Without this check,
+/// somebody could use the signature of the earlier definition again, to replace what is defined now.
 fn check_repeated(definitions: &[(u64, &Recorded)]) -> Result<(), DefinitionProblem> {
     let signed = definitions.iter().filter(|(_, event)| event.actor.role != Role::Ledger);
     let mut signed: Vec<_> = signed.map(|(_, event)| *event).collect();
@@ -230,7 +231,7 @@ fn check_category(words: &Vocabulary, category: &CategoryDefined) -> Result<(), 
     Ok(())
 }
 
-/// Checks that consents stop counting by this, and that none counts again.
+/// Checks that this requirement makes consents stop counting, and makes no consent count again.
 fn check_notice(words: &Vocabulary, notice: &NoticeRequired) -> Result<(), DefinitionProblem> {
     let NoticeRequired { id, version, .. } = notice;
     if !words.notices.is_published(id, version) {

@@ -164,8 +164,8 @@ pub(crate) fn contradiction(
     Some(Contradiction { reason: withheld.reason, source: withheld.source })
 }
 
-/// Whether a grant cites a declared legal basis for an attribute that another declared basis allows now.
-/// A use does not change from one of them to the other.
+/// Whether a grant cites a declared legal basis for an attribute that another declared basis allows now. A
+/// grant never changes from one basis to the other.
 fn rests_on_another_basis(cited: &[GrantedAttribute], decision: &Decision) -> bool {
     let now: BTreeMap<&str, Basis> =
         decision.allowed.iter().map(|allowed| (allowed.key.as_str(), allowed.basis)).collect();

@@ -24,9 +24,9 @@ pub struct LapsedConsent {
     pub purposes: Vec<String>,
     /// The reason for which uses are or will be denied.
     pub reason: Reason,
-    /// Since or from when they are denied, milliseconds since the Unix epoch; none if not known.
+    /// The time from which they are or will be denied, milliseconds since the Unix epoch; none if not known.
     pub since_ms: Option<u64>,
-    /// The rule that requires a newer consent, as `pack/id`; empty if it is no rule.
+    /// The rule that requires a newer consent, as `pack/id`; empty if no rule is the reason.
     pub policy: String,
     /// The version of the notice that is required; empty if the notice is not the reason.
     pub required_version: String,
@@ -138,8 +138,8 @@ impl Lapsing<'_> {
         }
     }
 
-    /// The uses to decide, each with a purpose, recipient and conversation: what the newest consents name
-    /// that have not ended.
+    /// The uses to decide, each with a purpose, recipient and conversation. They are what consents that have
+    /// not ended name, the newest consents first.
     fn uses<'a>(&self, consents: &[&'a ConsentRecord]) -> BTreeSet<(&'a str, &'a str, &'a str)> {
         let first = |names: &'a [String]| names.first().map_or("", String::as_str);
         let mut uses = BTreeSet::new();

@@ -337,8 +337,9 @@ impl RulesHistory {
         Ok(Arc::new(Rules::fold(before, now_ms)?))
     }
 
-    /// The words that a decision meant: those of the time that it counts from, or, if it names a word
-    /// that was not defined then, those of the time at which it was sealed.
+    /// The words with the meaning that they had for a decision: their meaning at the time from which the
+    /// decision counts. If the decision names a word that was not defined then, the time at which it was
+    /// sealed is used instead.
     pub fn words_of(&self, record: &ConsentRecord) -> Vocabulary {
         let at = |time_ms| {
             let before = self.events.iter().filter(|event| event.position < record.position);

@@ -43,7 +43,7 @@ impl Thresholds {
         thresholds
     }
 
-    /// For policies to which every value matters.
+    /// The thresholds of policies to which every value matters.
     fn exact() -> Self {
         let exact = Precision::Exact;
         Self { age_days: exact.clone(), confidence: exact.clone(), consent_days: exact, notices: true }
@@ -81,7 +81,7 @@ impl Thresholds {
         self.consent_days != Precision::default()
     }
 
-    /// The first number of days after these that a policy may distinguish from them, for a consent.
+    /// The first higher age of a consent, in days, that a policy may distinguish from this age.
     pub fn next_consent_days(&self, days: u64) -> Option<u64> {
         self.consent_days.next(days)
     }

@@ -236,7 +236,8 @@ fn stage_keys<R: std::io::Read>(
     mut backup: BackupReader<R>,
 ) -> Result<Option<PathBuf>, Box<dyn std::error::Error>> {
     let unfinished = layout.keys().with_extension("restoring");
-    // A key store without pages opens nothing. A start over a lost key store may have left it.
+    // A key store without pages opens nothing. An earlier version made such a store if it was started after
+    // the keys were lost.
     let staged = if layout.has_key_pages() {
         None
     } else {

@@ -112,8 +112,9 @@ pub(super) struct Certificate {
     /// the same proof. `sayso verify` verifies the file without the daemon.
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
-    /// A checkpoint seen earlier, or an earlier proof, certificate or receipt that has one. Adds to the
-    /// written certificate a proof that the log continues that checkpoint; `sayso verify --since` checks it.
+    /// A checkpoint seen earlier, or an earlier proof, certificate or receipt that has one. The written
+    /// certificate then also contains a proof that the log continues that checkpoint. `sayso verify --since`
+    /// checks this proof.
     #[arg(long, value_name = "FILE", requires = "output")]
     since: Option<PathBuf>,
     /// Replace a FILE that exists.

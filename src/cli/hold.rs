@@ -84,8 +84,8 @@ pub(super) struct Place {
     /// Category to hold; may be repeated. Default: everything.
     #[arg(long)]
     category: Vec<String>,
-    /// Purpose that the ground requires, such as legal-claims; may be repeated. After a refused erasure,
-    /// nothing else uses the data. Default: none.
+    /// Purpose for which the ground requires use of the data, such as legal-claims; may be repeated. If the
+    /// hold refuses an erasure, the kept data may be used for no other purpose. Default: none.
     #[arg(long)]
     purpose: Vec<String>,
 }

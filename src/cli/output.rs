@@ -62,8 +62,8 @@ impl Out {
         print_line(text.trim_end())
     }
 
-    /// Says which moments the dates without a time on the command line became. Where the answer is JSON, it
-    /// is said on standard error.
+    /// Prints which moment each date without a time on the command line became. If the answer is JSON, this
+    /// is printed on standard error.
     pub fn note_dates(self, times: &[(&str, Option<&WrittenTime>)]) -> Result<(), CliError> {
         for note in times.iter().filter_map(|(flag, time)| time.as_ref()?.note(flag)) {
             if self.json {
@@ -214,7 +214,7 @@ pub(super) fn changed(written: Option<&crate::proto::Receipt>, revoked_grants: &
     format!("{}; {revoked}", receipt(written))
 }
 
-/// [`changed`], with a line for each thing that the request names although nothing matches it.
+/// [`changed`], with a line for each thing in the request that matches nothing recorded.
 pub(super) fn changed_or_unmatched(
     written: Option<&crate::proto::Receipt>,
     revoked_grants: &[String],

@@ -8,7 +8,7 @@ use jiff::tz::{AmbiguousOffset, Offset, TimeZone};
 use prost_types::Timestamp;
 use std::time::Duration;
 
-/// The first moment that a 64-bit number of milliseconds counts from.
+/// The Unix epoch. Moments are counted from here.
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 const SECOND_NANOS: i128 = 1_000_000_000;
 const MILLI_NANOS: i128 = 1_000_000;
@@ -27,23 +27,23 @@ pub(super) struct WrittenTime {
     of_day: Option<String>,
 }
 
-/// The moment of its day that a date without a time stands for.
+/// Which moment of the day a date without a time stands for.
 #[derive(Clone, Copy)]
 enum OfDay {
-    /// Its first moment.
+    /// The first moment of the day.
     Beginning,
-    /// Its last millisecond, for what includes the moment.
+    /// The last millisecond of the day, for a limit that includes the moment.
     Last,
-    /// The first moment of the next day, for what ends before the moment.
+    /// The first moment of the next day, for an end that excludes the moment.
     End,
 }
 
-/// Parses a time from which something is so: a date means the beginning of its day.
+/// Parses a time from which something counts: a date means the beginning of its day.
 pub(super) fn beginning(text: &str) -> Result<WrittenTime, String> {
     parse(text, OfDay::Beginning)
 }
 
-/// Parses a time up to which, inclusive, something is asked for: a date means the last moment of its day.
+/// Parses the last time that something includes: a date means the last moment of its day.
 pub(super) fn last(text: &str) -> Result<WrittenTime, String> {
     parse(text, OfDay::Last)
 }

@@ -8,8 +8,9 @@ const SLOWDOWN: u64 = 128;
 /// How far the machine's clock may be off before it is no longer trusted.
 #[derive(Clone, Copy, Debug)]
 pub struct ClockLimits {
-    /// How far the clock may be behind the latest time that was returned, in milliseconds. The ledger's time
-    /// is saved 5 seconds ahead for the next start, so these 5 seconds are added to this limit.
+    /// How far the clock may be behind the latest time that the ledger's clock has returned, in milliseconds.
+    /// The ledger's time is saved 5 seconds ahead for the next start, so these 5 seconds are added to this
+    /// limit.
     pub behind_ms_max: u64,
     /// How far the clock may run ahead of the monotonic clock, in milliseconds. After a pause
     /// that stops the monotonic clock, such as that of a virtual machine, the clock is ahead by the length of

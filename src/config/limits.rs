@@ -49,7 +49,8 @@ pub struct Limits {
     /// limit. The same value limits how far an event's time may be ahead of the sequencer's.
     pub clock_skew_ms_max: u64,
     /// How far the machine's clock may run ahead of the monotonic clock before use is denied, in
-    /// milliseconds. A pause of the machine has the same effect. At least 1,000.
+    /// milliseconds. A pause of the machine that stops the monotonic clock also puts the machine's clock
+    /// ahead. At least 1,000.
     pub clock_ahead_ms_max: u64,
 }
 

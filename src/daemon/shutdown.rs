@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// Time that all requests in progress have to finish, together.
+/// The time limit for all requests in progress together. Requests that take longer are cut off.
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 /// Returns when the daemon stops.

@@ -69,8 +69,9 @@ pub struct Attribute {
     pub category: String,
     /// Whether it was declared, observed or inferred.
     pub provenance: Provenance,
-    /// What the recorder stated, if it was not an inference and the attribute counts as inferred
-    /// nevertheless: it was derived from a special category. Otherwise unspecified.
+    /// The provenance that the recorder stated, if the attribute counts as inferred although the recorder
+    /// stated something else. That is the case if it was derived from a special category. Otherwise
+    /// unspecified.
     pub claimed_provenance: Provenance,
     /// References to its evidence, under names that the writer chose.
     pub evidence: Vec<String>,

@@ -1,12 +1,12 @@
-//! When a data subject was born, as coarsely as it was stated, and the ages that follow from it: that of the
-//! youngest and that of the oldest person who fits. Rules take the stricter one.
+//! The stated birth of a data subject: a year, a month or a date. Two ages follow from it: that of the
+//! youngest and that of the oldest person whose birth fits the statement. Rules take the stricter of the two.
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, ToSpan};
 
 /// The first year of birth that is accepted.
 pub const YEAR_MIN: i16 = 1900;
-/// Ages are not told apart from here on, in years.
+/// The highest age that is distinguished, in years. Everybody who is older counts as this old.
 pub const YEARS_MAX: u32 = 18;
 const EPOCH: Date = Date::constant(1970, 1, 1);
 /// Dates begin first where clocks are 14 hours ahead of UTC, and last where they are 12 hours behind.
@@ -47,7 +47,8 @@ impl Birth {
         Some(Self { first: date, last: date })
     }
 
-    /// Whether it has begun somewhere by `now_ms`, milliseconds since the Unix epoch.
+    /// Whether the first date that fits has begun somewhere on earth by `now_ms`, milliseconds since the Unix
+    /// epoch.
     #[must_use]
     pub fn has_begun(&self, now_ms: u64) -> bool {
         moment_ms(self.first, FIRST_ZONE) <= now_ms
@@ -106,7 +107,7 @@ fn birthday(born: Date, age: u32) -> Date {
     born.checked_add(i64::from(age).years()).unwrap_or(Date::MAX)
 }
 
-/// The start of a date in a zone, milliseconds since the Unix epoch; 0 if it is before.
+/// The start of a date in a zone, milliseconds since the Unix epoch; 0 if the date starts before the epoch.
 fn moment_ms(date: Date, zone: SignedDuration) -> u64 {
     let since = date.duration_since(EPOCH).saturating_add(zone);
     u64::try_from(since.as_millis()).unwrap_or(0)

@@ -202,7 +202,7 @@ impl ConsentLog {
         }
     }
 
-    /// The result when no decision covers the case as its words are now.
+    /// The result when no decision covers the case with the present meaning of its words.
     fn silence(&self, expanded: &ExpandedCase<'_>) -> Cover {
         let meant_less = |record: &&ConsentRecord| {
             record.is_before_its_end(expanded.now_ms())
@@ -214,9 +214,9 @@ impl ConsentLog {
         }
     }
 
-    /// Whether a legal basis other than consent may apply to a case, as far as the data subject's decisions
-    /// go. It never replaces a consent, so it does not apply once a yes covered the case, whatever became of
-    /// that yes. If the basis can be refused, it does not apply once any decision covered the case.
+    /// Whether the data subject's decisions leave room for a legal basis other than consent in a case. Such a
+    /// basis never replaces a consent. So it does not apply if any yes ever covered the case, even one that
+    /// has ended. If the basis can be refused, it does not apply either if any no ever covered the case.
     #[must_use]
     pub fn leave_room_for(
         &self,
@@ -347,7 +347,8 @@ impl ConsentLog {
             return own;
         }
         let per_case = COMPARISONS_MAX.checked_div(ending.len().max(1)).unwrap_or(COMPARISONS_MAX);
-        // If no decision ends it, only its words can, and they depend on purpose and category alone.
+        // If no decision ends the yes, only a changed meaning of its words can. The words are those of
+        // purposes and categories alone.
         let words = ending.is_empty().then(|| Terms {
             purposes: record.terms.purposes.clone(),
             categories: record.terms.categories.clone(),
@@ -422,7 +423,8 @@ impl<'a> CaseDecisions<'a> {
         self.standing(now_ms).filter(|(record, _)| record.outdated(notices).is_none())
     }
 
-    /// As [`CaseDecisions::allowing`], whichever notices count.
+    /// As [`CaseDecisions::allowing`], but includes consents with a version of a notice that no longer
+    /// counts.
     fn standing(&self, now_ms: u64) -> impl Iterator<Item = (&'a ConsentRecord, Option<u64>)> {
         let with_end = self.consents.iter().scan(None, |until_ms: &mut Option<u64>, consent| {
             *until_ms = until_ms.iter().chain(&consent.0.terms.until_ms).min().copied();

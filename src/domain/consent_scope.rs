@@ -51,9 +51,10 @@ impl Given {
     /// A consent that is given now.
     pub const NOW: Self = Self { said_ms: u64::MAX, sealed_ms: u64::MAX, position: u64::MAX };
 
-    /// Whether the word that is named covered the lowest word of its ancestry when this consent was
-    /// given, and that word has kept its meaning. A consent that was said before its word was defined
-    /// here means the word as it was when the consent was sealed.
+    /// Whether a consent that names the word `named` covers the word `lowest`, which is that word or one
+    /// below it. It does if `named` covered `lowest` already when the consent was given, and `lowest` has
+    /// kept its meaning since then. A consent that was said before `named` was defined here means the words
+    /// as they were when the consent was sealed.
     fn means(self, named: &Ancestor<'_>, lowest: &Ancestor<'_>) -> bool {
         let said_ms = if self.said_ms < named.defined_ms { self.sealed_ms } else { self.said_ms };
         [named, lowest].iter().all(|word| word.since.is_before(said_ms, self.position))
@@ -121,13 +122,15 @@ impl<'a> ExpandedCase<'a> {
         self.reach(terms, purpose, nearest(&terms.categories, &self.categories, any)?)
     }
 
-    /// The steps to the nearest purpose that a consent names and that meant the case's purpose.
+    /// The steps to the nearest purpose that a consent names and that covered the case's purpose when the
+    /// consent was given.
     fn meant_purpose(&self, terms: &Terms, given: Given) -> Option<usize> {
         let steps = nearest(&terms.purposes, &self.purposes, |named, lowest| given.means(named, lowest));
         steps.filter(|_| !terms.purposes.is_empty())
     }
 
-    /// The steps to the nearest category that a consent names and that meant the case's category.
+    /// The steps to the nearest category that a consent names and that covered the case's category when the
+    /// consent was given.
     fn meant_category(&self, terms: &Terms, given: Given) -> Option<usize> {
         nearest(&terms.categories, &self.categories, |named, lowest| given.means(named, lowest))
     }
@@ -138,9 +141,9 @@ impl<'a> ExpandedCase<'a> {
         self.case.now_ms
     }
 
-    /// The time from which a consent that names this case no longer covers it, because its words mean
-    /// something else since then, milliseconds since the Unix epoch. `None` if it covers the case, or if
-    /// it may still cover words below those of the case.
+    /// The time from which a consent that names this case no longer covers it, because its words have another
+    /// meaning from then on, milliseconds since the Unix epoch. `None` if the consent covers the case, or may
+    /// still cover words below those of the case.
     #[must_use]
     pub fn ended_by_words_ms(&self, vocabulary: &Vocabulary, terms: &Terms, given: Given) -> Option<u64> {
         let purpose =
@@ -162,8 +165,9 @@ impl<'a> ExpandedCase<'a> {
     }
 }
 
-/// The steps up an ancestry to the first id that is named and that `accepts`, which also gets the lowest
-/// word of the ancestry. The maximum if the list of names is empty, because such terms cover every word.
+/// The number of steps up an ancestry to the first word that is in `names` and for which `accepts` is true.
+/// The second argument of `accepts` is the lowest word of the ancestry. The maximum if `names` is empty,
+/// because such terms cover every word.
 fn nearest(
     names: &[String],
     ancestry: &[Ancestor<'_>],

@@ -23,7 +23,8 @@ pub struct Age {
 }
 
 impl Age {
-    /// The age band at `now_ms` as policies name it. With a birth, it is that of the youngest who fits.
+    /// The age band at `now_ms` as policies name it. With a birth, it is the band of the youngest person who
+    /// fits.
     #[must_use]
     pub fn band_name(&self, now_ms: u64) -> &'static str {
         let band = match self.born.map(|born| born.years_min(now_ms)) {

@@ -58,7 +58,8 @@ impl Scope {
         }
     }
 
-    /// The refusal of a request for the erasure of this scope as a whole, without its ground.
+    /// The refusal of a request for the erasure of this scope, of which nothing is erased. The ground of the
+    /// refusal is not set.
     #[must_use]
     pub fn refusal(&self, request: EventId) -> ErasureRefused {
         let mut refused =

@@ -94,7 +94,8 @@ impl Look {
         Self(skeleton.to_lowercase())
     }
 
-    /// Whether a name has this look. Most names are told apart by their last characters, without memory.
+    /// Whether a name has this look. For most names, comparing the last characters is enough, and the
+    /// comparison allocates no memory.
     #[must_use]
     pub fn is_of(&self, name: &str) -> bool {
         if !name.is_ascii() {

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 pub struct RequiredVersion {
     /// The first version that counts.
     pub version: String,
-    /// From when on, milliseconds since the Unix epoch.
+    /// The time from which it is required, milliseconds since the Unix epoch.
     pub since_ms: u64,
     /// The event that requires it.
     pub event_id: EventId,

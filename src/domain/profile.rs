@@ -130,8 +130,9 @@ fn is_same_content(one: &Attribute, other: &Attribute) -> bool {
     (&one.value, &one.category, &one.derived_from) == (&other.value, &other.category, &other.derived_from)
 }
 
-/// Whether later decisions may depend on this event. They do not depend on history. They depend on a
-/// `GrantUsed` only if the recipient disclosed that it is an AI system, because bounds may require that.
+/// Whether later decisions may depend on this event. They do not depend on grants, on views of records, or on
+/// an attribute that was recorded for the history alone. They depend on a `GrantUsed` only if the recipient
+/// disclosed that it is an AI system, because bounds may require that.
 fn is_decisive(event: &Event) -> bool {
     match event {
         Event::GrantIssued(_)

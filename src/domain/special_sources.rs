@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The provenance that an attribute counts with. `sources` are the categories of all its direct and indirect
 /// sources. What a data subject records with their own credential is their own statement, whatever it was
-/// derived from. An inference that they confirm stays an inference that is confirmed.
+/// derived from. An inference stays an inference even if they confirm it.
 pub fn effective_provenance<'a>(
     claimed: Provenance,
     recorder: Role,
@@ -77,8 +77,9 @@ impl ShapedReplies {
         }
     }
 
-    /// The attributes that shaped these replies and are of a special category, or were derived from one. A
-    /// service means its own replies; other callers mean the replies of every recipient.
+    /// The attributes that shaped these replies and are of a special category, or were derived from one. If a
+    /// service names a reply, only that service's own reply is meant. If another caller names it, the replies
+    /// of every recipient are meant.
     #[must_use]
     pub fn special(
         &self,

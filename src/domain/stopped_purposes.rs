@@ -1,5 +1,5 @@
-//! The purposes that two decisions of a person reach whatever the packs say: an opt-out stops sale, sharing
-//! and advertising, and an objection to direct marketing can't be refused.
+//! The purposes for which two decisions of a person count whatever the packs say. An opt-out stops sale,
+//! sharing and advertising. An objection to direct marketing can't be refused.
 
 use super::vocabulary::Vocabulary;
 use std::collections::BTreeSet;
@@ -18,8 +18,8 @@ pub fn is_below(roots: &[&str], ancestry: &[&str]) -> bool {
     roots.iter().any(|root| ancestry.contains(root))
 }
 
-/// What a signal for these purposes (empty means all) covers of `roots` and the purposes below them, sorted.
-/// Each purpose of the result stands for all purposes below it too.
+/// The purposes among `roots` and below them that a signal covers, sorted. The signal is for `purposes`;
+/// empty means all. Each purpose of the result stands for all purposes below it too.
 #[must_use]
 pub fn covered<'a>(roots: &[&'a str], purposes: &'a [String], vocabulary: &'a Vocabulary) -> Vec<&'a str> {
     let is_covered = |root: &&&str| {

@@ -1,4 +1,4 @@
-//! What decisions and signals name although nothing that is recorded about the data subject matches it.
+//! Finds what decisions and signals name without a match in what is recorded about the data subject.
 
 use super::consent::Decision;
 use super::event::{Event, Role};
@@ -33,7 +33,7 @@ pub struct Statements<'a> {
 }
 
 impl SubjectState {
-    /// What these statements name although nothing in this state, the state before them, matches it. Consents
+    /// What these statements name without a match in this state, which is the state before them. Consents
     /// need no match.
     #[must_use]
     pub fn unmatched(&self, vocabulary: &Vocabulary, statements: &Statements<'_>) -> Vec<Unmatched> {

@@ -71,7 +71,8 @@ impl Vocabulary {
         self.edition
     }
 
-    /// Notes that decisions follow this edition of the rules. An earlier edition than before changes nothing.
+    /// Notes that decisions follow this edition of the rules. An edition lower than the present one changes
+    /// nothing.
     pub fn adopt_edition(&mut self, edition: u32) {
         self.edition = self.edition.max(edition);
     }
@@ -198,8 +199,8 @@ impl Vocabulary {
         self.categories.has_below(id)
     }
 
-    /// The first of these purposes that an existing purpose, or one below it, would get as a new ancestor if
-    /// this definition replaced its own.
+    /// The first of `ancestors` that an existing purpose would get as a new ancestor if this definition
+    /// replaced its present one. The purposes below it would get the same ancestor.
     #[must_use]
     pub fn purpose_gains(&self, purpose: &PurposeDefined, ancestors: &[&str]) -> Option<String> {
         if !self.has_purpose(&purpose.id) || purpose.parent.is_empty() {

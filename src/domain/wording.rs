@@ -142,9 +142,10 @@ pub fn reason_to_subject(of: Reason) -> &'static str {
     }
 }
 
-/// What an opt-out does, to be shown to the data subject. `overridden_ms` are the times of the consents
-/// that it overrides. Only in California, or where the person may be there, a law of the packs asks for
-/// it. Without a jurisdiction, the text does not depend on where the person is.
+/// What an opt-out does, to be shown to the data subject. `overridden_ms` are the times of the consents that
+/// it overrides. The text says which law asks for the opt-out. Among the laws of the packs, only California's
+/// does, so the text names it for a person who is or may be there. With `None`, the text does not depend on
+/// where the person is.
 #[must_use]
 pub fn opt_out(stopped: &[&str], overridden_ms: &[u64], jurisdiction: Option<&str>) -> String {
     if stopped.is_empty() {

@@ -8,7 +8,8 @@ use std::fmt;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Runs the sequencer of one ledger instead of its thread. Each ledger needs its own.
+/// Runs the sequencer of one ledger in place of the sequencer's thread. Each ledger needs its own
+/// `ManualSequencing`.
 #[derive(Default)]
 pub struct ManualSequencing(Mutex<Option<Paused>>);
 

@@ -78,8 +78,8 @@ pub enum CommitError {
     /// Nothing was written: the device is full, or the batch exceeds a limit. The store stays usable.
     #[error("nothing was written: {0}")]
     Rejected(StoreError),
-    /// It is unknown what became durable. Every later write fails too: stop, and reopen the store, which
-    /// recovers.
+    /// It is unknown what became durable. Every later write fails too. Stop, and reopen the store: opening
+    /// recovers it.
     #[error("unknown how much was written, reopen the store to recover: {0}")]
     Unknown(StoreError),
 }

@@ -4,8 +4,8 @@ use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterFn, LevelFilter};
 
 /// Lets the log lines pass that may be written. The filter also gives `TRACE` as a hint of its maximum level.
-/// This hint excludes nothing, so the level of the filter that it is combined with decides. Without a hint,
-/// every trace point of sled and h2 would be checked at each call.
+/// This hint excludes nothing, so the other filter, which this one is combined with, decides the level.
+/// Without a hint, every trace point of sled and h2 would be checked at each call.
 pub(super) fn loggable() -> FilterFn {
     FilterFn::new(may_be_logged as fn(&Metadata<'_>) -> bool).with_max_level_hint(LevelFilter::TRACE)
 }

@@ -11,10 +11,10 @@ use tracing_subscriber::{EnvFilter, Layer};
 
 /// Sends logs to standard error, as JSON or as plain lines. A panic is logged with its place.
 ///
-/// The level comes from `RUST_LOG`; the default is `info` for this crate and `warn` for the others. Only
-/// our own crates may log at `debug` and `trace`, even if `RUST_LOG` allows more. Other crates log
-/// message bytes and headers at these levels, and a future dependency may do so too. Spans go to
-/// `traces`, if given. Lines have no colors, because a terminal shows control characters as escapes.
+/// The level comes from `RUST_LOG`; the default is `info` for this crate and `warn` for the others. Only our
+/// own crates may log at `debug` and `trace`, even if `RUST_LOG` allows more. Other crates log message bytes
+/// and headers at these levels, and a future dependency may do so too. Spans go to `traces`, if given. Lines
+/// have no colors: color codes are control characters, and control characters are escaped on a terminal.
 pub fn start(json: bool, traces: Option<&Traces>) {
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sayso=info"));
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(super::terminal::Lines);

@@ -19,8 +19,8 @@ const BUFFER_BYTES_MIN: usize = 4 << 10;
 #[derive(Default)]
 pub struct WriteCoalescer {
     buffer: Vec<u8>,
-    /// Bytes of the last flush. The new buffer gets this size, because growing in steps would copy, and then
-    /// overwrite, twice as much.
+    /// Bytes of the last flush. The new buffer gets this size. A buffer that grows in steps would copy its
+    /// bytes, and the allocator would overwrite the freed copies: about twice as much work.
     last_bytes: usize,
     /// How many bytes of `buffer` are already written.
     written: usize,

@@ -71,7 +71,7 @@ impl KeyCheck {
         Ok(self.key_tree.store.count_pages(&[pages::INTENT])? > 0)
     }
 
-    /// Whether the keys of its subject open an entry; false if the key was destroyed.
+    /// Whether an entry opens with the keys of the entry's subject; false if the key was destroyed.
     ///
     /// # Errors
     /// A page on the way is damaged, or the key exists but does not open the entry.

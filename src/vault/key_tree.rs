@@ -108,7 +108,7 @@ impl KeyTree {
         Ok((id, Some(sealed)))
     }
 
-    /// Reads the record of a subject: its handle and the nodes that it has left.
+    /// Reads the record of a subject: its handle, and the nodes that remain of its puncturable tree.
     pub fn stored(&self, subject: &Hash) -> Result<Option<(Handle, Vec<Node>)>, VaultError> {
         let record = self.record(Trie::Subjects, subject)?;
         record.map(|record| pages::decode_subject(&record)).transpose()

@@ -15,7 +15,8 @@ pub const TREE: u8 = b't';
 /// Kind of the fences: times before which writes about a subject are refused, named by the keyed hash of the
 /// subject's id.
 pub const FENCE: u8 = b'f';
-/// Kind of the intents: an erasure that has begun, named by the id of its request.
+/// Kind of the intents. An intent describes an erasure that has begun; its page is named by the id of the
+/// request.
 pub const INTENT: u8 = b'e';
 /// Kind of the vault's own pages: the hashing secret and the number of subjects.
 pub const OWN: u8 = b'v';

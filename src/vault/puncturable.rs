@@ -99,10 +99,10 @@ impl Node {
 pub struct PuncturableTree {
     /// Oldest first. If several nodes cover a version, the last one gives its key.
     cover: Vec<Node>,
-    /// A node of the cover, then the last levels of the way down to the leaf that was requested last,
-    /// with the leaf. The levels between are not kept. Reading versions in order costs about two hashes
-    /// each, but every 256th version derives every level from the cover's node down. Keeping the whole
-    /// path of every subject would take several times the memory.
+    /// The path to the leaf that was requested last: first a node of the cover, then the last levels above
+    /// the leaf, then the leaf. The levels in between are not kept, because whole paths of all subjects would
+    /// take several times the memory. Reading versions in order costs about two hashes each. Only every 256th
+    /// version has to be derived from the node of the cover through all levels.
     path: Vec<Node>,
     /// The first version that the first node of the path no longer covers, because a newer renewal covers it.
     path_end: u64,

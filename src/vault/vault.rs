@@ -155,8 +155,8 @@ impl Vault {
     }
 
     /// Destroys the keys of these versions: the subject's nodes are replaced by the smallest cover of the
-    /// other versions. If the versions belong to a partial erasure, its intent is kept in the same durable
-    /// write, as [`Vault::erase`] does.
+    /// other versions. If the versions belong to a partial erasure, the same durable write stores the intent
+    /// of that erasure, as in [`Vault::erase`].
     ///
     /// # Errors
     /// No subject has this handle ([`VaultError::Destroyed`]), or the key store can't be written. After a

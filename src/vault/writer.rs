@@ -19,8 +19,8 @@ use tokio::sync::oneshot;
 const QUEUE_MAX: usize = 4_096;
 /// Changes in one batch; memory grows with it.
 const BATCH_MAX: usize = 1_024;
-/// New subjects in one batch. Each adds two pages to one atomic write, and the store's memory grows with its
-/// size.
+/// New subjects in one batch. Each adds two pages to one atomic write, and the store's memory grows with the
+/// size of that write.
 const CREATIONS_MAX: usize = 64;
 /// Words of the writer's stack that are overwritten after each batch.
 const STACK_WORDS: usize = (256 << 10) / secret::STACK_WORD_BYTES;

@@ -1,6 +1,6 @@
-//! Legal bases beside consent: contract, legitimate interest and legal obligation. A provider declares
-//! one for a purpose, signed. It never replaces a consent, never applies to special categories or minors,
-//! and ends at once where the person can refuse it.
+//! Tests of the legal bases beside consent: contract, legitimate interest and legal obligation. A provider
+//! declares such a basis for a purpose, and signs the declaration. The basis never replaces a consent, and
+//! never applies to special categories or minors. If the person can refuse it and does so, it ends at once.
 
 use crate::bounds::{World, keys, standing, world, world_of};
 use crate::harness::{self, ask, choice, consent, fact, json, provider_key, sayso, stdout};
@@ -230,7 +230,8 @@ async fn a_basis_is_declared_with_a_signature_and_a_reference_and_never_for_adve
             assert_eq!(defined.is_ok(), basis == Basis::LegitimateInterest, "{parent}, {basis:?}");
         }
     }
-    // Nor does a purpose with such a basis move there, together with a purpose above it.
+    // Nor can a purpose with such a basis come below one of these purposes because a purpose above it moves
+    // there.
     let above = PurposeDefined { id: "above".into(), title: "Above".into(), ..Default::default() };
     define(&mut world, above.clone()).await.unwrap();
     let below = PurposeDefined { parent: "above".into(), ..support(LegalBasis::Contract) };
@@ -306,7 +307,8 @@ async fn the_answer_to_a_no_names_only_what_may_remain() {
     world.steward.consent.record_consent(consent("ada", vec![limited])).await.unwrap();
     assert_eq!(decide(&mut world, ConsentDecision::Refused, "support").await.remaining_uses.len(), 1);
     assert!(ask_for(&mut world).await.is_ok());
-    // Nothing remains for a minor, nor after a consent as a whole. A repeated request gets the same answer.
+    // No use remains for a minor, nor after a consent to the whole purpose. A repeated request gets the same
+    // answer.
     describe(&mut world, AgeBand::Teen).await;
     assert_eq!(object(&mut world).await.remaining_uses, []);
     describe(&mut world, AgeBand::Adult).await;

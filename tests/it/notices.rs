@@ -1,5 +1,5 @@
-//! Notices: a provider has people asked again, and rules ask for the age of a consent and the version of its
-//! notice. Refusals stay, whatever their notice.
+//! Tests of notices. A provider can require a version of a notice, so that people are asked again. Rules can
+//! depend on the age of a consent, and on the version of its notice. Refusals stay, whatever their notice.
 
 use crate::bounds::{World, publish, record, standing, version, world, world_of};
 use crate::harness::{self, NOTICE, ask, choice, consent, provider_key};
@@ -105,7 +105,8 @@ async fn consents_to_an_earlier_version_stop_counting_when_a_later_one_is_requir
     assert_eq!(withheld.decided_by_event, "");
     assert_eq!(in_force(&mut world).await, [false]);
 
-    // Whoever shows the earlier version is told so. A refusal in the same request is recorded all the same.
+    // A caller that shows the earlier version gets an error that says so. A refusal in the same request is
+    // recorded all the same.
     let mut mixed = decision(ConsentDecision::Given, "tone-adaptation", "1");
     mixed.choices.push(choice(ConsentDecision::Refused, "advertising", &[], false));
     let refused = world.steward.consent.record_consent(mixed).await.unwrap_err();
@@ -168,7 +169,7 @@ async fn a_required_version_is_signed_waits_for_its_time_and_is_never_taken_back
     assert_eq!(require(&mut world, required("3", from_ms)).await.unwrap(), 0);
     let grant = granted(&mut world).await.grant_id;
     assert!(standing(&mut world, &grant).await.0);
-    // An earlier version may still be required before then, but not from then on.
+    // Version 2 may still be required from an earlier time than version 3, but not from a later one.
     let later = require(&mut world, required("2", from_ms + 1)).await.unwrap_err();
     assert!(format!("{later:?}").contains("must be later than `3`"), "{later:?}");
 

@@ -1,5 +1,5 @@
-//! What the access package tells a person about recipients: artifacts, erased data and grants that allowed
-//! nothing; and that its page stays short.
+//! Tests what the access package tells a person about recipients, with artifacts, erased data and grants that
+//! allowed nothing. Also tests that its page stays short.
 
 use crate::erasure::{erasure, record};
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};

@@ -1,5 +1,5 @@
-//! What everyone is told after a part of a person's data was erased, and what explanations say of what is
-//! gone.
+//! Tests what each caller is told after a part of a person's data was erased, and what explanations say about
+//! the erased data.
 
 use crate::erasure::{erasure, record};
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact, stdout};
@@ -48,7 +48,8 @@ async fn a_partial_erasure_says_what_was_erased_and_never_that_the_person_was() 
     let other = other.unwrap().into_inner().grant_id;
     steward.rights.submit_request(erasure("ada", ErasureScope::Key, "job")).await.unwrap();
 
-    // The recipient learns why, what was erased, and which of the keys that it names.
+    // The recipient learns why the grant ended, what was erased, and which of the keys that it names were
+    // erased.
     let checked = service.grant.check_grant(check(&grant, &["job", "music", "boss"])).await.unwrap();
     let checked = checked.into_inner();
     assert_eq!(
@@ -85,7 +86,7 @@ async fn a_partial_erasure_says_what_was_erased_and_never_that_the_person_was() 
     assert_eq!(ben.grant.explain_grant(explain.clone()).await.unwrap_err().code(), Code::NotFound);
     assert_eq!(service.grant.check_grant(check(&other, &[])).await.unwrap_err().code(), Code::NotFound);
 
-    // A late write about the erased part is not told that the person was erased.
+    // The error of a late write about the erased part does not say that the person was erased.
     let mut late = fact("ada", "job", "work", "late");
     late.attributes[0].observed_at = Some(prost_types::Timestamp { seconds: 1_600_000_000, nanos: 0 });
     let refused = service.profile.record_attributes(late).await.unwrap_err();

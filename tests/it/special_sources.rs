@@ -1,5 +1,5 @@
-//! Tests that what others conclude from special attributes counts as inferred from them, whatever provenance
-//! they claim.
+//! Tests that an attribute counts as inferred if somebody other than the person concluded it from a special
+//! attribute, whatever provenance the recorder claims.
 
 use crate::erasure::verify;
 use crate::harness::{Clients, Harness, choice, consent, fact, publish_notice};
@@ -81,7 +81,8 @@ async fn what_a_service_observes_from_a_special_attribute_is_recorded_as_inferre
     assert_eq!(refused.code(), Code::FailedPrecondition);
     let details = refused.get_details_precondition_failure().unwrap();
     assert!(details.violations[0].description.contains("gdpr/art-9-inference"), "{details:?}");
-    // Consent for what is recorded is not enough: it is concluded from health.
+    // Consent for the category of the attribute is not enough, because the attribute is concluded from
+    // health.
     world.decide(ConsentDecision::Given, &["work"]).await;
     record(&mut world.service, observed.clone()).await.unwrap_err();
     world.decide(ConsentDecision::Given, &["health"]).await;

@@ -1,4 +1,5 @@
-//! Times at the door: from 1970 to the end of the year 9999. A date without a time is its whole day.
+//! Tests which times are accepted: from 1970 to the end of the year 9999. A date without a time is its whole
+//! day.
 
 use crate::harness::{self, Harness, choice, consent, fact, json, stdout};
 use prost_types::{Duration, Timestamp};

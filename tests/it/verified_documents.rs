@@ -207,7 +207,8 @@ async fn an_erasure_in_a_copy_of_the_folder_is_detected_with_an_export_or_an_old
     assert!(not_shown[0].starts_with("that others see the same log, and not a copy"), "{not_shown:?}");
     assert!(not_shown.iter().any(|what| what.contains("kept a copy of the erased data")));
     assert_eq!(verified["notChecked"].as_array().unwrap().len(), 1, "the consistency proof: {verified}");
-    // The copy continues the checkpoint of the receipt, which was made before. Only that is shown.
+    // The copy continues the checkpoint of the receipt, which was made before the copy. Nothing more is
+    // shown.
     let verified = harness::json(&verify(&certificate, &key, &["--since", &path]));
     assert!(harness::int64(&verified["continues"]) > 0 && verified["notChecked"] == json!([]));
     assert!(texts(&verified, "notShown")[0].contains("signed after its first"));

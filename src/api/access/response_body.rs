@@ -76,7 +76,7 @@ impl ResponseBody {
         }
     }
 
-    /// Counts the next message in place of the previous one, which is sent.
+    /// Counts the next message in place of the previous one, which has been sent.
     fn count(&mut self, bytes: usize) -> Result<(), Status> {
         let Some(counted) = &mut self.counted else { return Ok(()) };
         if counted.bytes() > 0 {

@@ -52,8 +52,8 @@ pub fn withheld(class: &WithheldClass) -> proto::Withheld {
     }
 }
 
-/// What a use would be allowed. A service learns only whether anything is allowed, and for which reasons
-/// something is withheld.
+/// The answer about a use: what would be allowed and what would be withheld. A service learns only whether
+/// anything is allowed, and for which reasons something is withheld.
 #[must_use]
 pub fn evaluation(of: &app::Evaluation, caller: &Caller) -> proto::EvaluateUseResponse {
     let gaps = [

@@ -33,7 +33,7 @@ pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
     }
 }
 
-/// A request, its state, and what carried it out.
+/// A request, its state, and the changes that carried it out.
 #[must_use]
 pub fn rights_request(of: RequestRecord, changes: Vec<app::RequestChange>) -> proto::RightsRequest {
     let state = match of.decided.as_ref().map(|decided| decided.event.outcome) {

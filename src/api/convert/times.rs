@@ -11,7 +11,7 @@ use tonic::Status;
 const DURATION_MS_MAX: u64 = 315_576_000_000_000;
 
 /// Milliseconds since the Unix epoch as a timestamp. A time after the year 9999, which earlier versions
-/// accepted, becomes the end of that year: a later timestamp has no JSON.
+/// accepted, becomes the end of that year, because the JSON of protobuf has no later timestamps.
 #[must_use]
 pub fn time(ms: u64) -> Timestamp {
     let ms = ms.min(TIME_MS_MAX);
@@ -65,7 +65,7 @@ pub fn duration_ms(duration: Option<&prost_types::Duration>, field: &str) -> Res
     millis.map(Some).ok_or_else(|| status::invalid(field, "must be from 0 to 315576000000 seconds"))
 }
 
-/// Milliseconds as a duration, at most the longest that has JSON.
+/// Milliseconds as a duration, at most the longest that the JSON of protobuf allows.
 #[must_use]
 pub fn duration(ms: u64) -> prost_types::Duration {
     let ms = ms.min(DURATION_MS_MAX);

@@ -1,4 +1,4 @@
-//! Finds the consents that rules end by their age: what is allowed under a new consent, and not under an old
+//! Finds the consents that rules end by their age: a use is allowed under a new consent, but not under an old
 //! one.
 
 use super::{Case, Deciding};
@@ -34,8 +34,8 @@ pub(crate) struct AgedConsent {
 
 impl Bounds {
     /// The consents that are or will be too old by `until_ms` (milliseconds since the Unix epoch) for a use
-    /// of the attributes that are recorded now. If several consents allow the use of an attribute, it is the
-    /// one that lasts longest.
+    /// of the attributes that are recorded now. If several consents allow the use of an attribute, the result
+    /// has the one that lasts longest.
     pub(crate) fn aged_consents(
         &self,
         state: &SubjectState,

@@ -88,7 +88,8 @@ impl Log {
     }
 }
 
-/// The faults that the verifier finds, except that the definition is not signed here.
+/// The faults that the verifier finds, except for the missing signature of the definition, which the test
+/// does not sign.
 fn faults_of(
     rules: &[Event],
     log: &Log,

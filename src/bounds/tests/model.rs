@@ -48,7 +48,7 @@ pub struct Rule {
     pub recipient: Option<&'static str>,
     pub flag: Option<(&'static str, bool)>,
     pub older_than_days: Option<u64>,
-    /// The consent was given more days ago.
+    /// The consent was given more than this many days ago.
     pub consented_before_days: Option<u64>,
     /// The version of the notice that the consent names.
     pub notice_version: Option<&'static str>,

@@ -177,7 +177,7 @@ proptest! {
         let cover = state.consents.cover(&rules.vocabulary, &case);
         let is_outdated = matches!(cover, Cover::Denied { reason: NoConsent::NoticeOutdated, .. });
         prop_assert_eq!(is_outdated, expected.is_empty() && !standing.is_empty());
-        // Whoever could use nothing because of the notice is listed to be asked again.
+        // If the use is denied because of the notice, the person is listed to be asked again, and only then.
         let lapsed = lapsed_consents(&state, &rules, now_ms, now_ms);
         let is_listed = lapsed.iter().any(|lapsed| lapsed.reason == Reason::NoticeOutdated);
         prop_assert_eq!(is_listed, is_outdated);

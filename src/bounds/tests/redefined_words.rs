@@ -281,7 +281,7 @@ proptest! {
         }
     }
 
-    /// A consent that is in force by its listing allows something, and one that is not allows nothing.
+    /// A consent that still allows something is listed as in force.
     #[test]
     fn a_consent_whose_words_all_changed_is_listed_as_ended(
         steps in proptest::collection::vec((step(), any::<bool>()), 1..16),

@@ -178,8 +178,8 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether the event can only narrow what may be used. An event of this kind never restores a grant that
-    /// an earlier decision ended.
+    /// Whether the event can only narrow what may be used. If so, it never restores a grant that an earlier
+    /// decision ended.
     #[must_use]
     pub fn only_narrows(&self) -> bool {
         match self {

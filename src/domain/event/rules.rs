@@ -40,7 +40,7 @@ pub struct PurposeDefined {
     pub rung: Rung,
     /// When the definition comes into force, milliseconds since the Unix epoch; 0 means when it is recorded.
     pub effective_from_ms: u64,
-    /// A new title or IRI means the same as the old one.
+    /// Whether a new title or IRI means the same as the old one.
     pub same_meaning: bool,
     /// The legal basis that is declared for this purpose alone.
     pub legal_basis: LegalBasis,
@@ -98,8 +98,8 @@ pub struct SubjectDescribed {
     pub age_band: AgeBand,
     /// The age in years, 13 to 17, only for a teen (GDPR Art. 8(1)).
     pub age_years: Option<u32>,
-    /// The year, month or date of birth, such as `2010`; empty means that it is not stated here. Instead of
-    /// the age.
+    /// The year, month or date of birth, such as `2010`; it is stated instead of the age. Empty means that
+    /// this event states no birth.
     pub born: String,
     /// An ISO 3166 code such as `DE` or `US-CA`, or `EU`. `unknown` takes back an earlier statement. Empty if
     /// not stated.

@@ -1,10 +1,10 @@
 //! Root keys in a PKCS#11 token: a hardware security module, or SoftHSM.
 //!
 //! A root key is an AES-256 object that is made in the token and never leaves it (sensitive and not
-//! extractable). The object has the label [`LABEL`], and the number of the root key as `CKA_ID`. The root key
-//! is destroyed by destroying the object. With it, the token wraps the key of the key
-//! tree's top page (`CKM_AES_GCM`). Whether the
-//! creation or destruction of an object survives a power failure depends on the token.
+//! extractable). The object has the label [`LABEL`], and the number of the root key as `CKA_ID`. The token
+//! itself wraps the key of the key tree's top page with this object (`CKM_AES_GCM`). Destroying the object
+//! destroys the root key. Whether the creation or destruction of an object survives a power failure depends
+//! on the token.
 
 use super::root_custody::{CustodyError, Generation, RootCustody};
 use super::software::NONCE_BYTES;

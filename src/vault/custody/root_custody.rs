@@ -50,8 +50,8 @@ pub trait RootCustody: Send + Sync {
     /// The keeper can't be read or reached.
     fn generations(&self) -> Result<Vec<Generation>, CustodyError>;
 
-    /// Makes a fresh root key. An existing root key with the same number is destroyed. A root key with
-    /// another number stays; there is at most one.
+    /// Makes a fresh root key. An existing root key with the same number is destroyed. At most one root key
+    /// with another number exists, and it stays.
     ///
     /// # Errors
     /// The keeper refuses or is unreachable.

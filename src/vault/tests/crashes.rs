@@ -49,8 +49,8 @@ struct Round {
 struct RestoredLog {
     /// The next version of each handle.
     ends: BTreeMap<Handle, u64>,
-    /// Handles of subjects for whom keys were destroyed since the backup, while the log still has the
-    /// versions.
+    /// Handles of subjects with a key that was destroyed since the backup. The restored log still has the
+    /// versions of these keys.
     punctured: BTreeSet<Handle>,
 }
 

@@ -33,7 +33,7 @@ use std::sync::{Mutex, PoisonError};
 /// With more pending records than this, settling does not pause.
 const PAUSING_RECORDS_MAX: usize = 65_536;
 
-/// Number of chunks of a subject in one read.
+/// Number of chunks of a subject in one read. A chunk is a record with the positions of consecutive versions.
 const CHUNKS_READ: usize = 16;
 
 /// The index.

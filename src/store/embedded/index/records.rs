@@ -5,15 +5,15 @@
 //! | `s` handle, chunk | positions of the subject's entries for the versions in the chunk |
 //! | `i` idempotency hash | position of the request's first entry, and number of positions up to its last |
 //! | `x` custom key | positions and values of this and the following custom keys ([`super::runs`]) |
-//! | `p` position / 64 | for each entry at one of these 64 positions, the custom keys written with it
-//! ([`super::lists`]) |
+//! | `p` position / 64 | for each entry at one of 64 positions, its custom keys ([`super::lists`]) |
 //! | `q` | number of indexed entries; this record is not in the sum |
 //!
 //! The number of indexed entries is written only when all these entries are durable in the segments. So a log
-//! with fewer entries has lost some.
+//! with fewer entries than this number has lost some.
 //!
-//! The chunk is the version divided by [`CHUNK_VERSIONS`]. If the subject has no entry with a version, all
-//! bits of its position are set. Discarded entries do not count as a request's first or last entry.
+//! The chunk is the version divided by [`CHUNK_VERSIONS`]. If the subject has no entry with one of these
+//! versions, all bits of the position for that version are set. Discarded entries do not count as a request's
+//! first or last entry.
 //!
 //! Numbers are big-endian.
 

@@ -18,7 +18,7 @@ pub type Change = (Vec<u8>, Option<Vec<u8>>);
 /// The header of a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// Number of the batch; without gaps in a store, across compactions.
+    /// Number of the batch. The numbers in a store have no gaps, and a compaction continues them.
     pub number: u64,
     /// Batches with a lower number were durable when this batch was written. If one of them is broken, that
     /// is damage and not a torn write.
