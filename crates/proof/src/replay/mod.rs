@@ -10,14 +10,18 @@
 //! applies them in full.
 
 mod age;
+mod attribute;
 mod bounds;
 mod consent;
 mod fault;
 mod kept_only;
+mod legal_basis;
 mod minimize;
 mod notices;
 mod personal_bounds;
+mod signals;
 mod signed_rules;
+mod sources;
 mod subject;
 mod vocabulary;
 

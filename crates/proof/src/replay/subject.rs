@@ -1,30 +1,25 @@
 //! The state of one data subject that grants depend on.
 
 use super::age::Age;
-use super::consent::{Coverage, Decision, IntendedUse, coverage, leave_room};
+use super::attribute::AttributeState;
+use super::consent::{Coverage, Decision, IntendedUse, coverage};
 use super::fault::Fault;
 use super::kept_only::KeptData;
 use super::personal_bounds::{self, Properties};
+use super::signals::Signal;
 use super::vocabulary::{Given, WordsInForce};
 use crate::event::event_body::Event;
 use crate::event::{
     Attribute, ConsentTerms, GrantIssued, GrantedAttribute, LegalBasis, PersonalBoundsSet, Provenance,
     SignalKind,
 };
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 
-type EventId = [u8; 16];
+pub(super) type EventId = [u8; 16];
 
 /// The edition of the rules of decisions from which on an attribute does not replace one that was observed
 /// later.
 const BY_TIME_EDITION: u32 = 3;
-
-/// The edition of the rules of decisions from which on attributes that were derived from special categories
-/// count as inferred.
-const CONCLUSIONS_EDITION: u32 = 3;
-
-/// An opt-out stops uses for these purposes and those below them.
-const OPT_OUT_STOPS: [&str; 2] = ["advertising", "data-sale"];
 
 /// A grant being replayed, and what it is checked against.
 #[derive(Clone, Copy)]
@@ -54,83 +49,16 @@ pub(super) struct Subject {
     next_version: u64,
     incomplete: bool,
     // Unordered: looked up, never iterated.
-    attributes: HashMap<EventId, AttributeState>,
+    pub(super) attributes: HashMap<EventId, AttributeState>,
     /// Attributes that were not replaced, corrected, removed or expired, by key.
     // Unordered: looked up, never iterated.
     current: HashMap<String, Vec<EventId>>,
-    decisions: Vec<Decision>,
-    signals: Vec<Signal>,
+    pub(super) decisions: Vec<Decision>,
+    pub(super) signals: Vec<Signal>,
     /// The data subject's own bounds, as they were last set.
-    choices: PersonalBoundsSet,
+    pub(super) choices: PersonalBoundsSet,
     kept: KeptData,
-    age: Age,
-}
-
-struct AttributeState {
-    key: String,
-    category: String,
-    /// Whether it counts as declared: it was recorded as such, or the data subject confirmed it.
-    declared: bool,
-    recorded_as_declared: bool,
-    inferred: bool,
-    /// Whether the data subject recorded it with their own credential.
-    by_subject: bool,
-    /// Whether the data subject confirmed it.
-    confirmed: bool,
-    derived_from: Vec<Vec<u8>>,
-    expires_at_ms: Option<u64>,
-    observed_at_ms: u64,
-    /// Why the attribute is no longer current; none while it is current.
-    ended: Option<Fault>,
-    contested: bool,
-    /// For an inference, the attribute that the data subject had declared under the same key.
-    declared_before: Option<EventId>,
-}
-
-impl AttributeState {
-    fn new(attribute: &Attribute) -> Self {
-        Self {
-            key: attribute.key.clone(),
-            category: attribute.category.clone(),
-            declared: attribute.provenance() == Provenance::Declared,
-            recorded_as_declared: attribute.provenance() == Provenance::Declared,
-            inferred: attribute.provenance() == Provenance::Inferred,
-            by_subject: false,
-            confirmed: false,
-            derived_from: attribute.derived_from.clone(),
-            expires_at_ms: attribute.expires_at_ms,
-            observed_at_ms: attribute.observed_at_ms,
-            ended: None,
-            contested: false,
-            declared_before: None,
-        }
-    }
-
-    /// Checks that the attribute itself may be used.
-    fn check_usable(&self, now_ms: u64) -> Result<(), Fault> {
-        if let Some(ended) = self.ended {
-            return Err(ended);
-        }
-        if self.contested {
-            return Err(Fault::Contested);
-        }
-        if self.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= now_ms) {
-            return Err(Fault::Expired);
-        }
-        Ok(())
-    }
-}
-
-struct Signal {
-    kind: SignalKind,
-    purposes: Vec<String>,
-    /// The only conversation that the signal concerns. Empty means all conversations.
-    interaction: String,
-    /// True if the signal was recorded, false if it was lifted.
-    recorded: bool,
-    /// For a signal, when it was recorded. For a lifting, the time that it states, but no later than its
-    /// sealing. Both are in milliseconds since the Unix epoch.
-    said_at_ms: u64,
+    pub(super) age: Age,
 }
 
 impl Subject {
@@ -203,7 +131,7 @@ impl Subject {
         }
     }
 
-    fn attribute(&self, id: &[u8]) -> Option<&AttributeState> {
+    pub(super) fn attribute(&self, id: &[u8]) -> Option<&AttributeState> {
         self.attributes.get(<&EventId>::try_from(id).ok()?)
     }
 
@@ -282,52 +210,6 @@ impl Subject {
         self.signals.push(Signal { kind, purposes, interaction, recorded, said_at_ms });
     }
 
-    /// The fault of a signal in force that forbids the purpose, in all conversations or in this one.
-    pub fn signal_against(
-        &self,
-        purpose: &str,
-        interaction: &str,
-        can_be_objected_to: bool,
-        vocabulary: WordsInForce<'_>,
-    ) -> Option<Fault> {
-        let kinds = [
-            (SignalKind::Restriction, Fault::Restricted),
-            (SignalKind::Pause, Fault::Paused),
-            (SignalKind::Objection, Fault::Objected),
-        ];
-        let is_in_force = |kind| self.is_in_force(kind, purpose, interaction, vocabulary);
-        let mut kinds =
-            kinds.into_iter().filter(|(kind, _)| *kind != SignalKind::Objection || can_be_objected_to);
-        let fault = kinds.find(|(kind, _)| is_in_force(*kind)).map(|(_, fault)| fault);
-        // Before edition 3, the effect of an opt-out depended on published bounds alone.
-        let purposes = vocabulary.purpose_ancestry(purpose);
-        let is_stopped = vocabulary.edition() >= 3 && OPT_OUT_STOPS.iter().any(|id| purposes.contains(id));
-        fault.or_else(|| (is_stopped && is_in_force(SignalKind::OptOut)).then_some(Fault::OptedOut))
-    }
-
-    /// Whether a signal of this kind about the purpose is in force, in all conversations or in this one.
-    fn is_in_force(
-        &self,
-        kind: SignalKind,
-        purpose: &str,
-        interaction: &str,
-        vocabulary: WordsInForce<'_>,
-    ) -> bool {
-        let purposes = vocabulary.purpose_ancestry(purpose);
-        let concerns = |signal: &Signal| signal.interaction.is_empty() || signal.interaction == interaction;
-        let mut later = self.signals.iter();
-        while let Some(signal) = later.next() {
-            if signal.recorded
-                && signal.kind == kind
-                && concerns(signal)
-                && still_covers(signal, later.clone(), &purposes)
-            {
-                return true;
-            }
-        }
-        false
-    }
-
     /// Checks that the grant may allow this attribute.
     pub fn check_grant(&self, context: GrantContext<'_>, granted: &GrantedAttribute) -> Result<(), Fault> {
         let GrantContext { grant, vocabulary, now_ms } = context;
@@ -364,34 +246,18 @@ impl Subject {
         self.check_sources(context, granted.attribute.as_slice(), cited.is_some(), &intended)
     }
 
-    /// The legal basis other than consent that allows a use of a category, if there is one (edition 3 of the
-    /// rules of decisions). It never allows the use of a special category or of a minor's data. A legitimate
-    /// interest needs a stated age too.
-    fn declared_basis(
-        &self,
-        intended: &IntendedUse<'_>,
-        vocabulary: WordsInForce<'_>,
-    ) -> Option<(LegalBasis, u64)> {
-        let declared = vocabulary.declared_basis(intended.purpose)?;
-        let can_be_refused = declared.0 == LegalBasis::LegitimateInterest;
-        let is_adult = self.age.is_adult(intended.now_ms).unwrap_or(!can_be_refused);
-        let applies = vocabulary.edition() >= 3
-            && is_adult
-            && !self.choices.ask_each_time
-            && vocabulary.has_category(intended.category)
-            && vocabulary.special_ancestry(intended.category).is_empty()
-            && leave_room(&self.decisions, can_be_refused, intended, vocabulary);
-        applies.then_some(declared)
-    }
-
     /// Checks that no refused erasure keeps the attribute from the use.
-    fn check_kept(&self, context: GrantContext<'_>, attribute: &AttributeState) -> Result<(), Fault> {
+    pub(super) fn check_kept(
+        &self,
+        context: GrantContext<'_>,
+        attribute: &AttributeState,
+    ) -> Result<(), Fault> {
         let GrantContext { grant, vocabulary, .. } = context;
         let is_kept = self.kept.forbids(&attribute.key, &attribute.category, &grant.purpose, vocabulary);
         if is_kept { Err(Fault::KeptOnly) } else { Ok(()) }
     }
 
-    fn check_personal_bounds(
+    pub(super) fn check_personal_bounds(
         &self,
         context: GrantContext<'_>,
         attribute: &AttributeState,
@@ -407,27 +273,9 @@ impl Subject {
         personal_bounds::check(&self.choices, grant, &properties, vocabulary, now_ms)
     }
 
-    /// Whether an attribute counts as inferred because it was derived, directly or indirectly, from an
-    /// attribute of a special category. What the data subject records with their own credential does not.
-    fn is_conclusion(&self, attribute: &AttributeState, vocabulary: WordsInForce<'_>) -> bool {
-        if vocabulary.edition() < CONCLUSIONS_EDITION || attribute.by_subject {
-            return false;
-        }
-        let (mut pending, mut seen): (Vec<&Vec<u8>>, _) =
-            (attribute.derived_from.iter().collect(), BTreeSet::new());
-        while let Some(id) = pending.pop() {
-            let Some(source) = self.attribute(id).filter(|_| seen.insert(id)) else { continue };
-            if !vocabulary.special_ancestry(&source.category).is_empty() {
-                return true;
-            }
-            pending.extend(&source.derived_from);
-        }
-        false
-    }
-
     /// Checks that the attribute itself may be used. An unconfirmed inference may not be used as long as an
     /// attribute that the data subject had declared under the same key may be used.
-    fn check_usable(&self, attribute: &AttributeState, now_ms: u64) -> Result<(), Fault> {
+    pub(super) fn check_usable(&self, attribute: &AttributeState, now_ms: u64) -> Result<(), Fault> {
         attribute.check_usable(now_ms)?;
         let declared = attribute.declared_before.and_then(|id| self.attributes.get(&id));
         if declared.is_some_and(|declared| declared.check_usable(now_ms).is_ok()) {
@@ -437,7 +285,7 @@ impl Subject {
     }
 
     /// The consents that allow a use.
-    fn consents_for(
+    pub(super) fn consents_for(
         &self,
         intended: &IntendedUse<'_>,
         vocabulary: WordsInForce<'_>,
@@ -457,88 +305,6 @@ impl Subject {
             Coverage::Allowed(consents) => Ok(consents),
         }
     }
-
-    /// Checks that the grant may use every source of a derived attribute. Nothing that was derived from a
-    /// special category rests on a legal basis other than consent.
-    fn check_sources(
-        &self,
-        context: GrantContext<'_>,
-        derived: &[u8],
-        rests_on_declared: bool,
-        intended: &IntendedUse<'_>,
-    ) -> Result<(), Fault> {
-        let (kind, interaction) = (SignalKind::Objection, intended.interaction);
-        let is_objected = self.is_in_force(kind, intended.purpose, interaction, context.vocabulary);
-        // What was derived from each source, and which sources are special.
-        let mut above: BTreeMap<&[u8], Vec<&[u8]>> = BTreeMap::new();
-        let mut special: Vec<&[u8]> = Vec::new();
-        let mut declared: BTreeSet<&[u8]> = BTreeSet::new();
-        declared.extend(rests_on_declared.then_some(derived));
-        let mut seen = BTreeSet::new();
-        let mut pending = vec![derived];
-        while let Some(id) = pending.pop() {
-            if !seen.insert(id) {
-                continue;
-            }
-            let source = self.attribute(id).ok_or(Fault::SourceWithheld)?;
-            if id != derived {
-                self.check_usable(source, context.now_ms).map_err(|_| Fault::SourceWithheld)?;
-                self.check_kept(context, source).map_err(|_| Fault::SourceWithheld)?;
-                self.check_personal_bounds(context, source).map_err(|_| Fault::SourceWithheld)?;
-                let use_of_source = IntendedUse { category: &source.category, ..*intended };
-                let is_consent = self.consents_for(&use_of_source, context.vocabulary).is_ok();
-                if !is_consent {
-                    self.declared_basis(&use_of_source, context.vocabulary).ok_or(Fault::SourceWithheld)?;
-                    declared.insert(id);
-                }
-                // A grant of what rests on consent is at fault for the objection itself.
-                if is_consent && rests_on_declared && is_objected {
-                    return Err(Fault::SourceWithheld);
-                }
-                if !context.vocabulary.special_ancestry(&source.category).is_empty() {
-                    special.push(id);
-                }
-            }
-            for below in &source.derived_from {
-                above.entry(below).or_default().push(id);
-                pending.push(below);
-            }
-        }
-        let mut seen = BTreeSet::new();
-        while let Some(id) = special.pop() {
-            let from_special = above.get(id).into_iter().flatten().copied();
-            for id in from_special.filter(|id| seen.insert(*id)) {
-                if declared.contains(id) {
-                    return Err(if id == derived { Fault::LegalBasis } else { Fault::SourceWithheld });
-                }
-                special.push(id);
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Whether a signal covers any of these purposes after the liftings in `later`.
-///
-/// A lifting without purposes lifts every signal of its kind. A lifting with purposes takes these
-/// purposes out of each signal that names them. It has no effect on a signal without purposes, which
-/// covers all of them. A lifting that names a conversation affects only signals about that conversation.
-/// A lifting that states a time before the signal was recorded lifts nothing.
-fn still_covers<'a>(signal: &Signal, later: impl Iterator<Item = &'a Signal>, purposes: &[&str]) -> bool {
-    let lifts = |other: &&Signal| {
-        let concerns = other.interaction.is_empty() || other.interaction == signal.interaction;
-        let is_later = other.said_at_ms >= signal.said_at_ms;
-        !other.recorded && other.kind == signal.kind && concerns && is_later
-    };
-    let liftings: Vec<&Signal> = later.filter(lifts).collect();
-    if liftings.iter().any(|lifting| lifting.purposes.is_empty()) {
-        return false;
-    }
-    let covers = |purpose: &String| {
-        purposes.contains(&purpose.as_str())
-            && !liftings.iter().any(|lifting| lifting.purposes.contains(purpose))
-    };
-    signal.purposes.is_empty() || signal.purposes.iter().any(covers)
 }
 
 /// Checks data minimization. If the request names categories, one of them must be the attribute's category or

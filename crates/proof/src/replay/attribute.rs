@@ -1,0 +1,60 @@
+//! The state of one attribute.
+
+use super::fault::Fault;
+use super::subject::EventId;
+use crate::event::{Attribute, Provenance};
+
+pub(super) struct AttributeState {
+    pub key: String,
+    pub category: String,
+    /// Whether it counts as declared: it was recorded as such, or the data subject confirmed it.
+    pub declared: bool,
+    pub recorded_as_declared: bool,
+    pub inferred: bool,
+    /// Whether the data subject recorded it with their own credential.
+    pub by_subject: bool,
+    /// Whether the data subject confirmed it.
+    pub confirmed: bool,
+    pub derived_from: Vec<Vec<u8>>,
+    pub expires_at_ms: Option<u64>,
+    pub observed_at_ms: u64,
+    /// Why the attribute is no longer current; none while it is current.
+    pub ended: Option<Fault>,
+    pub contested: bool,
+    /// For an inference, the attribute that the data subject had declared under the same key.
+    pub declared_before: Option<EventId>,
+}
+
+impl AttributeState {
+    pub fn new(attribute: &Attribute) -> Self {
+        Self {
+            key: attribute.key.clone(),
+            category: attribute.category.clone(),
+            declared: attribute.provenance() == Provenance::Declared,
+            recorded_as_declared: attribute.provenance() == Provenance::Declared,
+            inferred: attribute.provenance() == Provenance::Inferred,
+            by_subject: false,
+            confirmed: false,
+            derived_from: attribute.derived_from.clone(),
+            expires_at_ms: attribute.expires_at_ms,
+            observed_at_ms: attribute.observed_at_ms,
+            ended: None,
+            contested: false,
+            declared_before: None,
+        }
+    }
+
+    /// Checks that the attribute itself may be used.
+    pub fn check_usable(&self, now_ms: u64) -> Result<(), Fault> {
+        if let Some(ended) = self.ended {
+            return Err(ended);
+        }
+        if self.contested {
+            return Err(Fault::Contested);
+        }
+        if self.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms <= now_ms) {
+            return Err(Fault::Expired);
+        }
+        Ok(())
+    }
+}
