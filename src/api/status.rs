@@ -155,8 +155,8 @@ pub fn of_credential(error: &CredentialError) -> Status {
 
 const NOT_ALLOWED: &str = "this role may not call this method";
 
-/// A denial that does not reveal its cause. The credential is for a controller that this daemon does not
-/// serve, or a service was reached without access control.
+/// A denial that does not reveal its cause. The cause is that the credential is for a controller that this
+/// daemon does not serve, or that a service was reached without access control.
 #[must_use]
 pub fn not_allowed() -> Status {
     Status::with_error_details(Code::PermissionDenied, NOT_ALLOWED, reason("ROLE_NOT_ALLOWED"))

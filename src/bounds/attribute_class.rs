@@ -1,4 +1,4 @@
-//! Attributes that share all that a decision about them depends on.
+//! Classes of attributes. The attributes of a class share everything that a decision about them depends on.
 
 use crate::bounds::cedar_request::ClassTraits;
 use crate::domain::event::Provenance;

@@ -37,8 +37,8 @@ impl<'a> KeptData<'a> {
         Self { refusals }
     }
 
-    /// The refusal that keeps an attribute from the use, with the denial; `None` if there is none, or if the
-    /// ground of one of them requires the use.
+    /// The refusal that keeps an attribute from the use, with the denial. `None` if no refusal covers the
+    /// attribute, or if the ground of one that covers it requires the use.
     pub fn against(&self, attribute: &Attribute, vocabulary: &Vocabulary) -> Option<(EventId, &Arc<Denial>)> {
         if self.refusals.is_empty() {
             return None;
@@ -51,8 +51,9 @@ impl<'a> KeptData<'a> {
     }
 }
 
-/// The denial of a use for sale, sharing or advertising after an opt-out, wherever the person is. Packs of
-/// law name their own articles first, where they apply. `ancestry` is the purpose with its ancestors.
+/// The denial of a use for sale, sharing or advertising after an opt-out, wherever the person is. If a pack
+/// of law denies the use too, the decision names that pack and its article instead. `ancestry` is the purpose
+/// with its ancestors.
 pub(super) fn opted_out(has_opted_out: bool, ancestry: &[&str], vocabulary: &Vocabulary) -> Option<Denial> {
     let is_stopped = has_opted_out && vocabulary.edition() >= EDITION && is_below(&OPT_OUT, ancestry);
     is_stopped.then(|| Denial {

@@ -67,9 +67,9 @@ struct Deciding<'a> {
     /// The denial of a rule that does not depend on packs, if there is one against the purpose.
     built_in: Option<Arc<Denial>>,
     kept: KeptData<'a>,
-    /// The grounds for each category: the consents that allow the use, newest first. If there is no consent,
-    /// the legal basis that is declared for the purpose, if it applies, and a ground that says why there is
-    /// no consent.
+    /// The grounds for each category: the consents that allow the use, newest first. If there is none, they
+    /// are the legal basis that is declared for the purpose (if it applies), and a ground that says why there
+    /// is no consent.
     grounds: BTreeMap<&'a str, Arc<[Ground<'a>]>>,
     /// The data subject's personal bounds, compiled.
     personal: Option<Arc<PersonalPolicies>>,

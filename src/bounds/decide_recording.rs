@@ -60,7 +60,7 @@ impl Bounds {
         concluded_from.try_for_each(|category| self.decide_category(&recording, category))
     }
 
-    /// Decides a recording as one of this category.
+    /// Decides a recording as if the attribute were in this category.
     fn decide_category(&self, recording: &Recording<'_>, category: &str) -> Result<(), Denial> {
         let Recording { provenance, traits, state, vocabulary, recorder, now_ms } = recording;
         let role = recorder.role;

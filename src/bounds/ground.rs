@@ -37,8 +37,8 @@ impl Ground<'_> {
 /// The newest valid consent of each kind for a case. Bounds may require explicit consent or a guardian's
 /// consent. It is enough if they accept one of these consents.
 ///
-/// If no consent allows the case, the result is the legal basis that is declared for the purpose, if it
-/// applies, followed by a ground that says why there is no consent.
+/// If no consent allows the case, the result ends with a ground that says why there is no consent. Before it
+/// comes the legal basis that is declared for the purpose, if that basis applies.
 pub(super) fn grounds<'a>(
     consents: &'a ConsentLog,
     vocabulary: &Vocabulary,

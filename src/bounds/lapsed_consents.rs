@@ -35,8 +35,8 @@ pub struct LapsedConsent {
 /// The consents that have lapsed now, or will have by `until_ms` under `rules`, which are the rules in force
 /// then. Oldest first. Times are in milliseconds since the Unix epoch.
 ///
-/// A consent has not lapsed if another consent allows the same. Nor is a consent listed that the data subject
-/// took back, or that has ended as they had said.
+/// A consent is left out if another consent allows the same use, if the data subject took it back, or if it
+/// has ended at the time that they had stated.
 pub(crate) fn lapsed_consents(
     state: &SubjectState,
     rules: &Rules,
@@ -91,7 +91,7 @@ impl Lapsing<'_> {
         }
     }
 
-    /// Why a consent may lapse, at a glance; none if it can't.
+    /// A quick check: a reason for which a consent may lapse, or `None` if it can't.
     fn likely_reason(&self, record: &ConsentRecord) -> Option<Reason> {
         let vocabulary = &self.rules.vocabulary;
         if record.outdated(&vocabulary.notices).is_some() {

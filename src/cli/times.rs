@@ -121,7 +121,8 @@ fn zone_of(text: &str) -> Option<(TimeZone, String)> {
 fn moment_of(date: Date, zone: &TimeZone, of_day: OfDay) -> (i128, &'static str) {
     let beginning = |date: Date| {
         let midnight = DateTime::from_parts(date, Time::midnight());
-        // If clocks skip midnight, the day begins with the change; if they repeat it, with the first one.
+        // If clocks skip midnight, the day begins when they change. If they repeat midnight, it begins at the
+        // first one.
         let offset = match zone.to_ambiguous_timestamp(midnight).offset() {
             AmbiguousOffset::Unambiguous { offset } => offset,
             AmbiguousOffset::Gap { before, .. } | AmbiguousOffset::Fold { before, .. } => before,

@@ -22,7 +22,8 @@ use std::sync::Arc;
 /// they fit into the smallest allowed `limits.batch_events_max`.
 const REVOCATIONS_AT_ONCE_MAX: usize = 256;
 
-/// Opens the application. If a restore is not recorded in the log yet, it is recorded and its file deleted.
+/// Opens the application. If a restore is not recorded in the log yet, this records it, and deletes the file
+/// that describes it.
 ///
 /// # Errors
 /// Keys or stores can't be opened.

@@ -52,7 +52,7 @@ impl Age {
         }
     }
 
-    /// The age in years of the oldest who fits the birth at `now_ms`. Without a birth, the same as
+    /// The age in years at `now_ms` of the oldest person who fits the birth. Without a birth, the same as
     /// [`Age::years_min`].
     #[must_use]
     pub fn years_oldest(&self, now_ms: u64) -> u32 {

@@ -77,8 +77,8 @@ impl Vocabulary {
         self.edition = self.edition.max(edition);
     }
 
-    /// Adds a purpose or replaces it. A purpose that it lifts to a higher rung counts as a new one: earlier
-    /// consents do not cover it.
+    /// Adds a purpose or replaces it. If the definition lifts the purpose to a higher rung, the purpose
+    /// counts as a new one: earlier consents do not cover it.
     pub fn define_purpose(&mut self, purpose: PurposeDefined, since: Since) {
         let affected = self.purposes.subtree(&purpose.id);
         let rungs: Vec<(String, Rung)> =

@@ -1,10 +1,10 @@
 //! Accepts a client certificate in the handshake regardless of its dates.
 //!
-//! The machine's clock may be wrong. Even then, a person must be able to refuse or withdraw consent. So
-//! the handshake accepts a certificate that seems expired or not valid yet. Each call then checks the
-//! dates (`ClientCertificate::is_valid`) by the `CredentialClock` of the ledger that the call goes to.
-//! While the machine's clock is in doubt, that clock gives the earlier of the machine's time and the
-//! ledger's time. So a certificate counts as expired only if it has expired by both.
+//! The machine's clock may be wrong. Even then, a person must be able to refuse or withdraw consent. So the
+//! handshake accepts a certificate that seems expired or not valid yet. Each call then checks the dates
+//! (`ClientCertificate::is_valid`) by the `CredentialClock` of the ledger that the call goes to. While the
+//! machine's clock is in doubt, the `CredentialClock` gives the earlier of the machine's time and the
+//! ledger's time. So a certificate counts as expired only if it has expired by both times.
 
 use std::sync::Arc;
 use tokio_rustls::rustls::client::danger::HandshakeSignatureValid;

@@ -88,7 +88,7 @@ async fn an_erasure_that_a_hold_refuses_stops_every_use_but_what_its_ground_requ
     assert!(keys.contains(&"job".into()) && !keys.is_empty());
     assert!(standing(&mut service, &claims).await.0);
 
-    // Only the person withdraws what they submitted themselves.
+    // Only the person may withdraw a request that they submitted themselves.
     let denied = steward.rights.withdraw_request(withdraw(&made.request_id)).await.unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);
     let withdrawn = ada.rights.withdraw_request(withdraw(&made.request_id)).await.unwrap().into_inner();

@@ -292,7 +292,7 @@ async fn everybody_who_has_to_be_asked_again_is_listed_with_purpose_reason_and_t
         assert_eq!(item.notice.as_ref().unwrap().version, "1");
         assert!(item.since.unwrap().seconds >= item.said_at.unwrap().seconds);
     }
-    // Whoever is named sees the view in their history.
+    // Each person who is named in the request sees the view in their history.
     assert_eq!((views(&world, "ada").await, views(&world, "dora").await), (1, 1));
 
     // Without names, the same consents are listed by handle, on pages of any size.
@@ -334,7 +334,7 @@ async fn what_ends_soon_is_listed_so_many_days_before() {
     decide(&mut world, decision(ConsentDecision::Renewed, "tone-adaptation", "1")).await;
     assert_eq!(to_ask(&mut world, &[], 30, 0).await, []);
 
-    // A version that is required later, and a consent with an end of its own.
+    // Version 2 is required from a later time on, and Cleo's consent has an end.
     publish_version(&mut world, "2").await;
     let now_ms = u64::try_from(std::time::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap() + 181 * DAY_MS;
     require(&mut world, required("2", now_ms + 20 * DAY_MS)).await.unwrap();

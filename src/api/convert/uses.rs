@@ -1,4 +1,4 @@
-//! Uses of attributes, with what allowed each.
+//! Converts uses of attributes, each with the legal basis and the rules that allowed it.
 
 use crate::api::convert::grants::consent_of;
 use crate::api::convert::reasons::revocation;

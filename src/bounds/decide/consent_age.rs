@@ -70,8 +70,8 @@ enum Aging {
 }
 
 impl<'a> Deciding<'a> {
-    /// The consent that lasts longest of those that allow the use of an attribute while they are new; `None`
-    /// if there is none, or if it lasts longer than until `until_ms`.
+    /// Of the consents that allow the use of an attribute while they are new, the one that lasts longest.
+    /// `None` if there is no such consent, or if it does not end by `until_ms`.
     fn aged(&mut self, current: &'a CurrentAttribute, until_ms: u64) -> Option<AgedConsent> {
         if self.kept.against(&current.attribute, self.vocabulary).is_some() {
             return None;

@@ -149,7 +149,7 @@ fn what_others_derive_from_a_special_category_is_not_the_persons_own_statement_u
     for recorder in [Role::Service, Role::Channel, Role::Steward] {
         let (allowed, events) = declared_only(recorder, false);
         assert_eq!(allowed, ["illness"], "{recorder:?}");
-        // The verifier finds a grant of the others at fault.
+        // The verifier finds a fault with a grant of each other attribute.
         let state = SubjectState::fold(&events);
         for key in ["absence", "words"] {
             let granted = vec![(state.attributes[key].as_ref(), Basis::Consent(event_id(3)))];

@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use prost::Message;
 use std::sync::LazyLock;
 
-/// The same bounds compiled again, with a cache of their own.
+/// The same bounds compiled again, with a separate cache.
 static RECOMPILED: LazyLock<Bounds> = LazyLock::new(default_bounds);
 
 /// The decision as the log would record it.

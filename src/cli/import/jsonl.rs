@@ -115,9 +115,9 @@ pub(super) struct LineRequest {
     pub has_date_only: bool,
 }
 
-/// Converts a line to a request, with the value as it is written. The request's idempotency key is its
-/// digest, so the same attribute has the same key regardless of the order of fields and the white space
-/// between them. Importing a line again adds nothing.
+/// Converts a line to a request, with the value as it is written. The idempotency key is a digest of the
+/// request. So the same attribute has the same key, regardless of the order of the line's fields and the
+/// white space between them. Importing a line again adds nothing.
 ///
 /// # Errors
 /// The line is malformed. The message says how.

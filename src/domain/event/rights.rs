@@ -28,7 +28,7 @@ pub struct RequestSubmitted {
     pub purposes: Vec<String>,
     /// The data subject's own words.
     pub details: String,
-    /// The controller's id of the data subject. Whoever answers the request needs it.
+    /// The controller's id of the data subject. Staff need it to answer the request.
     pub subject: String,
     /// The keyed hash of the attribute key, for an erasure of one key that no steward has to decide.
     /// Otherwise empty.

@@ -53,7 +53,8 @@ pub struct LogFound {
     /// Segment and offset of a torn write. The next start cuts the torn write off; none of its entries was
     /// acknowledged.
     pub torn: Option<(u32, u64)>,
-    /// Damage that does not belong to one position: segment headers, or bytes where nothing was written.
+    /// Damage that does not belong to one position: a damaged segment header, or unexpected bytes after the
+    /// last frame of a segment.
     pub damaged: Vec<String>,
     /// Damage that can be mended by rebuilding. The next start does this, in some cases only after the
     /// damaged folder is removed.
