@@ -151,7 +151,7 @@ impl Definitions {
 }
 
 /// Purposes that rules of law exempt from a signal. An existing purpose must not get one of them as an
-/// ancestor, because that would take it out of the signal. New purposes may be defined below them.
+/// ancestor, because the signal would then no longer cover it. New purposes may be defined below them.
 const EXEMPTING: [&str; 8] = [
     "service-provision",
     "accessibility",

@@ -28,8 +28,8 @@ pub struct ControllerConfig {
     pub bounds: BoundsKeys,
     /// An external token issuer that is trusted for this controller alone, instead of the shared one.
     pub tokens: Option<Tokens>,
-    /// The PKCS#11 token that keeps its root key. Required if the first controller has one, and must be a
-    /// different token.
+    /// The PKCS#11 token that keeps its root key. Required if the first controller has such a token; this one
+    /// must be a different token.
     pub pkcs11: Option<Pkcs11>,
     /// Requests of data subjects.
     #[serde(default)]

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Rights {
-    /// The rules that set the deadline of a request that names none: `gdpr` (one month) or `california` (45
-    /// days).
+    /// The rules that set the deadline of a request if neither the request nor the person's description names
+    /// a jurisdiction: `gdpr` (one month) or `california` (45 days).
     pub jurisdiction: RequestRules,
     /// Whether an erasure that a person requests waits for a steward's decision. If it does not wait, the
     /// erasure is complete when the request is answered, unless a hold blocks it.

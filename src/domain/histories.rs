@@ -274,8 +274,8 @@ pub fn event_id(number: u64) -> EventId {
     EventId((u128::from(number) + 1).to_be_bytes())
 }
 
-/// The event of a step. Like the use cases, a step names only current attributes; `None` if it needs one and
-/// there is none.
+/// The event of a step. Like the use cases, a step names only current attributes; `None` if the step needs a
+/// current attribute and there is none.
 fn event(step: Step, state: &SubjectState) -> Option<Event> {
     let current: Vec<EventId> = state.attributes.values().map(|current| current.event_id).collect();
     let select = |number: usize| (!current.is_empty()).then(|| current[number % current.len()]);

@@ -77,8 +77,8 @@ impl Counted {
         Ok(())
     }
 
-    /// As [`Counted::add`], for bytes that exist already and cannot be split. They are refused only if a
-    /// budget is already exceeded, so they may exceed the budget themselves.
+    /// As [`Counted::add`], for bytes that exist already and cannot be split. These bytes are refused only if
+    /// a budget is already exceeded, so adding them may exceed a budget.
     ///
     /// # Errors
     /// As [`Counted::add`].

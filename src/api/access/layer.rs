@@ -79,8 +79,8 @@ impl Admitted {
 }
 
 impl AccessLayer {
-    /// Admits callers by the role table and their quotas, each to the services of its controller (`behind`,
-    /// by number).
+    /// Admits callers by the role table and their quotas. A caller reaches only the services of their own
+    /// controller: `behind` has the services of each controller, by its number.
     pub fn new(access: Access, behind: Arc<[Routes]>, options: ApiOptions) -> Self {
         let Access { credentials, table } = access;
         let (answer_max, message_bytes_max) = (options.answer_max, options.message_bytes_max);

@@ -193,7 +193,7 @@ fn no_clock_jump_grants_in_doubt_or_blocks_consent_and_erasure() {
 }
 
 /// A regression test. The recorded request of an erasure of one attribute key does not contain that key.
-/// After a fault in such an erasure and a second one, an earlier version of the ledger did not know that
+/// After a fault in such an erasure and a second fault, an earlier version of the ledger did not know that
 /// the erasure had begun. It answered the repeated request as if the erasure were complete.
 #[test]
 fn an_interrupted_erasure_of_one_key_is_completed() {

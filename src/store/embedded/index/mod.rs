@@ -239,8 +239,8 @@ impl Index {
         Ok(Chunk::decode(key, self.database.get(key)?.as_deref()))
     }
 
-    /// Restores custom records, and returns the changes of the sum. They are not durable yet. The caller
-    /// makes sure that no records are pending.
+    /// Restores custom records, and returns the changes of the sum. The restored records are not durable yet.
+    /// The caller makes sure that no records are pending.
     pub fn restore(&self, records: &[(u64, Vec<IndexRecord>)]) -> Result<Vec<RemovedSum>, StoreError> {
         let mut batches = Batches::new(&self.database);
         let mut removed = Vec::new();
