@@ -2,11 +2,12 @@
 //!
 //! The root key is replaced in five steps:
 //! 1. The next root key is made durable beside the old one.
-//! 2. Every page with a fresh key, except the top page, is written under a fresh number. No page in force
-//!    links to these pages yet.
+//! 2. Every page on the path from the top page to a destroyed record gets a fresh number and a fresh key.
+//!    These pages, except the top page, are written, and so are new pages. No page in force links to any of
+//!    them yet. All other pages keep their number and key.
 //! 3. One atomic, durable write puts these pages in force. It writes the top page, and the root page, which
 //!    says which page is the top page and which root key opens it. It also writes fences (times of erasures),
-//!    intents of erasures, and pages changed in place.
+//!    intents of erasures, and the changed pages that keep their number and key.
 //! 4. The old root key is destroyed by its keeper.
 //! 5. The old pages, which no key opens anymore, are removed.
 //!
