@@ -13,7 +13,8 @@ use crate::store::StoreError;
 use crate::vault::VaultError;
 use sayso_proof::entry::EntryError;
 
-/// Why a use case failed. The display text is safe to show to callers; causes go to the log only.
+/// Why a use case failed. The display text is safe to show to callers; causes go only to the daemon's log
+/// output.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// A field is malformed, out of range, or names something unknown. Nothing was written.
@@ -53,8 +54,8 @@ pub enum AppError {
     /// The idempotency key was used before, for another request.
     #[error("the idempotency key was already used for another request; use a new key")]
     KeyReused,
-    /// The write concerns a time before an erasure that covers it: of the data subject, or of a part of the
-    /// data.
+    /// The write concerns a time before an erasure of the data subject, or before an erasure of the part of
+    /// the data that the write is about.
     #[error("this write is about a time before an erasure that covers it; delete your copy")]
     Erased,
     /// The record of this grant was erased, and the caller may know that.

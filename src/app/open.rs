@@ -371,7 +371,8 @@ fn adopted_rules() -> Event {
     Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: DECISION_RULES })
 }
 
-/// What the log has to say before it goes on: newer rules of decisions, and changed witnesses.
+/// The events that a start records before any others: the adoption of newer rules of decisions, and changes
+/// of witnesses.
 fn news(system_events: &[Recorded], witnesses: &[String]) -> Vec<Event> {
     let has_adopted = |event: &Recorded| match &event.event {
         Event::DecisionRulesAdopted(adopted) => adopted.edition >= DECISION_RULES,

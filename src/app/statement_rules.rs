@@ -278,8 +278,8 @@ fn check_replacement(
     if before.is_declared() && (is_correction || new.provenance != Provenance::Inferred) {
         return Err(declared_error(at));
     }
-    // If the same conclusion is recorded again, it stays contested. An inference never replaces a declared
-    // attribute anyway.
+    // A service may record the same conclusion again, because it stays contested. A declared attribute needs
+    // no check here: an inference never replaces it.
     let same = before.is_contested_conclusion(new) && before.attribute.key == new.key;
     if before.contested && !before.is_declared() && !same {
         let why = "the person contested this attribute: only the person's own words may replace it";

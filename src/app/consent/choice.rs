@@ -68,7 +68,7 @@ pub struct ConsentChanged {
     pub revoked_grants: Vec<String>,
     /// What an opt-out does; `None` for consents, other signals and liftings.
     pub effect: Option<OptOutEffect>,
-    /// What the request names although nothing matches it. Empty for a service that is not a channel.
+    /// The parts of the request that match nothing in the ledger. Empty for a service that is not a channel.
     pub unmatched: Vec<Unmatched>,
     /// Purposes for which data may still be used although the data subject said no to them.
     pub remaining_uses: Vec<RemainingUse>,

@@ -66,9 +66,9 @@ impl Consent {
         Ok(requests)
     }
 
-    /// The receipt of one decision of the subject, signed as a whole, in the words that it was made in.
-    /// `requests` are all requests for consent
-    /// that were recorded.
+    /// The receipt of one decision of the subject, signed as a whole. It describes purposes and categories
+    /// with the titles that they had when the decision was made. `requests` are all requests for consent that
+    /// were recorded.
     pub(crate) fn make_receipt(
         &self,
         stream: &SubjectStream,

@@ -25,9 +25,9 @@ const ITEM_BYTES: usize = 256;
 pub struct OutdatedQuery {
     /// Only these people, at most 256; if there are none, everybody.
     pub subjects: Vec<SubjectId>,
-    /// Also list consents that stop counting within so many days; at most 3,652.
+    /// Also list consents that stop counting within this many days; at most 3,652.
     pub within_days: u32,
-    /// The `next` of the page before; empty for the first page.
+    /// The `next` of the previous page; empty for the first page.
     pub page_token: String,
     /// The most items on the page.
     pub count: usize,
@@ -72,10 +72,10 @@ struct People {
 }
 
 impl Consent {
-    /// Lists the consents for which people have to be asked again: the version of the notice that they name
-    /// no longer counts, their words got another meaning, a rule requires a newer consent, or they end within
-    /// the stated days. A view is recorded for each person that the query names, and for each other person on
-    /// the page.
+    /// Lists the consents for which people have to be asked again. There are four reasons: the consent names
+    /// a version of a notice that no longer counts, a purpose or category that it names was redefined, a rule
+    /// requires a newer consent, or the consent ends within the stated days. A view is recorded for each
+    /// person that the query names, and for each other person on the page.
     ///
     /// # Errors
     /// The days, the number of people or the page token are invalid, or the store fails.
@@ -95,8 +95,8 @@ impl Consent {
         let named: Vec<Handle> = named.map(|person| person.handle).collect();
         let (core, count) = (Arc::clone(&self.core), query.count);
         let within_ms = u64::from(query.within_days).saturating_mul(DAY_MS);
-        // To fold people who are not in memory takes long, so it must not occupy a thread that answers
-        // requests.
+        // Folding the events of people who are not in memory takes long, so it must not occupy a thread that
+        // answers requests.
         let examining = tokio::task::spawn_blocking(move || examine(&core, people, within_ms, count));
         let mut page = examining.await.map_err(|_| AppError::Internal(Cause::Task))??;
         let shown = page.consents.iter().map(|consent| consent.handle);

@@ -20,7 +20,7 @@ pub struct OptOutEffect {
     pub stopped_purposes: Vec<String>,
     /// Consents in force for a stopped purpose that the opt-out overrides, newest first.
     pub overridden_consents: Vec<EventId>,
-    /// Both in words.
+    /// What the opt-out stops and what it overrides, in words for people.
     pub explanation: String,
 }
 

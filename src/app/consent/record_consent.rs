@@ -33,8 +33,8 @@ impl Consent {
     /// still recorded.
     ///
     /// A refusal or withdrawal is never rejected because of a field that only a consent needs: its end is
-    /// ignored, and so is a notice that is not published. Nor is one rejected because it matches nothing: the
-    /// answer says so.
+    /// ignored, and so is a notice that is not published. A refusal or withdrawal that matches nothing is
+    /// recorded too, and the answer says so.
     ///
     /// # Errors
     /// A field is invalid, the subject was erased, the expected version is stale, or the store fails. A
@@ -230,8 +230,6 @@ impl Consent {
     }
 }
 
-/// Checks the characters of the recipients and conversations that choices name. A name that is recorded about
-/// this person is accepted with any character.
 /// The purposes that the refusals and withdrawals among choices name, where an empty list means all purposes.
 /// `None` if there is no refusal or withdrawal.
 fn refused_purposes(choices: &[Choice]) -> Option<Vec<String>> {
@@ -244,6 +242,8 @@ fn refused_purposes(choices: &[Choice]) -> Option<Vec<String>> {
     Some(if all { Vec::new() } else { named.collect() })
 }
 
+/// Checks the characters of the recipients and conversations that choices name. A name that is recorded about
+/// this person is accepted with any character.
 fn check_names(append: &Append, choices: &[Choice]) -> Result<(), AppError> {
     let now = append.stream.read();
     let mut checks = Checks::new();
@@ -259,8 +259,8 @@ fn check_names(append: &Append, choices: &[Choice]) -> Result<(), AppError> {
     Ok(checks.finish()?)
 }
 
-/// Rejects a consent of now to a version of a notice that no longer counts: the person was shown the wrong
-/// version. A consent from before then is recorded as what was said.
+/// Rejects a new consent to a version of a notice that no longer counts: the person was shown the wrong
+/// version. A consent that was given before the requirement is recorded as what the person said then.
 fn check_notice(append: &Append, notice: Option<&NoticeRef>) -> Result<(), AppError> {
     let outdated = notice.and_then(|notice| append.rules.vocabulary.notices.outdated(notice));
     match outdated {

@@ -1,5 +1,5 @@
-//! Tells callers that speak for people what their request names although nothing matches it. A service that
-//! is not a channel is never told, because it could find out about whom something is recorded.
+//! Tells callers that speak for people which parts of their request match nothing in the ledger. A service
+//! that is not a channel is never told this, because it could then find out about whom something is recorded.
 
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;
@@ -16,7 +16,7 @@ use crate::domain::unmatched::{Statements, Unmatched};
 use std::sync::Arc;
 
 impl Consent {
-    /// What the events that are about to be written name although nothing matches it.
+    /// The parts of the events that match nothing in the ledger. The events are about to be written.
     pub(super) fn unmatched(append: &Append, events: &[PendingEvent]) -> Vec<Unmatched> {
         if !append.caller.speaks_for_people() {
             return Vec::new();
@@ -29,7 +29,7 @@ impl Consent {
         append.stream.read().state.unmatched(&append.rules.vocabulary, &statements)
     }
 
-    /// The answer to a repeated request, as of the first one.
+    /// The answer to a repeated request, with the parts that matched nothing when it was first made.
     pub(super) async fn replayed_change(
         &self,
         caller: &Caller,
@@ -52,8 +52,8 @@ impl Consent {
         Ok(ConsentChanged { receipt, revoked_grants, unmatched, effect: None, remaining_uses: Vec::new() })
     }
 
-    /// The answer to a lifting about a person of whom nothing is recorded. It leaves nothing in the log, so
-    /// nobody comes into being by it. `None` if something is recorded.
+    /// The answer to a request that lifts a signal of a person about whom nothing is recorded. The request
+    /// leaves nothing in the log, so it does not create the person. `None` if something is recorded.
     pub(super) async fn lift_for_unknown(
         self: &Arc<Self>,
         caller: &Caller,

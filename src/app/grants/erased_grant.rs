@@ -1,5 +1,5 @@
 //! What is known about a grant whose record was erased: when it was erased, what was erased with it, and
-//! which of the attribute keys that its recipient names were among that.
+//! which of the attribute keys that its recipient names were erased.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
@@ -62,7 +62,7 @@ impl Grants {
     }
 
     /// The standing of an erased grant, with those of the caller's keys that were erased. After a full
-    /// erasure, these are all of them.
+    /// erasure, all of the caller's keys count as erased.
     pub(crate) async fn check_erased(
         self: &Arc<Self>,
         erased: ErasedGrant,

@@ -214,7 +214,7 @@ struct Listing<'a> {
     personal: Vec<(u64, UseRule)>,
     /// The grant that was used last. Most uses of a grant follow each other.
     newest_grant: Option<(EventId, Option<Arc<UsedGrant>>)>,
-    /// Where the grants on the page are in its list.
+    /// For each grant on the page, its index in the page's list of uses.
     listed: BTreeMap<EventId, usize>,
     room: Room,
     page: UsePage,
@@ -312,7 +312,7 @@ impl Listing<'_> {
         Ok(grant)
     }
 
-    /// Adds a use to the page if it used attributes that the query asks for, in its period.
+    /// Adds a use to the page if it is in the query's period and used attributes that the query asks for.
     fn add(
         &mut self,
         (event_id, position, recorded_at_ms): (EventId, u64, u64),
@@ -368,8 +368,8 @@ impl Listing<'_> {
         within(consents.map(|consent| (*consent).clone()).collect(), consent_bytes)
     }
 
-    /// The rules in force when the grant was decided. The last one is the data subject's own, if there was
-    /// one.
+    /// The rules in force when the grant was decided. The data subject's own rules come last, if there were
+    /// any.
     fn rules_of(&self, grant: &UsedGrant) -> Vec<UseRule> {
         let rule = |position: &u64| match self.rules.version_at(*position) {
             Some(version) => UseRule {

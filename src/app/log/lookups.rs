@@ -27,9 +27,9 @@ const REQUESTS_READ_COUNT: usize = 1_024;
 /// A subject's state at a moment of the past.
 pub(crate) struct PastState {
     pub state: SubjectState,
-    /// Whether no event of that time is gone, through an erasure or at the end of its retention. An event
-    /// that is gone may have been recorded before or after the moment, if its neighbors are on both sides of
-    /// it; then this is false.
+    /// Whether all events that were recorded by the moment still exist. False if one of them was erased or
+    /// reached the end of its retention. Also false if a missing event lies between an event before the
+    /// moment and an event after it, because then it may have been recorded by the moment.
     pub is_complete: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Finds out which attributes of a request were observed before the current one under their key, taking the
-//! attributes before them in the request into account.
+//! Finds the attributes of a request that were observed before the current attribute under their key. An
+//! attribute that comes earlier in the same request counts as recorded already.
 
 use crate::app::log::append::{Append, PendingEvent};
 use crate::app::log::decision_frame::apply_pending;
@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 
 /// The state of the data subject after the events that were planned so far.
 pub(super) struct PlacedByTime {
-    /// `None` if no attribute of the request depends on another one of it. Then the state before the request
-    /// is enough.
+    /// `None` if no attribute of the request depends on another attribute of the request. Then the state
+    /// before the request is enough.
     state: Option<SubjectState>,
 }
 

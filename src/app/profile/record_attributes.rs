@@ -66,7 +66,8 @@ impl Profiles {
         }
     }
 
-    /// The answer to a repeated request, as of the first one: it must not reveal what was recorded since.
+    /// The answer to a repeated request. It is computed from the state at the first request, because it must
+    /// not reveal what was recorded since.
     async fn replayed_recording(
         self: &Arc<Self>,
         caller: &Caller,
@@ -102,8 +103,8 @@ impl Profiles {
         let profiles = Arc::clone(self);
         Ok(tokio::spawn(async move {
             match begun {
-                // A client that connects again repeats many messages, so a repeated one gets its receipt
-                // alone.
+                // A client that connects again repeats many messages. To answer these cheaply, a repeated
+                // message gets only its receipt.
                 Begun::Replayed(receipt, _) => Ok(Recording { receipt, ..Recording::default() }),
                 Begun::Append(append) => profiles.finish_recording(append, new).await,
             }
@@ -304,8 +305,8 @@ fn replaces_a_source(append: &Append, new: &NewAttributes) -> bool {
     !replaced.is_empty() && sources.any(|source| replaced.contains(source))
 }
 
-/// Indexes of the recorded attributes that did not take effect. Of an attribute that was observed before the
-/// current one, a caller is told only if it may learn that there is the current one.
+/// Indexes of the recorded attributes that did not take effect. If an attribute was observed before the
+/// current attribute, the caller is told only if it may learn that the current attribute exists.
 fn not_held(caller: &Caller, state: &SubjectState, events: &[Recorded]) -> Vec<u32> {
     let attributes = events.iter().filter_map(|event| match &event.event {
         Event::AttributeRecorded(attribute)

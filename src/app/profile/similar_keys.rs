@@ -35,8 +35,9 @@ pub(super) fn check_keys(
     Ok(checks.finish()?)
 }
 
-/// For each new key, the first existing key that could be confused with it. A service or channel learns of
-/// keys that it recorded itself only. The look of each key is found once.
+/// For each new key, the first existing key that could be confused with it. A service or channel learns only
+/// of keys that it recorded itself. The look of each key (what it has in common with keys that it could be
+/// confused with) is computed once.
 pub(super) fn similar_keys(
     caller: &Caller,
     state: &SubjectState,

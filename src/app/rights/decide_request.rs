@@ -31,8 +31,8 @@ pub enum Verdict {
     },
     /// Records that the request was fulfilled.
     Complete {
-        /// At most 512 bytes, without personal data. A complaint and a request about an automated decision
-        /// need it: it is the outcome.
+        /// At most 512 bytes, without personal data. Required for a complaint and for a request about an
+        /// automated decision, because it states the outcome.
         reason: String,
         /// The keys of the attributes that were changed, at most 128; only for a rectification. None means
         /// the keys of the request.
@@ -208,7 +208,7 @@ impl Rights {
     /// Checks that a request to be refused is no objection to direct marketing.
     ///
     /// # Errors
-    /// It is one, or its purposes are gone.
+    /// The request is such an objection, or its purposes can no longer be read.
     fn check_objection(&self, record: &RequestRecord) -> Result<(), AppError> {
         if record.kind != RequestKind::Objection {
             return Ok(());

@@ -101,7 +101,8 @@ impl Rights {
     }
 }
 
-/// Every change of an attribute, by its version. An inference changes nothing that a person asked for.
+/// Every change of an attribute, by its version. A newly recorded inference is left out, because it does not
+/// carry out what the person asked for.
 fn changes(history: &[Recorded]) -> BTreeMap<u64, RequestChange> {
     let mut keys: BTreeMap<EventId, &str> = BTreeMap::new();
     let mut found = BTreeMap::new();

@@ -1,5 +1,6 @@
-//! Defines the vocabulary: purposes and categories. A new word needs no signature. A definition that replaces
-//! another one is signed by the provider, and may come into force later.
+//! Defines the vocabulary: purposes and categories, which are its words. A new word needs no signature,
+//! unless it declares a legal basis. A definition that replaces another one is signed by the provider, and
+//! may come into force later.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -60,13 +61,14 @@ impl<'a> DefinedWord<'a> {
 
 impl RuleChanges {
     /// Adds a purpose or replaces its definition. Returns when every grant that the definition contradicts is
-    /// revoked. A grant that rests on a consent from before a new meaning is one of these.
+    /// revoked. This includes grants that rest on a consent from before a change
+    /// of meaning.
     ///
-    /// # Errors A field is invalid, a tag is not in the taxonomy, or the parent is not defined. The
-    /// purpose would be below itself, too deep, on a lower rung, or no longer below one of its ancestors.
-    /// A legal basis is declared without what it rests on, or cannot apply to the purpose. A definition
-    /// that replaces another one or declares a basis is not signed by the provider's key. The store
-    /// fails.
+    /// # Errors
+    /// A field is invalid, a tag is not in the taxonomy, or the parent is not defined. The purpose would be
+    /// below itself, too deep, on a lower rung, or no longer below one of its ancestors. A legal basis is
+    /// declared without what it rests on, or cannot apply to the purpose. A definition that replaces another
+    /// one or declares a basis is not signed by the provider's key. The store fails.
     pub async fn define_purpose(
         self: &Arc<Self>,
         caller: &Caller,
@@ -82,7 +84,8 @@ impl RuleChanges {
     }
 
     /// Adds a category or replaces its definition. Returns when every grant that the definition contradicts
-    /// is revoked. A grant that rests on a consent from before a new meaning is one of these.
+    /// is revoked. This includes grants that rest on a consent from before a change
+    /// of meaning.
     ///
     /// # Errors
     /// A field is invalid, a tag is not in the taxonomy, or the parent is not defined. The category would be
@@ -126,8 +129,8 @@ impl RuleChanges {
         Ok(published.receipt)
     }
 
-    /// Verifies the signature of a definition. A new word needs none, because no consent covers it yet,
-    /// unless it declares a legal basis beside consent.
+    /// Verifies the signature of a definition. A new word needs no signature, because no consent covers it
+    /// yet. But if it declares a legal basis beside consent, it needs one.
     fn signed_definition(
         &self,
         word: &DefinedWord<'_>,

@@ -14,8 +14,8 @@ pub struct TierKeys {
     pub steward: Option<[u8; 32]>,
 }
 
-/// The signature over an event, if it is valid and by this key. A signature without a public key is taken as
-/// one by this key.
+/// The signature over an event, if it is valid and by this key. A signature that names no public key counts
+/// as a signature by this key.
 pub(crate) fn signed_by(
     key: &[u8; 32],
     event: &Event,

@@ -95,8 +95,8 @@ fn ids_as_uuids(value: &mut Value) {
     }
 }
 
-/// The provenance of a recorded attribute, and what its recorder stated if it counts as inferred
-/// nevertheless.
+/// The provenance of a recorded attribute. If the ledger changed it to inferred, also the provenance that the
+/// recorder stated.
 fn stated_provenance(of: &Attribute) -> String {
     let provenance = wording::provenance(of.provenance);
     match of.claimed_provenance {
