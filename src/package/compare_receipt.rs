@@ -95,7 +95,7 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    /// Requires that whatever a node states of these fields is what is expected.
+    /// Requires that each of these fields has the expected value if a node states it.
     fn agree(&mut self, pointer: &str, expected: &Value) -> Result<(), ReceiptError> {
         let Some(found) = self.receipt.pointer(pointer) else { return Ok(()) };
         match (found, expected) {

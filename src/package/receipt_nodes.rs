@@ -34,7 +34,7 @@ pub(super) fn notice(terms: &Terms) -> Option<Value> {
     }))
 }
 
-/// Who brought the decision to the ledger: the person, or a service or channel by name. The controller's own
+/// Who recorded the decision in the ledger: the person, or a service or channel by name. The controller's own
 /// staff appear as the controller, without their names (CJEU C-579/21).
 pub(super) fn brought_by(actor: &Actor) -> Value {
     match actor.role {

@@ -366,7 +366,7 @@ pub struct Consent {
     pub in_force: bool,
     /// The channel through which the person decided.
     pub channel: String,
-    /// Who brought the decision to the ledger.
+    /// Who recorded the decision in the ledger.
     pub brought_by: ActorName,
     /// The notice that the person saw; `notices` has its text.
     #[serde(skip_serializing_if = "Option::is_none")]
