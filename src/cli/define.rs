@@ -87,7 +87,7 @@ pub(super) struct Redefinition {
 }
 
 impl Redefinition {
-    /// Says which moment a date without a time became.
+    /// Tells the user which moment a date without a time stands for.
     fn note(&self, out: Out) -> Result<(), CliError> {
         out.note_dates(&[("--from", self.from.as_ref())])
     }

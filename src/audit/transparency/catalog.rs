@@ -269,8 +269,8 @@ pub const FIGURES: &[FigureSpec] = &[
                      of purposes. The rung is the place of a purpose on a ladder of rising risk.",
         unit: "replies",
         limits: "The figure counts what recipients report, so unreported replies are missing. The tags of a \
-                 purpose come from the controller or from Sayso's default vocabulary. A tag is a judgment of \
-                 the purpose, not a measurement of harm or benefit. Erased people are not included.",
+                 purpose come from the controller or from Sayso's default vocabulary. A tag is a judgment \
+                 about the purpose, not a measurement of harm or benefit. Erased people are not included.",
         paper: "Taxonomy of benefits and risks, individual and societal (all tagged uses)",
         populations: &[Population::Replies],
         derivation: Derivation::Replies,
@@ -474,7 +474,7 @@ pub const FIGURES: &[FigureSpec] = &[
         title: "Erasures with proof",
         definition: "Erasures completed in the period, from events that name no person: how many there were, \
                      and how many entries they destroyed. For erasures of a whole person, the figure also \
-                     shows how long they took from the request on, and the erased attributes by \
+                     shows how long they took, counted from the request, and the erased attributes by \
                      category. Each erasure can be proven by its position in the log.",
         unit: "erasures",
         limits: "Erased people are counted only here, as totals. The figure proves destruction in this \
