@@ -47,8 +47,8 @@ pub enum AppError {
         /// The current number of events.
         actual: u64,
     },
-    /// The data subject made a decision that a service did not expect. The error does not reveal how many
-    /// events there are.
+    /// A service's write expects an earlier version: the data subject has made a decision since. The error
+    /// does not reveal how many events there are.
     #[error("the person's decisions are not the expected ones; read them again")]
     StaleDecisions,
     /// The idempotency key was used before, for another request.

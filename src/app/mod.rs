@@ -162,8 +162,8 @@ impl App {
         self.core.record_view(caller, subject, method).await
     }
 
-    /// Waits until the stream cache is over its limit because of streams that are kept only for unrecorded
-    /// counts of reuse.
+    /// Waits until the stream cache needs to evict a stream and can't, because the stream has a count of
+    /// reuse that is not recorded yet.
     pub async fn eviction_blocked(&self) {
         self.core.eviction_blocked().await;
     }

@@ -294,8 +294,9 @@ fn check_replacement(
     Ok(())
 }
 
-/// Checks that a service's correction, which it records under another key, hides nothing that was observed
-/// later. A person's own words and a steward's correction take effect at any key.
+/// Checks a service's correction that gives an attribute another key. It must not replace an attribute that
+/// has this key already and was observed later. A person's own words and a steward's correction may replace
+/// it.
 fn check_moved_correction(
     caller: &Caller,
     current: &CurrentAttribute,

@@ -13,8 +13,8 @@ use std::io::{BufReader, Read, Seek};
 
 /// The most bytes that the unpacked `package.json` may have.
 const JSON_BYTES_MAX: u64 = 1 << 30;
-/// How many times larger than packed the unpacked `package.json` may be. This limit does not apply below
-/// [`RATIO_FREE_BYTES`].
+/// The unpacked `package.json` may be at most this many times as large as the packed one. This limit does not
+/// apply below [`RATIO_FREE_BYTES`].
 const RATIO_MAX: u64 = 100;
 /// This many bytes may always be unpacked, however small the packed size is.
 const RATIO_FREE_BYTES: u64 = 16 << 20;

@@ -15,8 +15,8 @@ pub(crate) struct Completion {
     pub request: EventId,
     pub completed: ErasureCompleted,
     /// The stamp (hashes of the idempotency key and the content) of the request that started the erasure. If
-    /// the request is repeated, the recorded completion is found by these hashes. Empty if another event of
-    /// the request remains.
+    /// the request is repeated, the recorded completion is found by these hashes. Empty if the request has
+    /// another event that is not erased.
     pub request_stamp: RequestStamp,
 }
 

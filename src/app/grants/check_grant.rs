@@ -20,8 +20,8 @@ pub(crate) struct FoundGrant {
 
 impl Grants {
     /// Checks whether a grant of the caller is still valid. To a service, a grant of another recipient looks
-    /// like one that does not exist, even after the grant was erased. If it was erased, the answer says which
-    /// of the caller's `keys` were erased.
+    /// like one that does not exist, even after the grant was erased. If a grant of the caller was erased,
+    /// the answer says which of the caller's `keys` were erased.
     ///
     /// # Errors
     /// The caller has no such grant, or the store failed.

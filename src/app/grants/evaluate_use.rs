@@ -53,7 +53,7 @@ pub struct Evaluation {
     pub profile_version: u64,
     /// Whether nothing is recorded about the data subject.
     pub unknown_subject: bool,
-    /// Whether events of the time in question are gone, so that the decision of that time may have been
+    /// Whether events of the decision's time are gone, so that a decision made at that time may have been
     /// another.
     pub events_gone: bool,
     /// For a repeated decision: the keys that the grant allowed and whose attributes are gone.

@@ -72,8 +72,8 @@ pub struct UsedGrant {
 }
 
 impl UsedGrant {
-    /// The grant without its attributes, classes, categories and keys. A page holds many grants, and counts
-    /// only the bytes of the attributes that a use lists.
+    /// A copy of the grant without its attributes, classes, categories and keys. The size of a page counts
+    /// only the attributes that its uses list, so a page must not keep these lists for each of its grants.
     fn without_lists(&self) -> Self {
         let GrantIssued { recipient, purpose, interaction, expires_at_ms, .. } = &self.issued;
         let issued = GrantIssued {
@@ -115,7 +115,7 @@ pub struct ListedUse {
     pub kind: UseKind,
     /// The grant that allowed the use.
     pub grant: UsedGrant,
-    /// The attributes that were used, of those that the query asks for.
+    /// Those of the used attributes that the query asks for.
     pub attributes: Vec<GrantedAttribute>,
     /// How many more attributes were used.
     pub attributes_left_out: u32,
@@ -359,8 +359,8 @@ impl Listing<'_> {
         });
     }
 
-    /// The consents that allowed the attributes, each once, as many as fit; the number of the others; and the
-    /// bytes of the consents.
+    /// Returns the consents that allowed the attributes, each once, as many as fit. Also returns the number
+    /// of the other consents, and the bytes of the returned ones.
     fn consents_of(&self, attributes: &[GrantedAttribute]) -> (Vec<ConsentRecord>, u32, usize) {
         let cited: BTreeSet<EventId> =
             attributes.iter().filter_map(|allowed| allowed.basis.consent()).collect();
@@ -407,8 +407,8 @@ fn personal_rule((_, position, since_ms): (EventId, u64, u64)) -> UseRule {
     UseRule { tier: Tier::Individual, pack, version, position, since_ms }
 }
 
-/// The first items, as many as fit into [`PART_BYTES_MAX`]; the number of the others; and the bytes of the
-/// items.
+/// Returns the first items, as many as fit into [`PART_BYTES_MAX`]. Also returns the number of the other
+/// items, and the bytes of the returned ones.
 fn within<T>(mut items: Vec<T>, size: impl Fn(&T) -> usize) -> (Vec<T>, u32, usize) {
     let (mut fitting, mut bytes) = (0_usize, 0_usize);
     for item in &items {

@@ -188,8 +188,8 @@ pub(crate) fn index_of_requests(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
 /// Everybody born before this year was an adult when this was written.
 const MINORS_BORN_FROM: &str = "2007";
 
-/// Index records of the times at which a minor may reach an age that rules of law name, 13 to 18. They end
-/// decisions, as the ends of consents do.
+/// Index records of the times at which a minor may reach an age that rules of law name, 13 to 18. At these
+/// times decisions may change, as they do when a consent ends, so the records have the same key prefix.
 fn age_changes(described: &SubjectDescribed) -> Vec<(Vec<u8>, Vec<u8>)> {
     let born = Birth::parse(&described.born).filter(|_| described.born.as_str() >= MINORS_BORN_FROM);
     let changes = born.into_iter().flat_map(|born| born.changes_ms(*TEEN_YEARS.start()));

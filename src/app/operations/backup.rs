@@ -22,9 +22,9 @@ const CHUNKS_MAX: usize = 8;
 const READ_COUNT: usize = 256;
 
 impl Operations {
-    /// Writes a backup into the returned channel. Erasures wait while the last part of the backup is read.
-    /// Between the destruction of keys and the event that records it, the log and the key tree are
-    /// inconsistent.
+    /// Writes a backup into the returned channel. Erasures wait while the last part of the backup is read,
+    /// because the log and the key tree must be consistent there. During an erasure they are not, from the
+    /// destruction of the keys until the event that records it.
     ///
     /// # Errors
     /// An error comes through the channel, as its last message. Then the bytes before it are not a complete

@@ -14,8 +14,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 impl Profiles {
-    /// Adds to inferences the special attributes that shaped the replies which they name, and marks what
-    /// counts as inferred. Call it after the sources were checked.
+    /// If an inference names replies, adds the special attributes that shaped these replies to its sources.
+    /// Then marks every attribute that counts as inferred. Call it after the sources were checked.
     ///
     /// # Errors
     /// An attribute would have more sources than one may have, or the store failed.

@@ -171,8 +171,8 @@ impl Rights {
         Ok(streams)
     }
 
-    /// Records the end of consents of one subject, and revokes the grants that need them or that the
-    /// subject's age contradicts by now, so that watchers are notified.
+    /// Records the end of one subject's consents. Revokes the grants that rest on them, and the grants that
+    /// the subject's present age contradicts. Watchers are notified of these revocations.
     async fn end_decisions(self: &Arc<Self>, stream: Arc<SubjectStream>) -> Result<(), AppError> {
         let now_ms = self.core.now_ms();
         let has_birth = stream.read().state.description.age.born.is_some();

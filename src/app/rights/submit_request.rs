@@ -205,7 +205,7 @@ impl Rights {
         let refused = |holds: &[Hold], extent: Extent| {
             let ground = holds.first().map(|hold| hold.placed.ground).unwrap_or_default();
             let ids = holds.iter().map(|hold| hold.id).collect();
-            // A part may be erased, so its refusal must not name what.
+            // The other part is erased, so the event must not name what the person wanted erased.
             if extent == Extent::Part {
                 return ErasureRefused { request, ground, holds: ids, ..ErasureRefused::default() };
             }

@@ -217,7 +217,8 @@ fn pair(page: &mut String, table: &FigureTable, report: &Report) {
     page.push_str("</div>\n");
 }
 
-/// Which numbers of a table are not printed because they are no larger than their noise; none if all are.
+/// Which numbers of a table are not printed because they are no larger than their noise; `None` if all
+/// numbers are printed.
 fn unprinted(table: &FigureTable) -> Option<String> {
     let not_printed = table.unprinted;
     let rows = match not_printed.rows {
