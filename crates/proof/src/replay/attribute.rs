@@ -1,8 +1,14 @@
 //! The state of one attribute.
 
 use super::fault::Fault;
-use super::subject::EventId;
+use super::vocabulary::WordsInForce;
 use crate::event::{Attribute, Provenance};
+
+pub(super) type EventId = [u8; 16];
+
+/// The edition of the rules of decisions from which on attributes that were derived from special categories
+/// count as inferred.
+const CONCLUSIONS_EDITION: u32 = 3;
 
 pub(super) struct AttributeState {
     pub key: String,
@@ -42,6 +48,12 @@ impl AttributeState {
             contested: false,
             declared_before: None,
         }
+    }
+
+    /// Whether it counts as inferred if it was derived, directly or indirectly, from an attribute of a
+    /// special category. What the data subject records with their own credential does not.
+    pub fn may_be_conclusion(&self, vocabulary: WordsInForce<'_>) -> bool {
+        vocabulary.edition() >= CONCLUSIONS_EDITION && !self.by_subject
     }
 
     /// Checks that the attribute itself may be used.

@@ -1,20 +1,12 @@
 //! The consent rule: which decisions of a data subject cover a use, and which consents among them allow it.
 
-use super::vocabulary::{Given, WordsInForce};
-use crate::event::ConsentTerms;
-
-/// A consent, a refusal or a withdrawal.
-pub(super) struct Decision {
-    pub event_id: [u8; 16],
-    /// When the data subject stated the decision. For a consent, this is the time that it states, but no
-    /// later than its sealing. For a refusal or withdrawal, it is the time of sealing.
-    pub given: Given,
-    /// True for a consent (given or renewed), false for a refusal or withdrawal.
-    pub is_consent: bool,
-    pub terms: ConsentTerms,
-}
+use super::decisions::{ALL, AxisNames, CaseDecisions, Decision, Decisions, Order};
+use super::effort::Effort;
+use super::fault::Fault;
+use super::vocabulary::WordsInForce;
 
 /// A use to decide on: one recipient uses one category for one purpose in one conversation.
+#[derive(Clone, Copy)]
 pub(super) struct IntendedUse<'a> {
     pub purpose: &'a str,
     pub category: &'a str,
@@ -24,167 +16,263 @@ pub(super) struct IntendedUse<'a> {
     pub now_ms: u64,
 }
 
-/// The outcome of all decisions for one use.
-pub(super) enum Coverage<'a> {
-    /// No consent in force covers the use.
-    NoConsent,
-    /// Refusals or withdrawals override every consent that covers the use.
-    Refused,
-    /// Every consent that would allow the use names a version of a notice that no longer counts.
-    NoticeOutdated,
-    /// The consents that allow the use.
-    Allowed(Vec<&'a Decision>),
-}
-
-/// One combination of names of a decision, with at most one name on each axis (purpose, category, recipient,
-/// conversation). An axis without a name stands for everything.
+/// A name on one axis that covers the use.
 #[derive(Clone, Copy)]
-struct Choice<'a> {
-    purpose: Option<&'a str>,
-    category: Option<&'a str>,
-    recipient: Option<&'a str>,
-    interaction: Option<&'a str>,
+struct Name<'a> {
+    number: u32,
+    /// None stands for everything.
+    text: Option<&'a str>,
+    /// The steps from the use up to this name. In a hierarchy with a cycle, a name occurs more than once: its
+    /// first and its last place.
+    steps: [usize; 2],
 }
 
-/// Applies all decisions of a data subject, oldest first, to a use.
-///
-/// A decision with several names means the same as one decision for each combination of them.
-pub(super) fn coverage<'a>(
-    decisions: &'a [Decision],
-    intended: &IntendedUse<'_>,
-    vocabulary: WordsInForce<'_>,
-) -> Coverage<'a> {
-    let covering = |decision: &'a Decision| {
-        let choices = covering_choices(decision, intended, vocabulary);
-        (!choices.is_empty()).then_some((decision, choices))
-    };
-    let (mut consents, refusals): (Vec<_>, Vec<_>) =
-        decisions.iter().filter_map(covering).partition(|(decision, _)| decision.is_consent);
-    // Consents are sorted by the time at which they were stated. The end of a consent also ends every consent
-    // before it.
-    consents.sort_by_key(|(consent, _)| consent.given.said_at_ms);
-    let has_ended =
-        |consent: &Decision| consent.terms.until_ms.is_some_and(|until_ms| until_ms <= intended.now_ms);
-    let first_in_force =
-        consents.iter().rposition(|(consent, _)| has_ended(consent)).map_or(0, |last| last.saturating_add(1));
-    let in_force = consents.split_off(first_in_force);
-    if in_force.is_empty() {
-        return Coverage::NoConsent;
-    }
-    let prevails = |consent: &Decision, choice: &Choice<'_>| {
-        refusals.iter().all(|(refusal, choices)| {
-            refusal.given.said_at_ms < consent.given.said_at_ms
-                && choices.iter().all(|refused| is_within(choice, refused, vocabulary))
-        })
-    };
-    let mut allowing: Vec<&Decision> = in_force
-        .into_iter()
-        .filter(|(consent, choices)| choices.iter().any(|choice| prevails(consent, choice)))
-        .map(|(consent, _)| consent)
-        .collect();
-    if allowing.is_empty() {
-        return Coverage::Refused;
-    }
-    allowing.retain(|consent| vocabulary.notice_counts(consent.terms.notice.as_ref()));
-    if allowing.is_empty() { Coverage::NoticeOutdated } else { Coverage::Allowed(allowing) }
+impl Name<'_> {
+    const EVERYTHING: Self = Name { number: ALL, text: None, steps: [usize::MAX; 2] };
 }
 
-/// Whether a legal basis other than consent is left room by all decisions of a data subject. It never
-/// replaces a consent: once a consent covered the use, it does not apply, whatever became of that
-/// consent. If `can_be_refused`, no refusal or withdrawal may cover the use either.
-pub(super) fn leave_room(
-    decisions: &[Decision],
-    can_be_refused: bool,
-    intended: &IntendedUse<'_>,
-    vocabulary: WordsInForce<'_>,
-) -> bool {
-    let excludes = |decision: &Decision| {
-        (decision.is_consent || can_be_refused) && covers_in_words_of_now(decision, intended, vocabulary)
-    };
-    !decisions.iter().any(excludes)
+/// A case that covers the use, and the decisions that name it.
+struct Hit<'a> {
+    names: [Name<'a>; 4],
+    decisions: Named<'a>,
 }
 
-/// Whether a decision covers a use by what its words cover now. The category is not special.
-fn covers_in_words_of_now(
-    decision: &Decision,
-    intended: &IntendedUse<'_>,
-    vocabulary: WordsInForce<'_>,
-) -> bool {
-    let terms = &decision.terms;
-    let axes = [
-        names_or_all(&terms.purposes, &vocabulary.purpose_ancestry(intended.purpose)),
-        names_or_all(&terms.categories, &vocabulary.category_ancestry(intended.category)),
-        names_or_all(&terms.recipients, &[intended.recipient]),
-        names_or_all(&terms.interactions, &[intended.interaction]),
-    ]
-    .map(|names| !names.is_empty());
-    axes.iter().all(|covers| *covers) && !(decision.is_consent && terms.purposes.is_empty())
+enum Named<'a> {
+    Case(&'a CaseDecisions),
+    /// A decision that names many cases.
+    One(&'a Decision),
 }
 
-/// The combinations of names of a decision that cover a use; none if the decision does not cover it.
-fn covering_choices<'a>(
-    decision: &'a Decision,
-    intended: &IntendedUse<'_>,
-    vocabulary: WordsInForce<'_>,
-) -> Vec<Choice<'a>> {
-    let terms = &decision.terms;
-    let special = vocabulary.special_ancestry(intended.category);
-    let must_be_explicit = decision.is_consent && !special.is_empty();
-    if must_be_explicit && !terms.explicit || decision.is_consent && terms.purposes.is_empty() {
-        return Vec::new();
-    }
-    let categories = if must_be_explicit {
-        names_among(&terms.categories, &special)
-    } else {
-        names_or_all(&terms.categories, &vocabulary.category_ancestry(intended.category))
-    };
-    // A consent covers what its words covered when it was given. A refusal covers what they cover now.
-    let is_meant = |purpose: Option<&str>, category: Option<&str>| {
-        let meant_purpose = |named| vocabulary.meant_purpose(named, intended.purpose, decision.given);
-        let meant_category = |named| vocabulary.meant_category(named, intended.category, decision.given);
-        !decision.is_consent || purpose.is_none_or(meant_purpose) && category.is_none_or(meant_category)
-    };
-    let mut choices = Vec::new();
-    for purpose in names_or_all(&terms.purposes, &vocabulary.purpose_ancestry(intended.purpose)) {
-        for category in categories.iter().filter(|category| is_meant(purpose, **category)) {
-            for recipient in names_or_all(&terms.recipients, &[intended.recipient]) {
-                for interaction in names_or_all(&terms.interactions, &[intended.interaction]) {
-                    choices.push(Choice { purpose, category: *category, recipient, interaction });
+/// How closely the refusals that cover a use name it on each axis, at most, and when the newest was recorded.
+/// A consent must be newer, and at least as close on every axis.
+struct Refused {
+    newest_ms: u64,
+    steps: [usize; 4],
+}
+
+/// All decisions of a data subject that cover a use.
+pub(super) struct Covering<'a> {
+    intended: IntendedUse<'a>,
+    vocabulary: WordsInForce<'a>,
+    /// The number of the lowest categories of the ancestry that are special.
+    special: usize,
+    hits: Vec<Hit<'a>>,
+    refused: Option<Refused>,
+    /// The end of a consent also ends every consent before it: the last one that ended.
+    ended: Option<Order>,
+    decisions: &'a Decisions,
+    effort: &'a Effort,
+}
+
+impl<'a> Covering<'a> {
+    pub fn new(
+        decisions: &'a Decisions,
+        intended: IntendedUse<'a>,
+        vocabulary: WordsInForce<'a>,
+        effort: &'a Effort,
+    ) -> Self {
+        let axes = [
+            names(decisions, &vocabulary.purpose_ancestry(intended.purpose)),
+            names(decisions, &vocabulary.category_ancestry(intended.category)),
+            names(decisions, &[intended.recipient]),
+            names(decisions, &[intended.interaction]),
+        ];
+        let mut hits = Vec::new();
+        let [purposes, categories, recipients, conversations] = &axes;
+        for purpose in purposes {
+            for category in categories {
+                for recipient in recipients {
+                    for conversation in conversations {
+                        let names = [*purpose, *category, *recipient, *conversation];
+                        let case = decisions.of_case(&names.map(|name| name.number));
+                        hits.extend(case.map(|case| Hit { names, decisions: Named::Case(case) }));
+                    }
                 }
             }
         }
+        for decision in decisions.wide() {
+            if !effort.spend(purposes.len() + categories.len()) {
+                break;
+            }
+            add_wide(&mut hits, &axes, decision);
+        }
+        let special = vocabulary.special_ancestry(intended.category).len();
+        let refused = refused(&hits);
+        let mut covering =
+            Self { intended, vocabulary, special, hits, refused, ended: None, decisions, effort };
+        covering.ended = covering.hits.iter().filter_map(|hit| covering.last_ended(hit)).max();
+        covering
     }
-    choices
-}
 
-/// The names that are in an ancestry.
-fn names_among<'a>(names: &'a [String], ancestry: &[&str]) -> Vec<Option<&'a str>> {
-    names.iter().map(String::as_str).filter(|name| ancestry.contains(name)).map(Some).collect()
-}
-
-/// The names that are in an ancestry; no name, which stands for everything, if there are no names.
-fn names_or_all<'a>(names: &'a [String], ancestry: &[&str]) -> Vec<Option<&'a str>> {
-    if names.is_empty() { vec![None] } else { names_among(names, ancestry) }
-}
-
-/// Whether the scope of `inner` is within that of `outer`, on each axis.
-fn is_within(inner: &Choice<'_>, outer: &Choice<'_>, vocabulary: WordsInForce<'_>) -> bool {
-    let purpose = |id| vocabulary.purpose_ancestry(id);
-    let category = |id| vocabulary.category_ancestry(id);
-    is_axis_within(inner.purpose, outer.purpose, purpose)
-        && is_axis_within(inner.category, outer.category, category)
-        && is_axis_within(inner.recipient, outer.recipient, |id| vec![id])
-        && is_axis_within(inner.interaction, outer.interaction, |id| vec![id])
-}
-
-fn is_axis_within<'a>(
-    inner: Option<&'a str>,
-    outer: Option<&str>,
-    ancestry: impl Fn(&'a str) -> Vec<&'a str>,
-) -> bool {
-    match (inner, outer) {
-        (_, None) => true,
-        (None, Some(_)) => false,
-        (Some(inner), Some(outer)) => ancestry(inner).contains(&outer),
+    /// The last consent among those of a case that covers the use and has ended.
+    fn last_ended(&self, hit: &Hit<'a>) -> Option<Order> {
+        let covers = |decision: &Decision| self.effort.spend(1) && self.covers(hit, decision);
+        match hit.decisions {
+            Named::Case(case) => {
+                let mut ended = case.ended.iter().rev();
+                let covers = |index: &usize| self.decisions.get(*index).is_some_and(covers);
+                ended.find(|(_, index)| covers(index)).map(|(order, _)| *order)
+            }
+            Named::One(decision) => {
+                let has_ended = decision.until_ms.is_some_and(|until_ms| until_ms <= self.intended.now_ms);
+                (decision.is_consent && has_ended && covers(decision)).then(|| decision.order())
+            }
+        }
     }
+
+    /// Whether a consent that names this case covers the use: it covers what its words covered when it was
+    /// given. For a special category, it is explicit and names a special one.
+    fn covers(&self, hit: &Hit<'_>, consent: &Decision) -> bool {
+        let IntendedUse { purpose, category, .. } = self.intended;
+        let [named_purpose, named_category, ..] = &hit.names;
+        let [steps, _] = named_category.steps;
+        if self.special > 0 && !(consent.explicit && steps < self.special) {
+            return false;
+        }
+        let meant_purpose = |named| self.vocabulary.meant_purpose(named, purpose, consent.given);
+        let meant_category = |named| self.vocabulary.meant_category(named, category, consent.given);
+        named_purpose.text.is_some_and(meant_purpose) && named_category.text.is_none_or(meant_category)
+    }
+
+    /// Whether a consent to this case is at least as close to the use as every refusal, on each axis.
+    fn is_close_enough(&self, hit: &Hit<'_>) -> bool {
+        let Some(refused) = &self.refused else { return true };
+        hit.names.iter().zip(refused.steps).all(|(name, steps)| {
+            let [own, _] = name.steps;
+            own <= steps
+        })
+    }
+
+    /// Whether a consent is neither ended nor older than a refusal.
+    fn is_standing(&self, order: Order) -> bool {
+        self.ended.is_none_or(|ended| ended < order)
+            && self.refused.as_ref().is_none_or(|refused| refused.newest_ms < order.0)
+    }
+
+    /// The consents to a case that fulfill a condition on their order, newest first. The condition must hold
+    /// for every consent after one for which it holds.
+    fn consents(&self, hit: &Hit<'a>, condition: impl Fn(Order) -> bool) -> Vec<&'a Decision> {
+        match hit.decisions {
+            Named::Case(case) => {
+                let newest = case.consents.iter().rev();
+                let newest = newest.take_while(|(order, _)| condition(**order) && self.effort.spend(1));
+                newest.filter_map(|(_, index)| self.decisions.get(*index)).collect()
+            }
+            Named::One(decision) if decision.is_consent && condition(decision.order()) => vec![decision],
+            Named::One(_) => Vec::new(),
+        }
+    }
+
+    /// Whether a certain consent allows the use.
+    pub fn allows(&self, consent: &Decision) -> bool {
+        let is_this = |hit: &&Hit<'a>| match hit.decisions {
+            Named::Case(case) => {
+                let index = case.consents.get(&consent.order());
+                index.and_then(|index| self.decisions.get(*index)).map(|found| found.event_id)
+                    == Some(consent.event_id)
+            }
+            Named::One(decision) => decision.event_id == consent.event_id,
+        };
+        consent.is_consent
+            && self.is_standing(consent.order())
+            && self.vocabulary.notice_counts(consent.notice.as_ref())
+            && self
+                .hits
+                .iter()
+                .filter(is_this)
+                .any(|hit| self.is_close_enough(hit) && self.covers(hit, consent))
+    }
+
+    /// Checks that some consent allows the use. With `ask_each_time`, it must name conversations.
+    pub fn check_any(&self, ask_each_time: bool) -> Result<(), Fault> {
+        let (mut is_outdated, mut is_for_all) = (false, false);
+        for hit in self.hits.iter().filter(|hit| self.is_close_enough(hit)) {
+            for consent in self.consents(hit, |order| self.is_standing(order)) {
+                if !self.covers(hit, consent) {
+                    continue;
+                }
+                if !self.vocabulary.notice_counts(consent.notice.as_ref()) {
+                    is_outdated = true;
+                } else if ask_each_time && !consent.names_conversations() {
+                    is_for_all = true;
+                } else {
+                    return Ok(());
+                }
+            }
+        }
+        match (is_for_all, is_outdated) {
+            (true, _) => Err(Fault::NotAsked),
+            (false, true) => Err(Fault::NoticeOutdated),
+            (false, false) if self.has_unended_consent() => Err(Fault::Refused),
+            (false, false) => Err(Fault::NoConsent),
+        }
+    }
+
+    fn has_unended_consent(&self) -> bool {
+        let is_unended = |order| self.ended.is_none_or(|ended| ended < order);
+        self.hits.iter().any(|hit| self.consents(hit, is_unended).iter().any(|one| self.covers(hit, one)))
+    }
+
+    /// Whether a legal basis other than consent is left room by all decisions of a data subject. It never
+    /// replaces a consent: once a consent covered the use by what its words cover now, it does not apply,
+    /// whatever became of that consent. If `can_be_refused`, no refusal or withdrawal may cover the use
+    /// either. The category must not be special.
+    pub fn leaves_room(&self, can_be_refused: bool) -> bool {
+        !self.hits.iter().any(|hit| match hit.decisions {
+            Named::Case(case) => !case.consents.is_empty() || can_be_refused && case.refused_at_ms.is_some(),
+            Named::One(decision) => decision.is_consent || can_be_refused,
+        })
+    }
+}
+
+/// The names that decisions have among an ancestry, and everything.
+fn names<'a>(decisions: &Decisions, ancestry: &[&'a str]) -> Vec<Name<'a>> {
+    let mut names = vec![Name::EVERYTHING];
+    for (steps, text) in ancestry.iter().enumerate() {
+        let Some(number) = decisions.known_number(text) else { continue };
+        match names.iter_mut().find(|name| name.number == number) {
+            Some(name) => name.steps[1] = steps,
+            None => names.push(Name { number, text: Some(text), steps: [steps; 2] }),
+        }
+    }
+    names
+}
+
+/// Adds the cases of a decision with many names that cover the use.
+fn add_wide<'a>(hits: &mut Vec<Hit<'a>>, axes: &[Vec<Name<'a>>; 4], decision: &'a Decision) {
+    let named = |names: &AxisNames, axis: usize| -> Vec<Name<'a>> {
+        let (Some(own), Some(axis)) = (names.get(axis), axes.get(axis)) else { return Vec::new() };
+        let is_named = |name: &&Name<'_>| match own.is_empty() {
+            true => name.number == ALL,
+            false => own.binary_search(&name.number).is_ok(),
+        };
+        axis.iter().filter(is_named).copied().collect()
+    };
+    let [purposes, categories, recipients, conversations] =
+        [0, 1, 2, 3].map(|axis| named(&decision.names, axis));
+    let (Some(recipient), Some(conversation)) = (recipients.first(), conversations.first()) else { return };
+    for purpose in purposes {
+        for category in &categories {
+            let names = [purpose, *category, *recipient, *conversation];
+            hits.push(Hit { names, decisions: Named::One(decision) });
+        }
+    }
+}
+
+fn refused(hits: &[Hit<'_>]) -> Option<Refused> {
+    let mut refused: Option<Refused> = None;
+    for hit in hits {
+        let refused_at_ms = match hit.decisions {
+            Named::Case(case) => case.refused_at_ms,
+            Named::One(decision) => (!decision.is_consent).then_some(decision.given.said_at_ms),
+        };
+        let Some(at_ms) = refused_at_ms else { continue };
+        let found = refused.get_or_insert(Refused { newest_ms: at_ms, steps: [usize::MAX; 4] });
+        found.newest_ms = found.newest_ms.max(at_ms);
+        for (steps, name) in found.steps.iter_mut().zip(&hit.names) {
+            let [_, last] = name.steps;
+            *steps = (*steps).min(last);
+        }
+    }
+    refused
 }

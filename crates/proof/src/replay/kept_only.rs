@@ -38,6 +38,11 @@ impl KeptData {
         self.refusals.retain(|refused| refused.request != request);
     }
 
+    /// The number of refusals that stand.
+    pub fn len(&self) -> usize {
+        self.refusals.len()
+    }
+
     /// Whether an attribute is kept from uses for a purpose.
     pub fn forbids(&self, key: &str, category: &str, purpose: &str, vocabulary: WordsInForce<'_>) -> bool {
         if self.refusals.is_empty() || vocabulary.edition() < 3 {

@@ -13,9 +13,14 @@ mod age;
 mod attribute;
 mod bounds;
 mod consent;
+mod decisions;
+mod effort;
 mod fault;
+mod grant;
+#[cfg(test)]
+#[path = "tests/index.rs"]
+mod index_tests;
 mod kept_only;
-mod legal_basis;
 mod minimize;
 mod notices;
 mod personal_bounds;
@@ -26,11 +31,12 @@ mod subject;
 mod vocabulary;
 
 use crate::entry::{Handle, Header};
-use crate::event::{EventBody, LegalBasis, Role, event_body::Event};
+use crate::event::{EventBody, Role, event_body::Event};
 use bounds::Bounds;
+use grant::{GrantCheck, GrantContext};
 use serde::Serialize;
 use std::collections::HashMap;
-use subject::{GrantContext, RecordedAt, Subject};
+use subject::{RecordedAt, Subject};
 use vocabulary::Vocabulary;
 
 pub use fault::{Fault, Finding};
@@ -146,8 +152,12 @@ impl Replay {
         match event {
             Some(Event::GrantIssued(grant)) if subject.is_complete() => {
                 let now_ms = header.sealed_at_ms;
+                subject.decisions.advance(now_ms);
                 let context = GrantContext { grant, vocabulary: self.vocabulary.at(now_ms), now_ms };
-                let mut faults = grant_faults(context, subject, &self.bounds);
+                let Some(mut faults) = grant_faults(context, subject, &mut self.bounds) else {
+                    self.result.not_replayable += 1;
+                    return;
+                };
                 if self.unconfirmed_restore.is_some() && !grant.allowed.is_empty() {
                     faults.push((None, Fault::RestoreUnconfirmed));
                 }
@@ -178,36 +188,32 @@ impl Replay {
     }
 }
 
-/// Every fault of a grant. If a fault concerns one attribute, it comes with the id of the attribute.
+/// Every fault of a grant. If a fault concerns one attribute, it comes with the id of the attribute. None if
+/// the check would take too many steps.
 fn grant_faults(
     context: GrantContext<'_>,
     subject: &Subject,
-    bounds: &Bounds,
-) -> Vec<(Option<String>, Fault)> {
+    bounds: &mut Bounds,
+) -> Option<Vec<(Option<String>, Fault)>> {
     let GrantContext { grant, vocabulary, now_ms } = context;
     let mut faults = Vec::new();
-    if !grant.bounds.iter().all(|position| bounds.contains(*position)) {
-        faults.push((None, Fault::UnknownBounds));
-    } else if grant.bounds != bounds.in_force(now_ms) {
-        faults.push((None, Fault::OtherBounds));
+    if grant.bounds != bounds.in_force(now_ms) {
+        let is_known = grant.bounds.iter().all(|position| bounds.contains(*position));
+        faults.push((None, if is_known { Fault::OtherBounds } else { Fault::UnknownBounds }));
     }
     if grant.allowed.is_empty() {
-        return faults;
+        return Some(faults);
     }
     if !vocabulary.has_purpose(&grant.purpose) {
         faults.push((None, Fault::UndefinedPurpose));
     }
-    // Nobody can object to a contract or a legal obligation (GDPR Art. 21(1)).
-    let can_be_objected_to = grant
-        .allowed
-        .iter()
-        .any(|granted| !matches!(granted.legal_basis(), LegalBasis::Contract | LegalBasis::LegalObligation));
-    let signal = subject.signal_against(&grant.purpose, &grant.interaction, can_be_objected_to, vocabulary);
-    faults.extend(signal.map(|fault| (None, fault)));
+    subject.effort.add(grant.allowed.len());
+    let mut check = GrantCheck::new(subject, context);
+    faults.extend(check.signal_against().map(|fault| (None, fault)));
     for granted in &grant.allowed {
-        if let Err(fault) = subject.check_grant(context, granted) {
+        if let Err(fault) = check.check(granted) {
             faults.push((Some(hex::encode(&granted.attribute)), fault));
         }
     }
-    faults
+    (!subject.effort.take_failure()).then_some(faults)
 }

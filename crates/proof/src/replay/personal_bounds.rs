@@ -45,3 +45,10 @@ pub(super) fn check(
         Ok(())
     }
 }
+
+/// The number of names in a data subject's choices.
+pub(super) fn names(choices: &PersonalBoundsSet) -> usize {
+    let never = choices.never.iter().map(|never| never.purposes.len().saturating_add(1));
+    let named = choices.paused_interactions.len().saturating_add(choices.only_recipients.len());
+    never.fold(named, usize::saturating_add)
+}

@@ -1,92 +1,142 @@
 //! Signals of a data subject: restrictions, pauses, objections and opt-outs, and what lifts them.
 
 use super::fault::Fault;
-use super::subject::Subject;
 use super::vocabulary::WordsInForce;
 use crate::event::SignalKind;
+use std::collections::HashMap;
 
 /// An opt-out stops uses for these purposes and those below them.
 const OPT_OUT_STOPS: [&str; 2] = ["advertising", "data-sale"];
 
-pub(super) struct Signal {
-    pub kind: SignalKind,
-    pub purposes: Vec<String>,
-    /// The only conversation that the signal concerns. Empty means all conversations.
-    pub interaction: String,
-    /// True if the signal was recorded, false if it was lifted.
-    pub recorded: bool,
-    /// For a signal, when it was recorded. For a lifting, the time that it states, but no later than its
-    /// sealing. Both are in milliseconds since the Unix epoch.
-    pub said_at_ms: u64,
+/// What one signal or lifting is about.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Matter {
+    kind: i32,
+    /// One conversation. Empty means all conversations.
+    interaction: String,
+    /// None means all purposes.
+    purpose: Option<String>,
 }
 
-impl Subject {
-    /// The fault of a signal in force that forbids the purpose, in all conversations or in this one.
-    pub fn signal_against(
+/// A signal or lifting that was recorded.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Statement {
+    /// For a signal, when it was recorded. For a lifting, the time that it states, but no later than when it
+    /// was recorded. Both are in milliseconds since the Unix epoch.
+    pub said_at_ms: u64,
+    pub position: u64,
+}
+
+/// Every signal and lifting of a data subject.
+#[derive(Default)]
+pub(super) struct Signals {
+    /// The newest signal of each matter. It outlasts the earlier ones.
+    // Unordered: looked up, never iterated.
+    recorded: HashMap<Matter, Statement>,
+    /// The liftings of each matter in order of position, without those that a later one with a time that is
+    /// not earlier makes redundant.
+    // Unordered: looked up, never iterated.
+    lifted: HashMap<Matter, Vec<Statement>>,
+}
+
+impl Signals {
+    /// Records a signal. One with several purposes means the same as one signal for each.
+    pub fn record(&mut self, kind: SignalKind, purposes: &[String], interaction: &str, signal: Statement) {
+        for matter in matters(kind, purposes, interaction) {
+            self.recorded.insert(matter, signal);
+        }
+    }
+
+    /// Lifts signals.
+    ///
+    /// A lifting without purposes lifts every signal of its kind. A lifting with purposes takes these
+    /// purposes out of each signal that names them. It has no effect on a signal without purposes, which
+    /// covers all of them. A lifting that names a conversation affects only signals about that conversation.
+    /// A lifting that states a time before the signal was recorded lifts nothing.
+    pub fn lift(&mut self, kind: SignalKind, purposes: &[String], interaction: &str, lifting: Statement) {
+        for matter in matters(kind, purposes, interaction) {
+            let liftings = self.lifted.entry(matter).or_default();
+            while liftings.last().is_some_and(|last| last.said_at_ms <= lifting.said_at_ms) {
+                liftings.pop();
+            }
+            liftings.push(lifting);
+        }
+    }
+
+    /// The fault of a signal in force that forbids the purpose, in all conversations or in this one, and the
+    /// position of the signal.
+    pub fn against(
         &self,
         purpose: &str,
         interaction: &str,
         can_be_objected_to: bool,
         vocabulary: WordsInForce<'_>,
-    ) -> Option<Fault> {
-        let kinds = [
-            (SignalKind::Restriction, Fault::Restricted),
-            (SignalKind::Pause, Fault::Paused),
-            (SignalKind::Objection, Fault::Objected),
-        ];
-        let is_in_force = |kind| self.is_in_force(kind, purpose, interaction, vocabulary);
-        let mut kinds =
-            kinds.into_iter().filter(|(kind, _)| *kind != SignalKind::Objection || can_be_objected_to);
-        let fault = kinds.find(|(kind, _)| is_in_force(*kind)).map(|(_, fault)| fault);
+    ) -> Option<(Fault, u64)> {
+        if self.recorded.is_empty() {
+            return None;
+        }
         // Before edition 3, the effect of an opt-out depended on published bounds alone.
         let purposes = vocabulary.purpose_ancestry(purpose);
         let is_stopped = vocabulary.edition() >= 3 && OPT_OUT_STOPS.iter().any(|id| purposes.contains(id));
-        fault.or_else(|| (is_stopped && is_in_force(SignalKind::OptOut)).then_some(Fault::OptedOut))
+        let kinds = [
+            (SignalKind::Restriction, Fault::Restricted, true),
+            (SignalKind::Pause, Fault::Paused, true),
+            (SignalKind::Objection, Fault::Objected, can_be_objected_to),
+            (SignalKind::OptOut, Fault::OptedOut, is_stopped),
+        ];
+        let counting = kinds.into_iter().filter(|(_, _, counts)| *counts);
+        let mut found = counting.filter_map(|(kind, fault, _)| {
+            Some((fault, self.in_force(kind, purpose, interaction, vocabulary)?))
+        });
+        found.next()
     }
 
-    /// Whether a signal of this kind about the purpose is in force, in all conversations or in this one.
-    pub(super) fn is_in_force(
+    /// The position of the newest signal in force of this kind about the purpose, in all conversations or in
+    /// this one.
+    pub fn in_force(
         &self,
         kind: SignalKind,
         purpose: &str,
         interaction: &str,
         vocabulary: WordsInForce<'_>,
-    ) -> bool {
-        let purposes = vocabulary.purpose_ancestry(purpose);
-        let concerns = |signal: &Signal| signal.interaction.is_empty() || signal.interaction == interaction;
-        let mut later = self.signals.iter();
-        while let Some(signal) = later.next() {
-            if signal.recorded
-                && signal.kind == kind
-                && concerns(signal)
-                && still_covers(signal, later.clone(), &purposes)
-            {
-                return true;
-            }
+    ) -> Option<u64> {
+        if self.recorded.is_empty() {
+            return None;
         }
-        false
+        let purposes = vocabulary.purpose_ancestry(purpose);
+        let purposes = || purposes.iter().map(|id| Some((*id).to_owned())).chain([None]);
+        let interactions = ["", interaction].map(str::to_owned).into_iter();
+        let kind = i32::from(kind);
+        let matters = interactions.flat_map(|interaction| {
+            let about = move |purpose| Matter { kind, interaction: interaction.clone(), purpose };
+            purposes().map(about).collect::<Vec<_>>()
+        });
+        let standing = matters.filter_map(|matter| {
+            let signal = self.recorded.get(&matter)?;
+            (!self.is_lifted(matter, *signal)).then_some(signal.position)
+        });
+        standing.max()
+    }
+
+    fn is_lifted(&self, matter: Matter, signal: Statement) -> bool {
+        let everywhere = Matter { interaction: String::new(), ..matter.clone() };
+        let wholly =
+            [Matter { purpose: None, ..matter.clone() }, Matter { purpose: None, ..everywhere.clone() }];
+        wholly.into_iter().chain([matter, everywhere]).any(|matter| {
+            let liftings = self.lifted.get(&matter).map_or(&[][..], Vec::as_slice);
+            // Of the later liftings that were kept, the first one states the latest time.
+            let first = liftings.partition_point(|lifting| lifting.position <= signal.position);
+            liftings.get(first).is_some_and(|lifting| lifting.said_at_ms >= signal.said_at_ms)
+        })
     }
 }
 
-/// Whether a signal covers any of these purposes after the liftings in `later`.
-///
-/// A lifting without purposes lifts every signal of its kind. A lifting with purposes takes these
-/// purposes out of each signal that names them. It has no effect on a signal without purposes, which
-/// covers all of them. A lifting that names a conversation affects only signals about that conversation.
-/// A lifting that states a time before the signal was recorded lifts nothing.
-fn still_covers<'a>(signal: &Signal, later: impl Iterator<Item = &'a Signal>, purposes: &[&str]) -> bool {
-    let lifts = |other: &&Signal| {
-        let concerns = other.interaction.is_empty() || other.interaction == signal.interaction;
-        let is_later = other.said_at_ms >= signal.said_at_ms;
-        !other.recorded && other.kind == signal.kind && concerns && is_later
+/// One matter for each purpose, or one for all purposes if none is named.
+fn matters(kind: SignalKind, purposes: &[String], interaction: &str) -> Vec<Matter> {
+    let about = |purpose: Option<&String>| Matter {
+        kind: kind.into(),
+        interaction: interaction.to_owned(),
+        purpose: purpose.cloned(),
     };
-    let liftings: Vec<&Signal> = later.filter(lifts).collect();
-    if liftings.iter().any(|lifting| lifting.purposes.is_empty()) {
-        return false;
-    }
-    let covers = |purpose: &String| {
-        purposes.contains(&purpose.as_str())
-            && !liftings.iter().any(|lifting| lifting.purposes.contains(purpose))
-    };
-    signal.purposes.is_empty() || signal.purposes.iter().any(covers)
+    if purposes.is_empty() { vec![about(None)] } else { purposes.iter().map(Some).map(about).collect() }
 }

@@ -1,92 +1,141 @@
-//! The attributes that an attribute was derived from.
+//! The attributes from which those of a grant were derived, directly and indirectly.
 
 use super::attribute::AttributeState;
-use super::consent::IntendedUse;
-use super::fault::Fault;
-use super::subject::{GrantContext, Subject};
+use super::subject::Subject;
 use super::vocabulary::WordsInForce;
-use crate::event::SignalKind;
-use std::collections::{BTreeMap, BTreeSet};
+use crate::event::GrantIssued;
+use std::collections::HashMap;
 
-/// The edition of the rules of decisions from which on attributes that were derived from special categories
-/// count as inferred.
-const CONCLUSIONS_EDITION: u32 = 3;
+/// What the use of a source rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SourceBasis {
+    Consent,
+    Declared,
+    /// It may not be used.
+    Withheld,
+}
 
-impl Subject {
-    /// Whether an attribute counts as inferred because it was derived, directly or indirectly, from an
-    /// attribute of a special category. What the data subject records with their own credential does not.
-    pub(super) fn is_conclusion(&self, attribute: &AttributeState, vocabulary: WordsInForce<'_>) -> bool {
-        if vocabulary.edition() < CONCLUSIONS_EDITION || attribute.by_subject {
-            return false;
+/// Every attribute that a grant allows, and all that they were derived from.
+#[derive(Default)]
+pub(super) struct Sources<'a> {
+    // Unordered: looked up, never iterated.
+    numbers: HashMap<&'a [u8], usize>,
+    nodes: Vec<Node<'a>>,
+    is_derived_from_special: Vec<bool>,
+    is_derived_from_withheld: Vec<bool>,
+    is_derived_from_consented: Vec<bool>,
+}
+
+struct Node<'a> {
+    /// None if the attribute was never recorded.
+    attribute: Option<&'a AttributeState>,
+    /// The numbers of the attributes that were derived from it.
+    derived: Vec<usize>,
+}
+
+impl<'a> Sources<'a> {
+    /// Finds the sources of a grant. They are incomplete if too few steps are left.
+    pub fn of(subject: &'a Subject, grant: &'a GrantIssued, vocabulary: WordsInForce<'a>) -> Self {
+        let mut sources = Self::default();
+        let derived =
+            |id: &&'a [u8]| subject.attribute(id).is_some_and(|attribute| !attribute.derived_from.is_empty());
+        let granted = grant.allowed.iter().map(|granted| granted.attribute.as_slice());
+        for id in granted.filter(derived) {
+            sources.number(subject, id);
         }
-        let (mut pending, mut seen): (Vec<&Vec<u8>>, _) =
-            (attribute.derived_from.iter().collect(), BTreeSet::new());
-        while let Some(id) = pending.pop() {
-            let Some(source) = self.attribute(id).filter(|_| seen.insert(id)) else { continue };
-            if !vocabulary.special_ancestry(&source.category).is_empty() {
-                return true;
+        let mut next = 0;
+        while let Some(attribute) = sources.nodes.get(next).map(|node| node.attribute) {
+            let from = attribute.map_or(&[][..], |attribute| attribute.derived_from.as_slice());
+            if !subject.effort.spend(1 + from.len()) {
+                break;
             }
-            pending.extend(&source.derived_from);
+            for id in from {
+                let source = sources.number(subject, id);
+                if let Some(source) = sources.nodes.get_mut(source) {
+                    source.derived.push(next);
+                }
+            }
+            next += 1;
         }
-        false
+        let is_special = |node: &Node<'_>| {
+            let category = node.attribute.map(|attribute| attribute.category.as_str());
+            category.is_some_and(|category| !vocabulary.special_ancestry(category).is_empty())
+        };
+        let special = sources.nodes.iter().map(is_special).collect();
+        sources.is_derived_from_special = sources.derived_from(special);
+        sources
     }
 
-    /// Checks that the grant may use every source of a derived attribute. Nothing that was derived from a
-    /// special category rests on a legal basis other than consent.
-    pub(super) fn check_sources(
-        &self,
-        context: GrantContext<'_>,
-        derived: &[u8],
-        rests_on_declared: bool,
-        intended: &IntendedUse<'_>,
-    ) -> Result<(), Fault> {
-        let (kind, interaction) = (SignalKind::Objection, intended.interaction);
-        let is_objected = self.is_in_force(kind, intended.purpose, interaction, context.vocabulary);
-        // What was derived from each source, and which sources are special.
-        let mut above: BTreeMap<&[u8], Vec<&[u8]>> = BTreeMap::new();
-        let mut special: Vec<&[u8]> = Vec::new();
-        let mut declared: BTreeSet<&[u8]> = BTreeSet::new();
-        declared.extend(rests_on_declared.then_some(derived));
-        let mut seen = BTreeSet::new();
-        let mut pending = vec![derived];
-        while let Some(id) = pending.pop() {
-            if !seen.insert(id) {
-                continue;
-            }
-            let source = self.attribute(id).ok_or(Fault::SourceWithheld)?;
-            if id != derived {
-                self.check_usable(source, context.now_ms).map_err(|_| Fault::SourceWithheld)?;
-                self.check_kept(context, source).map_err(|_| Fault::SourceWithheld)?;
-                self.check_personal_bounds(context, source).map_err(|_| Fault::SourceWithheld)?;
-                let use_of_source = IntendedUse { category: &source.category, ..*intended };
-                let is_consent = self.consents_for(&use_of_source, context.vocabulary).is_ok();
-                if !is_consent {
-                    self.declared_basis(&use_of_source, context.vocabulary).ok_or(Fault::SourceWithheld)?;
-                    declared.insert(id);
+    fn number(&mut self, subject: &'a Subject, id: &'a [u8]) -> usize {
+        let next = self.nodes.len();
+        let nodes = &mut self.nodes;
+        *self.numbers.entry(id).or_insert_with(|| {
+            nodes.push(Node { attribute: subject.attribute(id), derived: Vec::new() });
+            next
+        })
+    }
+
+    /// Which attributes were derived, directly or indirectly, from some that are marked.
+    fn derived_from(&self, mut marked: Vec<bool>) -> Vec<bool> {
+        let mut derived = vec![false; self.nodes.len()];
+        let numbered = marked.iter().enumerate();
+        let mut pending: Vec<usize> =
+            numbered.filter(|(_, is_marked)| **is_marked).map(|(number, _)| number).collect();
+        while let Some(number) = pending.pop() {
+            let above = self.nodes.get(number).map_or(&[][..], |node| node.derived.as_slice());
+            for number in above {
+                if let Some(is_derived) = derived.get_mut(*number) {
+                    *is_derived = true;
                 }
-                // A grant of what rests on consent is at fault for the objection itself.
-                if is_consent && rests_on_declared && is_objected {
-                    return Err(Fault::SourceWithheld);
+                if let Some(is_marked) = marked.get_mut(*number).filter(|is_marked| !**is_marked) {
+                    *is_marked = true;
+                    pending.push(*number);
                 }
-                if !context.vocabulary.special_ancestry(&source.category).is_empty() {
-                    special.push(id);
-                }
-            }
-            for below in &source.derived_from {
-                above.entry(below).or_default().push(id);
-                pending.push(below);
             }
         }
-        let mut seen = BTreeSet::new();
-        while let Some(id) = special.pop() {
-            let from_special = above.get(id).into_iter().flatten().copied();
-            for id in from_special.filter(|id| seen.insert(*id)) {
-                if declared.contains(id) {
-                    return Err(if id == derived { Fault::LegalBasis } else { Fault::SourceWithheld });
-                }
-                special.push(id);
+        derived
+    }
+
+    /// The sources that were recorded: their numbers, and whether they were derived from a special category.
+    pub fn sources(&self) -> Vec<(usize, &'a AttributeState, bool)> {
+        let nodes = self.nodes.iter().zip(&self.is_derived_from_special).enumerate();
+        let sources = nodes.filter(|(_, (node, _))| !node.derived.is_empty());
+        sources
+            .filter_map(|(number, (node, is_special))| Some((number, node.attribute?, *is_special)))
+            .collect()
+    }
+
+    /// Notes what the use of each source rests on.
+    pub fn judge(&mut self, judged: &[(usize, SourceBasis)]) {
+        let mut bases: Vec<SourceBasis> = vec![SourceBasis::Withheld; self.nodes.len()];
+        for (number, basis) in judged {
+            if let Some(slot) = bases.get_mut(*number) {
+                *slot = *basis;
             }
         }
-        Ok(())
+        let is_source =
+            |(node, basis): (&Node<'_>, &SourceBasis), wanted| !node.derived.is_empty() && *basis == wanted;
+        let marked = |wanted| self.nodes.iter().zip(&bases).map(|pair| is_source(pair, wanted)).collect();
+        self.is_derived_from_withheld = self.derived_from(marked(SourceBasis::Withheld));
+        self.is_derived_from_consented = self.derived_from(marked(SourceBasis::Consent));
+    }
+
+    fn is(&self, which: &[bool], id: &[u8]) -> bool {
+        self.numbers.get(id).and_then(|number| which.get(*number)).copied().unwrap_or_default()
+    }
+
+    /// Whether an attribute of the grant was derived from an attribute of a special category.
+    pub fn is_derived_from_special(&self, id: &[u8]) -> bool {
+        self.is(&self.is_derived_from_special, id)
+    }
+
+    /// Whether an attribute of the grant was derived from one that may not be used.
+    pub fn is_withheld(&self, id: &[u8]) -> bool {
+        self.is(&self.is_derived_from_withheld, id)
+    }
+
+    /// Whether an attribute of the grant was derived from one whose use rests on consent.
+    pub fn rests_on_consent(&self, id: &[u8]) -> bool {
+        self.is(&self.is_derived_from_consented, id)
     }
 }

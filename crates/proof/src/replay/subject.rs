@@ -1,34 +1,20 @@
 //! The state of one data subject that grants depend on.
 
 use super::age::Age;
-use super::attribute::AttributeState;
-use super::consent::{Coverage, Decision, IntendedUse, coverage};
+use super::attribute::{AttributeState, EventId};
+use super::decisions::Decisions;
+use super::effort::Effort;
 use super::fault::Fault;
 use super::kept_only::KeptData;
-use super::personal_bounds::{self, Properties};
-use super::signals::Signal;
-use super::vocabulary::{Given, WordsInForce};
+use super::signals::{Signals, Statement};
+use super::vocabulary::Given;
 use crate::event::event_body::Event;
-use crate::event::{
-    Attribute, ConsentTerms, GrantIssued, GrantedAttribute, LegalBasis, PersonalBoundsSet, Provenance,
-    SignalKind,
-};
+use crate::event::{Attribute, ConsentTerms, PersonalBoundsSet, Provenance};
 use std::collections::HashMap;
-
-pub(super) type EventId = [u8; 16];
 
 /// The edition of the rules of decisions from which on an attribute does not replace one that was observed
 /// later.
 const BY_TIME_EDITION: u32 = 3;
-
-/// A grant being replayed, and what it is checked against.
-#[derive(Clone, Copy)]
-pub(super) struct GrantContext<'a> {
-    pub grant: &'a GrantIssued,
-    pub vocabulary: WordsInForce<'a>,
-    /// When the grant was sealed.
-    pub now_ms: u64,
-}
 
 /// When an event was recorded, and the time that it states.
 #[derive(Clone, Copy)]
@@ -48,16 +34,19 @@ pub(super) struct RecordedAt {
 pub(super) struct Subject {
     next_version: u64,
     incomplete: bool,
+    pub(super) effort: Effort,
+    /// Whether the history takes too many steps to replay.
+    is_too_long: bool,
     // Unordered: looked up, never iterated.
-    pub(super) attributes: HashMap<EventId, AttributeState>,
+    attributes: HashMap<EventId, AttributeState>,
     /// Attributes that were not replaced, corrected, removed or expired, by key.
     // Unordered: looked up, never iterated.
     current: HashMap<String, Vec<EventId>>,
-    pub(super) decisions: Vec<Decision>,
-    pub(super) signals: Vec<Signal>,
+    pub(super) decisions: Decisions,
+    pub(super) signals: Signals,
     /// The data subject's own bounds, as they were last set.
     pub(super) choices: PersonalBoundsSet,
-    kept: KeptData,
+    pub(super) kept: KeptData,
     pub(super) age: Age,
 }
 
@@ -66,11 +55,12 @@ impl Subject {
     pub fn note_version(&mut self, version: u64, readable: bool) {
         self.incomplete |= version != self.next_version || !readable;
         self.next_version = version.saturating_add(1);
+        self.effort.add(1);
     }
 
-    /// Whether every event so far was present and readable.
+    /// Whether every event so far was present and readable, and was replayed.
     pub fn is_complete(&self) -> bool {
-        !self.incomplete
+        !self.incomplete && !self.is_too_long
     }
 
     /// Applies an event.
@@ -115,20 +105,27 @@ impl Subject {
                 self.decide(id, refused, false, withdrawn.terms.as_ref());
             }
             Event::SignalRecorded(signal) => {
-                self.signal(signal.kind(), &signal.purposes, &signal.interaction, (true, sealed_at_ms));
+                let recorded = Statement { said_at_ms: sealed_at_ms, position };
+                self.signals.record(signal.kind(), &signal.purposes, &signal.interaction, recorded);
             }
             Event::SignalLifted(signal) => {
-                self.signal(signal.kind(), &signal.purposes, &signal.interaction, (false, said_at_ms));
+                let lifted = Statement { said_at_ms, position };
+                self.signals.lift(signal.kind(), &signal.purposes, &signal.interaction, lifted);
             }
             Event::PersonalBoundsSet(choices) => self.choices = choices.clone(),
-            Event::ErasureRefused(refused) => self.kept.refuse(refused),
-            Event::RequestWithdrawn(withdrawn) => self.kept.withdraw(&withdrawn.request),
+            Event::ErasureRefused(refused) if self.effort.spend(self.kept.len()) => {
+                self.kept.refuse(refused);
+            }
+            Event::RequestWithdrawn(withdrawn) if self.effort.spend(self.kept.len()) => {
+                self.kept.withdraw(&withdrawn.request);
+            }
             Event::SubjectDescribed(described) => self.age.apply(described),
             _ => {}
         }
         if by_subject && let Some(attribute) = self.attributes.get_mut(id) {
             attribute.by_subject = true;
         }
+        self.is_too_long |= self.effort.take_failure();
     }
 
     pub(super) fn attribute(&self, id: &[u8]) -> Option<&AttributeState> {
@@ -143,6 +140,7 @@ impl Subject {
     /// replaces an inference, whenever either was observed.
     fn is_observed_earlier(&self, new: &Attribute) -> bool {
         let current = self.current.get(&new.key).into_iter().flatten();
+        let current = current.take_while(|_| self.effort.spend(1));
         let mut current = current.filter_map(|id| self.attributes.get(id));
         current.any(|current| {
             let gives_way = new.provenance() == Provenance::Declared && current.inferred && !current.declared;
@@ -161,6 +159,9 @@ impl Subject {
         let Some(attribute) = attribute else { return };
         let mut new = AttributeState::new(attribute);
         let current = self.current.entry(new.key.clone()).or_default();
+        if !self.effort.spend(current.len()) {
+            return;
+        }
         current.retain(|old_id| {
             let Some(old) = self.attributes.get_mut(old_id) else { return false };
             // An inference never replaces what the data subject declared.
@@ -179,7 +180,9 @@ impl Subject {
         let Some(attribute) = self.attribute_mut(id) else { return };
         attribute.ended.get_or_insert(reason);
         let key = attribute.key.clone();
-        if let Some(current) = self.current.get_mut(&key) {
+        if let Some(current) = self.current.get_mut(&key)
+            && self.effort.spend(current.len())
+        {
             current.retain(|other| other != id);
         }
     }
@@ -194,83 +197,7 @@ impl Subject {
     }
 
     fn decide(&mut self, id: &EventId, given: Given, is_consent: bool, terms: Option<&ConsentTerms>) {
-        // Without terms, a consent covers nothing and a refusal covers everything.
-        let terms = terms.cloned().unwrap_or_default();
-        self.decisions.push(Decision { event_id: *id, given, is_consent, terms });
-    }
-
-    fn signal(
-        &mut self,
-        kind: SignalKind,
-        purposes: &[String],
-        interaction: &str,
-        (recorded, said_at_ms): (bool, u64),
-    ) {
-        let (purposes, interaction) = (purposes.to_vec(), interaction.to_owned());
-        self.signals.push(Signal { kind, purposes, interaction, recorded, said_at_ms });
-    }
-
-    /// Checks that the grant may allow this attribute.
-    pub fn check_grant(&self, context: GrantContext<'_>, granted: &GrantedAttribute) -> Result<(), Fault> {
-        let GrantContext { grant, vocabulary, now_ms } = context;
-        let attribute = self.attribute(&granted.attribute).ok_or(Fault::UnknownAttribute)?;
-        if attribute.key != granted.key || attribute.category != granted.category {
-            return Err(Fault::Described);
-        }
-        self.check_usable(attribute, now_ms)?;
-        check_requested(grant, attribute, vocabulary)?;
-        self.check_kept(context, attribute)?;
-        self.check_personal_bounds(context, attribute)?;
-        let intended = IntendedUse {
-            purpose: &grant.purpose,
-            category: &attribute.category,
-            recipient: &grant.recipient,
-            interaction: &grant.interaction,
-            now_ms,
-        };
-        let cited = match granted.legal_basis() {
-            LegalBasis::Unspecified | LegalBasis::Consent => None,
-            declared => Some((declared, granted.declared_at)),
-        };
-        if cited.is_some() {
-            let declared = self.declared_basis(&intended, vocabulary);
-            if !granted.consent.is_empty() || declared != cited {
-                return Err(Fault::LegalBasis);
-            }
-        } else {
-            let consents = self.consents_for(&intended, vocabulary)?;
-            if !consents.iter().any(|consent| consent.event_id == granted.consent.as_slice()) {
-                return Err(Fault::Citation);
-            }
-        }
-        self.check_sources(context, granted.attribute.as_slice(), cited.is_some(), &intended)
-    }
-
-    /// Checks that no refused erasure keeps the attribute from the use.
-    pub(super) fn check_kept(
-        &self,
-        context: GrantContext<'_>,
-        attribute: &AttributeState,
-    ) -> Result<(), Fault> {
-        let GrantContext { grant, vocabulary, .. } = context;
-        let is_kept = self.kept.forbids(&attribute.key, &attribute.category, &grant.purpose, vocabulary);
-        if is_kept { Err(Fault::KeptOnly) } else { Ok(()) }
-    }
-
-    pub(super) fn check_personal_bounds(
-        &self,
-        context: GrantContext<'_>,
-        attribute: &AttributeState,
-    ) -> Result<(), Fault> {
-        let GrantContext { grant, vocabulary, now_ms } = context;
-        let is_conclusion = self.is_conclusion(attribute, vocabulary);
-        let properties = Properties {
-            category: &attribute.category,
-            declared: attribute.confirmed || attribute.declared && !is_conclusion,
-            inferred: attribute.inferred || is_conclusion,
-            observed_at_ms: attribute.observed_at_ms,
-        };
-        personal_bounds::check(&self.choices, grant, &properties, vocabulary, now_ms)
+        self.decisions.add(*id, given, is_consent, terms, &self.effort);
     }
 
     /// Checks that the attribute itself may be used. An unconfirmed inference may not be used as long as an
@@ -283,40 +210,4 @@ impl Subject {
         }
         Ok(())
     }
-
-    /// The consents that allow a use.
-    pub(super) fn consents_for(
-        &self,
-        intended: &IntendedUse<'_>,
-        vocabulary: WordsInForce<'_>,
-    ) -> Result<Vec<&Decision>, Fault> {
-        if !vocabulary.has_category(intended.category) {
-            return Err(Fault::UndefinedCategory);
-        }
-        match coverage(&self.decisions, intended, vocabulary) {
-            Coverage::NoConsent => Err(Fault::NoConsent),
-            Coverage::Refused => Err(Fault::Refused),
-            Coverage::NoticeOutdated => Err(Fault::NoticeOutdated),
-            Coverage::Allowed(consents) if self.choices.ask_each_time => {
-                let for_conversation: Vec<&Decision> =
-                    consents.into_iter().filter(|consent| !consent.terms.interactions.is_empty()).collect();
-                if for_conversation.is_empty() { Err(Fault::NotAsked) } else { Ok(for_conversation) }
-            }
-            Coverage::Allowed(consents) => Ok(consents),
-        }
-    }
-}
-
-/// Checks data minimization. If the request names categories, one of them must be the attribute's category or
-/// an ancestor of this category. If the request names keys, one of them must be the attribute's key.
-fn check_requested(
-    grant: &GrantIssued,
-    attribute: &AttributeState,
-    vocabulary: WordsInForce<'_>,
-) -> Result<(), Fault> {
-    let ancestry = vocabulary.category_ancestry(&attribute.category);
-    let category = grant.categories.is_empty()
-        || grant.categories.iter().any(|category| ancestry.contains(&category.as_str()));
-    let key = grant.keys.is_empty() || grant.keys.contains(&attribute.key);
-    if category && key { Ok(()) } else { Err(Fault::NotAskedFor) }
 }

@@ -1,0 +1,30 @@
+//! Logs that an operator forged with the log's own key, and logs that were slow to verify. They are beside
+//! the project, in `shared/data/bundles/`; without that folder there is nothing to test.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use sayso_proof::bundle::{self, Options, Report, Source, VerifyFailure};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The folder with the bundles, if it exists.
+fn folder() -> Option<PathBuf> {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    above.map(|folder| folder.join("shared/data/bundles")).find(|folder| folder.is_dir())
+}
+
+fn verify(folder: &Path, name: &str, key: &str) -> Result<Report, VerifyFailure> {
+    let key = std::fs::read_to_string(folder.join(key)).unwrap();
+    let file = std::fs::File::open(folder.join(name)).unwrap();
+    let source = Source::Archive(Box::new(std::io::BufReader::new(file)));
+    bundle::verify(source, &key.trim().parse().unwrap(), &Options::default(), &mut |_| ())
+}
+
+#[test]
+fn six_hundred_changes_of_mind_take_no_time() {
+    let Some(folder) = folder() else { return };
+    let started = Instant::now();
+    let report = verify(&folder, "12-600-toggles-by-the-API-64s.key1.tar.zst", "key1.vkey").unwrap();
+    // It took more than a minute. The limit leaves room for a debug build on a busy machine.
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(report.grants.replayed > 200 && report.grants_hold(), "{:?}", report.grants);
+}
