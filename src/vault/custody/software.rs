@@ -1,4 +1,5 @@
-//! Wrapping of the top page's key in software, for keepers that hold the root key's bytes themselves.
+//! Wraps the key of the key tree's top page with the root key, in software. The keepers of root keys
+//! ([`RootCustody`](super::RootCustody)) use this if they hold the root key's bytes themselves.
 
 use super::root_custody::{CustodyError, Generation};
 use crate::clock::Clock;

@@ -1,5 +1,6 @@
-//! Runs of custom records, which are the index records that the ledger chooses. In a run, neighboring
-//! keys share one record of sled, the index's database.
+//! Runs of custom records. Custom records are index records whose keys and values the caller of the store
+//! chooses; the store makes all other index records itself. In a run, neighboring keys share one record of
+//! sled, the index's database.
 //!
 //! A leaf page of sled takes 16 records, regardless of their size. If each key had its own record, custom
 //! records would use most of sled's pages.
