@@ -34,8 +34,8 @@ pub(super) struct Serve {
     /// Configuration file (TOML). Flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Development mode: write a token for each role except subject, the log's verifier key, and the daemon's
-    /// address to DATA/dev, where other commands find them. Also make there the keys that sign bounds, unless
+    /// Development mode: write the log's verifier key, the daemon's address, and a token for each role except
+    /// subject to DATA/dev. Other commands find them there. Also make the keys that sign bounds there, unless
     /// the configuration names such keys. Connections are unencrypted, and are accepted from this machine
     /// only (loopback).
     #[arg(long)]

@@ -2,7 +2,8 @@
 //! event. A grant is reused only if a decision made now would be the same: it would allow the same attributes
 //! by the same consents under the same bounds, and withhold the same. To find out, the use is decided again.
 //! That result holds for later requests until something changes that a decision may depend on. Reuses are
-//! counted. The count of many reuses is later recorded as one event, `GrantGivenAgain`, in the subject's stream.
+//! counted. The count of many reuses is later recorded as one event, `GrantGivenAgain`, in the subject's
+//! stream.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
