@@ -125,8 +125,9 @@ impl Restore {
 /// With this command you confirm that people's lost decisions are recorded again. Until you run it, no grant
 /// is valid and a new grant allows nothing.
 ///
-/// First find the withdrawals, objections and restrictions since the backup, and record them. Ask recipients
-/// and channels for them, and look through mailboxes. The confirmation is recorded as an event.
+/// First find the withdrawals, objections and restrictions since the backup, and record them. Ask the model
+/// services, and the applications through which people speak, what people told them since the backup. Look
+/// through mailboxes as well. The confirmation is recorded as an event.
 ///
 /// Example: `sayso confirm-restore`
 #[derive(Args)]

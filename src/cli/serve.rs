@@ -34,10 +34,10 @@ pub(super) struct Serve {
     /// Configuration file (TOML). Flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Development mode: write the log's verifier key, the daemon's address, and a token for each role except
-    /// subject to DATA/dev. Other commands find them there. Also make the keys that sign bounds there, unless
-    /// the configuration names such keys. Connections are unencrypted, and are accepted from this machine
-    /// only (loopback).
+    /// Development mode: write these files to DATA/dev, where other commands find them: the log's verifier
+    /// key, the daemon's address, and a token for each role but that of a data subject. Also make the keys
+    /// that sign bounds there, unless the configuration names such keys. Connections are unencrypted, and are
+    /// accepted from this machine only (loopback).
     #[arg(long)]
     dev: bool,
     /// Address for gRPC.
