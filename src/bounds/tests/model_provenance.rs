@@ -1,4 +1,5 @@
-//! The part of the model that says which provenance an attribute counts with.
+//! The part of the model of decisions (`model.rs`) that says which provenance an attribute counts with: the
+//! recorded one, or `inferred`.
 
 use crate::domain::attribute::Attribute;
 use crate::domain::event::Provenance;

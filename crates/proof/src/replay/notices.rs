@@ -1,4 +1,5 @@
-//! The published versions of notices, and those that are required.
+//! The published versions of notices, and the required ones. A consent that names an earlier version of the
+//! same notice than a required one allows nothing.
 
 use crate::event::{NoticePublished, NoticeRef, NoticeRequired};
 use std::collections::BTreeMap;
