@@ -6,8 +6,8 @@
 //!
 //! A discard changes an entry's bytes, and the state in its record header (present or discarded). So the
 //! frame's checksum covers neither; it covers the frame header and other fields of the record headers. Each
-//! record header has a checksum of its own, and one of the entry's bytes. `docs/storage.md` describes the
-//! format.
+//! record header holds two more checksums: one over the header itself, and one over the bytes of its entry.
+//! `docs/storage.md` describes the format.
 
 use crate::store::NewEntry;
 use sayso_proof::merkle::Hash;
