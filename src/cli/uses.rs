@@ -21,7 +21,7 @@ use clap::Args;
 ///
 /// Each use comes with the consents, notices and rules that allowed it.
 ///
-/// The command calls in the role `steward`; an auditor adds `--as auditor`. The person can see who asked.
+/// The command calls the daemon as `steward`; an auditor adds `--as auditor`. The person can see who asked.
 ///
 /// Example: `sayso uses ada --category health --recipient tutor --from 2026-01-01 --to 2026-01-31`
 #[derive(Args)]
