@@ -1,5 +1,5 @@
-//! The vocabulary at a moment: the purposes and categories, and the versions of notices that count. It is built
-//! from the events that define words, publish or require notices, and adopt an edition of the rules of
+//! The vocabulary at a moment: the purposes and categories, and the versions of notices that count. It is
+//! built from the events that define words, publish or require notices, and adopt an edition of the rules of
 //! decisions.
 
 use crate::bounds::engine::UNRECORDED;

@@ -1,5 +1,5 @@
-//! Compares the indices of decisions and signals with rules that look at every decision and signal.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+//! Tests that decisions and signals that are found by the names in them give the same result as rules that
+//! look at every decision and signal.
 
 use super::consent::{Covering, IntendedUse};
 use super::decisions::Decisions;
