@@ -1,5 +1,6 @@
 //! Tests that decisions and signals that are found by the names in them give the same result as rules that
 //! look at every decision and signal.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::consent::{Covering, IntendedUse};
 use super::decisions::Decisions;
