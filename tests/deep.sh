@@ -2,7 +2,7 @@
 # Compares decisions with the plain models and with the verifier on many random histories: CASES for each property
 # test (default: 100,000; `make test` runs a sample). It works in rounds of ROUND cases. Each round has its own
 # seed, so a failure can be repeated. Completed rounds are listed in target/deep, for this build of the tests. So a
-# run that was stopped continues where it was.
+# run that was stopped continues where it was. Before the first round, it mutates bundles MUTATIONS times in each region.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 CASES="${CASES:-100000}" ROUND="${ROUND:-1000}"
@@ -24,6 +24,9 @@ binary=$(cargo test --locked --lib --no-run --message-format=json 2>/dev/null |
 progress=target/deep/$(sha256sum "$binary" | cut -c1-16)
 mkdir -p target/deep
 touch "$progress"
+
+# Mutations of every region of a bundle, and of the body of every kind of event.
+SAYSO_MUTATIONS="${MUTATIONS:-2000}" cargo test --locked -p sayso-proof --test mutated_bytes
 
 rounds=$(((CASES + ROUND - 1) / ROUND))
 for round in $(seq 1 "$rounds"); do

@@ -1,6 +1,5 @@
 //! Writes an audit bundle from the ledger.
 
-use super::report::{self, Content, Counts};
 use crate::ledger::{Ledger, Signing};
 use sayso_proof::bundle::{BundleError, BundleWriter, EntryLine, LineError};
 use sayso_proof::entry::EventKey;
@@ -49,7 +48,6 @@ pub struct Bundle<W: Write> {
     /// The key that signed the checkpoint signs the bundle too, even if the log key changes meanwhile.
     signing: Arc<Signing>,
     next: u64,
-    counts: Counts,
 }
 
 impl<W: Write> Bundle<W> {
@@ -61,7 +59,7 @@ impl<W: Write> Bundle<W> {
         let signing = ledger.signing();
         let mut writer = BundleWriter::new(out, checkpoint, &signing.chain)?;
         writer.leaf_hashes(&LeafHashes(ledger))?;
-        Ok(Self { writer, signing, next: 0, counts: Counts::default() })
+        Ok(Self { writer, signing, next: 0 })
     }
 
     /// Number of entries that the bundle will have.
@@ -92,12 +90,6 @@ impl<W: Write> Bundle<W> {
             None => EntryLine::erased(self.next, recorded_at_ms),
         };
         self.writer.entry(&line)?;
-        let content = match (bytes, key) {
-            (None, _) => Content::Erased,
-            (Some(_), None) => Content::Sealed,
-            (Some(_), Some(_)) => Content::Opened,
-        };
-        self.counts.add(recorded_at_ms, content);
         self.next = self.next.saturating_add(1);
         Ok(())
     }
@@ -106,10 +98,8 @@ impl<W: Write> Bundle<W> {
     ///
     /// # Errors
     /// Entries are missing, or writing fails.
-    pub fn finish(self, ledger: &Ledger) -> Result<(), ExportError> {
-        let key = self.signing.chain.newest().to_string();
-        let report = report::html(ledger.origin(), &key, &self.counts);
-        self.writer.finish(&report, self.signing.key.signing())?;
+    pub fn finish(self) -> Result<(), ExportError> {
+        self.writer.finish(self.signing.key.signing())?;
         Ok(())
     }
 }

@@ -5,7 +5,6 @@
 
 mod bundle;
 mod pipe;
-mod report;
 pub mod transparency;
 
 pub use bundle::{Bundle, ExportError};

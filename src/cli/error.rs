@@ -1,6 +1,7 @@
 //! A failed command: its exit status, its message for people, and its JSON for programs.
 
 use sayso_proof::bundle::VerifyFailure;
+use sayso_proof::entry::EntryError;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::fmt::{self, Display, Formatter};
@@ -18,6 +19,8 @@ enum Exit {
     Denied = 3,
     Unverified = 4,
     GrantInvalid = 5,
+    Unchecked = 6,
+    TooNew = 7,
 }
 
 /// A failed command. Boxed, since it is large and rare.
@@ -75,9 +78,35 @@ impl CliError {
         Self::new(Exit::Unverified, "UNVERIFIED", error)
     }
 
-    /// A bundle does not verify: status 4, with the place of the failure.
+    /// What is verified is intact, but not all of it could be checked: status 6.
+    pub fn unchecked(error: impl Display) -> Self {
+        Self::new(Exit::Unchecked, "UNCHECKED", error)
+    }
+
+    /// What is verified was made by a newer version: status 7. It is neither forged nor damaged.
+    pub fn too_new(error: impl Display) -> Self {
+        let error = Self::new(Exit::TooNew, "TOO_NEW", format!("too new for this version: {error}"));
+        error.next("verify it with a newer version of sayso")
+    }
+
+    /// A document does not verify: status 4; or 7, if its entry has fields of a newer version.
+    pub fn document(error: impl std::error::Error + 'static) -> Self {
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+        while let Some(one) = cause {
+            if one.downcast_ref::<EntryError>().is_some_and(EntryError::is_unknown) {
+                return Self::too_new(&error);
+            }
+            cause = one.source();
+        }
+        Self::unverified(error)
+    }
+
+    /// A bundle does not verify: status 4, with the place of the failure; or 7, if it is too new.
     pub fn bundle(failure: VerifyFailure) -> Self {
-        let mut error = Self::unverified(&failure);
+        let mut error = match failure.newer_edition {
+            Some(_) => Self::too_new(&failure),
+            None => Self::unverified(&failure),
+        };
         error.0.verify_failure = Some(failure);
         error
     }
@@ -245,6 +274,7 @@ fn name_of(code: Code) -> String {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
+    use sayso_proof::proof::TlogProofError;
     use std::collections::HashMap;
     use tonic_types::{ErrorDetails, FieldViolation};
 
@@ -301,11 +331,25 @@ mod tests {
 
     #[test]
     fn the_place_of_a_verification_failure_is_in_the_json() {
-        let failure =
-            VerifyFailure { position: Some(7), place: "entries/000000.jsonl".into(), reason: "bad".into() };
-        let error = CliError::bundle(failure);
+        let mut failure = VerifyFailure {
+            position: Some(7),
+            place: "entries/000000.jsonl".into(),
+            reason: "bad".into(),
+            newer_edition: None,
+        };
+        let error = CliError::bundle(failure.clone());
         assert_eq!((error.0.exit, &error.json()["error"]["position"]), (Exit::Unverified, &"7".into()));
         assert!(error.to_string().contains("position 7"));
+        failure.newer_edition = Some(99);
+        let error = CliError::bundle(failure);
+        assert_eq!((error.0.exit, &error.json()["error"]["reason"]), (Exit::TooNew, &"TOO_NEW".into()));
+    }
+
+    #[test]
+    fn a_document_with_a_field_of_a_newer_version_is_too_new() {
+        let of = |entry: EntryError| CliError::document(TlogProofError::from(entry));
+        assert_eq!(of(EntryError::UnknownField(99)).0.exit, Exit::TooNew);
+        assert_eq!(of(EntryError::Body).0.exit, Exit::Unverified);
     }
 
     #[test]

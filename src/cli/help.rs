@@ -45,7 +45,9 @@ Exit status:
   2  The command line, or a file that it names, is wrong
   3  The request was denied
   4  Verification failed, or a data folder is damaged
-  5  The checked grant is not valid";
+  5  The checked grant is not valid
+  6  What is verified is intact, but not all of it could be checked
+  7  What is verified was made by a newer version";
 
 /// Added to the help of the commands that call a daemon.
 const SEE_CONNECTION_FLAGS: &str = "The flags for the connection to the daemon are in `sayso --help`.";

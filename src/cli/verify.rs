@@ -15,7 +15,8 @@ use std::path::PathBuf;
 ///
 /// A bundle is a `.tar.zst` or an unpacked folder; a proof is a C2SP tlog-proof. Verification needs no
 /// daemon, no network and no token. It needs only the log's verifier key, from a source that you trust. The
-/// first failure is reported with its position and reason, and the exit status is 4.
+/// first failure is reported with its position and reason, and the exit status is 4. If the log or document
+/// was made by a newer version of sayso, the exit status is 7.
 ///
 /// The answer also says what was not checked, what only the operator states, and what the verdict does not
 /// show. A document alone does not show that its log is the one that others see. A witness, an older
@@ -155,6 +156,10 @@ fn text_of(report: &Report) -> String {
     if !report.witnesses.is_empty() {
         let names: Vec<&str> = report.witnesses.iter().map(|one| one.witness.as_str()).collect();
         text.push_str(&format!("\ncosigned by {}", names.join(", ")));
+    }
+    if !report.stated_only.is_empty() {
+        let files = report.stated_only.join(", ");
+        text.push_str(&format!("\nstated by the operator, and not compared with the log: {files}"));
     }
     for finding in &report.grants.findings {
         text.push_str(&format!("\n{finding}"));

@@ -14,6 +14,8 @@ pub const REFUSABLE: [&str; 4] = ["advertising", "commercial-persuasion", "data-
 
 /// The edition of the rules of decisions that this version follows (docs/format.md).
 pub const DECISION_RULES: u32 = 3;
+// The verifier of this version knows what this version writes.
+const _: () = assert!(DECISION_RULES <= sayso_proof::bundle::EDITION_MAX);
 
 /// The purposes and categories in force, and the versions of notices that count.
 #[derive(Clone, Debug, Default)]

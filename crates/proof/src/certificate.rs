@@ -229,14 +229,22 @@ fn claimed_size(checkpoint: &str) -> u64 {
     checkpoint.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or_default()
 }
 
+/// An id of 16 bytes as a UUID (RFC 9562 s. 4).
+fn uuid(id: &[u8]) -> String {
+    let mut text = hex::encode(id);
+    if id.len() == 16 {
+        [20, 16, 12, 8].into_iter().for_each(|at| text.insert(at, '-'));
+    }
+    text
+}
+
 fn check_agreement(
     statement: &Statement,
     event: &ErasureCompleted,
     position: u64,
 ) -> Result<(), CertificateError> {
     let require = |equal: bool, what| if equal { Ok(()) } else { Err(CertificateError::Mismatch(what)) };
-    let request: String = statement.request.chars().filter(|c| *c != '-').collect();
-    require(request == hex::encode(&event.request), "the request differs")?;
+    require(statement.request == uuid(&event.request), "the request differs")?;
     require(statement.position == position, "the position differs")?;
     let scope = event.scope().as_str_name().trim_start_matches("ERASURE_SCOPE_").to_lowercase();
     require(statement.scope == scope, "the scope differs")?;

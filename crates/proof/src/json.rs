@@ -2,53 +2,17 @@
 //!
 //! The same body always gives the same text. The build script generates a table of all messages and their
 //! fields from the proto file. Nothing parses this JSON: a verifier writes it again from the entry and
-//! compares.
+//! compares. `docs/format.md` specifies how numbers and strings are written. Test vectors hold serde_json to
+//! it.
 
 use crate::event::EventBody;
+use crate::schema::{self, Kind, Message, Raw, low_half};
 use base64::display::Base64Display;
 use base64::engine::general_purpose::STANDARD;
 use prost::Message as _;
-use prost::bytes::Buf;
-use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, skip_field};
+use prost::encoding::{DecodeContext, decode_key, skip_field};
 use serde::ser::{Error, SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
-
-/// The fields of a message, sorted by their JSON names.
-struct Message(&'static [Field]);
-
-struct Field {
-    number: u32,
-    name: &'static str,
-    /// Whether the field is `repeated`. A map field counts as repeated.
-    repeated: bool,
-    kind: Kind,
-}
-
-enum Kind {
-    Bool,
-    Int32,
-    Uint32,
-    Uint64,
-    Double,
-    String,
-    Bytes,
-    Enum(&'static [(i32, &'static str)]),
-    Message(&'static Message),
-    /// A map, encoded as one key-value message for each entry.
-    Map(&'static Message),
-}
-
-impl Kind {
-    fn is_number(&self) -> bool {
-        !matches!(self, Self::String | Self::Bytes | Self::Message(_) | Self::Map(_))
-    }
-}
-
-#[allow(dead_code, reason = "generated for every message, including those that are not part of a body")]
-mod table {
-    use super::{Field, Kind, Message};
-    include!(concat!(env!("OUT_DIR"), "/json_table.rs"));
-}
 
 /// The body of an event as canonical proto3 JSON with sorted keys. The same body always gives the same text.
 ///
@@ -58,25 +22,20 @@ pub fn to_json(body: &EventBody) -> Result<serde_json::Value, String> {
     serialize_body(body, serde_json::value::Serializer).map_err(|error| error.to_string())
 }
 
-/// Serializes a body as its JSON form, for `#[serde(serialize_with)]`.
+/// Serializes a body as its JSON form.
 pub(crate) fn serialize_body<S: Serializer>(body: &EventBody, serializer: S) -> Result<S::Ok, S::Error> {
-    let bytes = zeroize::Zeroizing::new(body.encode_to_vec());
-    Encoded { message: &table::SAYSO_V1__EVENT_BODY, bytes: &bytes }.serialize(serializer)
+    serialize_encoded(&zeroize::Zeroizing::new(body.encode_to_vec()), serializer)
+}
+
+/// Serializes an encoded body as its JSON form.
+pub(crate) fn serialize_encoded<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    Encoded { message: schema::event_body(), bytes }.serialize(serializer)
 }
 
 /// An encoded message.
 struct Encoded<'a> {
     message: &'static Message,
     bytes: &'a [u8],
-}
-
-/// A value of a field, as encoded.
-#[derive(Clone, Copy)]
-enum Raw<'a> {
-    /// A varint, or the bits of a double.
-    Number(u64),
-    /// A string, bytes, a message, or packed numbers.
-    Bytes(&'a [u8]),
 }
 
 impl<'a> Encoded<'a> {
@@ -91,7 +50,7 @@ impl<'a> Encoded<'a> {
                 skip_field(wire, number, &mut rest, DecodeContext::default()).map_err(failed)?;
                 continue;
             };
-            values.push((index, raw(wire, &mut rest)?));
+            values.push((index, Raw::read(wire, &mut rest)?));
         }
         values.sort_by_key(|(index, _)| *index);
         Ok(values)
@@ -108,24 +67,6 @@ impl<'a> Encoded<'a> {
             }
         }
         Ok((key, value))
-    }
-}
-
-fn raw<'a>(wire: WireType, rest: &mut &'a [u8]) -> Result<Raw<'a>, String> {
-    let truncated = || "the encoding is truncated".to_owned();
-    match wire {
-        WireType::Varint => decode_varint(rest).map(Raw::Number).map_err(|error| error.to_string()),
-        WireType::SixtyFourBit => rest.try_get_u64_le().map(Raw::Number).map_err(|_| truncated()),
-        WireType::LengthDelimited => {
-            let length = decode_varint(rest).map_err(|error| error.to_string())?;
-            let (bytes, after) = usize::try_from(length)
-                .ok()
-                .and_then(|length| rest.split_at_checked(length))
-                .ok_or_else(truncated)?;
-            *rest = after;
-            Ok(Raw::Bytes(bytes))
-        }
-        _ => Err("no field has this wire type".to_owned()),
     }
 }
 
@@ -188,12 +129,6 @@ impl Serialize for SingleValue<'_> {
     }
 }
 
-/// The number of a 32-bit field, which is encoded as a sign-extended 64-bit varint.
-fn low_half(number: u64) -> i32 {
-    let [a, b, c, d, ..] = number.to_le_bytes();
-    i32::from_le_bytes([a, b, c, d])
-}
-
 struct RepeatedValue<'a> {
     kind: &'static Kind,
     values: &'a [(usize, Raw<'a>)],
@@ -208,10 +143,7 @@ impl Serialize for RepeatedValue<'_> {
                 Raw::Bytes(packed) if kind.is_number() => {
                     let mut rest = *packed;
                     while !rest.is_empty() {
-                        let number = match kind {
-                            Kind::Double => rest.try_get_u64_le().map_err(S::Error::custom)?,
-                            _ => decode_varint(&mut rest).map_err(S::Error::custom)?,
-                        };
+                        let number = schema::read_packed(kind, &mut rest).map_err(S::Error::custom)?;
                         list.serialize_element(&SingleValue { kind, raw: Raw::Number(number) })?;
                     }
                 }

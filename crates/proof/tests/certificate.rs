@@ -18,10 +18,17 @@ use std::collections::BTreeMap;
 
 /// Makes a certificate for the erasure at the end of a log.
 fn certificate_of(log: &Log, checkpoint: &str) -> String {
+    certificate_for(log, checkpoint, REQUEST)
+}
+
+/// The request of each erasure.
+const REQUEST: &str = "07070707-0707-0707-0707-070707070707";
+
+fn certificate_for(log: &Log, checkpoint: &str, request: &str) -> String {
     let position = log.size() - 1;
     let statement = Statement {
         origin: ORIGIN.into(),
-        request: String::new(),
+        request: request.into(),
         scope: "all".into(),
         requested_at_ms: 0,
         completed_at_ms: log.now,
@@ -44,7 +51,8 @@ fn certificate_of(log: &Log, checkpoint: &str) -> String {
 
 fn erase(log: &mut Log, position: u64) {
     let range = PositionRange { first: position, last: position };
-    let mut done = ErasureCompleted { discarded: vec![range], ..ErasureCompleted::default() };
+    let request = vec![7; 16];
+    let mut done = ErasureCompleted { request, discarded: vec![range], ..ErasureCompleted::default() };
     done.set_scope(ErasureScope::All);
     log.append_system_event(Event::ErasureCompleted(done));
 }
@@ -129,5 +137,20 @@ fn a_consistency_proof_has_one_form() {
         &format!("{text}AAAA\n"),
     ] {
         assert!(malformed.parse::<Consistency>().is_err(), "{malformed:?}");
+    }
+}
+
+#[test]
+fn a_certificate_names_its_request_in_one_form() {
+    let mut log = honest();
+    let last = log.size() - 1;
+    erase(&mut log, last);
+    let checkpoint = log.checkpoint(log.size());
+    assert!(certificate::verify(&certificate_of(&log, &checkpoint), &log.chain).is_ok());
+    for request in
+        [&REQUEST.replace('-', ""), "0707-07070707070707070707070707-07", &format!("{REQUEST}-"), ""]
+    {
+        let text = certificate_for(&log, &checkpoint, request);
+        assert!(certificate::verify(&text, &log.chain).is_err(), "{request}");
     }
 }

@@ -120,6 +120,31 @@ fn the_vectors_match_what_this_crate_writes() {
     assert_eq!(read("entries-v1.jsonl"), lines);
 }
 
+/// The vectors were made by another program, from the rules in `docs/format.md`.
+#[test]
+fn numbers_and_strings_are_written_as_the_vectors_have_them() {
+    let text = std::fs::read_to_string(vectors().join("json-v1.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let line = |attribute: sayso_proof::event::Attribute| {
+        let mut log = Log::new();
+        log.append(subject(1), recorded(attribute));
+        String::from_utf8(log.line(1).to_bytes().unwrap()).unwrap()
+    };
+    for vector in json["doubles"].as_array().unwrap() {
+        let bits = u64::from_str_radix(vector["bits"].as_str().unwrap(), 16).unwrap();
+        let confidence = Some(f64::from_bits(bits));
+        let line = line(sayso_proof::event::Attribute { confidence, ..attribute("tea", "food") });
+        let expected = format!("\"confidence\":{},", vector["json"].as_str().unwrap());
+        assert!(line.contains(&expected), "{expected} {line}");
+    }
+    for vector in json["strings"].as_array().unwrap() {
+        let key = String::from_utf8(hex::decode(vector["utf8"].as_str().unwrap()).unwrap()).unwrap();
+        let line = line(attribute(&format!("k{key}"), "food"));
+        let expected = format!("\"key\":\"k{},", &vector["json"].as_str().unwrap()[1..]);
+        assert!(line.contains(&expected), "{expected} {line}");
+    }
+}
+
 /// Verifies the vectors from the file, as another implementation would.
 #[test]
 fn the_vectors_verify() {

@@ -119,7 +119,7 @@ impl Reports {
         if self.core.vault.key_epoch() != epoch {
             return Err(AppError::Overtaken);
         }
-        Ok(bundle.finish(&self.core.ledger)?)
+        Ok(bundle.finish()?)
     }
 
     /// The key of an entry; none for an entry of the system stream.

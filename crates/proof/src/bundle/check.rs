@@ -1,6 +1,7 @@
 //! Checks that need only the entry itself: form, position, signature, seal and body. They run on all cores.
 
-use super::entry_line::{EntryLine, ParsedLine, State};
+use super::entry_line::{EntryLine, LINE_BYTES_MIN, ParsedLine, State};
+use super::rejection::Rejection;
 use crate::batch;
 use crate::entry::{self, Entry, EntryError, EventKey, Handle, Header};
 use crate::event::EventBody;
@@ -36,7 +37,7 @@ pub(super) enum Content {
 }
 
 /// The checked entry of one line, or why the line is rejected.
-pub(super) type Verdict = Result<CheckedEntry, String>;
+pub(super) type Verdict = Result<CheckedEntry, Rejection>;
 
 /// What the lines of a file are checked against.
 struct Expected {
@@ -109,7 +110,7 @@ impl FileCheck {
             batches.sort_unstable_by_key(|(index, _)| *index);
             batches.into_iter().flat_map(|(_, verdicts)| verdicts).collect()
         });
-        let panicked = |_| vec![Err("the verifier failed: a thread that checks entries panicked".to_owned())];
+        let panicked = |_| vec![Err("the verifier failed: a thread that checks entries panicked".into())];
         CheckedFile { verdicts: verdicts.unwrap_or_else(panicked), ends_with_newline: self.ends_with_newline }
     }
 }
@@ -122,7 +123,8 @@ pub(super) struct CheckedFile {
     pub ends_with_newline: bool,
 }
 
-/// The range of each line, without its newline.
+/// The range of each line, without its newline. A line that is too short to be one is the last: nothing after
+/// it matters, and so a file of newlines takes no more memory than one of entries.
 fn line_ranges(file: &[u8]) -> Vec<Range<usize>> {
     let mut start = 0;
     let range = |line: &[u8]| {
@@ -130,7 +132,15 @@ fn line_ranges(file: &[u8]) -> Vec<Range<usize>> {
         start = range.end + 1;
         range
     };
-    file.strip_suffix(b"\n").unwrap_or(file).split(|byte| *byte == b'\n').map(range).collect()
+    let mut lines = Vec::new();
+    for line in file.strip_suffix(b"\n").unwrap_or(file).split(|byte| *byte == b'\n').map(range) {
+        let is_too_short = line.len() < LINE_BYTES_MIN;
+        lines.push(line);
+        if is_too_short {
+            break;
+        }
+    }
+    lines
 }
 
 /// Checks one batch of lines. The first line must be at `position`.
@@ -149,7 +159,7 @@ fn check_batch(mut position: u64, file: &[u8], batch: &[Range<usize>], expected:
     }
     for (index, error) in invalid_signatures(&signed) {
         if let Some(verdict) = verdicts.get_mut(index) {
-            *verdict = Err(error.to_string());
+            *verdict = Err(Rejection::fault(error));
         }
     }
     verdicts
@@ -175,10 +185,10 @@ fn check_line(
     position: u64,
     bytes: &[u8],
     expected: &Expected,
-) -> Result<(CheckedEntry, Option<Entry>), String> {
+) -> Result<(CheckedEntry, Option<Entry>), Rejection> {
     let line: ParsedLine<'_> = serde_json::from_slice(bytes).map_err(|_| "the line is not an entry line")?;
     if line.position != position {
-        return Err(format!("the line is for position {}", line.position));
+        return Err(format!("the line is for position {}", line.position).into());
     }
     let recorded_at_ms = line.recorded_at_ms;
     let leaf = expected.leaf(position).ok_or("the position is beyond the end of the tree")?;
@@ -189,15 +199,16 @@ fn check_line(
     let text = line.entry.ok_or("`entry` is missing")?;
     let entry = parse_entry(position, text, &leaf, &expected.keys)?;
     let key = event_key(line.key)?;
-    let body = match (entry.plain_body().map_err(|error| error.to_string())?, &key) {
-        (Some(body), _) => Some(body),
-        (None, Some(key)) => Some(entry.open(key).map_err(|error| error.to_string())?),
+    let rejected = |error| Rejection::of_body(&entry, &expected.keys.at(position).key, error);
+    let opened = match (entry.plain_encoded().map_err(rejected)?, &key) {
+        (Some(opened), _) => Some(opened),
+        (None, Some(key)) => Some(entry.open_encoded(key).map_err(rejected)?),
         (None, None) => None,
     };
     // This base64 decoder accepts only one encoding, so the text need not be encoded again.
-    let canonical = EntryLine::from_parts(position, recorded_at_ms, text.into(), key.as_ref(), body);
+    let canonical = EntryLine::from_parts(position, recorded_at_ms, text.into(), key.as_ref(), opened);
     if line.state != canonical.state || line.body.is_some() != canonical.body.is_some() {
-        return Err("`state` does not match the content of the line".to_owned());
+        return Err("`state` does not match the content of the line".into());
     }
     require_canonical(&canonical, bytes)?;
     let header = entry.header.clone();
@@ -205,7 +216,7 @@ fn check_line(
         None => Content::Withheld(header),
         Some(body) if header.handle == Handle::SYSTEM && key.is_none() => Content::Plain(header, body),
         Some(body) if header.handle != Handle::SYSTEM && key.is_some() => Content::Sealed(header, body),
-        Some(_) => return Err("a system event has no event key".to_owned()),
+        Some(_) => return Err("a system event has no event key".into()),
     };
     Ok((CheckedEntry { position, recorded_at_ms, leaf, content }, Some(entry)))
 }

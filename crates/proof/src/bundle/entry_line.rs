@@ -1,6 +1,6 @@
 //! One line of `entries/*.jsonl`, written and parsed in its only canonical form.
 
-use crate::entry::{Entry, EntryError, EventKey};
+use crate::entry::{Entry, EntryError, EventKey, Opened};
 use crate::event::EventBody;
 use crate::json;
 use base64::Engine;
@@ -8,6 +8,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize, Serializer};
 use std::borrow::Cow;
 use std::io::{self, ErrorKind, Write};
+use zeroize::Zeroizing;
+
+/// Bytes of the shortest line, `{"position":0,"state":"erased","recorded_at_ms":0}`.
+pub(super) const LINE_BYTES_MIN: usize = 50;
 
 /// Why an entry has no line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +39,7 @@ pub(super) enum State {
     Withheld,
 }
 
-/// An entry as a bundle contains it. Serialized by serde_json without spaces, it has exactly one form.
+/// An entry as a bundle contains it. [`EntryLine::to_bytes`] writes its only form.
 #[derive(Clone, Serialize)]
 pub struct EntryLine<'a> {
     pub(super) position: u64,
@@ -45,7 +49,9 @@ pub struct EntryLine<'a> {
     entry: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "serialize_optional_body")]
+    #[serde(rename = "body", skip_serializing_if = "Option::is_none", serialize_with = "serialize_body")]
+    encoded: Option<Zeroizing<Vec<u8>>>,
+    #[serde(skip)]
     pub(super) body: Option<EventBody>,
 }
 
@@ -62,13 +68,13 @@ impl<'a> EntryLine<'a> {
         key: Option<&EventKey>,
     ) -> Result<Self, LineError> {
         let parsed = Entry::parse(bytes)?;
-        let body = match (parsed.plain_body()?, key) {
+        let opened = match (parsed.plain_encoded()?, key) {
             (Some(_), Some(_)) => return Err(LineError::NeedlessKey),
-            (Some(body), None) => Some(body),
-            (None, Some(key)) => Some(parsed.open(key)?),
+            (Some(opened), None) => Some(opened),
+            (None, Some(key)) => Some(parsed.open_encoded(key)?),
             (None, None) => None,
         };
-        Ok(Self::from_parts(position, recorded_at_ms, STANDARD.encode(bytes).into(), key, body))
+        Ok(Self::from_parts(position, recorded_at_ms, STANDARD.encode(bytes).into(), key, opened))
     }
 
     /// Makes a line like [`EntryLine::new`], from parts that are known to belong together. `entry` is in
@@ -78,14 +84,16 @@ impl<'a> EntryLine<'a> {
         recorded_at_ms: u64,
         entry: Cow<'a, str>,
         key: Option<&EventKey>,
-        body: Option<EventBody>,
+        opened: Option<Opened>,
     ) -> Self {
+        let (body, encoded) = opened.map(|opened| (opened.body, opened.encoded)).unzip();
         Self {
             position,
             state: if body.is_some() { State::Present } else { State::Withheld },
             recorded_at_ms,
             entry: Some(entry),
             key: key.map(|key| STANDARD.encode(key.as_bytes())),
+            encoded,
             body,
         }
     }
@@ -93,8 +101,8 @@ impl<'a> EntryLine<'a> {
     /// Makes a line for an erased entry.
     #[must_use]
     pub fn erased(position: u64, recorded_at_ms: u64) -> Self {
-        let (entry, key, body) = (None, None, None);
-        Self { position, state: State::Erased, recorded_at_ms, entry, key, body }
+        let (entry, key, encoded, body) = (None, None, None, None);
+        Self { position, state: State::Erased, recorded_at_ms, entry, key, encoded, body }
     }
 
     /// Encodes the line, without its newline.
@@ -129,12 +137,12 @@ impl Write for CompareWriter<'_> {
     }
 }
 
-fn serialize_optional_body<S: Serializer>(
-    body: &Option<EventBody>,
+fn serialize_body<S: Serializer>(
+    encoded: &Option<Zeroizing<Vec<u8>>>,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    match body {
-        Some(body) => json::serialize_body(body, serializer),
+    match encoded {
+        Some(encoded) => json::serialize_encoded(encoded, serializer),
         None => serializer.serialize_none(),
     }
 }

@@ -25,7 +25,7 @@ pub enum Member {
     Bounds(u64),
     /// `notices/<position>.json`: a notice, named by the position of its event.
     Notices(u64),
-    /// `report.html`: a report for people.
+    /// `report.html`: a page for people, which only early daemons wrote. Nothing in it is verified.
     Report,
     /// `manifest.json`: digest and length of every file before it.
     Manifest,

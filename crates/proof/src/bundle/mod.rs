@@ -2,6 +2,7 @@
 //!
 //! `docs/format.md` specifies the bytes. [`BundleWriter`] writes a bundle, [`verify`] checks one.
 
+mod allowance;
 mod chain;
 mod check;
 mod entry_line;
@@ -10,10 +11,12 @@ mod files;
 mod leaf_hashes;
 mod manifest;
 mod member;
+mod rejection;
 mod report;
 mod source;
 mod spool;
 mod subjects;
+mod tar_form;
 #[cfg(test)]
 mod tests;
 mod trailer;
@@ -23,6 +26,7 @@ mod writer;
 pub use crate::context::Options;
 pub use entry_line::{EntryLine, LineError};
 pub use member::{ENTRIES_FILE_BYTES_MAX, MEMBER_BYTES_MAX, Member};
+pub use rejection::EDITION_MAX;
 pub use report::{Progress, Report, VerifyFailure};
 pub use source::{Source, unpack};
 pub use trailer::TRAILER_BYTES;

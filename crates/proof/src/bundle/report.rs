@@ -44,6 +44,8 @@ pub struct Report {
     pub signatures: u64,
     /// Size of the given older checkpoint that this log extends, if one was given.
     pub continues: Option<u64>,
+    /// Files that only the operator states: the log's key signed them, but no entry contains them.
+    pub stated_only: Vec<String>,
     /// Recorded time of the last entry, in milliseconds since the Unix epoch.
     pub recorded_to_ms: u64,
     /// Results of replaying each grant against the consents and signals that were in force when the grant was
@@ -69,11 +71,15 @@ pub struct VerifyFailure {
     pub place: String,
     /// Why the check failed.
     pub reason: String,
+    /// The edition of the rules of decisions that the log states from this position on, if it is newer than
+    /// [`EDITION_MAX`](super::EDITION_MAX). Then the bundle is *too new*: a newer version can verify it. It
+    /// is neither forged nor damaged.
+    pub newer_edition: Option<u32>,
 }
 
 impl VerifyFailure {
     pub(super) fn at(place: impl ToString, reason: impl ToString) -> Self {
-        Self { position: None, place: place.to_string(), reason: reason.to_string() }
+        Self { position: None, place: place.to_string(), reason: reason.to_string(), newer_edition: None }
     }
 
     pub(super) fn entry(position: u64, member: Member, reason: impl ToString) -> Self {

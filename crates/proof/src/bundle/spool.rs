@@ -28,6 +28,8 @@ pub(super) struct Spool<M> {
     /// Created when it is first needed.
     file: Mutex<Option<File>>,
     file_bytes: u64,
+    /// Bytes of all records.
+    bytes: u64,
     record: PhantomData<fn(M)>,
 }
 
@@ -49,6 +51,7 @@ impl<M: Message + Default> Spool<M> {
             bytes_in_memory: 0,
             file: Mutex::default(),
             file_bytes: 0,
+            bytes: 0,
             record: PhantomData,
         }
     }
@@ -56,6 +59,11 @@ impl<M: Message + Default> Spool<M> {
     /// Number of groups.
     pub fn groups(&self) -> usize {
         self.groups.len()
+    }
+
+    /// Bytes of all records.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Appends a record to the group of its key.
@@ -67,7 +75,9 @@ impl<M: Message + Default> Spool<M> {
         if let Some(group) = self.groups.get_mut(number as usize) {
             let before = group.pending.len();
             record.encode_length_delimited(&mut group.pending).map_err(io::Error::other)?;
-            self.bytes_in_memory += group.pending.len() - before;
+            let added = group.pending.len() - before;
+            self.bytes_in_memory += added;
+            self.bytes = self.bytes.saturating_add(added as u64);
         }
         if self.bytes_in_memory < MEMORY_BYTES_MAX { Ok(()) } else { self.write_to_file() }
     }

@@ -104,6 +104,8 @@ pub(super) struct Subjects {
     has_subject_entry: bool,
     signed_rules: SignedRules,
     unsigned_bounds: Replayed,
+    /// Bytes of the system events that are kept.
+    system_bytes: u64,
 }
 
 /// The result of checking all data subjects.
@@ -138,7 +140,13 @@ impl Subjects {
             has_subject_entry: false,
             signed_rules: SignedRules::default(),
             unsigned_bounds: Replayed::default(),
+            system_bytes: 0,
         }
+    }
+
+    /// Bytes that are kept, in memory and in temporary files.
+    pub fn bytes(&self) -> u64 {
+        self.spool.bytes().saturating_add(self.system_bytes)
     }
 
     /// Adds the next entry.
@@ -165,6 +173,8 @@ impl Subjects {
         }
         let is_first = self.signed_rules.is_at_beginning();
         let event = body.event.and_then(minimize);
+        let bytes = event.as_ref().map_or(0, Event::encoded_len) as u64;
+        self.system_bytes = self.system_bytes.saturating_add(bytes);
         self.system_events.extend(event.map(|event| SystemEvent { position, sealed_at_ms, is_first, event }));
     }
 

@@ -3,6 +3,7 @@
 //! The digest covers tar headers and padding, which no other check covers. Programs that unpack `.tar.zst`
 //! skip the trailer.
 
+use super::allowance::BytesRead;
 use crate::merkle::Hash;
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 use sha2::{Digest, Sha256};
@@ -60,6 +61,7 @@ impl<W: Write> Write for DigestWriter<W> {
 pub(super) struct DigestReader<R> {
     pub inner: R,
     pub digest: Sha256,
+    pub read: BytesRead,
 }
 
 impl<R: BufRead> Read for DigestReader<R> {
@@ -81,5 +83,6 @@ impl<R: BufRead> BufRead for DigestReader<R> {
             self.digest.update(buffer.get(..count).unwrap_or(buffer));
         }
         self.inner.consume(count);
+        self.read.add(count as u64);
     }
 }

@@ -1,10 +1,12 @@
 //! Verifies a bundle from its first file to its last. It recomputes everything and trusts only the log's key.
 
+use super::allowance::BytesRead;
 use super::chain::Chains;
 use super::check::{CheckedEntry, CheckedFile, Content, FileCheck};
 use super::files::Files;
 use super::leaf_hashes::LeafHashes;
 use super::member::{MEMBER_BYTES_MAX, Member};
+use super::rejection::{self, Rejection};
 use super::report::{Progress, Report, VerifyFailure};
 use super::source::{self, Source, Visitor};
 use super::spool;
@@ -31,7 +33,8 @@ const PIECE_BYTES: u64 = 256 << 10;
 /// data subjects. Data that is needed later goes to unnamed temporary files: about 250 bytes for each entry,
 /// without the values of attributes. The files are in the folder that the environment variable `TMPDIR`
 /// names. Memory also holds two files of entries (16 MiB each at most), the definitions, and the versions of
-/// bounds and notices. For each stream that continues after erased entries, it holds 16 bytes.
+/// bounds and notices. For each stream that continues after erased entries, it holds 16 bytes. All of this is
+/// limited by the size of the bundle as stored: leaf hashes to 2 times this size, and the rest to 4 times.
 ///
 /// # Errors
 /// The first check that fails. A fault in an entry is reported before a fault in a digest that covers the
@@ -42,7 +45,9 @@ pub fn verify(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, VerifyFailure> {
+    let read = BytesRead::default();
     let mut verifier = Verifier {
+        read: read.clone(),
         trusted: key,
         keys: Arc::new(KeyChain::from(key)),
         options,
@@ -56,11 +61,12 @@ pub fn verify(
         running_check: None,
         entries_started: 0,
         deferred: None,
+        is_root_wrong: false,
         next_position: 0,
         entries: None,
         report: Report::default(),
     };
-    let walked = source::walk(source, &mut verifier);
+    let walked = source::walk(source, &read, &mut verifier);
     let last_file = verifier.finish_running_check();
     let walked = verifier.apply_file(last_file).and(walked);
     // If reading stopped early, a broken chain in the entries read before is the earlier fault.
@@ -69,6 +75,8 @@ pub fn verify(
 }
 
 struct Verifier<'a> {
+    /// The bytes of the bundle that were read so far.
+    read: BytesRead,
     /// The key that the user trusts.
     trusted: &'a VerifierKey,
     /// The log's keys, one of which is the trusted one.
@@ -88,6 +96,8 @@ struct Verifier<'a> {
     entries_started: u64,
     /// A fault that is reported only if every entry passes its own checks and the checks of its chain.
     deferred: Option<VerifyFailure>,
+    /// Whether the leaf hashes do not have the root of the checkpoint. Then nothing of the entries is kept.
+    is_root_wrong: bool,
     next_position: u64,
     /// Set from the first entry to the last.
     entries: Option<EntriesState>,
@@ -131,7 +141,7 @@ impl Verifier<'_> {
             self.check_order(member)?;
             return self.read_leaf_hashes(length, data);
         }
-        let read = self.read(member, length, data).map(Arc::new);
+        let read = self.read_member(member, length, data).map(Arc::new);
         let previous = self.finish_running_check();
         if let (Member::Entries(_), Ok(bytes)) = (member, &read) {
             let leaves = |count| self.leaf_hashes.read_next(count);
@@ -150,7 +160,8 @@ impl Verifier<'_> {
                 self.files.check_document(member, position, &bytes)?;
             }
             Member::ManifestNote => return self.check_manifest_note(&bytes),
-            Member::Entries(_) | Member::LeafHashes | Member::Report | Member::Manifest => {}
+            Member::Report => self.report.stated_only.push(member.to_string()),
+            Member::Entries(_) | Member::LeafHashes | Member::Manifest => {}
         }
         self.files.add(member, &bytes);
         Ok(())
@@ -196,7 +207,7 @@ impl Verifier<'_> {
         VerifyFailure { position, ..VerifyFailure::at(member, reason) }
     }
 
-    fn read(&self, member: Member, length: u64, data: &mut dyn Read) -> Result<Vec<u8>, String> {
+    fn read_member(&self, member: Member, length: u64, data: &mut dyn Read) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::with_capacity(length.min(MEMBER_BYTES_MAX) as usize);
         self.read_pieces(member, length, data, &mut |piece| {
             bytes.extend_from_slice(piece);
@@ -268,6 +279,10 @@ impl Verifier<'_> {
 
     fn read_leaf_hashes(&mut self, length: u64, data: &mut dyn Read) -> Result<(), VerifyFailure> {
         let member = Member::LeafHashes;
+        if length != self.checkpoint.size.saturating_mul(32) {
+            return Err(VerifyFailure::at(member, "the file does not have 32 bytes for each entry"));
+        }
+        let (allowance, mut kept) = (self.read.clone(), 0_u64);
         let mut leaf_hashes = std::mem::take(&mut self.leaf_hashes);
         let (mut tree, mut digest) = (Frontier::new(), Sha256::new());
         let mut root_at_since = self.since.as_ref().filter(|since| since.size == 0).map(|_| tree.root());
@@ -279,21 +294,22 @@ impl Verifier<'_> {
                     root_at_since = Some(tree.root());
                 }
             }
+            kept = kept.saturating_add(piece.len() as u64);
+            allowance.allow_leaves(kept)?;
             leaf_hashes.append(piece).map_err(|error| spool::describe(&error))
         });
         read.map_err(|reason| VerifyFailure::at(member, reason))?;
         leaf_hashes.rewind().map_err(spool_failure)?;
         self.leaf_hashes = leaf_hashes;
         self.files.add_digest(member, length, &digest.finalize().into());
-        self.compare_tree(length, &tree, root_at_since);
+        self.compare_tree(&tree, root_at_since);
         Ok(())
     }
 
     /// Compares the tree with the checkpoints. A fault is deferred until after the entries.
-    fn compare_tree(&mut self, length: u64, tree: &Frontier, root_at_since: Option<Hash>) {
-        let fault = if length != self.checkpoint.size.saturating_mul(32) {
-            Some((Member::LeafHashes.to_string(), "the file does not have 32 bytes for each entry"))
-        } else if tree.root() != self.checkpoint.root {
+    fn compare_tree(&mut self, tree: &Frontier, root_at_since: Option<Hash>) {
+        self.is_root_wrong = tree.root() != self.checkpoint.root;
+        let fault = if self.is_root_wrong {
             Some((Member::LeafHashes.to_string(), "the root of the tree differs from the checkpoint"))
         } else if self.since.as_ref().map(|since| since.root) != root_at_since {
             Some(("--since".to_owned(), "the log does not extend the older checkpoint"))
@@ -315,7 +331,10 @@ impl Verifier<'_> {
         self.entries_state().files.push((first, member));
         for verdict in file.verdicts {
             let applied = verdict.and_then(|checked| self.apply_entry(checked));
-            applied.map_err(|reason| VerifyFailure::entry(self.next_position, member, reason))?;
+            applied.map_err(|Rejection { reason, newer_edition }| {
+                let failure = VerifyFailure::entry(self.next_position, member, reason);
+                VerifyFailure { newer_edition, ..failure }
+            })?;
             self.next_position += 1;
         }
         (self.progress)(Progress::Entries(self.next_position, self.checkpoint.size));
@@ -336,7 +355,7 @@ impl Verifier<'_> {
         })
     }
 
-    fn apply_entry(&mut self, checked: CheckedEntry) -> Result<(), String> {
+    fn apply_entry(&mut self, checked: CheckedEntry) -> Result<(), Rejection> {
         let keys = Arc::clone(&self.keys);
         self.entries_state().chains.check_next(&checked, &keys)?;
         let report = &mut self.report;
@@ -349,12 +368,21 @@ impl Verifier<'_> {
             Content::Sealed(..) => report.opened += 1,
             Content::Plain(_, body) => {
                 report.plain += 1;
+                if let Some(edition) = rejection::newer_edition(body) {
+                    return Err(Rejection::too_new(edition));
+                }
                 self.files.expect_document(checked.position, body)?;
             }
         }
         report.entries += 1;
         report.signatures += 1;
-        self.entries_state().subjects.add(checked).map_err(|error| spool::describe(&error))
+        if self.is_root_wrong {
+            return Ok(());
+        }
+        let subjects = &mut self.entries_state().subjects;
+        subjects.add(checked).map_err(|error| spool::describe(&error))?;
+        let kept = subjects.bytes();
+        Ok(self.read.allow_entries(kept)?)
     }
 
     /// Checks the chains and grants of all data subjects in the entries read so far. This runs once.

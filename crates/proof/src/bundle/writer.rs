@@ -4,6 +4,7 @@
 use super::entry_line::{EntryLine, LineError};
 use super::manifest::{self, Manifest, ManifestFile};
 use super::member::{ENTRIES_FILE_BYTES_MAX, MEMBER_BYTES_MAX, Member};
+use super::tar_form::header;
 use super::trailer::{self, DigestWriter};
 use crate::checkpoint::{Checkpoint, NoteError, sign_note};
 use crate::keys::KeyChain;
@@ -108,9 +109,7 @@ impl<W: Write> BundleWriter<W> {
             offset: 0,
             digest: Sha256::new(),
         };
-        self.tar
-            .append_data(&mut header(length), Member::LeafHashes.to_string(), &mut read)
-            .map_err(BundleError::Io)?;
+        self.tar.append(&header(Member::LeafHashes, length)?, &mut read)?;
         let digest: Hash = read.digest.finalize().into();
         self.files.push(ManifestFile::new(Member::LeafHashes, length, &digest));
         Ok(())
@@ -142,11 +141,11 @@ impl<W: Write> BundleWriter<W> {
         Ok(())
     }
 
-    /// Writes the remaining files: bounds, notices, the HTML report, the signed manifest and the trailer.
+    /// Writes the remaining files: bounds, notices, the signed manifest and the trailer.
     ///
     /// # Errors
     /// Entries are missing, `key` is not the key that signed the checkpoint, or writing fails.
-    pub fn finish(mut self, report_html: &str, key: &SigningKey) -> Result<W, BundleError> {
+    pub fn finish(mut self, key: &SigningKey) -> Result<W, BundleError> {
         if !self.leaf_hashes_written || self.next != self.checkpoint.size {
             return Err(BundleError::Order("some entries were not written"));
         }
@@ -159,7 +158,6 @@ impl<W: Write> BundleWriter<W> {
         for (member, bytes) in documents {
             self.append(member, &bytes)?;
         }
-        self.append(Member::Report, report_html.as_bytes())?;
         let origin = self.checkpoint.origin.clone();
         let files = std::mem::take(&mut self.files);
         let manifest =
@@ -188,18 +186,10 @@ impl<W: Write> BundleWriter<W> {
         if length > member.bytes_max(self.checkpoint.size) {
             return Err(BundleError::TooLarge(member));
         }
-        self.tar.append_data(&mut header(length), member.to_string(), bytes)?;
+        self.tar.append(&header(member, length)?, bytes)?;
         self.files.push(ManifestFile::new(member, length, &Sha256::digest(bytes).into()));
         Ok(())
     }
-}
-
-fn header(length: u64) -> tar::Header {
-    let mut header = tar::Header::new_ustar();
-    header.set_entry_type(tar::EntryType::Regular);
-    header.set_size(length);
-    header.set_mode(0o644);
-    header
 }
 
 /// Reads leaf hashes as a stream of bytes.

@@ -27,4 +27,22 @@ pub enum EntryError {
     /// The decrypted or unsealed bytes are not an `EventBody`.
     #[error("the body is not an `EventBody`")]
     Body,
+    /// The body is not in the only encoding that this format allows.
+    #[error("the body is not in canonical form: {0}")]
+    BodyForm(&'static str),
+    /// The body has a field that this version does not know.
+    #[error("the body has the unknown field {0}")]
+    UnknownField(u32),
+    /// An enum field of the body has a value that this version does not know.
+    #[error("the body has an unknown value in the field {0}")]
+    UnknownValue(u32),
+}
+
+impl EntryError {
+    /// Whether the body may be that of a newer version: apart from fields and values that this version does
+    /// not know, it is in canonical form.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        matches!(self, Self::UnknownField(_) | Self::UnknownValue(_))
+    }
 }

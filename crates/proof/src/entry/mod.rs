@@ -2,11 +2,13 @@
 //!
 //! Entries are stored and hashed verbatim. Parsing is strict: each entry has exactly one encoding.
 
+mod body;
 mod diagnose;
 mod error;
 mod event_key;
 mod payload;
 
+pub use body::decode as decode_body;
 pub use error::EntryError;
 pub use event_key::EventKey;
 pub use payload::{Handle, Header};
@@ -72,6 +74,19 @@ pub fn sign(payload: Vec<u8>, origin: &str, key: &impl LogSigner) -> Result<Vec<
     let mut envelope = Envelope { key_id, origin, issued_at, payload: &payload, signature: [0; 64] };
     envelope.signature = key.sign(&envelope.signed_bytes()).to_bytes();
     Ok(envelope.to_bytes())
+}
+
+/// A body with its one encoding.
+pub(crate) struct Opened {
+    pub body: EventBody,
+    pub encoded: Zeroizing<Vec<u8>>,
+}
+
+impl Opened {
+    fn new(encoded: Vec<u8>) -> Result<Self, EntryError> {
+        let encoded = Zeroizing::new(encoded);
+        Ok(Self { body: body::decode(&encoded)?, encoded })
+    }
 }
 
 /// A parsed entry. Parsing checks the form only; [`Entry::verify`] checks the signature.
@@ -151,8 +166,16 @@ impl Entry {
     ///
     /// # Errors
     /// It is a system event, the key does not match the commitment, the ciphertext fails authentication, or
-    /// the plaintext is not an `EventBody`.
+    /// the plaintext is not an `EventBody` in its one encoding.
     pub fn open(&self, key: &EventKey) -> Result<EventBody, EntryError> {
+        self.open_encoded(key).map(|opened| opened.body)
+    }
+
+    /// Like [`Self::open`], and also returns the encoding.
+    ///
+    /// # Errors
+    /// As for [`Self::open`].
+    pub(crate) fn open_encoded(&self, key: &EventKey) -> Result<Opened, EntryError> {
         if self.header.handle == Handle::SYSTEM {
             return Err(EntryError::Payload("system events are not sealed"));
         }
@@ -162,19 +185,35 @@ impl Entry {
         let associated = self.payload().get(..self.associated_bytes).unwrap_or_default();
         let message = aead::Payload { msg: self.body(), aad: associated };
         let plaintext = key.cipher().decrypt(&Nonce::default(), message).map_err(|_| EntryError::Seal)?;
-        let plaintext = Zeroizing::new(plaintext);
-        EventBody::decode(plaintext.as_slice()).map_err(|_| EntryError::Body)
+        Opened::new(plaintext)
     }
 
     /// The body of a system event; none if the entry is sealed.
     ///
     /// # Errors
-    /// The body is not an `EventBody`.
+    /// The body is not an `EventBody` in its one encoding.
     pub fn plain_body(&self) -> Result<Option<EventBody>, EntryError> {
         if self.header.handle != Handle::SYSTEM {
             return Ok(None);
         }
-        EventBody::decode(self.body()).map(Some).map_err(|_| EntryError::Body)
+        body::decode(self.body()).map(Some)
+    }
+
+    /// Like [`Self::plain_body`], and also returns the encoding.
+    ///
+    /// # Errors
+    /// As for [`Self::plain_body`].
+    pub(crate) fn plain_encoded(&self) -> Result<Option<Opened>, EntryError> {
+        if self.header.handle != Handle::SYSTEM {
+            return Ok(None);
+        }
+        Opened::new(self.body().to_vec()).map(Some)
+    }
+
+    /// The body of a system event without the fields that this version does not know; none if the entry is
+    /// sealed or has no such body. It only serves to find out which rules the log follows.
+    pub(crate) fn known_part_of_plain_body(&self) -> Option<EventBody> {
+        if self.header.handle == Handle::SYSTEM { body::decode_known_part(self.body()) } else { None }
     }
 }
 

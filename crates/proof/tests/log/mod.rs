@@ -7,6 +7,8 @@
     reason = "tests; not every test uses every function"
 )]
 
+pub mod forge;
+
 use ed25519_dalek::SigningKey;
 use sayso_proof::bundle::{BundleWriter, EntryLine};
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
@@ -227,7 +229,7 @@ impl Log {
         for position in 0..self.size() {
             writer.entry(&self.line(position)).unwrap();
         }
-        writer.finish("<!doctype html><title>Audit</title>", &self.key).unwrap()
+        writer.finish(&self.key).unwrap()
     }
 }
 
