@@ -178,10 +178,13 @@ impl Verdict {
 
 fn verify_proof(text: &str, keys: &KeyChain, options: &Options, out: Out) -> Result<(), CliError> {
     let proof: TlogProof = text.parse().map_err(CliError::unverified)?;
-    let verified = proof.verify(keys).map_err(CliError::unverified)?;
-    let verdict = Verdict::of(&verified.checkpoint, &proof.checkpoint, None, keys, options)?;
-    let body = verified.entry.plain_body().map_err(CliError::unverified)?;
+    let verified = proof.verify(keys).map_err(CliError::document)?;
+    let mut verdict = Verdict::of(&verified.checkpoint, &proof.checkpoint, None, keys, options)?;
+    let body = verified.entry.plain_body().map_err(CliError::document)?;
     let body = body.map(|body| to_json(&body)).transpose().map_err(CliError::failed)?;
+    if body.is_none() {
+        verdict.not_checked.push("the body of the entry, which is sealed".to_owned());
+    }
     let (position, size) = (verified.position, verified.checkpoint.size);
     let value = json!({
         "origin": verified.entry.origin,
@@ -195,7 +198,7 @@ fn verify_proof(text: &str, keys: &KeyChain, options: &Options, out: Out) -> Res
 }
 
 fn verify_certificate(text: &str, keys: &KeyChain, options: &Options, out: Out) -> Result<(), CliError> {
-    let verified = certificate::verify(text, keys).map_err(CliError::unverified)?;
+    let verified = certificate::verify(text, keys).map_err(CliError::document)?;
     let consistency = verified.consistency.as_ref();
     let mut verdict =
         Verdict::of(&verified.checkpoint, &verified.checkpoint_note, consistency, keys, options)?;
@@ -221,7 +224,7 @@ fn not_shown_of_erasure(statement: &Statement) -> Vec<String> {
 }
 
 fn verify_receipt(text: &str, keys: &KeyChain, options: &Options, out: Out) -> Result<(), CliError> {
-    let verified = package::verify_receipt(text, keys).map_err(CliError::unverified)?;
+    let verified = package::verify_receipt(text, keys).map_err(CliError::document)?;
     let mut verdict = Verdict::of(&verified.checkpoint, &verified.checkpoint_note, None, keys, options)?;
     let VerifiedReceipt {
         origin, position, decision, purposes, at, is_signed, not_compared, checkpoint, ..
@@ -241,44 +244,62 @@ fn verify_receipt(text: &str, keys: &KeyChain, options: &Options, out: Out) -> R
     };
     let decision = decision.trim_start_matches("dpv:");
     let purposes = if purposes.is_empty() { "every purpose".to_owned() } else { purposes.join(", ") };
+    let checked = if is_signed { "verified" } else { "not verified as a whole" };
     let text = format!(
-        "verified: position {position} of {size} in {origin}\n{decision} for {purposes} on {at}; the receipt agrees with \
+        "{checked}: position {position} of {size} in {origin}\n{decision} for {purposes} on {at}; the receipt agrees with \
          the log\n{signed}"
     );
-    verdict.print(value, &text, out)
+    verdict.print(value, &text, out)?;
+    require_signed(is_signed, "receipt")
 }
 
 fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> Result<(), CliError> {
-    if options.since.is_some() || !options.witnesses.is_empty() {
-        return Err(CliError::usage(
-            "--since and --witness can't be used with a package; verify the receipts in it one by one",
-        ));
-    }
     let cant_open = |error| CliError::failed(format!("{}: {error}", path.display()));
     let mut file = std::fs::File::open(path).map_err(cant_open)?;
-    let verified = package::verify_package(&mut file, keys).map_err(CliError::unverified)?;
-    let VerifiedPackage { origin, is_signed, files, receipts, not_compared } = verified;
-    let mut verdict = Verdict {
-        not_checked: vec!["times and comments of the ZIP file".to_owned()],
-        not_shown: vec![
-            "that the package contains everything that the log has about the person".to_owned(),
-            LOG_OF_OTHERS.to_owned(),
-        ],
-        ..Verdict::default()
+    let verified = package::verify_package(&mut file, keys).map_err(CliError::document)?;
+    let VerifiedPackage { origin, is_signed, files, receipts, not_compared, checkpoint } = verified;
+    let mut verdict = match &checkpoint {
+        Some((checkpoint, note)) => Verdict::of(checkpoint, note, None, keys, options)?,
+        None if options.since.is_some() || !options.witnesses.is_empty() => {
+            return Err(CliError::usage(
+                "--since and --witness can't be used with a package that is not signed; verify the receipts in it \
+                 one by one",
+            ));
+        }
+        None => Verdict { not_shown: vec![LOG_OF_OTHERS.to_owned()], ..Verdict::default() },
     };
+    verdict.not_checked.push("times and comments of the ZIP file".to_owned());
+    verdict
+        .not_shown
+        .push("that the package contains everything that the log has about the person".to_owned());
     match is_signed {
         true => verdict.stated_only = not_compared,
         false => verdict.not_checked.extend(not_compared),
     }
+    let as_of = checkpoint.as_ref().map(|(checkpoint, _)| checkpoint.size);
     let value = json!({
         "origin": origin, "files": int64(files), "receipts": int64(receipts), "signed": is_signed,
+        "asOfEntries": as_of.map_or(Value::Null, int64),
     });
-    let signed = match is_signed {
-        true => "the log's key signed the whole package",
-        false => "the package is not signed as a whole: only its receipts were checked",
+    let signed = match as_of {
+        Some(size) => format!(
+            "the log's key signed the whole package, as of the checkpoint of {}",
+            count(size, "entry")
+        ),
+        None => "the package is not signed as a whole: only its receipts were checked".to_owned(),
     };
     let (files, receipts) = (count(files, "file"), count(receipts, "receipt"));
-    verdict.print(value, &format!("verified: {files} and {receipts} of {origin}\n{signed}"), out)
+    let checked = if is_signed { "verified" } else { "not verified as a whole" };
+    verdict.print(value, &format!("{checked}: {files} and {receipts} of {origin}\n{signed}"), out)?;
+    require_signed(is_signed, "package")
+}
+
+/// The error for a document that the log's key did not sign as a whole. Anybody can change what such a
+/// document says beside the entries in it.
+fn require_signed(is_signed: bool, what: &str) -> Result<(), CliError> {
+    let error =
+        || CliError::unchecked(format!("the {what} is not signed as a whole, so not all of it was checked"));
+    if is_signed { Ok(()) } else { Err(error().next("ask the controller for a new one, which is signed")) }
 }
 
 #[cfg(test)]

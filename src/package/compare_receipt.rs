@@ -200,8 +200,9 @@ impl<'a> Comparison<'a> {
         let statuses = format!("{RECORD}/dpv:hasConsentStatus");
         let is_own =
             |status: &Value| status.get("dct:identifier").and_then(Value::as_str) == Some(&logged.id);
-        let items = self.items(&statuses);
-        let own = items.into_iter().find(|(_, status)| is_own(status)).ok_or_else(|| differs(&statuses))?.0;
+        // A second status of the same decision could say anything else about it.
+        let mut items = self.items(&statuses).into_iter().filter(|(_, status)| is_own(status));
+        let (Some((own, _)), None) = (items.next(), items.next()) else { return Err(differs(&statuses)) };
         let terms = &logged.terms;
         let is_yes = logged.decision.is_yes();
         let until = terms.until_ms.filter(|_| is_yes).map(wording::time);

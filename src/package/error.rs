@@ -105,5 +105,5 @@ pub enum PackageError {
     Member(String, &'static str),
     /// A receipt is rejected.
     #[error("`{0}`: {1}")]
-    Receipt(String, Box<ReceiptError>),
+    Receipt(String, #[source] Box<ReceiptError>),
 }

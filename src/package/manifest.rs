@@ -47,10 +47,12 @@ impl Manifest {
         Ok(bytes)
     }
 
-    /// Decodes a manifest of the log with this name; `None` if it is malformed or of another log.
+    /// Decodes a manifest of the log with this name; `None` if it is malformed, in another form than
+    /// [`Self::to_bytes`] writes, or of another log.
     pub fn parse(bytes: &[u8], origin: &str) -> Option<Self> {
         let manifest: Self = serde_json::from_slice(bytes).ok()?;
-        (manifest.format == FORMAT && manifest.origin == origin).then_some(manifest)
+        let is_canonical = manifest.to_bytes().is_ok_and(|canonical| canonical == bytes);
+        (is_canonical && manifest.format == FORMAT && manifest.origin == origin).then_some(manifest)
     }
 }
 

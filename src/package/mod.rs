@@ -20,6 +20,7 @@ mod receipt;
 mod receipt_nodes;
 mod record;
 mod signed_receipt;
+mod stated;
 mod unzip;
 mod verify_package;
 mod verify_receipt;

@@ -11,6 +11,15 @@ use zip::unstable::read::ZipIterable;
 /// few others.
 const MEMBERS_MAX: usize = 1 << 20;
 
+/// How many times larger than the file its unpacked members may be. This limit does not apply below
+/// [`RATIO_FREE_BYTES`].
+const RATIO_MAX: u64 = 100;
+/// This many bytes may always be unpacked, however small the file is.
+const RATIO_FREE_BYTES: u64 = 64 << 20;
+/// The most bytes between the content of a member and the next header: a data descriptor with sizes of 64
+/// bits (APPNOTE 4.3.9). A header does not fit in there.
+const DESCRIPTOR_BYTES_MAX: u64 = 24;
+
 /// Calls `then` with the member of this name and its packed size in bytes; `None` if there is no such member.
 /// The member's checksum is compared when it is read to its end.
 pub(super) fn with_member<T>(
@@ -38,13 +47,19 @@ pub(super) fn with_member<T>(
     Ok(Some(then(&mut member, packed_bytes)))
 }
 
-/// Calls `each` with the name and the content of each member, in the order of the directory. A member whose
-/// own header differs from the directory is an error, since readers differ in which of them they take.
+/// Calls `each` with the name and the content of each member, in the order of the directory.
+///
+/// A member whose own header differs from the directory is an error, since readers differ in which of them
+/// they take. So is anything between the members, where some readers find more of them. All members together
+/// may not be much larger than the file.
 pub(super) fn for_each_member(
     file: &mut (impl Read + Seek),
     mut each: impl FnMut(&str, &mut dyn Read) -> Result<(), PackageError>,
 ) -> Result<(), PackageError> {
+    let file_bytes = file.seek(SeekFrom::End(0)).map_err(ReadError::Io)?;
     file.rewind().map_err(ReadError::Io)?;
+    let mut left = file_bytes.saturating_mul(RATIO_MAX).max(RATIO_FREE_BYTES);
+    let mut end = None;
     let archive = ZipIterable::try_new(BufReader::new(file), Config::default()).map_err(ReadError::Zip)?;
     let mut archive = archive.enforce_header_consistency(true);
     if archive.len() > MEMBERS_MAX {
@@ -55,8 +70,27 @@ pub(super) fn for_each_member(
         let entry = entry.map_err(ReadError::Zip)?;
         let name = String::from_utf8(entry.name_raw().to_vec());
         let name = name.map_err(|_| ReadError::Form("the name of a member is not UTF-8"))?;
+        let (start, packed_bytes) = (entry.header_start(), entry.compressed_size());
+        if !follows(end, start) {
+            return Err(ReadError::Form("it has bytes outside of its members").into());
+        }
         let member = entry.with_reader(files.reader_mut(), ZipReadOptions::new());
-        each(&name, &mut member.map_err(ReadError::Zip)?)?;
+        let member = member.map_err(ReadError::Zip)?;
+        end = member.data_start().map(|start| start.saturating_add(packed_bytes));
+        let mut limited = member.take(left);
+        each(&name, &mut limited)?;
+        left = limited.limit();
+        if left == 0 {
+            return Err(ReadError::Form("it is more than 100 times larger unpacked than packed").into());
+        }
     }
     Ok(())
+}
+
+/// Whether a header begins where the content of the member before it ends, or at the start of the file.
+fn follows(end: Option<u64>, start: u64) -> bool {
+    match end {
+        None => start == 0,
+        Some(end) => start.checked_sub(end).is_some_and(|gap| gap <= DESCRIPTOR_BYTES_MAX),
+    }
 }

@@ -3,8 +3,10 @@
 
 use super::error::{PackageError, ReadError};
 use super::manifest::{MANIFEST, Manifest, ManifestFile, MemberDigest, NOTE};
+use super::stated::{PACKAGE, Stated, Tee};
 use super::unzip::{for_each_member, with_member};
 use super::verify_receipt::verify_receipt;
+use sayso_proof::checkpoint::Checkpoint;
 use sayso_proof::keys::KeyChain;
 use sayso_proof::signed_document::{self, DocumentKind};
 use sha2::{Digest, Sha256};
@@ -36,8 +38,12 @@ pub struct VerifiedPackage {
     pub files: u64,
     /// Number of consent receipts, all of which are valid.
     pub receipts: u64,
-    /// What was not compared with the log: members other than receipts, and fields of receipts. In a signed
-    /// package these are statements of the controller; in any other package they prove nothing.
+    /// The checkpoint that the package names, and its note. The tree of the checkpoint contains everything
+    /// that the package was made from. None if the package is not signed.
+    pub checkpoint: Option<(Checkpoint, String)>,
+    /// What was not compared with the log: members other than receipts, parts of `package.json`, and fields
+    /// of receipts. In a signed package these are statements of the controller; in any other package they
+    /// prove nothing.
     pub not_compared: Vec<String>,
 }
 
@@ -50,21 +56,30 @@ pub fn verify_package(
     file: &mut (impl Read + Seek),
     keys: &KeyChain,
 ) -> Result<VerifiedPackage, PackageError> {
-    let manifest = signed_manifest(file, keys)?;
-    let files = manifest.as_ref().map(|manifest| manifest.files.as_slice());
-    let mut verifier =
-        Verifier { keys, files, next: 0, left: Left::default(), verified: VerifiedPackage::default() };
+    let signed = signed_manifest(file, keys)?;
+    let (files, tree_size) = match &signed {
+        Some((manifest, tree_size)) => (Some(manifest.files.as_slice()), *tree_size),
+        None => (None, 0),
+    };
+    let (left, verified) = (Left::default(), VerifiedPackage::default());
+    let mut verifier = Verifier { keys, files, tree_size, next: 0, left, verified };
     for_each_member(file, |name, member| verifier.member(name, member))?;
     if files.is_some_and(|files| verifier.next != files.len().saturating_add(2)) {
         return Err(PackageError::Manifest("it lists files that the package does not contain"));
     }
     let Verifier { left, verified, .. } = verifier;
+    if files.is_some() && verified.checkpoint.is_none() {
+        return Err(PackageError::Manifest("it does not list `package.json`"));
+    }
     let (origin, is_signed) = (keys.origin().to_owned(), files.is_some());
     Ok(VerifiedPackage { origin, is_signed, not_compared: left.names(), ..verified })
 }
 
-/// The manifest, after its signature was verified; `None` if the package has neither.
-fn signed_manifest(file: &mut (impl Read + Seek), keys: &KeyChain) -> Result<Option<Manifest>, PackageError> {
+/// The manifest and the size of the log's tree that its signature states; `None` if the package has neither.
+fn signed_manifest(
+    file: &mut (impl Read + Seek),
+    keys: &KeyChain,
+) -> Result<Option<(Manifest, u64)>, PackageError> {
     let manifest = read_member(file, MANIFEST, MANIFEST_BYTES_MAX)?;
     let (manifest, note) = match (manifest, read_member(file, NOTE, NOTE_BYTES_MAX)?) {
         (Some(manifest), Some(note)) => (manifest, note),
@@ -77,9 +92,10 @@ fn signed_manifest(file: &mut (impl Read + Seek), keys: &KeyChain) -> Result<Opt
     };
     let note = String::from_utf8(note).map_err(|_| PackageError::Manifest("its signature is not text"))?;
     let digest = Sha256::digest(&manifest).into();
-    signed_document::verify(&note, DocumentKind::Package, &digest, keys)?;
+    let tree_size = signed_document::verify(&note, DocumentKind::Package, &digest, keys)?;
     let manifest = Manifest::parse(&manifest, keys.origin());
-    Ok(Some(manifest.ok_or(PackageError::Manifest("it is malformed, or of another log"))?))
+    let manifest = manifest.ok_or(PackageError::Manifest("it is malformed, or of another log"))?;
+    Ok(Some((manifest, tree_size)))
 }
 
 /// The bytes of a member, at most `bytes_max`; `None` if there is no such member.
@@ -132,6 +148,8 @@ struct Verifier<'a> {
     keys: &'a KeyChain,
     /// What the manifest lists; none if the package is not signed.
     files: Option<&'a [ManifestFile]>,
+    /// Size of the log's tree when the package was signed.
+    tree_size: u64,
     /// Number of the next member.
     next: usize,
     /// What was not compared with the log.
@@ -162,6 +180,13 @@ impl Verifier<'_> {
             let bytes = read_all(name, member, RECEIPT_BYTES_MAX)?;
             digest.take(&bytes);
             self.receipt(name, &bytes)?;
+        } else if name == PACKAGE {
+            let limited = member.take(expected.length.saturating_add(1));
+            let stated = Stated::read(Tee { from: limited, see: |bytes: &[u8]| digest.take(bytes) })?;
+            self.verified.checkpoint = Some(stated.verify(self.keys, self.tree_size)?);
+            for part in stated.parts {
+                self.left.insert(format!("{PACKAGE}: {part}"));
+            }
         } else {
             let mut piece = vec![0; PIECE_BYTES];
             // A member that is longer than the manifest says is not unpacked to its end.

@@ -81,6 +81,13 @@ fn verify(path: &Path, key: &str, more: &[&str]) -> Output {
     harness::sayso(&arguments).output().unwrap()
 }
 
+/// The answer about a document that is intact, but that nobody signed as a whole.
+fn unchecked(output: &Output) -> Value {
+    assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not signed as a whole"));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
 /// The texts of a list in an answer.
 fn texts<'a>(answer: &'a Value, list: &str) -> Vec<&'a str> {
     answer[list].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
@@ -131,10 +138,11 @@ async fn a_receipt_without_a_signature_verifies_and_names_what_was_not_checked()
     assert_eq!(properties.pop().unwrap()["schema:propertyID"], "signature");
     let file = harness.dir.path().join("receipt.jsonld");
     std::fs::write(&file, receipt.to_string()).unwrap();
-    let verified = harness::json(&verify(&file, &harness.daemon.vkey, &[]));
+    let verified = unchecked(&verify(&file, &harness.daemon.vkey, &[]));
     assert_eq!((&verified["signed"], &verified["statedOnly"]), (&json!(false), &json!([])));
-    let text = harness::sayso(&["verify", file.to_str().unwrap(), "--key", &harness.daemon.vkey]);
-    let text = harness::stdout(&{ text }.output().unwrap());
+    let mut text = harness::sayso(&["verify", file.to_str().unwrap(), "--key", &harness.daemon.vkey]);
+    let text = String::from_utf8(text.output().unwrap().stdout).unwrap();
+    assert!(text.starts_with("not verified as a whole:"), "{text}");
     assert!(text.contains("not signed as a whole") && text.contains("not checked: @context, "), "{text}");
 
     let keys = KeyChain::from(&harness.daemon.vkey.parse::<VerifierKey>().unwrap());
@@ -152,6 +160,14 @@ async fn a_receipt_without_a_signature_verifies_and_names_what_was_not_checked()
         }
     }
     assert!(detected > 40, "{detected}");
+    // A second status of the same decision is refused: it could say anything else about the decision.
+    let statuses = "/dpv:hasRecordOfActivity/dpv:hasConsentStatus";
+    let mut twice = receipt.clone();
+    let items = twice.pointer_mut(statuses).unwrap().as_array_mut().unwrap();
+    let id = &receipt["dpv:hasRecordOfActivity"]["dct:identifier"];
+    let own = items.iter().find(|status| status["dct:identifier"] == *id).unwrap().clone();
+    items.push(own);
+    assert!(verify_receipt(&twice.to_string(), &keys).is_err());
     // A property that this version does not know is refused: a changed name must not hide the signature.
     let unknown =
         json!({"@type": "schema:PropertyValue", "schema:propertyID": "signed", "schema:value": "x"});
@@ -338,8 +354,15 @@ async fn every_change_of_a_package_is_detected() {
     );
     assert_eq!(verified["notChecked"], json!(["times and comments of the ZIP file"]));
     let stated = texts(&verified, "statedOnly");
-    assert!(stated.contains(&"index.html") && stated.contains(&"package.json"), "{stated:?}");
-    assert!(texts(&verified, "notShown")[0].contains("everything that the log has about the person"));
+    for part in
+        ["index.html", "package.json: attributes", "package.json: controller", "package.json: history"]
+    {
+        assert!(stated.contains(&part), "{part}: {stated:?}");
+    }
+    assert!(!stated.iter().any(|part| part.contains("ledger")), "{stated:?}");
+    let entries = harness::int64(&verified["asOfEntries"]);
+    let not_shown = texts(&verified, "notShown").join(", ");
+    assert!(not_shown.contains("everything that the log has about the person"), "{not_shown}");
 
     let keys = KeyChain::from(&harness.daemon.vkey.parse::<VerifierKey>().unwrap());
     let check = |members: &[(String, Vec<u8>)]| verify_package(&mut Cursor::new(zipped(members)), &keys);
@@ -375,12 +398,81 @@ async fn every_change_of_a_package_is_detected() {
     swapped.swap(0, 1);
     assert!(check(&swapped).is_err());
 
+    // The checkpoint is that of the log when the package was made.
+    let package: Value = serde_json::from_slice(&members[1].1).unwrap();
+    let note = package["ledger"]["checkpoint"].as_str().unwrap();
+    assert_eq!(keys.open(note).unwrap().size, entries);
+
     // Without manifest and note, only the receipts are checked, and the answer says so.
     let unsigned: Vec<_> =
         members.iter().filter(|(name, _)| !name.starts_with("manifest.")).cloned().collect();
     std::fs::write(&file, zipped(&unsigned)).unwrap();
-    let verified = harness::json(&verify(&file, &harness.daemon.vkey, &[]));
+    let verified = unchecked(&verify(&file, &harness.daemon.vkey, &[]));
     assert_eq!((&verified["signed"], &verified["statedOnly"]), (&false.into(), &json!([])));
     let not_checked = texts(&verified, "notChecked");
     assert!(not_checked.contains(&"index.html") && not_checked.contains(&"package.json"), "{not_checked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_package_has_nothing_outside_of_its_members_and_is_no_bomb() {
+    let harness = Harness::start().await;
+    record_history(&harness).await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    let bytes = export(&mut ada, "", PackageKind::Portability).await.unwrap();
+    let keys = KeyChain::from(&harness.daemon.vkey.parse::<VerifierKey>().unwrap());
+    let check = |bytes: &[u8]| verify_package(&mut Cursor::new(bytes), &keys);
+    assert!(check(&bytes).unwrap().checkpoint.is_some());
+    // Bytes in front, where a program that reads from the start finds another member.
+    let hidden = zipped(&[("evil.html".to_owned(), b"x".to_vec())]);
+    let refused = |bytes: &[u8]| {
+        let error = check(bytes).unwrap_err().to_string();
+        assert!(error.contains("not a package"), "{error}");
+    };
+    refused(&[hidden, bytes].concat());
+    // Zeros that unpack to more than 100 times their size.
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = zip::write::SimpleFileOptions::default();
+    let zeros = vec![0; 1 << 20];
+    for number in 0..80 {
+        writer.start_file(format!("receipts/{number}"), options).unwrap();
+        writer.write_all(&zeros).unwrap();
+    }
+    let bomb = writer.finish().unwrap().into_inner();
+    assert!(check(&bomb).is_err(), "{}", bomb.len());
+}
+
+/// A receipt of others, which this project does not contain. Somebody without the log's key added a status.
+#[test]
+fn the_shared_receipt_that_was_forged_without_a_key_does_not_verify() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/bundles");
+    let path = folder.join("14-receipt-forged-without-a-key.jsonld");
+    if !path.exists() {
+        eprintln!("skipped: the shared receipt is not here");
+        return;
+    }
+    let output = verify(&path, folder.join("receipt.vkey").to_str().unwrap(), &[]);
+    assert_eq!(output.status.code(), Some(4));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("dpv:hasConsentStatus` differs from the log"), "{error}");
+    // Without that status, the receipt is one of an early daemon, which nobody signed as a whole.
+    let mut receipt: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    let statuses = receipt.pointer_mut("/dpv:hasRecordOfActivity/dpv:hasConsentStatus").unwrap();
+    statuses.as_array_mut().unwrap().pop();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), receipt.to_string()).unwrap();
+    let verified = unchecked(&verify(file.path(), folder.join("receipt.vkey").to_str().unwrap(), &[]));
+    assert!(!texts(&verified, "notChecked").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_of_a_sealed_entry_says_that_its_body_was_not_checked() {
+    let harness = Harness::start().await;
+    let mut service = harness.as_role(Role::Service, "tutor").await;
+    let mut request = fact("ada", "tone", "work", "plain words");
+    request.options = Some(proto::WriteOptions { proofs: true, ..Default::default() });
+    let receipt = service.profile.record_attributes(request).await.unwrap().into_inner().receipt.unwrap();
+    let file = harness.dir.path().join("proof.txt");
+    std::fs::write(&file, &receipt.events[0].proof).unwrap();
+    let verified = harness::json(&verify(&file, &harness.daemon.vkey, &[]));
+    assert_eq!(texts(&verified, "notChecked"), ["the body of the entry, which is sealed"]);
 }

@@ -1,0 +1,134 @@
+//! What `package.json` states, as far as it can be verified: its format, and the log and the checkpoint that
+//! it comes from. Everything else is a statement of the operator, and is only named.
+
+use super::error::{PackageError, ReadError};
+use super::format::{FORMAT, VERSION};
+use super::json_limits::{Guard, JsonLimits, LimitedReader};
+use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
+use sayso_proof::keys::KeyChain;
+use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io::{self, BufReader, Read};
+
+/// The name of the member.
+pub(super) const PACKAGE: &str = "package.json";
+/// The most bytes of each name, and of each value that is read.
+const ITEM_BYTES_MAX: u64 = 1 << 20;
+/// The most levels of nesting.
+const DEPTH_MAX: u32 = 64;
+/// The most parts.
+const PARTS_MAX: usize = 256;
+
+/// The log that a package names.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StatedLedger {
+    origin: String,
+    verifier_key: String,
+    checkpoint: String,
+}
+
+/// What was read of `package.json`.
+#[derive(Debug, Default)]
+pub(super) struct Stated {
+    format: String,
+    version: u32,
+    ledger: Option<StatedLedger>,
+    /// Names of the other parts.
+    pub parts: BTreeSet<String>,
+}
+
+impl Stated {
+    /// Reads `package.json` to its end.
+    ///
+    /// # Errors
+    /// It is not JSON, has a part twice, or exceeds a limit.
+    pub fn read(from: impl Read) -> Result<Self, ReadError> {
+        let guard = Guard::new(JsonLimits { bytes_max: u64::MAX, depth_max: DEPTH_MAX });
+        let limited = LimitedReader::new(BufReader::new(from), &guard);
+        let mut json = serde_json::Deserializer::from_reader(limited);
+        let stated = StatedSeed(&guard).deserialize(&mut json)?;
+        json.end()?;
+        Ok(stated)
+    }
+
+    /// Verifies the log and the checkpoint. `tree_size` is that of the signature of the package, which was
+    /// made later. Returns the checkpoint and its note.
+    ///
+    /// # Errors
+    /// The package is of another format or log, or the checkpoint is not one of this log by then.
+    pub fn verify(&self, keys: &KeyChain, tree_size: u64) -> Result<(Checkpoint, String), PackageError> {
+        let wrong = |problem| PackageError::Member(PACKAGE.to_owned(), problem);
+        if self.format != FORMAT || self.version != VERSION {
+            return Err(wrong("it has another format or version"));
+        }
+        let ledger = self.ledger.as_ref().ok_or_else(|| wrong("it does not name its log"))?;
+        let key = ledger.verifier_key.parse::<VerifierKey>();
+        if ledger.origin != keys.origin() || !key.is_ok_and(|key| keys.has(&key)) {
+            return Err(wrong("it names another log or key"));
+        }
+        let checkpoint = keys.open(&ledger.checkpoint);
+        let checkpoint = checkpoint.map_err(|_| wrong("the log did not sign its checkpoint"))?;
+        if checkpoint.size > tree_size {
+            return Err(wrong("its checkpoint is newer than the signature of the package"));
+        }
+        Ok((checkpoint, ledger.checkpoint.clone()))
+    }
+}
+
+struct StatedSeed<'a>(&'a Guard);
+
+impl<'de> DeserializeSeed<'de> for StatedSeed<'_> {
+    type Value = Stated;
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Stated, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for StatedSeed<'_> {
+    type Value = Stated;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a package")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut parts: A) -> Result<Stated, A::Error> {
+        let (mut stated, mut seen) = (Stated::default(), BTreeSet::new());
+        loop {
+            self.0.begin_item(ITEM_BYTES_MAX);
+            let Some(name) = parts.next_key::<String>()? else { return Ok(stated) };
+            match name.as_str() {
+                "format" => stated.format = parts.next_value()?,
+                "version" => stated.version = parts.next_value()?,
+                "ledger" => stated.ledger = Some(parts.next_value()?),
+                _ => {
+                    // Skip the value without keeping it, however large it is.
+                    self.0.end_item();
+                    parts.next_value::<IgnoredAny>()?;
+                    stated.parts.insert(name.clone());
+                }
+            }
+            // A package has about 20 parts. Readers differ in which of two equal names they take.
+            if seen.len() >= PARTS_MAX || !seen.insert(name) {
+                return Err(A::Error::custom("a part is there twice, or there are too many"));
+            }
+        }
+    }
+}
+
+/// A reader that passes all bytes to `see`.
+pub(super) struct Tee<R, F> {
+    pub from: R,
+    pub see: F,
+}
+
+impl<R: Read, F: FnMut(&[u8])> Read for Tee<R, F> {
+    fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
+        let count = self.from.read(bytes)?;
+        (self.see)(bytes.get(..count).unwrap_or_default());
+        Ok(count)
+    }
+}
