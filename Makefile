@@ -77,7 +77,7 @@ outside:
 # the run.
 FUZZ_SECONDS ?= 60
 FUZZ_EXECUTIONS ?= 1000000
-FUZZ_TARGETS = request event entry checkpoint proof bundle policy token import configuration tile
+FUZZ_TARGETS = request event entry checkpoint proof bundle policy token import configuration tile keys certificate receipt package
 FUZZ_BUILT = fuzz/target/x86_64-unknown-linux-gnu/release
 fuzz:
 	@if cargo fuzz --version >/dev/null 2>&1 && cargo +nightly --version >/dev/null 2>&1; then \

@@ -10,14 +10,18 @@ use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::event::codec;
 use crate::domain::ids::{EventId, GrantId, SubjectId};
 use crate::domain::vocabulary::Vocabulary;
+use crate::package;
 use crate::proto;
 use ed25519_dalek::SigningKey;
 use prost_reflect::prost::Message;
 use sayso_proof::bundle::{self, Source};
+use sayso_proof::certificate;
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey, open_note};
 use sayso_proof::entry::{self, Entry, EventKey};
 use sayso_proof::event::EventBody;
+use sayso_proof::keys::KeyChain;
 use sayso_proof::proof::TlogProof;
+use std::io::Cursor;
 use std::sync::{Arc, OnceLock};
 
 /// Seed of the log key that signed the corpora (the sample inputs). It is not a secret.
@@ -46,7 +50,7 @@ pub fn as_in_production(target: Target, bytes: &[u8]) {
 }
 
 /// Name and function of each target. Its corpus is in `fuzz/corpus/<name>/`.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("request", request),
     ("event", event),
     ("entry", sealed_entry),
@@ -58,6 +62,10 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("import", import),
     ("configuration", configuration),
     ("tile", tile),
+    ("keys", keys),
+    ("certificate", certificate_document),
+    ("receipt", receipt),
+    ("package", package_file),
 ];
 
 fn key() -> &'static VerifierKey {
@@ -79,8 +87,16 @@ pub fn request(bytes: &[u8]) {
     let _read = (text.parse::<EventId>(), text.parse::<GrantId>(), SubjectId::new(&text));
 }
 
-/// An event, converted from a decoded body to domain types.
+/// An event, converted from a decoded body to domain types. A body that is accepted is the one encoding of
+/// its content.
+///
+/// # Panics
+/// A body is accepted in another encoding.
 pub fn event(bytes: &[u8]) {
+    if let Ok(body) = entry::decode_body(bytes) {
+        assert!(body.encode_to_vec() == bytes, "a body has one encoding");
+        let _json = sayso_proof::json::to_json(&body).is_ok();
+    }
     let Ok(body) = EventBody::decode(bytes) else { return };
     let place = codec::Place {
         event_id: EventId([0; 16]),
@@ -130,9 +146,17 @@ pub fn whole_bundle(bytes: &[u8]) {
     }
     let mut tar = bytes.to_vec();
     set_checksums(&mut tar);
-    if let Ok(archive) = zstd::bulk::compress(&tar, 1) {
+    if let Ok(archive) = compress(&tar) {
         let _verdict = bundle_verifies(&archive);
     }
+}
+
+/// Compresses with a checksum, as in a bundle.
+fn compress(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut frame = zstd::Encoder::new(Vec::new(), 1)?;
+    frame.include_checksum(true)?;
+    std::io::Write::write_all(&mut frame, bytes)?;
+    frame.finish()
 }
 
 /// The first bytes of a zstd frame (RFC 8878, section 3.1.1).
@@ -149,7 +173,7 @@ fn set_checksums(tar: &mut [u8]) {
         }
         header[148..156].fill(b' ');
         let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
-        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        header[148..156].copy_from_slice(format!("{sum:07o}\0").as_bytes());
         let size = std::str::from_utf8(&header[124..136]).unwrap_or_default();
         let size = usize::from_str_radix(size.trim_matches(['\0', ' ']), 8).unwrap_or_default();
         let content_bytes = size.div_ceil(BLOCK_BYTES).saturating_mul(BLOCK_BYTES);
@@ -209,4 +233,28 @@ pub fn configuration(bytes: &[u8]) {
 /// The path of a tile.
 pub fn tile(bytes: &[u8]) {
     crate::web::decode_tile_path(&String::from_utf8_lossy(bytes));
+}
+
+/// The keys of a log.
+pub fn keys(bytes: &[u8]) {
+    let _keys = KeyChain::parse(&String::from_utf8_lossy(bytes), key()).is_ok();
+}
+
+/// An erasure certificate.
+pub fn certificate_document(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _verdict = (certificate::verify(&text, key()).is_ok(), certificate::checkpoint_note(&text).is_ok());
+}
+
+/// A consent receipt.
+pub fn receipt(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _verdict = package::verify_receipt(&text, &KeyChain::from(key())).is_ok();
+    let _checkpoint = package::receipt_checkpoint(&text);
+}
+
+/// A package: as `sayso verify` and as `sayso import` read it.
+pub fn package_file(bytes: &[u8]) {
+    let _verdict = package::verify_package(&mut Cursor::new(bytes), &KeyChain::from(key())).is_ok();
+    let _read = package::read(&mut Cursor::new(bytes)).is_ok();
 }

@@ -4,9 +4,11 @@
 //! `SAYSO_FUZZ_EXECUTIONS` sets the number of mutations for each decoder; `SAYSO_FUZZ_SECONDS` limits each
 //! decoder by time instead. `SAYSO_FUZZ_SEED` sets the seed, and `SAYSO_FUZZ_TARGET` selects one decoder.
 
-use crate::harness::{Harness, fact};
+use crate::erasure::erasure;
+use crate::harness::{self, Harness, fact};
+use crate::package::{export, record_history};
 use sayso::fuzzing::{LOG_SEED, TARGETS, as_in_production, bundle_verifies};
-use sayso::proto::{self, Role};
+use sayso::proto::{self, ErasureScope, PackageKind, Role};
 use std::path::{Path, PathBuf};
 
 const EXECUTIONS: u64 = 1_000;
@@ -80,7 +82,8 @@ fn no_decoder_panics() {
         seeds.iter().for_each(|seed| as_in_production(*target, seed));
         let started = std::time::Instant::now();
         // Policies are compiled and bundles are fully verified, which is slower by orders of magnitude.
-        let rounds = if ["policy", "bundle"].contains(name) { executions / 20 } else { executions };
+        let rounds =
+            if ["policy", "bundle", "package"].contains(name) { executions / 20 } else { executions };
         let rounds = if seconds > 0 { u64::from(u32::MAX) } else { rounds };
         let mut executed = 0;
         for round in 0..rounds {
@@ -209,7 +212,7 @@ async fn write_corpora() {
         std::fs::write(corpus(name).join(file), bytes).unwrap();
     };
     let mut service = harness.as_role(Role::Service, "tutor").await;
-    let mut request = fact("ada", "tone", "work", "plain words");
+    let mut request = fact("ben", "tone", "work", "plain words");
     request.options = Some(proto::WriteOptions { proofs: true, ..Default::default() });
     write("request", "attribute", &prost::Message::encode_to_vec(&request));
     let receipt = service.profile.record_attributes(request).await.unwrap().into_inner().receipt.unwrap();
@@ -223,6 +226,12 @@ async fn write_corpora() {
             write("event", file, &prost::Message::encode_to_vec(&body));
         }
     }
+    write(
+        "keys",
+        "one",
+        format!("{{\"from_position\":0,\"vkey\":\"{}\"}}\n", harness.daemon.vkey).as_bytes(),
+    );
+    write_documents(&harness, &write).await;
     let mut stream =
         auditor.audit.export_audit(proto::ExportAuditRequest::default()).await.unwrap().into_inner();
     let mut bundle = Vec::new();
@@ -230,4 +239,18 @@ async fn write_corpora() {
         bundle.extend(chunk.chunk);
     }
     write("bundle", "small", &bundle);
+}
+
+/// Writes a receipt, a package and a certificate.
+async fn write_documents(harness: &Harness, write: &impl Fn(&str, &str, &[u8])) {
+    record_history(harness).await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    let bytes = export(&mut ada, "", PackageKind::Portability).await.unwrap();
+    write("package", "portability", &bytes);
+    let receipt =
+        harness::stdout(&harness.cli(Role::Subject, "ada", &["consent", "receipt", "ada", "--json"]));
+    write("receipt", "signed", receipt.as_bytes());
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
+    let erased = steward.rights.submit_request(erasure("ada", ErasureScope::Key, "bio")).await.unwrap();
+    write("certificate", "signed", erased.into_inner().certificate.unwrap().document.as_bytes());
 }

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| sayso::fuzzing::as_in_production(sayso::fuzzing::receipt, bytes));
