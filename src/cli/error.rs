@@ -293,8 +293,10 @@ mod tests {
             CliError::unverified("x"),
             CliError::grant_invalid(),
             CliError::closed(),
+            CliError::unchecked("x"),
+            CliError::too_new("x"),
         ];
-        assert_eq!(own.map(|error| error.0.exit as u8), [1, 2, 3, 4, 5, 1]);
+        assert_eq!(own.map(|error| error.0.exit as u8), [1, 2, 3, 4, 5, 1, 6, 7]);
     }
 
     #[test]

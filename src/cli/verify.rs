@@ -15,8 +15,12 @@ use std::path::PathBuf;
 ///
 /// A bundle is a `.tar.zst` or an unpacked folder; a proof is a C2SP tlog-proof. Verification needs no
 /// daemon, no network and no token. It needs only the log's verifier key, from a source that you trust. The
-/// first failure is reported with its position and reason, and the exit status is 4. If the log or document
-/// was made by a newer version of sayso, the exit status is 7.
+/// first failure is reported with its position and reason, and the exit status is 4. The status is also 4 if
+/// a grant should not have been issued. If the log or document was made by a newer version of sayso, the exit
+/// status is 7.
+///
+/// A grant depends on earlier events of the person. If some of them are erased or withheld, it may be
+/// impossible to check the grant in full. Such grants are counted and listed, and the exit status is 6.
 ///
 /// The answer also says what was not checked, what only the operator states, and what the verdict does not
 /// show. A document alone does not show that its log is the one that others see. A witness, an older
@@ -101,15 +105,16 @@ impl Verify {
         let report = verified.map_err(CliError::bundle)?;
         let value = serde_json::to_value(&report).map_err(CliError::failed)?;
         let printed = out.print_value(&proto_style(value), &text_of(&report));
-        if report.grants_hold() {
-            return printed;
+        if !report.grants_hold() {
+            return Err(CliError::unverified(contradictions(&report)));
         }
-        let grants = count(report.grants.unjustified, "grant");
-        let bounds = match report.grants.bounds_unsigned {
-            0 => String::new(),
-            number => format!("; {} of bounds without a valid signature", count(number, "version")),
-        };
-        Err(CliError::unverified(format!("{grants} that should not have been issued{bounds}")))
+        if !report.is_fully_checked() {
+            let unchecked = count(report.grants.unchecked, "grant");
+            return Err(CliError::unchecked(format!("{unchecked} not checked in full")).next(
+                "verify an export that was made before the erasure, or one in which nothing is withheld",
+            ));
+        }
+        printed
     }
 }
 
@@ -124,11 +129,26 @@ pub(super) fn read_key(key: &str) -> Result<VerifierKey, CliError> {
     text.trim().parse().map_err(|error| CliError::usage(format!("--key: {error}")))
 }
 
+/// What contradicts the log.
+fn contradictions(report: &Report) -> String {
+    let grants = &report.grants;
+    let mut text = format!("{} that should not have been issued", count(grants.unjustified, "grant"));
+    if grants.bounds_unsigned > 0 {
+        let versions = count(grants.bounds_unsigned, "version");
+        text.push_str(&format!("; {versions} of bounds without a valid signature"));
+    }
+    if grants.misdated > 0 {
+        let entries = count(grants.misdated, "entry");
+        text.push_str(&format!("; {entries} with a time that does not fit those before"));
+    }
+    text
+}
+
 fn text_of(report: &Report) -> String {
-    let verdict = if report.grants_hold() {
-        "verified"
-    } else {
-        "the log is complete, but not all of its grants are justified"
+    let verdict = match (report.grants_hold(), report.is_fully_checked()) {
+        (true, true) => "verified",
+        (true, false) => "the log is intact, but not all of its grants could be checked in full",
+        (false, _) => "the log is complete, but not all of it is justified",
     };
     let mut text = format!(
         "{verdict}: {} of {} ({} opened, {} without a subject, {} sealed, {} erased), {}\n\
@@ -142,7 +162,7 @@ fn text_of(report: &Report) -> String {
         people(report.subjects),
         count(report.signatures, "signature"),
         report.root,
-        count(report.grants.replayed, "grant"),
+        count(report.grants.replayed.saturating_add(report.grants.unchecked), "grant"),
     );
     if let Some(size) = report.continues {
         text.push_str(&format!("\ncontinues the earlier checkpoint of {}", count(size, "entry")));
@@ -163,6 +183,12 @@ fn text_of(report: &Report) -> String {
     }
     for finding in &report.grants.findings {
         text.push_str(&format!("\n{finding}"));
+    }
+    if report.grants.unchecked > 0 {
+        text.push_str(&format!("\n{} not checked in full", count(report.grants.unchecked, "grant")));
+    }
+    for unchecked in &report.grants.unchecked_grants {
+        text.push_str(&format!("\n{unchecked}"));
     }
     text
 }

@@ -42,11 +42,13 @@ pub struct Limits {
     /// connections have authenticated, the new one waits. For gRPC, a quarter of the connections is reserved
     /// for addresses from which a client has authenticated within a day. 1 to 1,000,000.
     pub connections_max: usize,
-    /// A write is refused if its event was sealed (encrypted) longer ago than this, milliseconds.
+    /// A write is refused if its event was sealed (encrypted) longer ago than this, milliseconds. At most
+    /// 60,000, so that a verifier can rely on times.
     pub sealed_age_ms_max: u64,
     /// How far the machine's clock may be behind the ledger's time before use is denied, milliseconds. The
     /// ledger's time is saved 5 seconds ahead for the next start, so the daemon adds these 5 seconds to this
     /// limit. The same value limits how far an event's time may be ahead of the sequencer's.
+    /// At most 60,000.
     pub clock_skew_ms_max: u64,
     /// How far the machine's clock may run ahead of the monotonic clock before use is denied, in
     /// milliseconds. A pause of the machine that stops the monotonic clock also puts the machine's clock
@@ -91,6 +93,9 @@ impl Limits {
         check(self.cached_subjects_max >= 1_024, "limits.cached_subjects_max", "at least 1,024")?;
         let bytes = self.cached_subjects_bytes_max;
         check(bytes >= 1 << 20, "limits.cached_subjects_bytes_max", "at least 1 MiB")?;
+        // `sayso verify` reports entries that were sealed more than two minutes before they were recorded.
+        check(self.sealed_age_ms_max <= 60_000, "limits.sealed_age_ms_max", "at most 60,000")?;
+        check(self.clock_skew_ms_max <= 60_000, "limits.clock_skew_ms_max", "at most 60,000")?;
         check(self.clock_ahead_ms_max >= 1_000, "limits.clock_ahead_ms_max", "at least 1,000")?;
         self.check_attributes()?;
         let message = (1 << 16..=64 << 20).contains(&self.message_bytes_max);

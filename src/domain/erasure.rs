@@ -8,12 +8,13 @@
 
 use super::current_attribute::CurrentAttribute;
 use super::event::{ErasureRefused, Event, GrantIssued, Recorded};
+use super::event_references::{names_key, names_something, subject_of};
 use super::ids::{EventId, GrantId};
 use super::profile::SubjectState;
 use super::request::RequestRecord;
 use super::rights::Hold;
 use super::vocabulary::Vocabulary;
-use crate::domain::event::{ErasureScope, Ground, KeptOnGround, PositionRange, PriorRecipient};
+use crate::domain::event::{ErasedKind, ErasureScope, Ground, KeptOnGround, PositionRange, PriorRecipient};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The scope of an erasure.
@@ -156,6 +157,8 @@ pub struct Selection {
     pub versions: Vec<u64>,
     /// Their positions in the log, ascending.
     pub positions: Vec<u64>,
+    /// What each of them is for a verifier of the grants that remain.
+    pub kinds: Vec<ErasedKind>,
     /// The number of erased attributes by category.
     pub categories: BTreeMap<String, u32>,
     /// Recipients with erased grants or erased artifacts.
@@ -394,9 +397,12 @@ impl<'a> Closure<'a> {
     fn selection(self) -> Selection {
         let mut selection = Selection::default();
         let mut recipients: BTreeMap<String, PriorRecipient> = BTreeMap::new();
+        let remaining = self.history.iter().filter(|event| !self.gone.contains(&event.version));
+        let remaining: BTreeSet<EventId> = remaining.map(|event| event.event_id).collect();
         for event in self.history.iter().filter(|event| self.gone.contains(&event.version)) {
             selection.versions.push(event.version);
             selection.positions.push(event.position);
+            selection.kinds.push(erased_kind(&event.event, &remaining));
             let id = GrantId::new(event.position, &event.event_id).to_string();
             let mut prior = |name: &String| {
                 let recipient = recipients.entry(name.clone()).or_default();
@@ -443,44 +449,24 @@ impl<'a> Closure<'a> {
     }
 }
 
-/// The event that the given event is about. Without that event, the given event has no meaning.
-fn subject_of(event: &Event) -> Option<EventId> {
-    match event {
-        Event::AttributeContested { attribute, .. }
-        | Event::AttributeConfirmed { attribute }
-        | Event::AttributeRemoved { attribute, .. }
-        | Event::AttributeExpired { attribute, .. } => Some(*attribute),
-        Event::GrantRevoked { grant, .. } => Some(*grant),
-        Event::GrantGivenAgain(again) => Some(again.grant),
-        Event::ArtifactInvalidated(artifact) => Some(artifact.artifact),
-        Event::ConsentExpired { consent } => Some(*consent),
-        _ => None,
-    }
-}
-
-/// Whether the event is a request that contains details or keys, or a refusal that names a key.
-fn names_something(event: &Event) -> bool {
-    match event {
-        Event::RequestSubmitted(request) => !request.keys.is_empty() || !request.details.is_empty(),
-        Event::ErasureRefused(refused) => !refused.key.is_empty(),
-        _ => false,
-    }
-}
-
-fn names_key(event: &Event, key: &str) -> bool {
-    match event {
-        Event::AttributeRecorded(attribute)
-        | Event::EarlierAttributeRecorded(attribute)
-        | Event::AttributeCorrected { attribute, .. } => attribute.key == key,
-        Event::GrantIssued(grant) => {
-            grant.keys.iter().any(|named| named == key) || grant.allowed.iter().any(|cited| cited.key == key)
+/// What an event is for a verifier of the grants that remain after its erasure. `remaining` has the events
+/// that are not erased.
+fn erased_kind(event: &Event, remaining: &BTreeSet<EventId>) -> ErasedKind {
+    let changed = match event {
+        Event::AttributeCorrected { corrects, .. } => Some(*corrects),
+        other => subject_of(other),
+    };
+    match (class(event), event) {
+        (_, Event::RecordingRefused(_) | Event::ConsentRequested(_) | Event::ConsentExpired { .. }) => {
+            ErasedKind::Other
         }
-        Event::RequestSubmitted(request) => {
-            request.keys.iter().any(|named| named == key)
-                || (!request.details.is_empty() && request.keys.is_empty())
+        (Class::Profile, _) if changed.is_some_and(|changed| remaining.contains(&changed)) => {
+            ErasedKind::Decision
         }
-        Event::ErasureRefused(refused) => refused.key == key,
-        _ => false,
+        (Class::Profile, _) => ErasedKind::Attribute,
+        // A refused erasure is erased once it keeps nothing from use, and not before.
+        (Class::Consent, _) | (_, Event::RequestWithdrawn(_)) => ErasedKind::Decision,
+        (Class::Uses | Class::Requests | Class::System, _) => ErasedKind::Other,
     }
 }
 

@@ -13,6 +13,7 @@ pub mod description;
 pub mod erased_grant;
 pub mod erasure;
 pub mod event;
+mod event_references;
 pub mod feedback_loops;
 pub mod hierarchy;
 #[cfg(test)]

@@ -146,7 +146,7 @@ async fn a_refused_erasure_is_open_again_once_its_hold_is_lifted_and_use_does_no
     // A value that is recorded after the erasure may be used.
     service.profile.record_attributes(fact("ada", "job", "work", "cook")).await.unwrap();
     assert_eq!(ask(&mut service, "tone-adaptation").await.1.len(), 4);
-    verify(&harness);
+    assert_eq!(verify(&harness)["grants"]["unchecked"], "0");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -210,7 +210,7 @@ async fn an_attribute_whose_retention_ends_under_a_hold_is_kept_and_not_used() {
         proto::LiftHoldRequest { subject: "ada".into(), hold_id: placed.hold_id, ..Default::default() };
     steward.rights.lift_hold(lift).await.unwrap();
     until(async || !history(&mut steward, "ada").await.contains("CANARY-JOB")).await;
-    verify(&harness);
+    assert_ne!(verify(&harness)["grants"]["unchecked"], "0", "grants of the expired attributes");
 }
 
 /// Waits until the condition is true, at most about 12 s.

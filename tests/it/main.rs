@@ -78,6 +78,7 @@ mod tidy;
 mod times;
 mod traces;
 mod transparency;
+mod unchecked_grants;
 mod unmatched;
 mod uses;
 mod verified_documents;

@@ -79,7 +79,7 @@ fn a_bundle_without_event_keys_verifies() {
     let mut log = two_subjects();
     log.withheld = true;
     let report = check(&log.bundle(), &log).unwrap();
-    assert_eq!((report.withheld, report.opened, report.grants.not_replayable), (3, 0, 0));
+    assert_eq!((report.withheld, report.opened, report.grants.unchecked), (3, 0, 0));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use sayso_proof::bundle::{self, Options, Report, Source, VerifyFailure};
+use sayso_proof::replay::Fault;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -27,4 +28,22 @@ fn six_hundred_changes_of_mind_take_no_time() {
     // It took more than a minute. The limit leaves room for a debug build on a busy machine.
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     assert!(report.grants.replayed > 200 && report.grants_hold(), "{:?}", report.grants);
+}
+
+#[test]
+fn a_grant_after_an_erased_withdrawal_is_not_taken_as_checked() {
+    let Some(folder) = folder() else { return };
+    let name = "01-withdrawal-erased-then-grant-citing-nothing.tar.zst";
+    let report = verify(&folder, name, "log.vkey").unwrap();
+    assert!(!report.is_fully_checked(), "{:?}", report.grants);
+    assert_eq!(report.grants.unchecked_grants.last().map(|grant| grant.position), Some(155));
+}
+
+#[test]
+fn a_consent_that_is_dated_ahead_does_not_survive_the_withdrawal_after_it() {
+    let Some(folder) = folder() else { return };
+    let report = verify(&folder, "03-yes-dated-ahead-survives-withdrawal.tar.zst", "log.vkey").unwrap();
+    let of_grant = report.grants.findings.iter().find(|finding| !finding.grant.is_empty());
+    assert_eq!(of_grant.map(|finding| (finding.position, finding.fault)), Some((155, Fault::Refused)));
+    assert_eq!(report.grants.misdated, 2);
 }

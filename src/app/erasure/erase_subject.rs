@@ -343,5 +343,8 @@ fn completion_event(
         erased_by_category,
         requested_at_ms: erasure.submitted_at_ms,
         kept: selection.kept.clone(),
+        kinds: selection.kinds.clone(),
+        // After a full erasure, nothing of the stream remains that a verifier would need them for.
+        versions: if erasure.is_whole() { Vec::new() } else { selection.versions.clone() },
     }
 }

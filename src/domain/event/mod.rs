@@ -30,8 +30,8 @@ pub use uses::{
 
 // The enumerations of the published schema.
 pub use sayso_proof::event::{
-    AgeBand, ArtifactKind, ErasureScope, Ground, Jurisdiction, LegalBasis, PackageKind, Provenance, Reason,
-    RequestKind, RequestOutcome, RetentionClass, Role, Rung, SignalKind, Tier,
+    AgeBand, ArtifactKind, ErasedKind, ErasureScope, Ground, Jurisdiction, LegalBasis, PackageKind,
+    Provenance, Reason, RequestKind, RequestOutcome, RetentionClass, Role, Rung, SignalKind, Tier,
 };
 // These messages consist of texts and numbers only. They have no ids and no enumerations, so they need no
 // conversion.

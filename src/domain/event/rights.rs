@@ -1,7 +1,9 @@
 //! Events about the rights of a data subject: requests, erasures, legal holds and exports.
 
 use crate::domain::ids::{EventId, Handle};
-use sayso_proof::event::{ErasureScope, Ground, Jurisdiction, PackageKind, PositionRange, PriorRecipient};
+use sayso_proof::event::{
+    ErasedKind, ErasureScope, Ground, Jurisdiction, PackageKind, PositionRange, PriorRecipient,
+};
 use sayso_proof::event::{Reason, RequestKind, RequestOutcome};
 use std::collections::BTreeMap;
 
@@ -129,6 +131,10 @@ pub struct ErasureCompleted {
     pub requested_at_ms: u64,
     /// What is kept although it was in the scope, by legal ground.
     pub kept: Vec<KeptOnGround>,
+    /// What each discarded entry was, in the order of `discarded`.
+    pub kinds: Vec<ErasedKind>,
+    /// After a partial erasure: the version of each discarded entry, in the order of `discarded`.
+    pub versions: Vec<u64>,
 }
 
 impl ErasureCompleted {

@@ -12,6 +12,8 @@ use crate::merkle::{self, Hash};
 
 /// The last entry of a stream.
 pub(super) struct ChainTip {
+    /// Its position in the log.
+    pub position: u64,
     version: u64,
     leaf: Hash,
 }
@@ -26,7 +28,7 @@ impl ChainTip {
         leaf: Hash,
     ) -> Result<(Self, Option<Gap>), String> {
         let expected = tip.map_or(0, |tip| tip.version.saturating_add(1));
-        let next = Self { version: header.version, leaf };
+        let next = Self { position, version: header.version, leaf };
         if header.version < expected {
             return Err(format!("version {} of the stream is repeated", header.version));
         }

@@ -2,6 +2,7 @@
 //! subject, or the system events) may skip only the versions of erased entries.
 
 use super::spool::Spool;
+use super::statements::Statements;
 use crate::event::ErasureCompleted;
 use crate::merkle::Hash;
 use fixedbitset::FixedBitSet;
@@ -43,12 +44,15 @@ struct SeenLeaf {
     missing: u64,
 }
 
-/// The erased positions of a log up to the last entry read. Memory: two bits an entry, and 16 bytes a gap.
+/// The erased positions of a log up to the last entry read. Memory: two bits an entry, 16 bytes a gap, and
+/// the statements.
 pub(super) struct Erased {
     positions: FixedBitSet,
     /// Positions that an `ErasureCompleted` lists.
     covered: FixedBitSet,
     seen: Spool<SeenLeaf>,
+    /// What the erasures state about the entries.
+    pub statements: Statements,
     /// Position and number of skipped versions of every gap.
     gaps: Vec<(u64, u64)>,
 }
@@ -57,17 +61,19 @@ impl Erased {
     /// The state before the first entry of a log with this number of entries.
     pub fn new(entries: u64) -> Self {
         let (positions, covered) = (FixedBitSet::new(), FixedBitSet::new());
-        Self { positions, covered, seen: Spool::new(entries), gaps: Vec::new() }
+        let statements = Statements::default();
+        Self { positions, covered, seen: Spool::new(entries), statements, gaps: Vec::new() }
     }
 
     /// Adds an erased entry.
     pub fn insert(&mut self, position: u64, leaf: &Hash) -> io::Result<()> {
+        self.statements.add_erased(position, leaf);
         self.positions.grow_and_insert(usize::try_from(position).map_err(io::Error::other)?);
         self.seen.push(leaf, &SeenLeaf { leaf: leaf.to_vec(), position, missing: 0 })
     }
 
     /// Marks the positions that an `ErasureCompleted` at `position` lists. Each listed position must be
-    /// before `position`, and its entry must be erased.
+    /// before `position`, and its entry must be erased. The statements about the entries are kept.
     pub fn cover(&mut self, position: u64, erasure: &ErasureCompleted) -> Result<(), String> {
         self.covered.grow(self.positions.len());
         for range in &erasure.discarded {
@@ -82,7 +88,7 @@ impl Erased {
             }
             self.covered.insert_range(first..last + 1);
         }
-        Ok(())
+        self.statements.add_erasure(erasure).map_err(str::to_owned)
     }
 
     /// The first erased position that no `ErasureCompleted` lists.

@@ -15,6 +15,7 @@ mod rejection;
 mod report;
 mod source;
 mod spool;
+mod statements;
 mod subjects;
 mod tar_form;
 #[cfg(test)]

@@ -54,11 +54,19 @@ pub struct Report {
 }
 
 impl Report {
-    /// Whether every replayed grant was justified and all bounds are signed. All other checks have passed,
-    /// because otherwise there is no report.
+    /// Whether nothing contradicts the log: no grant was found that should not have been issued, all bounds
+    /// are signed, and all times are right. All other checks have passed, because otherwise there is no
+    /// report.
     #[must_use]
     pub fn grants_hold(&self) -> bool {
-        self.grants.unjustified == 0 && self.grants.bounds_unsigned == 0
+        let Replayed { unjustified, bounds_unsigned, misdated, .. } = self.grants;
+        unjustified == 0 && bounds_unsigned == 0 && misdated == 0
+    }
+
+    /// Whether every grant was checked in full.
+    #[must_use]
+    pub fn is_fully_checked(&self) -> bool {
+        self.grants.unchecked == 0
     }
 }
 

@@ -12,10 +12,11 @@ use super::check::{CheckedEntry, Content};
 use super::erased::{Erased, Gap};
 use super::report::Progress;
 use super::spool::Spool;
+use super::statements::{MissingVersions, Statements};
 use crate::entry::{Handle, Header};
 use crate::event::{Actor, EventBody, event_body::Event};
 use crate::merkle::Hash;
-use crate::replay::{Replay, Replayed, SignedRules, minimize};
+use crate::replay::{Missing, Replay, Replayed, SignedRules, SubjectEntry, minimize};
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -45,12 +46,23 @@ struct SpooledEntry {
     /// The minimized event, if grants depend on it.
     #[prost(message, optional, tag = "9")]
     body: Option<EventBody>,
+    #[prost(uint64, tag = "10")]
+    recorded_at_ms: u64,
+}
+
+/// Where an entry is in the log, and when it was recorded.
+struct Place {
+    position: u64,
+    recorded_at_ms: u64,
+    leaf: Hash,
 }
 
 impl SpooledEntry {
-    fn new(position: u64, leaf: Hash, header: &Header, body: Option<EventBody>) -> Self {
+    fn new(next: &Place, header: &Header, body: Option<EventBody>) -> Self {
+        let Place { position, recorded_at_ms, leaf } = *next;
         Self {
             position,
+            recorded_at_ms,
             handle: header.handle.0.to_vec(),
             version: header.version,
             previous: header.previous.map(|previous| previous.to_vec()),
@@ -103,7 +115,8 @@ pub(super) struct Subjects {
     /// Whether the log has an entry of a data subject.
     has_subject_entry: bool,
     signed_rules: SignedRules,
-    unsigned_bounds: Replayed,
+    /// Findings that concern no grant.
+    findings: Replayed,
     /// Bytes of the system events that are kept.
     system_bytes: u64,
 }
@@ -139,7 +152,7 @@ impl Subjects {
             system_events: Vec::new(),
             has_subject_entry: false,
             signed_rules: SignedRules::default(),
-            unsigned_bounds: Replayed::default(),
+            findings: Replayed::default(),
             system_bytes: 0,
         }
     }
@@ -151,25 +164,29 @@ impl Subjects {
 
     /// Adds the next entry.
     pub fn add(&mut self, next: CheckedEntry) -> io::Result<()> {
+        let CheckedEntry { position, recorded_at_ms, leaf, .. } = next;
         let (header, body) = match next.content {
             Content::Erased => return Ok(()),
             Content::Withheld(header) => (header, None),
             Content::Sealed(header, body) => (header, Some(body)),
             Content::Plain(header, body) => {
+                self.findings.check_time(position, header.sealed_at_ms, recorded_at_ms);
                 self.add_system_event(next.position, header.sealed_at_ms, body);
                 return Ok(());
             }
         };
+        self.findings.check_time(position, header.sealed_at_ms, recorded_at_ms);
         if header.handle == Handle::SYSTEM {
             return Ok(());
         }
         self.has_subject_entry = true;
-        self.spool.push(&header.handle.0, &SpooledEntry::new(next.position, next.leaf, &header, body))
+        let place = Place { position, recorded_at_ms, leaf };
+        self.spool.push(&header.handle.0, &SpooledEntry::new(&place, &header, body))
     }
 
     fn add_system_event(&mut self, position: u64, sealed_at_ms: u64, body: EventBody) {
         if self.signed_rules.is_unsigned(&body, self.has_subject_entry) {
-            self.unsigned_bounds.add_unsigned_bounds(position);
+            self.findings.add_unsigned_bounds(position);
         }
         let is_first = self.signed_rules.is_at_beginning();
         let event = body.event.and_then(minimize);
@@ -181,7 +198,9 @@ impl Subjects {
     /// Checks all data subjects, on all cores.
     pub fn check_all(self, mut erased: Erased, progress: &mut dyn FnMut(Progress)) -> io::Result<Outcome> {
         let groups = self.spool.groups();
-        let mut all = Outcome { replayed: self.unsigned_bounds.clone(), ..Outcome::default() };
+        let statements = std::mem::take(&mut erased.statements);
+        let statements = &statements;
+        let mut all = Outcome { replayed: self.findings.clone(), ..Outcome::default() };
         let next_group = AtomicUsize::new(0);
         let (sender, outcomes) = mpsc::channel();
         thread::scope(|scope| {
@@ -194,7 +213,8 @@ impl Subjects {
                         Some(group).filter(|group| *group < groups)
                     };
                     // Sending fails once a group has failed, because the receiver is gone then.
-                    std::iter::from_fn(next).all(|group| sender.send(self.check_group(group)).is_ok());
+                    std::iter::from_fn(next)
+                        .all(|group| sender.send(self.check_group(group, statements)).is_ok());
                     drop(sender);
                 });
             }
@@ -215,11 +235,12 @@ impl Subjects {
     }
 
     /// Checks the entries of one group in order of position, together with the system events between them.
-    fn check_group(&self, number: usize) -> io::Result<Outcome> {
+    fn check_group(&self, number: usize, statements: &Statements) -> io::Result<Outcome> {
         let mut outcome = Outcome::default();
         let mut tips: HashMap<Handle, ChainTip> = HashMap::new();
         let mut replay = Replay::default();
         let mut system_events = self.system_events.iter().peekable();
+        let mut looked_up = 0;
         self.spool.for_each(number, &mut |spooled| {
             if outcome.broken.is_some() {
                 return Ok(());
@@ -233,18 +254,42 @@ impl Subjects {
                     &earlier.event,
                 );
             }
-            match ChainTip::advance(tips.get(&header.handle), spooled.position, &header, leaf) {
-                Ok((tip, gap)) => {
-                    tips.insert(header.handle, tip);
+            let mut missing = Missing::default();
+            let tip = tips.get(&header.handle);
+            match ChainTip::advance(tip, spooled.position, &header, leaf) {
+                Ok((next, gap)) => {
+                    if let Some(gap) = &gap {
+                        let versions = missing_versions(tip, header.version, gap);
+                        missing = statements.missing(&versions, &mut looked_up);
+                    }
+                    tips.insert(header.handle, next);
                     outcome.gaps.extend(gap);
                 }
                 Err(reason) => outcome.broken = Some((spooled.position, reason)),
             }
-            replay.apply_subject_entry(spooled.position, &header, spooled.readable, spooled.body.as_ref());
+            replay.apply_subject_entry(&SubjectEntry {
+                position: spooled.position,
+                recorded_at_ms: spooled.recorded_at_ms,
+                header: &header,
+                readable: spooled.readable,
+                body: spooled.body.as_ref(),
+                missing,
+            });
             Ok(())
         })?;
         outcome.subjects = tips.len() as u64;
         outcome.replayed = replay.finish();
         Ok(outcome)
+    }
+}
+
+/// The versions that a stream skips after `tip` and before the entry of a version.
+fn missing_versions(tip: Option<&ChainTip>, version: u64, gap: &Gap) -> MissingVersions {
+    MissingVersions {
+        after: tip.map(|tip| tip.position),
+        before: gap.position,
+        version,
+        count: gap.missing,
+        last: gap.previous,
     }
 }

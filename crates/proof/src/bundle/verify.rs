@@ -33,8 +33,10 @@ const PIECE_BYTES: u64 = 256 << 10;
 /// data subjects. Data that is needed later goes to unnamed temporary files: about 250 bytes for each entry,
 /// without the values of attributes. The files are in the folder that the environment variable `TMPDIR`
 /// names. Memory also holds two files of entries (16 MiB each at most), the definitions, and the versions of
-/// bounds and notices. For each stream that continues after erased entries, it holds 16 bytes. All of this is
-/// limited by the size of the bundle as stored: leaf hashes to 2 times this size, and the rest to 4 times.
+/// bounds and notices. For each stream that continues after erased entries, it holds 16 bytes. It also holds
+/// 16 bytes for each erased entry, and about 120 more if a partial erasure states what the entry was. All of
+/// this is limited by the size of the bundle as stored: leaf hashes to 2 times this size, and the rest to 4
+/// times.
 ///
 /// # Errors
 /// The first check that fails. A fault in an entry is reported before a fault in a digest that covers the

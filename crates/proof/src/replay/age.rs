@@ -20,8 +20,8 @@ pub(super) enum Age {
 }
 
 impl Age {
-    /// Applies a description. A description that states no age changes nothing.
-    pub fn apply(&mut self, described: &SubjectDescribed) {
+    /// Applies a description. Returns whether it states an age; otherwise it changes nothing.
+    pub fn apply(&mut self, described: &SubjectDescribed) -> bool {
         let born = adult_from_ms(&described.born).map(Self::AdultFrom);
         let band = match described.age_band() {
             AgeBand::Unspecified => None,
@@ -29,7 +29,9 @@ impl Age {
             AgeBand::Adult => Some(Self::Adult),
             AgeBand::Unknown => Some(Self::Unknown),
         };
-        *self = born.or(band).unwrap_or(*self);
+        let stated = born.or(band);
+        *self = stated.unwrap_or(*self);
+        stated.is_some()
     }
 
     /// Whether the data subject is of full age at `now_ms`, milliseconds since the Unix epoch. `None` if that

@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use super::vocabulary::WordsInForce;
-use crate::event::{Attribute, Provenance};
+use crate::event::{Attribute, GrantedAttribute, Provenance};
 
 pub(super) type EventId = [u8; 16];
 
@@ -27,12 +27,23 @@ pub(super) struct AttributeState {
     /// Why the attribute is no longer current; none while it is current.
     pub ended: Option<Fault>,
     pub contested: bool,
+    /// The position of the last contest.
+    pub contested_at: u64,
+    /// The position of the event that recorded it.
+    pub position: u64,
     /// For an inference, the attribute that the data subject had declared under the same key.
     pub declared_before: Option<EventId>,
 }
 
 impl AttributeState {
-    pub fn new(attribute: &Attribute) -> Self {
+    /// An attribute whose event is missing, as a grant describes it. Nothing else is known about it.
+    pub fn of_grant(granted: &GrantedAttribute) -> Self {
+        let (key, category) = (granted.key.clone(), granted.category.clone());
+        let provenance = Provenance::Declared.into();
+        Self::new(&Attribute { key, category, provenance, ..Attribute::default() }, 0)
+    }
+
+    pub fn new(attribute: &Attribute, position: u64) -> Self {
         Self {
             key: attribute.key.clone(),
             category: attribute.category.clone(),
@@ -46,6 +57,8 @@ impl AttributeState {
             observed_at_ms: attribute.observed_at_ms,
             ended: None,
             contested: false,
+            contested_at: 0,
+            position,
             declared_before: None,
         }
     }

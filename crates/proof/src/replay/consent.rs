@@ -151,16 +151,25 @@ impl<'a> Covering<'a> {
 
     /// The consents to a case that fulfill a condition on their order, newest first. The condition must hold
     /// for every consent after one for which it holds.
-    fn consents(&self, hit: &Hit<'a>, condition: impl Fn(Order) -> bool) -> Vec<&'a Decision> {
-        match hit.decisions {
-            Named::Case(case) => {
-                let newest = case.consents.iter().rev();
-                let newest = newest.take_while(|(order, _)| condition(**order) && self.effort.spend(1));
-                newest.filter_map(|(_, index)| self.decisions.get(*index)).collect()
-            }
-            Named::One(decision) if decision.is_consent && condition(decision.order()) => vec![decision],
-            Named::One(_) => Vec::new(),
-        }
+    fn consents<'s>(
+        &'s self,
+        hit: &'s Hit<'a>,
+        condition: impl Fn(Order) -> bool + 's,
+    ) -> impl Iterator<Item = &'a Decision> + 's {
+        let (case, one) = match hit.decisions {
+            Named::Case(case) => (Some(case), None),
+            Named::One(decision) => (None, Some(decision)),
+        };
+        let of_case = case.into_iter().flat_map(|case| case.consents.iter().rev());
+        let of_case = of_case.filter_map(|(_, index)| self.decisions.get(*index));
+        let all = of_case.chain(one.filter(|decision| decision.is_consent));
+        all.take_while(move |consent| condition(consent.order()) && self.effort.spend(1))
+    }
+
+    /// When the newest refusal or withdrawal that covers the use was recorded, milliseconds since the Unix
+    /// epoch.
+    pub fn refused_at_ms(&self) -> Option<u64> {
+        self.refused.as_ref().map(|refused| refused.newest_ms)
     }
 
     /// Whether a certain consent allows the use.
@@ -210,7 +219,7 @@ impl<'a> Covering<'a> {
 
     fn has_unended_consent(&self) -> bool {
         let is_unended = |order| self.ended.is_none_or(|ended| ended < order);
-        self.hits.iter().any(|hit| self.consents(hit, is_unended).iter().any(|one| self.covers(hit, one)))
+        self.hits.iter().any(|hit| self.consents(hit, is_unended).any(|one| self.covers(hit, one)))
     }
 
     /// Whether a legal basis other than consent is left room by all decisions of a data subject. It never

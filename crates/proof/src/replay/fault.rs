@@ -92,6 +92,10 @@ pub enum Fault {
     /// before the first entry of a data subject.
     #[error("the bounds are not signed by their publisher")]
     UnsignedBounds,
+    /// The entry was sealed more than two minutes before it was recorded: its `sealed_at_ms` is too far
+    /// behind that of an earlier entry. One of the two times is wrong.
+    #[error("sealed more than two minutes before it was recorded: one of the times up to here is wrong")]
+    Misdated,
     /// The log was restored from a backup, and the restore was not yet confirmed.
     #[error("a restore from a backup had not been confirmed")]
     RestoreUnconfirmed,
@@ -100,9 +104,9 @@ pub enum Fault {
 /// One fault of one grant, or of one version of bounds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Position of the grant, or of the version of bounds.
+    /// Position of the grant, of the version of bounds, or of the entry.
     pub position: u64,
-    /// Event id of the grant, in hex; empty for a version of bounds.
+    /// Event id of the grant, in hex; empty if the fault is not that of a grant.
     pub grant: String,
     /// Event id of the attribute that should not have been granted, in hex; none if the fault concerns the
     /// whole grant.

@@ -2,13 +2,15 @@
 
 use super::attribute::AttributeState;
 use super::consent::{Covering, IntendedUse};
+use super::decisions::Decision;
 use super::fault::Fault;
+use super::missing::{Citing, Doubt};
 use super::personal_bounds::{self, Properties};
 use super::sources::{SourceBasis, Sources};
 use super::subject::Subject;
 use super::vocabulary::WordsInForce;
 use crate::event::{GrantIssued, GrantedAttribute, LegalBasis, SignalKind};
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 /// A grant being replayed, and what it is checked against.
@@ -16,6 +18,7 @@ use std::rc::Rc;
 pub(super) struct GrantContext<'a> {
     pub grant: &'a GrantIssued,
     pub vocabulary: WordsInForce<'a>,
+    pub citing: Citing,
     /// The moment of the grant, milliseconds since the Unix epoch.
     pub now_ms: u64,
 }
@@ -31,6 +34,8 @@ pub(super) struct GrantCheck<'a> {
     // Unordered: looked up, never iterated.
     covering: HashMap<&'a str, Rc<Covering<'a>>>,
     sources: Sources<'a>,
+    /// What could not be checked.
+    pub doubts: BTreeSet<Doubt>,
 }
 
 impl<'a> GrantCheck<'a> {
@@ -43,7 +48,10 @@ impl<'a> GrantCheck<'a> {
             keys: grant.keys.iter().map(String::as_str).collect(),
             covering: HashMap::new(),
             sources: Sources::of(subject, context.grant, context.vocabulary),
+            doubts: BTreeSet::new(),
         };
+        // A missing decision could forbid the use.
+        check.doubts.extend(subject.may_miss_decisions().then_some(Doubt::DecisionsMissing));
         let judged = check.judged_sources();
         check.sources.judge(&judged);
         check
@@ -58,31 +66,62 @@ impl<'a> GrantCheck<'a> {
         });
         let signals = &self.subject.signals;
         let found = signals.against(&grant.purpose, &grant.interaction, can_be_objected_to, vocabulary);
-        found.map(|(fault, _)| fault)
+        // A lifting may be missing.
+        found.filter(|(_, position)| self.subject.is_certain(*position)).map(|(fault, _)| fault)
     }
 
-    /// Checks that the grant may allow this attribute.
+    /// Checks that the grant may allow this attribute. If its event is missing, everything else is checked.
     pub fn check(&mut self, granted: &'a GrantedAttribute) -> Result<(), Fault> {
-        let attribute = self.subject.attribute(&granted.attribute).ok_or(Fault::UnknownAttribute)?;
-        if attribute.key != granted.key || attribute.category != granted.category {
-            return Err(Fault::Described);
+        match self.subject.attribute(&granted.attribute) {
+            Some(attribute) => {
+                if attribute.key != granted.key || attribute.category != granted.category {
+                    return Err(Fault::Described);
+                }
+                self.check_state(attribute)?;
+                self.check_attribute(attribute, self.sources.is_derived_from_special(&granted.attribute))?;
+            }
+            None if self.subject.may_be_missing_attribute(&granted.attribute, self.context.citing) => {
+                self.doubts.insert(Doubt::AttributeMissing);
+                self.check_attribute(&AttributeState::of_grant(granted), false)?;
+            }
+            None => return Err(Fault::UnknownAttribute),
         }
-        self.subject.check_usable(attribute, self.context.now_ms)?;
-        self.check_requested(attribute)?;
-        self.check_kept(attribute)?;
-        self.check_personal_bounds(attribute, self.sources.is_derived_from_special(&granted.attribute))?;
         let cited = match granted.legal_basis() {
             LegalBasis::Unspecified | LegalBasis::Consent => None,
             declared => Some((declared, granted.declared_at)),
         };
         if cited.is_some() {
-            if !granted.consent.is_empty() || self.declared_basis(&attribute.category) != cited {
+            if !granted.consent.is_empty() || self.declared_basis(&granted.category) != cited {
                 return Err(Fault::LegalBasis);
             }
         } else {
-            self.check_consent(&attribute.category, &granted.consent)?;
+            self.check_consent(&granted.category, &granted.consent)?;
         }
         self.check_sources(&granted.attribute, cited.is_some())
+    }
+
+    /// Checks that the attribute itself may be used, unless a missing event could have made it usable again.
+    fn check_state(&self, attribute: &AttributeState) -> Result<(), Fault> {
+        let subject = self.subject;
+        let Err(fault) = subject.check_usable(attribute, self.context.now_ms) else { return Ok(()) };
+        let may_be_undone = match fault {
+            Fault::Contested => !subject.is_certain(attribute.contested_at),
+            Fault::DeclaredOtherwise => !subject.is_certain(attribute.position),
+            // Another inference does not replace one that was confirmed.
+            Fault::Replaced => attribute.inferred && !subject.is_certain(attribute.position),
+            _ => false,
+        };
+        if may_be_undone { Ok(()) } else { Err(fault) }
+    }
+
+    fn check_attribute(
+        &self,
+        attribute: &AttributeState,
+        is_derived_from_special: bool,
+    ) -> Result<(), Fault> {
+        self.check_requested(attribute)?;
+        self.check_kept(attribute)?;
+        self.check_personal_bounds(attribute, is_derived_from_special)
     }
 
     /// Checks data minimization. If the request names categories, one of them must be the attribute's
@@ -99,7 +138,9 @@ impl<'a> GrantCheck<'a> {
     /// Checks that no refused erasure keeps the attribute from the use.
     fn check_kept(&self, attribute: &AttributeState) -> Result<(), Fault> {
         let (GrantContext { grant, vocabulary, .. }, kept) = (self.context, &self.subject.kept);
-        let is_kept = self.subject.effort.spend(kept.len())
+        // The withdrawal of the request may be missing.
+        let is_kept = !self.subject.may_miss_decisions()
+            && self.subject.effort.spend(kept.len())
             && kept.forbids(&attribute.key, &attribute.category, &grant.purpose, vocabulary);
         if is_kept { Err(Fault::KeptOnly) } else { Ok(()) }
     }
@@ -109,7 +150,7 @@ impl<'a> GrantCheck<'a> {
         attribute: &AttributeState,
         is_derived_from_special: bool,
     ) -> Result<(), Fault> {
-        let GrantContext { grant, vocabulary, now_ms } = self.context;
+        let GrantContext { grant, vocabulary, now_ms, .. } = self.context;
         let is_conclusion = is_derived_from_special && attribute.may_be_conclusion(vocabulary);
         let properties = Properties {
             category: &attribute.category,
@@ -118,7 +159,8 @@ impl<'a> GrantCheck<'a> {
             observed_at_ms: attribute.observed_at_ms,
         };
         let choices = &self.subject.choices;
-        if !self.subject.effort.spend(personal_bounds::names(choices)) {
+        if !self.subject.are_choices_certain() || !self.subject.effort.spend(personal_bounds::names(choices))
+        {
             return Ok(());
         }
         personal_bounds::check(choices, grant, &properties, vocabulary, now_ms)
@@ -126,7 +168,7 @@ impl<'a> GrantCheck<'a> {
 
     /// The decisions that cover the use of a category.
     fn covering(&mut self, category: &'a str) -> Rc<Covering<'a>> {
-        let Self { subject, context: GrantContext { grant, vocabulary, now_ms }, .. } = *self;
+        let Self { subject, context: GrantContext { grant, vocabulary, now_ms, .. }, .. } = *self;
         let intended = IntendedUse {
             purpose: &grant.purpose,
             category,
@@ -144,33 +186,47 @@ impl<'a> GrantCheck<'a> {
         if !self.context.vocabulary.has_category(category) {
             return Err(Fault::UndefinedCategory);
         }
-        let ask_each_time = self.subject.choices.ask_each_time;
-        let consent = self.subject.decisions.by_id(cited);
-        let counts = |consent: &_| !ask_each_time || super::decisions::Decision::names_conversations(consent);
-        if consent.is_some_and(|consent| covering.allows(consent) && counts(consent)) {
-            return Ok(());
-        }
-        covering.check_any(ask_each_time).and(Err(Fault::Citation))
+        let (subject, ask_each_time) = (self.subject, self.is_asked_each_time());
+        let counts = |consent: &Decision| !ask_each_time || consent.names_conversations();
+        let allows = match subject.decisions.by_id(cited) {
+            Some(consent) => covering.allows(consent) && counts(consent),
+            None if covering.refused_at_ms().is_some_and(|at_ms| subject.is_after_missing(at_ms)) => false,
+            None if subject.may_be_missing_consent(cited, self.context.citing) => {
+                self.doubts.insert(Doubt::ConsentMissing);
+                true
+            }
+            None => false,
+        };
+        if allows { Ok(()) } else { covering.check_any(ask_each_time).and(Err(Fault::Citation)) }
     }
 
-    /// Whether some consent allows the use of a category.
+    /// Whether the data subject surely wants to be asked for each conversation.
+    fn is_asked_each_time(&self) -> bool {
+        self.subject.choices.ask_each_time && self.subject.are_choices_certain()
+    }
+
+    /// Whether some consent allows the use of a category. A missing one may, unless a later refusal covers
+    /// the use.
     fn is_consented(&mut self, category: &'a str) -> bool {
-        let ask_each_time = self.subject.choices.ask_each_time;
+        let (subject, ask_each_time) = (self.subject, self.is_asked_each_time());
+        let covering = self.covering(category);
+        let is_refused = covering.refused_at_ms().is_some_and(|at_ms| subject.is_after_missing(at_ms));
+        let may_be_missing = subject.may_miss_decisions() && !is_refused;
         self.context.vocabulary.has_category(category)
-            && self.covering(category).check_any(ask_each_time).is_ok()
+            && (may_be_missing || covering.check_any(ask_each_time).is_ok())
     }
 
     /// The legal basis other than consent that allows a use of a category, if there is one (edition 3 of the
     /// rules of decisions). It never allows the use of a special category or of a minor's data. A legitimate
     /// interest needs a stated age too.
     fn declared_basis(&mut self, category: &'a str) -> Option<(LegalBasis, u64)> {
-        let (subject, GrantContext { grant, vocabulary, now_ms }) = (self.subject, self.context);
+        let (subject, GrantContext { grant, vocabulary, now_ms, .. }) = (self.subject, self.context);
         let declared = vocabulary.declared_basis(&grant.purpose)?;
         let can_be_refused = declared.0 == LegalBasis::LegitimateInterest;
-        let is_adult = subject.age.is_adult(now_ms).unwrap_or(!can_be_refused);
+        let is_adult = !subject.is_age_certain() || subject.age.is_adult(now_ms).unwrap_or(!can_be_refused);
         let applies = vocabulary.edition() >= 3
             && is_adult
-            && !subject.choices.ask_each_time
+            && !self.is_asked_each_time()
             && vocabulary.has_category(category)
             && vocabulary.special_ancestry(category).is_empty()
             && self.covering(category).leaves_room(can_be_refused);
@@ -183,7 +239,12 @@ impl<'a> GrantCheck<'a> {
         // Unordered: looked up, never iterated.
         let mut bases = HashMap::new();
         let mut judged = Vec::with_capacity(sources.len());
-        for (number, attribute, is_derived_from_special) in sources {
+        for (number, id, attribute, is_derived_from_special) in sources {
+            let Some(attribute) = attribute else {
+                let is_missing = self.subject.may_be_missing_attribute(id, self.context.citing);
+                judged.push((number, if is_missing { SourceBasis::Missing } else { SourceBasis::Withheld }));
+                continue;
+            };
             let category = attribute.category.as_str();
             let basis = *bases.entry(category).or_insert_with(|| {
                 if self.is_consented(category) {
@@ -194,7 +255,7 @@ impl<'a> GrantCheck<'a> {
                     SourceBasis::Withheld
                 }
             });
-            let is_usable = self.subject.check_usable(attribute, self.context.now_ms).is_ok()
+            let is_usable = self.check_state(attribute).is_ok()
                 && self.check_kept(attribute).is_ok()
                 && self.check_personal_bounds(attribute, is_derived_from_special).is_ok();
             // Nothing that was derived from a special category rests on a legal basis other than consent.
@@ -206,8 +267,9 @@ impl<'a> GrantCheck<'a> {
     }
 
     /// Checks that the grant may use every source of a derived attribute.
-    fn check_sources(&self, id: &[u8], rests_on_declared: bool) -> Result<(), Fault> {
+    fn check_sources(&mut self, id: &[u8], rests_on_declared: bool) -> Result<(), Fault> {
         let GrantContext { grant, vocabulary, .. } = self.context;
+        self.doubts.extend(self.sources.is_missing(id).then_some(Doubt::SourceMissing));
         if self.sources.is_withheld(id) {
             return Err(Fault::SourceWithheld);
         }
@@ -220,8 +282,8 @@ impl<'a> GrantCheck<'a> {
         // A grant of what rests on consent is at fault for the objection itself.
         let objection = SignalKind::Objection;
         let signals = &self.subject.signals;
-        let is_objected =
-            signals.in_force(objection, &grant.purpose, &grant.interaction, vocabulary).is_some();
+        let position = signals.in_force(objection, &grant.purpose, &grant.interaction, vocabulary);
+        let is_objected = position.is_some_and(|position| self.subject.is_certain(position));
         if is_objected && self.sources.rests_on_consent(id) { Err(Fault::SourceWithheld) } else { Ok(()) }
     }
 }

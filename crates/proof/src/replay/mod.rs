@@ -22,6 +22,7 @@ mod grant;
 mod index_tests;
 mod kept_only;
 mod minimize;
+mod missing;
 mod notices;
 mod personal_bounds;
 mod signals;
@@ -31,42 +32,74 @@ mod subject;
 mod vocabulary;
 
 use crate::entry::{Handle, Header};
-use crate::event::{EventBody, Role, event_body::Event};
+use crate::event::{EventBody, GrantIssued, Role, event_body::Event};
 use bounds::Bounds;
 use grant::{GrantCheck, GrantContext};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use subject::{RecordedAt, Subject};
 use vocabulary::Vocabulary;
 
 pub use fault::{Fault, Finding};
 pub(crate) use minimize::minimize;
+use missing::Citing;
+pub(crate) use missing::Missing;
+pub use missing::{Doubt, UncheckedGrant};
 pub(crate) use signed_rules::SignedRules;
 
-/// Maximum number of findings kept. Further ones are only counted.
+/// Maximum number of findings kept, and of unchecked grants. Further ones are only counted.
 const FINDINGS_MAX: usize = 1000;
+
+/// How long before its recorded time an entry may have been sealed, milliseconds. Entries are sealed before
+/// the log orders them.
+const SEALED_AHEAD_MS_MAX: u64 = 120_000;
+
+/// The moment of a grant may be this long before its recorded time, milliseconds. Otherwise what ends while
+/// the log orders the grant would make it a finding.
+const ORDERING_MS_MAX: u64 = 500;
 
 /// The result of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Replayed {
-    /// Grants replayed.
+    /// Grants that were checked in full, or that should not have been issued.
     pub replayed: u64,
-    /// Grants that cannot be replayed, because earlier events of their data subject are erased or withheld.
-    pub not_replayable: u64,
+    /// Grants that could not be checked in full, because something on which they depend is erased or
+    /// withheld. What could be checked is right.
+    pub unchecked: u64,
     /// Grants that should not have been issued.
     pub unjustified: u64,
     /// Versions of bounds, and definitions that replace another one, without a valid signature by their
     /// publisher.
     pub bounds_unsigned: u64,
+    /// Entries that were sealed more than two minutes before they were recorded.
+    pub misdated: u64,
     /// The first 1000 findings.
     pub findings: Vec<Finding>,
+    /// The first 1000 grants that could not be checked in full.
+    pub unchecked_grants: Vec<UncheckedGrant>,
 }
 
 impl Replayed {
+    /// Adds a finding if an entry was sealed too long before it was recorded. Both times are in milliseconds
+    /// since the Unix epoch.
+    pub(crate) fn check_time(&mut self, position: u64, sealed_at_ms: u64, recorded_at_ms: u64) {
+        if recorded_at_ms.saturating_sub(sealed_at_ms) > SEALED_AHEAD_MS_MAX {
+            self.misdated += 1;
+            self.add(Finding { position, grant: String::new(), attribute: None, fault: Fault::Misdated });
+        }
+    }
+
     /// Adds a finding of unsigned bounds.
     pub(crate) fn add_unsigned_bounds(&mut self, position: u64) {
         self.bounds_unsigned += 1;
         self.add(Finding { position, grant: String::new(), attribute: None, fault: Fault::UnsignedBounds });
+    }
+
+    fn add_unchecked(&mut self, grant: UncheckedGrant) {
+        self.unchecked += 1;
+        if self.unchecked_grants.len() < FINDINGS_MAX {
+            self.unchecked_grants.push(grant);
+        }
     }
 
     fn add(&mut self, finding: Finding) {
@@ -78,7 +111,11 @@ impl Replayed {
     /// Adds the result for other data subjects of the same log.
     pub(crate) fn merge(&mut self, other: Self) {
         self.replayed += other.replayed;
-        self.not_replayable += other.not_replayable;
+        self.unchecked += other.unchecked;
+        self.misdated += other.misdated;
+        self.unchecked_grants.extend(other.unchecked_grants);
+        self.unchecked_grants.sort_by_key(|grant| grant.position);
+        self.unchecked_grants.truncate(FINDINGS_MAX);
         self.unjustified += other.unjustified;
         self.bounds_unsigned += other.bounds_unsigned;
         self.findings.extend(other.findings);
@@ -98,15 +135,40 @@ pub struct Replay {
     subjects: HashMap<Handle, Subject>,
     /// The last restore that has to be confirmed before data may be used.
     unconfirmed_restore: Option<Vec<u8>>,
+    /// The recorded time of the last entry applied, milliseconds since the Unix epoch.
+    recorded_at_ms: u64,
+    /// The moment of the last system event, milliseconds since the Unix epoch.
+    system_moment_ms: u64,
     result: Replayed,
+}
+
+/// An entry of a data subject.
+pub(crate) struct SubjectEntry<'a> {
+    pub position: u64,
+    /// Milliseconds since the Unix epoch.
+    pub recorded_at_ms: u64,
+    pub header: &'a Header,
+    /// Whether the body can be read.
+    pub readable: bool,
+    /// The body, if grants depend on it.
+    pub body: Option<&'a EventBody>,
+    /// What is missing from the stream right before this entry.
+    pub missing: Missing,
 }
 
 impl Replay {
     /// Applies the next entry, without a body if the body is withheld. Skip erased entries: the replay
     /// notices each one by the gap in the version numbers of its data subject's stream.
     pub fn apply(&mut self, position: u64, header: &Header, body: Option<&EventBody>) {
+        self.recorded_at_ms = self.recorded_at_ms.max(header.sealed_at_ms);
+        let recorded_at_ms = self.recorded_at_ms;
+        self.result.check_time(position, header.sealed_at_ms, recorded_at_ms);
         if header.handle != Handle::SYSTEM {
-            return self.apply_subject_entry(position, header, body.is_some(), body);
+            let known = self.subjects.get(&header.handle);
+            let skipped = known.map_or(header.version, |subject| subject.skipped(header.version));
+            let (readable, missing) = (body.is_some(), Missing::unknown(skipped));
+            let entry = SubjectEntry { position, recorded_at_ms, header, readable, body, missing };
+            return self.apply_subject_entry(&entry);
         }
         if body.is_some_and(|body| self.signed_rules.is_unsigned(body, !self.subjects.is_empty())) {
             self.result.add_unsigned_bounds(position);
@@ -125,6 +187,8 @@ impl Replay {
         is_first: bool,
         event: &Event,
     ) {
+        self.system_moment_ms = self.system_moment_ms.max(sealed_at_ms);
+        let sealed_at_ms = self.system_moment_ms;
         match event {
             Event::BoundsPublished(published) => self.bounds.publish(position, sealed_at_ms, published),
             Event::BackupRestored(restored) if restored.use_waits => {
@@ -138,46 +202,63 @@ impl Replay {
     }
 
     /// Applies an entry of a data subject, readable or not.
-    pub(crate) fn apply_subject_entry(
-        &mut self,
-        position: u64,
-        header: &Header,
-        readable: bool,
-        body: Option<&EventBody>,
-    ) {
-        let about_ms = body.map_or(0, |body| body.about_ms);
-        let event = body.and_then(|body| body.event.as_ref());
+    pub(crate) fn apply_subject_entry(&mut self, entry: &SubjectEntry<'_>) {
+        let SubjectEntry { position, header, body, mut missing, .. } = *entry;
+        missing.add(Missing::unknown(u64::from(!entry.readable)));
         let subject = self.subjects.entry(header.handle).or_default();
-        subject.note_version(header.version, readable);
-        match event {
-            Some(Event::GrantIssued(grant)) if subject.is_complete() => {
-                let now_ms = header.sealed_at_ms;
-                subject.decisions.advance(now_ms);
-                let context = GrantContext { grant, vocabulary: self.vocabulary.at(now_ms), now_ms };
-                let Some(mut faults) = grant_faults(context, subject, &mut self.bounds) else {
-                    self.result.not_replayable += 1;
-                    return;
-                };
-                if self.unconfirmed_restore.is_some() && !grant.allowed.is_empty() {
-                    faults.push((None, Fault::RestoreUnconfirmed));
-                }
-                self.result.replayed += 1;
-                self.result.unjustified += u64::from(!faults.is_empty());
-                for (attribute, fault) in faults {
-                    let grant = hex::encode(header.event_id);
-                    self.result.add(Finding { position, grant, attribute, fault });
-                }
+        let moment_ms = subject.note(position, header.version, header.sealed_at_ms, missing);
+        // What a grant cites comes before it.
+        if let Some((by, fault)) = subject.cited_before(&header.event_id) {
+            self.result.unjustified += 1;
+            let grant = hex::encode(by.grant);
+            self.result.add(Finding { position: by.position, grant, attribute: None, fault });
+        }
+        match body.and_then(|body| body.event.as_ref()) {
+            Some(Event::GrantIssued(grant)) => {
+                let now_ms = moment_ms.max(entry.recorded_at_ms.saturating_sub(ORDERING_MS_MAX));
+                self.check_grant(entry, grant, now_ms);
             }
-            Some(Event::GrantIssued(_)) => self.result.not_replayable += 1,
             Some(event) => {
                 let edition = self.vocabulary.edition();
                 let actor = body.and_then(|body| body.actor.as_ref());
                 let by_subject = actor.is_some_and(|actor| actor.role() == Role::Subject);
-                let recorded =
-                    RecordedAt { position, sealed_at_ms: header.sealed_at_ms, about_ms, edition, by_subject };
+                let about_ms = body.map_or(0, |body| body.about_ms);
+                let recorded = RecordedAt { position, about_ms, edition, by_subject };
                 subject.apply(&header.event_id, recorded, event);
             }
             None => {}
+        }
+    }
+
+    fn check_grant(&mut self, entry: &SubjectEntry<'_>, grant: &GrantIssued, now_ms: u64) {
+        let SubjectEntry { position, header, .. } = *entry;
+        let Some(subject) = self.subjects.get_mut(&header.handle) else { return };
+        subject.decisions.advance(now_ms);
+        let citing = Citing { position, grant: header.event_id };
+        let context = GrantContext { grant, vocabulary: self.vocabulary.at(now_ms), citing, now_ms };
+        let mut outcome = Outcome::default();
+        if grant.bounds != self.bounds.in_force(now_ms) {
+            let is_known = grant.bounds.iter().all(|position| self.bounds.contains(*position));
+            let fault = if is_known { Fault::OtherBounds } else { Fault::UnknownBounds };
+            outcome.faults.push((None, fault));
+        }
+        // What allows nothing depends on no history.
+        if !grant.allowed.is_empty() {
+            if self.unconfirmed_restore.is_some() {
+                outcome.faults.push((None, Fault::RestoreUnconfirmed));
+            }
+            outcome.check(context, subject);
+        }
+        let Outcome { faults, doubts } = outcome;
+        let (is_faulty, grant) = (!faults.is_empty(), hex::encode(header.event_id));
+        for (attribute, fault) in faults {
+            self.result.add(Finding { position, grant: grant.clone(), attribute, fault });
+        }
+        self.result.unjustified += u64::from(is_faulty);
+        if is_faulty || doubts.is_empty() {
+            self.result.replayed += 1;
+        } else {
+            self.result.add_unchecked(UncheckedGrant { position, grant, doubts });
         }
     }
 
@@ -188,32 +269,39 @@ impl Replay {
     }
 }
 
-/// Every fault of a grant. If a fault concerns one attribute, it comes with the id of the attribute. None if
-/// the check would take too many steps.
-fn grant_faults(
-    context: GrantContext<'_>,
-    subject: &Subject,
-    bounds: &mut Bounds,
-) -> Option<Vec<(Option<String>, Fault)>> {
-    let GrantContext { grant, vocabulary, now_ms } = context;
-    let mut faults = Vec::new();
-    if grant.bounds != bounds.in_force(now_ms) {
-        let is_known = grant.bounds.iter().all(|position| bounds.contains(*position));
-        faults.push((None, if is_known { Fault::OtherBounds } else { Fault::UnknownBounds }));
-    }
-    if grant.allowed.is_empty() {
-        return Some(faults);
-    }
-    if !vocabulary.has_purpose(&grant.purpose) {
-        faults.push((None, Fault::UndefinedPurpose));
-    }
-    subject.effort.add(grant.allowed.len());
-    let mut check = GrantCheck::new(subject, context);
-    faults.extend(check.signal_against().map(|fault| (None, fault)));
-    for granted in &grant.allowed {
-        if let Err(fault) = check.check(granted) {
-            faults.push((Some(hex::encode(&granted.attribute)), fault));
+/// What the check of a grant found.
+#[derive(Default)]
+struct Outcome {
+    /// Every fault. If a fault concerns one attribute, it comes with the id of the attribute.
+    faults: Vec<(Option<String>, Fault)>,
+    doubts: BTreeSet<Doubt>,
+}
+
+impl Outcome {
+    /// Checks what the grant allows.
+    fn check(&mut self, context: GrantContext<'_>, subject: &Subject) {
+        let GrantContext { grant, vocabulary, .. } = context;
+        if !vocabulary.has_purpose(&grant.purpose) {
+            self.faults.push((None, Fault::UndefinedPurpose));
+        }
+        if subject.is_too_long() {
+            self.doubts.insert(Doubt::TooLong);
+            return;
+        }
+        subject.effort.add(grant.allowed.len());
+        let mut check = GrantCheck::new(subject, context);
+        let mut faults: Vec<_> = check.signal_against().map(|fault| (None, fault)).into_iter().collect();
+        for granted in &grant.allowed {
+            if let Err(fault) = check.check(granted) {
+                faults.push((Some(hex::encode(&granted.attribute)), fault));
+            }
+        }
+        if subject.effort.take_failure() {
+            // Without all steps, what was found may be wrong.
+            self.doubts.insert(Doubt::TooLong);
+        } else {
+            self.faults.extend(faults);
+            self.doubts.extend(check.doubts);
         }
     }
-    (!subject.effort.take_failure()).then_some(faults)
 }

@@ -13,6 +13,8 @@ pub(super) enum SourceBasis {
     Declared,
     /// It may not be used.
     Withheld,
+    /// Its event is missing.
+    Missing,
 }
 
 /// Every attribute that a grant allows, and all that they were derived from.
@@ -24,10 +26,12 @@ pub(super) struct Sources<'a> {
     is_derived_from_special: Vec<bool>,
     is_derived_from_withheld: Vec<bool>,
     is_derived_from_consented: Vec<bool>,
+    is_derived_from_missing: Vec<bool>,
 }
 
 struct Node<'a> {
-    /// None if the attribute was never recorded.
+    id: &'a [u8],
+    /// None if no event recorded the attribute, or if that event is missing.
     attribute: Option<&'a AttributeState>,
     /// The numbers of the attributes that were derived from it.
     derived: Vec<usize>,
@@ -70,7 +74,7 @@ impl<'a> Sources<'a> {
         let next = self.nodes.len();
         let nodes = &mut self.nodes;
         *self.numbers.entry(id).or_insert_with(|| {
-            nodes.push(Node { attribute: subject.attribute(id), derived: Vec::new() });
+            nodes.push(Node { id, attribute: subject.attribute(id), derived: Vec::new() });
             next
         })
     }
@@ -96,13 +100,11 @@ impl<'a> Sources<'a> {
         derived
     }
 
-    /// The sources that were recorded: their numbers, and whether they were derived from a special category.
-    pub fn sources(&self) -> Vec<(usize, &'a AttributeState, bool)> {
+    /// The sources: number, id and state of each, and whether it was derived from a special category.
+    pub fn sources(&self) -> Vec<(usize, &'a [u8], Option<&'a AttributeState>, bool)> {
         let nodes = self.nodes.iter().zip(&self.is_derived_from_special).enumerate();
         let sources = nodes.filter(|(_, (node, _))| !node.derived.is_empty());
-        sources
-            .filter_map(|(number, (node, is_special))| Some((number, node.attribute?, *is_special)))
-            .collect()
+        sources.map(|(number, (node, is_special))| (number, node.id, node.attribute, *is_special)).collect()
     }
 
     /// Notes what the use of each source rests on.
@@ -118,6 +120,7 @@ impl<'a> Sources<'a> {
         let marked = |wanted| self.nodes.iter().zip(&bases).map(|pair| is_source(pair, wanted)).collect();
         self.is_derived_from_withheld = self.derived_from(marked(SourceBasis::Withheld));
         self.is_derived_from_consented = self.derived_from(marked(SourceBasis::Consent));
+        self.is_derived_from_missing = self.derived_from(marked(SourceBasis::Missing));
     }
 
     fn is(&self, which: &[bool], id: &[u8]) -> bool {
@@ -132,6 +135,11 @@ impl<'a> Sources<'a> {
     /// Whether an attribute of the grant was derived from one that may not be used.
     pub fn is_withheld(&self, id: &[u8]) -> bool {
         self.is(&self.is_derived_from_withheld, id)
+    }
+
+    /// Whether an attribute of the grant was derived from one whose event is missing.
+    pub fn is_missing(&self, id: &[u8]) -> bool {
+        self.is(&self.is_derived_from_missing, id)
     }
 
     /// Whether an attribute of the grant was derived from one whose use rests on consent.

@@ -6,10 +6,12 @@ use super::decisions::Decisions;
 use super::effort::Effort;
 use super::fault::Fault;
 use super::kept_only::KeptData;
+use super::missing::{Cited, Citing, Missing};
 use super::signals::{Signals, Statement};
 use super::vocabulary::Given;
 use crate::event::event_body::Event;
 use crate::event::{Attribute, ConsentTerms, PersonalBoundsSet, Provenance};
+use std::cell::RefCell;
 use std::collections::HashMap;
 
 /// The edition of the rules of decisions from which on an attribute does not replace one that was observed
@@ -20,9 +22,7 @@ const BY_TIME_EDITION: u32 = 3;
 #[derive(Clone, Copy)]
 pub(super) struct RecordedAt {
     pub position: u64,
-    /// Milliseconds since the Unix epoch.
-    pub sealed_at_ms: u64,
-    /// Milliseconds since the Unix epoch.
+    /// The time that the event states, milliseconds since the Unix epoch.
     pub about_ms: u64,
     /// The edition of the rules of decisions that the log followed by then.
     pub edition: u32,
@@ -33,7 +33,15 @@ pub(super) struct RecordedAt {
 #[derive(Default)]
 pub(super) struct Subject {
     next_version: u64,
-    incomplete: bool,
+    /// The moment of the newest entry: the largest `sealed_at_ms` in the stream so far, milliseconds since
+    /// the Unix epoch.
+    moment_ms: u64,
+    missing: Missing,
+    /// The position and the moment of the last entry before which a decision may be missing.
+    missing_until: Option<(u64, u64)>,
+    /// The missing attributes and consents that grants cite.
+    missing_attributes: RefCell<Cited>,
+    missing_consents: RefCell<Cited>,
     pub(super) effort: Effort,
     /// Whether the history takes too many steps to replay.
     is_too_long: bool,
@@ -46,53 +54,117 @@ pub(super) struct Subject {
     pub(super) signals: Signals,
     /// The data subject's own bounds, as they were last set.
     pub(super) choices: PersonalBoundsSet,
+    choices_position: u64,
     pub(super) kept: KeptData,
     pub(super) age: Age,
+    age_position: u64,
 }
 
 impl Subject {
-    /// Notes the next entry of the stream, readable or not.
-    pub fn note_version(&mut self, version: u64, readable: bool) {
-        self.incomplete |= version != self.next_version || !readable;
-        self.next_version = version.saturating_add(1);
-        self.effort.add(1);
+    /// The number of versions that are missing before the next entry of the stream.
+    pub fn skipped(&self, version: u64) -> u64 {
+        version.saturating_sub(self.next_version)
     }
 
-    /// Whether every event so far was present and readable, and was replayed.
-    pub fn is_complete(&self) -> bool {
-        !self.incomplete && !self.is_too_long
+    /// Notes the next entry of the stream, readable or not, and what is missing up to it. Returns the moment
+    /// of the entry.
+    pub fn note(&mut self, position: u64, version: u64, sealed_at_ms: u64, missing: Missing) -> u64 {
+        self.next_version = version.saturating_add(1);
+        self.moment_ms = self.moment_ms.max(sealed_at_ms);
+        self.missing.add(missing);
+        if missing.decisions_max() > 0 {
+            self.missing_until = Some((position, self.moment_ms));
+        }
+        self.effort.add(1);
+        self.moment_ms
+    }
+
+    /// Whether the history takes too many steps to replay.
+    pub fn is_too_long(&self) -> bool {
+        self.is_too_long
+    }
+
+    /// Whether earlier decisions of the data subject may be missing.
+    pub fn may_miss_decisions(&self) -> bool {
+        self.missing_until.is_some()
+    }
+
+    /// Whether no missing decision can have changed what the event at this position says.
+    pub fn is_certain(&self, position: u64) -> bool {
+        self.missing_until.is_none_or(|(until, _)| until <= position)
+    }
+
+    /// Whether the data subject's choices are those of the newest event that this replay saw.
+    pub fn are_choices_certain(&self) -> bool {
+        self.is_certain(self.choices_position)
+    }
+
+    /// Whether the newest statement of the age is the one that this replay saw.
+    pub fn is_age_certain(&self) -> bool {
+        self.is_certain(self.age_position)
+    }
+
+    /// Whether a refusal that was recorded at a time is later than every missing consent.
+    pub fn is_after_missing(&self, recorded_at_ms: u64) -> bool {
+        self.missing_until.is_none_or(|(_, until_ms)| until_ms <= recorded_at_ms)
+    }
+
+    /// Whether an attribute that is not in the stream may be one of those that are missing from it. There are
+    /// no more such attributes than missing entries.
+    pub fn may_be_missing_attribute(&self, id: &[u8], by: Citing) -> bool {
+        let may_exist = self.decisions.by_id(id).is_none();
+        let (mut attributes, consents) =
+            (self.missing_attributes.borrow_mut(), self.missing_consents.borrow());
+        let room = self.missing.attributes_max().min(self.missing.both_max() - consents.len() as u64);
+        may_exist && note_missing(&mut attributes, id, by, room)
+    }
+
+    /// As for attributes, for a consent.
+    pub fn may_be_missing_consent(&self, id: &[u8], by: Citing) -> bool {
+        let may_exist = self.attribute(id).is_none();
+        let (mut consents, attributes) =
+            (self.missing_consents.borrow_mut(), self.missing_attributes.borrow());
+        let room = self.missing.decisions_max().min(self.missing.both_max() - attributes.len() as u64);
+        may_exist && note_missing(&mut consents, id, by, room)
+    }
+
+    /// The first grant before an event that cites it, as an attribute or as a consent, and its fault.
+    pub fn cited_before(&self, id: &EventId) -> Option<(Citing, Fault)> {
+        let attribute = self.missing_attributes.borrow().get(id).map(|by| (*by, Fault::UnknownAttribute));
+        attribute.or_else(|| self.missing_consents.borrow().get(id).map(|by| (*by, Fault::Citation)))
     }
 
     /// Applies an event.
     pub fn apply(&mut self, id: &EventId, recorded: RecordedAt, event: &Event) {
-        let RecordedAt { position, sealed_at_ms, about_ms, edition, by_subject } = recorded;
-        // A statement cannot be later than its sealing.
+        let RecordedAt { position, about_ms, edition, by_subject } = recorded;
+        let sealed_at_ms = self.moment_ms;
+        // A statement cannot be later than its moment.
         let said_at_ms = about_ms.min(sealed_at_ms);
         let consented = Given { said_at_ms, sealed_at_ms, position };
-        // A refusal counts from when it was sealed, whatever time it states.
+        // A refusal counts from its moment, whatever time it states.
         let refused = Given { said_at_ms: sealed_at_ms, ..consented };
         match event {
             Event::AttributeRecorded(recorded) => {
                 let attribute = recorded.attribute.as_ref();
                 match attribute.filter(|new| edition >= BY_TIME_EDITION && self.is_observed_earlier(new)) {
-                    Some(earlier) => self.note_earlier(id, earlier),
-                    None => self.record(id, attribute),
+                    Some(earlier) => self.note_earlier(id, position, earlier),
+                    None => self.record(id, position, attribute),
                 }
             }
             Event::EarlierAttributeRecorded(recorded) => {
                 if let Some(attribute) = &recorded.attribute {
-                    self.note_earlier(id, attribute);
+                    self.note_earlier(id, position, attribute);
                 }
             }
             Event::AttributeCorrected(corrected) => {
                 self.end(&corrected.corrects, Fault::Corrected);
-                self.record(id, corrected.attribute.as_ref());
+                self.record(id, position, corrected.attribute.as_ref());
             }
             Event::AttributeRemoved(removed) => self.end(&removed.attribute, Fault::Removed),
             Event::AttributeExpired(expired) => self.end(&expired.attribute, Fault::Expired),
             Event::AttributeContested(contested) => {
                 if let Some(attribute) = self.attribute_mut(&contested.attribute) {
-                    attribute.contested = true;
+                    (attribute.contested, attribute.contested_at) = (true, position);
                     // A contest takes back an earlier confirmation.
                     (attribute.confirmed, attribute.declared) = (false, attribute.recorded_as_declared);
                 }
@@ -112,14 +184,16 @@ impl Subject {
                 let lifted = Statement { said_at_ms, position };
                 self.signals.lift(signal.kind(), &signal.purposes, &signal.interaction, lifted);
             }
-            Event::PersonalBoundsSet(choices) => self.choices = choices.clone(),
+            Event::PersonalBoundsSet(choices) => {
+                (self.choices, self.choices_position) = (choices.clone(), position);
+            }
             Event::ErasureRefused(refused) if self.effort.spend(self.kept.len()) => {
                 self.kept.refuse(refused);
             }
             Event::RequestWithdrawn(withdrawn) if self.effort.spend(self.kept.len()) => {
                 self.kept.withdraw(&withdrawn.request);
             }
-            Event::SubjectDescribed(described) => self.age.apply(described),
+            Event::SubjectDescribed(described) if self.age.apply(described) => self.age_position = position,
             _ => {}
         }
         if by_subject && let Some(attribute) = self.attributes.get_mut(id) {
@@ -150,14 +224,14 @@ impl Subject {
     }
 
     /// Notes an attribute that is history: a newer one was current when it was recorded.
-    fn note_earlier(&mut self, id: &EventId, attribute: &Attribute) {
+    fn note_earlier(&mut self, id: &EventId, position: u64, attribute: &Attribute) {
         let ended = Some(Fault::Replaced);
-        self.attributes.insert(*id, AttributeState { ended, ..AttributeState::new(attribute) });
+        self.attributes.insert(*id, AttributeState { ended, ..AttributeState::new(attribute, position) });
     }
 
-    fn record(&mut self, id: &EventId, attribute: Option<&Attribute>) {
+    fn record(&mut self, id: &EventId, position: u64, attribute: Option<&Attribute>) {
         let Some(attribute) = attribute else { return };
-        let mut new = AttributeState::new(attribute);
+        let mut new = AttributeState::new(attribute, position);
         let current = self.current.entry(new.key.clone()).or_default();
         if !self.effort.spend(current.len()) {
             return;
@@ -210,4 +284,14 @@ impl Subject {
         }
         Ok(())
     }
+}
+
+/// Adds an id to those that are missing, of which there are `room` at most. Returns whether it is one of
+/// them.
+fn note_missing(ids: &mut Cited, id: &[u8], by: Citing, room: u64) -> bool {
+    let Ok(id) = EventId::try_from(id) else { return false };
+    if (ids.len() as u64) < room {
+        ids.entry(id).or_insert(by);
+    }
+    ids.contains_key(&id)
 }

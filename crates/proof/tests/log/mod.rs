@@ -208,6 +208,19 @@ impl Log {
         }
     }
 
+    /// Erases positions of one data subject, and states what each of them was.
+    pub fn erase_stating(&mut self, positions: &[(u64, ErasedKind)]) {
+        self.erased.extend(positions.iter().map(|(position, _)| position));
+        let version = |position: u64| entry::parse_header(&self.entries[position as usize]).unwrap().version;
+        let erasure = ErasureCompleted {
+            discarded: positions.iter().map(|(at, _)| PositionRange { first: *at, last: *at }).collect(),
+            kinds: positions.iter().map(|(_, kind)| (*kind).into()).collect(),
+            versions: positions.iter().map(|(position, _)| version(*position)).collect(),
+            ..ErasureCompleted::default()
+        };
+        self.append_system_event(Event::ErasureCompleted(erasure));
+    }
+
     pub fn checkpoint(&self, size: u64) -> String {
         let mut tree = Frontier::new();
         self.leaves[..size as usize].iter().for_each(|leaf| tree.push(*leaf));

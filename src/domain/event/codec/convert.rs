@@ -82,6 +82,7 @@ same!(
 enumerations!(
     AgeBand,
     ArtifactKind,
+    ErasedKind,
     ErasureScope,
     Ground,
     Jurisdiction,
@@ -190,7 +191,8 @@ messages! {
     BackupRestored { restore, backup_checkpoint, last_checkpoint, erased_again, use_waits }
     BoundsPublished { tier, pack, version, policies, schema_digest, effective_from_ms }
     ErasureCompleted {
-        request, scope, discarded, key_epoch, recipients, erased_by_category, requested_at_ms, kept,
+        request, scope, discarded, key_epoch, recipients, erased_by_category, requested_at_ms, kept, kinds,
+        versions,
     }
     ErasureRefused { request, ground, holds, whole, scope, category, key, categories, purposes }
     ErasureRequested { request, scope }

@@ -4,11 +4,11 @@
 use super::*;
 use crate::domain::event::{
     AccessProvided, Actor, AuditExported, BackupRestored, BoundsPublished, CategoryDefined, ClockAccepted,
-    DecisionRulesAdopted, ErasureCompleted, ErasureRequested, ErasureScope, ErasureSummary, FiguresReported,
-    GrantIssued, GrantUsed, GrantedAttribute, Ground, KeptOnGround, LogKeyRotated, LogOpened,
-    NoticePublished, NoticeRequired, PackageKind, PositionRange, PriorRecipient, Provenance, PurposeDefined,
-    RecipientAcknowledged, RecordViewed, RequestDecided, RequestKind, RequestWithdrawn, RestoreConfirmed,
-    Role, Rung, Tier, WithheldClass, WitnessAdded, WitnessRemoved,
+    DecisionRulesAdopted, ErasedKind, ErasureCompleted, ErasureRequested, ErasureScope, ErasureSummary,
+    FiguresReported, GrantIssued, GrantUsed, GrantedAttribute, Ground, KeptOnGround, LogKeyRotated,
+    LogOpened, NoticePublished, NoticeRequired, PackageKind, PositionRange, PriorRecipient, Provenance,
+    PurposeDefined, RecipientAcknowledged, RecordViewed, RequestDecided, RequestKind, RequestWithdrawn,
+    RestoreConfirmed, Role, Rung, Tier, WithheldClass, WitnessAdded, WitnessRemoved,
 };
 use crate::domain::histories::{terms, varied_histories};
 use crate::domain::ids::Handle;
@@ -160,6 +160,8 @@ fn completed() -> ErasureCompleted {
         erased_by_category: [("work".to_owned(), 2)].into(),
         requested_at_ms: 7,
         kept: vec![KeptOnGround { ground: Ground::LegalClaims, entries: 3 }],
+        kinds: vec![ErasedKind::Attribute; 4],
+        versions: vec![0, 1, 2, 5],
     }
 }
 

@@ -1,0 +1,274 @@
+//! What is missing from a history makes only that uncheckable which depends on it. The tests forge logs as an
+//! operator with the log's key can.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod log;
+
+use log::*;
+use sayso_proof::bundle::{self, Options, Report, Source, VerifyFailure};
+use sayso_proof::event::event_body::Event;
+use sayso_proof::event::*;
+use sayso_proof::replay::{Doubt, Fault};
+
+type Id = [u8; 16];
+
+fn ada() -> sayso_proof::entry::Handle {
+    subject(1)
+}
+
+fn wide() -> ConsentTerms {
+    terms(&["personalization"], &[], &[])
+}
+
+fn try_verify(log: &Log) -> Result<Report, VerifyFailure> {
+    let bytes = log.bundle();
+    let source = Source::Archive(Box::new(bytes.as_slice()));
+    bundle::verify(source, &log.verifier(), &Options::default(), &mut |_| ())
+}
+
+/// The faults and doubts about the grants of a log.
+fn verify(log: &Log) -> (Vec<Fault>, Vec<Doubt>) {
+    let report = try_verify(log).unwrap();
+    let grants = &report.grants;
+    assert_eq!(report.is_fully_checked(), grants.unchecked_grants.is_empty());
+    assert_eq!(grants.unchecked as usize, grants.unchecked_grants.len());
+    let faults = grants.findings.iter().map(|finding| finding.fault).collect();
+    let doubts = grants.unchecked_grants.iter().flat_map(|grant| grant.doubts.iter().copied()).collect();
+    (faults, doubts)
+}
+
+/// A log with an attribute and a consent of ada: their ids.
+fn log_of_ada() -> (Log, Id, Id) {
+    let mut log = Log::with_vocabulary();
+    let attribute_id = log.append(ada(), recorded(attribute("key", "food")));
+    let consent_id = log.append(ada(), given(wide()));
+    (log, attribute_id, consent_id)
+}
+
+/// Appends an event and erases it right away; then anything else of ada's makes a gap.
+fn append_erased(log: &mut Log, event: Event, stated: Option<ErasedKind>) {
+    let position = log.size();
+    log.append(ada(), event);
+    match stated {
+        Some(kind) => log.erase_stating(&[(position, kind)]),
+        None => log.erase(&[position], true),
+    }
+}
+
+fn pause() -> Event {
+    let kind = SignalKind::Pause.into();
+    Event::SignalRecorded(SignalRecorded { kind, ..SignalRecorded::default() })
+}
+
+#[test]
+fn a_missing_attribute_or_use_hides_no_withdrawal() {
+    for (event, kind) in [
+        (recorded(attribute("other", "food")), ErasedKind::Attribute),
+        (grant([1; 16], [2; 16], "other", "food"), ErasedKind::Other),
+    ] {
+        let (mut log, attribute_id, consent_id) = log_of_ada();
+        append_erased(&mut log, event, Some(kind));
+        log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+        assert_eq!(verify(&log), (vec![], vec![]), "{kind:?}");
+        log.append(ada(), withdrawn(wide()));
+        log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+        assert_eq!(verify(&log), (vec![Fault::Refused], vec![]), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_decision_that_is_missing_or_may_be_makes_later_grants_uncheckable() {
+    for stated in [Some(ErasedKind::Decision), Some(ErasedKind::Unspecified), None] {
+        let (mut log, attribute_id, consent_id) = log_of_ada();
+        log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+        append_erased(&mut log, withdrawn(wide()), stated);
+        log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+        assert_eq!(verify(&log), (vec![], vec![Doubt::DecisionsMissing]), "{stated:?}");
+        let report = try_verify(&log).unwrap();
+        assert_eq!((report.grants.replayed, report.grants.unchecked), (1, 1));
+    }
+}
+
+#[test]
+fn a_withheld_entry_may_be_a_decision() {
+    let (mut log, attribute_id, consent_id) = log_of_ada();
+    log.append(ada(), withdrawn(wide()));
+    *log.keys.last_mut().unwrap() = None;
+    log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+    assert_eq!(verify(&log), (vec![], vec![Doubt::DecisionsMissing]));
+}
+
+#[test]
+fn a_grant_of_an_erased_attribute_is_checked_as_far_as_it_says_what_it_was() {
+    let erased = |category: &str| {
+        let (mut log, attribute_id, consent_id) = log_of_ada();
+        log.erase_stating(&[(log.size() - 2, ErasedKind::Attribute)]);
+        log.append(ada(), grant(attribute_id, consent_id, "key", category));
+        verify(&log)
+    };
+    assert_eq!(erased("food"), (vec![], vec![Doubt::AttributeMissing]));
+    assert_eq!(erased("health"), (vec![Fault::NoConsent], vec![]));
+    assert_eq!(erased("unheard-of"), (vec![Fault::UndefinedCategory], vec![]));
+}
+
+#[test]
+fn grants_cite_no_more_missing_events_than_are_missing() {
+    let (mut log, attribute_id, consent_id) = log_of_ada();
+    append_erased(&mut log, withdrawn(wide()), None);
+    log.append(ada(), grant([0x11; 16], [0x22; 16], "key", "food"));
+    assert_eq!(verify(&log).0, [Fault::Citation], "one entry is missing, and two are cited");
+    log.append(ada(), grant([0x11; 16], consent_id, "key", "food"));
+    assert_eq!(verify(&log).1, [Doubt::DecisionsMissing, Doubt::AttributeMissing]);
+    log.append(ada(), grant([0x33; 16], consent_id, "key", "food"));
+    log.append(ada(), grant(consent_id, consent_id, "key", "food"));
+    log.append(ada(), grant(attribute_id, attribute_id, "key", "food"));
+    let faults = [Fault::Citation, Fault::UnknownAttribute, Fault::UnknownAttribute, Fault::Citation];
+    assert_eq!(verify(&log).0, faults);
+}
+
+#[test]
+fn a_grant_does_not_cite_what_comes_after_it() {
+    let (mut log, attribute_id, _) = log_of_ada();
+    append_erased(&mut log, given(wide()), None);
+    log.append(ada(), refused(terms(&["advertising"], &[], &[])));
+    let next = event_id(log.size() + 1);
+    log.append(ada(), grant(attribute_id, next, "key", "food"));
+    assert_eq!(verify(&log).0, []);
+    assert_eq!(log.append(ada(), given(wide())), next);
+    assert_eq!(verify(&log).0, [Fault::Citation]);
+}
+
+#[test]
+fn what_contradicts_a_grant_after_the_gap_counts() {
+    let after_gap = |event: Event| {
+        let (mut log, attribute_id, consent_id) = log_of_ada();
+        append_erased(&mut log, withdrawn(wide()), None);
+        log.append(ada(), event);
+        log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+        // The missing event may be the consent that this grant cites.
+        log.append(ada(), grant(attribute_id, [0x22; 16], "key", "food"));
+        let (faults, doubts) = verify(&log);
+        (faults, doubts.len())
+    };
+    assert_eq!(after_gap(withdrawn(wide())), (vec![Fault::Refused; 2], 0));
+    assert_eq!(after_gap(pause()), (vec![Fault::Paused; 2], 0));
+    let choices = PersonalBoundsSet { paused: true, ..PersonalBoundsSet::default() };
+    assert_eq!(after_gap(Event::PersonalBoundsSet(choices)), (vec![Fault::Paused; 2], 0));
+    assert_eq!(after_gap(recorded(attribute("key", "food"))), (vec![Fault::Replaced; 2], 0));
+    let contested = AttributeContested { attribute: event_id(9).to_vec(), reason: String::new() };
+    assert_eq!(after_gap(Event::AttributeContested(contested)), (vec![Fault::Contested; 2], 0));
+    assert_eq!(after_gap(refused(terms(&["advertising"], &[], &[]))), (vec![], 3));
+}
+
+#[test]
+fn what_a_missing_decision_may_have_undone_is_no_finding() {
+    let (mut log, attribute_id, consent_id) = log_of_ada();
+    log.append(ada(), pause());
+    append_erased(&mut log, withdrawn(wide()), None);
+    log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+    assert_eq!(verify(&log), (vec![], vec![Doubt::DecisionsMissing]));
+}
+
+#[test]
+fn what_needs_no_history_is_always_checked() {
+    let (mut log, attribute_id, consent_id) = log_of_ada();
+    append_erased(&mut log, withdrawn(wide()), None);
+    let Event::GrantIssued(good) = grant(attribute_id, consent_id, "key", "food") else { panic!() };
+    log.append(ada(), Event::GrantIssued(GrantIssued { bounds: vec![1], ..good.clone() }));
+    log.append(ada(), Event::GrantIssued(GrantIssued { purpose: "unheard-of".into(), ..good.clone() }));
+    log.append(ada(), Event::GrantIssued(GrantIssued { keys: vec!["another".into()], ..good.clone() }));
+    let restored = BackupRestored { restore: vec![1; 16], use_waits: true, ..BackupRestored::default() };
+    log.append_system_event(Event::BackupRestored(restored));
+    log.append(ada(), Event::GrantIssued(good));
+    let faults = [
+        Fault::UnknownBounds,
+        Fault::UndefinedPurpose,
+        Fault::NoConsent,
+        Fault::NotAskedFor,
+        Fault::RestoreUnconfirmed,
+    ];
+    assert_eq!(verify(&log).0, faults);
+}
+
+#[test]
+fn erasures_of_other_streams_do_not_count_for_a_gap() {
+    let (mut log, attribute_id, consent_id) = log_of_ada();
+    let first = log.size();
+    log.append(ada(), recorded(attribute("old", "food")));
+    // Bob's decision has the same version as the attribute that ada's gap begins with.
+    log.append(subject(2), given(wide()));
+    log.append(subject(2), given(wide()));
+    log.append(subject(2), withdrawn(wide()));
+    log.append(ada(), recorded(attribute("older", "food")));
+    log.erase_stating(&[(first, ErasedKind::Attribute), (first + 4, ErasedKind::Attribute)]);
+    log.erase_stating(&[(first + 3, ErasedKind::Decision)]);
+    log.append(subject(2), recorded(attribute("key", "food")));
+    log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+    assert_eq!(verify(&log), (vec![], vec![]));
+}
+
+#[test]
+fn an_erasure_states_one_kind_and_one_version_for_each_position() {
+    for (kinds, versions, reason) in [
+        (vec![1, 1], vec![], "one kind for each position"),
+        (vec![], vec![0, 1], "one version for each position"),
+    ] {
+        let (mut log, _, _) = log_of_ada();
+        let position = log.size();
+        log.append(ada(), withdrawn(wide()));
+        log.erased.insert(position);
+        let discarded = vec![PositionRange { first: position, last: position }];
+        let erasure = ErasureCompleted { discarded, kinds, versions, ..ErasureCompleted::default() };
+        log.append_system_event(Event::ErasureCompleted(erasure));
+        let failure = try_verify(&log).unwrap_err();
+        assert!(failure.reason.contains(reason), "{failure}");
+    }
+}
+
+#[test]
+fn a_grant_that_is_dated_back_does_not_use_what_had_expired() {
+    let expires_at_ms = START_MS + 100_000;
+    let faults = |sealed_at_ms: u64, other_at_ms: u64| {
+        let mut log = Log::with_vocabulary();
+        let expiring = Attribute { expires_at_ms: Some(expires_at_ms), ..attribute("key", "food") };
+        let attribute_id = log.append(ada(), recorded(expiring));
+        let consent_id = log.append(ada(), given(wide()));
+        log.now = other_at_ms - 1000;
+        log.append(subject(2), given(wide()));
+        log.now = sealed_at_ms - 1000;
+        log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+        let report = try_verify(&log).unwrap();
+        assert!(report.is_fully_checked());
+        report.grants.findings.into_iter().map(|finding| finding.fault).collect::<Vec<_>>()
+    };
+    assert_eq!(faults(expires_at_ms - 1, expires_at_ms - 1), []);
+    // The log ordered the grant after an entry that was sealed a little later.
+    assert_eq!(faults(expires_at_ms - 1, expires_at_ms + 400), []);
+    assert_eq!(faults(expires_at_ms - 1, expires_at_ms + 1_000), [Fault::Expired]);
+    assert_eq!(faults(expires_at_ms - 1, expires_at_ms + 120_000), [Fault::Misdated, Fault::Expired]);
+}
+
+#[test]
+fn entries_that_were_sealed_slightly_out_of_order_are_no_finding() {
+    let (mut log, attribute_id, consent_id) = log_of_ada();
+    log.now += 60_000;
+    log.append(subject(2), given(wide()));
+    log.now -= 62_000;
+    log.append(ada(), withdrawn(wide()));
+    let again = log.append(ada(), given(wide()));
+    log.append(ada(), grant(attribute_id, again, "key", "food"));
+    assert_eq!(verify(&log), (vec![], vec![]));
+    log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+    assert_eq!(verify(&log), (vec![Fault::Citation], vec![]));
+}
+
+#[test]
+fn a_consent_that_is_dated_ahead_by_a_little_loses_to_the_withdrawal_after_it() {
+    let (mut log, attribute_id, _) = log_of_ada();
+    log.now += 60_000;
+    let ahead = log.append(ada(), given(wide()));
+    log.now -= 60_000;
+    log.append(ada(), withdrawn(wide()));
+    log.append(ada(), grant(attribute_id, ahead, "key", "food"));
+    assert_eq!(verify(&log), (vec![Fault::Refused], vec![]));
+}
