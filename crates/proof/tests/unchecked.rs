@@ -208,6 +208,24 @@ fn erasures_of_other_streams_do_not_count_for_a_gap() {
 }
 
 #[test]
+fn erasures_that_contradict_each_other_state_nothing() {
+    for (first, second) in [
+        (ErasedKind::Attribute, ErasedKind::Attribute),
+        (ErasedKind::Attribute, ErasedKind::Decision),
+        (ErasedKind::Other, ErasedKind::Attribute),
+    ] {
+        let (mut log, attribute_id, consent_id) = log_of_ada();
+        let position = log.size();
+        log.append(ada(), withdrawn(wide()));
+        log.erase_stating(&[(position, first)]);
+        log.erase_stating(&[(position, second)]);
+        log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+        let expected = if first == second { vec![] } else { vec![Doubt::DecisionsMissing] };
+        assert_eq!(verify(&log), (vec![], expected), "{first:?} {second:?}");
+    }
+}
+
+#[test]
 fn an_erasure_states_one_kind_and_one_version_for_each_position() {
     for (kinds, versions, reason) in [
         (vec![1, 1], vec![], "one kind for each position"),
