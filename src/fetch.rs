@@ -1,5 +1,5 @@
 //! Sends HTTP requests to other services. The daemon fetches the keys (JWKS) of token issuers, and exchanges
-//! checkpoints with witnesses.
+//! checkpoints with witnesses. `sayso monitor` reads public logs.
 //!
 //! Requests use HTTPS, or plain HTTP to this machine. Redirects are not followed.
 
@@ -47,15 +47,43 @@ pub async fn fetch(url: &str, ca: Option<&Path>) -> Result<Vec<u8>, FetchError> 
 /// # Errors
 /// The request fails, takes more than 10 seconds, or the document is larger.
 pub async fn fetch_at_most(url: &str, ca: Option<&Path>, bytes_max: usize) -> Result<Vec<u8>, FetchError> {
-    let fetching = exchange(url, ca, None, bytes_max);
-    let response = tokio::time::timeout(DURATION_MAX, fetching).await;
+    match get(url, ca, bytes_max).await? {
+        (200, body) => Ok(body),
+        (status, _) => Err(FetchError(format!("the server responded with HTTP status {status}"))),
+    }
+}
+
+/// Fetches a document and returns the status and the body of the response, whatever the status is. `ca` is
+/// as in [`fetch`].
+///
+/// # Errors
+/// There is no response within 10 seconds, or it is larger than `bytes_max`.
+pub async fn get(url: &str, ca: Option<&Path>, bytes_max: usize) -> Result<(u16, Vec<u8>), FetchError> {
+    in_time(exchange(url, ca, None, bytes_max)).await
+}
+
+/// Sends `body` and returns the status and the body of the response. `ca` is as in [`fetch`].
+///
+/// # Errors
+/// There is no response within 10 seconds, or it is larger than `bytes_max`.
+pub async fn post_bytes(
+    url: &str,
+    ca: Option<&Path>,
+    content_type: &'static str,
+    body: Vec<u8>,
+    bytes_max: usize,
+) -> Result<(u16, Vec<u8>), FetchError> {
+    let body = Body { content_type: Some(content_type), bytes: body };
+    in_time(exchange(url, ca, Some(body), bytes_max)).await
+}
+
+async fn in_time(
+    exchange: impl Future<Output = Result<Response, FetchError>>,
+) -> Result<(u16, Vec<u8>), FetchError> {
+    let response = tokio::time::timeout(DURATION_MAX, exchange).await;
     let (status, body) =
         response.map_err(|_| FetchError(format!("no response within {} s", DURATION_MAX.as_secs())))??;
-    if status == StatusCode::OK {
-        Ok(body)
-    } else {
-        Err(FetchError(format!("the server responded with HTTP status {}", status.as_u16())))
-    }
+    Ok((status.as_u16(), body))
 }
 
 /// Sends `body` and returns the status and the text of the response. `ca` is as in [`fetch`].
@@ -63,11 +91,15 @@ pub async fn fetch_at_most(url: &str, ca: Option<&Path>, bytes_max: usize) -> Re
 /// # Errors
 /// There is no response within 10 seconds, or it is larger than 1 MiB or not UTF-8.
 pub async fn post(url: &str, ca: Option<&Path>, body: String) -> Result<(u16, String), FetchError> {
-    let posting = exchange(url, ca, Some(body), BYTES_MAX);
-    let response = tokio::time::timeout(DURATION_MAX, posting).await;
-    let (status, body) =
-        response.map_err(|_| FetchError(format!("no response within {} s", DURATION_MAX.as_secs())))??;
-    Ok((status.as_u16(), String::from_utf8(body).map_err(FetchError::from_error)?))
+    let body = Body { content_type: None, bytes: body.into_bytes() };
+    let (status, body) = in_time(exchange(url, ca, Some(body), BYTES_MAX)).await?;
+    Ok((status, String::from_utf8(body).map_err(FetchError::from_error)?))
+}
+
+/// The body of a request.
+struct Body {
+    content_type: Option<&'static str>,
+    bytes: Vec<u8>,
 }
 
 /// Status and body.
@@ -76,7 +108,7 @@ type Response = (StatusCode, Vec<u8>);
 async fn exchange(
     url: &str,
     ca: Option<&Path>,
-    body: Option<String>,
+    body: Option<Body>,
     bytes_max: usize,
 ) -> Result<Response, FetchError> {
     let uri: Uri = url.parse().map_err(FetchError::from_error)?;
@@ -117,7 +149,7 @@ fn client_config(ca: Option<&Path>) -> Result<ClientConfig, FetchError> {
     Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
 }
 
-async fn send<S>(stream: S, uri: &Uri, body: Option<String>, bytes_max: usize) -> Result<Response, FetchError>
+async fn send<S>(stream: S, uri: &Uri, body: Option<Body>, bytes_max: usize) -> Result<Response, FetchError>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -128,9 +160,10 @@ where
     let host = uri.authority().map_or("", |authority| authority.as_str());
     let request = match &body {
         None => Request::get(path).header("accept", "application/json"),
-        Some(_) => Request::post(path),
+        Some(Body { content_type: Some(kind), .. }) => Request::post(path).header("content-type", *kind),
+        Some(Body { content_type: None, .. }) => Request::post(path),
     };
-    let body = Full::<Bytes>::from(body.unwrap_or_default());
+    let body = Full::<Bytes>::from(body.map(|body| body.bytes).unwrap_or_default());
     let request = request.header("host", host).body(body).map_err(FetchError::from_error)?;
     let response = sender.send_request(request).await.map_err(FetchError::from_error)?;
     let status = response.status();

@@ -31,6 +31,7 @@ pub mod fetch; // HTTP requests to other services
 #[doc(hidden)]
 pub mod fuzzing; // decoders for fuzzers
 pub mod ledger; // the append-only log
+pub mod monitor; // following a log from outside
 pub mod package; // access packages and consent receipts
 pub mod roles; // which role may call which method
 pub mod secret; // files of secrets

@@ -9,7 +9,7 @@ pub(super) const CONNECTION_FLAGS: [&str; 8] =
     ["addr", "ca", "cert", "tls_key", "token_file", "data", "as", "insecure"];
 
 /// Commands that call no daemon, each with the connection flags that it uses anyway.
-const OFFLINE_COMMANDS: [(&str, &[&str]); 11] = [
+const OFFLINE_COMMANDS: [(&str, &[&str]); 12] = [
     ("serve", &["data"]),
     ("token", &["data"]),
     ("restore", &["data"]),
@@ -17,6 +17,7 @@ const OFFLINE_COMMANDS: [(&str, &[&str]); 11] = [
     ("verify", &[]),
     ("fsck", &[]),
     ("witness", &[]),
+    ("monitor", &["ca"]),
     ("bounds test", &[]),
     ("bounds keygen", &[]),
     ("completions", &[]),

@@ -29,6 +29,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
             "accept-clock",
             "fsck",
             "witness",
+            "monitor",
         ],
     ),
     ("Develop", &["demo", "bench", "completions", "man"]),

@@ -28,6 +28,7 @@ mod import;
 mod interrupt;
 mod keys;
 mod man;
+mod monitor;
 mod output;
 mod preview;
 mod profile;
@@ -45,6 +46,7 @@ mod times;
 mod token;
 mod uses;
 mod verify;
+mod verify_context;
 mod verify_document;
 mod vocabulary;
 mod witness;
@@ -138,6 +140,7 @@ enum Command {
     Verify(verify::Verify),
     Fsck(fsck::Fsck),
     Witness(witness::Witness),
+    Monitor(monitor::Monitor),
     Bench(bench::Bench),
     Completions(completions::Completions),
     Man(man::Man),
@@ -264,6 +267,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Verify(command) => command.run(out),
         Command::Fsck(command) => command.run(out),
         Command::Witness(command) => command.run(out).await,
+        Command::Monitor(command) => command.run(at, out).await,
         Command::Bench(command) => command.run(at, out).await,
         Command::Completions(command) => command.run(Cli::command()),
         Command::Man(command) => command.run(Cli::command(), out),

@@ -3,12 +3,16 @@
 use super::error::CliError;
 use super::output::{Out, count, people, proto_style};
 use super::progress;
+use super::verify_context::{self, Hint};
 use super::verify_document::Document;
 use clap::Args;
 use sayso_proof::bundle::{Options, Report, Source, verify};
 use sayso_proof::checkpoint::VerifierKey;
+use sayso_proof::context::Shown;
 use sayso_proof::keys::KeyChain;
+use sayso_proof::unseen::Given;
 use sayso_proof::witness::WitnessKey;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// Verify a bundle, proof, certificate, receipt or package offline.
@@ -43,11 +47,13 @@ pub(super) struct Verify {
     /// changed its key, any file but a bundle may need this; a bundle contains the keys.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Verifier key of a trusted witness in C2SP form, or a file with it; may be repeated. Each such witness
-    /// must have cosigned the checkpoint in the file, unless --witnesses-min requires fewer.
+    /// Verifier key of a trusted witness in C2SP form, or a file with it; may be repeated. The key may be
+    /// for Ed25519 or for ML-DSA-44. Each such key must have cosigned the checkpoint in the file, unless
+    /// --witnesses-min requires fewer.
     #[arg(long = "witness", value_name = "VKEY")]
     witnesses: Vec<String>,
-    /// Number of the witnesses named by --witness that must have cosigned the checkpoint. Default: all.
+    /// Number of the witnesses named by --witness that must have cosigned the checkpoint. A witness with
+    /// several keys counts once, and one of its keys is enough. Default: every key.
     #[arg(long, value_name = "NUMBER", requires = "witnesses")]
     witnesses_min: Option<usize>,
     /// A checkpoint seen earlier, or an earlier proof, certificate or receipt that has one. The log of
@@ -73,9 +79,8 @@ impl Verify {
 
     fn options(&self) -> Result<Options, CliError> {
         let since = self.since.as_deref().map(Document::checkpoint_in).transpose()?;
-        let witnesses = self.read_witnesses()?;
-        let witnesses_min = self.witnesses_min.unwrap_or(witnesses.len());
-        Ok(Options { since, witnesses, witnesses_min })
+        let witnesses = read_witnesses(&self.witnesses)?;
+        Ok(Options { since, witnesses, witnesses_min: self.witnesses_min })
     }
 
     fn key_chain(&self, key: &VerifierKey) -> Result<KeyChain, CliError> {
@@ -85,17 +90,6 @@ impl Verify {
         KeyChain::parse(&text, key).map_err(CliError::unverified)
     }
 
-    fn read_witnesses(&self) -> Result<Vec<WitnessKey>, CliError> {
-        let read = |text: &String| {
-            let found = text.trim().parse::<WitnessKey>().or_else(|error| {
-                let file = std::fs::read_to_string(text).map_err(|_| error)?;
-                file.trim().parse::<WitnessKey>()
-            });
-            found.map_err(|error| CliError::usage(format!("--witness: {error}")))
-        };
-        self.witnesses.iter().map(read).collect()
-    }
-
     fn verify_bundle(&self, key: &VerifierKey, options: &Options, out: Out) -> Result<(), CliError> {
         let cant_open = |error| CliError::failed(format!("{}: {error}", self.path.display()));
         let source = Source::open(&self.path).map_err(cant_open)?;
@@ -103,8 +97,8 @@ impl Verify {
         let verified = verify(source, key, options, &mut |done| progress::verification(&bar, done));
         bar.finish_and_clear();
         let report = verified.map_err(CliError::bundle)?;
-        let value = serde_json::to_value(&report).map_err(CliError::failed)?;
-        let printed = out.print_value(&proto_style(value), &text_of(&report));
+        let (value, context) = in_context(&report, options)?;
+        let printed = out.print_value(&value, &format!("{}\n{context}", text_of(&report)));
         if !report.grants_hold() {
             return Err(CliError::unverified(contradictions(&report)));
         }
@@ -116,6 +110,18 @@ impl Verify {
         }
         printed
     }
+}
+
+/// Reads the keys of `--witness`, each in C2SP form or in a file.
+pub(super) fn read_witnesses(given: &[String]) -> Result<Vec<WitnessKey>, CliError> {
+    let read = |text: &String| {
+        let found = text.trim().parse::<WitnessKey>().or_else(|error| {
+            let file = std::fs::read_to_string(text).map_err(|_| error)?;
+            file.trim().parse::<WitnessKey>()
+        });
+        found.map_err(|error| CliError::usage(format!("--witness: {error}")))
+    };
+    given.iter().map(read).collect()
 }
 
 pub(super) fn read_key(key: &str) -> Result<VerifierKey, CliError> {
@@ -142,6 +148,20 @@ fn contradictions(report: &Report) -> String {
         text.push_str(&format!("; {entries} with a time that does not fit those before"));
     }
     text
+}
+
+/// The JSON of a report, and the text that says what was given and what the report does not show.
+fn in_context(report: &Report, options: &Options) -> Result<(Value, String), CliError> {
+    let shown = Shown { witnesses: report.witnesses.clone(), continues: report.continues };
+    let given = Given::new(options, &shown);
+    let not_shown = verify_context::not_shown(&given, Some(report.recorded_to_ms), Hint::Bundle);
+    let mut value = proto_style(serde_json::to_value(report).map_err(CliError::failed)?);
+    verify_context::add_to(&mut value, &given);
+    if let Some(members) = value.as_object_mut() {
+        members.insert("notShown".to_owned(), json!(not_shown));
+    }
+    let lines = not_shown.iter().map(|what| format!("\nnot shown: {what}"));
+    Ok((value, verify_context::given_text(&given) + &lines.collect::<String>()))
 }
 
 fn text_of(report: &Report) -> String {
@@ -174,8 +194,7 @@ fn text_of(report: &Report) -> String {
         ));
     }
     if !report.witnesses.is_empty() {
-        let names: Vec<&str> = report.witnesses.iter().map(|one| one.witness.as_str()).collect();
-        text.push_str(&format!("\ncosigned by {}", names.join(", ")));
+        text.push_str(&format!("\ncosigned by {}", verify_context::cosigners(&report.witnesses)));
     }
     if !report.stated_only.is_empty() {
         let files = report.stated_only.join(", ");

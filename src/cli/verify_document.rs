@@ -3,6 +3,7 @@
 
 use super::error::CliError;
 use super::output::{Out, count, int64, proto_style};
+use super::verify_context::{self, Hint};
 use crate::package::{self, VerifiedPackage, VerifiedReceipt};
 use sayso_proof::bundle::Options;
 use sayso_proof::certificate::{self, Statement};
@@ -11,16 +12,13 @@ use sayso_proof::context::{self, Consistency, ContextError, Shown};
 use sayso_proof::json::to_json;
 use sayso_proof::keys::KeyChain;
 use sayso_proof::proof::TlogProof;
+use sayso_proof::unseen::Given;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// Largest size of a proof, a certificate, a receipt or a checkpoint, in bytes.
 const DOCUMENT_BYTES_MAX: u64 = 8 << 20;
-
-/// What no document shows by itself.
-const LOG_OF_OTHERS: &str =
-    "that others see the same log, and not a copy or an invented one that its operator signed";
 
 /// A document that can be verified by itself.
 pub(super) enum Document {
@@ -106,6 +104,7 @@ struct Verdict {
     /// What the verdict does not show.
     not_shown: Vec<String>,
     shown: Shown,
+    given: Given,
 }
 
 impl Verdict {
@@ -123,7 +122,9 @@ impl Verdict {
                     .next("`sayso certificate --since FILE` adds a consistency proof to a certificate"),
                 error => CliError::unverified(error),
             })?;
-        let mut verdict = Self { shown, ..Self::default() };
+        let given = Given::new(options, &shown);
+        let not_shown = verify_context::not_shown(&given, None, Hint::Document);
+        let mut verdict = Self { shown, given, not_shown, ..Self::default() };
         let signatures = note.lines().filter(|line| line.starts_with('\u{2014}')).count();
         match signatures.saturating_sub(verdict.shown.witnesses.len()).saturating_sub(1) {
             0 => {}
@@ -136,15 +137,6 @@ impl Verdict {
             let from = count(proof.from_size, "entry");
             verdict.not_checked.push(format!("the consistency proof from {from}, which needs --since"));
         }
-        if verdict.shown.witnesses.is_empty() {
-            let after =
-                verdict.shown.continues.map(|size| format!(" after its first {}", count(size, "entry")));
-            verdict.not_shown.push(format!(
-                "{LOG_OF_OTHERS}{}; name a witness that you trust with --witness, or verify an export of the log \
-                 with --since and this file",
-                after.unwrap_or_default()
-            ));
-        }
         Ok(verdict)
     }
 
@@ -155,7 +147,7 @@ impl Verdict {
         }
         let witnesses: Vec<&str> = self.shown.witnesses.iter().map(|one| one.witness.as_str()).collect();
         if !witnesses.is_empty() {
-            lines.push(format!("cosigned by {}", witnesses.join(", ")));
+            lines.push(format!("cosigned by {}", verify_context::cosigners(&self.shown.witnesses)));
         }
         let lists = [
             ("stated by the operator, and not compared with the log", &self.stated_only),
@@ -164,7 +156,9 @@ impl Verdict {
         for (what, list) in lists.into_iter().filter(|(_, list)| !list.is_empty()) {
             lines.push(format!("{what}: {}", list.join(", ")));
         }
+        lines.push(verify_context::given_text(&self.given));
         lines.extend(self.not_shown.iter().map(|what| format!("not shown: {what}")));
+        verify_context::add_to(&mut value, &self.given);
         if let Some(members) = value.as_object_mut() {
             members.insert("statedOnly".to_owned(), json!(self.stated_only));
             members.insert("notChecked".to_owned(), json!(self.not_checked));
@@ -266,7 +260,10 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
                  one by one",
             ));
         }
-        None => Verdict { not_shown: vec![LOG_OF_OTHERS.to_owned()], ..Verdict::default() },
+        None => Verdict {
+            not_shown: verify_context::not_shown(&Given::default(), None, Hint::Package),
+            ..Verdict::default()
+        },
     };
     verdict.not_checked.push("times and comments of the ZIP file".to_owned());
     verdict

@@ -29,6 +29,9 @@ const CONNECTIONS_MAX: usize = 256;
 /// /add-checkpoint, and works with any log that has C2SP checkpoints. Keep the witness's folder: a witness
 /// that has lost its folder must not continue under the same name.
 ///
+/// The witness has two keys, and signs with both: Ed25519, and ML-DSA-44, which quantum computers do not
+/// break. Publish both verifier keys.
+///
 /// Example: `sayso witness --name witness.example/w1 --log log.vkey --folder sayso-witness`
 #[derive(Args)]
 pub(super) struct Witness {
@@ -74,9 +77,11 @@ impl Witness {
         let listener = listener.map_err(|error| CliError::failed(format!("{}: {error}", self.listen)))?;
         let at = listener.local_addr().map_err(CliError::failed)?;
         let incoming = Incoming::new(listener, certificates.map(Arc::new), connection_limits());
-        let key = cosigner.verifier_key().to_string();
-        let ready = serde_json::json!({ "http": at.to_string(), "key": key });
-        out.print_value(&ready, &format!("sayso witness listens on {at}\nverifier key {key}"))?;
+        let [key, ml_dsa_44] = cosigner.verifier_keys().map(|key| key.to_string());
+        let ready = serde_json::json!({ "http": at.to_string(), "key": key, "keyMlDsa44": ml_dsa_44 });
+        let text =
+            format!("sayso witness listens on {at}\nverifier key {key}\nML-DSA-44 verifier key {ml_dsa_44}");
+        out.print_value(&ready, &text)?;
         // The parent process may wait for this line.
         std::io::stdout().flush().map_err(CliError::failed)?;
         let ended = async {

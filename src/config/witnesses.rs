@@ -33,11 +33,21 @@ impl Default for Witnesses {
 pub struct WitnessConfig {
     /// Its verifier key, as `sayso witness` prints it.
     pub vkey: String,
+    /// Its second verifier key, for ML-DSA-44 cosignatures. If it is set, the witness must cosign with both
+    /// keys.
+    pub vkey_ml_dsa_44: Option<String>,
     /// Its submission prefix: `https://`, or `http://` on this machine.
     pub url: String,
     /// PEM file with the certificate authorities to check the witness's certificate against. Without this
     /// file, the system's authorities are used.
     pub ca: Option<PathBuf>,
+}
+
+impl WitnessConfig {
+    /// All of its verifier keys.
+    pub fn vkeys(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.vkey.as_str()).chain(self.vkey_ml_dsa_44.as_deref())
+    }
 }
 
 impl Witnesses {
@@ -48,9 +58,10 @@ impl Witnesses {
         check((1_000..=24 * hour).contains(&self.within_ms), "witnesses.within_ms", "1,000 to 86,400,000")?;
         check((10..=hour).contains(&self.interval_ms), "witnesses.interval_ms", "10 to 3,600,000")?;
         check(self.ask.iter().all(|one| is_safe_url(&one.url)), "witnesses.ask.url", SAFE_URL_ALLOWED)?;
-        let mut keys: Vec<&str> = self.ask.iter().map(|one| one.vkey.as_str()).collect();
+        let mut keys: Vec<&str> = self.ask.iter().flat_map(WitnessConfig::vkeys).collect();
+        let given = keys.len();
         keys.sort_unstable();
         keys.dedup();
-        check(keys.len() == count, "witnesses.ask.vkey", "different for each witness")
+        check(keys.len() == given, "witnesses.ask.vkey", "different for each witness")
     }
 }

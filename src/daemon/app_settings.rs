@@ -89,7 +89,8 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
     let kept = Ledger::inspect_kept_checkpoint(&layout.checkpoint())?;
     let entries_min = if restored.is_some() { 0 } else { kept.size() };
     let options = Options { index_cache_bytes: limits.index_cache_bytes, entries_min, ..Options::default() };
-    let witnesses = cosigning::configured_witnesses(config)?.iter().map(|one| one.key.to_string()).collect();
+    let witnesses = cosigning::configured_witnesses(config)?;
+    let witnesses = witnesses.iter().flat_map(|one| &one.keys).map(ToString::to_string).collect();
     let (log, keys) = open_both(&layout, options)?;
     let recovery = log.recovery();
     if let Some(position) = recovery.rebuilt_from {

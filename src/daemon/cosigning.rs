@@ -3,11 +3,12 @@
 
 use crate::app::App;
 use crate::clock::SharedClock;
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, WitnessConfig};
 use crate::daemon::error::DaemonError;
 use crate::fetch;
 use crate::ledger::Ledger;
 use crate::witness::{Policy, Question, Rounds, WitnessEndpoint};
+use sayso_proof::witness::{CosignatureAlgorithm, WitnessKey};
 use std::sync::Arc;
 
 /// The log of an application, as `witness` needs it.
@@ -24,13 +25,25 @@ impl AsRef<Ledger> for LogOfApp {
 /// # Errors
 /// A configured key is not a verifier key for cosignatures.
 pub(crate) fn configured_witnesses(config: &Config) -> Result<Vec<WitnessEndpoint>, ConfigError> {
-    let invalid =
-        ConfigError::Invalid { key: "witnesses.ask.vkey", allowed: "a C2SP verifier key of cosignatures" };
-    let witnesses = config.witnesses.ask.iter().map(|one| {
-        let key = one.vkey.parse().ok()?;
-        Some(WitnessEndpoint { key, url: one.url.clone(), ca: one.ca.clone() })
-    });
-    witnesses.collect::<Option<_>>().ok_or(invalid)
+    config.witnesses.ask.iter().map(endpoint).collect()
+}
+
+fn endpoint(witness: &WitnessConfig) -> Result<WitnessEndpoint, ConfigError> {
+    let key: WitnessKey = witness.vkey.parse().map_err(|_| ConfigError::Invalid {
+        key: "witnesses.ask.vkey",
+        allowed: "a C2SP verifier key of cosignatures",
+    })?;
+    let name = key.name.clone();
+    let mut keys = vec![key];
+    if let Some(second) = &witness.vkey_ml_dsa_44 {
+        let second: Option<WitnessKey> = second.parse().ok();
+        let is_its = |key: &WitnessKey| key.name == name && key.algorithm() == CosignatureAlgorithm::MlDsa44;
+        keys.push(second.filter(is_its).ok_or(ConfigError::Invalid {
+            key: "witnesses.ask.vkey_ml_dsa_44",
+            allowed: "a C2SP verifier key of ML-DSA-44 cosignatures (type 0x06) with the name in `vkey`",
+        })?);
+    }
+    Ok(WitnessEndpoint { name, keys, url: witness.url.clone(), ca: witness.ca.clone() })
 }
 
 /// Asks the configured witnesses until `stopped` resolves. Returns at once if there are none.

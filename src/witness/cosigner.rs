@@ -7,10 +7,9 @@
 
 use crate::clock::SharedClock;
 use crate::secret;
-use ed25519_dalek::SigningKey;
 use sayso_proof::checkpoint::{Checkpoint, NoteError, VerifierKey, open_note};
 use sayso_proof::merkle;
-use sayso_proof::witness::{AddCheckpoint, WitnessKey, cosign, cosignatures};
+use sayso_proof::witness::{AddCheckpoint, WitnessKey, WitnessSigner, cosignatures};
 use sha2::{Digest, Sha256};
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -21,6 +20,8 @@ use std::sync::{Mutex, PoisonError};
 
 /// The largest number of evidence files in a folder. More would prove nothing new.
 const EVIDENCE_MAX: usize = 16;
+/// Largest name of a witness, in bytes (C2SP tlog-cosignature, `cosigner_name`).
+const NAME_BYTES_MAX: usize = 255;
 
 /// Why a witness could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +35,8 @@ pub enum OpenError {
     /// The last cosigned checkpoint of a log can't be read.
     #[error("`{0}` is damaged: {1}; restore the file from a copy, or start a new witness under another name")]
     Damaged(PathBuf, NoteError),
-    /// The name is not a valid key name.
-    #[error("the name of a witness must not be empty or contain spaces or `+`")]
+    /// The name is not a valid key name, or is longer than an ML-DSA-44 cosignature allows.
+    #[error("the name of a witness must have 1 to 255 bytes, without spaces and `+`")]
     Name,
 }
 
@@ -79,7 +80,8 @@ struct Log {
 /// A witness of a fixed set of logs.
 pub struct Witness {
     name: String,
-    key: SigningKey,
+    /// One key for each algorithm. Every checkpoint is cosigned with all of them.
+    signers: [WitnessSigner; 2],
     logs: HashMap<String, Log>,
     clock: SharedClock,
     folder: PathBuf,
@@ -88,7 +90,7 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// Opens a witness's folder, and makes its key if there is none. A log may have several keys, each with
+    /// Opens a witness's folder, and makes its keys if there are none. A log may have several keys, each with
     /// the log's origin as its name; all of them are trusted.
     ///
     /// # Errors
@@ -100,7 +102,11 @@ impl Witness {
         clock: SharedClock,
     ) -> Result<Self, OpenError> {
         let failed = |error| OpenError::File(folder.to_owned(), error);
-        if name.is_empty() || name.contains('+') || name.contains(char::is_whitespace) {
+        if name.is_empty()
+            || name.len() > NAME_BYTES_MAX
+            || name.contains('+')
+            || name.contains(char::is_whitespace)
+        {
             return Err(OpenError::Name);
         }
         fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
@@ -108,10 +114,13 @@ impl Witness {
         if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(OpenError::InUse(folder.to_owned()));
         }
-        let seed = secret::read_or_make(&folder.join("witness.key"), clock.as_ref()).map_err(failed)?;
-        let (key, folder) = (SigningKey::from_bytes(&seed), folder.to_owned());
-        let mut witness =
-            Self { name: name.to_owned(), key, logs: HashMap::new(), clock, folder, _lock: lock };
+        let seed = |file| secret::read_or_make(&folder.join(file), clock.as_ref()).map_err(failed);
+        let signers = [
+            WitnessSigner::ed25519(&*seed("witness.key")?),
+            WitnessSigner::ml_dsa_44(&*seed("witness-ml-dsa-44.key")?),
+        ];
+        let (name, folder) = (name.to_owned(), folder.to_owned());
+        let mut witness = Self { name, signers, logs: HashMap::new(), clock, folder, _lock: lock };
         for log in logs {
             if let Some(known) = witness.logs.get_mut(&log.name) {
                 known.keys.push(log.clone());
@@ -124,10 +133,10 @@ impl Witness {
         Ok(witness)
     }
 
-    /// The key that verifies the witness's cosignatures.
+    /// The keys that verify the witness's cosignatures: Ed25519, then ML-DSA-44.
     #[must_use]
-    pub fn verifier_key(&self) -> WitnessKey {
-        WitnessKey { name: self.name.clone(), key: self.key.verifying_key() }
+    pub fn verifier_keys(&self) -> [WitnessKey; 2] {
+        self.signers.each_ref().map(|signer| signer.verifier_key(&self.name))
     }
 
     /// Reads the checkpoint cosigned last, and verifies the witness's own cosignature.
@@ -138,7 +147,7 @@ impl Witness {
             Err(error) => return Err(OpenError::File(file.to_owned(), error)),
         };
         let damaged = |error| OpenError::Damaged(file.to_owned(), error);
-        let own = cosignatures(&note, &[self.verifier_key()]).map_err(damaged)?;
+        let own = cosignatures(&note, &self.verifier_keys()).map_err(damaged)?;
         let text = note.rsplit_once("\n\n").map(|(text, _)| format!("{text}\n")).unwrap_or_default();
         let last = Checkpoint::parse_extended(&text).map_err(damaged)?;
         if own.is_empty() || last.origin != origin {
@@ -147,7 +156,7 @@ impl Witness {
         Ok(Some(last))
     }
 
-    /// Answers `POST /add-checkpoint`: returns the line of the cosignature.
+    /// Answers `POST /add-checkpoint`: returns the lines of the cosignatures, one for each key.
     ///
     /// # Errors
     /// See [`Refusal`].
@@ -178,11 +187,17 @@ impl Witness {
             return Err(Refusal::Inconsistent);
         }
         let at_s = self.clock.now_ms() / 1000;
-        let line = cosign(&text, &self.name, &self.key, at_s);
-        let note = format!("{}{line}", request.checkpoint);
-        self.keep(&log.file, &note).map_err(Refusal::Storage)?;
+        let lines = self.cosign(&text, at_s)?;
+        let note = format!("{}{lines}", request.checkpoint);
+        write_durably(&log.file, &note).map_err(Refusal::Storage)?;
         *last = Some(new);
-        Ok(line)
+        Ok(lines)
+    }
+
+    fn cosign(&self, text: &str, at_s: u64) -> Result<String, Refusal> {
+        let lines =
+            self.signers.iter().map(|signer| signer.cosign(text, &self.name, at_s)).collect::<Result<_, _>>();
+        lines.map_err(|_| Refusal::Malformed("the log's name is longer than 255 bytes"))
     }
 
     /// Returns the last cosigned checkpoint of the log with this [`name_of_log`]. It is a note signed by the
@@ -192,16 +207,6 @@ impl Witness {
         let log = self.logs.iter().find(|(origin, _)| name_of_log(origin) == name).map(|(_, log)| log)?;
         let last = log.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.as_ref().and_then(|_| fs::read_to_string(&log.file).ok())
-    }
-
-    /// Writes a file atomically and durably.
-    fn keep(&self, path: &Path, text: &str) -> Result<(), Error> {
-        let unfinished = path.with_extension("unfinished");
-        let mut file = File::create(&unfinished)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&unfinished, path)?;
-        File::open(&self.folder)?.sync_all()
     }
 
     /// Keeps a signed checkpoint that contradicts the one cosigned last, so that an auditor can prove the
@@ -217,10 +222,24 @@ impl Witness {
         if path.exists() || kept >= EVIDENCE_MAX {
             return;
         }
-        if let Err(error) = self.keep(&path, &request.to_string()) {
+        if let Err(error) = write_durably(&path, &request.to_string()) {
             tracing::error!(%error, "the evidence could not be stored");
         }
     }
+}
+
+/// Writes a file atomically and durably.
+///
+/// # Errors
+/// The file cannot be written. The file that it replaces is still there.
+pub fn write_durably(path: &Path, text: &str) -> Result<(), Error> {
+    let unfinished = path.with_extension("unfinished");
+    let mut file = File::create(&unfinished)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path)?;
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
 }
 
 /// The name of a log in paths: the SHA-256 of its origin in hexadecimal, which needs no escapes.
@@ -234,8 +253,10 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
     use super::*;
     use crate::clock::SystemClock;
+    use ed25519_dalek::SigningKey;
     use proptest::prelude::*;
     use sayso_proof::merkle::{Frontier, Hash, Nodes};
+    use sayso_proof::witness::valid_cosignatures;
     use std::sync::Arc;
 
     const ORIGIN: &str = "log.example/one";
@@ -292,7 +313,7 @@ mod tests {
         let first = log.request(0, 3, &key);
         let line = ask(&witness, &first).unwrap();
         let cosigned = format!("{}{line}", first.checkpoint);
-        assert_eq!(cosignatures(&cosigned, &[witness.verifier_key()]).unwrap().len(), 1);
+        assert_eq!(valid_cosignatures(&cosigned, &witness.verifier_keys()).unwrap().len(), 2);
         assert_eq!(witness.last_note(&name_of_log(ORIGIN)), Some(cosigned));
         assert_eq!(witness.last_note(&name_of_log("log.example/two")), None);
         assert!(
@@ -332,10 +353,10 @@ mod tests {
         let witness = open(folder.path()).unwrap();
         assert!(matches!(open(folder.path()), Err(OpenError::InUse(_))));
         ask(&witness, &log.request(0, 5, &key)).unwrap();
-        let own = witness.verifier_key();
+        let own = witness.verifier_keys();
         drop(witness);
         let witness = open(folder.path()).unwrap();
-        assert_eq!(witness.verifier_key(), own);
+        assert_eq!(witness.verifier_keys(), own);
         assert!(matches!(ask(&witness, &log.request(0, 7, &key)), Err(Refusal::Conflict { cosigned: 5 })));
         let file = witness.logs[ORIGIN].file.clone();
         drop(witness);

@@ -29,8 +29,10 @@ const LINES_MAX: usize = 64;
 /// How to reach a witness, and how to verify it.
 #[derive(Clone, Debug)]
 pub struct WitnessEndpoint {
-    /// Key that verifies its cosignatures.
-    pub key: WitnessKey,
+    /// Name of the witness.
+    pub name: String,
+    /// Keys that verify its cosignatures. Each of them must cosign.
+    pub keys: Vec<WitnessKey>,
     /// Its submission prefix, a URL.
     pub url: String,
     /// PEM file with the certificate authorities to check the witness's certificate against. Without this
@@ -68,7 +70,7 @@ pub type Ask =
 
 /// The outcome of asking a witness about a checkpoint.
 enum Outcome {
-    /// The line of its cosignature.
+    /// The lines of its cosignatures, one for each of its keys.
     Cosigned(String),
     /// The witness claims without proof that this log does not continue what it cosigned.
     Refused,
@@ -224,7 +226,7 @@ impl<L: AsRef<Ledger> + Send + Sync> Rounds<L> {
     /// Counts and logs the outcome for one witness. Returns its name and the line of its cosignature if it
     /// cosigned.
     fn record(&mut self, at: usize, outcome: Outcome, target: &SignedCheckpoint) -> Option<(String, String)> {
-        let name = self.witnesses.get(at)?.key.name.clone();
+        let name = self.witnesses.get(at)?.name.clone();
         let label = match &outcome {
             Outcome::Cosigned(_) => "cosigned",
             Outcome::Refused => "refused",
@@ -291,9 +293,8 @@ async fn first_answer(
     let text = target.note.split_once("\n\n").map(|(text, _)| format!("{text}\n")).unwrap_or_default();
     Ok(match ask(witness.clone(), Question::AddCheckpoint(request)).await {
         Ok((200, body)) => {
-            let mut lines = body.lines().take(LINES_MAX);
-            let own = lines.find(|line| matches!(witness.key.check(&text, line), Ok(Some(_))));
-            own.map_or(Outcome::NoAnswer("unsigned"), |line| Outcome::Cosigned(format!("{line}\n")))
+            let own = witness.keys.iter().map(|key| own_line(key, &text, &body));
+            own.collect::<Option<String>>().map_or(Outcome::NoAnswer("unsigned"), Outcome::Cosigned)
         }
         Ok((409, body)) => match body.trim_end().parse() {
             Ok(size) => return Err(size),
@@ -303,8 +304,15 @@ async fn first_answer(
         Ok((403 | 404, _)) => Outcome::NoAnswer("unknown_here"),
         Ok(_) => Outcome::NoAnswer("failed"),
         Err(error) => {
-            tracing::debug!(witness = witness.key.name, error, "the witness could not be reached");
+            tracing::debug!(witness = witness.name, error, "the witness could not be reached");
             Outcome::NoAnswer("unreachable")
         }
     })
+}
+
+/// The line of an answer that this key signed.
+fn own_line(key: &WitnessKey, text: &str, answer: &str) -> Option<String> {
+    let mut lines = answer.lines().take(LINES_MAX);
+    let own = lines.find(|line| matches!(key.check(text, line), Ok(Some(_))));
+    own.map(|line| format!("{line}\n"))
 }

@@ -45,6 +45,7 @@ mod legal_bases;
 mod limits;
 mod lost_parts;
 mod memory_floods;
+mod monitor;
 mod names;
 mod notices;
 mod package;

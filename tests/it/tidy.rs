@@ -22,6 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("ledger", &["store", "clock", "telemetry", "secret"]),
     ("witness", &["ledger", "clock", "secret", "telemetry"]),
+    ("monitor", &["witness"]),
     ("vault", &["domain", "store", "clock", "secret"]),
     ("audit", &["domain", "ledger", "store"]),
     ("package", &["domain"]),

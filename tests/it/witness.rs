@@ -18,6 +18,7 @@ struct RunningWitness {
     child: Child,
     http: String,
     vkey: String,
+    vkey_ml_dsa_44: String,
     folder: PathBuf,
     log: String,
 }
@@ -43,13 +44,19 @@ impl RunningWitness {
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let ready: serde_json::Value = serde_json::from_str(&line).expect("the witness starts");
         let text = |key: &str| ready[key].as_str().unwrap().to_owned();
-        let (http, vkey) = (text("http"), text("key"));
-        Self { child, http, vkey, folder: folder.to_owned(), log: log.to_owned() }
+        let (http, vkey, vkey_ml_dsa_44) = (text("http"), text("key"), text("keyMlDsa44"));
+        Self { child, http, vkey, vkey_ml_dsa_44, folder: folder.to_owned(), log: log.to_owned() }
     }
 
     /// The daemon's configuration for this witness.
     fn config(&self) -> WitnessConfig {
-        WitnessConfig { vkey: self.vkey.clone(), url: format!("http://{}", self.http), ca: None }
+        let url = format!("http://{}", self.http);
+        WitnessConfig { vkey: self.vkey.clone(), vkey_ml_dsa_44: None, url, ca: None }
+    }
+
+    /// As [`Self::config`], with both keys of the witness.
+    fn config_with_ml_dsa(&self) -> WitnessConfig {
+        WitnessConfig { vkey_ml_dsa_44: Some(self.vkey_ml_dsa_44.clone()), ..self.config() }
     }
 
     fn kill(&mut self) {
@@ -226,6 +233,73 @@ async fn the_certificate_of_an_erasure_carries_the_cosignatures_of_witnesses() {
     assert!(!not_shown.iter().any(|what| what.as_str().unwrap().contains("others see the same log")));
     let stranger = third_key(folders.path(), &log).vkey;
     assert_eq!(verify(&stranger).status.code(), Some(4));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_witness_cosigns_with_ml_dsa_beside_ed25519() {
+    let (dir, key) = log_key(tempfile::tempdir().unwrap()).await;
+    let folders = tempfile::tempdir().unwrap();
+    let log = key.to_string();
+    let witness = RunningWitness::start(&folders.path().join("one"), &log, "127.0.0.1:0");
+    let harness = start(dir, 1, vec![witness.config_with_ml_dsa()]).await;
+    let mut service = harness.as_role(Role::Service, "bot").await;
+    write(&mut service, "ada", "a").await;
+    let latest = wait_until_cosigned(&harness).await;
+    let keys: Vec<WitnessKey> =
+        [&witness.vkey, &witness.vkey_ml_dsa_44].map(|key| key.parse().unwrap()).to_vec();
+    let cosigned = cosignatures(&latest.cosigned, &keys).unwrap();
+    assert_eq!((cosigned.len(), cosigned[0].algorithms.len()), (1, 2), "one witness with two algorithms");
+    let bundle = harness.dir.path().join("log.tar.zst").display().to_string();
+    stdout(&harness.cli(Role::Auditor, "aud", &["audit", "export", "-o", &bundle]));
+    let verify = |more: &[&str]| {
+        sayso(&[&["--json", "verify", &bundle, "--key", &log], more].concat()).output().unwrap()
+    };
+    let report = json(&verify(&["--witness", &witness.vkey_ml_dsa_44]));
+    assert_eq!(report["witnesses"][0]["algorithms"], serde_json::json!(["ML-DSA-44"]));
+    let both = ["--witness", &witness.vkey, "--witness", &witness.vkey_ml_dsa_44];
+    assert_eq!(json(&verify(&both))["witnesses"].as_array().unwrap().len(), 1);
+    let two = [&both[..], &["--witnesses-min", "2"]].concat();
+    assert_eq!(verify(&two).status.code(), Some(4), "two keys of one witness count once");
+    // Another witness's ML-DSA-44 key cosigned nothing.
+    let stranger = RunningWitness::start(&folders.path().join("two"), &log, "127.0.0.1:0");
+    assert_eq!(verify(&["--witness", &stranger.vkey_ml_dsa_44]).status.code(), Some(4));
+    let bytes = unpacked(Path::new(&bundle));
+    assert!(harness::contains(&bytes, witness.vkey_ml_dsa_44.as_bytes()), "the log names the second key");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_says_what_it_was_given_and_what_it_could_not_see() {
+    let (dir, key) = log_key(tempfile::tempdir().unwrap()).await;
+    let folders = tempfile::tempdir().unwrap();
+    let log = key.to_string();
+    let witness = RunningWitness::start(&folders.path().join("one"), &log, "127.0.0.1:0");
+    let harness = start(dir, 1, vec![witness.config()]).await;
+    let since = harness.dir.path().join("kept.checkpoint").display().to_string();
+    std::fs::write(&since, get(&harness, "/checkpoint").await).unwrap();
+    let mut service = harness.as_role(Role::Service, "bot").await;
+    write(&mut service, "ada", "a").await;
+    wait_until_cosigned(&harness).await;
+    let bundle = harness.dir.path().join("log.tar.zst").display().to_string();
+    stdout(&harness.cli(Role::Auditor, "aud", &["audit", "export", "-o", &bundle]));
+    let base = ["verify", &bundle, "--key", &log];
+    let unseen = |more: &[&str]| {
+        json(&sayso(&[&["--json"], &base[..], more].concat()).output().unwrap())["unseen"].clone()
+    };
+    let text = |more: &[&str]| stdout(&sayso(&[&base[..], more].concat()).output().unwrap());
+    assert_eq!(unseen(&[]), serde_json::json!(["FORK", "REBUILT_LOG", "STALENESS", "TIME"]));
+    assert_eq!(unseen(&["--since", &since]), serde_json::json!(["FORK", "STALENESS", "TIME"]));
+    assert_eq!(unseen(&["--witness", &witness.vkey]), serde_json::json!(["STALENESS"]));
+    // A witness that is not required and did not cosign shows nothing.
+    let stranger = third_key(folders.path(), &log).vkey;
+    let not_required = ["--witness", &stranger, "--witnesses-min", "0"];
+    assert_eq!(unseen(&not_required), unseen(&[]));
+    let continued = text(&["--since", &since]);
+    assert!(continued.contains("given: the log's key, no witness, an older checkpoint"), "{continued}");
+    assert!(continued.contains("not shown: that others see the same log"), "{continued}");
+    assert!(!continued.contains("built anew"), "{continued}");
+    let text = text(&["--witness", &witness.vkey]);
+    assert!(text.contains("given: the log's key, 1 witness key, no older checkpoint"), "{text}");
+    assert!(text.contains("when a witness cosigned the checkpoint as the newest"), "{text}");
 }
 
 fn unpacked(bundle: &Path) -> Vec<u8> {

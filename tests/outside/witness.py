@@ -6,11 +6,14 @@ checkpoints of a log made with that implementation, and refuse a fork of this lo
     witness.py PATH/TO/sayso
 """
 
+import base64
+import hashlib
 import json
 import os
 import pathlib
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -20,6 +23,7 @@ from aics_tlog import Checkpoint, MerkleTree, format_vkey, parse_checkpoint, par
 from aics_tlog import verify_cosignature, vkey_from_ed25519
 from aics_witness.feeder import FeederError, WitnessClient
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA44PublicKey
 
 SAYSO = sys.argv[1]
 WITNESS = pathlib.Path(sys.executable).with_name("aics-witness")
@@ -105,6 +109,21 @@ def cosigned_from(daemon, data, size):
     return found.get("cosigned") if int(found.get("cosignedSize", 0)) >= size else None
 
 
+def check_ml_dsa_cosignature(vkey, note, folder):
+    """Verifies the ML-DSA-44 cosignature that our witness keeps, with a message built from C2SP tlog-cosignature."""
+    name, key_id, encoded = vkey.split("+", 2)
+    key = base64.b64decode(encoded)
+    assert key[:1] == b"\x06" and key_id == hashlib.sha256(name.encode() + b"\n" + key).hexdigest()[:8]
+    kept = parse_note(next(folder.glob("*.checkpoint")).read_text())
+    line = next(line for line in kept.signatures if line.name == name and len(line.signature) > 1000)
+    checkpoint, raw = parse_checkpoint(parse_note(note).text), bytes(line.signature)
+    raw = raw[4:] if len(raw) == 4 + 8 + 2420 else raw
+    timestamp, origin = raw[:8], checkpoint.origin.encode()
+    message = b"subtree/v1\n\0" + bytes([len(name)]) + name.encode() + timestamp + bytes([len(origin)]) + origin
+    message += struct.pack(">QQ", 0, checkpoint.size) + checkpoint.root
+    MLDSA44PublicKey.from_public_bytes(key[1:]).verify(raw[8:], message)
+
+
 def our_witness_cosigns_their_log(folder):
     key, origin = Ed25519PrivateKey.generate(), "log.example/theirs"
     log = format_vkey(vkey_from_ed25519(origin, key.public_key()))
@@ -123,6 +142,7 @@ def our_witness_cosigns_their_log(folder):
         tree.extend(b"%d" % leaf for leaf in range(len(tree), size))
         line = client.submit(note(tree, size), tree.consistency_proof)
         assert "witness.example/ours" in line, line
+    check_ml_dsa_cosignature(ready["keyMlDsa44"], note(tree, sizes[-1]), folder / "ours")
     fork.extend(b"%d" % leaf for leaf in range(400))
     for size in (300, 301, 400):
         try:
@@ -138,4 +158,4 @@ with tempfile.TemporaryDirectory() as folder:
     folder = pathlib.Path(folder)
     size = their_witness_cosigns_our_log(folder)
     count = our_witness_cosigns_their_log(folder)
-print(f"their witness cosigned our log of {size} entries; ours cosigned {count} checkpoints of theirs and no fork")
+print(f"their witness cosigned our log of {size} entries; ours cosigned {count} checkpoints of theirs and no fork, with Ed25519 and ML-DSA-44")

@@ -48,13 +48,13 @@ impl VerifierKey {
     /// First 4 bytes of SHA-256 over name, newline, signature type and key.
     #[must_use]
     pub fn id(&self) -> [u8; 4] {
-        key_id(ED25519, &self.name, &self.key)
+        key_id(ED25519, &self.name, self.key.as_bytes())
     }
 }
 
 impl Display for VerifierKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&encode_key(ED25519, &self.name, &self.key))
+        f.write_str(&encode_key(ED25519, &self.name, self.key.as_bytes()))
     }
 }
 
@@ -62,17 +62,20 @@ impl FromStr for VerifierKey {
     type Err = NoteError;
 
     fn from_str(text: &str) -> Result<Self, NoteError> {
-        let (name, key) = decode_key(ED25519, text)?;
-        Ok(Self { name, key })
+        let (name, kind, key) = decode_key(text)?;
+        if kind != ED25519 {
+            return Err(NoteError::Key("wrong signature type"));
+        }
+        Ok(Self { name, key: ed25519_key(&key)? })
     }
 }
 
-/// The note key id of an Ed25519 key with the signature type `kind`.
-pub(crate) fn key_id(kind: u8, name: &str, key: &VerifyingKey) -> [u8; 4] {
+/// The note key id of a public key with the signature type `kind`.
+pub(crate) fn key_id(kind: u8, name: &str, key: &[u8]) -> [u8; 4] {
     let digest: Hash = Sha256::new()
         .chain_update(name.as_bytes())
         .chain_update([b'\n', kind])
-        .chain_update(key.as_bytes())
+        .chain_update(key)
         .finalize()
         .into();
     let mut id = [0; 4];
@@ -81,13 +84,13 @@ pub(crate) fn key_id(kind: u8, name: &str, key: &VerifyingKey) -> [u8; 4] {
 }
 
 /// `<name>+<key id>+<base64>`
-pub(crate) fn encode_key(kind: u8, name: &str, key: &VerifyingKey) -> String {
-    let bytes = [&[kind], key.as_bytes().as_slice()].concat();
+pub(crate) fn encode_key(kind: u8, name: &str, key: &[u8]) -> String {
+    let bytes = [&[kind], key].concat();
     format!("{name}+{}+{}", hex::encode(key_id(kind, name, key)), STANDARD.encode(bytes))
 }
 
-/// Decodes the name and key from the form that [`encode_key`] writes.
-pub(crate) fn decode_key(kind: u8, text: &str) -> Result<(String, VerifyingKey), NoteError> {
+/// Decodes the name, the signature type and the public key from the form that [`encode_key`] writes.
+pub(crate) fn decode_key(text: &str) -> Result<(String, u8, Vec<u8>), NoteError> {
     let mut parts = text.trim_end().splitn(3, '+');
     let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else {
         return Err(NoteError::Key("three parts joined by `+` are required"));
@@ -96,19 +99,19 @@ pub(crate) fn decode_key(kind: u8, text: &str) -> Result<(String, VerifyingKey),
         return Err(NoteError::Key("the name is empty or contains `+` or whitespace"));
     }
     let bytes = STANDARD.decode(key).map_err(|_| NoteError::Key("invalid base64"))?;
-    let Some((found, raw)) = bytes.split_first() else {
+    let Some((kind, key)) = bytes.split_first() else {
         return Err(NoteError::Key("the key is empty"));
     };
-    if *found != kind {
-        return Err(NoteError::Key("wrong signature type"));
-    }
-    let raw: &[u8; 32] = raw.try_into().map_err(|_| NoteError::Key("the public key is not 32 bytes"))?;
-    let key =
-        VerifyingKey::from_bytes(raw).map_err(|_| NoteError::Key("the public key is not a curve point"))?;
-    if hex::encode(key_id(kind, name, &key)) != id {
+    if hex::encode(key_id(*kind, name, key)) != id {
         return Err(NoteError::Key("the key id does not match the key"));
     }
-    Ok((name.to_owned(), key))
+    Ok((name.to_owned(), *kind, key.to_vec()))
+}
+
+/// Decodes an Ed25519 public key.
+pub(crate) fn ed25519_key(bytes: &[u8]) -> Result<VerifyingKey, NoteError> {
+    let raw: &[u8; 32] = bytes.try_into().map_err(|_| NoteError::Key("the public key is not 32 bytes"))?;
+    VerifyingKey::from_bytes(raw).map_err(|_| NoteError::Key("the public key is not a curve point"))
 }
 
 pub(crate) fn is_name(name: &str) -> bool {

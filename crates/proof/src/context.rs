@@ -8,7 +8,7 @@
 use crate::checkpoint::{Checkpoint, NoteError};
 use crate::keys::KeyChain;
 use crate::merkle::{self, Hash, ProofError};
-use crate::witness::{Cosigned, WitnessKey, cosignatures};
+use crate::witness::{CosignatureAlgorithm, Cosigned, WitnessKey, cosignatures, valid_cosignatures};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::fmt::{self, Display};
@@ -21,8 +21,9 @@ pub struct Options {
     pub since: Option<String>,
     /// Witnesses that the user trusts.
     pub witnesses: Vec<WitnessKey>,
-    /// Number of these witnesses that must have cosigned the checkpoint.
-    pub witnesses_min: usize,
+    /// Number of these witnesses that must have cosigned the checkpoint. None: every key must have. A witness
+    /// that is given with several keys counts once.
+    pub witnesses_min: Option<usize>,
 }
 
 const FIRST_LINE: &str = "sayso consistency proof v1";
@@ -42,6 +43,14 @@ pub enum ContextError {
         found: usize,
         /// Number that is required.
         needed: usize,
+    },
+    /// One of the given keys did not cosign the checkpoint.
+    #[error("the witness {name} did not cosign the checkpoint with its {algorithm} key")]
+    Witness {
+        /// Name of the witness.
+        name: String,
+        /// The algorithm of the key.
+        algorithm: CosignatureAlgorithm,
     },
     /// The older checkpoint is invalid.
     #[error("--since: {0}")]
@@ -133,8 +142,19 @@ pub struct Shown {
 /// A cosignature is invalid, or fewer witnesses cosigned than the user requires.
 pub fn cosigned(note: &str, options: &Options) -> Result<Vec<Cosigned>, ContextError> {
     let cosigned = cosignatures(note, &options.witnesses).map_err(ContextError::Cosignature)?;
-    let (found, needed) = (cosigned.len(), options.witnesses_min);
+    let Some(needed) = options.witnesses_min else {
+        return every_key_cosigned(note, &options.witnesses).map(|()| cosigned);
+    };
+    let found = cosigned.len();
     if found < needed { Err(ContextError::Witnesses { found, needed }) } else { Ok(cosigned) }
+}
+
+fn every_key_cosigned(note: &str, witnesses: &[WitnessKey]) -> Result<(), ContextError> {
+    let valid = valid_cosignatures(note, witnesses).map_err(ContextError::Cosignature)?;
+    match witnesses.iter().find(|key| !valid.iter().any(|(found, _)| found == key)) {
+        None => Ok(()),
+        Some(key) => Err(ContextError::Witness { name: key.name.clone(), algorithm: key.algorithm() }),
+    }
 }
 
 /// Checks a verified checkpoint, and the note that it came in, against the context that the user gave.

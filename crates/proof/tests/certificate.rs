@@ -13,7 +13,7 @@ use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{ErasureCompleted, ErasureScope, PositionRange};
 use sayso_proof::merkle;
 use sayso_proof::proof::TlogProof;
-use sayso_proof::witness::{WitnessKey, cosign};
+use sayso_proof::witness::WitnessSigner;
 use std::collections::BTreeMap;
 
 /// Makes a certificate for the erasure at the end of a log.
@@ -113,13 +113,14 @@ fn a_certificate_is_cosigned_only_if_its_own_checkpoint_is() {
     erase(&mut log, last);
     let plain = log.checkpoint(log.size());
     let key = SigningKey::from_bytes(&[9; 32]);
-    let witness = WitnessKey { name: "witness.example/w".into(), key: key.verifying_key() };
-    let options = Options { witnesses: vec![witness.clone()], witnesses_min: 1, ..Options::default() };
+    let signer = WitnessSigner::from(key);
+    let witness = signer.verifier_key("witness.example/w");
+    let options = Options { witnesses: vec![witness.clone()], witnesses_min: Some(1), ..Options::default() };
     let verified = certificate::verify(&certificate_of(&log, &plain), &log.chain).unwrap();
     let verdict = in_context(&verified, &log, &options);
     assert_eq!(verdict, Err(ContextError::Witnesses { found: 0, needed: 1 }));
     let text = format!("{}\n", plain.split_once("\n\n").unwrap().0);
-    let cosigned = format!("{plain}{}", cosign(&text, &witness.name, &key, 5));
+    let cosigned = format!("{plain}{}", signer.cosign(&text, &witness.name, 5).unwrap());
     let verified = certificate::verify(&certificate_of(&log, &cosigned), &log.chain).unwrap();
     assert_eq!(in_context(&verified, &log, &options).unwrap().witnesses.len(), 1);
 }

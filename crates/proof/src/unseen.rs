@@ -1,0 +1,102 @@
+//! What a verdict does not show, which depends on what the user gave besides the log's key.
+//!
+//! The operator of a log has its key. A document or a bundle alone shows what that key signed, and nothing
+//! about other trees that the same key signed.
+
+use crate::context::{Options, Shown};
+
+/// What the user gave besides the log's key, and what it showed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Number of keys of witnesses that were given.
+    pub witness_keys: usize,
+    /// Whether an older checkpoint was given.
+    pub has_since: bool,
+    /// Entries of the older checkpoint that the tree extends.
+    pub continues: Option<u64>,
+    /// The newest time at which a given witness cosigned the checkpoint, in seconds since the Unix epoch.
+    pub cosigned_at_s: Option<u64>,
+}
+
+impl Given {
+    /// What was given as `options`, and what it showed.
+    #[must_use]
+    pub fn new(options: &Options, shown: &Shown) -> Self {
+        Self {
+            witness_keys: options.witnesses.len(),
+            has_since: options.since.is_some(),
+            continues: shown.continues,
+            cosigned_at_s: shown.witnesses.iter().map(|one| one.at_s).max(),
+        }
+    }
+
+    /// What the verdict does not show, given this.
+    #[must_use]
+    pub fn unseen(&self) -> Vec<Unseen> {
+        let is_witnessed = self.cosigned_at_s.is_some();
+        let mut unseen = Vec::new();
+        if !is_witnessed {
+            unseen.push(Unseen::Fork { after: self.continues });
+        }
+        if !is_witnessed && self.continues.is_none() {
+            unseen.push(Unseen::RebuiltLog);
+        }
+        unseen.push(Unseen::Staleness { newest_at_s: self.cosigned_at_s });
+        if !is_witnessed {
+            unseen.push(Unseen::Time);
+        }
+        unseen
+    }
+}
+
+/// Something that a verdict does not show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unseen {
+    /// That others see the same log: its operator can sign another tree for them.
+    Fork {
+        /// Only entries after this many can differ.
+        after: Option<u64>,
+    },
+    /// That the log was not built anew: its operator can sign a new log from its first entry on.
+    RebuiltLog,
+    /// What was recorded after the checkpoint: its operator can show an older state.
+    Staleness {
+        /// When a witness cosigned the checkpoint as the newest, in seconds since the Unix epoch.
+        newest_at_s: Option<u64>,
+    },
+    /// When entries were recorded: all their times are those of the operator's clock.
+    Time,
+}
+
+impl Unseen {
+    /// Its name in the JSON of `sayso verify`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fork { .. } => "FORK",
+            Self::RebuiltLog => "REBUILT_LOG",
+            Self::Staleness { .. } => "STALENESS",
+            Self::Time => "TIME",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_thing_that_is_given_shows_more() {
+        let nothing = Given::default();
+        let stale = |newest_at_s| Unseen::Staleness { newest_at_s };
+        let fork = Unseen::Fork { after: None };
+        assert_eq!(nothing.unseen(), [fork, Unseen::RebuiltLog, stale(None), Unseen::Time]);
+        let since = Given { has_since: true, continues: Some(7), ..Given::default() };
+        assert_eq!(since.unseen(), [Unseen::Fork { after: Some(7) }, stale(None), Unseen::Time]);
+        let witnessed = Given { witness_keys: 1, cosigned_at_s: Some(5), ..Given::default() };
+        assert_eq!(witnessed.unseen(), [stale(Some(5))]);
+        // A witness that was given, but did not cosign, shows nothing.
+        let unsigned = Given { witness_keys: 1, ..Given::default() };
+        assert_eq!(unsigned.unseen(), nothing.unseen());
+    }
+}

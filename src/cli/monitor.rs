@@ -1,0 +1,237 @@
+//! The command `sayso monitor`.
+
+use super::connect::Connection;
+use super::error::CliError;
+use super::interrupt::interrupted;
+use super::output::{Out, count, proto_style};
+use super::times::parse_duration;
+use super::verify::{read_key, read_witnesses};
+use super::verify_context::cosigners;
+use crate::clock::{Clock, SystemClock};
+use crate::domain::wording;
+use crate::fetch;
+use crate::monitor::{AlertKind, Follower, Get, Kept, Limits, Look, StateFile, metrics_of};
+use crate::telemetry;
+use crate::witness::write_durably;
+use clap::Args;
+use sayso_proof::bundle::Options;
+use serde_json::json;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Largest checkpoint, list of keys or tile, in bytes.
+const DOCUMENT_BYTES_MAX: usize = 8 << 20;
+/// Largest answer of a webhook, in bytes. It is not read further.
+const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// Follow a log from outside, and raise an alert if it does not only grow.
+///
+/// The monitor reads the log's checkpoint, its keys and a few of its tiles, and keeps the newest checkpoint
+/// in a state file. It needs no token. At each look it checks that
+///
+/// - the log's key signed the checkpoint, and newer keys follow from that key;
+///
+/// - the log continues the checkpoint that was kept: nothing was removed, changed or forked;
+///
+/// - the given witnesses cosigned it (--witness);
+///
+/// - it is not too old (--age-max) and did not grow too much (--growth-max).
+///
+/// If two signed checkpoints contradict each other, the monitor keeps both beside the state file, as
+/// `STATE.evidence-*`, so that anyone can check them. Keep the state file: without it, the monitor cannot
+/// notice that a log was built anew.
+///
+/// With --once, the command looks once and ends with status 0 (no alert), 4 (the log contradicts itself or
+/// its key) or 1 (another alert). Without it, the monitor looks at intervals until it receives SIGTERM or
+/// SIGINT, and prints a line after each look.
+///
+/// The tiles contain hashes only. They do not show what is recorded, such as rules or erasures: `sayso
+/// verify` shows that for an export.
+///
+/// Example: `sayso monitor https://ledger.example --key log.vkey --witness w1.vkey --age-max 1h`
+#[derive(Args)]
+pub(super) struct Monitor {
+    /// Address of the log's public pages, such as https://ledger.example or, for a further controller,
+    /// https://ledger.example/NAME. Plain http:// works only on this machine.
+    #[arg(value_name = "URL")]
+    url: String,
+    /// The log's verifier key in C2SP form, or a file with it. After a rotation, the old key works too.
+    #[arg(long, value_name = "VKEY")]
+    key: String,
+    /// File with the newest checkpoint. The first look makes it.
+    #[arg(long, default_value = "sayso-monitor.json", value_name = "FILE")]
+    state: PathBuf,
+    /// Verifier key of a trusted witness in C2SP form, or a file with it; may be repeated. Each such key must
+    /// have cosigned the checkpoint, unless --witnesses-min requires fewer.
+    #[arg(long = "witness", value_name = "VKEY")]
+    witnesses: Vec<String>,
+    /// Number of the witnesses named by --witness that must have cosigned. Default: every key.
+    #[arg(long, value_name = "NUMBER", requires = "witnesses")]
+    witnesses_min: Option<usize>,
+    /// Raise an alert if the newest checkpoint is older, such as 1h: since a witness cosigned it or, without
+    /// --witness, since the log last grew.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    age_max: Option<Duration>,
+    /// Raise an alert if the log grew by more entries between two looks.
+    #[arg(long, value_name = "ENTRIES")]
+    growth_max: Option<u64>,
+    /// Address that receives a POST with JSON when alerts begin, change or end. Plain http:// works only on
+    /// this machine.
+    #[arg(long, value_name = "URL")]
+    webhook: Option<String>,
+    /// File that receives metrics in the Prometheus text format after each look, for the textfile collector
+    /// of the node exporter.
+    #[arg(long, value_name = "FILE")]
+    metrics: Option<PathBuf>,
+    /// Look once, and end with a status that says whether there are alerts.
+    #[arg(long, conflicts_with = "every")]
+    once: bool,
+    /// Time between two looks.
+    #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
+    every: Duration,
+}
+
+impl Monitor {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        telemetry::start(out.json || !std::io::stderr().is_terminal(), None);
+        let follower = self.follower(at.ca.clone())?;
+        let opened = StateFile::open(&self.state, &follower.key.name).map_err(CliError::failed)?;
+        let mut watch = Watch { command: &self, follower, ca: at.ca.clone(), file: opened.0, kept: opened.1 };
+        if self.once {
+            let look = watch.look(out).await?;
+            return verdict(&look);
+        }
+        let stopped = interrupted();
+        tokio::pin!(stopped);
+        loop {
+            tokio::select! {
+                _ = &mut stopped => return Ok(()),
+                looked = watch.look(out) => { looked?; }
+            }
+            tokio::select! {
+                _ = &mut stopped => return Ok(()),
+                () = tokio::time::sleep(self.every) => {}
+            }
+        }
+    }
+
+    fn follower(&self, ca: Option<PathBuf>) -> Result<Follower, CliError> {
+        let witnesses = read_witnesses(&self.witnesses)?;
+        let options = Options { since: None, witnesses, witnesses_min: self.witnesses_min };
+        let age_max_ms = self.age_max.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
+        let limits = Limits { age_max_ms, growth_max: self.growth_max };
+        Ok(Follower { key: read_key(&self.key)?, options, limits, get: get_below(&self.url, ca) })
+    }
+}
+
+/// Reads documents below the address of a log.
+fn get_below(url: &str, ca: Option<PathBuf>) -> Box<Get> {
+    let url = url.trim_end_matches('/').to_owned();
+    Box::new(move |path| {
+        let (url, ca) = (format!("{url}/{path}"), ca.clone());
+        Box::pin(async move {
+            let answer = fetch::get(&url, ca.as_deref(), DOCUMENT_BYTES_MAX).await;
+            answer.map_err(|error| format!("{url}: {error}"))
+        })
+    })
+}
+
+/// A running monitor.
+struct Watch<'a> {
+    command: &'a Monitor,
+    follower: Follower,
+    ca: Option<PathBuf>,
+    file: StateFile,
+    kept: Option<Kept>,
+}
+
+impl Watch<'_> {
+    /// Looks once: updates the state, prints the result, writes metrics and calls the webhook.
+    async fn look(&mut self, out: Out) -> Result<Look, CliError> {
+        let look = self.follower.look(&mut self.kept, SystemClock.now_ms()).await;
+        if let Some((kept, shown)) = &look.evidence {
+            let path = self.file.keep_evidence(kept, shown).map_err(CliError::failed)?;
+            tracing::error!(path = %path.display(), "kept two signed checkpoints that contradict each other");
+        }
+        self.notify(&look).await;
+        if let Some(kept) = &self.kept {
+            self.file.write(kept).map_err(CliError::failed)?;
+        }
+        if let Some(path) = &self.command.metrics {
+            let written = write_durably(path, &metrics_of(&look));
+            written.map_err(|error| CliError::failed(format!("--metrics: {}: {error}", path.display())))?;
+        }
+        let value = serde_json::to_value(&look).map_err(CliError::failed)?;
+        out.print_value(&proto_style(value), &text_of(&look))?;
+        std::io::stdout().flush().map_err(CliError::failed)?;
+        Ok(look)
+    }
+
+    /// Calls the webhook if the alerts are others than those that it last received. A failed call is logged,
+    /// and repeated at the next look.
+    async fn notify(&mut self, look: &Look) {
+        let Some(url) = &self.command.webhook else { return };
+        let mut kinds: Vec<AlertKind> = look.alerts.iter().map(|alert| alert.kind).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let notified = self.kept.as_ref().map(|kept| kept.notified.as_slice()).unwrap_or_default();
+        if kinds == notified {
+            return;
+        }
+        match post(url, self.ca.as_deref(), look).await {
+            Ok(()) => {
+                if let Some(kept) = &mut self.kept {
+                    kept.notified = kinds;
+                }
+            }
+            Err(error) => tracing::error!(
+                error,
+                "the webhook did not accept the alerts; trying again after the next look"
+            ),
+        }
+    }
+}
+
+async fn post(url: &str, ca: Option<&Path>, look: &Look) -> Result<(), String> {
+    let body = json!({
+        "log": look.origin,
+        "at": wording::time(look.at_ms),
+        "entries": look.entries.to_string(),
+        "alerts": look.alerts,
+    });
+    let body = body.to_string().into_bytes();
+    let answer = fetch::post_bytes(url, ca, "application/json", body, WEBHOOK_ANSWER_BYTES_MAX).await;
+    match answer {
+        Ok((200..=299, _)) => Ok(()),
+        Ok((status, _)) => Err(format!("HTTP status {status}")),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn text_of(look: &Look) -> String {
+    let growth = match look.grown_by {
+        Some(0) => ", none new".to_owned(),
+        Some(new) => format!(", {new} new"),
+        None => String::new(),
+    };
+    let mut text =
+        format!("{} {}: {}{growth}", wording::time(look.at_ms), look.origin, count(look.entries, "entry"));
+    if !look.witnesses.is_empty() {
+        text.push_str(&format!(", cosigned by {}", cosigners(&look.witnesses)));
+    }
+    for alert in &look.alerts {
+        text.push_str(&format!("\nALERT {alert}"));
+    }
+    text
+}
+
+/// The status of the command after one look.
+fn verdict(look: &Look) -> Result<(), CliError> {
+    let texts: Vec<String> = look.alerts.iter().map(ToString::to_string).collect();
+    match look.alerts.iter().any(|alert| alert.kind.is_contradiction()) {
+        true => Err(CliError::unverified(texts.join("; "))),
+        false if texts.is_empty() => Ok(()),
+        false => Err(CliError::failed(texts.join("; "))),
+    }
+}

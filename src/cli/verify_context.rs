@@ -1,0 +1,92 @@
+//! The part of `sayso verify` that says what was given besides the log's key, and what the verdict therefore
+//! does not show.
+
+use super::output::count;
+use crate::domain::wording;
+use sayso_proof::unseen::{Given, Unseen};
+use sayso_proof::witness::Cosigned;
+use serde_json::{Value, json};
+
+/// What no document shows by itself.
+const LOG_OF_OTHERS: &str =
+    "that others see the same log, and not a copy or an invented one that its operator signed";
+
+/// What can be given besides the file to see forks of the log.
+#[derive(Clone, Copy)]
+pub(super) enum Hint {
+    /// For a bundle.
+    Bundle,
+    /// For a proof, a certificate or a receipt, which an export of the log can contain.
+    Document,
+    /// For a package, which takes neither a witness nor an older checkpoint.
+    Package,
+}
+
+/// What was given, in a sentence.
+pub(super) fn given_text(given: &Given) -> String {
+    let witnesses = match given.witness_keys {
+        0 => "no witness".to_owned(),
+        keys => count(keys as u64, "witness key"),
+    };
+    let since = if given.has_since { "an older checkpoint" } else { "no older checkpoint" };
+    format!("given: the log's key, {witnesses}, {since}")
+}
+
+/// What the verdict does not show, in sentences. `recorded_to_ms` is the time of the newest entry, if it is
+/// known, in milliseconds since the Unix epoch.
+pub(super) fn not_shown(given: &Given, recorded_to_ms: Option<u64>, hint: Hint) -> Vec<String> {
+    given.unseen().into_iter().map(|unseen| sentence(unseen, recorded_to_ms, hint)).collect()
+}
+
+fn sentence(unseen: Unseen, recorded_to_ms: Option<u64>, hint: Hint) -> String {
+    match unseen {
+        Unseen::Fork { after } => {
+            let after = after.map(|size| format!(" after its first {}", count(size, "entry")));
+            let next = match hint {
+                Hint::Bundle => "; name a witness that you trust with --witness",
+                Hint::Document => {
+                    "; name a witness that you trust with --witness, or verify an export of the log with --since \
+                     and this file"
+                }
+                Hint::Package => "",
+            };
+            format!("{LOG_OF_OTHERS}{}{next}", after.unwrap_or_default())
+        }
+        Unseen::RebuiltLog => {
+            let next = match hint {
+                Hint::Package => "",
+                Hint::Bundle | Hint::Document => "; give a checkpoint that you kept with --since",
+            };
+            format!("that the log was not built anew since you last saw it{next}")
+        }
+        Unseen::Staleness { newest_at_s: Some(at_s) } => {
+            let at = wording::time(at_s.saturating_mul(1_000));
+            format!("what was recorded after {at}, when a witness cosigned the checkpoint as the newest")
+        }
+        Unseen::Staleness { newest_at_s: None } => {
+            let after = recorded_to_ms.map_or_else(|| "the checkpoint".to_owned(), wording::time);
+            format!("what was recorded after {after}; the operator can show an older state of the log")
+        }
+        Unseen::Time => {
+            "when the entries were recorded: all times are those of the operator's clock".to_owned()
+        }
+    }
+}
+
+/// The witnesses that cosigned, each with its algorithms.
+pub(super) fn cosigners(witnesses: &[Cosigned]) -> String {
+    let one = |one: &Cosigned| {
+        let algorithms: Vec<String> = one.algorithms.iter().map(ToString::to_string).collect();
+        format!("{} ({})", one.witness, algorithms.join(" and "))
+    };
+    witnesses.iter().map(one).collect::<Vec<_>>().join(", ")
+}
+
+/// Adds what was given and what is not shown to the JSON of a verdict.
+pub(super) fn add_to(value: &mut Value, given: &Given) {
+    let Some(members) = value.as_object_mut() else { return };
+    let since = given.has_since;
+    members.insert("given".to_owned(), json!({ "witnessKeys": given.witness_keys, "since": since }));
+    let unseen: Vec<Value> = given.unseen().iter().map(|one| json!(one.name())).collect();
+    members.insert("unseen".to_owned(), Value::Array(unseen));
+}

@@ -1,0 +1,229 @@
+//! One look at a log: reads its checkpoint and keys, and compares them with what was kept.
+
+use super::alert::{Alert, AlertKind};
+use super::state::{Counted, Kept};
+use super::tiles::{Get, Unproven, compare};
+use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
+use sayso_proof::context::{self, Options};
+use sayso_proof::keys::KeyChain;
+use sayso_proof::witness::Cosigned;
+use serde::Serialize;
+
+/// What the user allows.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Limits {
+    /// Largest age of the newest checkpoint, milliseconds: since a witness cosigned it or, without witnesses,
+    /// since this monitor first saw its tree. None: any.
+    pub age_max_ms: Option<u64>,
+    /// Largest number of new entries between two looks. None: any.
+    pub growth_max: Option<u64>,
+}
+
+/// Follows one log.
+pub struct Follower {
+    /// The log's key.
+    pub key: VerifierKey,
+    /// The witnesses that must cosign. `since` is not used.
+    pub options: Options,
+    /// What the user allows.
+    pub limits: Limits,
+    /// Reads the log.
+    pub get: Box<Get>,
+}
+
+/// The result of one look.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Look {
+    /// Name of the log.
+    pub origin: String,
+    /// When the look began, in milliseconds since the Unix epoch.
+    pub at_ms: u64,
+    /// Entries of the newest checkpoint that is known to continue the earlier ones.
+    pub entries: u64,
+    /// New entries since the last look; none at the first look.
+    pub grown_by: Option<u64>,
+    /// Age of the newest checkpoint, milliseconds. See [`Limits::age_max_ms`].
+    pub age_ms: u64,
+    /// The given witnesses that cosigned the checkpoint.
+    pub witnesses: Vec<Cosigned>,
+    /// What the newest export counts, and how much of it is new; none without an export.
+    pub counted: Option<Counted>,
+    /// What is new in these counts since the export before.
+    pub counted_new: Option<Counted>,
+    /// The alerts.
+    pub alerts: Vec<Alert>,
+    /// Two signed checkpoints that contradict each other: the kept one and the one shown.
+    #[serde(skip)]
+    pub evidence: Option<(String, String)>,
+}
+
+/// What the log showed.
+struct Shown {
+    note: String,
+    checkpoint: Checkpoint,
+    keys: String,
+    cosigned: Vec<Cosigned>,
+}
+
+impl Follower {
+    /// Looks at the log once. Updates `kept` to the newest checkpoint, unless the log contradicts the kept
+    /// one.
+    pub async fn look(&self, kept: &mut Option<Kept>, now_ms: u64) -> Look {
+        let mut look = Look { origin: self.key.name.clone(), at_ms: now_ms, ..Look::default() };
+        if let Err(alert) = self.compare_with_kept(kept, now_ms, &mut look).await {
+            look.alerts.push(alert);
+        }
+        if let Some(kept) = kept {
+            self.judge_age(kept, now_ms, &mut look);
+        }
+        look
+    }
+
+    async fn compare_with_kept(
+        &self,
+        kept: &mut Option<Kept>,
+        now_ms: u64,
+        look: &mut Look,
+    ) -> Result<(), Alert> {
+        let shown = self.read(kept.as_ref(), look).await?;
+        look.witnesses.clone_from(&shown.cosigned);
+        let cosigned_at_s = shown.cosigned.iter().map(|one| one.at_s).max();
+        let size = shown.checkpoint.size;
+        let Some(before) = kept else {
+            *kept = Some(Kept {
+                checkpoint: shown.note,
+                keys: shown.keys,
+                first_seen_ms: now_ms,
+                cosigned_at_s,
+                notified: Vec::new(),
+                counted: None,
+            });
+            return Ok(());
+        };
+        let old = before.checkpoint().map_err(|error| Alert::new(AlertKind::Unsigned, error))?;
+        let proven = if size == 0 && old.size > 0 {
+            // The empty tree is the beginning of every tree, so tiles would show nothing.
+            Err(Unproven::WrongTiles)
+        } else if size < old.size {
+            compare(&self.get, &shown.checkpoint, &old).await
+        } else {
+            compare(&self.get, &old, &shown.checkpoint).await
+        };
+        if let Err(unproven) = proven {
+            return Err(self.judge(unproven, &old, &before.checkpoint, shown, look));
+        }
+        look.grown_by = Some(size.saturating_sub(old.size));
+        // A smaller tree than before is harmless if the log still serves the larger one: a witnessed
+        // checkpoint can be older than one that was shown without cosignatures.
+        if size < old.size {
+            return Ok(());
+        }
+        if size > old.size {
+            before.first_seen_ms = now_ms;
+            before.cosigned_at_s = None;
+        }
+        before.cosigned_at_s = before.cosigned_at_s.max(cosigned_at_s);
+        before.checkpoint = shown.note;
+        before.keys = shown.keys;
+        match self.limits.growth_max {
+            Some(most) if size - old.size > most => Err(Alert::new(
+                AlertKind::Growth,
+                format!(
+                    "the log grew by {} entries since the last look; at most {most} are allowed",
+                    size - old.size
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads and verifies what the log shows now.
+    async fn read(&self, kept: Option<&Kept>, look: &mut Look) -> Result<Shown, Alert> {
+        let note = self.text("checkpoint").await?;
+        let note = note.ok_or_else(|| Alert::new(AlertKind::Unreachable, "the log has no checkpoint"))?;
+        // A log that never changed its key need not serve a list of keys.
+        let keys = self.text("keys").await?.unwrap_or_default();
+        let chain = match keys.as_str() {
+            "" => KeyChain::from(&self.key),
+            text => KeyChain::parse(text, &self.key).map_err(|error| Alert::new(AlertKind::Keys, error))?,
+        };
+        if kept.is_some_and(|kept| !keys.starts_with(&kept.keys)) {
+            let message = "the log's list of keys does not continue the list that was kept";
+            return Err(Alert::new(AlertKind::Keys, message));
+        }
+        let checkpoint = chain.open(&note).map_err(|error| Alert::new(AlertKind::Unsigned, error))?;
+        let cosigned = context::cosigned(&note, &self.options).unwrap_or_else(|error| {
+            look.alerts.push(Alert::new(AlertKind::Uncosigned, error));
+            Vec::new()
+        });
+        Ok(Shown { note, checkpoint, keys, cosigned })
+    }
+
+    /// The text of a document; none if the log does not have it.
+    async fn text(&self, path: &str) -> Result<Option<String>, Alert> {
+        let unreachable = |message: String| Alert::new(AlertKind::Unreachable, message);
+        match (self.get)(path.to_owned()).await.map_err(unreachable)? {
+            (200, bytes) => {
+                let text =
+                    String::from_utf8(bytes).map_err(|_| unreachable(format!("`{path}` is not text")))?;
+                Ok(Some(text))
+            }
+            (404, _) => Ok(None),
+            (status, _) => Err(unreachable(format!("HTTP status {status} for `{path}`"))),
+        }
+    }
+
+    /// The alert for a comparison that failed.
+    fn judge(
+        &self,
+        unproven: Unproven,
+        old: &Checkpoint,
+        note: &str,
+        shown: Shown,
+        look: &mut Look,
+    ) -> Alert {
+        let (kept, size) = (old.size, shown.checkpoint.size);
+        let trees = format!("the checkpoint of {size} entries and the kept one of {kept} entries");
+        let is_older = size < kept;
+        let (kind, message) = match unproven {
+            Unproven::Contradiction => (
+                AlertKind::Fork,
+                format!("the log forked: its key signed {trees}, and neither continues the other"),
+            ),
+            // The tiles are those of a tree that is shorter than, or differs from, the kept one.
+            Unproven::Missing(_) | Unproven::WrongTiles if is_older => (
+                AlertKind::RolledBack,
+                format!(
+                    "the log was rolled back to {size} entries: it no longer serves the {kept} entries of the kept checkpoint"
+                ),
+            ),
+            Unproven::Missing(path) => {
+                (AlertKind::WrongTiles, format!("the log does not serve `{path}`, which compares {trees}"))
+            }
+            Unproven::WrongTiles => (
+                AlertKind::WrongTiles,
+                format!("the tiles of the log do not fit its own checkpoint of {size} entries"),
+            ),
+            Unproven::Unreachable(reason) => (AlertKind::Unreachable, reason),
+        };
+        if kind.is_contradiction() {
+            look.evidence = Some((note.to_owned(), shown.note));
+        }
+        Alert::new(kind, message)
+    }
+
+    fn judge_age(&self, kept: &Kept, now_ms: u64, look: &mut Look) {
+        look.entries = kept.checkpoint().map_or(0, |checkpoint| checkpoint.size);
+        let (newest_ms, what) = match kept.cosigned_at_s {
+            Some(at_s) => (at_s.saturating_mul(1_000), "was cosigned"),
+            None => (kept.first_seen_ms, "was first seen"),
+        };
+        look.age_ms = now_ms.saturating_sub(newest_ms);
+        if let Some(most) = self.limits.age_max_ms.filter(|most| look.age_ms > *most) {
+            let (age, most) = (look.age_ms / 1_000, most / 1_000);
+            let message = format!("the newest checkpoint {what} {age} s ago; at most {most} s are allowed");
+            look.alerts.push(Alert::new(AlertKind::Stale, message));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The metrics of a monitor in the Prometheus text format.
+
+use super::alert::KINDS;
+use super::follow::Look;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Labels of one log, or of one kind of alert of a log.
+type Labels = Vec<(&'static str, String)>;
+
+/// The metrics of one look, as the text of a file for the textfile collector of the Prometheus node exporter.
+#[must_use]
+pub fn metrics_of(look: &Look) -> String {
+    let mut registry = Registry::with_prefix("sayso_monitor");
+    let log = vec![("log", look.origin.clone())];
+    let mut gauge = |name: &str, help: &str, values: Vec<(Labels, u64)>| {
+        let family = Family::<Labels, Gauge>::default();
+        for (labels, value) in values {
+            family.get_or_create(&labels).set(i64::try_from(value).unwrap_or(i64::MAX));
+        }
+        registry.register(name, help, family);
+    };
+    let one = |value: u64| vec![(log.clone(), value)];
+    gauge("look_timestamp_seconds", "When the log was looked at last", one(look.at_ms / 1_000));
+    gauge("entries", "Entries of the newest checkpoint that continues the earlier ones", one(look.entries));
+    gauge("checkpoint_age_seconds", "Age of the newest checkpoint", one(look.age_ms / 1_000));
+    gauge("cosigners", "Given witnesses that cosigned the checkpoint", one(look.witnesses.len() as u64));
+    if let Some(counted) = look.counted {
+        gauge("export_entries", "Entries of the newest export", one(counted.entries));
+        gauge("rules_published", "Publications of rules in the newest export", one(counted.rules));
+        gauge("erasures", "Completed erasures in the newest export", one(counted.erasures));
+        gauge("entries_erased", "Erased entries in the newest export", one(counted.entries_erased));
+    }
+    let alerts = KINDS.map(|kind| {
+        let is_raised = look.alerts.iter().any(|alert| alert.kind == kind);
+        (vec![("log", look.origin.clone()), ("kind", kind.name().to_owned())], u64::from(is_raised))
+    });
+    gauge("alert", "1 while an alert of this kind is raised", alerts.to_vec());
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _infallible = encode(&mut text, &registry);
+    text
+}

@@ -1,0 +1,19 @@
+//! Follows a log from outside: reads its checkpoint, keys and tiles, keeps the newest checkpoint, and raises
+//! alerts (`sayso monitor`).
+//!
+//! Somebody who runs a monitor needs no credential of the log. The tiles contain hashes only, so a monitor
+//! sees whether the log only grows, but not what it records. Callers of this module do the HTTP.
+
+mod alert;
+mod follow;
+mod metrics;
+mod state;
+#[cfg(test)]
+mod tests;
+mod tiles;
+
+pub use alert::{Alert, AlertKind};
+pub use follow::{Follower, Limits, Look};
+pub use metrics::metrics_of;
+pub use state::{Counted, Kept, StateError, StateFile};
+pub use tiles::{Answer, Get};
