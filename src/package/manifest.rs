@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use std::collections::HashSet;
 
 /// The name of the member that lists the others.
 pub(super) const MANIFEST: &str = "manifest.json";
@@ -47,12 +48,15 @@ impl Manifest {
         Ok(bytes)
     }
 
-    /// Decodes a manifest of the log with this name; `None` if it is malformed, in another form than
-    /// [`Self::to_bytes`] writes, or of another log.
+    /// Decodes a manifest of the log with this name; `None` if it is malformed, lists a name twice, in
+    /// another form than [`Self::to_bytes`] writes, or of another log.
     pub fn parse(bytes: &[u8], origin: &str) -> Option<Self> {
         let manifest: Self = serde_json::from_slice(bytes).ok()?;
+        let mut names = HashSet::new();
+        let is_once = manifest.files.iter().all(|file| names.insert(file.name.as_str()));
         let is_canonical = manifest.to_bytes().is_ok_and(|canonical| canonical == bytes);
-        (is_canonical && manifest.format == FORMAT && manifest.origin == origin).then_some(manifest)
+        (is_canonical && is_once && manifest.format == FORMAT && manifest.origin == origin)
+            .then_some(manifest)
     }
 }
 

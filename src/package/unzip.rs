@@ -50,8 +50,9 @@ pub(super) fn with_member<T>(
 /// Calls `each` with the name and the content of each member, in the order of the directory.
 ///
 /// A member whose own header differs from the directory is an error, since readers differ in which of them
-/// they take. So is anything between the members, where some readers find more of them. All members together
-/// may not be much larger than the file.
+/// they take. So is a member that a program would unpack to another place than a file in its folder. So is
+/// anything between the members, where some readers find more of them. All members together may not be much
+/// larger than the file.
 pub(super) fn for_each_member(
     file: &mut (impl Read + Seek),
     mut each: impl FnMut(&str, &mut dyn Read) -> Result<(), PackageError>,
@@ -70,6 +71,9 @@ pub(super) fn for_each_member(
         let entry = entry.map_err(ReadError::Zip)?;
         let name = String::from_utf8(entry.name_raw().to_vec());
         let name = name.map_err(|_| ReadError::Form("the name of a member is not UTF-8"))?;
+        if !is_plain_name(&name) || entry.unix_mode().is_some_and(|mode| !is_regular_file(mode)) {
+            return Err(ReadError::Form("a member is not a plain file, or its name is not allowed").into());
+        }
         let (start, packed_bytes) = (entry.header_start(), entry.compressed_size());
         if !follows(end, start) {
             return Err(ReadError::Form("it has bytes outside of its members").into());
@@ -85,6 +89,19 @@ pub(super) fn for_each_member(
         }
     }
     Ok(())
+}
+
+/// Whether a name is that of a file in the folder to which a program unpacks, or in one folder below it.
+/// Names are in lower case, because some file systems take names as equal that differ in their case.
+fn is_plain_name(name: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+    let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_allowed);
+    name.split('/').count() <= 2 && name.split('/').all(is_plain)
+}
+
+/// Whether a mode is that of a regular file, or says nothing about the type.
+fn is_regular_file(mode: u32) -> bool {
+    matches!(mode & 0o170_000, 0 | 0o100_000)
 }
 
 /// Whether a header begins where the content of the member before it ends, or at the start of the file.

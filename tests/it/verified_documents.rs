@@ -429,6 +429,16 @@ async fn a_package_has_nothing_outside_of_its_members_and_is_no_bomb() {
         assert!(error.contains("not a package"), "{error}");
     };
     refused(&[hidden, bytes].concat());
+    // Names and types that a program would unpack to another place.
+    let member = |name: &str| zipped(&[(name.to_owned(), b"x".to_vec())]);
+    assert!(!check(&member("more/plain.html")).unwrap().is_signed);
+    for name in ["../evil", "/evil", "a/../evil", "a\\evil", "a/b/c", ".evil", "EVIL.html", "c:evil", "a//b"]
+    {
+        refused(&member(name));
+    }
+    let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    writer.add_symlink("link", "/etc/passwd", zip::write::SimpleFileOptions::default()).unwrap();
+    refused(&writer.finish().unwrap().into_inner());
     // Zeros that unpack to more than 100 times their size.
     let mut writer = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = zip::write::SimpleFileOptions::default();
