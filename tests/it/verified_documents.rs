@@ -482,7 +482,12 @@ async fn a_proof_of_a_sealed_entry_says_that_its_body_was_not_checked() {
     request.options = Some(proto::WriteOptions { proofs: true, ..Default::default() });
     let receipt = service.profile.record_attributes(request).await.unwrap().into_inner().receipt.unwrap();
     let file = harness.dir.path().join("proof.txt");
-    std::fs::write(&file, &receipt.events[0].proof).unwrap();
+    // The proof of a receipt is without its entry.
+    let mut proof: sayso_proof::proof::TlogProof = receipt.events[0].proof.parse().unwrap();
+    let mut auditor = harness.as_role(Role::Auditor, "mina").await;
+    let entry = proto::GetEntryRequest { position: receipt.events[0].position };
+    proof.extra = Some(auditor.audit.get_entry(entry).await.unwrap().into_inner().entry);
+    std::fs::write(&file, proof.to_string()).unwrap();
     let verified = harness::json(&verify(&file, &harness.daemon.vkey, &[]));
     assert_eq!(texts(&verified, "notChecked"), ["the body of the entry, which is sealed"]);
 }
