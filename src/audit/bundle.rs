@@ -58,6 +58,9 @@ impl<W: Write> Bundle<W> {
     pub fn begin(out: W, checkpoint: &str, ledger: &Ledger) -> Result<Self, ExportError> {
         let signing = ledger.signing();
         let mut writer = BundleWriter::new(out, checkpoint, &signing.chain)?;
+        for (size, token) in ledger.timestamps(writer.tree_size()) {
+            writer.timestamp(size, &token)?;
+        }
         writer.leaf_hashes(&LeafHashes(ledger))?;
         Ok(Self { writer, signing, next: 0 })
     }

@@ -118,7 +118,7 @@ impl Monitor {
 
     fn follower(&self, ca: Option<PathBuf>) -> Result<Follower, CliError> {
         let witnesses = read_witnesses(&self.witnesses)?;
-        let options = Options { since: None, witnesses, witnesses_min: self.witnesses_min };
+        let options = Options { witnesses, witnesses_min: self.witnesses_min, ..Options::default() };
         let age_max_ms = self.age_max.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         let limits = Limits { age_max_ms, growth_max: self.growth_max };
         Ok(Follower { key: read_key(&self.key)?, options, limits, get: get_below(&self.url, ca) })

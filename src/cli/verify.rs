@@ -5,15 +5,17 @@ use super::output::{Out, count, people, proto_style};
 use super::progress;
 use super::verify_context::{self, Hint};
 use super::verify_document::Document;
+use crate::domain::wording;
 use clap::Args;
 use sayso_proof::bundle::{Options, Report, Source, verify};
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::context::Shown;
 use sayso_proof::keys::KeyChain;
+use sayso_proof::timestamp::Authorities;
 use sayso_proof::unseen::Given;
 use sayso_proof::witness::WitnessKey;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Verify a bundle, proof, certificate, receipt or package offline.
 ///
@@ -61,6 +63,10 @@ pub(super) struct Verify {
     /// contain a proof of this, which `sayso certificate --since` adds.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
+    /// File with certificates (PEM) that you trust for timestamps: of an authority, or of the CA above it. At
+    /// least one timestamp in the bundle must be by such an authority. Only a bundle has timestamps.
+    #[arg(long, value_name = "FILE")]
+    tsa_cert: Option<PathBuf>,
 }
 
 impl Verify {
@@ -70,6 +76,9 @@ impl Verify {
         let Some(document) = Document::read(&self.path) else {
             return self.verify_bundle(&key, &options, out);
         };
+        if options.authorities.is_some() {
+            return Err(CliError::usage("--tsa-cert can be used only with a bundle, which has timestamps"));
+        }
         let keys = self.key_chain(&key)?;
         document.verify(&keys, &options, out).map_err(|error| match &self.keys {
             None => error.or_next("if the log has changed its key, give all of its keys with `--keys FILE`"),
@@ -80,7 +89,8 @@ impl Verify {
     fn options(&self) -> Result<Options, CliError> {
         let since = self.since.as_deref().map(Document::checkpoint_in).transpose()?;
         let witnesses = read_witnesses(&self.witnesses)?;
-        Ok(Options { since, witnesses, witnesses_min: self.witnesses_min })
+        let authorities = self.tsa_cert.as_deref().map(read_authorities).transpose()?;
+        Ok(Options { since, witnesses, witnesses_min: self.witnesses_min, authorities })
     }
 
     fn key_chain(&self, key: &VerifierKey) -> Result<KeyChain, CliError> {
@@ -110,6 +120,12 @@ impl Verify {
         }
         printed
     }
+}
+
+fn read_authorities(path: &Path) -> Result<Authorities, CliError> {
+    let wrong = |error: String| CliError::usage(format!("--tsa-cert: {}: {error}", path.display()));
+    let pem = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    Authorities::from_pem(&pem).map_err(|error| wrong(error.to_string()))
 }
 
 /// Reads the keys of `--witness`, each in C2SP form or in a file.
@@ -153,7 +169,7 @@ fn contradictions(report: &Report) -> String {
 /// The JSON of a report, and the text that says what was given and what the report does not show.
 fn in_context(report: &Report, options: &Options) -> Result<(Value, String), CliError> {
     let shown = Shown { witnesses: report.witnesses.clone(), continues: report.continues };
-    let given = Given::new(options, &shown);
+    let given = Given::new(options, &shown).with_timestamps(&report.timestamps);
     let not_shown = verify_context::not_shown(&given, Some(report.recorded_to_ms), Hint::Bundle);
     let mut value = proto_style(serde_json::to_value(report).map_err(CliError::failed)?);
     verify_context::add_to(&mut value, &given);
@@ -199,6 +215,14 @@ fn text_of(report: &Report) -> String {
     if !report.stated_only.is_empty() {
         let files = report.stated_only.join(", ");
         text.push_str(&format!("\nstated by the operator, and not compared with the log: {files}"));
+    }
+    for stamped in &report.timestamps {
+        let (first, at) = (count(stamped.tree_size, "entry"), wording::time(stamped.at_ms));
+        text.push_str(&format!("\ntimestamp of the first {first}: {at}, by {}", stamped.authority));
+    }
+    if report.timestamps_untrusted > 0 {
+        let others = count(report.timestamps_untrusted, "timestamp");
+        text.push_str(&format!("\n{others} not checked, because --tsa-cert names no such authority"));
     }
     for finding in &report.grants.findings {
         text.push_str(&format!("\n{finding}"));

@@ -29,7 +29,9 @@ pub(super) fn given_text(given: &Given) -> String {
         keys => count(keys as u64, "witness key"),
     };
     let since = if given.has_since { "an older checkpoint" } else { "no older checkpoint" };
-    format!("given: the log's key, {witnesses}, {since}")
+    let authorities =
+        if given.has_authorities { "authorities for timestamps" } else { "no authority for timestamps" };
+    format!("given: the log's key, {witnesses}, {since}, {authorities}")
 }
 
 /// What the verdict does not show, in sentences. `recorded_to_ms` is the time of the newest entry, if it is
@@ -67,8 +69,12 @@ fn sentence(unseen: Unseen, recorded_to_ms: Option<u64>, hint: Hint) -> String {
             let after = recorded_to_ms.map_or_else(|| "the checkpoint".to_owned(), wording::time);
             format!("what was recorded after {after}; the operator can show an older state of the log")
         }
-        Unseen::Time => {
+        Unseen::Time { after: None } => {
             "when the entries were recorded: all times are those of the operator's clock".to_owned()
+        }
+        Unseen::Time { after: Some(size) } => {
+            let first = count(size, "entry");
+            format!("when the entries after the first {first} were recorded, except by the operator's clock")
         }
     }
 }
@@ -86,7 +92,10 @@ pub(super) fn cosigners(witnesses: &[Cosigned]) -> String {
 pub(super) fn add_to(value: &mut Value, given: &Given) {
     let Some(members) = value.as_object_mut() else { return };
     let since = given.has_since;
-    members.insert("given".to_owned(), json!({ "witnessKeys": given.witness_keys, "since": since }));
+    let authorities = given.has_authorities;
+    let given_members =
+        json!({ "witnessKeys": given.witness_keys, "since": since, "timestampAuthorities": authorities });
+    members.insert("given".to_owned(), given_members);
     let unseen: Vec<Value> = given.unseen().iter().map(|one| json!(one.name())).collect();
     members.insert("unseen".to_owned(), Value::Array(unseen));
 }

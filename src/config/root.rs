@@ -10,6 +10,7 @@ use super::organization::Organization;
 use super::report::{ProcessingConfig, ReportConfig};
 use super::rights::{Inferences, Rights};
 use super::telemetry::TelemetryConfig;
+use super::timestamps::Timestamps;
 use super::tls::Tls;
 use super::tokens::{BuiltInTokens, Tokens};
 use super::witnesses::Witnesses;
@@ -60,6 +61,8 @@ pub struct Config {
     pub report: ReportConfig,
     /// The witnesses that cosign checkpoints.
     pub witnesses: Witnesses,
+    /// The authority that gives timestamps of checkpoints.
+    pub timestamps: Timestamps,
     /// What the controller declares for the record of processing activities (GDPR Art. 30(1)).
     pub processing: ProcessingConfig,
     /// Limits on what clients may use: connections, and calls of one credential.
@@ -106,6 +109,7 @@ impl Default for Config {
             inferences: Inferences::default(),
             report: ReportConfig::default(),
             witnesses: Witnesses::default(),
+            timestamps: Timestamps::default(),
             processing: ProcessingConfig::default(),
             client_limits: ClientLimits::default(),
             lock_memory: LockMemory::default(),
@@ -148,6 +152,7 @@ impl Config {
         self.inferences.check()?;
         self.report.check()?;
         self.witnesses.check()?;
+        self.timestamps.check()?;
         self.client_limits.check()?;
         self.organization.check()?;
         self.check_controllers()

@@ -15,6 +15,7 @@ mod lost_parts;
 mod reload;
 mod shutdown;
 mod start;
+mod timestamping;
 
 pub use controller::{OpenController, issuer};
 pub use dev_keys::use_dev_tier_keys;

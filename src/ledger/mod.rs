@@ -12,6 +12,7 @@ mod proofs;
 mod sequencer;
 #[cfg(test)]
 mod tests;
+mod timestamps;
 mod types;
 
 pub use cosigned::{CosignedCheckpoint, Cosigning};
@@ -75,6 +76,8 @@ pub struct Ledger {
     queue: Mutex<Option<SyncSender<Submission>>>,
     newest: watch::Receiver<Arc<SignedCheckpoint>>,
     cosigning: Cosigning,
+    /// The folder with timestamps of checkpoints, beside the kept checkpoint.
+    timestamps: Option<PathBuf>,
     clock: SharedClock,
     /// When the store last rejected a write, milliseconds; 0 after a success. Written by the sequencer.
     refused_at_ms: Arc<AtomicU64>,
@@ -135,6 +138,7 @@ impl Ledger {
         let (publish, newest) = watch::channel(first);
         let (queue, work) = sync_channel(options.queue_max);
         let (origin, manual) = (options.origin.clone(), options.manual);
+        let timestamps = options.checkpoint_file.as_ref().map(|file| file.with_file_name("timestamps"));
         let refused_at_ms = Arc::new(AtomicU64::new(0));
         let signing = Arc::new(watch::Sender::new(Arc::new(signing)));
         let limits = AppendLimits {
@@ -165,7 +169,19 @@ impl Ledger {
         };
         let (queue, thread) = (Mutex::new(Some(queue)), Mutex::new(thread));
         let cosigning = Cosigning::default();
-        Ok(Self { origin, store, signing, cosigning, clock, queue, newest, refused_at_ms, thread, manual })
+        Ok(Self {
+            origin,
+            store,
+            signing,
+            cosigning,
+            timestamps,
+            clock,
+            queue,
+            newest,
+            refused_at_ms,
+            thread,
+            manual,
+        })
     }
 
     /// The checkpoint kept in this file, if there is one. Makes the file if it does not exist.

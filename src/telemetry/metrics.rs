@@ -66,6 +66,13 @@ impl ErasureStep {
     }
 }
 
+/// Metrics of timestamps.
+#[derive(Default)]
+struct TimestampMetrics {
+    requests: Family<[Label; 2], Counter>,
+    entries: Family<[Label; 1], Gauge>,
+}
+
 /// Metrics of witnesses.
 #[derive(Default)]
 struct WitnessMetrics {
@@ -131,6 +138,7 @@ pub struct Metrics {
     subjects: Family<[Label; 1], Gauge>,
     ready: Family<[Label; 1], Gauge>,
     witnesses: WitnessMetrics,
+    timestamps: TimestampMetrics,
     issuer_keys: Family<[Label; 1], Gauge>,
     issuer_keys_age_seconds: Family<[Label; 1], Gauge>,
     data_bytes: Gauge,
@@ -182,6 +190,7 @@ impl Metrics {
             subjects: Family::default(),
             ready: Family::default(),
             witnesses: WitnessMetrics::default(),
+            timestamps: TimestampMetrics::default(),
             issuer_keys: Family::default(),
             issuer_keys_age_seconds: Family::default(),
             data_bytes: Gauge::default(),
@@ -194,6 +203,7 @@ impl Metrics {
         metrics.register_rights();
         metrics.register_log();
         metrics.register_witnesses();
+        metrics.register_timestamps();
         metrics.register_store();
         metrics
     }
@@ -324,6 +334,28 @@ impl Metrics {
             "1 while checkpoints get enough cosignatures in time",
             of.enough.clone(),
         );
+    }
+
+    fn register_timestamps(&mut self) {
+        let (to, of) = (&mut self.registry, &self.timestamps);
+        to.register(
+            "timestamp_requests",
+            "Requests for timestamps of checkpoints, by outcome",
+            of.requests.clone(),
+        );
+        to.register("timestamp_entries", "Entries that the newest kept timestamp covers", of.entries.clone());
+    }
+
+    /// Counts a request for a timestamp. `log` is the log's origin, `outcome` is `kept` or `failed`.
+    pub fn timestamp_requested(&self, log: &str, outcome: &'static str) {
+        let labels = [("log", log.to_owned()), ("outcome", outcome.to_owned())];
+        self.timestamps.requests.get_or_create(&labels).inc();
+    }
+
+    /// Sets how many entries the newest kept timestamp of a log covers. `log` is the log's origin.
+    pub fn timestamp_covers(&self, log: &str, entries: u64) {
+        let entries = i64::try_from(entries).unwrap_or(i64::MAX);
+        self.timestamps.entries.get_or_create(&[("log", log.to_owned())]).set(entries);
     }
 
     /// Counts an answer of a witness about a log. `log` is the log's origin, `witness` the configured name.

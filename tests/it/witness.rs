@@ -294,7 +294,11 @@ async fn verify_says_what_it_was_given_and_what_it_could_not_see() {
     let not_required = ["--witness", &stranger, "--witnesses-min", "0"];
     assert_eq!(unseen(&not_required), unseen(&[]));
     let continued = text(&["--since", &since]);
-    assert!(continued.contains("given: the log's key, no witness, an older checkpoint"), "{continued}");
+    assert!(
+        continued
+            .contains("given: the log's key, no witness, an older checkpoint, no authority for timestamps"),
+        "{continued}"
+    );
     assert!(continued.contains("not shown: that others see the same log"), "{continued}");
     assert!(!continued.contains("built anew"), "{continued}");
     let text = text(&["--witness", &witness.vkey]);

@@ -8,6 +8,7 @@
 use crate::checkpoint::{Checkpoint, NoteError};
 use crate::keys::KeyChain;
 use crate::merkle::{self, Hash, ProofError};
+use crate::timestamp::Authorities;
 use crate::witness::{CosignatureAlgorithm, Cosigned, WitnessKey, cosignatures, valid_cosignatures};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -24,6 +25,9 @@ pub struct Options {
     /// Number of these witnesses that must have cosigned the checkpoint. None: every key must have. A witness
     /// that is given with several keys counts once.
     pub witnesses_min: Option<usize>,
+    /// Certificates that the user trusts for timestamps. If they are given, at least one timestamp in the
+    /// bundle must be by such an authority.
+    pub authorities: Option<Authorities>,
 }
 
 const FIRST_LINE: &str = "sayso consistency proof v1";

@@ -20,6 +20,7 @@ pub mod replay;
 mod schema;
 pub mod signed_document;
 mod signer;
+pub mod timestamp;
 pub mod unseen;
 pub mod witness;
 pub mod writer;

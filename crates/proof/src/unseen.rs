@@ -4,6 +4,7 @@
 //! about other trees that the same key signed.
 
 use crate::context::{Options, Shown};
+use crate::timestamp::Timestamped;
 
 /// What the user gave besides the log's key, and what it showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,6 +17,11 @@ pub struct Given {
     pub continues: Option<u64>,
     /// The newest time at which a given witness cosigned the checkpoint, in seconds since the Unix epoch.
     pub cosigned_at_s: Option<u64>,
+    /// Whether certificates of authorities for timestamps were given.
+    pub has_authorities: bool,
+    /// Entries that the newest timestamp by a given authority covers, and its time in milliseconds since the
+    /// Unix epoch.
+    pub timestamped: Option<(u64, u64)>,
 }
 
 impl Given {
@@ -27,7 +33,16 @@ impl Given {
             has_since: options.since.is_some(),
             continues: shown.continues,
             cosigned_at_s: shown.witnesses.iter().map(|one| one.at_s).max(),
+            has_authorities: options.authorities.is_some(),
+            timestamped: None,
         }
+    }
+
+    /// Adds the verified timestamps of a bundle.
+    #[must_use]
+    pub fn with_timestamps(self, timestamps: &[Timestamped]) -> Self {
+        let newest = timestamps.iter().map(|one| (one.tree_size, one.at_ms)).max();
+        Self { timestamped: newest, ..self }
     }
 
     /// What the verdict does not show, given this.
@@ -43,7 +58,7 @@ impl Given {
         }
         unseen.push(Unseen::Staleness { newest_at_s: self.cosigned_at_s });
         if !is_witnessed {
-            unseen.push(Unseen::Time);
+            unseen.push(Unseen::Time { after: self.timestamped.map(|(size, _)| size) });
         }
         unseen
     }
@@ -64,8 +79,11 @@ pub enum Unseen {
         /// When a witness cosigned the checkpoint as the newest, in seconds since the Unix epoch.
         newest_at_s: Option<u64>,
     },
-    /// When entries were recorded: all their times are those of the operator's clock.
-    Time,
+    /// When entries were recorded: their times are those of the operator's clock.
+    Time {
+        /// An authority vouches for the time of this many entries.
+        after: Option<u64>,
+    },
 }
 
 impl Unseen {
@@ -76,7 +94,7 @@ impl Unseen {
             Self::Fork { .. } => "FORK",
             Self::RebuiltLog => "REBUILT_LOG",
             Self::Staleness { .. } => "STALENESS",
-            Self::Time => "TIME",
+            Self::Time { .. } => "TIME",
         }
     }
 }
@@ -90,9 +108,12 @@ mod tests {
         let nothing = Given::default();
         let stale = |newest_at_s| Unseen::Staleness { newest_at_s };
         let fork = Unseen::Fork { after: None };
-        assert_eq!(nothing.unseen(), [fork, Unseen::RebuiltLog, stale(None), Unseen::Time]);
+        let time = Unseen::Time { after: None };
+        assert_eq!(nothing.unseen(), [fork, Unseen::RebuiltLog, stale(None), time]);
+        let stamped = Given { timestamped: Some((5, 9)), ..Given::default() };
+        assert_eq!(stamped.unseen().last(), Some(&Unseen::Time { after: Some(5) }));
         let since = Given { has_since: true, continues: Some(7), ..Given::default() };
-        assert_eq!(since.unseen(), [Unseen::Fork { after: Some(7) }, stale(None), Unseen::Time]);
+        assert_eq!(since.unseen(), [Unseen::Fork { after: Some(7) }, stale(None), time]);
         let witnessed = Given { witness_keys: 1, cosigned_at_s: Some(5), ..Given::default() };
         assert_eq!(witnessed.unseen(), [stale(Some(5))]);
         // A witness that was given, but did not cosign, shows nothing.

@@ -1,5 +1,6 @@
 //! The files of a bundle: names, order and size limits.
 
+use crate::timestamp::TOKEN_BYTES_MAX;
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
@@ -17,6 +18,8 @@ pub enum Member {
     Checkpoint,
     /// `keys.jsonl`: the log's keys, one per line.
     Keys,
+    /// `timestamps/<tree size>.tst`: a timestamp of the tree of that size, by an authority (RFC 3161).
+    Timestamps(u64),
     /// `leaf-hashes.bin`: 32 bytes per entry.
     LeafHashes,
     /// `entries/000000.jsonl` and so on: one `EntryLine` per line.
@@ -39,6 +42,7 @@ impl Member {
     pub fn bytes_max(self, tree_size: u64) -> u64 {
         match self {
             Self::LeafHashes => tree_size.saturating_mul(32),
+            Self::Timestamps(_) => TOKEN_BYTES_MAX as u64,
             _ => MEMBER_BYTES_MAX,
         }
     }
@@ -49,6 +53,7 @@ impl Display for Member {
         match self {
             Self::Checkpoint => f.write_str("checkpoint"),
             Self::Keys => f.write_str("keys.jsonl"),
+            Self::Timestamps(size) => write!(f, "timestamps/{size}.tst"),
             Self::LeafHashes => f.write_str("leaf-hashes.bin"),
             Self::Entries(number) => write!(f, "entries/{number:06}.jsonl"),
             Self::Bounds(position) => write!(f, "bounds/{position}.json"),
@@ -80,6 +85,8 @@ impl FromStr for Member {
                     Self::Bounds(position.parse().map_err(|_| ())?)
                 } else if let Some(position) = numbered("notices/", ".json") {
                     Self::Notices(position.parse().map_err(|_| ())?)
+                } else if let Some(size) = numbered("timestamps/", ".tst") {
+                    Self::Timestamps(size.parse().map_err(|_| ())?)
                 } else {
                     return Err(());
                 }

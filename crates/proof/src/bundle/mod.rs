@@ -20,6 +20,7 @@ mod subjects;
 mod tar_form;
 #[cfg(test)]
 mod tests;
+mod timestamps;
 mod trailer;
 mod verify;
 mod writer;
@@ -30,6 +31,7 @@ pub use member::{ENTRIES_FILE_BYTES_MAX, MEMBER_BYTES_MAX, Member};
 pub use rejection::EDITION_MAX;
 pub use report::{Progress, Report, VerifyFailure};
 pub use source::{Source, unpack};
+pub use timestamps::TIMESTAMPS_MAX;
 pub use trailer::TRAILER_BYTES;
 pub use verify::verify;
 pub use writer::{BundleError, BundleWriter};

@@ -2,6 +2,7 @@
 
 use super::member::Member;
 use crate::replay::Replayed;
+use crate::timestamp::Timestamped;
 use crate::witness::Cosigned;
 use serde::Serialize;
 use std::fmt::{self, Display};
@@ -46,6 +47,10 @@ pub struct Report {
     pub continues: Option<u64>,
     /// Files that only the operator states: the log's key signed them, but no entry contains them.
     pub stated_only: Vec<String>,
+    /// The timestamps by authorities that the user trusts. Each covers the first entries of the log.
+    pub timestamps: Vec<Timestamped>,
+    /// Number of timestamps by other authorities. Their signatures were not verified.
+    pub timestamps_untrusted: u64,
     /// Recorded time of the last entry, in milliseconds since the Unix epoch.
     pub recorded_to_ms: u64,
     /// Results of replaying each grant against the consents and signals that were in force when the grant was

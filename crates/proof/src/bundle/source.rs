@@ -125,7 +125,10 @@ fn list_members(path: &Path, inside: &str, members: &mut Vec<Member>) -> Result<
         let kind = entry.file_type().map_err(failure)?;
         let name = entry.file_name();
         let name = name.to_str().unwrap_or_default();
-        if kind.is_dir() && inside.is_empty() && matches!(name, "entries" | "bounds" | "notices") {
+        if kind.is_dir()
+            && inside.is_empty()
+            && matches!(name, "entries" | "bounds" | "notices" | "timestamps")
+        {
             list_members(path, &format!("{name}/"), members)?;
         } else if let (true, Ok(member)) = (kind.is_file(), format!("{inside}{name}").parse()) {
             members.push(member);

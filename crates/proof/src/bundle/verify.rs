@@ -11,6 +11,7 @@ use super::report::{Progress, Report, VerifyFailure};
 use super::source::{self, Source, Visitor};
 use super::spool;
 use super::subjects::Subjects;
+use super::timestamps::Timestamps;
 use crate::checkpoint::{Checkpoint, VerifierKey};
 use crate::context::{self, Options};
 use crate::keys::KeyChain;
@@ -59,6 +60,7 @@ pub fn verify(
         checkpoint: Checkpoint { origin: key.name.clone(), size: 0, root: [0; 32] },
         last_member: None,
         files: Files::default(),
+        timestamps: Timestamps::default(),
         leaf_hashes: LeafHashes::default(),
         running_check: None,
         entries_started: 0,
@@ -91,6 +93,7 @@ struct Verifier<'a> {
     checkpoint: Checkpoint,
     last_member: Option<Member>,
     files: Files,
+    timestamps: Timestamps,
     leaf_hashes: LeafHashes,
     /// The check of the last file of entries, whose results were not applied yet.
     running_check: Option<(Member, FileCheck)>,
@@ -163,6 +166,7 @@ impl Verifier<'_> {
             }
             Member::ManifestNote => return self.check_manifest_note(&bytes),
             Member::Report => self.report.stated_only.push(member.to_string()),
+            Member::Timestamps(size) => self.timestamps.add(size, &bytes)?,
             Member::Entries(_) | Member::LeafHashes | Member::Manifest => {}
         }
         self.files.add(member, &bytes);
@@ -183,7 +187,8 @@ impl Verifier<'_> {
         let expected = match (previous, member) {
             (None, _) => Member::Checkpoint,
             (Some(Member::Checkpoint), _) => Member::Keys,
-            (Some(Member::Keys), _) => Member::LeafHashes,
+            (Some(Member::Keys | Member::Timestamps(_)), Member::Timestamps(_)) => member,
+            (Some(Member::Keys | Member::Timestamps(_)), _) => Member::LeafHashes,
             (Some(Member::LeafHashes), Member::Entries(_)) => Member::Entries(0),
             (Some(Member::Entries(number)), Member::Entries(_)) => Member::Entries(number.saturating_add(1)),
             (Some(Member::Manifest), _) => Member::ManifestNote,
@@ -194,7 +199,8 @@ impl Verifier<'_> {
             return Err(self.missing_file(expected));
         }
         match member {
-            Member::Checkpoint | Member::Keys | Member::LeafHashes | Member::Entries(_) => Ok(()),
+            Member::Checkpoint | Member::Keys | Member::Timestamps(_) => Ok(()),
+            Member::LeafHashes | Member::Entries(_) => Ok(()),
             _ => self.finish_entries(),
         }
     }
@@ -286,6 +292,7 @@ impl Verifier<'_> {
         }
         let (allowance, mut kept) = (self.read.clone(), 0_u64);
         let mut leaf_hashes = std::mem::take(&mut self.leaf_hashes);
+        let mut timestamps = std::mem::take(&mut self.timestamps);
         let (mut tree, mut digest) = (Frontier::new(), Sha256::new());
         let mut root_at_since = self.since.as_ref().filter(|since| since.size == 0).map(|_| tree.root());
         let read = self.read_pieces(member, length, data, &mut |piece| {
@@ -295,6 +302,7 @@ impl Verifier<'_> {
                 if self.since.as_ref().is_some_and(|since| since.size == tree.size()) {
                     root_at_since = Some(tree.root());
                 }
+                timestamps.reach(&tree);
             }
             kept = kept.saturating_add(piece.len() as u64);
             allowance.allow_leaves(kept)?;
@@ -303,6 +311,8 @@ impl Verifier<'_> {
         read.map_err(|reason| VerifyFailure::at(member, reason))?;
         leaf_hashes.rewind().map_err(spool_failure)?;
         self.leaf_hashes = leaf_hashes;
+        (self.report.timestamps, self.report.timestamps_untrusted) =
+            timestamps.finish(&self.checkpoint.origin, self.options.authorities.as_ref())?;
         self.files.add_digest(member, length, &digest.finalize().into());
         self.compare_tree(&tree, root_at_since);
         Ok(())

@@ -48,6 +48,8 @@ pub struct BundleWriter<W: Write> {
     key: VerifyingKey,
     files: Vec<ManifestFile>,
     leaf_hashes_written: bool,
+    /// Tree size of the last timestamp; 0 before the first.
+    last_timestamp: u64,
     /// The next expected position.
     next: u64,
     lines: Vec<u8>,
@@ -73,6 +75,7 @@ impl<W: Write> BundleWriter<W> {
             key: keys.newest().key,
             files: Vec::new(),
             leaf_hashes_written: false,
+            last_timestamp: 0,
             next: 0,
             lines: Vec::new(),
             entries_files: 0,
@@ -87,6 +90,23 @@ impl<W: Write> BundleWriter<W> {
     #[must_use]
     pub fn tree_size(&self) -> u64 {
         self.checkpoint.size
+    }
+
+    /// Writes a timestamp of the tree with this many entries. Timestamps come before the leaf hashes, in the
+    /// order of tree size. A verifier rejects a timestamp of another tree.
+    ///
+    /// # Errors
+    /// The tree is empty or larger than that of the checkpoint, the timestamp is out of order or too large,
+    /// or writing fails.
+    pub fn timestamp(&mut self, tree_size: u64, token: &[u8]) -> Result<(), BundleError> {
+        let is_next = self.last_timestamp < tree_size && tree_size <= self.checkpoint.size;
+        if self.leaf_hashes_written || !is_next {
+            return Err(BundleError::Order(
+                "timestamps must be before the leaf hashes, in order of tree size",
+            ));
+        }
+        self.last_timestamp = tree_size;
+        self.append(Member::Timestamps(tree_size), token)
     }
 
     /// Writes all leaf hashes.
