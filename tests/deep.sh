@@ -29,6 +29,9 @@ touch "$progress"
 # Mutations of every region of a bundle, and of the body of every kind of event.
 SAYSO_MUTATIONS="${MUTATIONS:-2000}" cargo test --locked -p sayso-proof --test mutated_bytes
 
+# Forged and mutated logs, compared with a second verifier.
+PROPTEST_CASES="${MUTATED_LOGS:-5000}" cargo test --locked -p sayso-proof --test mutations
+
 rounds=$(((CASES + ROUND - 1) / ROUND))
 for round in $(seq 1 "$rounds"); do
 	for test in "${TESTS[@]}"; do

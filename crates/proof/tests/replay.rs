@@ -355,6 +355,21 @@ fn faults_of_second(
 }
 
 #[test]
+fn an_inference_yields_to_everything_that_was_declared_or_confirmed_when_it_was_recorded() {
+    let mut log = Log::with_vocabulary();
+    let inferred = || Attribute { provenance: Provenance::Inferred.into(), ..attribute("key", "food") };
+    log.append(ada(), recorded(attribute("key", "food")));
+    let confirmed = log.append(ada(), recorded(inferred()));
+    log.append(ada(), Event::AttributeConfirmed(AttributeConfirmed { attribute: confirmed.to_vec() }));
+    let second = log.append(ada(), recorded(inferred()));
+    let removed = AttributeRemoved { attribute: confirmed.to_vec(), ..AttributeRemoved::default() };
+    log.append(ada(), Event::AttributeRemoved(removed));
+    let consent = log.append(ada(), given(wide()));
+    log.append(ada(), grant(second, consent, "key", "food"));
+    assert_eq!(faults(&log), [Fault::DeclaredOtherwise], "what the person declared still stands");
+}
+
+#[test]
 fn inferences_yield_to_declarations_and_derived_attributes_depend_on_their_sources() {
     let inferred = |_| Attribute { provenance: Provenance::Inferred.into(), ..attribute("key", "food") };
     assert_eq!(faults_of_second(attribute("key", "food"), inferred, |_, _| ()), [Fault::DeclaredOtherwise]);

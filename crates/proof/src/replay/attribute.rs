@@ -31,8 +31,9 @@ pub(super) struct AttributeState {
     pub contested_at: u64,
     /// The position of the event that recorded it.
     pub position: u64,
-    /// For an inference, the attribute that the data subject had declared under the same key.
-    pub declared_before: Option<EventId>,
+    /// For an inference, what the data subject had declared or confirmed under the same key when it was
+    /// recorded.
+    pub beside: Vec<EventId>,
 }
 
 impl AttributeState {
@@ -59,7 +60,7 @@ impl AttributeState {
             contested: false,
             contested_at: 0,
             position,
-            declared_before: None,
+            beside: Vec::new(),
         }
     }
 

@@ -219,7 +219,7 @@ impl Subject {
         current.any(|current| {
             let gives_way = new.provenance() == Provenance::Declared && current.inferred && !current.declared;
             // An inference beside a declared attribute is not the current one.
-            current.declared_before.is_none() && current.observed_at_ms > new.observed_at_ms && !gives_way
+            current.beside.is_empty() && current.observed_at_ms > new.observed_at_ms && !gives_way
         })
     }
 
@@ -240,7 +240,7 @@ impl Subject {
             let Some(old) = self.attributes.get_mut(old_id) else { return false };
             // An inference never replaces what the data subject declared.
             if old.declared && new.inferred {
-                new.declared_before = Some(*old_id);
+                new.beside.push(*old_id);
                 return true;
             }
             old.ended.get_or_insert(Fault::Replaced);
@@ -265,7 +265,8 @@ impl Subject {
     /// before.
     fn confirm(&mut self, id: &[u8]) {
         if let Some(attribute) = self.attribute_mut(id) {
-            (attribute.contested, attribute.declared, attribute.declared_before) = (false, true, None);
+            (attribute.contested, attribute.declared) = (false, true);
+            attribute.beside.clear();
             attribute.confirmed = true;
         }
     }
@@ -278,8 +279,11 @@ impl Subject {
     /// attribute that the data subject had declared under the same key may be used.
     pub(super) fn check_usable(&self, attribute: &AttributeState, now_ms: u64) -> Result<(), Fault> {
         attribute.check_usable(now_ms)?;
-        let declared = attribute.declared_before.and_then(|id| self.attributes.get(&id));
-        if declared.is_some_and(|declared| declared.check_usable(now_ms).is_ok()) {
+        let may_be_used = |id: &EventId| {
+            self.attributes.get(id).is_some_and(|declared| declared.check_usable(now_ms).is_ok())
+        };
+        let is_in_time = self.effort.spend(attribute.beside.len());
+        if is_in_time && attribute.beside.iter().any(may_be_used) {
             return Err(Fault::DeclaredOtherwise);
         }
         Ok(())

@@ -58,6 +58,11 @@ pub fn event_id(position: u64) -> [u8; 16] {
 impl Log {
     /// A log that has only been opened.
     pub fn new() -> Self {
+        Self::opened_by(Role::Unspecified)
+    }
+
+    /// A log that somebody in this role opened.
+    pub fn opened_by(role: Role) -> Self {
         let key = SigningKey::from_bytes(&[4; 32]);
         let public_key = key.verifying_key().to_bytes().to_vec();
         let verifier = VerifierKey { name: ORIGIN.into(), key: key.verifying_key() };
@@ -74,7 +79,9 @@ impl Log {
             now: START_MS,
             about_ms: None,
         };
-        log.append_system_event(Event::LogOpened(LogOpened { origin: ORIGIN.into(), public_key }));
+        let opened = body(Event::LogOpened(LogOpened { origin: ORIGIN.into(), public_key }));
+        let actor = Some(Actor { role: role.into(), ..Actor::default() });
+        log.append_body(Handle::SYSTEM, START_MS + 1000, &EventBody { actor, ..opened });
         log
     }
 
@@ -126,6 +133,11 @@ impl Log {
 
     pub fn verifier(&self) -> VerifierKey {
         VerifierKey { name: ORIGIN.into(), key: self.key.verifying_key() }
+    }
+
+    /// The version of the next entry of a handle.
+    pub fn next_version(&self, handle: Handle) -> u64 {
+        self.tips.get(&handle).map_or(0, |tip| tip.0 + 1)
     }
 
     fn header(&mut self, handle: Handle) -> Header {
@@ -185,6 +197,18 @@ impl Log {
         let body = EventBody { about_ms, ..body(event) };
         let payload = entry::seal(header, &body, &key).unwrap();
         self.push(header, payload, Some(key))
+    }
+
+    /// Appends an entry with this body, sealed at this time.
+    pub fn append_body(&mut self, handle: Handle, sealed_at_ms: u64, body: &EventBody) -> [u8; 16] {
+        let header = Header { sealed_at_ms, ..self.header(handle) };
+        if handle == Handle::SYSTEM {
+            let payload = entry::plain(&header, body).unwrap();
+            return self.push(&header, payload, None);
+        }
+        let key = EventKey::derive(&[8; 32], &header.event_id);
+        let payload = entry::seal(&header, body, &key).unwrap();
+        self.push(&header, payload, Some(key))
     }
 
     /// Appends a key rotation. The new key signs all later entries.
