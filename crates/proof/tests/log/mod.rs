@@ -80,7 +80,8 @@ impl Log {
             about_ms: None,
         };
         let opened = body(Event::LogOpened(LogOpened { origin: ORIGIN.into(), public_key }));
-        let actor = Some(Actor { role: role.into(), ..Actor::default() });
+        let known = (role != Role::Unspecified).then_some(role);
+        let actor = known.map(|role| Actor { role: role.into(), ..Actor::default() });
         log.append_body(Handle::SYSTEM, START_MS + 1000, &EventBody { actor, ..opened });
         log
     }
