@@ -72,9 +72,8 @@ pub use rights::submit_request::NewRequest;
 pub use rules::RuleChanges;
 pub use rules::define_vocabulary::Definition;
 pub use rules::personal_bounds::{PersonalBoundsChanged, ShownPersonalBounds};
-pub use rules::preview_bounds::{
-    Preview, PreviewCount, PreviewLine, PreviewLineKey, PreviewRequest, PreviewStep,
-};
+pub use rules::preview::{Preview, PreviewCount, PreviewLine, PreviewLineKey};
+pub use rules::preview_bounds::{PreviewRequest, PreviewStep};
 pub use rules::publish_bounds::{Published, ShownVersion};
 pub use rules::tier_keys::TierKeys;
 

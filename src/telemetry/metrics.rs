@@ -5,6 +5,7 @@
 
 use super::disk_usage::{Usage, usage};
 use super::prometheus_text::to_prometheus_text;
+use super::witness_metrics::{Label, WitnessMetrics};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -16,8 +17,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
-
-type Label = (&'static str, String);
 
 /// The state of one controller's log at the moment of a scrape.
 #[derive(Clone, Copy, Debug, Default)]
@@ -71,16 +70,6 @@ impl ErasureStep {
 struct TimestampMetrics {
     requests: Family<[Label; 2], Counter>,
     entries: Family<[Label; 1], Gauge>,
-}
-
-/// Metrics of witnesses.
-#[derive(Default)]
-struct WitnessMetrics {
-    answers: Family<[Label; 3], Counter>,
-    configured: Family<[Label; 1], Gauge>,
-    needed: Family<[Label; 1], Gauge>,
-    entries: Family<[Label; 1], Gauge>,
-    enough: Family<[Label; 1], Gauge>,
 }
 
 /// Counts the calls of one method. It looks up the metrics of the method once, not at each call.
@@ -202,7 +191,7 @@ impl Metrics {
         metrics.register_calls();
         metrics.register_rights();
         metrics.register_log();
-        metrics.register_witnesses();
+        metrics.witnesses.register(&mut metrics.registry);
         metrics.register_timestamps();
         metrics.register_store();
         metrics
@@ -311,31 +300,6 @@ impl Metrics {
         to.register("ready", "1 while writes are accepted", self.ready.clone());
     }
 
-    fn register_witnesses(&mut self) {
-        let (to, of) = (&mut self.registry, &self.witnesses);
-        to.register(
-            "witness_answers",
-            "Answers of each witness to checkpoints, by outcome",
-            of.answers.clone(),
-        );
-        to.register("witness_configured", "Configured witnesses", of.configured.clone());
-        to.register(
-            "witness_needed",
-            "Cosignatures that a checkpoint needs to count as witnessed",
-            of.needed.clone(),
-        );
-        to.register(
-            "witness_entries",
-            "Entries below the newest checkpoint with enough cosignatures",
-            of.entries.clone(),
-        );
-        to.register(
-            "witness_enough",
-            "1 while checkpoints get enough cosignatures in time",
-            of.enough.clone(),
-        );
-    }
-
     fn register_timestamps(&mut self) {
         let (to, of) = (&mut self.registry, &self.timestamps);
         to.register(
@@ -360,19 +324,12 @@ impl Metrics {
 
     /// Counts an answer of a witness about a log. `log` is the log's origin, `witness` the configured name.
     pub fn witness_answered(&self, log: &str, witness: &str, outcome: &'static str) {
-        let labels =
-            [("log", log.to_owned()), ("witness", witness.to_owned()), ("outcome", outcome.to_owned())];
-        self.witnesses.answers.get_or_create(&labels).inc();
+        self.witnesses.answered(log, witness, outcome);
     }
 
     /// Sets the outcome of a round of requests to the witnesses of a log. `log` is the log's origin.
     pub fn witness_round(&self, log: &str, configured: usize, needed: usize, entries: u64, is_enough: bool) {
-        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        let (of, to) = ([("log", log.to_owned())], &self.witnesses);
-        to.configured.get_or_create(&of).set(signed(configured as u64));
-        to.needed.get_or_create(&of).set(signed(needed as u64));
-        to.entries.get_or_create(&of).set(signed(entries));
-        to.enough.get_or_create(&of).set(i64::from(is_enough));
+        self.witnesses.round(log, configured, needed, entries, is_enough);
     }
 
     fn register_store(&mut self) {

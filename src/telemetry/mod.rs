@@ -10,6 +10,7 @@ mod metrics;
 mod prometheus_text;
 mod terminal;
 mod traces;
+mod witness_metrics;
 
 pub use current_call::{CallName, InCall};
 pub use logging::start;

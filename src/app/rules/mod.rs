@@ -3,6 +3,7 @@
 
 pub(crate) mod define_vocabulary;
 pub(crate) mod personal_bounds;
+pub(crate) mod preview;
 pub(crate) mod preview_bounds;
 pub(crate) mod publish_bounds;
 pub(crate) mod publish_notice;

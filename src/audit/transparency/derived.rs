@@ -1,16 +1,16 @@
 //! Tables and ratios computed from published tables, so that they reveal nothing more.
 
 use super::amount::Amount;
-use super::catalog;
 use super::figure::{FigureTable, Interval, Ratio, TableForm, Unprinted};
+use super::populations;
 use super::suppress::Shown;
 use super::table::{Labels, Population};
 use std::collections::BTreeMap;
 
 /// The one table of a population.
 pub(super) fn population_table(population: Population, mut shown: Shown, noise: f64) -> FigureTable {
-    let spec = catalog::population(population);
-    let order = catalog::label_order(population);
+    let spec = populations::population(population);
+    let order = populations::label_order(population);
     let place = |labels: &Labels| order.iter().position(|label| first(labels) == *label);
     if order.is_empty() {
         sort_by_size(&mut shown.rows);

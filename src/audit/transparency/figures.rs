@@ -10,6 +10,7 @@ use super::labels::{
     RELEASE_BUCKETS, RENEWED, RESOLVED, SAME_ATTRIBUTE, WITHDRAWN, provenance, word,
 };
 use super::noise::{self, Bits};
+use super::populations;
 use super::requests;
 use super::suppress::{as_number, suppress};
 use super::table::{Labels, Population};
@@ -68,7 +69,7 @@ impl FigureInput<'_> {
     }
 
     fn with_noise(&self, population: Population, epsilon: f64, bits: &mut dyn Bits) -> FigureTable {
-        let limit = catalog::population(population).limit;
+        let limit = populations::population(population).limit;
         let known = self.known_rows(population);
         let shown = noise::show_noised(&self.tally.table(population), &known, limit, epsilon, self.k, bits);
         population_table(population, shown, noise::deviation(noise::scales(limit, epsilon).0))
@@ -91,7 +92,9 @@ impl FigureInput<'_> {
                 self.vocabulary.categories().map(|category| vec![category.id.clone()]).collect()
             }
             Population::Requests => requests::rows().into_iter().collect(),
-            _ => catalog::label_order(population).into_iter().map(|label| vec![label.to_owned()]).collect(),
+            _ => {
+                populations::label_order(population).into_iter().map(|label| vec![label.to_owned()]).collect()
+            }
         }
     }
 

@@ -18,6 +18,7 @@ mod figures;
 mod labels;
 mod number_format;
 mod page;
+mod populations;
 mod record;
 mod record_page;
 mod requests;

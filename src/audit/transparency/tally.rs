@@ -1,8 +1,8 @@
 //! The counts of all data subjects, and of system events.
 
-use super::catalog;
 use super::labels::{DURATION_BUCKETS, bucket};
 use super::noise;
+use super::populations;
 use super::subject_counts::SubjectCounts;
 use super::table::{Labels, Population, Table};
 use super::values::Spread;
@@ -96,7 +96,7 @@ impl Tally {
         match self.contributions {
             Contributions::Full => table.add_subject(rows.iter().copied()),
             Contributions::Limited => {
-                let limit = catalog::population(population).limit;
+                let limit = populations::population(population).limit;
                 table.add_subject(noise::limited(rows, limit));
             }
         }

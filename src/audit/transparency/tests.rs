@@ -1,7 +1,7 @@
 //! Tests of the transparency report: what it must never reveal, and what it must add up to.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
-use super::noise::{Bits, deviation, limited, two_sided_geometric};
+use super::noise::{Bits, limited, two_sided_geometric};
 use super::suppress::as_number;
 use super::table::Labels;
 use super::*;
@@ -16,6 +16,9 @@ use crate::domain::event::{
 use crate::domain::ids::EventId;
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
+
+mod draws;
+mod report_page;
 
 const DAYS: u64 = 4;
 
@@ -300,39 +303,6 @@ proptest! {
     }
 }
 
-#[test]
-fn noise_has_mean_0_and_its_stated_deviation() {
-    const DRAWS: usize = 40_000;
-    for scale in [0.4, 3.0, 250.0] {
-        let mut bits = Seeded(42);
-        let draws: Vec<f64> = (0..DRAWS).map(|_| two_sided_geometric(scale, &mut bits)).collect();
-        let count = as_number(DRAWS as u64);
-        let mean = draws.iter().sum::<f64>() / count;
-        let variance = draws.iter().map(|draw| draw * draw).sum::<f64>() / count;
-        let deviation = deviation(scale);
-        assert!(mean.abs() < 4.0 * deviation / count.sqrt(), "{scale}: mean {mean}");
-        assert!((variance.sqrt() / deviation - 1.0).abs() < 0.05, "{scale}: {} {deviation}", variance.sqrt());
-        assert!(draws.iter().all(|draw| draw.fract() == 0.0));
-    }
-}
-
-#[test]
-fn noise_has_the_ratios_of_its_distribution() {
-    // P(n) / P(n + 1) is exp(1 / scale), so a table that differs by one person is at most exp(epsilon) times
-    // as likely.
-    let (scale, mut bits) = (2.0_f64, Seeded(7));
-    let mut seen: BTreeMap<i64, f64> = BTreeMap::new();
-    for _ in 0..200_000 {
-        #[expect(clippy::cast_possible_truncation, reason = "small whole numbers")]
-        let draw = two_sided_geometric(scale, &mut bits) as i64;
-        *seen.entry(draw).or_default() += 1.0;
-    }
-    for at in 0..4 {
-        let ratio = seen[&at] / seen[&(at + 1)];
-        assert!((ratio / (1.0 / scale).exp() - 1.0).abs() < 0.06, "{at}: {ratio}");
-    }
-}
-
 fn crowd() -> Tally {
     let mut tally = Tally::new([3; 32], Contributions::Limited);
     let steps = [Step::Record(0, true), Step::Decide(Decision::Given), Step::Grant(true), Step::Use(0, 2)]
@@ -482,69 +452,4 @@ fn with_noise_fewer_figures_are_less_noisy_and_some_are_not_available() {
         let figure = all.iter().find(|figure| figure.spec.id == id).unwrap();
         assert_eq!(figure.status, Status::NotAvailable);
     }
-}
-
-#[test]
-fn every_figure_has_its_texts_and_a_unique_id() {
-    let mut ids = BTreeSet::new();
-    let mut populations = BTreeSet::new();
-    for spec in FIGURES {
-        assert!(ids.insert(spec.id), "{}", spec.id);
-        assert!([spec.title, spec.definition, spec.limits, spec.paper].iter().all(|text| !text.is_empty()));
-        // Each population is shown once.
-        assert!(spec.populations.iter().all(|population| populations.insert(*population)), "{}", spec.id);
-    }
-}
-
-#[test]
-fn the_docs_contain_the_texts_of_every_figure() {
-    let docs = include_str!("../../../docs/transparency-report.md");
-    let plain = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let docs = plain(docs);
-    for spec in FIGURES {
-        assert!(docs.contains(&format!("`{}`", spec.id)), "{}", spec.id);
-        for text in [spec.title, spec.definition, spec.limits, spec.paper] {
-            assert!(docs.contains(&plain(text)), "{}: {text}", spec.id);
-        }
-    }
-}
-
-#[test]
-fn the_page_has_no_external_resources_and_describes_its_charts_for_screen_readers() {
-    let mut tally = Tally::new([3; 32], Contributions::Full);
-    let steps = [Step::Record(1, true), Step::Grant(true), Step::Use(0, 2)].map(|step| (step, 5));
-    for _ in 0..12 {
-        tally.add_subject(&counted(&history(&steps), 0, DAYS));
-    }
-    let vocabulary = default_vocabulary();
-    let input = FigureInput { tally: &tally, vocabulary: &vocabulary, k: 10, releases_a_day: None };
-    let report = Report {
-        origin: "sayso.localhost/<b>dev".into(),
-        from_ms: 0,
-        to_ms: DAYS * DAY_MS,
-        generated_at_ms: 0,
-        k: 10,
-        epsilon: 0.0,
-        epsilon_spent: 0.0,
-        epsilon_max: 4.0,
-        tree_size: 40,
-        overlapping: 0,
-        position: 40,
-        summary: summary(&figures(&input, &[], None)),
-        figures: figures(&input, &[], None),
-    };
-    let page = page(&report);
-    for foreign in ["<script", "http://", "https://", "<b>dev", "url(", "@import"] {
-        assert!(!page.contains(foreign), "{foreign}");
-    }
-    assert!(!page.contains(">-0"));
-    let (summary, nav) = (page.find("id=\"summary\"").unwrap(), page.find("<nav").unwrap());
-    assert!(summary < nav && page[..summary].contains("<h1>") && !page[..summary].contains("<h2"));
-    let charts = page.matches("<svg").count();
-    assert!(charts > 8);
-    assert_eq!(page.matches("<title id=").count(), charts);
-    assert_eq!(page.matches("<desc id=").count(), charts);
-    let ids: Vec<&str> = page.split("id=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect();
-    let unique: BTreeSet<&&str> = ids.iter().collect();
-    assert_eq!(unique.len(), ids.len());
 }
