@@ -5,10 +5,11 @@ use crate::domain::attribute::Attribute;
 use crate::domain::consent::NoConsent;
 use crate::domain::event::{Reason, Tier, WithheldClass};
 use crate::domain::ids::EventId;
-use crate::domain::kept_only::KeptOnly;
+use crate::domain::kept_only::{KeptOnly, KeptRefusals};
 use crate::domain::request::article;
 use crate::domain::stopped_purposes::{OPT_OUT, is_below};
 use crate::domain::vocabulary::Vocabulary;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The first edition of the rules of decisions with opt-outs that count everywhere, and with refused erasures
@@ -17,37 +18,51 @@ const EDITION: u32 = 3;
 
 /// The refused erasures of a data subject, as they concern one purpose.
 pub(super) struct KeptData<'a> {
-    /// Each with the denial of the use; no denial if the ground requires the use.
-    refusals: Vec<(&'a KeptOnly, Option<Arc<Denial>>)>,
+    /// None under earlier rules, by which they stop nothing.
+    refusals: Option<&'a KeptRefusals>,
+    purpose: &'a str,
+    ancestry: Vec<&'a str>,
+    /// The denials by refusal.
+    denials: BTreeMap<EventId, Arc<Denial>>,
 }
 
 impl<'a> KeptData<'a> {
     /// The refused erasures in `kept`, for uses for a purpose, which is given with its ancestors.
-    pub fn new(kept: &'a [KeptOnly], purpose: &str, ancestry: &[&str], vocabulary: &Vocabulary) -> Self {
-        let in_force = kept.iter().filter(|_| vocabulary.edition() >= EDITION);
-        let denial = |kept: &KeptOnly| Denial {
-            tier: Tier::Public,
-            policy: "built-in/kept-only".into(),
-            article: article(kept.refused.ground).into(),
-            reason: Some(Reason::KeptOnly),
-        };
-        let refusals = in_force
-            .map(|kept| (kept, (!kept.requires(purpose, ancestry)).then(|| Arc::new(denial(kept)))))
-            .collect();
-        Self { refusals }
+    pub fn new(
+        kept: &'a KeptRefusals,
+        purpose: &'a str,
+        ancestry: Vec<&'a str>,
+        vocabulary: &Vocabulary,
+    ) -> Self {
+        let is_empty = kept.is_empty() || vocabulary.edition() < EDITION;
+        Self { refusals: (!is_empty).then_some(kept), purpose, ancestry, denials: BTreeMap::new() }
     }
 
-    /// The refusal that keeps an attribute from the use, with the denial. `None` if no refusal covers the
-    /// attribute, or if the ground of one that covers it requires the use.
-    pub fn against(&self, attribute: &Attribute, vocabulary: &Vocabulary) -> Option<(EventId, &Arc<Denial>)> {
-        if self.refusals.is_empty() {
-            return None;
+    /// The earliest refusal that keeps an attribute from the use. `None` if no refusal covers the attribute,
+    /// or if the ground of one that covers it requires the use.
+    pub fn against(&self, attribute: &Attribute, vocabulary: &Vocabulary) -> Option<&'a KeptOnly> {
+        let above = vocabulary.category_ancestry(&attribute.category);
+        let mut first: Option<(u64, &KeptOnly)> = None;
+        for (place, kept) in self.refusals?.covering(&attribute.key, &above) {
+            if kept.requires(self.purpose, &self.ancestry) {
+                return None;
+            }
+            first = first.filter(|(earlier, _)| *earlier < place).or(Some((place, kept)));
         }
-        let ancestry = vocabulary.category_ancestry(&attribute.category);
-        let covering = self.refusals.iter().filter(|(kept, _)| kept.covers(&attribute.key, &ancestry));
-        let denials: Option<Vec<_>> =
-            covering.map(|(kept, denial)| Some((kept.event_id, denial.as_ref()?))).collect();
-        denials?.into_iter().next()
+        first.map(|(_, kept)| kept)
+    }
+
+    /// The denial of a use that the refusal does not allow, always the same one.
+    pub fn denial(&mut self, kept: &KeptOnly) -> Arc<Denial> {
+        let denial = self.denials.entry(kept.event_id).or_insert_with(|| {
+            Arc::new(Denial {
+                tier: Tier::Public,
+                policy: "built-in/kept-only".into(),
+                article: article(kept.refused.ground).into(),
+                reason: Some(Reason::KeptOnly),
+            })
+        });
+        Arc::clone(denial)
     }
 }
 

@@ -129,7 +129,7 @@ impl<'a> Deciding<'a> {
             signals,
             conversation_pause: state.pause_in(case.interaction, &ancestry),
             built_in: built_in::opted_out(opt_out.is_some(), &ancestry, vocabulary).map(Arc::new),
-            kept: KeptData::new(&state.rights.kept, case.purpose, &ancestry, vocabulary),
+            kept: KeptData::new(&state.rights.kept, case.purpose, ancestry.clone(), vocabulary),
             grounds: BTreeMap::new(),
             personal: state.personal.as_ref().map(|personal| bounds.personal(&personal.choices)),
             sources: HashMap::new(),
@@ -246,8 +246,8 @@ impl<'a> Deciding<'a> {
         sources_end_ms: Option<u64>,
     ) -> Verdict {
         let attribute = &current.attribute;
-        if let Some((_, denial)) = self.kept.against(attribute, self.vocabulary) {
-            return Verdict::No(Arc::clone(denial), Cover::silence());
+        if let Some(kept) = self.kept.against(attribute, self.vocabulary) {
+            return Verdict::No(self.kept.denial(kept), Cover::silence());
         }
         let class = self.class(current, source_withheld);
         let grounds = self.grounds(&attribute.category);

@@ -84,10 +84,10 @@ pub(super) struct Place {
     /// Category to hold; may be repeated. Default: everything.
     #[arg(long)]
     category: Vec<String>,
-    /// Purpose for which the ground requires use of the data, such as legal-claims; may be repeated. If the
-    /// hold refuses an erasure, the kept data may be used for no other purpose. Default: none.
+    /// Purpose for which the ground requires use of the data, such as legal-claims. If the hold refuses an
+    /// erasure, the kept data may be used for no other purpose. Default: none.
     #[arg(long)]
-    purpose: Vec<String>,
+    purpose: Option<String>,
 }
 
 #[derive(Args)]
@@ -118,7 +118,7 @@ impl Hold {
                     code: place.code,
                     text: place.text,
                     categories: place.category,
-                    purposes: place.purpose,
+                    purposes: place.purpose.into_iter().collect(),
                     options: None,
                 };
                 let answer = client.place_hold(request).await?.into_inner();

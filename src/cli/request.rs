@@ -152,7 +152,7 @@ pub(super) struct RefuseRequest {
     /// For a refused erasure: the purpose for which the ground requires use of the kept data, such as
     /// legal-claims. The data may then be used for no other purpose. Default: it is used for no purpose.
     #[arg(long)]
-    purpose: Vec<String>,
+    purpose: Option<String>,
 }
 
 #[derive(Args)]
@@ -182,7 +182,8 @@ impl Request {
             Self::Complete(CompleteRequest { request, reason, key }) => {
                 decide(at, out, request, Decision::Complete(Complete { reason, keys: key })).await
             }
-            Self::Refuse(RefuseRequest { request, ground, reason, purpose: purposes }) => {
+            Self::Refuse(RefuseRequest { request, ground, reason, purpose }) => {
+                let purposes = purpose.into_iter().collect();
                 let refuse = Refuse { ground: ground.wire().into(), reason, purposes };
                 decide(at, out, request, Decision::Refuse(refuse)).await
             }

@@ -117,12 +117,8 @@ fn moment_ms(date: Date, zone: SignedDuration) -> u64 {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use jiff::Timestamp;
+    use crate::domain::test_times::ms;
     use proptest::prelude::*;
-
-    fn ms(text: &str) -> u64 {
-        u64::try_from(text.parse::<Timestamp>().unwrap().as_millisecond()).unwrap()
-    }
 
     #[test]
     fn a_birth_is_a_year_a_month_or_a_date_and_is_shown_as_stated() {

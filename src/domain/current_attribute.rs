@@ -25,6 +25,9 @@ pub struct CurrentAttribute {
     pub contested: bool,
     /// Whether it is contested and the data subject said so with their own credential.
     pub contested_in_person: bool,
+    /// When the contest was sealed, milliseconds since the Unix epoch; 0 if it is not contested. A
+    /// confirmation from before this time does not end the contest.
+    pub contested_at_ms: u64,
     /// Whether the data subject says that it is right.
     pub confirmed: bool,
 }
@@ -46,14 +49,22 @@ impl CurrentAttribute {
         self.attribute.observed_at_ms > new.observed_at_ms && !gives_way
     }
 
-    pub(crate) fn contest(&mut self, in_person: bool) {
+    /// Notes a contest that was sealed at `sealed_ms`, milliseconds since the Unix epoch. It counts from then
+    /// on, whatever time it states.
+    pub(crate) fn contest(&mut self, in_person: bool, sealed_ms: u64) {
         (self.contested, self.confirmed) = (true, false);
         self.contested_in_person |= in_person;
+        self.contested_at_ms = self.contested_at_ms.max(sealed_ms);
     }
 
-    pub(crate) fn confirm(&mut self) {
+    /// Notes a confirmation. If the data subject said it before they contested the attribute, it arrived late
+    /// and changes nothing. `said_ms` is in milliseconds since the Unix epoch.
+    pub(crate) fn confirm(&mut self, said_ms: u64) {
+        if self.contested && said_ms < self.contested_at_ms {
+            return;
+        }
         (self.contested, self.confirmed) = (false, true);
-        self.contested_in_person = false;
+        (self.contested_in_person, self.contested_at_ms) = (false, 0);
     }
 
     /// Whether a new attribute repeats the conclusion that the data subject contested. Such a conclusion
@@ -69,6 +80,8 @@ impl CurrentAttribute {
 pub(crate) struct Contest {
     pub(crate) contested: bool,
     pub(crate) in_person: bool,
+    /// When it was sealed, milliseconds since the Unix epoch.
+    pub(crate) at_ms: u64,
 }
 
 impl Contest {
@@ -77,6 +90,7 @@ impl Contest {
         Self {
             contested: before.is_some(),
             in_person: before.is_some_and(|current| current.contested_in_person),
+            at_ms: before.map_or(0, |current| current.contested_at_ms),
         }
     }
 }

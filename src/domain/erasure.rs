@@ -8,10 +8,11 @@
 
 use super::current_attribute::CurrentAttribute;
 use super::event::{ErasureRefused, Event, GrantIssued, Recorded};
+use super::event_class::{Class, class};
 use super::event_references::{names_key, names_something, subject_of};
 use super::ids::{EventId, GrantId};
 use super::profile::SubjectState;
-use super::request::RequestRecord;
+use super::request::{RequestKind, RequestRecord};
 use super::rights::Hold;
 use super::vocabulary::Vocabulary;
 use crate::domain::event::{ErasedKind, ErasureScope, Ground, KeptOnGround, PositionRange, PriorRecipient};
@@ -74,82 +75,6 @@ impl Scope {
     }
 }
 
-/// Classes of events. Each class has its own retention period and legal ground.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Class {
-    /// Attributes and events about them.
-    Profile,
-    /// Consent decisions, signals and personal bounds: the evidence of the data subject's wishes. The
-    /// data subject's description is in this class too.
-    Consent,
-    /// Grants, reports of use and artifacts.
-    Uses,
-    /// Requests, holds and their outcomes, exports, and views of records.
-    Requests,
-    /// System events, which have no data subject.
-    System,
-}
-
-/// The class of an event. The match is exhaustive, so that the author of a new kind must decide what erasure
-/// means for it.
-#[must_use]
-pub fn class(event: &Event) -> Class {
-    match event {
-        Event::AttributeRecorded(_)
-        | Event::EarlierAttributeRecorded(_)
-        | Event::AttributeCorrected { .. }
-        | Event::AttributeContested { .. }
-        | Event::AttributeConfirmed { .. }
-        | Event::AttributeRemoved { .. }
-        | Event::AttributeExpired { .. }
-        // An attempted inference also reveals something about the data subject.
-        | Event::RecordingRefused(_) => Class::Profile,
-        Event::ConsentRequested(_)
-        | Event::Consent { .. }
-        | Event::ConsentExpired { .. }
-        | Event::Signal { .. }
-        // Bounds protect the data subject by age and place, so erasing a description must not allow more use.
-        | Event::SubjectDescribed(_)
-        | Event::PersonalBoundsSet(_) => Class::Consent,
-        Event::GrantIssued(_)
-        | Event::GrantUsed(_)
-        | Event::GrantGivenAgain(_)
-        | Event::GrantRevoked { .. }
-        | Event::RevocationsPending { .. }
-        | Event::ArtifactRegistered(_)
-        | Event::ArtifactInvalidated(_) => Class::Uses,
-        Event::ErasureRequested(_)
-        | Event::ErasureRefused(_)
-        | Event::RequestSubmitted(_)
-        | Event::RequestDecided(_)
-        | Event::RequestExtended(_)
-        | Event::RequestWithdrawn(_)
-        | Event::AccessProvided(_)
-        | Event::HoldPlaced(_)
-        | Event::HoldLifted(_)
-        // A view of a record, like a request, shows how the data subject was treated.
-        | Event::RecordViewed(_) => Class::Requests,
-        Event::RecipientAcknowledged(_)
-        | Event::ErasureCompleted(_)
-        | Event::BoundsPublished(_)
-        | Event::PurposeDefined(_)
-        | Event::CategoryDefined(_)
-        | Event::NoticePublished(_)
-        | Event::NoticeRequired(_)
-        | Event::AuditExported(_)
-        | Event::RetentionDefined(_)
-        | Event::BackupRestored(_)
-        | Event::RestoreConfirmed(_)
-        | Event::ClockAccepted(_)
-        | Event::DecisionRulesAdopted(_)
-        | Event::LogKeyRotated(_)
-        | Event::WitnessAdded(_)
-        | Event::WitnessRemoved(_)
-        | Event::FiguresReported(_)
-        | Event::LogOpened(_) => Class::System,
-    }
-}
-
 /// The events that an erasure destroys, and what it keeps.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Selection {
@@ -165,6 +90,8 @@ pub struct Selection {
     pub recipients: Vec<PriorRecipient>,
     /// Events in the scope that are kept, counted by ground.
     pub kept: Vec<KeptOnGround>,
+    /// The holds that keep something in the scope.
+    pub holds: BTreeSet<EventId>,
     /// The erased keys that each recipient had been given by an erased grant.
     pub recipient_keys: BTreeMap<String, BTreeSet<String>>,
 }
@@ -184,6 +111,19 @@ pub fn select(history: &[Recorded], scope: &Scope, holds: &[Hold], vocabulary: &
     closure.selection()
 }
 
+/// Whether a selection from this history has more than requests for erasure and their outcomes.
+#[must_use]
+pub fn erases_data(history: &[Recorded], selection: &Selection) -> bool {
+    let is_request = |event: &Event| match event {
+        Event::RequestSubmitted(submitted) => submitted.kind == RequestKind::Erasure,
+        Event::RequestDecided(decided) => decided.kind == RequestKind::Erasure,
+        Event::ErasureRefused(_) => true,
+        _ => false,
+    };
+    let is_selected = |event: &&Recorded| selection.versions.binary_search(&event.version).is_ok();
+    history.iter().filter(is_selected).any(|event| !is_request(&event.event))
+}
+
 /// Groups ascending positions into ranges.
 #[must_use]
 pub fn ranges(positions: &[u64]) -> Vec<PositionRange> {
@@ -201,6 +141,7 @@ pub fn ranges(positions: &[u64]) -> Vec<PositionRange> {
 struct Closure<'a> {
     history: &'a [Recorded],
     scope: &'a Scope,
+    holds: &'a [Hold],
     vocabulary: &'a Vocabulary,
     /// The versions that holds keep, each with the legal ground of the hold.
     kept: BTreeMap<u64, Ground>,
@@ -212,7 +153,7 @@ struct Closure<'a> {
 }
 
 impl<'a> Closure<'a> {
-    fn new(history: &'a [Recorded], scope: &'a Scope, holds: &[Hold], vocabulary: &'a Vocabulary) -> Self {
+    fn new(history: &'a [Recorded], scope: &'a Scope, holds: &'a [Hold], vocabulary: &'a Vocabulary) -> Self {
         let mut kept = BTreeMap::new();
         let mut kept_ids = BTreeMap::new();
         let mut corrected_by = BTreeMap::new();
@@ -236,7 +177,7 @@ impl<'a> Closure<'a> {
             }
         }
         let (gone, ids) = (BTreeSet::new(), BTreeSet::new());
-        Self { history, scope, vocabulary, kept, gone, ids, corrected_by }
+        Self { history, scope, holds, vocabulary, kept, gone, ids, corrected_by }
     }
 
     fn run(&mut self) {
@@ -432,20 +373,37 @@ impl<'a> Closure<'a> {
         if !self.is_retention() {
             selection.recipients = recipients.into_values().collect();
         }
-        selection.kept = self.kept_by_ground();
+        self.note_kept(&mut selection);
         selection
     }
 
-    fn kept_by_ground(&self) -> Vec<KeptOnGround> {
+    /// Notes what is in the scope and kept, and the holds that keep it.
+    fn note_kept(&self, selection: &mut Selection) {
         let mut counts: BTreeMap<Ground, u64> = BTreeMap::new();
+        let mut categories = BTreeSet::new();
         for event in self.history {
             if let Some(ground) = self.kept.get(&event.version)
                 && (self.is_in_scope(event) || self.depends(event))
             {
                 *counts.entry(*ground).or_default() += 1;
+                categories.extend(recorded_category(&event.event));
             }
         }
-        counts.into_iter().map(|(ground, entries)| KeptOnGround { ground, entries }).collect()
+        // Statements about an attribute are kept with it, so its category says which holds keep them.
+        let keeps = |hold: &&Hold| categories.iter().any(|category| hold.keeps(category, self.vocabulary));
+        selection.holds = self.holds.iter().filter(keeps).map(|hold| hold.id).collect();
+        selection.kept =
+            counts.into_iter().map(|(ground, entries)| KeptOnGround { ground, entries }).collect();
+    }
+}
+
+/// The category of the attribute that the event records.
+fn recorded_category(event: &Event) -> Option<&str> {
+    match event {
+        Event::AttributeRecorded(attribute)
+        | Event::EarlierAttributeRecorded(attribute)
+        | Event::AttributeCorrected { attribute, .. } => Some(&attribute.category),
+        _ => None,
     }
 }
 

@@ -314,7 +314,7 @@ fn event(step: Step, state: &SubjectState) -> Option<Event> {
         Step::RefuseErasure(refused) => Event::ErasureRefused(refused),
         Step::WithdrawRequest(number) => {
             let kept = &state.rights.kept;
-            let request = kept.get(number % kept.len().max(1))?.refused.request;
+            let request = kept.iter().nth(number % kept.len().max(1))?.refused.request;
             Event::RequestWithdrawn(RequestWithdrawn { request })
         }
     })

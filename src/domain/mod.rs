@@ -13,6 +13,7 @@ pub mod description;
 pub mod erased_grant;
 pub mod erasure;
 pub mod event;
+pub mod event_class;
 mod event_references;
 pub mod feedback_loops;
 pub mod hierarchy;
@@ -33,6 +34,8 @@ pub mod retention;
 pub mod rights;
 pub mod special_sources;
 pub mod stopped_purposes;
+#[cfg(test)]
+pub(crate) mod test_times;
 pub mod unmatched;
 mod violation;
 pub mod vocabulary;

@@ -239,10 +239,12 @@ impl SubjectState {
             Event::AttributeCorrected { corrects, attribute } => self.correct(event, *corrects, attribute),
             Event::AttributeContested { attribute, .. } => {
                 let in_person = event.actor.role == Role::Subject;
-                self.change_attribute(*attribute, |current| current.contest(in_person));
+                let sealed_ms = event.sealed_at_ms;
+                self.change_attribute(*attribute, |current| current.contest(in_person, sealed_ms));
             }
             Event::AttributeConfirmed { attribute } => {
-                self.change_attribute(*attribute, CurrentAttribute::confirm);
+                let said_ms = event.about_ms.min(event.sealed_at_ms);
+                self.change_attribute(*attribute, |current| current.confirm(said_ms));
             }
             Event::AttributeRemoved { attribute, .. } => {
                 self.remove_attribute(*attribute, Reason::AttributeRemoved);
@@ -326,6 +328,7 @@ impl SubjectState {
         self.change_attribute(event.event_id, |current| {
             current.contested |= contest.contested;
             current.contested_in_person |= contest.in_person;
+            current.contested_at_ms = current.contested_at_ms.max(contest.at_ms);
         });
     }
 
@@ -356,6 +359,7 @@ impl SubjectState {
             attribute: attribute.clone(),
             contested: contest.contested,
             contested_in_person: contest.in_person,
+            contested_at_ms: contest.at_ms,
             confirmed: false,
         };
         self.usage.add(&current);

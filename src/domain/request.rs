@@ -65,6 +65,13 @@ impl RequestRecord {
             Some(decided) => decided.event.outcome == RequestOutcome::Accepted,
         }
     }
+
+    /// Whether the request was refused and still stands: it was not withdrawn or opened again.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        let outcome = self.decided.as_ref().map(|decided| decided.event.outcome);
+        self.withdrawn_at_ms.is_none() && outcome == Some(RequestOutcome::Refused)
+    }
 }
 
 /// The deadline for a request, milliseconds since the Unix epoch: one month (GDPR Art. 12(3)), or 45 days
@@ -132,11 +139,8 @@ pub fn article(ground: Ground) -> &'static str {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::domain::test_times::ms;
     use proptest::prelude::*;
-
-    fn ms(text: &str) -> u64 {
-        u64::try_from(text.parse::<Timestamp>().unwrap().as_millisecond()).unwrap()
-    }
 
     #[test]
     fn a_deadline_of_a_month_is_a_calendar_month() {

@@ -193,9 +193,7 @@ impl Ending<'_> {
             // A refused erasure stops uses until the person withdraws the request.
             Event::RequestSubmitted(RequestSubmitted { request, .. })
             | Event::RequestDecided(RequestDecided { request, .. })
-            | Event::ErasureRefused(ErasureRefused { request, .. }) => {
-                rights.kept.iter().any(|kept| kept.refused.request == *request)
-            }
+            | Event::ErasureRefused(ErasureRefused { request, .. }) => rights.kept.contains(request),
             // Without it, the request would be open again, and could be carried out.
             Event::RequestWithdrawn(withdrawn) => rights.requests.contains_key(&withdrawn.request),
             // Without it, a request that is open again would count as refused.

@@ -3,7 +3,7 @@
 
 use super::event::{Actor, ArtifactRegistered, ErasureRefused, Event, HoldPlaced, Reason, Recorded};
 use super::ids::{EventId, GrantId};
-use super::kept_only::KeptOnly;
+use super::kept_only::{KeptOnly, KeptRefusals};
 use super::request::{Decided, RequestOutcome, RequestRecord, keeps_data};
 use super::vocabulary::Vocabulary;
 use crate::domain::event::{ErasureScope, Role};
@@ -114,8 +114,8 @@ pub struct Rights {
     pub requests: BTreeMap<EventId, RequestRecord>,
     /// Holds in the order placed.
     pub holds: Vec<Hold>,
-    /// Refused erasures whose requests still stand, in the order refused. Their data is kept and not used.
-    pub kept: Vec<KeptOnly>,
+    /// Refused erasures whose requests still stand. Their data is kept and not used.
+    pub kept: KeptRefusals,
     /// Partial erasures in the order they were decided.
     pub fences: Vec<Fence>,
     /// Artifacts by the event that registered them.
@@ -155,7 +155,7 @@ impl Rights {
             }
             Event::ErasureRefused(refused) if refused.whole => self.keep_only(event.event_id, refused),
             Event::RequestWithdrawn(withdrawn) => {
-                self.kept.retain(|kept| kept.refused.request != withdrawn.request);
+                self.kept.remove(&withdrawn.request);
                 if let Some(record) = self.requests.get_mut(&withdrawn.request) {
                     record.withdrawn_at_ms = Some(event.recorded_at_ms);
                 }
@@ -204,7 +204,6 @@ impl Rights {
             refused.category.clone_from(&submitted.category);
             refused.key = submitted.keys.first().cloned().unwrap_or_default();
         }
-        self.kept.retain(|kept| kept.refused.request != refused.request);
         self.kept.push(KeptOnly { event_id, refused });
     }
 
@@ -214,7 +213,7 @@ impl Rights {
         let erased = decided.erasure.as_ref().map(|erasure| erasure.scope);
         if decided.outcome == RequestOutcome::Completed && erased == Some(ErasureScope::Profile) {
             // Nothing is left of what was kept.
-            self.kept.clear();
+            self.kept = KeptRefusals::default();
         }
         if let Some(erasure) = decided.erasure.as_ref().filter(|erasure| erasure.fence_at_ms > 0) {
             self.fences.push(Fence {

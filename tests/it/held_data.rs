@@ -149,6 +149,68 @@ async fn a_refused_erasure_is_open_again_once_its_hold_is_lifted_and_use_does_no
     assert_eq!(verify(&harness)["grants"]["unchecked"], "0");
 }
 
+/// Places a hold for legal claims. Returns its id.
+async fn place(steward: &mut Clients, categories: &[&str], purposes: &[&str]) -> String {
+    let purposes = purposes.iter().map(|&purpose| purpose.to_owned()).collect();
+    let request = proto::PlaceHoldRequest { purposes, ..hold("ada", categories) };
+    steward.rights.place_hold(request).await.unwrap().into_inner().hold_id
+}
+
+async fn lift(steward: &mut Clients, hold_id: String) {
+    let request = proto::LiftHoldRequest { subject: "ada".into(), hold_id, ..Default::default() };
+    steward.rights.lift_hold(request).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_keeps_nothing_in_scope_allows_no_use_and_does_not_keep_a_request_refused() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = record_ada(&harness).await;
+    consent_to(&mut steward, "legal-claims").await;
+    place(&mut steward, &["family"], &["legal-claims"]).await;
+    let work = place(&mut steward, &["work"], &[]).await;
+    let made = submit(&mut steward, erasure("ada", ErasureScope::Category, "work")).await;
+    assert_eq!(made.request.unwrap().state(), RequestState::Refused);
+    let (_, keys, _) = ask(&mut service, "legal-claims").await;
+    assert!(!keys.contains(&"job".into()), "{keys:?}");
+    lift(&mut steward, work).await;
+    assert_eq!(state_of(&mut steward, &made.request_id).await, RequestState::Open);
+    assert_eq!(verify(&harness)["grants"]["unjustified"], "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_use_that_only_one_of_two_covering_holds_requires_is_stopped() {
+    for second in [&["work"][..], &[]] {
+        let harness = Harness::start().await;
+        let (mut service, mut steward) = record_ada(&harness).await;
+        consent_to(&mut steward, "legal-claims").await;
+        place(&mut steward, &["work"], &["legal-claims"]).await;
+        submit(&mut steward, erasure("ada", ErasureScope::Key, "job")).await;
+        place(&mut steward, second, &[]).await;
+        let boss = submit(&mut steward, erasure("ada", ErasureScope::Key, "boss")).await;
+        assert_eq!(boss.request.unwrap().state(), RequestState::Refused);
+        let (_, keys, _) = ask(&mut service, "legal-claims").await;
+        assert_eq!(keys, ["job"], "one hold kept the job, two keep the boss: {second:?}");
+        assert_eq!(verify(&harness)["grants"]["unjustified"], "0");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refused_erasure_is_open_again_once_the_remaining_holds_keep_only_a_part_of_it() {
+    let harness = Harness::start().await;
+    let (_, mut steward) = record_ada(&harness).await;
+    place(&mut steward, &["work"], &[]).await;
+    let all = place(&mut steward, &[], &[]).await;
+    let profile = submit(&mut steward, erasure("ada", ErasureScope::Profile, "")).await.request_id;
+    let job = submit(&mut steward, erasure("ada", ErasureScope::Key, "job")).await.request_id;
+    lift(&mut steward, all).await;
+    assert_eq!(state_of(&mut steward, &profile).await, RequestState::Open);
+    assert_eq!(state_of(&mut steward, &job).await, RequestState::Refused, "the hold on work keeps the job");
+    let accept = decide(&profile, Decision::Accept(Accept::default()));
+    let done = steward.rights.decide_request(accept).await.unwrap().into_inner();
+    assert_eq!(done.request.unwrap().state(), RequestState::Partly);
+    verify(&harness);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_that_a_steward_refuses_on_a_legal_ground_stops_uses_and_on_another_ground_does_not() {
     let harness = start_with(|config| config.rights.steward_decides_erasures = true).await;

@@ -179,3 +179,25 @@ async fn a_service_moves_no_correction_over_a_value_that_was_observed_later() {
     assert_eq!(record(&mut world.steward, correction).await, Vec::<u32>::new());
     assert_eq!(world.values().await, ["\"older\""]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_confirmation_from_before_a_contest_does_not_end_it() {
+    let mut world = world().await;
+    let given = choice(ConsentDecision::Given, "memory", &[], false);
+    world.steward.consent.record_consent(consent("ada", vec![given])).await.unwrap();
+    world.observe("60", 10).await;
+    assert_eq!(world.grant().await.allowed.len(), 1);
+    let contest = proto::ContestAttributeRequest { key: "pulse".into(), ..Default::default() };
+    world.ada.profile.contest_attribute(contest).await.unwrap();
+    let confirm = |about| proto::ConfirmAttributeRequest {
+        key: "pulse".into(),
+        options: Some(proto::WriteOptions { about, ..Default::default() }),
+        ..Default::default()
+    };
+    let earlier = prost_types::Timestamp { seconds: world.now_s - 5, nanos: 0 };
+    world.ada.profile.confirm_attribute(confirm(Some(earlier))).await.unwrap();
+    assert!(world.grant().await.allowed.is_empty());
+    world.ada.profile.confirm_attribute(confirm(None)).await.unwrap();
+    assert_eq!(world.grant().await.allowed.len(), 1);
+    verify(&world.harness);
+}

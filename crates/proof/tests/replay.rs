@@ -630,3 +630,20 @@ fn a_contest_takes_back_a_confirmation_so_what_the_person_declares_replaces_the_
     log.append(ada(), grant(declared, consent_id, "key", "food"));
     assert_eq!(faults(&log), []);
 }
+
+#[test]
+fn from_edition_4_on_a_confirmation_from_before_a_contest_does_not_end_it() {
+    let with = |edition: u32, late_ms: u64| {
+        faults_after("food", wide(), |log, id, _| {
+            log.append_system_event(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition }));
+            let attribute = id.to_vec();
+            let contested = AttributeContested { attribute: attribute.clone(), ..Default::default() };
+            log.append(ada(), Event::AttributeContested(contested));
+            let confirmed = AttributeConfirmed { attribute };
+            log.append_late(ada(), Event::AttributeConfirmed(confirmed), late_ms);
+        })
+    };
+    assert_eq!(with(4, 500), [], "it was said after the contest, which is a second older");
+    assert_eq!(with(4, 1_500), [Fault::Contested]);
+    assert_eq!(with(3, 1_500), []);
+}

@@ -246,6 +246,7 @@ fn allowed(
                 attribute: attribute.clone(),
                 contested: false,
                 contested_in_person: false,
+                contested_at_ms: 0,
                 confirmed: false,
             },
             basis: cited.basis,

@@ -3,18 +3,18 @@
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::log::append::{Begun, Timestamping};
+use crate::app::log::append::{Append, Begun, Timestamping};
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::rights::Rights;
-use crate::domain;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
-use crate::domain::erasure::Scope;
-use crate::domain::event::{Event, HoldLifted, HoldPlaced, RequestExtended};
+use crate::domain::erasure::{Scope, erases_data, select};
+use crate::domain::event::{Event, HoldLifted, HoldPlaced, Recorded, RequestExtended};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::kept_only::may_require;
 use crate::domain::request::{Ground, REASON_BYTES_MAX, due_at_ms, keeps_data};
 use crate::domain::rights::Hold;
+use crate::domain::vocabulary::Vocabulary;
 use std::sync::Arc;
 
 const CODE_BYTES_MAX: usize = 64;
@@ -125,13 +125,7 @@ impl Rights {
         match self.core.begin_existing(caller, subject, options, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
-                let reopened = {
-                    let now = append.stream.read();
-                    if !now.state.rights.holds.iter().any(|hold| hold.id == *id) {
-                        return Err(AppError::NotFound("hold"));
-                    }
-                    reopened_by(&now.state.rights, id, append.now_ms)
-                };
+                let reopened = self.reopened_by(&append, id)?;
                 let event = HoldLifted { hold: *id, reason: reason.to_owned() };
                 let mut pending_events = vec![self.core.plan(Event::HoldLifted(event))];
                 let reopened = reopened.into_iter().map(Event::RequestExtended);
@@ -139,6 +133,43 @@ impl Rights {
                 Ok(self.core.commit(append, pending_events).await?.receipt)
             }
         }
+    }
+
+    /// The refused erasures that are open again once this hold is lifted: those that the remaining holds do
+    /// not prevent.
+    ///
+    /// # Errors
+    /// There is no such hold, or the store fails.
+    fn reopened_by(&self, append: &Append, lifted: &EventId) -> Result<Vec<RequestExtended>, AppError> {
+        let (mut holds, refused) = {
+            let now = append.stream.read();
+            let rights = &now.state.rights;
+            let refused = rights.kept.iter().filter(|kept| !kept.refused.holds.is_empty());
+            let refused = refused.filter_map(|kept| rights.requests.get(&kept.refused.request));
+            (rights.holds.clone(), refused.filter(|record| record.is_refused()).cloned().collect::<Vec<_>>())
+        };
+        if !holds.iter().any(|hold| hold.id == *lifted) {
+            return Err(AppError::NotFound("hold"));
+        }
+        holds.retain(|hold| hold.id != *lifted);
+        if refused.is_empty() {
+            return Ok(Vec::new());
+        }
+        let history = self.erasure.history(&append.stream)?;
+        let vocabulary = &append.rules.vocabulary;
+        let mut remaining = Remaining { holds, history, vocabulary, compared: Vec::new() };
+        let mut reopened = Vec::new();
+        for record in refused {
+            let (Some(scope), Some(submitted)) = (Scope::of_request(&record), &record.submitted) else {
+                continue;
+            };
+            if !remaining.prevent(scope) {
+                let due_at_ms = due_at_ms(submitted.jurisdiction, append.now_ms);
+                let reason = "the hold was lifted, so the request is open again".to_owned();
+                reopened.push(RequestExtended { request: record.id, due_at_ms, reason });
+            }
+        }
+        Ok(reopened)
     }
 
     /// The holds in force on a subject.
@@ -152,19 +183,34 @@ impl Rights {
     }
 }
 
-/// The refused erasures that are open again once this hold is lifted: those that no other hold prevents.
-fn reopened_by(rights: &domain::rights::Rights, lifted: &EventId, now_ms: u64) -> Vec<RequestExtended> {
-    let remains = |id: &EventId| id != lifted && rights.holds.iter().any(|hold| hold.id == *id);
-    let refused = rights.kept.iter().map(|kept| &kept.refused);
-    let freed =
-        refused.filter(|refused| refused.holds.contains(lifted) && !refused.holds.iter().any(remains));
-    freed
-        .filter_map(|refused| {
-            let record = rights.requests.get(&refused.request)?;
-            Scope::of_request(record)?;
-            let due_at_ms = due_at_ms(record.submitted.as_ref()?.jurisdiction, now_ms);
-            let reason = "the hold was lifted, so the request is open again".to_owned();
-            Some(RequestExtended { request: refused.request, due_at_ms, reason })
-        })
-        .collect()
+/// How many different scopes of refused erasures are compared with the remaining holds. Requests with further
+/// scopes are open again in any case. If a steward accepts one that is still prevented, it is refused again.
+const SCOPES_MAX: usize = 16;
+
+/// Compares refused erasures with the holds that remain.
+struct Remaining<'a> {
+    holds: Vec<Hold>,
+    history: Vec<Recorded>,
+    vocabulary: &'a Vocabulary,
+    /// The scopes that were compared, each with whether the holds prevent its erasure.
+    compared: Vec<(Scope, bool)>,
+}
+
+impl Remaining<'_> {
+    /// Whether the holds keep everything in a scope.
+    fn prevent(&mut self, scope: Scope) -> bool {
+        if self.holds.iter().any(Hold::is_whole) {
+            return true;
+        }
+        if let Some((_, prevented)) = self.compared.iter().find(|(other, _)| *other == scope) {
+            return *prevented;
+        }
+        if self.holds.is_empty() || self.compared.len() >= SCOPES_MAX {
+            return false;
+        }
+        let selection = select(&self.history, &scope, &self.holds, self.vocabulary);
+        let prevented = !selection.holds.is_empty() && !erases_data(&self.history, &selection);
+        self.compared.push((scope, prevented));
+        prevented
+    }
 }

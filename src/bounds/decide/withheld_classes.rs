@@ -38,7 +38,7 @@ impl<'a> Deciding<'a> {
         let (reason, event) = match (denial.reason, cover) {
             (Some(Reason::KeptOnly), _) => (
                 Reason::KeptOnly,
-                self.kept.against(&current.attribute, self.vocabulary).map(|(event, _)| event),
+                self.kept.against(&current.attribute, self.vocabulary).map(|kept| kept.event_id),
             ),
             (Some(reason), _) => (reason, self.signal_for(reason)),
             // The provider decided that this consent does not count, not the data subject.

@@ -27,6 +27,8 @@ pub(super) struct AttributeState {
     /// Why the attribute is no longer current; none while it is current.
     pub ended: Option<Fault>,
     pub contested: bool,
+    /// When the newest contest was sealed, milliseconds since the Unix epoch.
+    pub contested_at_ms: u64,
     /// The position of the last contest.
     pub contested_at: u64,
     /// The position of the event that recorded it.
@@ -58,6 +60,7 @@ impl AttributeState {
             observed_at_ms: attribute.observed_at_ms,
             ended: None,
             contested: false,
+            contested_at_ms: 0,
             contested_at: 0,
             position,
             beside: Vec::new(),

@@ -3,6 +3,7 @@
 
 use super::vocabulary::WordsInForce;
 use crate::event::{ErasureRefused, ErasureScope, Ground};
+use std::collections::BTreeMap;
 
 /// The purposes that a legal ground may require.
 const REQUIRED: [&str; 4] = ["legal-obligation", "public-health", "scientific-research", "legal-claims"];
@@ -10,10 +11,20 @@ const REQUIRED: [&str; 4] = ["legal-obligation", "public-health", "scientific-re
 const NEVER_REQUIRED: [&str; 5] =
     ["personalization", "persuasion", "advertising", "direct-marketing", "data-sale"];
 
+/// The scope of a refused erasure: its kind, and the key or category.
+type Named = (ErasureScope, String);
+
+/// What a refusal keeps of its scope, and for which uses: the kept categories and the required purposes.
+type Effect = (Vec<String>, Vec<String>);
+
 /// The refused erasures of one data subject that still stand.
 #[derive(Default)]
 pub(super) struct KeptData {
-    refusals: Vec<ErasureRefused>,
+    by_request: BTreeMap<Vec<u8>, (Named, Effect)>,
+    /// How many requests have each scope and effect.
+    by_scope: BTreeMap<Named, BTreeMap<Effect, usize>>,
+    /// The number of effects of all scopes.
+    effects: usize,
 }
 
 impl KeptData {
@@ -29,45 +40,59 @@ impl KeptData {
         );
         if refused.whole && is_legal_ground {
             self.withdraw(&refused.request);
-            self.refusals.push(refused.clone());
+            let name = match refused.scope() {
+                ErasureScope::Category => refused.category.clone(),
+                ErasureScope::Key => refused.key.clone(),
+                _ => String::new(),
+            };
+            let named = (refused.scope(), name);
+            let effect = (refused.categories.clone(), refused.purposes.clone());
+            let count = self.by_scope.entry(named.clone()).or_default().entry(effect.clone()).or_default();
+            self.effects = self.effects.saturating_add(usize::from(*count == 0));
+            *count = count.saturating_add(1);
+            self.by_request.insert(refused.request.clone(), (named, effect));
         }
     }
 
     /// Notes that a request was withdrawn.
     pub fn withdraw(&mut self, request: &[u8]) {
-        self.refusals.retain(|refused| refused.request != request);
+        let Some((named, effect)) = self.by_request.remove(request) else { return };
+        let Some(effects) = self.by_scope.get_mut(&named) else { return };
+        let Some(count) = effects.get_mut(&effect) else { return };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            effects.remove(&effect);
+            self.effects = self.effects.saturating_sub(1);
+        }
     }
 
-    /// The number of refusals that stand.
+    /// The number of refusals that stand, where those with the same scope and effect count as one.
     pub fn len(&self) -> usize {
-        self.refusals.len()
+        self.effects
     }
 
     /// Whether an attribute is kept from uses for a purpose.
     pub fn forbids(&self, key: &str, category: &str, purpose: &str, vocabulary: WordsInForce<'_>) -> bool {
-        if self.refusals.is_empty() || vocabulary.edition() < 3 {
+        if self.by_request.is_empty() || vocabulary.edition() < 3 {
             return false;
         }
         let categories = vocabulary.category_ancestry(category);
         let purposes = vocabulary.purpose_ancestry(purpose);
         let may_be_required =
             REQUIRED.contains(&purpose) && !NEVER_REQUIRED.iter().any(|never| purposes.contains(never));
-        let is_required = |refused: &ErasureRefused| {
-            may_be_required && refused.purposes.iter().any(|named| named == purpose)
-        };
-        let mut covering =
-            self.refusals.iter().filter(|refused| covers(refused, key, &categories)).peekable();
-        covering.peek().is_some() && !covering.any(is_required)
+        let is_required =
+            |named: &[String]| may_be_required && named.iter().any(|required| required == purpose);
+        let whole = [ErasureScope::All, ErasureScope::Profile].map(|scope| (scope, String::new()));
+        let within = categories.iter().map(|&id| (ErasureScope::Category, id.to_owned()));
+        let scopes = whole.into_iter().chain([(ErasureScope::Key, key.to_owned())]).chain(within);
+        let effects = scopes.filter_map(|named| self.by_scope.get(&named)).flat_map(BTreeMap::keys);
+        let mut covering = effects.filter(|(kept, _)| covers(kept, &categories)).peekable();
+        covering.peek().is_some() && !covering.any(|(_, purposes)| is_required(purposes))
     }
 }
 
-fn covers(refused: &ErasureRefused, key: &str, categories: &[&str]) -> bool {
-    let in_scope = match refused.scope() {
-        ErasureScope::All | ErasureScope::Profile => true,
-        ErasureScope::Category => categories.contains(&refused.category.as_str()),
-        ErasureScope::Key => refused.key == key,
-        ErasureScope::Unspecified | ErasureScope::Retention => false,
-    };
-    let kept = &refused.categories;
-    in_scope && (kept.is_empty() || kept.iter().any(|named| categories.contains(&named.as_str())))
+/// Whether a refusal that keeps these categories, where none means all, keeps data with these ancestors of
+/// its category.
+fn covers(kept: &[String], categories: &[&str]) -> bool {
+    kept.is_empty() || kept.iter().any(|named| categories.contains(&named.as_str()))
 }

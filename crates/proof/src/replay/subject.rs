@@ -17,6 +17,9 @@ use std::collections::HashMap;
 /// The edition of the rules of decisions from which on an attribute does not replace one that was observed
 /// later.
 const BY_TIME_EDITION: u32 = 3;
+/// From this edition on, a confirmation does not end a contest that was recorded after the data subject said
+/// it.
+const CONFIRMED_BY_TIME_EDITION: u32 = 4;
 
 /// When an event was recorded, and the time that it states.
 #[derive(Clone, Copy)]
@@ -165,11 +168,15 @@ impl Subject {
             Event::AttributeContested(contested) => {
                 if let Some(attribute) = self.attribute_mut(&contested.attribute) {
                     (attribute.contested, attribute.contested_at) = (true, position);
+                    attribute.contested_at_ms = attribute.contested_at_ms.max(sealed_at_ms);
                     // A contest takes back an earlier confirmation.
                     (attribute.confirmed, attribute.declared) = (false, attribute.recorded_as_declared);
                 }
             }
-            Event::AttributeConfirmed(confirmed) => self.confirm(&confirmed.attribute),
+            Event::AttributeConfirmed(confirmed) => {
+                let by_time = edition >= CONFIRMED_BY_TIME_EDITION;
+                self.confirm(&confirmed.attribute, said_at_ms, by_time);
+            }
             Event::ConsentGiven(given) => self.decide(id, consented, true, given.terms.as_ref()),
             Event::ConsentRenewed(renewed) => self.decide(id, consented, true, renewed.terms.as_ref()),
             Event::ConsentRefused(refusal) => self.decide(id, refused, false, refusal.terms.as_ref()),
@@ -262,9 +269,12 @@ impl Subject {
     }
 
     /// A confirmed inference counts as declared. It does not replace what the data subject had declared
-    /// before.
-    fn confirm(&mut self, id: &[u8]) {
+    /// before. If `by_time` is set, a confirmation from before a contest changes nothing.
+    fn confirm(&mut self, id: &[u8], said_at_ms: u64, by_time: bool) {
         if let Some(attribute) = self.attribute_mut(id) {
+            if by_time && attribute.contested && said_at_ms < attribute.contested_at_ms {
+                return;
+            }
             (attribute.contested, attribute.declared) = (false, true);
             attribute.beside.clear();
             attribute.confirmed = true;
