@@ -17,6 +17,7 @@ use sayso::domain::ids::EventId;
 use sayso::domain::profile::SubjectState;
 use sayso::domain::vocabulary::Vocabulary;
 use sayso::proto::Provenance;
+use std::collections::BTreeSet;
 
 const CATEGORIES: [&str; 10] = [
     "activity",
@@ -124,8 +125,10 @@ fn recording(criterion: &mut Criterion) {
     let bounds = compiled(&vocabulary);
     let attribute = declared("new".into(), "interest");
     let recorder = Actor { role: Role::Service, name: "tutor".into() };
+    let no_sources = BTreeSet::new();
     criterion.bench_function("decide a recording, warm", |timed| {
-        timed.iter(|| bounds.decide_recording(&state, &vocabulary, &attribute, &recorder, NOW_MS));
+        let new = (&attribute, &no_sources);
+        timed.iter(|| bounds.decide_recording(&state, &vocabulary, new, &recorder, NOW_MS));
     });
 }
 

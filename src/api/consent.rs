@@ -102,6 +102,7 @@ impl ConsentService for Api {
             stopped_purposes: effect.stopped_purposes,
             overridden_consents: effect.overridden_consents.iter().map(ToString::to_string).collect(),
             explanation: effect.explanation,
+            has_more: effect.has_more,
         });
         let unmatched = convert::consent::unmatched(changed.unmatched);
         let remaining_uses =
@@ -130,7 +131,8 @@ impl ConsentService for Api {
             .get_consents(&caller, &subject, moment, start, count)
             .await
             .map_err(status::of)?;
-        let record = |(record, in_force): (crate::domain::consent::ConsentRecord, bool)| {
+        let record = |listed: crate::app::ListedConsent| {
+            let crate::app::ListedConsent { record, in_force, stopped_purposes } = listed;
             let decision = convert::consent::decision_name(record.decision);
             proto::ConsentRecord {
                 event_id: record.event_id.to_string(),
@@ -148,6 +150,7 @@ impl ConsentService for Api {
                 guardian: record.terms.guardian,
                 actor: Some(codec::message(&record.actor)),
                 in_force,
+                stopped_purposes,
             }
         };
         let consents = found.records.into_iter().map(record).collect();

@@ -92,6 +92,7 @@ impl RightsService for Api {
             certificate: made.certificate.map(convert::rights::certificate),
             request: Some(convert::rights::rights_request(made.request, made.changes)),
             revoked_grants: made.revoked_grants,
+            remaining_uses: made.remaining_uses.into_iter().map(convert::consent::remaining_use).collect(),
         }))
     }
 

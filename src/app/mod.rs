@@ -19,7 +19,7 @@ mod statement_rules;
 pub use caller::Caller;
 pub use consent::Consent;
 pub use consent::choice::{Choice, ConsentChanged, DecidedBy, NoticeServed, Presentation};
-pub use consent::get_consents::Consents;
+pub use consent::get_consents::{Consents, ListedConsent};
 pub use consent::list_outdated::{OutdatedConsent, OutdatedPage, OutdatedQuery};
 pub use consent::remaining_uses::RemainingUse;
 pub use consent::signal::NewSignal;

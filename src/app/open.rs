@@ -8,7 +8,8 @@ use crate::app::error::{AppError, Cause};
 use crate::app::grants::Grants;
 use crate::app::grants::grant_lookup::GrantLookup;
 use crate::app::log::core::{Core, UseLimits};
-use crate::app::log::index::index_of;
+use crate::app::log::index::{index_of, index_of_said};
+use crate::app::log::named_recipients::NamedRecipients;
 use crate::app::log::notifier::Notifier;
 use crate::app::log::open_requests::OpenRequests;
 use crate::app::log::pending_streams::PendingStreams;
@@ -23,6 +24,7 @@ use crate::app::operations::restore::Restored;
 use crate::app::profile::Profiles;
 use crate::app::reports::Reports;
 use crate::app::reports::report_settings::ReportSettings;
+use crate::app::rights::retention_cursor::RetentionCursor;
 use crate::app::rights::{Rights, RightsSettings};
 use crate::app::rules::RuleChanges;
 use crate::app::rules::preview_bounds::AT_ONCE_MAX;
@@ -144,11 +146,8 @@ impl App {
             (find_keys(&settings, &system_events)?, StreamCache::new(stream_cache_limits(&settings)));
         let clock = Arc::clone(&settings.clock) as _;
         let ledger = Ledger::open_signed(settings.ledger, settings.log, signing, clock)?;
-        let restores: Vec<Recorded> = system_events
-            .iter()
-            .filter(|event| matches!(event.event, Event::BackupRestored(_)))
-            .cloned()
-            .collect();
+        let is_restore = |event: &&Recorded| matches!(event.event, Event::BackupRestored(_));
+        let restores: Vec<Recorded> = system_events.iter().filter(is_restore).cloned().collect();
         let news = news(&system_events, &settings.witnesses);
         let rules = RulesHistory::new(system_events.into_iter(), settings.clock.now_ms())
             .map_err(AppError::from)
@@ -172,6 +171,7 @@ impl App {
             rules_lock: Arc::default(),
             system_stream: tokio::sync::Mutex::new(system_stream),
             notifier: Notifier::default(),
+            named_recipients: NamedRecipients::default(),
             recent_views: RecentViews::default(),
             unrecorded_reuse: UnrecordedReuse::default(),
             pending_streams: PendingStreams::default(),
@@ -211,13 +211,17 @@ impl App {
         let erasure =
             Arc::new(Erasures { core: Arc::clone(&core), completion_queue: CompletionQueue::default() });
         let consent = Arc::new(Consent { core: Arc::clone(&core), controller: Arc::clone(&controller) });
+        let started_from_ms = core.store().head().recorded_at_ms;
         let rights = Rights {
             core: Arc::clone(&core),
             erasure: Arc::clone(&erasure),
             consent: Arc::clone(&consent),
             controller,
             settings: rights,
-            retention_cursor: tokio::sync::Mutex::default(),
+            retention_cursor: tokio::sync::Mutex::new(RetentionCursor {
+                started_from_ms,
+                ..Default::default()
+            }),
         };
         let rules = RuleChanges {
             core: Arc::clone(&core),
@@ -243,11 +247,12 @@ impl App {
     }
 
     /// Ends and erases what has expired, for a limited number of subjects in one call. Also destroys the
-    /// previous log key at the end of its transition. Call it periodically.
+    /// previous log key at the end of its transition. Call it periodically. Returns whether the next call
+    /// should follow at once.
     ///
     /// # Errors
     /// The store failed. The next call finds what this call did not do.
-    pub async fn run_maintenance(&self) -> Result<(), AppError> {
+    pub async fn run_maintenance(&self) -> Result<bool, AppError> {
         self.operations.end_key_transition();
         self.rights.end_expired().await
     }
@@ -351,7 +356,9 @@ impl App {
                 next = position.saturating_add(1);
                 match self.core.open_any(stored) {
                     Ok(event) => {
-                        let found = index_of(&event.event).into_iter().map(|(mut key, value)| {
+                        let said = index_of_said(&event.event, event.about_ms.min(event.sealed_at_ms));
+                        let found = index_of(&event.event, event.recorded_at_ms).into_iter().chain(said);
+                        let found = found.map(|(mut key, value)| {
                             key.extend_from_slice(&position.to_be_bytes());
                             (key, value)
                         });

@@ -7,7 +7,7 @@ use crate::domain::DAY_MS;
 use crate::domain::attribute::Attribute;
 use crate::domain::event::{Actor, Provenance, Reason, Role, SignalKind};
 use crate::domain::profile::SubjectState;
-use crate::domain::special_sources::{effective_provenance, source_categories};
+use crate::domain::special_sources::effective_provenance;
 use crate::domain::vocabulary::Vocabulary;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ struct Recording<'a> {
 }
 
 impl Bounds {
-    /// Decides whether an attribute may be recorded, given the state before it. The decision does not depend
-    /// on the attribute's value or key. If it counts as inferred from special categories, it must be allowed
-    /// for each of them too.
+    /// Decides whether an attribute may be recorded, given the state before it and the categories of its
+    /// direct and indirect sources. The decision does not depend on the attribute's value or key. If it
+    /// counts as inferred from special categories, it must be allowed for each of them too.
     ///
     /// # Errors
     /// Why the recording is denied; the reason is always set.
@@ -34,16 +34,15 @@ impl Bounds {
         &self,
         state: &SubjectState,
         vocabulary: &Vocabulary,
-        attribute: &Attribute,
+        (attribute, sources): (&Attribute, &BTreeSet<String>),
         recorder: &Actor,
         now_ms: u64,
     ) -> Result<(), Denial> {
-        let sources = source_categories(state, attribute);
-        let special: Vec<&str> =
-            sources.iter().copied().filter(|category| vocabulary.is_special(category)).collect();
+        let sources = sources.iter().map(String::as_str);
+        let special: Vec<&str> = sources.clone().filter(|category| vocabulary.is_special(category)).collect();
         let provenance =
-            effective_provenance(attribute.provenance, recorder.role, sources.iter().copied(), vocabulary);
-        let ancestries = sources.iter().flat_map(|category| vocabulary.category_ancestry(category));
+            effective_provenance(attribute.provenance, recorder.role, sources.clone(), vocabulary);
+        let ancestries = sources.flat_map(|category| vocabulary.category_ancestry(category));
         let sources = ancestries.map(str::to_owned).collect();
         let recording = Recording {
             provenance,

@@ -4,13 +4,16 @@
 use crate::bounds::decide::Case;
 use crate::bounds::rulebook::Rules;
 use crate::domain::consent::{ConsentRecord, Cover, NoConsent, Terms};
-use crate::domain::consent_scope::named_cases;
+use crate::domain::consent_scope::{ConsentCase, named_cases};
 use crate::domain::event::Reason;
+use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-/// The most cases (combinations of the names in consents) that are looked at for one data subject. A consent
-/// with too many cases is listed with everything that it names.
+/// The most comparisons of a case (a combination of the names in consents) with a decision, for one data
+/// subject. A consent whose cases are not all decided is listed with everything that it names.
+const COMPARISONS_MAX: usize = 1 << 24;
+/// The most cases that are decided, however few decisions there are.
 const CASES_MAX: usize = 1 << 14;
 /// The most combinations of purpose, recipient and conversation that are decided for one data subject.
 const USES_MAX: usize = 64;
@@ -43,17 +46,16 @@ pub(crate) fn lapsed_consents(
     now_ms: u64,
     until_ms: u64,
 ) -> Vec<LapsedConsent> {
-    let lapsing = Lapsing { state, rules, now_ms, until_ms };
-    let consents: Vec<&ConsentRecord> =
-        state.consents.records().iter().filter(|record| record.decision.is_yes()).collect();
-    let cases_max = CASES_MAX.checked_div(consents.len()).unwrap_or_default();
-    let mut found = Vec::new();
+    let records = state.consents.records();
+    let consents: Vec<&ConsentRecord> = records.iter().filter(|record| record.decision.is_yes()).collect();
+    let cases_left = COMPARISONS_MAX.checked_div(records.len()).unwrap_or_default().min(CASES_MAX);
+    let (covers, found) = (BTreeMap::new(), BTreeMap::new());
+    let mut lapsing = Lapsing { state, rules, now_ms, until_ms, cases_left, covers, found };
     for record in &consents {
-        lapsing.add_uncovered(record, cases_max, &mut found);
+        lapsing.add_uncovered(record);
     }
-    lapsing.add_aged(&consents, &mut found);
-    found.sort_by_key(|lapsed| lapsed.record.position);
-    found
+    lapsing.add_aged(&consents);
+    lapsing.found.into_values().collect()
 }
 
 struct Lapsing<'a> {
@@ -61,24 +63,47 @@ struct Lapsing<'a> {
     rules: &'a Rules,
     now_ms: u64,
     until_ms: u64,
+    /// How many more cases may be decided.
+    cases_left: usize,
+    /// What the decisions say about the cases that were decided. Many consents name the same cases.
+    covers: BTreeMap<CaseNames, Cover>,
+    /// By consent, the oldest first, then by reason and rule.
+    found: BTreeMap<(u64, i32, String), LapsedConsent>,
 }
+
+/// The purpose, category, recipient and conversation of a case.
+type CaseNames = [String; 4];
 
 /// Why a consent lapses: the reason, the rule, and since when.
 type Why = (Reason, String, Option<u64>);
 
 impl Lapsing<'_> {
+    /// What the decisions say about a case; `None` if too many cases were decided already.
+    fn cover(&mut self, case: &ConsentCase<'_>) -> Option<Cover> {
+        let names = [case.purpose, case.category, case.recipient, case.interaction].map(str::to_owned);
+        if let Some(cover) = self.covers.get(&names) {
+            return Some(*cover);
+        }
+        self.cases_left = self.cases_left.checked_sub(1)?;
+        let cover = self.state.consents.cover(&self.rules.vocabulary, case);
+        self.covers.insert(names, cover);
+        Some(cover)
+    }
+
     /// Adds a consent if its notice is outdated, its words have another meaning, or it ends by its own terms.
-    fn add_uncovered(&self, record: &ConsentRecord, cases_max: usize, found: &mut Vec<LapsedConsent>) {
+    fn add_uncovered(&mut self, record: &ConsentRecord) {
         let Some(likely) = self.likely_reason(record) else { return };
         let terms = with_one_recipient(&record.terms);
-        let Some(cases) = named_cases(&terms, self.until_ms, cases_max) else {
+        let cases = named_cases(&terms, self.until_ms, CASES_MAX).unwrap_or_default();
+        let decided: Option<Vec<_>> =
+            cases.iter().map(|case| self.cover(case).map(|cover| (case, cover))).collect();
+        let Some(decided) = decided.filter(|decided| !decided.is_empty()) else {
             for purpose in &record.terms.purposes {
-                self.add(record, self.why(record, likely), purpose, found);
+                self.add(record, self.why(record, likely, None), purpose);
             }
             return;
         };
-        for case in cases {
-            let cover = self.state.consents.cover(&self.rules.vocabulary, &case);
+        for (case, cover) in decided {
             let Cover::Denied { reason, by: Some(by) } = cover else { continue };
             let reason = match reason {
                 _ if by != record.event_id => continue,
@@ -87,7 +112,7 @@ impl Lapsing<'_> {
                 NoConsent::Expired if self.ends_soon(record) => Reason::ConsentExpired,
                 _ => continue,
             };
-            self.add(record, self.why(record, reason), case.purpose, found);
+            self.add(record, self.why(record, reason, Some(case)), case.purpose);
         }
     }
 
@@ -109,30 +134,35 @@ impl Lapsing<'_> {
         record.terms.until_ms.is_some_and(|end_ms| self.now_ms < end_ms && end_ms <= self.until_ms)
     }
 
-    fn why(&self, record: &ConsentRecord, reason: Reason) -> Why {
+    fn why(&self, record: &ConsentRecord, reason: Reason, case: Option<&ConsentCase<'_>>) -> Why {
         let since_ms = match reason {
             Reason::NoticeOutdated => {
                 let required = record.outdated(&self.rules.vocabulary.notices);
                 required.map(|required| required.since_ms.max(record.sealed_at_ms))
             }
             Reason::ConsentExpired => record.terms.until_ms,
+            Reason::WordsChanged => {
+                case.and_then(|case| record.words_changed_ms(&self.rules.vocabulary, case))
+            }
             _ => None,
         };
         (reason, String::new(), since_ms)
     }
 
     /// Adds the consents that rules end by their age.
-    fn add_aged(&self, consents: &[&ConsentRecord], found: &mut Vec<LapsedConsent>) {
+    fn add_aged(&mut self, consents: &[&ConsentRecord]) {
         let (state, rules, now_ms) = (self.state, self.rules, self.now_ms);
+        let by_event: BTreeMap<EventId, &ConsentRecord> =
+            consents.iter().map(|record| (record.event_id, *record)).collect();
         for (purpose, recipient, interaction) in self.uses(consents) {
             let case = Case { recipient, purpose, categories: &[], keys: &[], interaction, now_ms };
             for aged in rules.bounds.aged_consents(state, &rules.vocabulary, &case, self.until_ms) {
-                let record = consents.iter().find(|record| record.event_id == aged.consent);
-                let is_known = found.iter().any(|lapsed| {
-                    lapsed.record.event_id == aged.consent && is_named(&lapsed.purposes, purpose)
-                });
-                if let Some(record) = record.filter(|_| !is_known) {
-                    self.add(record, (aged.reason, aged.policy, Some(aged.ends_ms)), purpose, found);
+                let Some(record) = by_event.get(&aged.consent) else { continue };
+                let position = record.position;
+                let known = self.found.range((position, i32::MIN, String::new())..);
+                let mut known = known.take_while(|((other, ..), _)| *other == position);
+                if !known.any(|(_, lapsed)| is_named(&lapsed.purposes, purpose)) {
+                    self.add(record, (aged.reason, aged.policy, Some(aged.ends_ms)), purpose);
                 }
             }
         }
@@ -158,12 +188,10 @@ impl Lapsing<'_> {
         uses
     }
 
-    fn add(&self, record: &ConsentRecord, why: Why, purpose: &str, found: &mut Vec<LapsedConsent>) {
+    fn add(&mut self, record: &ConsentRecord, why: Why, purpose: &str) {
         let (reason, policy, since_ms) = why;
-        let same = found.iter_mut().find(|lapsed| {
-            lapsed.record.event_id == record.event_id && (lapsed.reason, &lapsed.policy) == (reason, &policy)
-        });
-        if let Some(lapsed) = same {
+        let key = (record.position, i32::from(reason), policy.clone());
+        if let Some(lapsed) = self.found.get_mut(&key) {
             lapsed.since_ms = lapsed.since_ms.into_iter().chain(since_ms).min();
             if !is_named(&lapsed.purposes, purpose) {
                 lapsed.purposes.push(purpose.to_owned());
@@ -173,14 +201,15 @@ impl Lapsing<'_> {
         let notices = &self.rules.vocabulary.notices;
         let notice = record.terms.notice.as_ref().filter(|_| reason == Reason::NoticeOutdated);
         let required = notice.and_then(|notice| notices.required(&notice.id));
-        found.push(LapsedConsent {
+        let lapsed = LapsedConsent {
             record: record.clone(),
             purposes: vec![purpose.to_owned()],
             reason,
             since_ms,
             policy,
             required_version: required.map(|required| required.version.clone()).unwrap_or_default(),
-        });
+        };
+        self.found.insert(key, lapsed);
     }
 }
 

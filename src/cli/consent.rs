@@ -158,11 +158,20 @@ impl Consents {
                     all(&record.recipients),
                     if record.explicit { "explicit" } else { "" }.to_owned(),
                     record.notice.as_ref().map(|notice| notice.id.clone()).unwrap_or_default(),
-                    if record.in_force { "in force" } else { "" }.to_owned(),
+                    standing(record),
                 ]
             };
             output::list(&answer.consents.iter().map(row).collect::<Vec<_>>(), "no decisions")
         })?;
         out.note_dates(&[("--as-of", self.as_of.as_ref())])
+    }
+}
+
+/// Whether a decision is in force, and for which purposes a signal stops its use.
+fn standing(record: &proto::ConsentRecord) -> String {
+    match record.stopped_purposes.as_slice() {
+        _ if !record.in_force => String::new(),
+        [] => "in force".to_owned(),
+        stopped => format!("in force, but stopped by a signal for {}", stopped.join(",")),
     }
 }

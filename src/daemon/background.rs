@@ -24,8 +24,12 @@ pub(crate) async fn end_expired(
             () = &mut stopped => return Ok(()),
             _ = ticks.tick() => {}
         }
-        if let Err(error) = app.run_maintenance().await {
-            tracing::warn!(%error, "ending what has expired failed; retrying at the next interval");
+        match app.run_maintenance().await {
+            Ok(true) => ticks.reset_immediately(),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(%error, "ending what has expired failed; retrying at the next interval")
+            }
         }
     }
 }

@@ -79,6 +79,13 @@ impl ConsentRecord {
         notices.outdated(self.terms.notice.as_ref().filter(|_| self.decision.is_yes())?)
     }
 
+    /// Since when this consent does not cover a case that it names, because its words mean something else,
+    /// milliseconds since the Unix epoch; `None` if it covers the case.
+    #[must_use]
+    pub fn words_changed_ms(&self, vocabulary: &Vocabulary, case: &ConsentCase<'_>) -> Option<u64> {
+        ExpandedCase::new(vocabulary, *case).words_changed_ms(&self.terms, self.given())
+    }
+
     /// When this consent was given, which decides what its words mean.
     fn given(&self) -> Given {
         Given { said_ms: self.said_ms(), sealed_ms: self.sealed_at_ms, position: self.position }
@@ -376,12 +383,19 @@ impl ConsentLog {
         record.decision.is_yes() && self.ended_at_ms(record, vocabulary, now_ms).is_none()
     }
 
-    /// Whether a no with these terms takes away something that a yes still allows. Only the newest
-    /// [`CONSENTS_CHECKED_MAX`] consents that it may narrow are checked. If there are more, and none of those
-    /// is in force, the answer is yes.
+    /// Whether a no with these terms takes away something that a yes still allows. A yes counts only if
+    /// `is_relevant` accepts it. Only the newest [`CONSENTS_CHECKED_MAX`] consents that it may narrow are
+    /// checked. If there are more, and none of those is in force, the answer is yes.
     #[must_use]
-    pub fn is_narrowed_by(&self, no: &Terms, vocabulary: &Vocabulary, now_ms: u64) -> bool {
-        let mut concerned = self.newest(true).filter(|yes| narrows(no, &yes.terms, vocabulary));
+    pub fn is_narrowed_by(
+        &self,
+        no: &Terms,
+        vocabulary: &Vocabulary,
+        now_ms: u64,
+        is_relevant: impl Fn(&ConsentRecord) -> bool,
+    ) -> bool {
+        let is_concerned = |yes: &&ConsentRecord| is_relevant(yes) && narrows(no, &yes.terms, vocabulary);
+        let mut concerned = self.newest(true).filter(is_concerned);
         let mut newest = concerned.by_ref().take(CONSENTS_CHECKED_MAX);
         newest.any(|yes| self.in_force(yes, vocabulary, now_ms)) || concerned.next().is_some()
     }

@@ -150,6 +150,19 @@ impl<'a> ExpandedCase<'a> {
             self.meant_purpose(terms, given).is_none() && !vocabulary.has_purposes_below(self.case.purpose);
         let category = self.meant_category(terms, given).is_none()
             && !vocabulary.has_categories_below(self.case.category);
+        self.changed_ms(purpose, category)
+    }
+
+    /// The time from which a consent that names this case does not cover it itself, because its words mean
+    /// something else since then, milliseconds since the Unix epoch. `None` if it covers the case.
+    #[must_use]
+    pub fn words_changed_ms(&self, terms: &Terms, given: Given) -> Option<u64> {
+        let purpose = self.meant_purpose(terms, given).is_none();
+        self.changed_ms(purpose, self.meant_category(terms, given).is_none())
+    }
+
+    /// When the purpose or the category got its meaning, whichever counts and was earlier.
+    fn changed_ms(&self, purpose: bool, category: bool) -> Option<u64> {
         let lowest = [(purpose, self.purposes.first()), (category, self.categories.first())];
         let ended = lowest.into_iter().filter(|(is_ended, _)| *is_ended);
         ended.filter_map(|(_, word)| Some(word?.since.at_ms)).min()
@@ -242,14 +255,19 @@ pub fn narrows(no: &Terms, yes: &Terms, vocabulary: &Vocabulary) -> bool {
 #[must_use]
 pub fn overlap(one: &Terms, other: &Terms, vocabulary: &Vocabulary) -> bool {
     let related = |one: &[String], other: &[String], ancestry: &dyn Fn(&str, &str) -> bool| {
-        let is_related = |own: &String| other.iter().any(|name| ancestry(own, name) || ancestry(name, own));
+        let is_related =
+            |own: &String| other.iter().any(|name| own == name || ancestry(own, name) || ancestry(name, own));
         one.is_empty() || other.is_empty() || one.iter().any(is_related)
     };
-    let same = |own: &str, name: &str| own == name;
-    related(&one.purposes, &other.purposes, &|low, high| vocabulary.purpose_ancestry(low).contains(&high))
+    let no_ancestors = |_: &str, _: &str| false;
+    // Names are compared before words are looked up, which takes longer: many decisions of one data subject
+    // differ only in the conversation.
+    related(&one.interactions, &other.interactions, &no_ancestors)
+        && related(&one.recipients, &other.recipients, &no_ancestors)
+        && related(&one.purposes, &other.purposes, &|low, high| {
+            vocabulary.purpose_ancestry(low).contains(&high)
+        })
         && related(&one.categories, &other.categories, &|low, high| {
             vocabulary.category_ancestry(low).contains(&high)
         })
-        && related(&one.recipients, &other.recipients, &same)
-        && related(&one.interactions, &other.interactions, &same)
 }

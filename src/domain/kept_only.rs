@@ -161,6 +161,7 @@ fn effect(refused: &ErasureRefused) -> Effect {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing, reason = "tests")]
     use super::*;
     use proptest::prelude::*;
 

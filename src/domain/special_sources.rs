@@ -7,7 +7,9 @@ use super::event::{Actor, Event, Provenance, Recorded, Role};
 use super::ids::EventId;
 use super::profile::SubjectState;
 use super::vocabulary::Vocabulary;
+use sha2::{Digest as _, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The provenance that an attribute counts with. `sources` are the categories of all its direct and indirect
 /// sources. What a data subject records with their own credential is their own statement, whatever it was
@@ -24,62 +26,201 @@ pub fn effective_provenance<'a>(
     if is_conclusion { Provenance::Inferred } else { claimed }
 }
 
-/// The categories of all direct and indirect sources of an attribute that are in the profile.
-#[must_use]
-pub fn source_categories<'a>(state: &'a SubjectState, attribute: &Attribute) -> BTreeSet<&'a str> {
-    if attribute.derived_from.is_empty() {
-        return BTreeSet::new();
-    }
-    let current: BTreeMap<EventId, &Attribute> =
-        state.attributes.values().map(|current| (current.event_id, &current.attribute)).collect();
-    let (mut all, mut seen) = (BTreeSet::new(), BTreeSet::new());
-    let mut open: Vec<EventId> = attribute.derived_from.clone();
-    while let Some(next) = open.pop() {
-        if let Some(source) = current.get(&next).filter(|_| seen.insert(next)) {
-            all.insert(source.category.as_str());
-            open.extend(&source.derived_from);
+/// Where an attribute came from.
+#[derive(Debug)]
+struct Origin {
+    key: String,
+    category: String,
+    sources: Vec<EventId>,
+    /// A hash of value, category and sources.
+    content: Digest,
+}
+
+impl Origin {
+    fn of(attribute: &Attribute) -> Self {
+        let mut content = Sha256::new();
+        for text in [attribute.value.expose(), &attribute.category] {
+            content.update(text.len().to_be_bytes());
+            content.update(text);
+        }
+        attribute.derived_from.iter().for_each(|source| content.update(source.0));
+        Self {
+            key: attribute.key.clone(),
+            category: attribute.category.clone(),
+            sources: attribute.derived_from.clone(),
+            content: first_half(&content.finalize()),
         }
     }
-    all
 }
 
-/// Finds the special attributes that shaped replies, from a data subject's events.
+/// The first half of a SHA-256 hash.
+type Digest = [u8; 16];
+
+fn first_half(hash: &[u8]) -> Digest {
+    hash.first_chunk().copied().unwrap_or_default()
+}
+
+/// What may have shaped a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum ShapedBy {
+    Attribute(EventId),
+    /// The report names no attributes, which leaves open which of the grant's attributes shaped the reply.
+    Grant(EventId),
+}
+
+/// The names of a reply and of the recipient that reported it, hashed.
+type ReplyName = (Digest, Digest);
+
+/// The sources of every attribute that was recorded about a data subject, current or not, and what shaped
+/// each reply that was reported. Built from the data subject's events, oldest first.
 #[derive(Debug, Default)]
-pub struct ShapedReplies {
-    /// The category and the sources of every attribute that was recorded.
-    attributes: BTreeMap<EventId, (String, Vec<EventId>)>,
+pub struct History {
+    origins: BTreeMap<EventId, Origin>,
     /// The attributes that each grant allows.
-    grants: BTreeMap<EventId, Vec<EventId>>,
-    /// The attributes that shaped each reply, by the reply's name and the recipient that reported it.
-    shaped: BTreeMap<(String, String), BTreeSet<EventId>>,
+    grants: BTreeMap<EventId, Arc<[EventId]>>,
+    shaped: BTreeMap<ReplyName, BTreeSet<ShapedBy>>,
+    /// The number of links in all lists.
+    links: usize,
+    /// The version after the newest event that was noted.
+    next: u64,
 }
 
-impl ShapedReplies {
-    /// Notes the next event. Only replies with these names are noted.
-    pub fn note(&mut self, event: &Recorded, replies: &BTreeSet<String>) {
+/// Approximate bytes of memory for an attribute, grant or reply, without its links.
+const ENTRY_BYTES: usize = 192;
+
+impl History {
+    /// The version of the first event that was not noted yet.
+    #[must_use]
+    pub fn next_version(&self) -> u64 {
+        self.next
+    }
+
+    /// Approximate bytes of memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let entries = self.origins.len().saturating_add(self.grants.len()).saturating_add(self.shaped.len());
+        let links = self.links.saturating_mul(2 * size_of::<ShapedBy>());
+        entries.saturating_mul(ENTRY_BYTES).saturating_add(links)
+    }
+
+    /// Notes the next event.
+    pub fn note(&mut self, event: &Recorded) {
+        self.next = event.version.saturating_add(1);
         match &event.event {
             Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-                let sources = attribute.derived_from.clone();
-                self.attributes.insert(event.event_id, (attribute.category.clone(), sources));
+                self.links = self.links.saturating_add(attribute.derived_from.len());
+                self.origins.insert(event.event_id, Origin::of(attribute));
             }
             Event::GrantIssued(issued) => {
-                let allowed = issued.allowed.iter().map(|cited| cited.attribute).collect();
+                let allowed: Vec<EventId> = issued.allowed.iter().map(|cited| cited.attribute).collect();
+                // Most grants of one data subject allow the same attributes.
+                let newest = self.grants.values().next_back().filter(|newest| ***newest == *allowed);
+                let allowed = newest.cloned().unwrap_or_else(|| {
+                    self.links = self.links.saturating_add(allowed.len());
+                    allowed.into()
+                });
                 self.grants.insert(event.event_id, allowed);
             }
-            Event::GrantUsed(used) if replies.contains(&used.reply) => {
-                // A report that names no attributes leaves open which of them shaped the reply.
-                let allowed = self.grants.get(&used.grant).map_or(&[][..], Vec::as_slice);
-                let by = if used.shaped_by.is_empty() { allowed } else { &used.shaped_by };
-                let key = (used.reply.clone(), event.actor.name.clone());
-                self.shaped.entry(key).or_default().extend(by);
+            Event::GrantUsed(used) => {
+                let name = (name(&used.reply), name(&event.actor.name));
+                let shaped = self.shaped.entry(name).or_default();
+                let before = shaped.len();
+                match used.shaped_by.is_empty() {
+                    true => shaped.extend([ShapedBy::Grant(used.grant)]),
+                    false => shaped.extend(used.shaped_by.iter().copied().map(ShapedBy::Attribute)),
+                }
+                self.links = self.links.saturating_add(shaped.len().saturating_sub(before));
             }
             _ => {}
         }
     }
 
-    /// The attributes that shaped these replies and are of a special category, or were derived from one. If a
-    /// service names a reply, only that service's own reply is meant. If another caller names it, the replies
-    /// of every recipient are meant.
+    /// The attributes that shaped these replies. If a service names a reply, only that service's own reply is
+    /// meant. If another caller names it, the replies of every recipient are meant.
+    fn shaped(&self, replies: &[String], recorder: &Actor) -> BTreeSet<EventId> {
+        let own = name(&recorder.name);
+        let is_meant = |recipient: &Digest| recorder.role != Role::Service || *recipient == own;
+        let mut shaped = BTreeSet::new();
+        for reply in replies.iter().map(|reply| name(reply)) {
+            let reported = self.shaped.range((reply, [0; 16])..=(reply, [u8::MAX; 16]));
+            for by in reported.filter(|((_, recipient), _)| is_meant(recipient)).flat_map(|(_, by)| by) {
+                match by {
+                    ShapedBy::Attribute(id) => shaped.extend([*id]),
+                    ShapedBy::Grant(grant) => {
+                        shaped.extend(self.grants.get(grant).iter().flat_map(|ids| ids.iter()))
+                    }
+                }
+            }
+        }
+        shaped
+    }
+
+    /// The current attribute that has the same key and content as this one, if this one is not current.
+    fn same_today(&self, id: EventId, state: &SubjectState) -> Option<EventId> {
+        let origin = self.origins.get(&id)?;
+        let current = state.attributes.get(&origin.key)?.event_id;
+        let same = self.origins.get(&current).is_some_and(|other| other.content == origin.content);
+        same.then_some(current)
+    }
+}
+
+fn name(text: &str) -> Digest {
+    first_half(&Sha256::digest(text))
+}
+
+/// Looks up the sources of attributes. Build it once for a request: this takes time for each attribute of the
+/// profile.
+pub struct Sources<'a> {
+    state: &'a SubjectState,
+    history: &'a History,
+    current: BTreeMap<EventId, &'a Attribute>,
+}
+
+impl<'a> Sources<'a> {
+    /// The sources of attributes in this state. Without a history, only current attributes are known.
+    #[must_use]
+    pub fn new(state: &'a SubjectState, history: &'a History) -> Self {
+        let current = state.attributes.values().map(|current| (current.event_id, &current.attribute));
+        Self { state, history, current: current.collect() }
+    }
+
+    /// The category and the direct sources of an attribute.
+    fn origin(&self, id: EventId) -> Option<(&'a str, &'a [EventId])> {
+        match self.current.get(&id) {
+            Some(attribute) => Some((&attribute.category, &attribute.derived_from)),
+            None => self.history.origins.get(&id).map(|of| (of.category.as_str(), of.sources.as_slice())),
+        }
+    }
+
+    /// The categories of these attributes and of all their direct and indirect sources.
+    #[must_use]
+    pub fn categories(&self, attributes: &[EventId]) -> BTreeSet<&'a str> {
+        self.walk(attributes).filter_map(|(_, origin)| Some(origin?.0)).collect()
+    }
+
+    /// Whether these attributes and all their direct and indirect sources are known.
+    #[must_use]
+    pub fn are_known(&self, attributes: &[EventId]) -> bool {
+        self.walk(attributes).all(|(_, origin)| origin.is_some())
+    }
+
+    /// Each of these attributes and of their direct and indirect sources, once, with its category and direct
+    /// sources if it is known.
+    fn walk(
+        &self,
+        attributes: &[EventId],
+    ) -> impl Iterator<Item = (EventId, Option<(&'a str, &'a [EventId])>)> {
+        let (mut open, mut seen) = (attributes.to_vec(), BTreeSet::new());
+        std::iter::from_fn(move || {
+            let next = std::iter::from_fn(|| open.pop()).find(|id| seen.insert(*id))?;
+            let origin = self.origin(next);
+            open.extend(origin.iter().flat_map(|(_, sources)| *sources));
+            Some((next, origin))
+        })
+    }
+
+    /// The attributes that shaped these replies and are of a special category, or were derived from one. An
+    /// attribute that was recorded again since, with the same content, is named as it is current.
     #[must_use]
     pub fn special(
         &self,
@@ -87,24 +228,23 @@ impl ShapedReplies {
         recorder: &Actor,
         vocabulary: &Vocabulary,
     ) -> BTreeSet<EventId> {
-        let is_meant = |(reply, recipient): &(String, String)| {
-            replies.contains(reply) && (recorder.role != Role::Service || *recipient == recorder.name)
-        };
-        let shaped = self.shaped.iter().filter(|(key, _)| is_meant(key)).flat_map(|(_, by)| by);
-        shaped.copied().filter(|id| self.leads_to_special(*id, vocabulary)).collect()
-    }
-
-    fn leads_to_special(&self, attribute: EventId, vocabulary: &Vocabulary) -> bool {
-        let (mut open, mut seen) = (vec![attribute], BTreeSet::new());
-        while let Some(next) = open.pop() {
-            let Some((category, sources)) = self.attributes.get(&next).filter(|_| seen.insert(next)) else {
-                continue;
-            };
-            if vocabulary.is_special(category) {
-                return true;
-            }
-            open.extend(sources);
+        let shaped: Vec<EventId> = self.history.shaped(replies, recorder).into_iter().collect();
+        let (mut special, mut derived) = (Vec::new(), BTreeMap::<EventId, Vec<EventId>>::new());
+        for (id, origin) in self.walk(&shaped) {
+            let Some((category, sources)) = origin else { continue };
+            sources.iter().for_each(|source| derived.entry(*source).or_default().push(id));
+            special.extend(Some(id).filter(|_| vocabulary.is_special(category)));
         }
-        false
+        let mut from_special = BTreeSet::new();
+        while let Some(id) = special.pop() {
+            if from_special.insert(id) {
+                special.extend(derived.get(&id).into_iter().flatten());
+            }
+        }
+        let today = |id: EventId| match self.current.contains_key(&id) {
+            true => id,
+            false => self.history.same_today(id, self.state).unwrap_or(id),
+        };
+        shaped.into_iter().filter(|id| from_special.contains(id)).map(today).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Finds what decisions and signals name without a match in what is recorded about the data subject.
 
-use super::consent::Decision;
+use super::consent::{ConsentRecord, Decision};
 use super::event::{Event, Role};
 use super::profile::SubjectState;
 use super::vocabulary::Vocabulary;
@@ -12,10 +12,11 @@ pub enum Unmatched {
     /// Nothing was recorded about the data subject before the request.
     Subject,
     /// A refusal or withdrawal names this recipient. No decision, personal bound, grant, artifact or
-    /// attribute of the data subject has this name.
+    /// attribute of the data subject has this name. To a channel: no decision, personal bound or grant of
+    /// anybody has it.
     Recipient(String),
-    /// The withdrawal with this index, counted from 0, takes nothing away: no consent in force overlaps with
-    /// it.
+    /// The withdrawal with this index, counted from 0, takes nothing away: no consent in force that the
+    /// caller may see overlaps with it.
     Consent(u32),
     /// A lifting lifts no signal.
     Signal,
@@ -32,11 +33,44 @@ pub struct Statements<'a> {
     pub sealed_ms: u64,
 }
 
+/// What a caller may learn from what matches nothing.
+#[derive(Clone, Debug)]
+pub enum SeenBy {
+    /// Everything.
+    All,
+    /// Nothing about other recipients of the data subject.
+    Recipient {
+        /// The name of the caller.
+        name: String,
+        /// The recipients of the request that nobody's decision, personal bound or grant names.
+        unknown: BTreeSet<String>,
+    },
+}
+
+impl SeenBy {
+    /// Whether the caller may see a consent.
+    fn sees(&self, record: &ConsentRecord) -> bool {
+        match self {
+            Self::All => true,
+            Self::Recipient { name, .. } => record.concerns(name),
+        }
+    }
+}
+
 impl SubjectState {
     /// What these statements name without a match in this state, which is the state before them. Consents
     /// need no match.
     #[must_use]
-    pub fn unmatched(&self, vocabulary: &Vocabulary, statements: &Statements<'_>) -> Vec<Unmatched> {
+    pub fn unmatched(
+        &self,
+        vocabulary: &Vocabulary,
+        statements: &Statements<'_>,
+        seen_by: &SeenBy,
+    ) -> Vec<Unmatched> {
+        let is_unknown = |name: &String| match seen_by {
+            SeenBy::All => !self.has_seen(name),
+            SeenBy::Recipient { unknown, .. } => unknown.contains(name),
+        };
         let is_yes = |event: &Event| matches!(event, Event::Consent { decision, .. } if decision.is_yes());
         if self.version == 0 {
             let is_no = statements.events.iter().any(|event| !is_yes(event));
@@ -46,11 +80,12 @@ impl SubjectState {
         for (number, event) in (0_u32..).zip(&statements.events) {
             match event {
                 Event::Consent { decision, terms } if !decision.is_yes() => {
-                    let unknown = terms.recipients.iter().filter(|name| !self.has_seen(name));
+                    let unknown = terms.recipients.iter().filter(|name| is_unknown(name));
                     unmatched.extend(unknown.map(|name| Unmatched::Recipient(name.clone())));
                     let consents = &self.consents;
                     if *decision == Decision::Withdrawn
-                        && !consents.is_narrowed_by(terms, vocabulary, statements.sealed_ms)
+                        && !consents
+                            .is_narrowed_by(terms, vocabulary, statements.sealed_ms, |yes| seen_by.sees(yes))
                     {
                         unmatched.insert(Unmatched::Consent(number));
                     }
@@ -97,7 +132,7 @@ mod tests {
         let state = SubjectState::fold(&[recorded(0, 1_000, signal(&[], false))]);
         let unmatched = |lifting: &Event, said_ms| {
             let statements = Statements { events: vec![lifting], said_ms, sealed_ms: 1_000 };
-            state.unmatched(&default_vocabulary(), &statements)
+            state.unmatched(&default_vocabulary(), &statements, &SeenBy::All)
         };
         assert_eq!(unmatched(&signal(&["memory"], true), 1_000), [Unmatched::Signal]);
         assert_eq!(unmatched(&signal(&[], true), 999), [Unmatched::Signal]);

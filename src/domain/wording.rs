@@ -145,9 +145,14 @@ pub fn reason_to_subject(of: Reason) -> &'static str {
 /// What an opt-out does, to be shown to the data subject. `overridden_ms` are the times of the consents that
 /// it overrides. The text says which law asks for the opt-out. Among the laws of the packs, only California's
 /// does, so the text names it for a person who is or may be there. With `None`, the text does not depend on
-/// where the person is.
+/// where the person is. `has_more` says that there may be more consents than these.
 #[must_use]
-pub fn opt_out(stopped: &[&str], overridden_ms: &[u64], jurisdiction: Option<&str>) -> String {
+pub fn opt_out(
+    stopped: &[&str],
+    overridden_ms: &[u64],
+    has_more: bool,
+    jurisdiction: Option<&str>,
+) -> String {
     if stopped.is_empty() {
         return "this opt-out stops nothing: an opt-out is about sale, sharing and advertising; to stop other uses, \
                 refuse them or object to them"
@@ -160,7 +165,13 @@ pub fn opt_out(stopped: &[&str], overridden_ms: &[u64], jurisdiction: Option<&st
     };
     let purposes = stopped.join("`, `");
     let overridden = match overridden_ms {
+        [] if has_more => ". It may override earlier consents".to_owned(),
         [] => String::new(),
+        [newest, ..] if has_more => format!(
+            ". It overrides {} earlier consents and maybe more, the newest of {}",
+            overridden_ms.len(),
+            time(*newest)
+        ),
         [one] => format!(". It overrides an earlier consent, of {}", time(*one)),
         [newest, ..] => {
             format!(

@@ -104,6 +104,9 @@ pub struct Attribute {
     pub special_category: bool,
     /// `declared`, `observed` or `inferred`.
     pub provenance: &'static str,
+    /// What its recorder stated, if it counts as inferred nevertheless.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub claimed_provenance: Option<&'static str>,
     /// Its source: who recorded it.
     pub source: ActorName,
     /// When it was recorded.

@@ -190,3 +190,40 @@ async fn a_birth_is_a_coarse_date_that_a_service_does_not_state_and_staff_overri
     let shown = world.harness.cli(Role::Steward, "privacy-team", &["describe", "ada", "--born", "2012-05"]);
     harness::stdout(&shown);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_children_who_reach_an_age_at_one_moment_all_lose_their_guardians_consent_at_once() {
+    let mut world = world().await;
+    let count = 140;
+    let mut grants = Vec::new();
+    for number in 0..count {
+        let subject = format!("child-{number}");
+        let tone = fact(&subject, "tone", "communication-style", "plain");
+        world.steward.profile.record_attributes(tone).await.unwrap();
+        let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+        let request = proto::RecordConsentRequest { guardian: true, ..consent(&subject, vec![given]) };
+        world.steward.consent.record_consent(request).await.unwrap();
+        let ttl = Some(prost_types::Duration { seconds: 86_400, nanos: 0 });
+        let request = proto::RequestGrantRequest { ttl, ..ask(&subject) };
+        grants.push(world.service.grant.request_grant(request).await.unwrap().into_inner().grant_id);
+        let request = proto::DescribeSubjectRequest {
+            subject,
+            born: world.born.clone(),
+            jurisdiction: "DE".into(),
+            ..Default::default()
+        };
+        world.steward.profile.describe_subject(request).await.unwrap();
+    }
+    world.move_past_16(0).await;
+    let watch = proto::WatchRevocationsRequest { after_cursor: None };
+    let mut watched = world.service.grant.watch_revocations(watch).await.unwrap().into_inner();
+    let mut revoked = std::collections::BTreeSet::new();
+    // Passes look again at what ended in the last two minutes. They must not stay with the first children.
+    let all = async {
+        while revoked.len() < grants.len() {
+            revoked.extend(watched.message().await.unwrap().unwrap().grant_ids);
+        }
+    };
+    let in_time = tokio::time::timeout(Duration::from_secs(60), all).await;
+    assert!(in_time.is_ok(), "{} of {count} were revoked", revoked.len());
+}

@@ -146,6 +146,16 @@ async fn a_contract_and_a_legal_obligation_outlast_a_no_and_the_answer_says_so()
             legal_basis: basis.into(),
             basis_reference: "file 7".into(),
         }];
+        let request = proto::SubmitRequestRequest {
+            subject: "ada".into(),
+            kind: proto::RequestKind::Objection.into(),
+            options: Some(proto::WriteOptions { idempotency_key: "objection".into(), ..Default::default() }),
+            ..Default::default()
+        };
+        for _ in 0..2 {
+            let made = world.steward.rights.submit_request(request.clone()).await.unwrap().into_inner();
+            assert_eq!(made.remaining_uses, remaining, "a formal objection says it too, also when repeated");
+        }
         assert_eq!(object(&mut world).await.remaining_uses, remaining);
         for decision in [ConsentDecision::Refused, ConsentDecision::Withdrawn] {
             assert_eq!(decide(&mut world, decision, "support").await.remaining_uses, remaining);

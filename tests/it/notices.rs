@@ -209,6 +209,37 @@ async fn a_rule_ends_a_consent_by_its_age_and_with_it_the_grants() {
     assert_eq!(outcome(&mut world).await, ALLOWED);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_artifact_ends_by_itself_when_its_consent_gets_too_old_for_a_rule() {
+    let clock = Arc::new(AdvancedClock::default());
+    let mut world = world_of(start(Arc::clone(&clock), tempfile::tempdir().unwrap()).await).await;
+    record(&mut world, "ada", "tone", "communication-style").await;
+    decide(&mut world, decision(ConsentDecision::Given, "tone-adaptation", "1")).await;
+    publish(&mut world, version(Tier::Provider, "fresh", "1", YEARLY)).await.unwrap();
+    advance(&mut world, &clock, 180 * DAY_MS - DAY_MS / 24).await;
+    let request = proto::RegisterArtifactRequest {
+        grant_id: granted(&mut world).await.grant_id,
+        kind: proto::ArtifactKind::Summary.into(),
+        ..Default::default()
+    };
+    world.service.grant.register_artifact(request).await.unwrap();
+    let list = proto::ListArtifactsRequest { subject: "ada".into(), ..Default::default() };
+    let reason = async |world: &mut World| {
+        let artifacts =
+            world.service.grant.list_artifacts(list.clone()).await.unwrap().into_inner().artifacts;
+        artifacts[0].reason()
+    };
+    assert_eq!(reason(&mut world).await, RevocationReason::Unspecified);
+    advance(&mut world, &clock, DAY_MS / 24).await;
+    for _ in 0..600 {
+        if reason(&mut world).await == RevocationReason::ConsentTooOld {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the artifact did not end");
+}
+
 const SECOND_ONLY: &str = "@id(\"second\")\n@title(\"Only consents to the second version\")\nforbid (principal, action in Action::\"use\", resource) unless { context.notice == \"welcome\" && context.notice_version == \"2\" };\n";
 
 #[tokio::test(flavor = "multi_thread")]

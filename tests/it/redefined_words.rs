@@ -95,6 +95,16 @@ async fn a_consent_does_not_cover_a_purpose_that_gets_another_meaning() {
     define(&mut world, word("tours", "personalization", "Sell tours to the person")).await.unwrap();
     assert_eq!(standing(&mut world, &grant).await, (false, RevocationReason::WordsChanged));
     assert_eq!(ask_for(&mut world, "tours").await, denied(DenialReason::WordsChanged));
+    let listed = proto::ListOutdatedConsentsRequest::default();
+    let listed = world.steward.consent.list_outdated_consents(listed).await.unwrap().into_inner().consents;
+    assert_eq!(
+        (listed[0].reason(), listed[0].purposes.as_slice()),
+        (DenialReason::WordsChanged, &["tours".into()][..])
+    );
+    let said_at = listed[0].said_at.unwrap();
+    assert!(
+        listed[0].since.is_some_and(|since| (since.seconds, since.nanos) > (said_at.seconds, said_at.nanos))
+    );
     decide(&mut world, ConsentDecision::Renewed, "tours", &[]).await;
     assert_eq!(ask_for(&mut world, "tours").await, allowed("tone"));
 

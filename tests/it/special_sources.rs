@@ -3,6 +3,7 @@
 
 use crate::erasure::verify;
 use crate::harness::{Clients, Harness, choice, consent, fact, publish_notice};
+use crate::package::{Unpacked, export};
 use sayso::proto::{self, ConsentDecision, DenialReason, Provenance, Role};
 use std::collections::BTreeMap;
 use tonic::Code;
@@ -97,6 +98,17 @@ async fn what_a_service_observes_from_a_special_attribute_is_recorded_as_inferre
         assert!(attribute.expires_at.is_some() && attribute.model == "tutor");
     }
     assert_eq!(profile["illness"].claimed_provenance(), Provenance::Unspecified);
+    let package = export(&mut world.ada, "", proto::PackageKind::Access).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let package = Unpacked::of(&package, folder.path());
+    let exported = package.json();
+    let absence =
+        exported["attributes"].as_array().unwrap().iter().find(|of| of["key"] == "absence").unwrap();
+    assert_eq!(
+        (&absence["provenance"], &absence["claimed_provenance"]),
+        (&"inferred".into(), &"observed".into())
+    );
+    assert!(package.text("index.html").contains("stated as observed"));
     verify(&world.harness);
 }
 
@@ -177,5 +189,66 @@ async fn an_inference_from_a_reply_counts_as_derived_from_the_special_attributes
     let mut again = inferred("named");
     again.attributes[0].key = "again".into();
     assert_eq!(record(&mut world.service, again).await.unwrap_err().code(), Code::FailedPrecondition);
+    verify(&world.harness);
+}
+
+/// Reports a reply that the illness shaped.
+async fn report(world: &mut World, reply: &str) {
+    let (grant, _) = world.ask(&["illness"]).await;
+    let report = proto::ReportUseRequest {
+        grant_id: grant.grant_id,
+        reply: reply.into(),
+        shaped_by: vec!["illness".into()],
+        ..Default::default()
+    };
+    world.service.grant.report_use(report).await.unwrap();
+}
+
+/// An inference about work that was drawn from a reply.
+fn from_reply(key: &str, reply: &str) -> proto::RecordAttributesRequest {
+    let mut request = fact("ada", key, "work", "often absent");
+    request.attributes[0].provenance = Provenance::Inferred.into();
+    request.attributes[0].from_replies = vec![reply.to_owned()];
+    request
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conclusion_needs_the_consent_for_a_special_source_that_is_not_current_any_more() {
+    let mut world = world().await;
+    world.decide(ConsentDecision::Given, &["health", "work"]).await;
+    report(&mut world, "reply").await;
+    let absence = world.derived("absence", Provenance::Observed, "illness").await;
+    record(&mut world.service, absence).await.unwrap();
+    let remove = proto::RemoveAttributesRequest { keys: vec!["illness".into()], ..Default::default() };
+    world.ada.profile.remove_attributes(remove).await.unwrap();
+    let habit = world.derived("habit", Provenance::Observed, "absence").await;
+    for request in [from_reply("late", "reply"), habit] {
+        world.decide(ConsentDecision::Withdrawn, &["health"]).await;
+        let refused = record(&mut world.service, request.clone()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}");
+        world.decide(ConsentDecision::Given, &["health"]).await;
+        record(&mut world.service, request).await.unwrap();
+    }
+    let profile = world.profile().await;
+    assert_eq!(profile["habit"].provenance(), Provenance::Inferred);
+    assert_eq!(profile["habit"].claimed_provenance(), Provenance::Observed);
+    assert!(world.ask(&["late", "habit"]).await.0.allowed.is_empty(), "their source is gone");
+    verify(&world.harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_inference_from_a_reply_is_usable_if_its_special_source_was_recorded_again_unchanged() {
+    let mut world = world().await;
+    world.decide(ConsentDecision::Given, &["health", "work"]).await;
+    report(&mut world, "reply").await;
+    world.ada.profile.record_attributes(fact("ada", "illness", "health", "migraine")).await.unwrap();
+    record(&mut world.service, from_reply("again", "reply")).await.unwrap();
+    let profile = world.profile().await;
+    assert_eq!(profile["again"].derived_from, [profile["illness"].event_id.clone()]);
+    assert_eq!(world.ask(&["again"]).await.0.allowed.len(), 1);
+    // With another value it is another source, and the reply was drawn from the old one.
+    world.ada.profile.record_attributes(fact("ada", "illness", "health", "none")).await.unwrap();
+    record(&mut world.service, from_reply("late", "reply")).await.unwrap();
+    assert!(world.ask(&["again", "late"]).await.0.allowed.is_empty());
     verify(&world.harness);
 }

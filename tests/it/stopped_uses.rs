@@ -125,6 +125,43 @@ async fn an_objection_to_direct_marketing_is_never_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_opt_out_names_the_consents_in_force_whatever_came_after_them() {
+    let mut world = world("DE").await;
+    let oldest = world.consent("data-sale").await;
+    let for_other = |decision| {
+        let mut choice = choice(decision, "data-sale", &[], true);
+        choice.recipients = vec!["broker".into()];
+        choice
+    };
+    for _ in 0..4 {
+        let given = consent("ada", vec![for_other(ConsentDecision::Given); 16]);
+        world.steward.consent.record_consent(given).await.unwrap();
+    }
+    let withdrawn = consent("ada", vec![for_other(ConsentDecision::Withdrawn)]);
+    world.steward.consent.record_consent(withdrawn).await.unwrap();
+    let keyed = proto::RecordSignalRequest {
+        options: Some(proto::WriteOptions { idempotency_key: "gpc".into(), ..Default::default() }),
+        ..signal(SignalKind::OptOut, &[], false)
+    };
+    let first = world.steward.consent.record_signal(keyed.clone()).await.unwrap().into_inner();
+    let effect = first.opt_out.unwrap();
+    assert_eq!((&effect.overridden_consents, effect.has_more), (&vec![oldest], false));
+    // A repeated request gets the same answer, whatever was recorded since.
+    world.consent("advertising").await;
+    let again = world.steward.consent.record_signal(keyed).await.unwrap().into_inner();
+    assert_eq!(again.opt_out.unwrap(), effect);
+
+    for _ in 0..4 {
+        let many = consent("ada", vec![choice(ConsentDecision::Given, "data-sale", &[], true); 16]);
+        world.steward.consent.record_consent(many).await.unwrap();
+    }
+    let answer = world.steward.consent.record_signal(signal(SignalKind::OptOut, &[], false)).await;
+    let effect = answer.unwrap().into_inner().opt_out.unwrap();
+    assert_eq!((effect.overridden_consents.len(), effect.has_more), (64, true));
+    assert!(effect.explanation.contains("64 earlier consents and maybe more"), "{}", effect.explanation);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_opt_out_wins_over_an_earlier_explicit_consent_wherever_the_person_is_and_says_so() {
     for (place, policy) in
         [("DE", "built-in/opt-out"), ("US-NV", "built-in/opt-out"), ("US-CA", "cpra/s-1798-120-opt-out")]
@@ -150,6 +187,12 @@ async fn an_opt_out_wins_over_an_earlier_explicit_consent_wherever_the_person_is
         let check = proto::CheckGrantRequest { grant_id: grant, keys: Vec::new() };
         let checked = world.service.grant.check_grant(check).await.unwrap().into_inner();
         assert_eq!(checked.reason(), RevocationReason::OptedOut);
+        let listed = proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() };
+        let listed = world.steward.consent.get_consents(listed).await.unwrap().into_inner().consents;
+        let listed: Vec<(bool, &[String])> =
+            listed.iter().map(|one| (one.in_force, one.stopped_purposes.as_slice())).collect();
+        let (sale, advertising) = (["data-sale".into()], ["personalised-advertising".into()]);
+        assert_eq!(listed, [(true, &sale[..]), (true, &advertising), (true, &[])]);
         let stopped = Some((DenialReason::OptedOut, policy.to_owned()));
         assert_eq!(world.ask("data-sale").await.1, stopped);
         let advertising = world.ask("personalised-advertising").await.1.unwrap();

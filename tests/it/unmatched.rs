@@ -51,21 +51,49 @@ async fn a_no_that_matches_nothing_is_recorded_and_the_person_a_channel_or_a_ste
         ("cleo", harness.as_role(Role::Subject, "cleo").await),
     ];
     for (subject, mut caller) in callers {
+        // To a channel, a name is new that nobody's decision has.
+        let (coach, tutor) = (format!("coach of {subject}"), format!("tutor of {subject}"));
+        let (coach, tutor) = (coach.as_str(), tutor.as_str());
         let mut says = async |decision, recipients: &[&str]| {
             decide(&mut caller, decided(subject, decision, recipients)).await
         };
         assert_eq!(says(Withdrawn, &[]).await, (1, vec!["subject".into()]), "{subject}");
         assert_eq!(says(Withdrawn, &[]).await, (1, vec!["consent 0".into()]));
-        assert_eq!(says(Refused, &["coach"]).await, (1, vec!["recipient coach".into()]));
+        assert_eq!(says(Refused, &[coach]).await, (1, vec![format!("recipient {coach}")]));
         // From then on, a decision names the recipient.
-        assert_eq!(says(Refused, &["coach"]).await, (1, vec![]));
+        assert_eq!(says(Refused, &[coach]).await, (1, vec![]));
         assert_eq!(says(Given, &[]).await, (1, vec![]));
         assert_eq!(says(Withdrawn, &[]).await, (1, vec![]));
         assert_eq!(
-            says(Withdrawn, &["tutor"]).await,
-            (1, vec!["recipient tutor".into(), "consent 0".into()])
+            says(Withdrawn, &[tutor]).await,
+            (1, vec![format!("recipient {tutor}"), "consent 0".into()])
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_does_not_learn_which_recipients_have_dealings_with_a_person() {
+    use ConsentDecision::{Given, Refused, Withdrawn};
+    let (harness, mut steward) = start().await;
+    let mut service = harness.as_claim(Role::Service, "tutor").await;
+    for subject in ["ada", "ben"] {
+        steward.profile.record_attributes(harness::fact(subject, "tone", "work", "dry")).await.unwrap();
+    }
+    let grant =
+        proto::RequestGrantRequest { subject: "ada".into(), purpose: PURPOSE.into(), ..Default::default() };
+    service.grant.request_grant(grant).await.unwrap();
+    assert_eq!(decide(&mut steward, decided("ada", Given, &["trainer"])).await, (1, vec![]));
+    // Ada has a grant of the tutor and a consent for the trainer, and Ben has neither.
+    let mut channel = harness.as_claim(Role::Channel, "app").await;
+    let mut answers = async |subject, decision, recipients: &[&str]| {
+        decide(&mut channel, decided(subject, decision, recipients)).await.1
+    };
+    for subject in ["ada", "ben"] {
+        assert_eq!(answers(subject, Refused, &["tutor"]).await, Vec::<String>::new(), "{subject}");
+        assert_eq!(answers(subject, Withdrawn, &["trainer"]).await, ["consent 0"], "{subject}");
+    }
+    assert_eq!(answers("ada", Refused, &["tutro"]).await, ["recipient tutro"], "nobody names it");
+    assert_eq!(decide(&mut steward, decided("ben", Refused, &["tutor"])).await.1, Vec::<String>::new());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,14 +6,30 @@ use crate::app::error::AppError;
 use crate::app::log::moment::Moment;
 use crate::app::profile::paging::Room;
 use crate::domain::consent::ConsentRecord;
+use crate::domain::event::SignalKind;
 use crate::domain::ids::SubjectId;
+use crate::domain::profile::SubjectState;
+use crate::domain::stopped_purposes::{OPT_OUT, is_below};
+use crate::domain::vocabulary::Vocabulary;
 use std::sync::{Arc, PoisonError};
+
+/// A decision, and what it means now.
+#[derive(Clone, Debug)]
+pub struct ListedConsent {
+    /// The decision.
+    pub record: ConsentRecord,
+    /// Whether it is a consent that still allows something, as far as consents go.
+    pub in_force: bool,
+    /// Those purposes of a consent in force for which a signal of the data subject stops every use: an
+    /// objection, a restriction, a pause of all conversations, or an opt-out.
+    pub stopped_purposes: Vec<String>,
+}
 
 /// A page of decisions, oldest first.
 #[derive(Clone, Debug, Default)]
 pub struct Consents {
-    /// The decisions, each with whether it is in force.
-    pub records: Vec<(ConsentRecord, bool)>,
+    /// The decisions.
+    pub records: Vec<ListedConsent>,
     /// The subject's version for this caller, as in [`Caller::version_of`].
     pub version: u64,
     /// The `start` of the next page; none on the last page.
@@ -43,6 +59,7 @@ impl Consent {
             }
         };
         let in_force = |record: &ConsentRecord| state.consents.in_force(record, &rules.vocabulary, now_ms);
+        let is_stopped = |purpose: &str| is_stopped(&state, &rules.vocabulary, purpose);
         let name = &caller.name;
         let version = caller.version_of(&state);
         let (mut page, mut room) = (Consents { version, ..Consents::default() }, Room::new(count));
@@ -54,9 +71,20 @@ impl Consent {
                 break;
             }
             let in_force = in_force(record);
+            let purposes = record.terms.purposes.iter().filter(|purpose| in_force && is_stopped(purpose));
+            let stopped_purposes = purposes.cloned().collect();
             let record = record.clone();
-            page.records.push((if caller.sees_others() { record } else { record.shown_to(name) }, in_force));
+            let record = if caller.sees_others() { record } else { record.shown_to(name) };
+            page.records.push(ListedConsent { record, in_force, stopped_purposes });
         }
         Ok(page)
     }
+}
+
+/// Whether a signal of the data subject stops every use for a purpose, whatever they consented to.
+fn is_stopped(state: &SubjectState, vocabulary: &Vocabulary, purpose: &str) -> bool {
+    let ancestry = vocabulary.purpose_ancestry(purpose);
+    let has_said = |kind| state.signal_against(kind, &ancestry).is_some();
+    [SignalKind::Objection, SignalKind::Restriction, SignalKind::Pause].into_iter().any(has_said)
+        || is_below(&OPT_OUT, &ancestry) && has_said(SignalKind::OptOut)
 }

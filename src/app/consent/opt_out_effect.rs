@@ -11,6 +11,8 @@ use crate::domain::wording;
 
 /// The most consents that an answer names as overridden. The newest come first.
 pub const OVERRIDDEN_MAX: usize = 64;
+/// The most consents for a stopped purpose that are looked at, newest first.
+const LOOKED_AT_MAX: usize = 1_024;
 
 /// What an opt-out does.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,8 +20,11 @@ pub struct OptOutEffect {
     /// Nothing is used for these purposes or those below them. Empty if the opt-out names only purposes that
     /// are neither sale, sharing nor advertising.
     pub stopped_purposes: Vec<String>,
-    /// Consents in force for a stopped purpose that the opt-out overrides, newest first.
+    /// Consents in force for a stopped purpose that the opt-out overrides, newest first; at most
+    /// [`OVERRIDDEN_MAX`].
     pub overridden_consents: Vec<EventId>,
+    /// Whether there are more such consents, or so many consents that not all were looked at.
+    pub has_more: bool,
     /// What the opt-out stops and what it overrides, in words for people.
     pub explanation: String,
 }
@@ -38,20 +43,17 @@ pub(super) fn opt_out_effect(
             && record.terms.purposes.iter().any(|named| overlaps(named, &stopped, vocabulary))
             && (caller.sees_others() || record.concerns(&caller.name))
     };
-    let overridden: Vec<&ConsentRecord> = state
-        .consents
-        .records()
-        .iter()
-        .rev()
-        .filter(reaches)
-        .take(OVERRIDDEN_MAX)
-        .filter(|record| state.consents.in_force(record, vocabulary, now_ms))
-        .collect();
+    let mut reached = state.consents.records().iter().rev().filter(reaches);
+    let looked_at = reached.by_ref().take(LOOKED_AT_MAX);
+    let mut in_force = looked_at.filter(|record| state.consents.in_force(record, vocabulary, now_ms));
+    let overridden: Vec<&ConsentRecord> = in_force.by_ref().take(OVERRIDDEN_MAX).collect();
+    let has_more = in_force.next().is_some() || reached.next().is_some();
     // A service does not learn where the person is.
     let jurisdiction = caller.sees_others().then_some(state.description.jurisdiction.as_str());
     let times: Vec<u64> = overridden.iter().map(|record| record.recorded_at_ms).collect();
     OptOutEffect {
-        explanation: wording::opt_out(&stopped, &times, jurisdiction),
+        explanation: wording::opt_out(&stopped, &times, has_more, jurisdiction),
+        has_more,
         overridden_consents: overridden.iter().map(|record| record.event_id).collect(),
         stopped_purposes: stopped.into_iter().map(str::to_owned).collect(),
     }

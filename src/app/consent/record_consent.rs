@@ -3,16 +3,19 @@
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;
 use crate::app::consent::choice::{Choice, ConsentChanged, DecidedBy, NoticeServed, Presentation};
+use crate::app::consent::remaining_uses::remaining_uses;
 use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
 use crate::app::log::receipt::{Receipt, WriteOptions};
-use crate::app::log::stream::SubjectStream;
 use crate::app::statement_rules;
+use crate::domain::Violations;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
 use crate::domain::consent::{NoticeRef, Terms};
 use crate::domain::event::{Event, Role};
 use crate::domain::ids::SubjectId;
+use crate::domain::profile::SubjectState;
+use crate::domain::vocabulary::Vocabulary;
 use std::sync::Arc;
 
 const CHOICES_MAX: usize = 16;
@@ -74,15 +77,15 @@ impl Consent {
             statement_rules::check_may_consent(caller)?;
         }
         let refused = refused_purposes(&choices);
-        let remaining = |stream: &SubjectStream| {
-            let to = refused.as_ref();
-            to.map(|to| self.remaining_uses(stream, to)).unwrap_or_default()
+        let remaining = |state: &SubjectState, vocabulary: &Vocabulary, now_ms| {
+            refused.as_ref().map(|to| remaining_uses(state, vocabulary, now_ms, to)).unwrap_or_default()
         };
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
             Begun::Replayed(receipt, events) => {
-                let changed = self.replayed_change(caller, subject, receipt, &events).await?;
-                let stream = self.core.stream(subject).await?.ok_or(AppError::Erased)?;
-                return Ok(ConsentChanged { remaining_uses: remaining(&stream), ..changed });
+                let before = self.before(subject, &events).await?;
+                let changed = self.replayed_change(caller, &before, receipt, &events)?;
+                let remaining_uses = remaining(&before.state, &before.rules.vocabulary, before.now_ms);
+                return Ok(ConsentChanged { remaining_uses, ..changed });
             }
             Begun::Append(append) => append,
         };
@@ -98,9 +101,9 @@ impl Consent {
             return Err(self.record_refusals_alone(append, choices, &context, refusal).await?);
         }
         let events = self.consent_events(choices, &context);
-        let unmatched = Self::unmatched(&append, &events);
+        let unmatched = self.unmatched(&append, &events)?;
         let frame = self.core.with_revocations(&append, events);
-        let remaining_uses = remaining(&append.stream);
+        let remaining_uses = remaining(&append.stream.read().state, &append.rules.vocabulary, append.now_ms);
         let written = self.core.commit(append, frame).await?;
         Ok(ConsentChanged {
             revoked_grants: written.revoked,
@@ -136,11 +139,14 @@ impl Consent {
             let frame = self.core.with_revocations(&append, self.consent_events(refusals, context));
             self.core.commit(append, frame).await?;
         }
+        let said =
+            |why: &str| format!("{why}. What was refused or withdrawn in the same request is recorded");
         Ok(match error {
-            AppError::Reserved { rule, why } => AppError::Reserved {
-                rule,
-                why: format!("{why}. What was refused or withdrawn in the same request is recorded"),
-            },
+            AppError::Reserved { rule, why } => AppError::Reserved { rule, why: said(&why) },
+            AppError::Invalid(Violations(mut found)) => {
+                found.iter_mut().for_each(|violation| violation.problem = said(&violation.problem));
+                AppError::Invalid(Violations(found))
+            }
             other => other,
         })
     }

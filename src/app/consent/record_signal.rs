@@ -4,17 +4,18 @@ use crate::app::caller::Caller;
 use crate::app::consent::Consent;
 use crate::app::consent::choice::ConsentChanged;
 use crate::app::consent::opt_out_effect::{OptOutEffect, opt_out_effect};
-use crate::app::consent::remaining_uses::RemainingUse;
+use crate::app::consent::remaining_uses::{RemainingUse, remaining_uses};
 use crate::app::consent::signal::NewSignal;
 use crate::app::error::AppError;
 use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::receipt::WriteOptions;
-use crate::app::log::stream::SubjectStream;
 use crate::app::statement_rules;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
 use crate::domain::event::{Event, SignalKind};
 use crate::domain::ids::SubjectId;
+use crate::domain::profile::SubjectState;
+use crate::domain::vocabulary::Vocabulary;
 use std::sync::Arc;
 
 const INTERACTION_BYTES_MAX: usize = 128;
@@ -42,10 +43,11 @@ impl Consent {
         }
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
             Begun::Replayed(receipt, events) => {
-                let stream = self.core.stream(subject).await?.ok_or(AppError::Erased)?;
-                let effect = self.effect(caller, &stream, &signal);
-                let changed = self.replayed_change(caller, subject, receipt, &events).await?;
-                let remaining_uses = self.remaining_after(&stream, &signal);
+                let before = self.before(subject, &events).await?;
+                let (state, vocabulary) = (&before.state, &before.rules.vocabulary);
+                let effect = effect(caller, state, vocabulary, &signal, before.now_ms);
+                let remaining_uses = remaining_after(state, vocabulary, &signal, before.now_ms);
+                let changed = self.replayed_change(caller, &before, receipt, &events)?;
                 return Ok(ConsentChanged { effect, remaining_uses, ..changed });
             }
             Begun::Append(append) => append,
@@ -53,19 +55,16 @@ impl Consent {
         let mut checks = Checks::new();
         checks.need_name(append.stream.read().state.interaction_problem(&signal.interaction), "interaction");
         checks.finish()?;
-        statement_rules::check_signal_lift(
-            caller,
-            &append.stream.read().state,
-            &append.rules.vocabulary,
-            &signal,
-        )?;
-        let stream = Arc::clone(&append.stream);
-        let effect = self.effect(caller, &stream, &signal);
-        let remaining_uses = self.remaining_after(&stream, &signal);
+        let (effect, remaining_uses) = {
+            let (state, vocabulary) = (&append.stream.read().state, &append.rules.vocabulary);
+            statement_rules::check_signal_lift(caller, state, vocabulary, &signal)?;
+            let effect = effect(caller, state, vocabulary, &signal, append.now_ms);
+            (effect, remaining_after(state, vocabulary, &signal, append.now_ms))
+        };
         let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
         let event = Event::Signal { kind, purposes, lifted, interaction };
         let events = vec![self.core.plan(event)];
-        let unmatched = Self::unmatched(&append, &events);
+        let unmatched = self.unmatched(&append, &events)?;
         let frame = self.core.with_revocations(&append, events);
         let written = self.core.commit(append, frame).await?;
         Ok(ConsentChanged {
@@ -102,20 +101,28 @@ impl Consent {
         checks.finish()?;
         Ok(signal)
     }
+}
 
-    /// The purposes for which data may still be used after an objection. An objection ends no use on the
-    /// basis of a contract or a legal obligation (GDPR Art. 21(1)).
-    fn remaining_after(&self, stream: &SubjectStream, signal: &NewSignal) -> Vec<RemainingUse> {
-        let is_objection = signal.kind == SignalKind::Objection && !signal.lift;
-        if is_objection { self.remaining_uses(stream, &signal.purposes) } else { Vec::new() }
-    }
+/// The purposes for which data may still be used after an objection. An objection ends no use on the basis of
+/// a contract or a legal obligation (GDPR Art. 21(1)).
+fn remaining_after(
+    state: &SubjectState,
+    vocabulary: &Vocabulary,
+    signal: &NewSignal,
+    now_ms: u64,
+) -> Vec<RemainingUse> {
+    let is_objection = signal.kind == SignalKind::Objection && !signal.lift;
+    if is_objection { remaining_uses(state, vocabulary, now_ms, &signal.purposes) } else { Vec::new() }
+}
 
-    /// What a signal does, if it is an opt-out.
-    fn effect(&self, caller: &Caller, stream: &SubjectStream, signal: &NewSignal) -> Option<OptOutEffect> {
-        let is_opt_out = signal.kind == SignalKind::OptOut && !signal.lift;
-        let now_ms = self.core.now_ms();
-        let vocabulary = &self.core.rules().vocabulary;
-        let state = &stream.read().state;
-        is_opt_out.then(|| opt_out_effect(caller, state, vocabulary, &signal.purposes, now_ms))
-    }
+/// What a signal does in this state, if it is an opt-out.
+fn effect(
+    caller: &Caller,
+    state: &SubjectState,
+    vocabulary: &Vocabulary,
+    signal: &NewSignal,
+    now_ms: u64,
+) -> Option<OptOutEffect> {
+    let is_opt_out = signal.kind == SignalKind::OptOut && !signal.lift;
+    is_opt_out.then(|| opt_out_effect(caller, state, vocabulary, &signal.purposes, now_ms))
 }

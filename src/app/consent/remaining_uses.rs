@@ -1,11 +1,11 @@
 //! The purposes for which data may still be used although the data subject said no to them, because their
 //! legal basis can't be refused.
 
-use crate::app::consent::Consent;
-use crate::app::log::stream::SubjectStream;
 use crate::domain::consent::{ConsentRecord, Terms};
 use crate::domain::event::PurposeDefined;
 use crate::domain::legal_basis::DeclaredBasis;
+use crate::domain::profile::SubjectState;
+use crate::domain::vocabulary::Vocabulary;
 
 /// The most purposes in an answer.
 const REMAINING_MAX: usize = 256;
@@ -21,34 +21,34 @@ pub struct RemainingUse {
     pub reference: String,
 }
 
-impl Consent {
-    /// The remaining uses after a no to these purposes, where an empty list means all purposes. Purposes that
-    /// the data subject once consented to as a whole are left out, because no other basis replaces a consent.
-    /// There are none for minors.
-    pub(super) fn remaining_uses(&self, stream: &SubjectStream, purposes: &[String]) -> Vec<RemainingUse> {
-        let state = &stream.read().state;
-        let rules = self.core.rules();
-        let vocabulary = &rules.vocabulary;
-        if matches!(state.description.age.band_name(self.core.now_ms()), "child" | "teen") {
-            return Vec::new();
-        }
-        let remains = |purpose: &PurposeDefined| {
-            let declared = vocabulary.declared_basis(&purpose.id);
-            let (basis, _) = declared.filter(|(basis, _)| !basis.can_be_refused())?;
-            let ancestry = vocabulary.purpose_ancestry(&purpose.id);
-            let is_named = |names: &[String]| names.iter().any(|name| ancestry.contains(&name.as_str()));
-            let consented = |record: &ConsentRecord| {
-                record.decision.is_yes() && is_whole(&record.terms) && is_named(&record.terms.purposes)
-            };
-            let is_refused = purposes.is_empty() || is_named(purposes);
-            (is_refused && !state.consents.records().iter().any(consented)).then(|| RemainingUse {
-                purpose: purpose.id.clone(),
-                basis,
-                reference: purpose.basis_reference.clone(),
-            })
-        };
-        vocabulary.purposes().filter_map(remains).take(REMAINING_MAX).collect()
+/// The remaining uses after a no to these purposes, where an empty list means all purposes. Purposes that the
+/// data subject once consented to as a whole are left out, because no other basis replaces a consent. There
+/// are none for minors. `now_ms` is in milliseconds since the Unix epoch.
+pub(crate) fn remaining_uses(
+    state: &SubjectState,
+    vocabulary: &Vocabulary,
+    now_ms: u64,
+    purposes: &[String],
+) -> Vec<RemainingUse> {
+    if matches!(state.description.age.band_name(now_ms), "child" | "teen") {
+        return Vec::new();
     }
+    let remains = |purpose: &PurposeDefined| {
+        let declared = vocabulary.declared_basis(&purpose.id);
+        let (basis, _) = declared.filter(|(basis, _)| !basis.can_be_refused())?;
+        let ancestry = vocabulary.purpose_ancestry(&purpose.id);
+        let is_named = |names: &[String]| names.iter().any(|name| ancestry.contains(&name.as_str()));
+        let consented = |record: &ConsentRecord| {
+            record.decision.is_yes() && is_whole(&record.terms) && is_named(&record.terms.purposes)
+        };
+        let is_refused = purposes.is_empty() || is_named(purposes);
+        (is_refused && !state.consents.records().iter().any(consented)).then(|| RemainingUse {
+            purpose: purpose.id.clone(),
+            basis,
+            reference: purpose.basis_reference.clone(),
+        })
+    };
+    vocabulary.purposes().filter_map(remains).take(REMAINING_MAX).collect()
 }
 
 /// Whether a consent covers its purposes as a whole: it is not limited to some data, recipients or

@@ -3,7 +3,7 @@
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;
-use crate::app::log::index::{index_of, watched_keys};
+use crate::app::log::index::{RECIPIENT_NAMES, index_of, index_of_said, watched_keys};
 use crate::app::log::receipt::{EventReceipt, Receipt, RequestStamp, WriteOptions, receipt_of};
 use crate::app::log::revocation::revoked_ids;
 use crate::app::log::stream::SubjectStream;
@@ -113,7 +113,12 @@ impl Append {
 impl Core {
     /// A pending event with a new id and its index records.
     pub(crate) fn plan(&self, event: Event) -> PendingEvent {
-        let index = index_of(&event);
+        let mut index = index_of(&event, self.now_ms());
+        if let Event::GrantIssued(issued) = &event
+            && !self.named_recipients.needs_record(&issued.recipient)
+        {
+            index.retain(|(key, _)| !key.starts_with(RECIPIENT_NAMES));
+        }
         PendingEvent { event_id: self.new_id(), event, index }
     }
 
@@ -377,7 +382,8 @@ impl Core {
             drop(key);
             clear_stack::<{ crate::app::log::read::CIPHER_STACK_WORDS }>();
             let payload = payload?;
-            let entry = self.prepare(payload, each.index)?;
+            let said = index_of_said(&draft.event, append.about_ms.min(append.now_ms));
+            let entry = self.prepare(payload, each.index.into_iter().chain(said).collect())?;
             newest = Some(entry.entry.leaf_hash());
             version = version.saturating_add(1);
             prepared.push(entry);

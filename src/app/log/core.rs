@@ -1,6 +1,7 @@
 //! [`Core`], which all use cases share: the ledger, the vault, the clock, subject streams and rules.
 
 use crate::app::error::{AppError, Cause};
+use crate::app::log::named_recipients::NamedRecipients;
 use crate::app::log::notifier::Notifier;
 use crate::app::log::open_requests::OpenRequests;
 use crate::app::log::pending_streams::PendingStreams;
@@ -44,6 +45,7 @@ pub(crate) struct Core {
     /// Locked while a write to the system stream is in progress.
     pub system_stream: tokio::sync::Mutex<SystemStream>,
     pub notifier: Notifier,
+    pub named_recipients: NamedRecipients,
     pub recent_views: RecentViews,
     pub unrecorded_reuse: UnrecordedReuse,
     /// Streams with revocations that are in effect but not recorded yet.

@@ -61,8 +61,37 @@ pub(crate) fn position_of(key: &[u8]) -> u64 {
     key.last_chunk::<8>().map_or(0, |position| u64::from_be_bytes(*position))
 }
 
-/// The index records by which an event is found by recipient, request or expiry.
-pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// Names of recipients that decisions, choices and grants of anybody have.
+pub(crate) const RECIPIENT_NAMES: &[u8] = b"name";
+
+/// Marks an index that has the names of all recipients. Indexes of earlier versions lack some.
+pub(crate) const HAS_RECIPIENT_NAMES: &[u8] = b"nall";
+
+/// The prefix of the index records of a recipient's name.
+pub(crate) fn recipient_name_key(recipient: &str) -> Vec<u8> {
+    [RECIPIENT_NAMES, &recipient_hash(recipient)].concat()
+}
+
+/// The index records of the recipients that an event names.
+fn index_of_names(event: &Event) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
+    let names = match event {
+        Event::Consent { terms, .. } => terms.recipients.as_slice(),
+        Event::PersonalBoundsSet(choices) => choices.only_recipients.as_slice(),
+        Event::GrantIssued(issued) => std::slice::from_ref(&issued.recipient),
+        _ => &[],
+    };
+    names.iter().map(|name| (recipient_name_key(name), Vec::new()))
+}
+
+/// The index records by which an event is found by recipient, request or expiry. `now_ms` is the time of the
+/// event, milliseconds since the Unix epoch.
+pub(crate) fn index_of(event: &Event, now_ms: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut records = records_of(event, now_ms);
+    records.extend(index_of_names(event));
+    records
+}
+
+fn records_of(event: &Event, now_ms: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
     let timed = index_of_requests(event);
     let id = |event: &Option<EventId>| event.map(|id| id.to_string()).unwrap_or_default();
     let revocation = |recipient: &str, record: RevocationRecord| {
@@ -114,7 +143,8 @@ pub(crate) fn index_of(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
         Event::RecipientAcknowledged(acknowledged) => {
             vec![(acknowledgment_key(acknowledged.position, &acknowledged.recipient), Vec::new())]
         }
-        Event::SubjectDescribed(described) => age_changes(described),
+        Event::SubjectDescribed(described) => age_changes(described, now_ms),
+        Event::LogOpened(_) => vec![(HAS_RECIPIENT_NAMES.to_vec(), Vec::new())],
         other => index_of_pending(other).into_iter().chain(timed).collect(),
     }
 }
@@ -153,6 +183,21 @@ pub(crate) const ATTRIBUTE_END: &[u8] = b"xpir";
 /// Consents by when they expire.
 pub(crate) const CONSENT_END: &[u8] = b"cend";
 
+/// Consents by when the data subject said them.
+pub(crate) const CONSENT_SAID: &[u8] = b"said";
+
+/// The index record of a consent by when the data subject said it, milliseconds since the Unix epoch. Rules
+/// may compare its age.
+pub(crate) fn index_of_said(event: &Event, said_ms: u64) -> Option<(Vec<u8>, Vec<u8>)> {
+    let is_yes = matches!(event, Event::Consent { decision, .. } if decision.is_yes());
+    is_yes.then(|| (said_key(said_ms), Vec::new()))
+}
+
+/// The prefix of the index records of consents that were said at this time.
+pub(crate) fn said_key(said_ms: u64) -> Vec<u8> {
+    [CONSENT_SAID, &said_ms.to_be_bytes()].concat()
+}
+
 /// Artifacts by when they expire.
 pub(crate) const ARTIFACT_END: &[u8] = b"aend";
 
@@ -188,12 +233,16 @@ pub(crate) fn index_of_requests(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
 /// Everybody born before this year was an adult when this was written.
 const MINORS_BORN_FROM: &str = "2007";
 
-/// Index records of the times at which a minor may reach an age that rules of law name, 13 to 18. At these
-/// times decisions may change, as they do when a consent ends, so the records have the same key prefix.
-fn age_changes(described: &SubjectDescribed) -> Vec<(Vec<u8>, Vec<u8>)> {
+/// Index records of the times after `now_ms` at which a minor may reach an age that rules of law name, 13 to
+/// 18. At these times decisions may change, as they do when a consent ends, so the records have the same key
+/// prefix.
+fn age_changes(described: &SubjectDescribed, now_ms: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
     let born = Birth::parse(&described.born).filter(|_| described.born.as_str() >= MINORS_BORN_FROM);
     let changes = born.into_iter().flat_map(|born| born.changes_ms(*TEEN_YEARS.start()));
-    changes.map(|change_ms| ([CONSENT_END, &change_ms.to_be_bytes()].concat(), Vec::new())).collect()
+    changes
+        .filter(|change_ms| *change_ms > now_ms)
+        .map(|change_ms| ([CONSENT_END, &change_ms.to_be_bytes()].concat(), Vec::new()))
+        .collect()
 }
 
 /// The time that follows the prefix of an index key, and the position at its end.

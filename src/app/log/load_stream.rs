@@ -6,6 +6,7 @@ use crate::app::log::pending_revocations::PendingRevocations;
 use crate::app::log::read::for_each_event;
 use crate::app::log::stream::SubjectStream;
 use crate::domain::profile::SubjectState;
+use crate::domain::special_sources::History;
 use crate::vault::SubjectKeys;
 use std::sync::Arc;
 
@@ -38,6 +39,7 @@ impl Core {
         // After an erasure, a stream can have the same version as before but fewer events. So decisions
         // made on the old state must not be used again.
         stream.reusable_grants().forget_decisions();
+        *stream.history() = History::default();
         Ok(())
     }
 

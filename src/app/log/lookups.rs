@@ -4,8 +4,9 @@ use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::log::core::Core;
 use crate::app::log::index::{
-    ARTIFACT_END, ATTRIBUTE_END, CONSENT_END, ERASURE, REQUEST, RevocationRecord, acknowledgment_key,
-    end_and_position, erased_grant_key, position_of, recipient_hash, revocations_key,
+    ARTIFACT_END, ATTRIBUTE_END, CONSENT_END, CONSENT_SAID, ERASURE, HAS_RECIPIENT_NAMES, REQUEST,
+    RevocationRecord, acknowledgment_key, end_and_position, erased_grant_key, position_of, recipient_hash,
+    recipient_name_key, revocations_key,
 };
 use crate::app::log::moment::Moment;
 use crate::app::log::read::{for_each_event, open, open_system_entry};
@@ -23,6 +24,16 @@ use std::sync::Arc;
 const READ_COUNT: usize = 256;
 /// Index records of open requests in one read.
 const REQUESTS_READ_COUNT: usize = 1_024;
+
+/// Something that has ended, in an index of ends.
+pub(crate) struct Ended {
+    /// The key in the index.
+    pub key: Vec<u8>,
+    /// When it ended, milliseconds since the Unix epoch.
+    pub end_ms: u64,
+    /// The position of its event in the log.
+    pub position: u64,
+}
 
 /// A subject's state at a moment of the past.
 pub(crate) struct PastState {
@@ -107,6 +118,19 @@ impl Core {
         Ok(!self.store().index_scan(&acknowledgment_key(position, recipient), None, 1)?.is_empty())
     }
 
+    /// Whether a decision, choice or grant of anybody before this position has the name of this recipient.
+    /// True if that is not known, because an earlier version made the index.
+    ///
+    /// # Errors
+    /// The index can't be read.
+    pub(crate) fn has_named_recipient(&self, recipient: &str, before: u64) -> Result<bool, AppError> {
+        if self.store().index_scan(HAS_RECIPIENT_NAMES, None, 1)?.is_empty() {
+            return Ok(true);
+        }
+        let found = self.store().index_scan(&recipient_name_key(recipient), None, 1)?;
+        Ok(found.first().is_some_and(|(key, _)| position_of(key) < before))
+    }
+
     /// The position of the event that completed an erasure.
     pub(crate) fn erasure_position(&self, request: &EventId) -> Result<Option<u64>, AppError> {
         let found = self.store().index_scan(&[ERASURE, &request.0].concat(), None, 1)?;
@@ -129,14 +153,13 @@ impl Core {
         }
     }
 
-    /// Attributes that have expired, the earliest first, after the index key `after`. Returns the index key
-    /// and the position of each.
+    /// Attributes that have expired, the earliest first, after the index key `after`.
     pub(crate) fn ended_attributes(
         &self,
         now_ms: u64,
         after: Option<&[u8]>,
         count: usize,
-    ) -> Result<Vec<(Vec<u8>, u64)>, AppError> {
+    ) -> Result<Vec<Ended>, AppError> {
         self.ended(ATTRIBUTE_END, now_ms, after, count)
     }
 
@@ -146,7 +169,7 @@ impl Core {
         now_ms: u64,
         after: Option<&[u8]>,
         count: usize,
-    ) -> Result<Vec<(Vec<u8>, u64)>, AppError> {
+    ) -> Result<Vec<Ended>, AppError> {
         self.ended(CONSENT_END, now_ms, after, count)
     }
 
@@ -156,8 +179,18 @@ impl Core {
         now_ms: u64,
         after: Option<&[u8]>,
         count: usize,
-    ) -> Result<Vec<(Vec<u8>, u64)>, AppError> {
+    ) -> Result<Vec<Ended>, AppError> {
         self.ended(ARTIFACT_END, now_ms, after, count)
+    }
+
+    /// Consents that were said by a time, as [`Core::ended_attributes`] returns attributes.
+    pub(crate) fn consents_said(
+        &self,
+        by_ms: u64,
+        after: Option<&[u8]>,
+        count: usize,
+    ) -> Result<Vec<Ended>, AppError> {
+        self.ended(CONSENT_SAID, by_ms, after, count)
     }
 
     fn ended(
@@ -166,11 +199,11 @@ impl Core {
         now_ms: u64,
         after: Option<&[u8]>,
         count: usize,
-    ) -> Result<Vec<(Vec<u8>, u64)>, AppError> {
+    ) -> Result<Vec<Ended>, AppError> {
         let found = self.store().index_scan(prefix, after, count)?;
         let ended = found.into_iter().map_while(|(key, _)| {
-            let (end, position) = end_and_position(&key, prefix)?;
-            (end <= now_ms).then_some((key, position))
+            let (end_ms, position) = end_and_position(&key, prefix)?;
+            (end_ms <= now_ms).then_some(Ended { key, end_ms, position })
         });
         Ok(ended.collect())
     }

@@ -10,6 +10,7 @@ pub(crate) mod index;
 pub(crate) mod load_stream;
 pub(crate) mod lookups;
 pub(crate) mod moment;
+pub(crate) mod named_recipients;
 pub(crate) mod new_streams;
 pub(crate) mod notifier;
 pub(crate) mod open_requests;

@@ -4,6 +4,7 @@ use crate::app::log::pending_revocations::PendingRevocations;
 use crate::app::log::reusable_grants::ReusableGrants;
 use crate::domain::event::{Event, Recorded};
 use crate::domain::profile::SubjectState;
+use crate::domain::special_sources::History;
 use crate::vault::{PendingSubject, SubjectKeys};
 use sayso_proof::merkle::Hash;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -25,6 +26,9 @@ pub(crate) struct SubjectStream {
     now: RwLock<StreamState>,
     /// Code that locks both this and `now` locks `now` first.
     reusable_grants: Mutex<ReusableGrants>,
+    /// What attributes were derived from, as far as requests needed it. Code that locks both this and `now`
+    /// locks `now` first.
+    history: Mutex<History>,
     /// The handle and keys of a data subject about whom nothing is recorded yet, and the hash under which
     /// other writers find this stream. The handle and keys become durable right before the first event; then
     /// this is `None`. Only the owner of the write lock changes it.
@@ -66,7 +70,8 @@ impl SubjectStream {
         let (weight, measure_at) = (AtomicUsize::new(0), AtomicU64::new(0));
         let now = RwLock::new(now);
         let (reusable_grants, pending_subject) = (Mutex::default(), Mutex::default());
-        Self { keys, write_lock: Arc::default(), now, reusable_grants, pending_subject, weight, measure_at }
+        let (write_lock, history) = (Arc::default(), Mutex::default());
+        Self { keys, write_lock, now, reusable_grants, history, pending_subject, weight, measure_at }
     }
 
     /// The stream of a data subject about whom nothing is recorded yet.
@@ -89,13 +94,16 @@ impl SubjectStream {
             return None;
         }
         self.measure_at.store(version.saturating_add(MEASURE_AFTER.max(version / 8)), Ordering::Relaxed);
-        Some(STREAM_BYTES.saturating_add(now.state.memory_bytes()))
+        // A request may be reading it.
+        let history_bytes = self.history.try_lock().map_or(0, |history| history.bytes());
+        Some(STREAM_BYTES.saturating_add(now.state.memory_bytes()).saturating_add(history_bytes))
     }
 
     /// Drops everything about an erased subject, for callers that still have the stream.
     pub fn forget(&self) {
         *self.write() = StreamState { erased: true, ..StreamState::default() };
         *self.reusable_grants() = ReusableGrants::default();
+        *self.history() = History::default();
     }
 
     /// Whether revocations are in effect that are still to be recorded.
@@ -117,6 +125,11 @@ impl SubjectStream {
     /// The grants that may answer a repeated request.
     pub fn reusable_grants(&self) -> MutexGuard<'_, ReusableGrants> {
         self.reusable_grants.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What attributes were derived from. It has the events that a request has read so far.
+    pub fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The current state, for the owner of the write lock only.

@@ -44,7 +44,8 @@ pub(crate) struct SystemEvent {
 
 impl SystemEvent {
     pub fn new(event: Event) -> Self {
-        let index = index_of(&event);
+        // No record of a system event depends on the time.
+        let index = index_of(&event, 0);
         Self { event, index, signature: None, request_stamp: None }
     }
 }

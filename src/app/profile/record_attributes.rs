@@ -129,7 +129,7 @@ impl Profiles {
         mut new: NewAttributes,
     ) -> Result<Recording, AppError> {
         check_sources(&current_events(&append, &new), &new)?;
-        self.complete_sources(&append, &mut new.attributes).await?;
+        let sources = self.complete_sources(&append, &mut new.attributes).await?;
         statement_rules::check_provenance(
             &append.caller,
             new.attributes.iter().map(|(attribute, _)| attribute),
@@ -146,7 +146,8 @@ impl Profiles {
         let changes_grants = new.attributes.iter().any(|(_, corrects)| corrects.is_some())
             || replaces_what_is_in_use(&append.stream.read().state, &new)
             || replaces_a_source(&append, &new);
-        let refused = self.refusals(&append, new.attributes.iter().map(|(attribute, _)| attribute));
+        let attributes = new.attributes.iter().map(|(attribute, _)| attribute);
+        let refused = self.refusals(&append, attributes.zip(&sources));
         if !refused.is_empty() {
             return Err(self.refuse_recording(append, refused).await?);
         }

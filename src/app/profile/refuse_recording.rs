@@ -3,6 +3,7 @@
 use crate::app::error::AppError;
 use crate::app::log::append::Append;
 use crate::app::profile::Profiles;
+use crate::app::profile::special_replies::SourceCategories;
 use crate::bounds::error::Denial;
 use crate::domain::attribute::Attribute;
 use crate::domain::event::{Event, Reason, RecordingRefused};
@@ -11,21 +12,21 @@ use std::sync::Arc;
 
 impl Profiles {
     /// The refusals of these attributes by bounds, grouped by category, provenance and policy; empty if all
-    /// may be recorded.
+    /// may be recorded. Each attribute comes with the categories of its sources.
     pub(crate) fn refusals<'a>(
         &self,
         append: &Append,
-        attributes: impl Iterator<Item = &'a Attribute>,
+        attributes: impl Iterator<Item = (&'a Attribute, &'a SourceCategories)>,
     ) -> Vec<RecordingRefused> {
         let actor = append.caller.actor();
         let now = append.stream.read();
         let mut refused: BTreeMap<(String, i32, String), RecordingRefused> = BTreeMap::new();
-        for attribute in attributes {
+        for (attribute, sources) in attributes {
             let rules = &append.rules;
             let decided = rules.bounds.decide_recording(
                 &now.state,
                 &rules.vocabulary,
-                attribute,
+                (attribute, sources),
                 &actor,
                 append.now_ms,
             );

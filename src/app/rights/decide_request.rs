@@ -3,7 +3,7 @@
 use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
+use crate::app::log::append::{Append, PendingEvent};
 use crate::app::log::receipt::WriteOptions;
 use crate::app::log::stream::SubjectStream;
 use crate::app::rights::Rights;
@@ -69,22 +69,10 @@ impl Rights {
         options: &WriteOptions,
     ) -> Result<SubmittedRequest, AppError> {
         check(&verdict)?;
-        let (stream, _) = self.core.find_request(id).await?.ok_or(AppError::NotFound("request"))?;
-        let about_ms = self.core.event_time(options)?;
-        let begun = self
-            .core
-            .begin_in(Arc::clone(&stream), caller, options, about_ms, Timestamping::Distinct)
-            .await?;
-        let append = match begun {
-            Begun::Replayed(..) => {
-                self.core.record_view_in(caller, stream, "DecideRequest").await?;
-                return self.submitted(*id, Vec::new()).await;
-            }
-            Begun::Append(append) => append,
+        let Some((append, record)) = self.begin_on_request(caller, id, options, "DecideRequest").await?
+        else {
+            return self.submitted(*id, Vec::new()).await;
         };
-        // The request is read again under the write lock, because it may have changed.
-        let record = append.stream.read().state.rights.requests.get(id).cloned();
-        let record = record.ok_or(AppError::NotFound("request"))?;
         if !record.is_open() {
             return Err(AppError::Precondition("the request was decided already"));
         }

@@ -2,8 +2,11 @@
 //! date.
 
 use crate::app::caller::Caller;
+use crate::app::consent::remaining_uses::RemainingUse;
 use crate::app::erasure::certificate::Certificate;
 use crate::app::error::{AppError, Cause};
+use crate::app::log::append::{Append, Begun, Timestamping};
+use crate::app::log::receipt::WriteOptions;
 use crate::app::profile::paging::Room;
 use crate::app::rights::Rights;
 use crate::app::rights::rectification::RequestChange;
@@ -26,6 +29,8 @@ pub struct SubmittedRequest {
     pub revoked_grants: Vec<String>,
     /// What carried out a completed rectification.
     pub changes: Vec<RequestChange>,
+    /// After an objection was submitted: purposes for which data may still be used.
+    pub remaining_uses: Vec<RemainingUse>,
 }
 
 /// A page of requests, by due date.
@@ -106,7 +111,42 @@ impl Rights {
             }
         };
         let certificate = self.erasure.certificate_with(&id, Some(&request))?;
-        Ok(SubmittedRequest { request, certificate, revoked_grants, changes })
+        Ok(SubmittedRequest { request, certificate, revoked_grants, changes, remaining_uses: Vec::new() })
+    }
+
+    /// Begins a write about a request, which is read under the write lock. `None` if this is a repetition;
+    /// then a view is recorded for the method.
+    ///
+    /// # Errors
+    /// There is no such request, the caller is a subject and the request is another subject's, the expected
+    /// version is stale, or the store fails.
+    pub(super) async fn begin_on_request(
+        self: &Arc<Self>,
+        caller: &Caller,
+        id: &EventId,
+        options: &WriteOptions,
+        method: &'static str,
+    ) -> Result<Option<(Append, RequestRecord)>, AppError> {
+        let missing = || AppError::NotFound("request");
+        let (stream, _) = self.core.find_request(id).await?.ok_or_else(missing)?;
+        if let Some(own) = &caller.subject
+            && self.core.vault.subject(own)?.is_none_or(|keys| keys.handle != stream.keys.handle)
+        {
+            return Err(missing());
+        }
+        let about_ms = self.core.event_time(options)?;
+        let begun =
+            self.core.begin_in(Arc::clone(&stream), caller, options, about_ms, Timestamping::Distinct);
+        match begun.await? {
+            Begun::Replayed(..) => {
+                self.core.record_view_in(caller, stream, method).await?;
+                Ok(None)
+            }
+            Begun::Append(append) => {
+                let record = append.stream.read().state.rights.requests.get(id).cloned();
+                Ok(Some((append, record.ok_or_else(missing)?)))
+            }
+        }
     }
 
     /// Lists requests by due date: all requests of one subject, or the open requests of all subjects.

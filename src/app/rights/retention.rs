@@ -8,29 +8,33 @@ use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;
 use crate::app::error::AppError;
 use crate::app::log::append::PendingEvent;
+use crate::app::log::index::said_key;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::stream::SubjectStream;
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::rights::Rights;
-use crate::app::rights::retention_cursor::RetentionCursor;
+use crate::app::rights::retention_cursor::{EndCursor, RetentionCursor};
+use crate::domain::DAY_MS;
 use crate::domain::checks::Checks;
 use crate::domain::erasure::{self, Scope};
 use crate::domain::event::{Event, Recorded, RetentionClass, RetentionDefined};
 use crate::domain::ids::EventId;
+use crate::domain::profile::SubjectState;
 use crate::domain::retention::{self, KEEP_MS_MAX, is_no_reason_to_keep};
 use crate::domain::rights::Hold;
 use crate::domain::vocabulary::Vocabulary;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-/// The most subjects that one pass handles for each kind of expiry.
+/// The most subjects that one pass handles for each kind of expiry. If more decisions or artifacts have
+/// ended, the next pass follows at once.
 const SUBJECTS_MAX: usize = 64;
 /// The most expiries of one subject that one frame (events that are written together) records. The next pass
 /// finds the others.
 const EXPIRIES_MAX: usize = 128;
-/// For this many milliseconds after an expiry time, every pass looks again for index records with that time.
-/// The reason: if an event expires soon after it was sealed, its record may reach the index only after its
-/// expiry.
+/// For this many milliseconds after an expiry time, every round looks again for new index records with that
+/// time. The reason: if an event expires soon after it was sealed, its record may reach the index only after
+/// its expiry.
 const SETTLED_MS: u64 = 120_000;
 
 impl Rights {
@@ -84,39 +88,64 @@ impl Rights {
         Ok(checks.finish()?)
     }
 
-    /// Runs one retention pass, for a limited number of subjects. Call it at an interval.
+    /// Runs one retention pass, for a limited number of subjects. Call it at an interval. Returns whether
+    /// more decisions or artifacts have ended, so that the next pass should follow at once.
     ///
     /// # Errors
     /// The store fails. The next pass finds what this pass did not end.
-    pub async fn end_expired(self: &Arc<Self>) -> Result<(), AppError> {
+    pub async fn end_expired(self: &Arc<Self>) -> Result<bool, AppError> {
         self.core.retry_pending_revocations().await;
         self.core.record_due_reuse().await?;
         // Expired attributes are erased, so an untrusted clock must not decide.
         if self.core.clock_state().is_skewed() {
-            return Ok(());
+            return Ok(false);
         }
         let mut cursor = self.retention_cursor.lock().await;
         let now_ms = self.core.now_ms();
         let ended = self.core.ended_attributes(now_ms, cursor.attributes.as_deref(), SUBJECTS_MAX)?;
         // After the last page the cursor starts over. So attributes that a hold keeps are checked once in
         // each round.
-        cursor.attributes = ended.last().filter(|_| ended.len() == SUBJECTS_MAX).map(|(key, _)| key.clone());
-        for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
+        cursor.attributes = ended.last().filter(|_| ended.len() == SUBJECTS_MAX).map(|last| last.key.clone());
+        for stream in self.streams_at(ended.iter().map(|ended| ended.position)).await? {
             self.expire_entries(stream).await?;
         }
-        let ended = self.core.ended_decisions(now_ms, cursor.decisions.as_deref(), SUBJECTS_MAX)?;
-        for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
+        let ended = self.core.ended_decisions(now_ms, cursor.decisions.after(), SUBJECTS_MAX)?;
+        for stream in self.streams_at(cursor.decisions.open(&ended)).await? {
             self.end_decisions(stream).await?;
         }
-        let settled = self.core.ended_decisions(
-            now_ms.saturating_sub(SETTLED_MS),
-            cursor.decisions.as_deref(),
-            SUBJECTS_MAX,
-        )?;
-        if let Some((key, _)) = settled.last() {
-            cursor.decisions = Some(key.clone());
+        let is_last = ended.len() < SUBJECTS_MAX;
+        cursor.decisions.advance(&ended, now_ms.saturating_sub(SETTLED_MS), is_last);
+        let has_more = self.end_artifacts(&mut cursor.artifacts, now_ms).await? || !is_last;
+        let has_more = self.end_aged(&mut cursor, now_ms).await? || has_more;
+        self.apply_rules(&mut cursor).await?;
+        Ok(has_more)
+    }
+
+    /// Revokes what rests on consents that have reached an age that a rule in force compares. Returns whether
+    /// there are more. What reached it before a rule came into force was revoked then.
+    async fn end_aged(self: &Arc<Self>, cursor: &mut RetentionCursor, now_ms: u64) -> Result<bool, AppError> {
+        let ages = self.core.rules().bounds.consent_ages();
+        cursor.ages.retain(|days, _| ages.contains(days));
+        let (mut has_more, started_from_ms) = (false, cursor.started_from_ms.min(now_ms));
+        for days in ages {
+            let age_ms = days.saturating_mul(DAY_MS);
+            let Some(said_by_ms) = now_ms.checked_sub(age_ms) else { continue };
+            let of_age = cursor.ages.entry(days).or_insert_with(|| {
+                EndCursor::beginning(said_key(started_from_ms.saturating_sub(age_ms.saturating_add(DAY_MS))))
+            });
+            let page = self.core.consents_said(said_by_ms, of_age.after(), SUBJECTS_MAX)?;
+            for stream in self.streams_at(of_age.open(&page)).await? {
+                self.end_decisions(stream).await?;
+            }
+            let is_last = page.len() < SUBJECTS_MAX;
+            of_age.advance(&page, said_by_ms.saturating_sub(SETTLED_MS), is_last);
+            has_more |= !is_last;
         }
-        self.end_artifacts(&mut cursor, now_ms).await?;
+        Ok(has_more)
+    }
+
+    /// Erases what retention rules end, for the next page of subjects.
+    async fn apply_rules(self: &Arc<Self>, cursor: &mut RetentionCursor) -> Result<(), AppError> {
         if self.core.rules().retention.is_empty() {
             return Ok(());
         }
@@ -130,14 +159,11 @@ impl Rights {
         Ok(())
     }
 
-    /// Records the end of artifacts, so that watchers of their recipients are notified.
-    async fn end_artifacts(
-        self: &Arc<Self>,
-        cursor: &mut RetentionCursor,
-        now_ms: u64,
-    ) -> Result<(), AppError> {
-        let ended = self.core.ended_artifacts(now_ms, cursor.artifacts.as_deref(), SUBJECTS_MAX)?;
-        for stream in self.streams_at(ended.iter().map(|(_, position)| *position)).await? {
+    /// Records the end of artifacts, so that watchers of their recipients are notified. Returns whether more
+    /// have ended.
+    async fn end_artifacts(self: &Arc<Self>, cursor: &mut EndCursor, now_ms: u64) -> Result<bool, AppError> {
+        let page = self.core.ended_artifacts(now_ms, cursor.after(), SUBJECTS_MAX)?;
+        for stream in self.streams_at(cursor.open(&page)).await? {
             let write_lock = stream.write_lock().await;
             let ended = retention::ended_artifacts(&stream.read().state, now_ms);
             if ended.is_empty() || stream.read().erased {
@@ -147,12 +173,9 @@ impl Rights {
             let frame = self.core.frame(&append, Vec::new(), ended);
             self.core.commit(append, frame).await?;
         }
-        let settled_ms = now_ms.saturating_sub(SETTLED_MS);
-        let settled = self.core.ended_artifacts(settled_ms, cursor.artifacts.as_deref(), SUBJECTS_MAX)?;
-        if let Some((key, _)) = settled.last() {
-            cursor.artifacts = Some(key.clone());
-        }
-        Ok(())
+        let is_last = page.len() < SUBJECTS_MAX;
+        cursor.advance(&page, now_ms.saturating_sub(SETTLED_MS), is_last);
+        Ok(!is_last)
     }
 
     /// The streams of the subjects to whom the entries at these positions belong, each once.
@@ -175,8 +198,7 @@ impl Rights {
     /// the subject's present age contradicts. Watchers are notified of these revocations.
     async fn end_decisions(self: &Arc<Self>, stream: Arc<SubjectStream>) -> Result<(), AppError> {
         let now_ms = self.core.now_ms();
-        let has_birth = stream.read().state.description.age.born.is_some();
-        if !has_birth && retention::ended_consents(&stream.read().state, now_ms).is_empty() {
+        if !may_have_ended(&stream.read().state, now_ms) {
             return Ok(());
         }
         let write_lock = stream.write_lock().await;
@@ -256,6 +278,14 @@ impl Rights {
         tracing::info!(entries = selection.versions.len(), "erasing entries whose retention ended");
         self.erasure.erase(append, pending_events, erasure).await
     }
+}
+
+/// Whether time alone may have ended a decision of the subject, or something that rests on one.
+fn may_have_ended(state: &SubjectState, now_ms: u64) -> bool {
+    state.description.age.born.is_some()
+        || state.grants.values().any(|grant| grant.is_open(now_ms))
+        || state.rights.artifacts.values().any(|artifact| artifact.ended_at(now_ms).is_none())
+        || !retention::ended_consents(state, now_ms).is_empty()
 }
 
 fn expiry(attribute: EventId, by_retention: bool) -> Event {

@@ -2,16 +2,18 @@
 //! steward has to decide.
 
 use crate::app::caller::Caller;
+use crate::app::consent::remaining_uses::{RemainingUse, remaining_uses};
 use crate::app::erasure::erase_subject::Erasure;
 use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
+use crate::app::log::moment::Moment;
 use crate::app::log::read::open_system_entry;
 use crate::app::log::receipt::WriteOptions;
 use crate::app::rights::Rights;
 use crate::app::rights::list_requests::SubmittedRequest;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
-use crate::domain::erasure::{Scope, Selection};
+use crate::domain::erasure::{self, Scope};
 use crate::domain::event::{
     ErasureRefused, Event, Recorded, RequestDecided, RequestSubmitted, Role, SignalKind,
 };
@@ -117,7 +119,8 @@ impl Rights {
                 let id = events.iter().find_map(request_of).ok_or(AppError::KeyReused)?;
                 self.core.record_view(caller, subject, "SubmitRequest").await?;
                 self.erasure.resume_erasure(id).await?;
-                return self.submitted(id, Vec::new()).await;
+                let remaining_uses = self.remaining_after(subject, &events).await?;
+                return Ok(SubmittedRequest { remaining_uses, ..self.submitted(id, Vec::new()).await? });
             }
         };
         let described = match append.stream.read().state.description.jurisdiction.as_str() {
@@ -192,6 +195,7 @@ impl Rights {
     }
 
     /// Decides whether holds block an erasure as a whole, keep a part of what is in scope, or keep nothing.
+    /// Holds that keep nothing in scope do not count.
     ///
     /// # Errors
     /// Nothing that is recorded is in scope, or the store fails.
@@ -202,36 +206,28 @@ impl Rights {
         scope: &Scope,
         holds: Vec<Hold>,
     ) -> Result<ErasureVerdict, AppError> {
-        let refused = |holds: &[Hold], extent: Extent| {
-            let ground = holds.first().map(|hold| hold.placed.ground).unwrap_or_default();
-            let ids = holds.iter().map(|hold| hold.id).collect();
-            // The other part is erased, so the event must not name what the person wanted erased.
-            if extent == Extent::Part {
-                return ErasureRefused { request, ground, holds: ids, ..ErasureRefused::default() };
-            }
-            let named =
-                |of: fn(&Hold) -> &[String]| holds.iter().flat_map(of).cloned().collect::<BTreeSet<_>>();
-            let purposes = named(|hold| &hold.placed.purposes).into_iter().collect();
-            let is_whole = holds.iter().any(Hold::is_whole);
-            let categories =
-                named(|hold| &hold.placed.categories).into_iter().filter(|_| !is_whole).collect();
-            ErasureRefused { ground, holds: ids, purposes, categories, ..scope.refusal(request) }
+        let is_whole = holds.iter().any(Hold::is_whole);
+        if holds.iter().all(Hold::is_whole) && (is_whole || *scope == Scope::All) {
+            return Ok(match is_whole {
+                true => ErasureVerdict::Refuse(refusal(request, scope, &holds)),
+                false => ErasureVerdict::Erase { holds, events: Vec::new() },
+            });
+        }
+        let history = self.erasure.history(&append.stream)?;
+        let selection = erasure::select(&history, scope, &holds, &self.core.rules().vocabulary);
+        let counts = |hold: &Hold| hold.is_whole() || selection.holds.contains(&hold.id);
+        let holds: Vec<Hold> = holds.into_iter().filter(counts).collect();
+        let is_all_kept = match holds.is_empty() {
+            true => selection.versions.is_empty(),
+            false => !erasure::erases_data(&history, &selection),
         };
-        let whole_holds: Vec<Hold> = holds.iter().filter(|hold| hold.is_whole()).cloned().collect();
-        if !whole_holds.is_empty() {
-            return Ok(ErasureVerdict::Refuse(refused(&whole_holds, Extent::Whole)));
-        }
-        if *scope == Scope::All && holds.is_empty() {
-            return Ok(ErasureVerdict::Erase { holds, events: Vec::new() });
-        }
-        let Selection { versions, kept, .. } = self.erasure.select(&append.stream, scope, &holds)?;
-        match (versions.is_empty(), kept.is_empty()) {
+        match (is_all_kept, holds.is_empty()) {
             (true, true) => Err(AppError::NotFound("attribute")),
-            (true, false) => Ok(ErasureVerdict::Refuse(refused(&holds, Extent::Whole))),
-            // The holds keep nothing that is in scope.
-            (false, true) => Ok(ErasureVerdict::Erase { holds: Vec::new(), events: Vec::new() }),
+            (true, false) => Ok(ErasureVerdict::Refuse(refusal(request, scope, &holds))),
+            (false, true) => Ok(ErasureVerdict::Erase { holds, events: Vec::new() }),
             (false, false) => {
-                let mut events = vec![self.core.plan(Event::ErasureRefused(refused(&holds, Extent::Part)))];
+                let refused = partial_refusal(request, &holds);
+                let mut events = vec![self.core.plan(Event::ErasureRefused(refused))];
                 events.extend(self.removals_of_kept(append, scope, &holds));
                 Ok(ErasureVerdict::Erase { holds, events })
             }
@@ -275,9 +271,35 @@ impl Rights {
         // The signal's event directly follows the request's event. There, a refusal of the request looks for
         // the signal.
         pending_events.push(self.core.plan(signal));
+        let remaining_uses = match kind {
+            SignalKind::Objection => {
+                let (state, rules) = (&append.stream.read().state, &append.rules);
+                remaining_uses(state, &rules.vocabulary, append.now_ms, &request.new.purposes)
+            }
+            _ => Vec::new(),
+        };
         let frame = self.core.with_revocations(&append, pending_events);
         let written = self.core.commit(append, frame).await?;
-        self.submitted(request.id, written.revoked).await
+        Ok(SubmittedRequest { remaining_uses, ..self.submitted(request.id, written.revoked).await? })
+    }
+
+    /// The purposes for which data may still be used after the objection that these events record.
+    async fn remaining_after(
+        self: &Arc<Self>,
+        subject: &SubjectId,
+        events: &[Recorded],
+    ) -> Result<Vec<RemainingUse>, AppError> {
+        let objection = events.iter().find_map(|event| match &event.event {
+            Event::RequestSubmitted(submitted) if submitted.kind == RequestKind::Objection => {
+                Some((event, submitted))
+            }
+            _ => None,
+        });
+        let Some((event, submitted)) = objection else { return Ok(Vec::new()) };
+        let stream = self.core.stream(subject).await?.ok_or(AppError::Erased)?;
+        let before = self.core.state_as_of(&stream, Moment::Version(event.version))?;
+        let (rules, now_ms) = (self.core.rules_at(event.sealed_at_ms), event.sealed_at_ms);
+        Ok(remaining_uses(&before, &rules.vocabulary, now_ms, &submitted.purposes))
     }
 
     /// The request for a full erasure that was made with this idempotency key. After a full erasure, only the
@@ -353,11 +375,34 @@ pub(crate) enum ErasureVerdict {
     },
 }
 
-/// How much of an erasure is refused.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Extent {
-    Whole,
-    Part,
+/// The refusal of an erasure as a whole, by holds that keep everything in its scope. Only a purpose that each
+/// of them requires stays allowed.
+fn refusal(request: EventId, scope: &Scope, holds: &[Hold]) -> ErasureRefused {
+    let is_whole = holds.iter().any(Hold::is_whole);
+    let categories = holds.iter().flat_map(|hold| &hold.placed.categories).cloned();
+    let categories: BTreeSet<String> = categories.filter(|_| !is_whole).collect();
+    let requires = |purpose: &&String| holds.iter().all(|hold| hold.placed.purposes.contains(purpose));
+    let first = holds.first().map_or(&[][..], |hold| &hold.placed.purposes);
+    let purposes: BTreeSet<String> = first.iter().filter(requires).cloned().collect();
+    ErasureRefused {
+        ground: ground_of(holds),
+        holds: holds.iter().map(|hold| hold.id).collect(),
+        purposes: purposes.into_iter().collect(),
+        categories: categories.into_iter().collect(),
+        ..scope.refusal(request)
+    }
+}
+
+/// The refusal to erase the part that holds keep. The other part is erased, so the event must not name what
+/// the person wanted erased.
+fn partial_refusal(request: EventId, holds: &[Hold]) -> ErasureRefused {
+    let ids = holds.iter().map(|hold| hold.id).collect();
+    ErasureRefused { request, ground: ground_of(holds), holds: ids, ..ErasureRefused::default() }
+}
+
+/// The ground of the hold that was placed first.
+fn ground_of(holds: &[Hold]) -> Ground {
+    holds.first().map(|hold| hold.placed.ground).unwrap_or_default()
 }
 
 /// How much the event of a request says.

@@ -2,7 +2,6 @@
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::receipt::WriteOptions;
 use crate::app::reserved::Reserved;
 use crate::app::rights::Rights;
@@ -26,27 +25,11 @@ impl Rights {
         id: &EventId,
         options: &WriteOptions,
     ) -> Result<SubmittedRequest, AppError> {
-        let missing = || AppError::NotFound("request");
-        let (stream, _) = self.core.find_request(id).await?.ok_or_else(missing)?;
-        if let Some(own) = &caller.subject
-            && self.core.vault.subject(own)?.is_none_or(|keys| keys.handle != stream.keys.handle)
-        {
-            return Err(missing());
-        }
-        let about_ms = self.core.event_time(options)?;
-        let begun = self
-            .core
-            .begin_in(Arc::clone(&stream), caller, options, about_ms, Timestamping::Distinct)
-            .await?;
-        let append = match begun {
-            Begun::Replayed(..) => {
-                self.core.record_view_in(caller, stream, "WithdrawRequest").await?;
-                return self.submitted(*id, Vec::new()).await;
-            }
-            Begun::Append(append) => append,
+        let Some((append, record)) = self.begin_on_request(caller, id, options, "WithdrawRequest").await?
+        else {
+            return self.submitted(*id, Vec::new()).await;
         };
-        let record = append.stream.read().state.rights.requests.get(id).cloned();
-        check(caller, &record.ok_or_else(missing)?)?;
+        check(caller, &record)?;
         let event = Event::RequestWithdrawn(RequestWithdrawn { request: *id });
         let pending_events = vec![self.core.plan(event)];
         self.core.commit(append, pending_events).await?;

@@ -33,6 +33,13 @@ pub(crate) struct AgedConsent {
 }
 
 impl Bounds {
+    /// The ages of consents, in days, that policies in force may distinguish from the age below; at most 64.
+    pub(crate) fn consent_ages(&self) -> Vec<u64> {
+        let first = self.thresholds().next_consent_days(0);
+        let ages = std::iter::successors(first, |days| self.thresholds().next_consent_days(*days));
+        ages.take(AGES_MAX).collect()
+    }
+
     /// The consents that are or will be too old by `until_ms` (milliseconds since the Unix epoch) for a use
     /// of the attributes that are recorded now. If several consents allow the use of an attribute, the result
     /// has the one that lasts longest.

@@ -12,6 +12,7 @@ use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::description::Description;
 use crate::domain::event::{BoundsPublished, Provenance, Reason, Role, SubjectDescribed, Tier};
 use crate::domain::legal_basis::DeclaredBasis;
+use crate::domain::special_sources::{History, Sources};
 use crate::domain::vocabulary::Vocabulary;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -292,7 +293,11 @@ fn decide_after_steps(
             .take()
             .ok_or_else(|| problem(case, "for a recording, the last step must be `attribute`"))?;
         let recorder = Scenario::actor(role(case.recorder.unwrap_or_default()), &case.recipient);
-        let decided = bounds.decide_recording(&scenario.state, vocabulary, &attempt, &recorder, now_ms);
+        let history = History::default();
+        let sources = Sources::new(&scenario.state, &history).categories(&attempt.derived_from);
+        let sources = sources.into_iter().map(str::to_owned).collect();
+        let state = &scenario.state;
+        let decided = bounds.decide_recording(state, vocabulary, (&attempt, &sources), &recorder, now_ms);
         return Ok(
             decided.map_or_else(|denial| (denial.policy, denial.reason), |()| ("allow".to_owned(), None))
         );

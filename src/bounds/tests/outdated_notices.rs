@@ -216,3 +216,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn of_many_equal_outdated_consents_only_the_one_that_counts_last_is_listed() {
+    let steps = [
+        Step::Publish { notice: 0, version: 0 },
+        Step::Say { yes: true, notice: Some((0, 0)), stated_before_ms: 0, for_ms: None },
+        Step::Publish { notice: 0, version: 1 },
+        Step::Require { notice: 0, version: 1, delay_ms: 0 },
+    ];
+    let log = log(&steps.map(|step| (step, true)));
+    let rules = RulesHistory::new(log.system.iter().cloned(), log.now_ms).unwrap().now();
+    let mut state = SubjectState::fold(&log.subject);
+    let consent = log.subject.last().unwrap();
+    for number in 1_000..20_000_u64 {
+        let event_id = EventId(u128::from(number).to_be_bytes());
+        state.apply(&Recorded { event_id, position: number, version: number, ..consent.clone() });
+    }
+    let listed = lapsed_consents(&state, &rules, log.now_ms, log.now_ms);
+    let listed: Vec<(u64, Reason)> = listed.iter().map(|one| (one.record.position, one.reason)).collect();
+    assert_eq!(listed, [(19_999, Reason::NoticeOutdated)]);
+}

@@ -34,6 +34,9 @@ pub(super) fn attribute(of: &Attribute) -> [Html; 6] {
         Html(format!("{} by {}", escape(of.provenance).0, actor(&of.source).0)),
         Html(format!("observed on {}", time(&of.observed_at).0)),
     ];
+    if let Some(claimed) = of.claimed_provenance {
+        source.push(escape(&format!("stated as {claimed}; concluded from details of a special category")));
+    }
     if let Some(model) = &of.model {
         source.push(Html(format!("model {}", code(model).0)));
     }

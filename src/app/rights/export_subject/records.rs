@@ -8,7 +8,7 @@ use crate::bounds::Decision as Decided;
 use crate::domain::consent::{ConsentRecord, Decision, NoticeRef};
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{
-    Actor, AgeBand, Event, GrantIssued, GrantUsed, GrantedAttribute, Recorded, Role, SignalKind,
+    Actor, AgeBand, Event, GrantIssued, GrantUsed, GrantedAttribute, Provenance, Recorded, Role, SignalKind,
 };
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::legal_basis::{Basis, DeclaredBasis};
@@ -142,6 +142,9 @@ impl Export {
             category_iri: category.iri,
             special_category: self.rules.vocabulary.is_special(&attribute.category),
             provenance: wording::provenance(attribute.provenance),
+            claimed_provenance: Some(attribute.claimed_provenance)
+                .filter(|claimed| *claimed != Provenance::Unspecified)
+                .map(wording::provenance),
             source: by(&current.actor),
             recorded_at: wording::time(current.recorded_at_ms),
             observed_at: wording::time(attribute.observed_at_ms),
