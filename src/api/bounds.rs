@@ -2,7 +2,9 @@
 
 use crate::api::access::layer;
 use crate::api::{Api, convert, paging, status};
-use crate::app::{AppError, Definition, Notice, PersonalBoundsChanged, PreviewRequest, PreviewStep};
+use crate::app::{
+    AppError, Definition, NextVersion, Notice, PersonalBoundsChanged, PreviewRequest, PreviewStep,
+};
 use crate::domain::event::{CategoryDefined, PurposeDefined, codec};
 use crate::proto;
 use crate::proto::Role;
@@ -109,7 +111,7 @@ impl BoundsService for Api {
         let options = convert::writes::options(request.options.as_ref(), &request)?;
         let definition = Definition {
             word: convert::bounds::purpose(request.purpose.unwrap_or_default())?,
-            signature: request.signature.map(Into::into),
+            signature: convert::bounds::signature(request.signature)?,
         };
         let receipt =
             self.app.rules.define_purpose(&caller, definition, &options).await.map_err(status::of)?;
@@ -163,7 +165,7 @@ impl BoundsService for Api {
         let request = request.into_inner();
         let options = convert::writes::options(request.options.as_ref(), &request)?;
         let notice = convert::bounds::required_notice(request.notice.unwrap_or_default())?;
-        let signature = request.signature.map(Into::into);
+        let signature = convert::bounds::signature(request.signature)?;
         let required = self.app.rules.require_notice(&caller, notice, signature, &options).await;
         let required = required.map_err(status::of)?;
         Ok(Response::new(proto::RequireNoticeResponse {
@@ -180,13 +182,23 @@ impl BoundsService for Api {
         let request = request.into_inner();
         let options = convert::writes::options(request.options.as_ref(), &request)?;
         let bounds = convert::bounds::pack(request.bounds.unwrap_or_default(), "bounds")?;
-        let signature = request.signature.map(Into::into);
+        let signature = convert::bounds::signature(request.signature)?;
         let published = self.app.rules.publish_bounds(&caller, bounds, signature, &options).await;
         let published = published.map_err(status::of)?;
         Ok(Response::new(proto::PublishBoundsResponse {
             receipt: Some(convert::writes::receipt(published.receipt, &caller)),
             grants_revoked: published.grants_revoked,
         }))
+    }
+
+    async fn get_next_version(
+        &self,
+        request: Request<proto::GetNextVersionRequest>,
+    ) -> Answer<proto::GetNextVersionResponse> {
+        let rule = convert::bounds::rule(request.into_inner())?;
+        let NextVersion { origin, tier, sequence, now_ms } = self.app.rules.next_version(&rule);
+        let (tier, now) = (convert::bounds::tier(tier).into(), Some(convert::times::time(now_ms)));
+        Ok(Response::new(proto::GetNextVersionResponse { origin, tier, sequence, now }))
     }
 
     type PreviewBoundsStream = ReceiverStream<Result<proto::PreviewBoundsResponse, Status>>;
@@ -278,7 +290,7 @@ impl BoundsService for Api {
         let options = convert::writes::options(request.options.as_ref(), &request)?;
         let definition = Definition {
             word: convert::bounds::category(request.category.unwrap_or_default())?,
-            signature: request.signature.map(Into::into),
+            signature: convert::bounds::signature(request.signature)?,
         };
         let receipt =
             self.app.rules.define_category(&caller, definition, &options).await.map_err(status::of)?;

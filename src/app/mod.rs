@@ -75,6 +75,7 @@ pub use rules::personal_bounds::{PersonalBoundsChanged, ShownPersonalBounds};
 pub use rules::preview::{Preview, PreviewCount, PreviewLine, PreviewLineKey};
 pub use rules::preview_bounds::{PreviewRequest, PreviewStep};
 pub use rules::publish_bounds::{Published, ShownVersion};
+pub use rules::rule_signatures::NextVersion;
 pub use rules::tier_keys::TierKeys;
 
 use crate::clock::{ClockReading, ClockState};

@@ -12,6 +12,7 @@ use crate::domain::profile::GrantState;
 use crate::domain::retention::Retention;
 use crate::domain::vocabulary::Vocabulary;
 use sayso_proof::checkpoint::Checkpoint;
+use sayso_proof::rule::{Rule, RuleKind, RuleTier};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -278,6 +279,20 @@ pub(crate) fn is_rule(event: &Event) -> bool {
     )
 }
 
+/// Whether an event is a version of this rule.
+fn is_version_of(event: &Event, rule: &Rule) -> bool {
+    let (kind, name) = match event {
+        Event::BoundsPublished(bounds) if RuleTier::of_bounds(bounds.tier) == Some(rule.tier) => {
+            (RuleKind::Bounds, &bounds.pack)
+        }
+        Event::PurposeDefined(purpose) => (RuleKind::Purpose, &purpose.id),
+        Event::CategoryDefined(category) => (RuleKind::Category, &category.id),
+        Event::NoticeRequired(notice) => (RuleKind::Notice, &notice.id),
+        _ => return false,
+    };
+    (kind, name) == (rule.kind, &rule.name)
+}
+
 impl RulesHistory {
     /// Builds the history from the system events, oldest first.
     pub fn new(events: impl Iterator<Item = Recorded>, now_ms: u64) -> Result<Self, BoundsError> {
@@ -304,6 +319,11 @@ impl RulesHistory {
             }
         }
         below
+    }
+
+    /// The number of versions of a rule so far.
+    pub fn versions_of(&self, rule: &Rule) -> u64 {
+        self.events.iter().filter(|event| is_version_of(&event.event, rule)).count() as u64
     }
 
     /// A copy that later events do not change.

@@ -3,20 +3,18 @@
 
 use super::connect::Connection;
 use super::error::CliError;
-use super::output::{self, Out, count, table};
+use super::output::{self, Out, table};
 use super::preview::preview;
-use super::signing_key::signing_key;
+use super::rules_client::client;
+use super::sign_rule::{PublishSigned, Signature, Signing};
 use super::times::{self, WrittenTime};
-use super::vocabulary::client;
 use crate::bounds::schema_digest;
 use crate::clock::SystemClock;
-use crate::daemon::data_dir::Layout;
-use crate::domain::event::{BoundsPublished, Event, codec};
+use crate::domain::event::{BoundsPublished, Event};
 use crate::proto::{self, ForbiddenUse, PersonalBounds, Role, Tier};
 use crate::secret;
 use clap::{Args, Subcommand, ValueEnum};
 use ed25519_dalek::SigningKey;
-use sayso_proof::writer;
 use std::path::PathBuf;
 
 /// Publish, preview and show bounds: policies that decide what data may be used.
@@ -24,6 +22,7 @@ use std::path::PathBuf;
 pub(super) enum Bounds {
     Show(Show),
     Publish(Publish),
+    PublishSigned(PublishSigned),
     /// Run the test tables of packs, without a daemon.
     ///
     /// Example: `sayso bounds test`, `sayso bounds test gdpr`, or for your own pack `sayso bounds test
@@ -45,6 +44,7 @@ impl Bounds {
         match self {
             Self::Show(command) => command.run(at, out).await,
             Self::Publish(command) => command.run(at, out).await,
+            Self::PublishSigned(command) => command.run(at, out).await,
             Self::Test(command) => command.run(out),
             Self::Preview(command) => command.run(at, out).await,
             Self::Personal(command) => command.run(at, out).await,
@@ -130,28 +130,17 @@ pub(super) struct Publish {
     /// Name of the version. A version can be published only once.
     #[arg(long)]
     version: String,
-    /// Private key of the tier. Default: the one that a `--dev` daemon left in --data.
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
     /// Retire the pack: from then on its policies decide nothing.
     #[arg(long)]
     retire: bool,
+    #[command(flatten)]
+    signing: Signing,
 }
 
 impl Publish {
     async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let role = self.pack.tier.role();
-        let dev = || Layout::new(&at.data).dev().join(format!("{role}.key"));
-        let key = signing_key(&self.key.clone().unwrap_or_else(dev))?;
         let bounds = self.pack.bounds(&self.version, self.retire)?;
-        let signature =
-            Some(writer::sign(&codec::encode_event(&Event::BoundsPublished(bounds.clone())), &key).into());
-        let request = proto::PublishBoundsRequest { bounds: Some(bounds.into()), signature, options: None };
-        let answer = client(at, role).await?.publish_bounds(request).await?.into_inner();
-        out.print("PublishBoundsResponse", &answer, |answer| {
-            let receipt = output::receipt(answer.receipt.as_ref());
-            format!("{receipt}; {} revoked", count(answer.grants_revoked, "grant"))
-        })?;
+        self.signing.publish(Event::BoundsPublished(bounds), Signature::Required, at, out).await?;
         out.note_dates(&[("--from", self.pack.from.as_ref())])
     }
 }

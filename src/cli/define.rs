@@ -1,18 +1,15 @@
 //! The commands `sayso purpose define` and `sayso category define`.
 
-use super::connect::{Connection, Link};
+use super::connect::Connection;
 use super::error::CliError;
-use super::output::{self, Out};
+use super::output::Out;
 use super::preview::preview;
-use super::signing_key::signing_key;
+use super::rules_client::client;
+use super::sign_rule::{Signature, Signing};
 use super::times::{self, WrittenTime};
-use crate::daemon::data_dir::Layout;
-use crate::domain::event::{CategoryDefined, Event, LegalBasis, PurposeDefined, Rung as EventRung, codec};
+use crate::domain::event::{CategoryDefined, Event, LegalBasis, PurposeDefined, Rung as EventRung};
 use crate::proto;
-use crate::proto::bounds_service_client::BoundsServiceClient;
 use clap::{Args, ValueEnum};
-use sayso_proof::writer;
-use std::path::{Path, PathBuf};
 
 /// A purpose to define.
 #[derive(Args)]
@@ -70,10 +67,6 @@ pub(super) struct DefineCategory {
 /// Options for a definition that replaces another one.
 #[derive(Args)]
 pub(super) struct Redefinition {
-    /// Private key of the provider. Default: the one that a `--dev` daemon left in --data, if there is one.
-    /// A definition that replaces another one or declares a legal basis has to be signed.
-    #[arg(long, value_name = "FILE")]
-    key: Option<PathBuf>,
     /// Time from which the definition is in force. Default: at once.
     #[arg(long, value_name = "TIME", value_parser = times::beginning)]
     from: Option<WrittenTime>,
@@ -84,6 +77,8 @@ pub(super) struct Redefinition {
     /// Show what the definition would change for the people in the ledger. Nothing is published.
     #[arg(long)]
     preview: bool,
+    #[command(flatten)]
+    signing: Signing,
 }
 
 impl Redefinition {
@@ -92,26 +87,11 @@ impl Redefinition {
         out.note_dates(&[("--from", self.from.as_ref())])
     }
 
-    /// The signature over a definition; none if there is no key.
-    fn sign(&self, at: &Connection, event: &Event) -> Result<Option<proto::PackSignature>, CliError> {
-        sign(self.key.as_deref(), at, event)
+    /// Publishes a definition. It is signed if there is a key.
+    async fn publish(&self, event: Event, at: &Connection, out: Out) -> Result<(), CliError> {
+        self.signing.publish(event, Signature::Optional, at, out).await?;
+        self.note(out)
     }
-}
-
-/// The signature over an event with this key, or with the one that a `--dev` daemon left; none if there is
-/// neither.
-pub(super) fn sign(
-    key: Option<&Path>,
-    at: &Connection,
-    event: &Event,
-) -> Result<Option<proto::PackSignature>, CliError> {
-    let dev = Layout::new(&at.data).dev().join("steward.key");
-    let path = match key {
-        Some(path) => path,
-        None if dev.exists() => &dev,
-        None => return Ok(None),
-    };
-    Ok(Some(writer::sign(&codec::encode_event(event), &signing_key(path)?).into()))
 }
 
 /// The ladder of personalization, in order of rising risk.
@@ -178,12 +158,7 @@ impl From<Rung> for EventRung {
 
 impl DefinePurpose {
     /// Publishes or previews the definition.
-    pub async fn run(
-        self,
-        client: &mut BoundsServiceClient<Link>,
-        at: &Connection,
-        out: Out,
-    ) -> Result<(), CliError> {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let purpose = PurposeDefined {
             id: self.id,
             parent: self.parent,
@@ -200,26 +175,16 @@ impl DefinePurpose {
         if self.redefinition.preview {
             let defined_purposes = vec![purpose.into()];
             let request = proto::PreviewBoundsRequest { defined_purposes, ..Default::default() };
-            preview(client, request, out).await?;
+            preview(&mut client(at, "steward").await?, request, out).await?;
             return self.redefinition.note(out);
         }
-        let signature = self.redefinition.sign(at, &Event::PurposeDefined(purpose.clone()))?;
-        let purpose = Some(purpose.into());
-        let request = proto::DefinePurposeRequest { purpose, options: None, signature };
-        let answer = client.define_purpose(request).await?.into_inner();
-        out.print("DefinePurposeResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))?;
-        self.redefinition.note(out)
+        self.redefinition.publish(Event::PurposeDefined(purpose), at, out).await
     }
 }
 
 impl DefineCategory {
     /// Publishes or previews the definition.
-    pub async fn run(
-        self,
-        client: &mut BoundsServiceClient<Link>,
-        at: &Connection,
-        out: Out,
-    ) -> Result<(), CliError> {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
         let category = CategoryDefined {
             id: self.id,
             parent: self.parent,
@@ -234,14 +199,9 @@ impl DefineCategory {
         if self.redefinition.preview {
             let defined_categories = vec![category.into()];
             let request = proto::PreviewBoundsRequest { defined_categories, ..Default::default() };
-            preview(client, request, out).await?;
+            preview(&mut client(at, "steward").await?, request, out).await?;
             return self.redefinition.note(out);
         }
-        let signature = self.redefinition.sign(at, &Event::CategoryDefined(category.clone()))?;
-        let category = Some(category.into());
-        let request = proto::DefineCategoryRequest { category, options: None, signature };
-        let answer = client.define_category(request).await?.into_inner();
-        out.print("DefineCategoryResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))?;
-        self.redefinition.note(out)
+        self.redefinition.publish(Event::CategoryDefined(category), at, out).await
     }
 }

@@ -11,6 +11,8 @@ use sayso_proof::bundle::{Options, Report, Source, verify};
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::context::Shown;
 use sayso_proof::keys::KeyChain;
+use sayso_proof::replay::RuleSignatures;
+use sayso_proof::rule::TierKey;
 use sayso_proof::timestamp::Authorities;
 use sayso_proof::unseen::Given;
 use sayso_proof::witness::WitnessKey;
@@ -58,6 +60,11 @@ pub(super) struct Verify {
     /// several keys counts once, and one of its keys is enough. Default: every key.
     #[arg(long, value_name = "NUMBER", requires = "witnesses")]
     witnesses_min: Option<usize>,
+    /// Public key that you trust to sign the rules of a tier, or a file with it; may be repeated, such as for
+    /// a key that was replaced. In a bundle, rules of that tier (bounds; for `provider` also definitions and
+    /// required notices) that another key signed are findings.
+    #[arg(long = "tier-key", value_name = "TIER=KEY")]
+    tier_keys: Vec<String>,
     /// A checkpoint seen earlier, or an earlier proof, certificate or receipt that has one. The log of
     /// the file that is verified must continue that checkpoint. If the file is a certificate, it must
     /// contain a proof of this, which `sayso certificate --since` adds.
@@ -90,7 +97,8 @@ impl Verify {
         let since = self.since.as_deref().map(Document::checkpoint_in).transpose()?;
         let witnesses = read_witnesses(&self.witnesses)?;
         let authorities = self.tsa_cert.as_deref().map(read_authorities).transpose()?;
-        Ok(Options { since, witnesses, witnesses_min: self.witnesses_min, authorities })
+        let tier_keys = self.tier_keys.iter().map(|text| read_tier_key(text)).collect::<Result<_, _>>()?;
+        Ok(Options { since, witnesses, witnesses_min: self.witnesses_min, authorities, tier_keys })
     }
 
     fn key_chain(&self, key: &VerifierKey) -> Result<KeyChain, CliError> {
@@ -155,9 +163,9 @@ pub(super) fn read_key(key: &str) -> Result<VerifierKey, CliError> {
 fn contradictions(report: &Report) -> String {
     let grants = &report.grants;
     let mut text = format!("{} that should not have been issued", count(grants.unjustified, "grant"));
-    if grants.bounds_unsigned > 0 {
-        let versions = count(grants.bounds_unsigned, "version");
-        text.push_str(&format!("; {versions} of bounds without a valid signature"));
+    if grants.rule_faults > 0 {
+        let faults = count(grants.rule_faults, "fault");
+        text.push_str(&format!("; {faults} of bounds, definitions or notices"));
     }
     if grants.misdated > 0 {
         let entries = count(grants.misdated, "entry");
@@ -178,6 +186,48 @@ fn in_context(report: &Report, options: &Options) -> Result<(Value, String), Cli
     }
     let lines = not_shown.iter().map(|what| format!("\nnot shown: {what}"));
     Ok((value, verify_context::given_text(&given) + &lines.collect::<String>()))
+}
+
+/// The key of a tier, on the command line or in a file.
+fn read_tier_key(text: &str) -> Result<TierKey, CliError> {
+    let parsed = text.parse::<TierKey>().or_else(|error| {
+        let (tier, path) = text.split_once('=').ok_or(error)?;
+        let file = std::fs::read_to_string(path).map_err(|_| error)?;
+        format!("{tier}={}", file.trim()).parse()
+    });
+    parsed.map_err(|error| CliError::usage(format!("--tier-key: `{text}`: {error}, or be a file with one")))
+}
+
+/// Who signed the rules, and what was not compared.
+fn rules_of(rules: &RuleSignatures) -> String {
+    let mut text = String::new();
+    for signer in &rules.signers {
+        let trusted = match signer.trusted {
+            Some(true) => "a key that you trust",
+            Some(false) => "not a key that you trust",
+            None => "not compared with a key that you trust",
+        };
+        text.push_str(&format!(
+            "\n{} key {} ({trusted}) signed {} of bounds, {} and {}, at positions {} to {}",
+            signer.tier,
+            signer.key,
+            count(signer.bounds, "version"),
+            count(signer.definitions, "definition"),
+            count(signer.notices, "required notice"),
+            signer.first,
+            signer.last,
+        ));
+    }
+    if rules.signers_left_out > 0 {
+        text.push_str(&format!("\n{} more not shown", count(rules.signers_left_out, "key")));
+    }
+    if rules.edition < 4 && !rules.signers.is_empty() {
+        text.push_str(
+            "\nsignatures of rules are not bound to this log, a version and a time, because the log follows an \
+             early edition of the rules",
+        );
+    }
+    text
 }
 
 fn text_of(report: &Report) -> String {
@@ -224,6 +274,7 @@ fn text_of(report: &Report) -> String {
         let others = count(report.timestamps_untrusted, "timestamp");
         text.push_str(&format!("\n{others} not checked, because --tsa-cert names no such authority"));
     }
+    text.push_str(&rules_of(&report.rules));
     for finding in &report.grants.findings {
         text.push_str(&format!("\n{finding}"));
     }

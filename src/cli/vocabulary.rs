@@ -1,20 +1,17 @@
 //! The commands `sayso purpose`, `sayso category` and `sayso notice`.
 
-use super::connect::{Connection, Link, client};
+use super::connect::{Connection, Link};
 use super::define::{DefineCategory, DefinePurpose};
 use super::error::CliError;
 use super::output::{self, Out, table};
 use super::require_notice::RequireNotice;
+use super::rules_client::client;
 use crate::domain::legal_basis::DeclaredBasis;
 use crate::domain::wording;
 use crate::proto;
 use crate::proto::bounds_service_client::BoundsServiceClient;
 use clap::Subcommand;
 use std::path::{Path, PathBuf};
-
-pub(super) async fn client(at: &Connection, role: &str) -> Result<BoundsServiceClient<Link>, CliError> {
-    Ok(client!(BoundsServiceClient, at.link(role).await?))
-}
 
 /// Show and define purposes.
 #[derive(Subcommand)]
@@ -31,13 +28,12 @@ pub(super) enum Purpose {
 
 impl Purpose {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut client = client(at, "steward").await?;
         match self {
             Self::List => {
-                let answer = whole_vocabulary(&mut client).await?;
+                let answer = whole_vocabulary(&mut client(at, "steward").await?).await?;
                 out.print("ListPurposesResponse", &answer, vocabulary)
             }
-            Self::Define(purpose) => purpose.run(&mut client, at, out).await,
+            Self::Define(purpose) => purpose.run(at, out).await,
         }
     }
 }
@@ -87,13 +83,12 @@ pub(super) enum Category {
 
 impl Category {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut client = client(at, "steward").await?;
         match self {
             Self::List => {
-                let answer = whole_vocabulary(&mut client).await?;
+                let answer = whole_vocabulary(&mut client(at, "steward").await?).await?;
                 out.print("ListPurposesResponse", &answer, |answer| table(&categories(answer)))
             }
-            Self::Define(category) => category.run(&mut client, at, out).await,
+            Self::Define(category) => category.run(at, out).await,
         }
     }
 }
@@ -152,7 +147,6 @@ pub(super) enum Notice {
 
 impl Notice {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut client = client(at, "steward").await?;
         match self {
             Self::Publish { id, version, language, text, file } => {
                 let text = match (text, file) {
@@ -161,6 +155,7 @@ impl Notice {
                     (None, None) => return Err(CliError::usage("--text or --file is required")),
                 };
                 let request = proto::PublishNoticeRequest { id, version, language, text, options: None };
+                let mut client = client(at, "steward").await?;
                 let answer = client.publish_notice(request).await?.into_inner();
                 out.print("PublishNoticeResponse", &answer, |answer| {
                     let digest = answer.notice.as_ref().map(|notice| hex::encode(&notice.digest));
@@ -168,9 +163,10 @@ impl Notice {
                     format!("{receipt}; sha256 {}", digest.unwrap_or_default())
                 })
             }
-            Self::Require(required) => required.run(&mut client, at, out).await,
+            Self::Require(required) => required.run(at, out).await,
             Self::Show { id, version } => {
                 let request = proto::GetNoticeRequest { id, version };
+                let mut client = client(at, "steward").await?;
                 let answer = client.get_notice(request).await?.into_inner();
                 out.print("GetNoticeResponse", &answer, |answer| answer.text.clone())
             }

@@ -24,8 +24,8 @@ pub struct Pkcs11 {
 pub struct BoundsKeys {
     /// For public bounds: the authority's Ed25519 public key, 64 hex digits.
     pub authority_key: String,
-    /// For provider bounds: the stewards' Ed25519 public key, 64 hex digits. Use a different one for each
-    /// ledger.
+    /// For provider bounds: the stewards' Ed25519 public key, 64 hex digits. It must differ from
+    /// `authority_key`.
     pub steward_key: String,
 }
 

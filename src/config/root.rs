@@ -135,8 +135,9 @@ impl Config {
     /// # Errors
     /// The first value that is not allowed.
     pub fn check(&self) -> Result<(), ConfigError> {
-        self.bounds.authority()?;
-        self.bounds.steward()?;
+        let (authority, steward) = (self.bounds.authority()?, self.bounds.steward()?);
+        let is_separate = authority.is_none() || authority != steward;
+        check(is_separate, "bounds.steward_key", "another key than `bounds.authority_key`")?;
         check(is_name(&self.ledger), "ledger", NAME_ALLOWED)?;
         check(is_name(&self.controller), "controller", NAME_ALLOWED)?;
         let is_safe = |at: &SocketAddr| self.tls.is_some() || at.ip().is_loopback();

@@ -3,12 +3,11 @@
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
 use ed25519_dalek::SigningKey;
-use sayso::domain::event::{BoundsPublished, Event, codec};
+use sayso::domain::event::{BoundsPublished, Event};
 use sayso::proto::{
     self, ConsentDecision, DenialReason, PersonalBounds, Provenance, RevocationReason, Role, Tier,
 };
 use sayso_proof::event::event_body;
-use sayso_proof::writer;
 use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
@@ -50,9 +49,8 @@ pub fn version(tier: Tier, pack: &str, version: &str, policies: &str) -> BoundsP
     }
 }
 
-fn signed(bounds: BoundsPublished, key: &SigningKey) -> proto::PublishBoundsRequest {
-    let signature =
-        Some(writer::sign(&codec::encode_event(&Event::BoundsPublished(bounds.clone())), key).into());
+async fn signed(by: &Clients, bounds: BoundsPublished, key: &SigningKey) -> proto::PublishBoundsRequest {
+    let signature = Some(harness::signed(by, &Event::BoundsPublished(bounds.clone()), key).await);
     proto::PublishBoundsRequest { bounds: Some(bounds.into()), signature, options: None }
 }
 
@@ -63,7 +61,8 @@ pub async fn publish(
     let public = bounds.tier == Tier::Public;
     let key = key(world, if public { "authority" } else { "steward" });
     let client = if public { &mut world.authority } else { &mut world.steward };
-    client.bounds.publish_bounds(signed(bounds, &key)).await.map(tonic::Response::into_inner)
+    let request = signed(client, bounds, &key).await;
+    client.bounds.publish_bounds(request).await.map(tonic::Response::into_inner)
 }
 
 pub async fn record(world: &mut World, subject: &str, key: &str, category: &str) -> String {
@@ -109,29 +108,32 @@ async fn each_tier_accepts_only_bounds_signed_with_its_own_key() {
     let bounds = version(Tier::Public, "family", "1", NO_FAMILY);
     let (authority, steward) = (key(&world, "authority"), key(&world, "steward"));
     // A steward's credential cannot publish public bounds, even with the authority's signature.
-    let refused = world.steward.bounds.publish_bounds(signed(bounds.clone(), &authority)).await.unwrap_err();
+    let request = signed(&world.steward, bounds.clone(), &authority).await;
+    let refused = world.steward.bounds.publish_bounds(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     // The authority's credential is not enough without the authority's signature.
     for key in [&steward, &SigningKey::from_bytes(&[1; 32])] {
-        let refused = world.authority.bounds.publish_bounds(signed(bounds.clone(), key)).await.unwrap_err();
+        let request = signed(&world.authority, bounds.clone(), key).await;
+        let refused = world.authority.bounds.publish_bounds(request).await.unwrap_err();
         assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
     }
     // The signature must match the bounds.
     let changed = BoundsPublished { version: "2".into(), ..bounds.clone() };
-    let request =
-        proto::PublishBoundsRequest { bounds: Some(changed.into()), ..signed(bounds.clone(), &authority) };
+    let request = signed(&world.authority, bounds.clone(), &authority).await;
+    let changed = proto::PublishBoundsRequest { bounds: Some(changed.into()), ..request.clone() };
     assert_eq!(
-        world.authority.bounds.publish_bounds(request).await.unwrap_err().code(),
+        world.authority.bounds.publish_bounds(changed).await.unwrap_err().code(),
         Code::PermissionDenied
     );
-    let unsigned = proto::PublishBoundsRequest { signature: None, ..signed(bounds.clone(), &authority) };
+    let unsigned = proto::PublishBoundsRequest { signature: None, ..request.clone() };
     let refused = world.authority.bounds.publish_bounds(unsigned).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     let mut operator = world.harness.as_role(Role::Operator, "ops").await;
-    let refused = operator.bounds.publish_bounds(signed(bounds.clone(), &authority)).await.unwrap_err();
+    let refused = operator.bounds.publish_bounds(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     let individual = version(Tier::Individual, "family", "1", NO_FAMILY);
-    let refused = world.steward.bounds.publish_bounds(signed(individual, &steward)).await.unwrap_err();
+    let individual = proto::PublishBoundsRequest { bounds: Some(individual.into()), ..Default::default() };
+    let refused = world.steward.bounds.publish_bounds(individual).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
 
     // A provider's pack cannot use the name of a shipped legal pack.

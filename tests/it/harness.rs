@@ -10,12 +10,13 @@ use sayso::proto;
 use sayso::proto::audit_service_client::AuditServiceClient;
 use sayso::proto::bounds_service_client::BoundsServiceClient;
 use sayso::proto::consent_service_client::ConsentServiceClient;
+use sayso::proto::get_next_version_request::Rule as NamedRule;
 use sayso::proto::grant_service_client::GrantServiceClient;
 use sayso::proto::operator_service_client::OperatorServiceClient;
 use sayso::proto::profile_service_client::ProfileServiceClient;
 use sayso::proto::rights_service_client::RightsServiceClient;
 use sayso::proto::{ConsentDecision, Provenance, Role};
-use sayso_proof::writer;
+use sayso_proof::writer::{self, Binding};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -188,18 +189,44 @@ pub fn provider_key(dir: &Path) -> SigningKey {
     SigningKey::from_bytes(&seed.try_into().unwrap())
 }
 
+/// The signature over a version of a rule: the next one, at the ledger's time.
+pub async fn signed(by: &Clients, event: &Event, key: &SigningKey) -> proto::PackSignature {
+    let next = next_version(by, event).await;
+    let now = next.now.unwrap();
+    let signed_at_ms = u64::try_from(now.seconds * 1_000 + i64::from(now.nanos) / 1_000_000).unwrap();
+    let binding = Binding { origin: &next.origin, sequence: next.sequence, signed_at_ms };
+    writer::sign(&codec::encode_event(event), binding, key).unwrap().into()
+}
+
+/// What the daemon says about the next version of the rule that an event defines.
+pub async fn next_version(by: &Clients, event: &Event) -> proto::GetNextVersionResponse {
+    let rule = match event {
+        Event::BoundsPublished(bounds) => {
+            NamedRule::Pack(proto::PackName { tier: bounds.tier.into(), pack: bounds.pack.clone() })
+        }
+        Event::PurposeDefined(purpose) => NamedRule::Purpose(purpose.id.clone()),
+        Event::CategoryDefined(category) => NamedRule::Category(category.id.clone()),
+        Event::NoticeRequired(notice) => NamedRule::Notice(notice.id.clone()),
+        _ => panic!("no tier signs this event"),
+    };
+    let request = proto::GetNextVersionRequest { rule: Some(rule) };
+    by.bounds.clone().get_next_version(request).await.unwrap().into_inner()
+}
+
 /// A request that defines a category, signed by the provider.
-pub fn category(category: CategoryDefined, key: &SigningKey) -> proto::DefineCategoryRequest {
-    let signature = writer::sign(&codec::encode_event(&Event::CategoryDefined(category.clone())), key);
-    let (category, signature) = (Some(category.into()), Some(signature.into()));
-    proto::DefineCategoryRequest { category, options: None, signature }
+pub async fn category(
+    by: &Clients,
+    category: CategoryDefined,
+    key: &SigningKey,
+) -> proto::DefineCategoryRequest {
+    let signature = Some(signed(by, &Event::CategoryDefined(category.clone()), key).await);
+    proto::DefineCategoryRequest { category: Some(category.into()), options: None, signature }
 }
 
 /// A request that defines a purpose, signed by the provider.
-pub fn purpose(purpose: PurposeDefined, key: &SigningKey) -> proto::DefinePurposeRequest {
-    let signature = writer::sign(&codec::encode_event(&Event::PurposeDefined(purpose.clone())), key);
-    let (purpose, signature) = (Some(purpose.into()), Some(signature.into()));
-    proto::DefinePurposeRequest { purpose, options: None, signature }
+pub async fn purpose(by: &Clients, purpose: PurposeDefined, key: &SigningKey) -> proto::DefinePurposeRequest {
+    let signature = Some(signed(by, &Event::PurposeDefined(purpose.clone()), key).await);
+    proto::DefinePurposeRequest { purpose: Some(purpose.into()), options: None, signature }
 }
 
 /// A request that records one declared attribute.

@@ -24,7 +24,7 @@ fn support(legal_basis: LegalBasis) -> PurposeDefined {
 }
 
 async fn define(world: &mut World, purpose: PurposeDefined) -> Result<(), Status> {
-    let request = harness::purpose(purpose, &provider_key(world.harness.dir.path()));
+    let request = harness::purpose(&world.steward, purpose, &provider_key(world.harness.dir.path())).await;
     world.steward.bounds.define_purpose(request).await.map(|_| ())
 }
 

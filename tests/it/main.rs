@@ -69,6 +69,7 @@ mod service_views;
 mod shutdown;
 mod side_channel;
 mod signed_notes;
+mod signed_rules;
 mod sim;
 mod soak;
 mod special_categories;

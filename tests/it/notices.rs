@@ -4,9 +4,8 @@
 use crate::bounds::{World, publish, record, standing, version, world, world_of};
 use crate::harness::{self, NOTICE, ask, choice, consent, provider_key};
 use crate::rights::{AdvancedClock, start};
-use sayso::domain::event::{Event, NoticeRequired, codec};
+use sayso::domain::event::{Event, NoticeRequired};
 use sayso::proto::{self, ConsentDecision, DenialReason, RevocationReason, Role, Tier};
-use sayso_proof::writer;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tonic::{Code, Status};
@@ -29,8 +28,8 @@ fn required(version: &str, effective_from_ms: u64) -> NoticeRequired {
 
 async fn require(world: &mut World, notice: NoticeRequired) -> Result<u64, Status> {
     let key = provider_key(world.harness.dir.path());
-    let signature = writer::sign(&codec::encode_event(&Event::NoticeRequired(notice.clone())), &key);
-    let (notice, signature) = (Some(notice.into()), Some(signature.into()));
+    let signature = harness::signed(&world.steward, &Event::NoticeRequired(notice.clone()), &key).await;
+    let (notice, signature) = (Some(notice.into()), Some(signature));
     let request = proto::RequireNoticeRequest { notice, options: None, signature };
     world.steward.bounds.require_notice(request).await.map(|answer| answer.into_inner().grants_revoked)
 }

@@ -19,14 +19,14 @@ fn word(id: &str, parent: &str, title: &str) -> PurposeDefined {
 }
 
 async fn define(world: &mut World, purpose: PurposeDefined) -> Result<(), Status> {
-    let request = harness::purpose(purpose, &provider_key(world.harness.dir.path()));
+    let request = harness::purpose(&world.steward, purpose, &provider_key(world.harness.dir.path())).await;
     world.steward.bounds.define_purpose(request).await.map(|_| ())
 }
 
 async fn define_category(world: &mut World, id: &str, parent: &str, title: &str) -> Result<(), Status> {
     let category =
         CategoryDefined { id: id.into(), parent: parent.into(), title: title.into(), ..Default::default() };
-    let request = harness::category(category, &provider_key(world.harness.dir.path()));
+    let request = harness::category(&world.steward, category, &provider_key(world.harness.dir.path())).await;
     world.steward.bounds.define_category(request).await.map(|_| ())
 }
 

@@ -59,7 +59,8 @@ async fn create_subject(world: &mut World, subject: &str) {
 async fn define_diet(world: &mut World, parent: &str, special: bool) {
     let (id, title) = ("diet".into(), "diet".into());
     let category = CategoryDefined { id, title, parent: parent.into(), special, ..Default::default() };
-    let request = harness::category(category, &harness::provider_key(world.harness.dir.path()));
+    let request =
+        harness::category(&world.steward, category, &harness::provider_key(world.harness.dir.path())).await;
     // A definition is published once. An earlier subject's may be there already.
     if let Err(status) = world.steward.bounds.define_category(request).await {
         assert!(status.message().contains("each is published once"), "{status:?}");

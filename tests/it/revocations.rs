@@ -314,7 +314,7 @@ async fn new_rules_reach_everyone_even_if_one_person_has_more_grants_than_fit_in
     let grants = open_grants(&service, "ada", 1_024).await;
     let grant_of_ben = grant(&mut service, "ben", 1).await.unwrap();
     let special = CategoryDefined { special: true, ..defined_category(CATEGORY) };
-    let define = harness::category(special, &harness::provider_key(harness.dir.path()));
+    let define = harness::category(&steward, special, &harness::provider_key(harness.dir.path())).await;
     steward.bounds.define_category(define).await.unwrap();
     assert_all_revoked(&mut service, &grants, RevocationReason::NotExplicit).await;
     assert_all_revoked(&mut service, &[grant_of_ben], RevocationReason::NotExplicit).await;

@@ -40,7 +40,13 @@ async fn register(service: &mut Clients, grant_id: &str, source: &str) -> String
     service.grant.register_artifact(request).await.unwrap().into_inner().artifact_id
 }
 
-fn category(id: &str, parent: &str, special: bool, dir: &Path) -> proto::DefineCategoryRequest {
+async fn category(
+    by: &Clients,
+    id: &str,
+    parent: &str,
+    special: bool,
+    dir: &Path,
+) -> proto::DefineCategoryRequest {
     let category = CategoryDefined {
         id: id.into(),
         parent: parent.into(),
@@ -48,7 +54,7 @@ fn category(id: &str, parent: &str, special: bool, dir: &Path) -> proto::DefineC
         special,
         ..Default::default()
     };
-    harness::category(category, &harness::provider_key(dir))
+    harness::category(by, category, &harness::provider_key(dir)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -97,12 +103,8 @@ async fn new_bounds_invalidate_artifacts_even_of_expired_grants() {
 #[tokio::test(flavor = "multi_thread")]
 async fn making_a_category_special_revokes_open_grants() {
     let mut world = world().await;
-    world
-        .steward
-        .bounds
-        .define_category(category("diet", "", false, world.harness.dir.path()))
-        .await
-        .unwrap();
+    let request = category(&world.steward, "diet", "", false, world.harness.dir.path()).await;
+    world.steward.bounds.define_category(request).await.unwrap();
     record(&mut world, "ada", "tone", "communication-style").await;
     record(&mut world, "ada", "lunch", "diet").await;
     record(&mut world, "ben", "tone", "communication-style").await;
@@ -112,12 +114,8 @@ async fn making_a_category_special_revokes_open_grants() {
     assert_eq!(grant_of_ada.allowed.len(), 2);
     let artifact = register(&mut world.service, &grant_of_ada.grant_id, "lunch").await;
     let mut revocations = watch(&mut world.service).await;
-    let defined = world
-        .steward
-        .bounds
-        .define_category(category("diet", "health", true, world.harness.dir.path()))
-        .await
-        .unwrap();
+    let request = category(&world.steward, "diet", "health", true, world.harness.dir.path()).await;
+    let defined = world.steward.bounds.define_category(request).await.unwrap();
     let cause = defined.into_inner().receipt.unwrap().events[0].event_id.clone();
     assert_eq!(standing(&mut world, &grant_of_ada.grant_id).await, (false, RevocationReason::NotExplicit));
     assert!(standing(&mut world, &grant_of_ben.grant_id).await.0);
@@ -130,12 +128,8 @@ async fn making_a_category_special_revokes_open_grants() {
     let revocation = revocations.message().await.unwrap().unwrap();
     assert_eq!((&revocation.artifact_ids, &revocation.cause_event_id), (&vec![artifact], &cause));
     // A new category that no attribute uses revokes nothing. A restart gives the same result.
-    world
-        .steward
-        .bounds
-        .define_category(category("dinner", "diet", false, world.harness.dir.path()))
-        .await
-        .unwrap();
+    let request = category(&world.steward, "dinner", "diet", false, world.harness.dir.path()).await;
+    world.steward.bounds.define_category(request).await.unwrap();
     assert!(standing(&mut world, &grant_of_ben.grant_id).await.0);
     let World { harness, service, steward, authority } = world;
     drop((revocations, service, steward, authority));
@@ -159,8 +153,10 @@ async fn an_inference_without_an_expiry_expires_after_the_configured_period() {
     let harness = Harness { dir, daemon };
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
-    steward.bounds.define_category(category("music", "preference", false, harness.dir.path())).await.unwrap();
-    steward.bounds.define_category(category("jazz", "music", false, harness.dir.path())).await.unwrap();
+    let request = category(&steward, "music", "preference", false, harness.dir.path()).await;
+    steward.bounds.define_category(request).await.unwrap();
+    let request = category(&steward, "jazz", "music", false, harness.dir.path()).await;
+    steward.bounds.define_category(request).await.unwrap();
     for (key, of) in [("a", "work"), ("b", "preference"), ("c", "jazz")] {
         service.profile.record_attributes(conclusion("ada", key, of)).await.unwrap();
     }

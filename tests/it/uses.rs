@@ -169,17 +169,19 @@ async fn a_grant_that_allowed_nothing_is_no_use_and_a_revoked_one_says_why() {
 async fn a_category_counts_as_below_every_ancestor_that_it_had_or_has() {
     let mut world = World::start().await;
     let key = harness::provider_key(world.harness.dir.path());
-    let define = |id: &str, parent: &str| {
+    let steward = world.steward.clone();
+    let define = async |id: &str, parent: &str| {
         let (id, title) = (id.to_owned(), id.to_owned());
         let naps = CategoryDefined { id, title, parent: parent.into(), ..Default::default() };
-        harness::category(naps, &key)
+        let request = harness::category(&steward, naps, &key).await;
+        steward.bounds.clone().define_category(request).await.unwrap();
     };
-    world.steward.bounds.define_category(define("naps", "activity")).await.unwrap();
+    define("naps", "activity").await;
     world.tutor.profile.record_attributes(fact("ada", "nap", "naps", "at noon")).await.unwrap();
     let grant = world.grant("one").await;
     world.report(&grant, "reply-1", &["nap"]).await;
-    world.steward.bounds.define_category(define("rest", "activity")).await.unwrap();
-    world.steward.bounds.define_category(define("naps", "rest")).await.unwrap();
+    define("rest", "activity").await;
+    define("naps", "rest").await;
     for category in ["activity", "naps", "rest"] {
         let replies = world.list(of(category, "")).await;
         assert!(replies.iter().any(|used| used.reply == "reply-1"), "{category}: {replies:?}");

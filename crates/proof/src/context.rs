@@ -1,4 +1,5 @@
-//! What a verifier knows about a log besides its keys: witnesses that it trusts, and an older checkpoint.
+//! What a verifier knows about a log besides its keys: witnesses that it trusts, an
+//! older checkpoint, and the keys that sign the rules.
 //!
 //! The log's key alone proves little about a single document, because the operator has that key. With it,
 //! the operator can sign a tree that nobody else sees: that of a copy of the log with other entries
@@ -8,6 +9,7 @@
 use crate::checkpoint::{Checkpoint, NoteError};
 use crate::keys::KeyChain;
 use crate::merkle::{self, Hash, ProofError};
+use crate::rule::TierKey;
 use crate::timestamp::Authorities;
 use crate::witness::{CosignatureAlgorithm, Cosigned, WitnessKey, cosignatures, valid_cosignatures};
 use base64::Engine;
@@ -28,6 +30,9 @@ pub struct Options {
     /// Certificates that the user trusts for timestamps. If they are given, at least one timestamp in the
     /// bundle must be by such an authority.
     pub authorities: Option<Authorities>,
+    /// Keys that the user trusts to sign the rules of a tier. A bundle's rules of a tier with such a key must
+    /// be signed by one of them.
+    pub tier_keys: Vec<TierKey>,
 }
 
 const FIRST_LINE: &str = "sayso consistency proof v1";

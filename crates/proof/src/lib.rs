@@ -17,6 +17,7 @@ pub mod keys;
 pub mod merkle;
 pub mod proof;
 pub mod replay;
+pub mod rule;
 mod schema;
 pub mod signed_document;
 mod signer;

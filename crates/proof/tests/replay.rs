@@ -17,7 +17,7 @@ fn faults(log: &Log) -> Vec<Fault> {
     let bytes = log.bundle();
     let source = Source::Archive(Box::new(bytes.as_slice()));
     let report = bundle::verify(source, &log.verifier(), &Options::default(), &mut |_| ()).unwrap();
-    let faulty = report.grants.unjustified + report.grants.bounds_unsigned;
+    let faulty = report.grants.unjustified + report.grants.rule_faults;
     assert_eq!(faulty > 0, !report.grants.findings.is_empty());
     assert_eq!(report.grants_hold(), report.grants.findings.is_empty());
     report.grants.findings.iter().map(|finding| finding.fault).collect()
@@ -442,8 +442,8 @@ fn events_after_a_grant_do_not_affect_it() {
 #[test]
 fn definitions_take_effect_when_they_are_made() {
     let special = |special| {
-        let category = CategoryDefined { id: "food".into(), special, ..CategoryDefined::default() };
-        Event::CategoryDefined(category)
+        let (id, parent) = ("food".into(), "preference".into());
+        Event::CategoryDefined(CategoryDefined { id, parent, special, ..CategoryDefined::default() })
     };
     let redefined = faults_after("food", wide(), |log, _, _| {
         log.append_system_event(special(true));
@@ -451,8 +451,9 @@ fn definitions_take_effect_when_they_are_made() {
     assert_eq!(redefined, [Fault::NoConsent]);
 }
 
-fn published(pack: &str, effective_from_ms: u64) -> BoundsPublished {
-    BoundsPublished { pack: pack.into(), tier: 2, effective_from_ms, ..BoundsPublished::default() }
+fn published(pack: &str, version: &str, effective_from_ms: u64) -> BoundsPublished {
+    let (pack, version) = (pack.into(), version.into());
+    BoundsPublished { pack, version, tier: 2, effective_from_ms, ..BoundsPublished::default() }
 }
 
 /// A grant must cite the effective versions of bounds: for each pack, the version with the highest rank.
@@ -460,10 +461,10 @@ fn published(pack: &str, effective_from_ms: u64) -> BoundsPublished {
 fn bounds_are_in_force_from_their_effective_time() {
     let mut log = Log::with_vocabulary();
     let first = log.size();
-    log.append_system_event(Event::BoundsPublished(published("a", 0)));
-    log.append_system_event(Event::BoundsPublished(published("b", 0)));
-    log.append_system_event(Event::BoundsPublished(published("a", START_MS + 1_000_000)));
-    log.append_system_event(Event::BoundsPublished(published("a", 0)));
+    log.append_system_event(Event::BoundsPublished(published("a", "1", 0)));
+    log.append_system_event(Event::BoundsPublished(published("b", "1", 0)));
+    log.append_system_event(Event::BoundsPublished(published("a", "2", START_MS + 1_000_000)));
+    log.append_system_event(Event::BoundsPublished(published("a", "3", 0)));
     let attribute_id = log.append(ada(), recorded(attribute("key", "food")));
     let consent_id = log.append(ada(), given(wide()));
     for bounds in [vec![first + 1, first + 3], vec![first, first + 1], vec![first + 1, first + 2]] {
@@ -529,10 +530,10 @@ fn a_consent_may_be_for_one_conversation() {
 #[test]
 fn bounds_must_be_signed_once_the_log_has_subject_entries() {
     let mut log = Log::with_vocabulary();
-    log.append_system_event(Event::BoundsPublished(published("first", 0)));
+    log.append_system_event(Event::BoundsPublished(published("first", "1", 0)));
     log.append(ada(), recorded(attribute("key", "food")));
-    log.append_system_event(Event::BoundsPublished(published("later", 0)));
-    assert_eq!(faults(&log), [Fault::UnsignedBounds]);
+    log.append_system_event(Event::BoundsPublished(published("later", "1", 0)));
+    assert_eq!(faults(&log), [Fault::UnsignedRule]);
 }
 
 /// A log whose data subject has an attribute that was observed at one time and then one that was observed at

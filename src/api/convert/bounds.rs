@@ -8,7 +8,9 @@ use crate::domain::event::{
     PurposeDefined, Rung, Tier,
 };
 use crate::proto;
+use crate::proto::get_next_version_request::Rule as NamedRule;
 use sayso_proof::event::WriterSignature;
+use sayso_proof::rule::{Rule, RuleKind, RuleTier};
 use tonic::Status;
 
 /// A purpose as it is recorded.
@@ -154,17 +156,50 @@ pub fn pack(of: proto::BoundsPack, at: &str) -> Result<BoundsPublished, Status> 
     Ok(BoundsPublished { tier, pack, version, policies, schema_digest, effective_from_ms })
 }
 
-impl From<proto::PackSignature> for WriterSignature {
-    fn from(of: proto::PackSignature) -> Self {
-        let proto::PackSignature { algorithm, public_key, signature } = of;
-        Self { algorithm, public_key, signature }
-    }
+/// A signature as it is recorded, if there is one.
+///
+/// # Errors
+/// Its time is out of range.
+pub fn signature(of: Option<proto::PackSignature>) -> Result<Option<WriterSignature>, Status> {
+    let Some(of) = of else { return Ok(None) };
+    let proto::PackSignature { algorithm, public_key, signature, sequence, signed_at } = of;
+    let signed_at_ms = maybe_millis(signed_at.as_ref(), "signature.signed_at")?.unwrap_or_default();
+    Ok(Some(WriterSignature { algorithm, public_key, signature, sequence, signed_at_ms }))
 }
 
 impl From<WriterSignature> for proto::PackSignature {
     fn from(of: WriterSignature) -> Self {
-        let WriterSignature { algorithm, public_key, signature } = of;
-        Self { algorithm, public_key, signature }
+        let WriterSignature { algorithm, public_key, signature, sequence, signed_at_ms } = of;
+        let signed_at = (signed_at_ms != 0).then(|| time(signed_at_ms));
+        Self { algorithm, public_key, signature, sequence, signed_at }
+    }
+}
+
+/// The rule that a request asks about.
+///
+/// # Errors
+/// It names no rule, or a tier that publishes no bounds.
+pub fn rule(of: proto::GetNextVersionRequest) -> Result<Rule, Status> {
+    let provider = |kind, name| Rule { tier: RuleTier::Provider, kind, name };
+    match of.rule {
+        Some(NamedRule::Pack(named)) => {
+            let tier = Tier::try_from(named.tier).ok().and_then(RuleTier::of_bounds);
+            let tier =
+                tier.ok_or_else(|| status::invalid("pack.tier", "must be public (1) or provider (2)"))?;
+            Ok(Rule { tier, kind: RuleKind::Bounds, name: named.pack })
+        }
+        Some(NamedRule::Purpose(id)) => Ok(provider(RuleKind::Purpose, id)),
+        Some(NamedRule::Category(id)) => Ok(provider(RuleKind::Category, id)),
+        Some(NamedRule::Notice(id)) => Ok(provider(RuleKind::Notice, id)),
+        None => Err(status::invalid("rule", "must name a pack, a purpose, a category or a notice")),
+    }
+}
+
+/// The tier of the API.
+pub fn tier(of: RuleTier) -> Tier {
+    match of {
+        RuleTier::Public => Tier::Public,
+        RuleTier::Provider => Tier::Provider,
     }
 }
 

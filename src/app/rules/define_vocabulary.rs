@@ -9,7 +9,6 @@ use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::rules::RuleChanges;
 use crate::app::rules::publish_bounds::{EFFECTIVE_AHEAD_MS_MAX, unrecorded};
-use crate::app::rules::tier_keys::signed_by;
 use crate::bounds::rulebook::DefinitionProblem;
 use crate::domain::attribute::is_text;
 use crate::domain::default_vocabulary::{BENEFITS, RISKS};
@@ -123,6 +122,9 @@ impl RuleChanges {
         check_new_id(&word)?;
         let signature = self.signed_definition(&word, &event, signature)?;
         self.check_definition(caller, &word, &event)?;
+        if let Some(signature) = &signature {
+            self.check_binding(&event, signature)?;
+        }
         let event = SystemEvent { signature, ..SystemEvent::new(event) };
         let published =
             self.publish_rule(exclusive, caller, about_ms, event, request_stamp, options.proofs).await?;
@@ -143,11 +145,9 @@ impl RuleChanges {
         let key = self.tier_keys.steward.ok_or(AppError::Precondition(
             "no key of the provider is configured; set `steward_key` in `[bounds]`",
         ))?;
-        let signed = signed_by(&key, event, signature);
-        signed.map(Some).ok_or(AppError::Denied(
-            "a definition that replaces another one, or declares a legal basis, must be signed by the \
-             provider's key",
-        ))
+        let refusal = "a definition that replaces another one, or declares a legal basis, must be signed by the \
+                       provider's key, for this log and this version";
+        self.signed_by(&key, event, signature, refusal).map(Some)
     }
 
     fn check_definition(

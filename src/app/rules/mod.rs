@@ -11,6 +11,7 @@ pub(crate) mod publish_rule;
 pub(crate) mod require_notice;
 pub(crate) mod revocation_task;
 pub(crate) mod revoke_contradicted;
+pub(crate) mod rule_signatures;
 pub(crate) mod tier_keys;
 
 use crate::app::log::core::Core;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 /// Use cases about the rules that decisions follow.
 pub struct RuleChanges {
     pub(crate) core: Arc<Core>,
-    /// The keys that packs of each tier must be signed with.
+    /// The keys that rules of each tier must be signed with.
     pub(crate) tier_keys: TierKeys,
     /// The rules that were last applied to all open grants, and the task that applies new rules.
     pub(crate) revocation: RevocationTask,

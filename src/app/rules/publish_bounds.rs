@@ -7,7 +7,6 @@ use crate::app::log::append::Begun;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::rules::RuleChanges;
-use crate::app::rules::tier_keys::signed_by;
 use crate::bounds::engine::{UNRECORDED, check_offered};
 use crate::bounds::error::BoundsError;
 use crate::bounds::rulebook::Version;
@@ -19,7 +18,6 @@ use crate::domain::event::{BoundsPublished, Event, Recorded, Role, Tier};
 use crate::domain::ids::EventId;
 use crate::domain::names;
 use crate::domain::{Violation, Violations};
-use sayso_proof::entry::Entry;
 use sayso_proof::event::WriterSignature;
 use std::sync::{Arc, PoisonError};
 
@@ -62,18 +60,12 @@ impl RuleChanges {
         for version in rules.versions() {
             let in_force = rules.packs().iter().any(|(position, _)| *position == version.position);
             if in_force || history {
-                let signed_by = self.signer_of(version.position)?;
+                let signature = self.signature_at(version.position)?;
+                let signed_by = signature.map(|signature| signature.public_key).unwrap_or_default();
                 shown.push(ShownVersion { version: version.clone(), in_force, signed_by });
             }
         }
         Ok(shown)
-    }
-
-    fn signer_of(&self, position: u64) -> Result<Vec<u8>, AppError> {
-        let bytes = self.core.store().read_entry(position)?.bytes.ok_or(AppError::Erased)?;
-        let body = Entry::parse(&bytes)?.plain_body()?;
-        let signature = body.and_then(|body| body.writer_signature);
-        Ok(signature.map(|signature| signature.public_key).unwrap_or_default())
     }
 
     /// Publishes a version of a pack. Returns when every grant that the version contradicts is revoked. If
@@ -82,8 +74,8 @@ impl RuleChanges {
     ///
     /// # Errors
     /// The caller does not have the role of the tier; no key is configured for the tier, or the signature is
-    /// by another key; a field is invalid; a policy does not validate (with line and column); the version was
-    /// published already; or the store fails.
+    /// by another key, for another log or not for the next version; a field is invalid; a policy does not
+    /// validate (with line and column); the version was published already; or the store fails.
     pub async fn publish_bounds(
         self: &Arc<Self>,
         caller: &Caller,
@@ -103,6 +95,7 @@ impl RuleChanges {
         let now_ms = self.core.now_ms();
         self.check_version(caller, &bounds, now_ms)?;
         let event = Event::BoundsPublished(bounds);
+        self.check_binding(&event, &signature)?;
         let event = SystemEvent { signature: Some(signature), ..SystemEvent::new(event) };
         self.publish_rule(exclusive, caller, about_ms, event, request_stamp, options.proofs).await
     }
@@ -136,8 +129,8 @@ impl RuleChanges {
         let key = key.ok_or(AppError::Precondition(
             "no key is configured for this tier of bounds; set it in `[bounds]`",
         ))?;
-        signed_by(&key, &Event::BoundsPublished(bounds.clone()), signature)
-            .ok_or(AppError::Denied("bounds must be signed by the key of their tier"))
+        let refusal = "bounds must be signed by the key of their tier, for this log and this version";
+        self.signed_by(&key, &Event::BoundsPublished(bounds.clone()), signature, refusal)
     }
 
     /// Checks what depends on other versions: that this one is new, not in the past, and compiles together

@@ -8,7 +8,6 @@ use crate::app::log::system_stream::SystemEvent;
 use crate::app::rules::RuleChanges;
 use crate::app::rules::define_vocabulary::invalid;
 use crate::app::rules::publish_bounds::{EFFECTIVE_AHEAD_MS_MAX, Published, unrecorded};
-use crate::app::rules::tier_keys::signed_by;
 use crate::domain::event::{Event, NoticeRequired};
 use sayso_proof::event::WriterSignature;
 use std::sync::{Arc, PoisonError};
@@ -19,9 +18,9 @@ impl RuleChanges {
     /// then. `signature` is the provider's signature over the event to be recorded.
     ///
     /// # Errors
-    /// No key of the provider is configured, or the signature is by another key; the version is not
-    /// published, is the notice's first, or is not later than one that is required already; the time is not
-    /// within ten years from now; or the store fails.
+    /// No key of the provider is configured; the signature is by another key, for another log or not for the
+    /// next version; the version is not published, is the notice's first, or is not later than one that is
+    /// required already; the time is not within ten years from now; or the store fails.
     pub async fn require_notice(
         self: &Arc<Self>,
         caller: &Caller,
@@ -34,8 +33,8 @@ impl RuleChanges {
         ))?;
         let from = notice.effective_from_ms;
         let event = Event::NoticeRequired(notice);
-        let signature = signed_by(&key, &event, signature)
-            .ok_or(AppError::Denied("a required notice must be signed by the provider's key"))?;
+        let refusal = "a required notice must be signed by the provider's key, for this log and this version";
+        let signature = self.signed_by(&key, &event, signature, refusal)?;
         let about_ms = self.core.event_time(options)?;
         let request_stamp = self.core.request_stamp(caller, options)?;
         let exclusive = self.core.rules_lock.write().await;
@@ -54,6 +53,7 @@ impl RuleChanges {
             .unwrap_or_else(PoisonError::into_inner)
             .check_definitions(&[candidate], now_ms)
             .map_err(|problem| invalid("notice", &problem))?;
+        self.check_binding(&event, &signature)?;
         let event = SystemEvent { signature: Some(signature), ..SystemEvent::new(event) };
         self.publish_rule(exclusive, caller, about_ms, event, request_stamp, options.proofs).await
     }

@@ -97,7 +97,7 @@ fn faults_of(
     allowed: Vec<(&CurrentAttribute, Basis)>,
 ) -> Vec<Fault> {
     let found = faults_after(rules, &log.events, case, allowed).into_iter();
-    found.filter(|fault| *fault != Fault::UnsignedBounds).collect()
+    found.filter(|fault| *fault != Fault::UnsignedRule).collect()
 }
 
 fn logs() -> impl Strategy<Value = (Log, Case<'static>)> {

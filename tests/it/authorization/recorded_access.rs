@@ -27,7 +27,7 @@ enum Recorded {
 use Recorded::{InSubjectStream, InSystemStream, NoPersonalData, OfItsGrant};
 
 /// What each method records. A new method must be added here.
-const RECORDED: [(&str, Recorded); 57] = [
+const RECORDED: [(&str, Recorded); 58] = [
     ("ProfileService/RecordAttributes", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RecordStream", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RemoveAttributes", InSubjectStream("AttributeRemoved")),
@@ -71,6 +71,7 @@ const RECORDED: [(&str, Recorded); 57] = [
     ("BoundsService/RequireNotice", NoPersonalData),
     ("BoundsService/GetNotice", NoPersonalData),
     ("BoundsService/PublishBounds", NoPersonalData),
+    ("BoundsService/GetNextVersion", NoPersonalData),
     ("BoundsService/PreviewBounds", InSystemStream("RecordViewed")),
     ("BoundsService/SetPersonalBounds", InSubjectStream("PersonalBoundsSet")),
     ("BoundsService/GetPersonalBounds", InSubjectStream("RecordViewed")),

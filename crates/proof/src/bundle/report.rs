@@ -1,7 +1,7 @@
 //! The results of verifying a bundle.
 
 use super::member::Member;
-use crate::replay::Replayed;
+use crate::replay::{Replayed, RuleSignatures};
 use crate::timestamp::Timestamped;
 use crate::witness::Cosigned;
 use serde::Serialize;
@@ -53,19 +53,20 @@ pub struct Report {
     pub timestamps_untrusted: u64,
     /// Recorded time of the last entry, in milliseconds since the Unix epoch.
     pub recorded_to_ms: u64,
+    /// Who signed the bounds, definitions and required notices of the log.
+    pub rules: RuleSignatures,
     /// Results of replaying each grant against the consents and signals that were in force when the grant was
     /// issued.
     pub grants: Replayed,
 }
 
 impl Report {
-    /// Whether nothing contradicts the log: no grant was found that should not have been issued, all bounds
-    /// are signed, and all times are right. All other checks have passed, because otherwise there is no
-    /// report.
+    /// Whether nothing contradicts the log: no grant was found that should not have been issued, no rule is
+    /// at fault, and all times are right. All other checks have passed, because otherwise there is no report.
     #[must_use]
     pub fn grants_hold(&self) -> bool {
-        let Replayed { unjustified, bounds_unsigned, misdated, .. } = self.grants;
-        unjustified == 0 && bounds_unsigned == 0 && misdated == 0
+        let Replayed { unjustified, rule_faults, misdated, .. } = self.grants;
+        unjustified == 0 && rule_faults == 0 && misdated == 0
     }
 
     /// Whether every grant was checked in full.

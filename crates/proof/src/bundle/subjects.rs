@@ -16,7 +16,10 @@ use super::statements::{MissingVersions, Statements};
 use crate::entry::{Handle, Header};
 use crate::event::{Actor, EventBody, event_body::Event};
 use crate::merkle::Hash;
-use crate::replay::{Missing, Replay, Replayed, SignedRules, SubjectEntry, minimize};
+use crate::replay::{
+    Missing, Replay, Replayed, RuleEvent, RuleSignatures, SignedRules, SubjectEntry, minimize,
+};
+use crate::rule::TierKey;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -129,6 +132,7 @@ pub(super) struct Outcome {
     /// The first entry that breaks its chain, and why.
     pub broken: Option<(u64, String)>,
     pub replayed: Replayed,
+    pub rules: RuleSignatures,
     gaps: Vec<Gap>,
 }
 
@@ -145,13 +149,14 @@ fn earlier(left: Option<(u64, String)>, right: Option<(u64, String)>) -> Option<
 }
 
 impl Subjects {
-    /// The state before the first entry of a log with this number of entries.
-    pub fn new(entries: u64) -> Self {
+    /// The state before the first entry of a log with this number of entries. `tier_keys` are those that the
+    /// user trusts to sign rules.
+    pub fn new(entries: u64, tier_keys: &[TierKey]) -> Self {
         Self {
             spool: Spool::new(entries),
             system_events: Vec::new(),
             has_subject_entry: false,
-            signed_rules: SignedRules::default(),
+            signed_rules: SignedRules::trusting(tier_keys),
             findings: Replayed::default(),
             system_bytes: 0,
         }
@@ -160,6 +165,12 @@ impl Subjects {
     /// Bytes that are kept, in memory and in temporary files.
     pub fn bytes(&self) -> u64 {
         self.spool.bytes().saturating_add(self.system_bytes)
+    }
+
+    /// Notes that the next entry is erased. System events are never erased, so it was an entry of a data
+    /// subject.
+    pub fn add_erased(&mut self) {
+        self.has_subject_entry = true;
     }
 
     /// Adds the next entry.
@@ -171,7 +182,7 @@ impl Subjects {
             Content::Sealed(header, body) => (header, Some(body)),
             Content::Plain(header, body) => {
                 self.findings.check_time(position, header.sealed_at_ms, recorded_at_ms);
-                self.add_system_event(next.position, header.sealed_at_ms, body);
+                self.add_system_event(position, recorded_at_ms, header.sealed_at_ms, body);
                 return Ok(());
             }
         };
@@ -184,10 +195,10 @@ impl Subjects {
         self.spool.push(&header.handle.0, &SpooledEntry::new(&place, &header, body))
     }
 
-    fn add_system_event(&mut self, position: u64, sealed_at_ms: u64, body: EventBody) {
-        if self.signed_rules.is_unsigned(&body, self.has_subject_entry) {
-            self.findings.add_unsigned_bounds(position);
-        }
+    fn add_system_event(&mut self, position: u64, recorded_at_ms: u64, sealed_at_ms: u64, body: EventBody) {
+        let has_subject_entry = self.has_subject_entry;
+        let next = RuleEvent { position, recorded_at_ms, sealed_at_ms, body: &body, has_subject_entry };
+        self.findings.add_rule_faults(self.signed_rules.check(&next));
         let is_first = self.signed_rules.is_at_beginning();
         let event = body.event.and_then(minimize);
         let bytes = event.as_ref().map_or(0, Event::encoded_len) as u64;
@@ -196,11 +207,18 @@ impl Subjects {
     }
 
     /// Checks all data subjects, on all cores.
-    pub fn check_all(self, mut erased: Erased, progress: &mut dyn FnMut(Progress)) -> io::Result<Outcome> {
+    pub fn check_all(
+        mut self,
+        mut erased: Erased,
+        progress: &mut dyn FnMut(Progress),
+    ) -> io::Result<Outcome> {
         let groups = self.spool.groups();
         let statements = std::mem::take(&mut erased.statements);
         let statements = &statements;
-        let mut all = Outcome { replayed: self.findings.clone(), ..Outcome::default() };
+        let (faults, rules) = std::mem::take(&mut self.signed_rules).finish();
+        let mut replayed = std::mem::take(&mut self.findings);
+        replayed.add_rule_faults(faults);
+        let mut all = Outcome { replayed, rules, ..Outcome::default() };
         let next_group = AtomicUsize::new(0);
         let (sender, outcomes) = mpsc::channel();
         thread::scope(|scope| {

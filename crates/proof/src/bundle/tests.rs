@@ -175,7 +175,7 @@ fn check_with_model(log: &[CheckedEntry]) -> Result<(u64, Replayed), u64> {
 }
 
 fn check_in_groups(log: Vec<CheckedEntry>) -> Outcome {
-    let (mut erased, mut subjects) = (Erased::new(ENTRIES), Subjects::new(ENTRIES));
+    let (mut erased, mut subjects) = (Erased::new(ENTRIES), Subjects::new(ENTRIES, &[]));
     for next in log {
         if matches!(next.content, Content::Erased) {
             erased.insert(next.position, &next.leaf).unwrap();

@@ -360,9 +360,10 @@ impl Verifier<'_> {
 
     fn entries_state(&mut self) -> &mut EntriesState {
         let entries = self.checkpoint.size;
+        let tier_keys = &self.options.tier_keys;
         self.entries.get_or_insert_with(|| EntriesState {
             chains: Chains::new(entries),
-            subjects: Subjects::new(entries),
+            subjects: Subjects::new(entries, tier_keys),
             files: Vec::new(),
         })
     }
@@ -374,6 +375,7 @@ impl Verifier<'_> {
         match &checked.content {
             Content::Erased => {
                 report.erased += 1;
+                self.entries_state().subjects.add_erased();
                 return Ok(());
             }
             Content::Withheld(_) => report.withheld += 1,
@@ -415,6 +417,7 @@ impl Verifier<'_> {
         }
         self.report.subjects = outcome.subjects;
         self.report.grants = outcome.replayed;
+        self.report.rules = outcome.rules;
         Ok(())
     }
 

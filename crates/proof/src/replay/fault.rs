@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::fmt::{self, Display};
 
-/// Why a grant should not have been issued as it was, or why bounds should not have been published.
+/// Why a grant should not have been issued as it was, or why a rule should not have been published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
@@ -88,10 +88,40 @@ pub enum Fault {
     /// The data subject wants to be asked each time, and no consent names the conversation.
     #[error("the person wants to be asked each time, and no consent names the conversation")]
     NotAsked,
-    /// Bounds have no valid signature by their publisher. Bounds may be unsigned only if they were published
-    /// before the first entry of a data subject.
-    #[error("the bounds are not signed by their publisher")]
-    UnsignedBounds,
+    /// Bounds, a definition or a required notice have no valid signature by their publisher, and need one.
+    #[error("the rule is not signed by its publisher")]
+    UnsignedRule,
+    /// The signature covers the event alone, in a log of edition 4 or later.
+    #[error("the signature of the rule is not bound to this log, its number and a time")]
+    UnboundRule,
+    /// The signed number is not that of the next version.
+    #[error("the signature is not for the next version of the rule")]
+    RuleSequence,
+    /// It was signed more than 30 days before it was recorded, or after it was recorded.
+    #[error("the rule was not signed within 30 days before it was recorded")]
+    RuleTime,
+    /// The same version was published before.
+    #[error("the same version was published before")]
+    RepeatedRule,
+    /// The author does not have the role of the tier.
+    #[error("the role of the author may not publish rules of this tier")]
+    WrongPublisher,
+    /// The key signed rules of the other tier, too.
+    #[error("the key also signed rules of the other tier")]
+    OtherTierKey,
+    /// The key is not one that the user trusts for the tier.
+    #[error("the rule is signed with another key than those that you trust for its tier")]
+    UntrustedKey,
+    /// A category was special, and is not special any more (GDPR Art. 9(1)).
+    #[error("the definition makes a special category ordinary")]
+    SpecialLost,
+    /// A word is no longer below another one. Refusals and signals that name the other one do not cover it
+    /// any more.
+    #[error("the definition takes the word away from a word above it")]
+    AncestorLost,
+    /// A word is below itself, or more than 32 levels deep.
+    #[error("the definition puts a word below itself, or more than 32 levels deep")]
+    TooDeep,
     /// The entry was sealed more than two minutes before it was recorded: its `sealed_at_ms` is too far
     /// behind that of an earlier entry. One of the two times is wrong.
     #[error("sealed more than two minutes before it was recorded: one of the times up to here is wrong")]
@@ -101,10 +131,10 @@ pub enum Fault {
     RestoreUnconfirmed,
 }
 
-/// One fault of one grant, or of one version of bounds.
+/// One fault of one grant, or of one rule: bounds, a definition or a notice.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Position of the grant, of the version of bounds, or of the entry.
+    /// Position of the grant, the rule or the entry.
     pub position: u64,
     /// Event id of the grant, in hex; empty if the fault is not that of a grant.
     pub grant: String,

@@ -27,9 +27,11 @@ mod notices;
 mod personal_bounds;
 mod signals;
 mod signed_rules;
+mod signers;
 mod sources;
 mod subject;
 mod vocabulary;
+mod word_rules;
 
 use crate::entry::{Handle, Header};
 use crate::event::{EventBody, GrantIssued, Role, event_body::Event};
@@ -45,7 +47,8 @@ pub(crate) use minimize::minimize;
 use missing::Citing;
 pub(crate) use missing::Missing;
 pub use missing::{Doubt, UncheckedGrant};
-pub(crate) use signed_rules::SignedRules;
+pub(crate) use signed_rules::{RuleEvent, SignedRules};
+pub use signers::{RuleSignatures, RuleSigner};
 
 /// Maximum number of findings kept, and of unchecked grants. Further ones are only counted.
 const FINDINGS_MAX: usize = 1000;
@@ -68,9 +71,8 @@ pub struct Replayed {
     pub unchecked: u64,
     /// Grants that should not have been issued.
     pub unjustified: u64,
-    /// Versions of bounds, and definitions that replace another one, without a valid signature by their
-    /// publisher.
-    pub bounds_unsigned: u64,
+    /// Faults of rules (bounds, definitions and notices): who signed them, and what they change.
+    pub rule_faults: u64,
     /// Entries that were sealed more than two minutes before they were recorded.
     pub misdated: u64,
     /// The first 1000 findings.
@@ -89,10 +91,12 @@ impl Replayed {
         }
     }
 
-    /// Adds a finding of unsigned bounds.
-    pub(crate) fn add_unsigned_bounds(&mut self, position: u64) {
-        self.bounds_unsigned += 1;
-        self.add(Finding { position, grant: String::new(), attribute: None, fault: Fault::UnsignedBounds });
+    /// Adds the faults of rules, each with its position.
+    pub(crate) fn add_rule_faults(&mut self, faults: Vec<(u64, Fault)>) {
+        self.rule_faults += faults.len() as u64;
+        for (position, fault) in faults {
+            self.add(Finding { position, grant: String::new(), attribute: None, fault });
+        }
     }
 
     fn add_unchecked(&mut self, grant: UncheckedGrant) {
@@ -117,7 +121,7 @@ impl Replayed {
         self.unchecked_grants.sort_by_key(|grant| grant.position);
         self.unchecked_grants.truncate(FINDINGS_MAX);
         self.unjustified += other.unjustified;
-        self.bounds_unsigned += other.bounds_unsigned;
+        self.rule_faults += other.rule_faults;
         self.findings.extend(other.findings);
         self.findings.sort_by_key(|finding| finding.position);
         self.findings.truncate(FINDINGS_MAX);
@@ -170,8 +174,11 @@ impl Replay {
             let entry = SubjectEntry { position, recorded_at_ms, header, readable, body, missing };
             return self.apply_subject_entry(&entry);
         }
-        if body.is_some_and(|body| self.signed_rules.is_unsigned(body, !self.subjects.is_empty())) {
-            self.result.add_unsigned_bounds(position);
+        if let Some(body) = body {
+            let (sealed_at_ms, has_subject_entry) = (header.sealed_at_ms, !self.subjects.is_empty());
+            let next = RuleEvent { position, recorded_at_ms, sealed_at_ms, body, has_subject_entry };
+            let faults = self.signed_rules.check(&next);
+            self.result.add_rule_faults(faults);
         }
         let is_first = self.signed_rules.is_at_beginning();
         if let Some(event) = body.and_then(|body| body.event.as_ref()) {

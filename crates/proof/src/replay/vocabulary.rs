@@ -7,7 +7,7 @@ use crate::event::{CategoryDefined, LegalBasis, NoticeRef, PurposeDefined};
 use std::collections::BTreeMap;
 
 /// Maximum depth of a hierarchy. Higher ancestors are ignored, so a cycle ends.
-const DEPTH_MAX: usize = 32;
+pub(super) const DEPTH_MAX: usize = 32;
 /// Uses for these purposes, and for those below them, can always be refused: direct marketing (GDPR Art.
 /// 21(2)) and the sale of data (Cal. Civ. Code s. 1798.120).
 const REFUSABLE: [&str; 4] = ["advertising", "commercial-persuasion", "data-sale", "direct-marketing"];
@@ -192,8 +192,7 @@ impl<'v> WordsInForce<'v> {
         ancestry
     }
 
-    /// The edition of the rules of decisions. From edition 2 on, consents cover only what their words covered
-    /// when they were given.
+    /// The edition of the rules of decisions.
     pub fn edition(self) -> u32 {
         self.vocabulary.edition
     }
@@ -219,12 +218,12 @@ impl<'v> WordsInForce<'v> {
 
     /// Whether a consent that names this purpose meant the purpose of a use when it was given.
     pub fn meant_purpose(self, named: &str, used: &str, given: Given) -> bool {
-        self.edition() < 2 || self.vocabulary.purposes.meant(named, used, given, self.now)
+        self.vocabulary.purposes.meant(named, used, given, self.now)
     }
 
     /// Whether a consent that names this category meant the category of a use when it was given.
     pub fn meant_category(self, named: &str, used: &str, given: Given) -> bool {
-        self.edition() < 2 || self.vocabulary.categories.meant(named, used, given, self.now)
+        self.vocabulary.categories.meant(named, used, given, self.now)
     }
 }
 

@@ -172,6 +172,15 @@ impl Log {
         self.push(&header, payload, None)
     }
 
+    /// Appends a system event by an author in this role, with a publisher's signature.
+    pub fn append_rule(&mut self, role: Role, event: Event, signature: Option<WriterSignature>) -> [u8; 16] {
+        let header = self.header(Handle::SYSTEM);
+        let actor = Some(Actor { role: role.into(), ..Actor::default() });
+        let body = EventBody { actor, writer_signature: signature, ..body(event) };
+        let payload = entry::plain(&header, &body).unwrap();
+        self.push(&header, payload, None)
+    }
+
     pub fn append(&mut self, handle: Handle, event: Event) -> [u8; 16] {
         let header = self.header(handle);
         self.seal(&header, event)

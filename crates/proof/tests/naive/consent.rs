@@ -102,9 +102,6 @@ fn permits_case(asked: Asked<'_>, one: &Single, category: &str) -> bool {
     if !special.is_empty() && (!one.explicit || !names_special) {
         return false;
     }
-    if asked.edition() < 2 {
-        return true;
-    }
     let given = Moment { time: one.from, position: one.position };
     let meant = |kind, named: Option<&String>, used: &str| {
         named.is_none_or(|named| words::meant(asked, kind, named, used, given, one.sealed))

@@ -66,7 +66,7 @@ pub struct Asked<'a> {
 
 impl<'a> Log<'a> {
     /// The recorded time of a position.
-    fn recorded(&self, position: u64) -> u64 {
+    pub fn recorded(&self, position: u64) -> u64 {
         self.until(position).map(|line| line.sealed_at_ms).max().unwrap_or(0)
     }
 
@@ -140,6 +140,7 @@ impl<'a> Asked<'a> {
 pub fn wrong(lines: &[Line]) -> BTreeSet<u64> {
     let log = Log { lines };
     let mut wrong = rules::unsigned(log);
+    wrong.extend(words::narrowing(log));
     wrong.extend(lines.iter().filter(|line| log.is_dated_back(line)).map(|line| line.position));
     for line in lines {
         let Some(Event::GrantIssued(grant)) = line.event() else { continue };

@@ -2,7 +2,8 @@
 
 use super::{Asked, Line, Log};
 use sayso_proof::event::event_body::Event;
-use sayso_proof::event::{CategoryDefined, PurposeDefined, Role};
+use sayso_proof::event::{CategoryDefined, GrantIssued, PurposeDefined, Role};
+use std::collections::BTreeSet;
 
 /// A definition of a purpose or category.
 #[derive(Clone, Copy)]
@@ -174,4 +175,44 @@ fn rung_by(all: &[Definition<'_>], used: &str) -> i32 {
         next = one.parent();
     }
     highest
+}
+
+/// The positions of definitions that take a word away from an ancestor, make a special category ordinary, or
+/// put a word below itself or too deep.
+pub fn narrowing(log: Log<'_>) -> BTreeSet<u64> {
+    let grant = GrantIssued::default();
+    let asked = Asked { log, grant: &grant, handle: [0; 16], position: u64::MAX, now: u64::MAX };
+    let mut wrong = BTreeSet::new();
+    for kind in [Kind::Purpose, Kind::Category] {
+        let all = definitions(asked, kind);
+        for (at, one) in all.iter().enumerate() {
+            let (before, after) = (all.get(..at).unwrap_or_default(), all.get(..=at).unwrap_or_default());
+            let (names, kept) = (names_by(before, one.id()), names_by(after, one.id()));
+            let lost = names.iter().any(|name| !kept.contains(name));
+            let ordinary = is_special_by(before, one.id()) && !is_special_by(after, one.id());
+            if lost || ordinary || kept.len() > 32 {
+                wrong.insert(one.position);
+            }
+        }
+    }
+    wrong
+}
+
+/// A name with its ancestors by these definitions, at most 33 names.
+fn names_by<'a>(all: &[Definition<'a>], id: &'a str) -> Vec<&'a str> {
+    let mut names = vec![id];
+    while names.len() < 33 {
+        let Some(one) = all.iter().rfind(|one| Some(&one.id()) == names.last()) else { break };
+        if one.parent().is_empty() {
+            break;
+        }
+        names.push(one.parent());
+    }
+    names
+}
+
+fn is_special_by(all: &[Definition<'_>], id: &str) -> bool {
+    let is_marked =
+        |name: &&str| all.iter().rfind(|one| one.id() == *name).is_some_and(Definition::is_special);
+    names_by(all, id).iter().any(is_marked)
 }

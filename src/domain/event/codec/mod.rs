@@ -20,7 +20,7 @@ use sayso_proof::event::event_body::Event as Body;
 use sayso_proof::event::{self as log, EventBody, Reason, SignalKind};
 
 /// What the log entry of an event states besides the event itself.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct Place {
     /// The event's id.
     pub event_id: EventId,
