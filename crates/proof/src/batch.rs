@@ -128,7 +128,7 @@ mod tests {
     fn signed(count: usize, keys: usize) -> Vec<(Vec<u8>, Signature, VerifyingKey)> {
         let one = |number: usize| {
             let key = SigningKey::from_bytes(&[(number * keys / count.max(1)) as u8; 32]);
-            let message = vec![number as u8; number % 200];
+            let message = [number.to_be_bytes().as_slice(), &vec![number as u8; number % 200]].concat();
             (message.clone(), key.sign(&message), key.verifying_key())
         };
         (0..count).map(one).collect()
