@@ -61,7 +61,7 @@ pub(crate) fn position_of(key: &[u8]) -> u64 {
     key.last_chunk::<8>().map_or(0, |position| u64::from_be_bytes(*position))
 }
 
-/// Names of recipients that decisions, choices and grants of anybody have.
+/// Names of recipients that grants of anybody have.
 pub(crate) const RECIPIENT_NAMES: &[u8] = b"name";
 
 /// Marks an index that has the names of all recipients. Indexes of earlier versions lack some.
@@ -72,15 +72,13 @@ pub(crate) fn recipient_name_key(recipient: &str) -> Vec<u8> {
     [RECIPIENT_NAMES, &recipient_hash(recipient)].concat()
 }
 
-/// The index records of the recipients that an event names.
-fn index_of_names(event: &Event) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> {
-    let names = match event {
-        Event::Consent { terms, .. } => terms.recipients.as_slice(),
-        Event::PersonalBoundsSet(choices) => choices.only_recipients.as_slice(),
-        Event::GrantIssued(issued) => std::slice::from_ref(&issued.recipient),
-        _ => &[],
-    };
-    names.iter().map(|name| (recipient_name_key(name), Vec::new()))
+/// The index record of the recipient of a grant. Decisions have none: one write may name thousands of
+/// recipients, and the index takes small batches only.
+fn index_of_names(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
+    match event {
+        Event::GrantIssued(issued) => Some((recipient_name_key(&issued.recipient), Vec::new())),
+        _ => None,
+    }
 }
 
 /// The index records by which an event is found by recipient, request or expiry. `now_ms` is the time of the

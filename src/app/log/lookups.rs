@@ -118,8 +118,8 @@ impl Core {
         Ok(!self.store().index_scan(&acknowledgment_key(position, recipient), None, 1)?.is_empty())
     }
 
-    /// Whether a decision, choice or grant of anybody before this position has the name of this recipient.
-    /// True if that is not known, because an earlier version made the index.
+    /// Whether a grant of anybody before this position has the name of this recipient. True if that is
+    /// not known, because an earlier version made the index.
     ///
     /// # Errors
     /// The index can't be read.
