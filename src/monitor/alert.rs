@@ -25,12 +25,10 @@ pub enum AlertKind {
     Growth,
     /// The log does not answer.
     Unreachable,
-    /// The given export is invalid, or is not of this log.
-    Export,
 }
 
 /// Every kind.
-pub(super) const KINDS: [AlertKind; 10] = [
+pub(super) const KINDS: [AlertKind; 9] = [
     AlertKind::Fork,
     AlertKind::RolledBack,
     AlertKind::Unsigned,
@@ -40,7 +38,6 @@ pub(super) const KINDS: [AlertKind; 10] = [
     AlertKind::Stale,
     AlertKind::Growth,
     AlertKind::Unreachable,
-    AlertKind::Export,
 ];
 
 impl AlertKind {
@@ -57,7 +54,6 @@ impl AlertKind {
             Self::Stale => "STALE",
             Self::Growth => "GROWTH",
             Self::Unreachable => "UNREACHABLE",
-            Self::Export => "EXPORT",
         }
     }
 

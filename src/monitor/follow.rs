@@ -1,7 +1,7 @@
 //! One look at a log: reads its checkpoint and keys, and compares them with what was kept.
 
 use super::alert::{Alert, AlertKind};
-use super::state::{Counted, Kept};
+use super::state::Kept;
 use super::tiles::{Get, Unproven, compare};
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::context::{self, Options};
@@ -47,10 +47,6 @@ pub struct Look {
     pub age_ms: u64,
     /// The given witnesses that cosigned the checkpoint.
     pub witnesses: Vec<Cosigned>,
-    /// What the newest export counts, and how much of it is new; none without an export.
-    pub counted: Option<Counted>,
-    /// What is new in these counts since the export before.
-    pub counted_new: Option<Counted>,
     /// The alerts.
     pub alerts: Vec<Alert>,
     /// Two signed checkpoints that contradict each other: the kept one and the one shown.
@@ -97,7 +93,6 @@ impl Follower {
                 first_seen_ms: now_ms,
                 cosigned_at_s,
                 notified: Vec::new(),
-                counted: None,
             });
             return Ok(());
         };

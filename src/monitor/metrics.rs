@@ -27,12 +27,6 @@ pub fn metrics_of(look: &Look) -> String {
     gauge("entries", "Entries of the newest checkpoint that continues the earlier ones", one(look.entries));
     gauge("checkpoint_age_seconds", "Age of the newest checkpoint", one(look.age_ms / 1_000));
     gauge("cosigners", "Given witnesses that cosigned the checkpoint", one(look.witnesses.len() as u64));
-    if let Some(counted) = look.counted {
-        gauge("export_entries", "Entries of the newest export", one(counted.entries));
-        gauge("rules_published", "Publications of rules in the newest export", one(counted.rules));
-        gauge("erasures", "Completed erasures in the newest export", one(counted.erasures));
-        gauge("entries_erased", "Erased entries in the newest export", one(counted.entries_erased));
-    }
     let alerts = KINDS.map(|kind| {
         let is_raised = look.alerts.iter().any(|alert| alert.kind == kind);
         (vec![("log", look.origin.clone()), ("kind", kind.name().to_owned())], u64::from(is_raised))

@@ -15,5 +15,5 @@ mod tiles;
 pub use alert::{Alert, AlertKind};
 pub use follow::{Follower, Limits, Look};
 pub use metrics::metrics_of;
-pub use state::{Counted, Kept, StateError, StateFile};
+pub use state::{Kept, StateError, StateFile};
 pub use tiles::{Answer, Get};

@@ -46,23 +46,6 @@ pub struct Kept {
     /// Kinds of the alerts that the webhook last received.
     #[serde(default)]
     pub notified: Vec<AlertKind>,
-    /// What the export that was read last counts.
-    #[serde(default)]
-    pub counted: Option<Counted>,
-}
-
-/// What an export counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Counted {
-    /// Entries of the export.
-    pub entries: u64,
-    /// Publications of rules: bounds, definitions, notices and other rules.
-    pub rules: u64,
-    /// Completed erasures.
-    pub erasures: u64,
-    /// Erased entries.
-    pub entries_erased: u64,
 }
 
 impl Kept {

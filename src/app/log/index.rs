@@ -64,7 +64,7 @@ pub(crate) fn position_of(key: &[u8]) -> u64 {
 /// Names of recipients that grants of anybody have.
 pub(crate) const RECIPIENT_NAMES: &[u8] = b"name";
 
-/// Marks an index that has the names of all recipients. Indexes of earlier versions lack some.
+/// Marks an index that has the names of the recipients of all grants. Indexes of earlier versions lack some.
 pub(crate) const HAS_RECIPIENT_NAMES: &[u8] = b"nall";
 
 /// The prefix of the index records of a recipient's name.
@@ -74,7 +74,7 @@ pub(crate) fn recipient_name_key(recipient: &str) -> Vec<u8> {
 
 /// The index record of the recipient of a grant. Decisions have none: one write may name thousands of
 /// recipients, and the index takes small batches only.
-fn index_of_names(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
+fn index_of_name(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
     match event {
         Event::GrantIssued(issued) => Some((recipient_name_key(&issued.recipient), Vec::new())),
         _ => None,
@@ -85,7 +85,7 @@ fn index_of_names(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
 /// event, milliseconds since the Unix epoch.
 pub(crate) fn index_of(event: &Event, now_ms: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut records = records_of(event, now_ms);
-    records.extend(index_of_names(event));
+    records.extend(index_of_name(event));
     records
 }
 
