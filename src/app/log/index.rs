@@ -72,8 +72,8 @@ pub(crate) fn recipient_name_key(recipient: &str) -> Vec<u8> {
     [RECIPIENT_NAMES, &recipient_hash(recipient)].concat()
 }
 
-/// The index record of the recipient of a grant. Decisions have none: one write may name thousands of
-/// recipients, and the index takes small batches only.
+/// The index record of the recipient of a grant. The recipients that decisions name have none: one write may
+/// name thousands of them.
 fn index_of_name(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
     match event {
         Event::GrantIssued(issued) => Some((recipient_name_key(&issued.recipient), Vec::new())),
