@@ -159,6 +159,9 @@ pub(super) struct Used {
     /// Report that the person was informed that the reply comes from an AI system.
     #[arg(long)]
     ai_disclosure_shown: bool,
+    /// Time at which the grant was used. Default: now. Needed if the grant has ended since.
+    #[arg(long, value_name = "TIME", value_parser = times::exact)]
+    used_at: Option<prost_types::Timestamp>,
 }
 
 impl Used {
@@ -169,7 +172,9 @@ impl Used {
             shaped_by: self.shaped_by,
             count: self.count,
             ai_disclosure_shown: self.ai_disclosure_shown,
-            options: None,
+            options: self
+                .used_at
+                .map(|about| proto::WriteOptions { about: Some(about), ..proto::WriteOptions::default() }),
         };
         let answer = client(at, "service").await?.report_use(request).await?.into_inner();
         out.print("ReportUseResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))

@@ -34,7 +34,7 @@ use std::path::{Path, PathBuf};
 /// show. A document alone does not show that its log is the one that others see. A witness, an older
 /// checkpoint or an export of the log shows that.
 ///
-/// A large bundle needs about 250 bytes an entry in temporary files (in TMPDIR). These files contain no
+/// A large bundle needs about 300 bytes an entry in temporary files (in TMPDIR). These files contain no
 /// values of attributes, but they show which person has attributes of which category. They have no file
 /// names, and disappear when the command ends, even if it is killed.
 ///
@@ -171,6 +171,10 @@ fn contradictions(report: &Report) -> String {
         let entries = count(grants.misdated, "entry");
         text.push_str(&format!("; {entries} with a time that does not fit those before"));
     }
+    if grants.other_faults > 0 {
+        let others = count(grants.other_faults, "other entry");
+        text.push_str(&format!("; {others} that contradict the log"));
+    }
     text
 }
 
@@ -275,6 +279,10 @@ fn text_of(report: &Report) -> String {
         text.push_str(&format!("\n{others} not checked, because --tsa-cert names no such authority"));
     }
     text.push_str(&rules_of(&report.rules));
+    if report.grants.revocations_pending > 0 {
+        let pending = count(report.grants.revocations_pending, "revocation");
+        text.push_str(&format!("\n{pending} in effect and still to be recorded"));
+    }
     for finding in &report.grants.findings {
         text.push_str(&format!("\n{finding}"));
     }

@@ -40,6 +40,7 @@ mod held_data;
 mod import;
 mod isolation;
 mod late_observations;
+mod late_reports;
 mod leak_canaries;
 mod legal_bases;
 mod limits;

@@ -135,7 +135,7 @@ fn a_version_is_published_once_in_logs_of_every_edition() {
 fn a_required_notice_and_a_notice_are_published_once() {
     let mut log = begun(3);
     let notice = |version: &str| {
-        let named = NoticeRef { id: "n".into(), version: version.into(), ..NoticeRef::default() };
+        let named = NoticeRef { version: version.into(), ..published_notice() };
         Event::NoticePublished(NoticePublished { notice: Some(named), text: "We ask.".into() })
     };
     for version in ["1", "2", "1"] {

@@ -6,8 +6,8 @@ use crate::app::grants::Grants;
 use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
-use crate::domain::attribute::is_text;
-use crate::domain::event::{Event, GrantUsed, GrantedAttribute, RecipientAcknowledged};
+use crate::domain::attribute::{AHEAD_MS_MAX, is_text};
+use crate::domain::event::{Event, GrantUsed, GrantedAttribute, Reason, RecipientAcknowledged};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::names;
 use std::sync::Arc;
@@ -28,12 +28,14 @@ pub struct Use {
 }
 
 impl Grants {
-    /// Records that a grant of the caller was used. A use before a revocation can still be reported after the
-    /// revocation.
+    /// Records that a grant of the caller was used. A use before the end of the grant can still be reported
+    /// after its end, if the caller states when the use was. A use that is dated after the end is recorded
+    /// too, and a verifier of the log reports it.
     ///
     /// # Errors
-    /// The caller has no such grant, [`Use::shaped_by`] names a key that the grant does not allow, the
-    /// request is invalid in another way, or the store failed.
+    /// The caller has no such grant, [`Use::shaped_by`] names a key that the grant does not allow, the grant
+    /// has ended and the caller does not state when the use was, the request is invalid in another way, or
+    /// the store failed.
     pub async fn report_use(
         self: &Arc<Self>,
         caller: &Caller,
@@ -62,9 +64,19 @@ impl Grants {
         let shaped_by = shaped_by
             .ok_or_else(|| AppError::invalid("shaped_by", "must name keys that the grant allows"))?;
         let about_ms = self.core.event_time(options)?;
-        match self.core.begin_in(found.stream, caller, options, about_ms, Timestamping::Shared).await? {
+        if about_ms.saturating_add(AHEAD_MS_MAX) < event.sealed_at_ms {
+            return Err(AppError::invalid("options.about", "must not be before the grant was issued"));
+        }
+        let stream = Arc::clone(&found.stream);
+        match self.core.begin_in(stream, caller, options, about_ms, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
+                // Under the write lock, so a revocation does not come between this check and the event.
+                if options.about_ms.is_none() && has_ended(self.standing(&found, grant)?.0.reason) {
+                    return Err(AppError::Precondition(
+                        "the grant has ended; state with `options.about` when it was used",
+                    ));
+                }
                 let pending_events = vec![self.core.plan(Event::GrantUsed(GrantUsed {
                     grant: found.event,
                     reply: used.reply,
@@ -100,4 +112,9 @@ impl Grants {
         receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
         Ok(receipt)
     }
+}
+
+/// Whether a grant has ended. Use of a grant that has not ended can be suspended, which ends nothing.
+fn has_ended(reason: Option<Reason>) -> bool {
+    reason.is_some_and(|reason| !matches!(reason, Reason::RestoreUnconfirmed | Reason::ClockSkewed))
 }

@@ -90,5 +90,5 @@ fn verify_once(path: &Path, key: &VerifierKey) -> Result<Duration, CliError> {
     if report.map_err(CliError::bundle)?.grants_hold() {
         return Ok(start.elapsed());
     }
-    Err(CliError::unverified("the log has a grant that should not have been issued"))
+    Err(CliError::unverified("the log has findings; `sayso verify` lists them"))
 }

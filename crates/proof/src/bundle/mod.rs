@@ -7,6 +7,7 @@ mod chain;
 mod check;
 mod entry_line;
 mod erased;
+mod event_ids;
 mod files;
 mod leaf_hashes;
 mod manifest;

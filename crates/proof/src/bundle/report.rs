@@ -62,11 +62,12 @@ pub struct Report {
 
 impl Report {
     /// Whether nothing contradicts the log: no grant was found that should not have been issued, no rule is
-    /// at fault, and all times are right. All other checks have passed, because otherwise there is no report.
+    /// at fault, all times are right, and no other event has a finding. All other checks have passed, because
+    /// otherwise there is no report.
     #[must_use]
     pub fn grants_hold(&self) -> bool {
-        let Replayed { unjustified, rule_faults, misdated, .. } = self.grants;
-        unjustified == 0 && rule_faults == 0 && misdated == 0
+        let Replayed { unjustified, rule_faults, misdated, other_faults, .. } = self.grants;
+        unjustified == 0 && rule_faults == 0 && misdated == 0 && other_faults == 0
     }
 
     /// Whether every grant was checked in full.

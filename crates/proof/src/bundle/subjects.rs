@@ -10,6 +10,7 @@
 use super::chain::ChainTip;
 use super::check::{CheckedEntry, Content};
 use super::erased::{Erased, Gap};
+use super::event_ids::EventIds;
 use super::report::Progress;
 use super::spool::Spool;
 use super::statements::{MissingVersions, Statements};
@@ -17,7 +18,8 @@ use crate::entry::{Handle, Header};
 use crate::event::{Actor, EventBody, event_body::Event};
 use crate::merkle::Hash;
 use crate::replay::{
-    Missing, Replay, Replayed, RuleEvent, RuleSignatures, SignedRules, SubjectEntry, minimize,
+    Fault, LogChecks, Missing, Replay, Replayed, RuleEvent, RuleSignatures, SignedRules, SubjectEntry,
+    minimize,
 };
 use crate::rule::TierKey;
 use std::collections::HashMap;
@@ -46,7 +48,7 @@ struct SpooledEntry {
     /// Whether the bundle has the body.
     #[prost(bool, tag = "8")]
     readable: bool,
-    /// The minimized event, if grants depend on it.
+    /// The minimized event, if a check depends on it.
     #[prost(message, optional, tag = "9")]
     body: Option<EventBody>,
     #[prost(uint64, tag = "10")]
@@ -91,11 +93,14 @@ impl SpooledEntry {
     }
 }
 
-/// The minimized event with the time that it states; none if grants do not depend on it.
+/// The minimized event with the time that it states; none if no check depends on it.
 fn minimized(body: EventBody) -> Option<EventBody> {
     let event = body.event.and_then(minimize)?;
-    // The role of the recorder, without its name.
-    let actor = body.actor.map(|actor| Actor { role: actor.role, ..Actor::default() });
+    // The role of the recorder. Its name is compared with the recipient of a grant, and else left out.
+    let actor = body.actor.map(|actor| match &event {
+        Event::GrantUsed(_) => actor,
+        _ => Actor { role: actor.role, ..Actor::default() },
+    });
     Some(EventBody { about_ms: body.about_ms, actor, event: Some(event), ..EventBody::default() })
 }
 
@@ -103,9 +108,10 @@ fn to_array<const N: usize>(bytes: &[u8]) -> io::Result<[u8; N]> {
     bytes.try_into().map_err(io::Error::other)
 }
 
-/// A system event that grants depend on.
+/// A system event that a check of data subjects depends on.
 struct SystemEvent {
     position: u64,
+    event_id: [u8; 16],
     sealed_at_ms: u64,
     is_first: bool,
     event: Event,
@@ -118,6 +124,8 @@ pub(super) struct Subjects {
     /// Whether the log has an entry of a data subject.
     has_subject_entry: bool,
     signed_rules: SignedRules,
+    log_checks: LogChecks,
+    event_ids: EventIds,
     /// Findings that concern no grant.
     findings: Replayed,
     /// Bytes of the system events that are kept.
@@ -157,6 +165,8 @@ impl Subjects {
             system_events: Vec::new(),
             has_subject_entry: false,
             signed_rules: SignedRules::trusting(tier_keys),
+            log_checks: LogChecks::default(),
+            event_ids: EventIds::new(entries),
             findings: Replayed::default(),
             system_bytes: 0,
         }
@@ -179,15 +189,14 @@ impl Subjects {
         let (header, body) = match next.content {
             Content::Erased => return Ok(()),
             Content::Withheld(header) => (header, None),
-            Content::Sealed(header, body) => (header, Some(body)),
-            Content::Plain(header, body) => {
-                self.findings.check_time(position, header.sealed_at_ms, recorded_at_ms);
-                self.add_system_event(position, recorded_at_ms, header.sealed_at_ms, body);
-                return Ok(());
-            }
+            Content::Sealed(header, body) | Content::Plain(header, body) => (header, Some(body)),
         };
+        self.event_ids.add(next.position, &header.event_id)?;
+        let faults = body.iter().flat_map(|body| self.log_checks.check_next(next.position, &header, body));
+        faults.for_each(|fault| self.findings.add_fault_at(next.position, fault));
         self.findings.check_time(position, header.sealed_at_ms, recorded_at_ms);
         if header.handle == Handle::SYSTEM {
+            body.into_iter().for_each(|body| self.add_system_event(position, recorded_at_ms, &header, body));
             return Ok(());
         }
         self.has_subject_entry = true;
@@ -195,7 +204,8 @@ impl Subjects {
         self.spool.push(&header.handle.0, &SpooledEntry::new(&place, &header, body))
     }
 
-    fn add_system_event(&mut self, position: u64, recorded_at_ms: u64, sealed_at_ms: u64, body: EventBody) {
+    fn add_system_event(&mut self, position: u64, recorded_at_ms: u64, header: &Header, body: EventBody) {
+        let Header { event_id, sealed_at_ms, .. } = *header;
         let has_subject_entry = self.has_subject_entry;
         let next = RuleEvent { position, recorded_at_ms, sealed_at_ms, body: &body, has_subject_entry };
         self.findings.add_rule_faults(self.signed_rules.check(&next));
@@ -203,7 +213,8 @@ impl Subjects {
         let event = body.event.and_then(minimize);
         let bytes = event.as_ref().map_or(0, Event::encoded_len) as u64;
         self.system_bytes = self.system_bytes.saturating_add(bytes);
-        self.system_events.extend(event.map(|event| SystemEvent { position, sealed_at_ms, is_first, event }));
+        let next = event.map(|event| SystemEvent { position, event_id, sealed_at_ms, is_first, event });
+        self.system_events.extend(next);
     }
 
     /// Checks all data subjects, on all cores.
@@ -218,6 +229,10 @@ impl Subjects {
         let (faults, rules) = std::mem::take(&mut self.signed_rules).finish();
         let mut replayed = std::mem::take(&mut self.findings);
         replayed.add_rule_faults(faults);
+        let mut repeated = Replayed::default();
+        self.event_ids
+            .for_each_repeated(&mut |position| repeated.add_fault_at(position, Fault::EventIdReused))?;
+        replayed.merge(repeated);
         let mut all = Outcome { replayed, rules, ..Outcome::default() };
         let next_group = AtomicUsize::new(0);
         let (sender, outcomes) = mpsc::channel();
@@ -267,6 +282,7 @@ impl Subjects {
             while let Some(earlier) = system_events.next_if(|event| event.position < spooled.position) {
                 replay.apply_system_event(
                     earlier.position,
+                    earlier.event_id,
                     earlier.sealed_at_ms,
                     earlier.is_first,
                     &earlier.event,

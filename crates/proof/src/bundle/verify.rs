@@ -31,7 +31,7 @@ const PIECE_BYTES: u64 = 256 << 10;
 /// and does not make the verification fail.
 ///
 /// Memory grows by two bits for each entry. Apart from that, it does not grow with the number of entries or
-/// data subjects. Data that is needed later goes to unnamed temporary files: about 250 bytes for each entry,
+/// data subjects. Data that is needed later goes to unnamed temporary files: about 300 bytes for each entry,
 /// without the values of attributes. The files are in the folder that the environment variable `TMPDIR`
 /// names. Memory also holds two files of entries (16 MiB each at most), the definitions, and the versions of
 /// bounds and notices. For each stream that continues after erased entries, it holds 16 bytes. It also holds

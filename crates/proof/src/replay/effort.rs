@@ -35,6 +35,12 @@ impl Effort {
         !self.has_failed.get()
     }
 
+    /// Swaps the steps that are left with those of another.
+    pub fn swap(&self, other: &Self) {
+        self.left.swap(&other.left);
+        self.has_failed.swap(&other.has_failed);
+    }
+
     /// The steps that are left.
     #[cfg(test)]
     pub fn left(&self) -> usize {

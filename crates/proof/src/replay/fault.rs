@@ -3,7 +3,7 @@
 use serde::Serialize;
 use std::fmt::{self, Display};
 
-/// Why a grant should not have been issued as it was, or why a rule should not have been published.
+/// Why an event should not have been recorded as it was, or why a rule should not have been published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
@@ -129,17 +129,64 @@ pub enum Fault {
     /// The log was restored from a backup, and the restore was not yet confirmed.
     #[error("a restore from a backup had not been confirmed")]
     RestoreUnconfirmed,
+    /// The grant was to last longer than 24 hours.
+    #[error("the grant was to last longer than 24 hours")]
+    TooLong,
+    /// A grant neither allows nor withholds an attribute that it was requested for, or the numbers of what it
+    /// withholds do not add up.
+    #[error("what the grant allows and withholds is not what the person has")]
+    WithheldCount,
+    /// A reason for withholding attributes contradicts the data subject's own events.
+    #[error("a reason for withholding attributes is not true")]
+    WithheldReason,
+    /// An event that concerns a data subject is a system event, or the other way around.
+    #[error("the event is recorded about the wrong party")]
+    WrongParty,
+    /// An earlier entry has the same event id.
+    #[error("an earlier entry has the same event id")]
+    EventIdReused,
+    /// The event names an attribute, consent, grant, artifact, request, hold or other event that the data
+    /// subject did not have before.
+    #[error("the event names something that the person did not have")]
+    UnknownReference,
+    /// The event states another recipient of the grant or artifact than the grant itself, or another id.
+    #[error("the event names another recipient than the grant does")]
+    OtherRecipient,
+    /// The artifact was registered for another purpose than that of the grant.
+    #[error("the event names another purpose than the grant does")]
+    OtherPurpose,
+    /// A use or an artifact names an attribute that its grant does not allow.
+    #[error("the grant does not allow the attribute")]
+    NotAllowed,
+    /// The use is dated more than five minutes before the grant.
+    #[error("the use is dated before the grant was issued")]
+    UsedBefore,
+    /// The grant was used at or after its expiry.
+    #[error("the grant had expired when it was used")]
+    UsedAfterExpiry,
+    /// The grant was used after it was revoked, or after a decision that contradicts it.
+    #[error("the grant had been revoked or contradicted when it was used")]
+    UsedAfterRevocation,
+    /// A decision contradicts the grant, and no event revoked it.
+    #[error("the decision contradicts the grant, and no event revoked the grant")]
+    NotRevoked,
+    /// The data subject decided about a notice that was not published before.
+    #[error("the notice that the person saw was not published before")]
+    UnknownNotice,
+    /// The digest of a notice is not that of the published text.
+    #[error("the notice differs from the published text")]
+    NoticeText,
 }
 
-/// One fault of one grant, or of one rule: bounds, a definition or a notice.
+/// One fault of one event. A rule (bounds, a definition or a notice) is an event, too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// Position of the grant, the rule or the entry.
+    /// Position of the event. If a grant was not revoked, the position of the decision that contradicts it.
     pub position: u64,
-    /// Event id of the grant, in hex; empty if the fault is not that of a grant.
+    /// Event id of the grant that the event concerns, in hex; empty if it concerns none.
     pub grant: String,
-    /// Event id of the attribute that should not have been granted, in hex; none if the fault concerns the
-    /// whole grant.
+    /// Event id of the attribute that should not have been granted or used, in hex; none if the fault
+    /// concerns the whole event.
     pub attribute: Option<String>,
     /// The reason.
     pub fault: Fault,

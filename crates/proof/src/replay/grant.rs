@@ -100,6 +100,27 @@ impl<'a> GrantCheck<'a> {
         self.check_sources(&granted.attribute, cited.is_some())
     }
 
+    /// Checks that an attribute of an earlier grant may still be used. Another consent than the cited one may
+    /// allow it, or a declared basis: one of the same kind if the grant cites a declared basis.
+    pub fn check_standing(&mut self, granted: &'a GrantedAttribute) -> Result<(), Fault> {
+        let attribute = self.subject.attribute(&granted.attribute).ok_or(Fault::UnknownAttribute)?;
+        self.check_state(attribute)?;
+        self.check_kept(attribute)?;
+        self.check_personal_bounds(attribute, self.sources.is_derived_from_special(&granted.attribute))?;
+        if !self.context.vocabulary.has_category(&attribute.category) {
+            return Err(Fault::UndefinedCategory);
+        }
+        let ask_each_time = self.is_asked_each_time();
+        let consented = self.covering(&attribute.category).check_any(ask_each_time);
+        if let Err(fault) = consented {
+            let cited = granted.legal_basis();
+            let may_be_any = matches!(cited, LegalBasis::Unspecified | LegalBasis::Consent);
+            let declared = self.declared_basis(&attribute.category);
+            declared.filter(|(kind, _)| may_be_any || *kind == cited).ok_or(fault)?;
+        }
+        self.check_sources(&granted.attribute, consented.is_err())
+    }
+
     /// Checks that the attribute itself may be used, unless a missing event could have made it usable again.
     fn check_state(&self, attribute: &AttributeState) -> Result<(), Fault> {
         let subject = self.subject;
@@ -207,7 +228,7 @@ impl<'a> GrantCheck<'a> {
 
     /// Whether some consent allows the use of a category. A missing one may, unless a later refusal covers
     /// the use.
-    fn is_consented(&mut self, category: &'a str) -> bool {
+    pub fn is_consented(&mut self, category: &'a str) -> bool {
         let (subject, ask_each_time) = (self.subject, self.is_asked_each_time());
         let covering = self.covering(category);
         let is_refused = covering.refused_at_ms().is_some_and(|at_ms| subject.is_after_missing(at_ms));

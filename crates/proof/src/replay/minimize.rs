@@ -1,12 +1,33 @@
-//! Reduces an event to the fields that grants depend on. Values, evidence and the texts of notices are
-//! removed.
+//! Reduces an event to the fields that later checks depend on. Values, evidence and the texts of notices are
+//! removed. Of a value, a hash remains, which only this run of the program can make.
 
 use crate::event::event_body::Event;
 use crate::event::*;
+use std::hash::{BuildHasher, RandomState};
+use std::ops::ControlFlow;
+use std::sync::LazyLock;
 
-/// Returns the minimized event; none if grants do not depend on it.
+/// Returns the minimized event; none if no check depends on it.
 pub(crate) fn minimize(event: Event) -> Option<Event> {
-    let minimized = match event {
+    match minimize_each_kind(event) {
+        ControlFlow::Break(minimized) => Some(minimized),
+        ControlFlow::Continue(_) => None,
+    }
+}
+
+/// Breaks with the minimized event, and continues with an event that is not needed.
+fn minimize_each_kind(event: Event) -> ControlFlow<Event, Event> {
+    let event = about_attributes(event)?;
+    let event = about_consent(event)?;
+    let event = about_grants(event)?;
+    let event = about_requests(event)?;
+    let event = about_rules(event)?;
+    only_needed(event)
+}
+
+/// Breaks with the minimized event if it is about attributes. The functions below do the same for others.
+fn about_attributes(event: Event) -> ControlFlow<Event, Event> {
+    ControlFlow::Break(match event {
         Event::AttributeRecorded(recorded) => {
             Event::AttributeRecorded(AttributeRecorded { attribute: recorded.attribute.map(attribute) })
         }
@@ -31,6 +52,15 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
             attribute: contested.attribute,
             ..AttributeContested::default()
         }),
+        Event::SubjectDescribed(described) => Event::SubjectDescribed(subject_described(&described)),
+        // That it was recorded is needed, and no more.
+        Event::RecordingRefused(_) => Event::RecordingRefused(RecordingRefused::default()),
+        other => return ControlFlow::Continue(other),
+    })
+}
+
+fn about_consent(event: Event) -> ControlFlow<Event, Event> {
+    ControlFlow::Break(match event {
         Event::ConsentGiven(given) => Event::ConsentGiven(ConsentGiven { terms: given.terms.map(terms) }),
         Event::ConsentRenewed(renewed) => {
             Event::ConsentRenewed(ConsentRenewed { terms: renewed.terms.map(terms) })
@@ -41,7 +71,58 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
         Event::ConsentWithdrawn(withdrawn) => {
             Event::ConsentWithdrawn(ConsentWithdrawn { terms: withdrawn.terms.map(terms) })
         }
-        Event::GrantIssued(grant) => Event::GrantIssued(GrantIssued { withheld: Vec::new(), ..grant }),
+        Event::ConsentRequested(requested) => {
+            Event::ConsentRequested(ConsentRequested { terms: requested.terms.map(terms) })
+        }
+        other => return ControlFlow::Continue(other),
+    })
+}
+
+fn about_grants(event: Event) -> ControlFlow<Event, Event> {
+    ControlFlow::Break(match event {
+        Event::GrantIssued(grant) => {
+            let withheld = grant.withheld.into_iter().map(withheld).collect();
+            Event::GrantIssued(GrantIssued { withheld, ..grant })
+        }
+        Event::GrantUsed(used) => Event::GrantUsed(GrantUsed {
+            grant: used.grant,
+            shaped_by: used.shaped_by,
+            ..GrantUsed::default()
+        }),
+        Event::ArtifactRegistered(artifact) => {
+            Event::ArtifactRegistered(ArtifactRegistered { name: String::new(), ..artifact })
+        }
+        other => return ControlFlow::Continue(other),
+    })
+}
+
+fn about_requests(event: Event) -> ControlFlow<Event, Event> {
+    ControlFlow::Break(match event {
+        Event::RequestSubmitted(submitted) => Event::RequestSubmitted(RequestSubmitted {
+            request: submitted.request,
+            ..RequestSubmitted::default()
+        }),
+        Event::RequestDecided(decided) => {
+            Event::RequestDecided(RequestDecided { request: decided.request, ..RequestDecided::default() })
+        }
+        Event::RequestExtended(extended) => Event::RequestExtended(RequestExtended {
+            request: extended.request,
+            ..RequestExtended::default()
+        }),
+        Event::HoldPlaced(placed) => {
+            Event::HoldPlaced(HoldPlaced { hold: placed.hold, ..HoldPlaced::default() })
+        }
+        Event::HoldLifted(lifted) => {
+            Event::HoldLifted(HoldLifted { hold: lifted.hold, ..HoldLifted::default() })
+        }
+        // That it was recorded is needed, and no more.
+        Event::RecordViewed(_) => Event::RecordViewed(RecordViewed::default()),
+        other => return ControlFlow::Continue(other),
+    })
+}
+
+fn about_rules(event: Event) -> ControlFlow<Event, Event> {
+    ControlFlow::Break(match event {
         Event::BoundsPublished(bounds) => Event::BoundsPublished(BoundsPublished {
             tier: bounds.tier,
             pack: bounds.pack,
@@ -59,8 +140,13 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
             ..NoticePublished::default()
         }),
         Event::BackupRestored(restored) => Event::BackupRestored(backup_restored(restored)),
-        Event::SubjectDescribed(described) => Event::SubjectDescribed(subject_described(&described)),
-        // These events have only fields that are needed.
+        other => return ControlFlow::Continue(other),
+    })
+}
+
+/// An event that has only fields that are needed.
+fn only_needed(event: Event) -> ControlFlow<Event, Event> {
+    match event {
         Event::RestoreConfirmed(_)
         | Event::DecisionRulesAdopted(_)
         | Event::NoticeRequired(_)
@@ -69,10 +155,16 @@ pub(crate) fn minimize(event: Event) -> Option<Event> {
         | Event::SignalLifted(_)
         | Event::ErasureRefused(_)
         | Event::RequestWithdrawn(_)
-        | Event::PersonalBoundsSet(_) => event,
-        _ => return None,
-    };
-    Some(minimized)
+        | Event::GrantGivenAgain(_)
+        | Event::GrantRevoked(_)
+        | Event::RevocationsPending(_)
+        | Event::ArtifactInvalidated(_)
+        | Event::ConsentExpired(_)
+        | Event::ErasureRequested(_)
+        | Event::AccessProvided(_)
+        | Event::PersonalBoundsSet(_) => ControlFlow::Break(event),
+        other => ControlFlow::Continue(other),
+    }
 }
 
 fn backup_restored(restored: BackupRestored) -> BackupRestored {
@@ -85,9 +177,13 @@ fn subject_described(described: &SubjectDescribed) -> SubjectDescribed {
     SubjectDescribed { age_band: *age_band, born: born.clone(), ..SubjectDescribed::default() }
 }
 
+/// Random, so that nobody can find a value by its hash.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
 fn attribute(attribute: Attribute) -> Attribute {
     Attribute {
         key: attribute.key,
+        value_json: HASHER.hash_one(attribute.value_json).to_string(),
         category: attribute.category,
         provenance: attribute.provenance,
         derived_from: attribute.derived_from,
@@ -97,8 +193,14 @@ fn attribute(attribute: Attribute) -> Attribute {
     }
 }
 
+fn withheld(class: WithheldClass) -> WithheldClass {
+    // Built-in policies are the only ones that are compared.
+    let policy = Some(class.policy).filter(|policy| policy.starts_with("built-in/")).unwrap_or_default();
+    WithheldClass { policy, article: String::new(), ..class }
+}
+
 fn notice(notice: NoticeRef) -> NoticeRef {
-    NoticeRef { id: notice.id, version: notice.version, ..NoticeRef::default() }
+    NoticeRef { language: String::new(), ..notice }
 }
 
 fn terms(terms: ConsentTerms) -> ConsentTerms {
@@ -140,7 +242,9 @@ mod tests {
             from_replies: vec![text()],
             ..Attribute::default()
         });
-        let withheld = vec![WithheldClass { category: text(), policy: text(), ..WithheldClass::default() }];
+        let category = "kept".to_owned();
+        let withheld =
+            vec![WithheldClass { category, policy: text(), article: text(), ..WithheldClass::default() }];
         let events = [
             Event::AttributeRecorded(AttributeRecorded { attribute: attribute.clone() }),
             Event::AttributeCorrected(AttributeCorrected { attribute, ..AttributeCorrected::default() }),
@@ -151,6 +255,13 @@ mod tests {
             Event::ConsentRefused(ConsentRefused { terms: terms_with_canary() }),
             Event::ConsentWithdrawn(ConsentWithdrawn { terms: terms_with_canary() }),
             Event::GrantIssued(GrantIssued { withheld, ..GrantIssued::default() }),
+            Event::GrantUsed(GrantUsed { reply: text(), ..GrantUsed::default() }),
+            Event::ArtifactRegistered(ArtifactRegistered { name: text(), ..ArtifactRegistered::default() }),
+            Event::RequestSubmitted(RequestSubmitted { details: text(), ..RequestSubmitted::default() }),
+            Event::RequestDecided(RequestDecided { reason: text(), ..RequestDecided::default() }),
+            Event::RecordViewed(RecordViewed { name: text(), ..RecordViewed::default() }),
+            Event::RecordingRefused(RecordingRefused { category: text(), ..RecordingRefused::default() }),
+            Event::HoldPlaced(HoldPlaced { text: text(), ..HoldPlaced::default() }),
             Event::BoundsPublished(BoundsPublished { policies: text(), ..BoundsPublished::default() }),
             Event::NoticePublished(NoticePublished { text: text(), ..NoticePublished::default() }),
         ];
@@ -164,6 +275,7 @@ mod tests {
             assert!(!contains(&minimized, CANARY), "{event:?}");
             assert_eq!(contains(&minimized, "kept"), contains(&original, "kept"), "{event:?}");
         }
-        assert_eq!(minimize(Event::GrantUsed(GrantUsed { reply: text(), ..GrantUsed::default() })), None);
+        let exported = AuditExported { auditor: text(), ..AuditExported::default() };
+        assert_eq!(minimize(Event::AuditExported(exported)), None);
     }
 }

@@ -20,29 +20,39 @@ mod grant;
 #[cfg(test)]
 #[path = "tests/index.rs"]
 mod index_tests;
+mod issued_grants;
 mod kept_only;
+mod log_checks;
 mod minimize;
 mod missing;
 mod notices;
+mod own_events;
+mod parties;
+mod person;
 mod personal_bounds;
+mod revocations;
 mod signals;
 mod signed_rules;
 mod signers;
 mod sources;
 mod subject;
 mod vocabulary;
+mod withheld;
 mod word_rules;
 
 use crate::entry::{Handle, Header};
 use crate::event::{EventBody, GrantIssued, Role, event_body::Event};
 use bounds::Bounds;
 use grant::{GrantCheck, GrantContext};
+use issued_grants::{EventId, IssuedGrants, Times};
+use person::{Person, PersonEntry, RuleEvents, Rules};
 use serde::Serialize;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use subject::{RecordedAt, Subject};
 use vocabulary::Vocabulary;
 
 pub use fault::{Fault, Finding};
+pub(crate) use log_checks::LogChecks;
 pub(crate) use minimize::minimize;
 use missing::Citing;
 pub(crate) use missing::Missing;
@@ -75,6 +85,14 @@ pub struct Replayed {
     pub rule_faults: u64,
     /// Entries that were sealed more than two minutes before they were recorded.
     pub misdated: u64,
+    /// Faults of other events: reports of uses, missing revocations, events about the wrong party, repeated
+    /// event ids, and references to what does not exist.
+    pub other_faults: u64,
+    /// Revocations that are in effect and announced, and whose events are still to be recorded. This is no
+    /// fault.
+    pub revocations_pending: u64,
+    /// Grants of which it was not checked whether they had to be revoked, because that takes too many steps.
+    pub revocations_unchecked: u64,
     /// The first 1000 findings.
     pub findings: Vec<Finding>,
     /// The first 1000 grants that could not be checked in full.
@@ -106,6 +124,17 @@ impl Replayed {
         }
     }
 
+    /// Adds a finding about an event that is neither a grant nor a rule.
+    pub(crate) fn add_fault(&mut self, finding: Finding) {
+        self.other_faults += 1;
+        self.add(finding);
+    }
+
+    /// Adds a finding about an event at this position.
+    pub(crate) fn add_fault_at(&mut self, position: u64, fault: Fault) {
+        self.add_fault(Finding { position, grant: String::new(), attribute: None, fault });
+    }
+
     fn add(&mut self, finding: Finding) {
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
@@ -122,6 +151,9 @@ impl Replayed {
         self.unchecked_grants.truncate(FINDINGS_MAX);
         self.unjustified += other.unjustified;
         self.rule_faults += other.rule_faults;
+        self.other_faults += other.other_faults;
+        self.revocations_pending += other.revocations_pending;
+        self.revocations_unchecked += other.revocations_unchecked;
         self.findings.extend(other.findings);
         self.findings.sort_by_key(|finding| finding.position);
         self.findings.truncate(FINDINGS_MAX);
@@ -135,6 +167,11 @@ pub struct Replay {
     vocabulary: Vocabulary,
     bounds: Bounds,
     signed_rules: SignedRules,
+    log_checks: LogChecks,
+    rule_events: RuleEvents,
+    people: BTreeMap<[u8; 16], Person>,
+    /// The data subject of the last entry, if it was not a system event.
+    last_handle: Option<Handle>,
     // Unordered: looked up, never iterated.
     subjects: HashMap<Handle, Subject>,
     /// The last restore that has to be confirmed before data may be used.
@@ -167,6 +204,8 @@ impl Replay {
         self.recorded_at_ms = self.recorded_at_ms.max(header.sealed_at_ms);
         let recorded_at_ms = self.recorded_at_ms;
         self.result.check_time(position, header.sealed_at_ms, recorded_at_ms);
+        let faults = body.map(|body| self.log_checks.check_next(position, header, body)).unwrap_or_default();
+        faults.into_iter().for_each(|fault| self.result.add_fault_at(position, fault));
         if header.handle != Handle::SYSTEM {
             let known = self.subjects.get(&header.handle);
             let skipped = known.map_or(header.version, |subject| subject.skipped(header.version));
@@ -182,7 +221,7 @@ impl Replay {
         }
         let is_first = self.signed_rules.is_at_beginning();
         if let Some(event) = body.and_then(|body| body.event.as_ref()) {
-            self.apply_system_event(position, header.sealed_at_ms, is_first, event);
+            self.apply_system_event(position, header.event_id, header.sealed_at_ms, is_first, event);
         }
     }
 
@@ -190,10 +229,13 @@ impl Replay {
     pub(crate) fn apply_system_event(
         &mut self,
         position: u64,
+        event_id: EventId,
         sealed_at_ms: u64,
         is_first: bool,
         event: &Event,
     ) {
+        self.end_frame();
+        self.rule_events.add(event_id, event);
         self.system_moment_ms = self.system_moment_ms.max(sealed_at_ms);
         let sealed_at_ms = self.system_moment_ms;
         match event {
@@ -208,9 +250,24 @@ impl Replay {
         }
     }
 
+    /// Checks the last decision and its revocations, which follow each other in the log. They count by the
+    /// rules before the entry that follows them.
+    fn end_frame(&mut self) {
+        let Some(handle) = self.last_handle.take() else { return };
+        if let (Some(person), Some(subject)) =
+            (self.people.get_mut(&handle.0), self.subjects.get_mut(&handle))
+        {
+            person.end_frame(subject, &self.vocabulary);
+        }
+    }
+
     /// Applies an entry of a data subject, readable or not.
     pub(crate) fn apply_subject_entry(&mut self, entry: &SubjectEntry<'_>) {
         let SubjectEntry { position, header, body, mut missing, .. } = *entry;
+        if self.last_handle != Some(header.handle) {
+            self.end_frame();
+        }
+        self.last_handle = Some(header.handle);
         missing.add(Missing::unknown(u64::from(!entry.readable)));
         let subject = self.subjects.entry(header.handle).or_default();
         let moment_ms = subject.note(position, header.version, header.sealed_at_ms, missing);
@@ -220,6 +277,15 @@ impl Replay {
             let grant = hex::encode(by.grant);
             self.result.add(Finding { position: by.position, grant, attribute: None, fault });
         }
+        let rules = Rules { vocabulary: &self.vocabulary, events: &self.rule_events };
+        let reported = PersonEntry {
+            event_id: &header.event_id,
+            times: Times { position, now_ms: moment_ms, about_ms: body.map_or(0, |body| body.about_ms) },
+            actor: body.and_then(|body| body.actor.as_ref()).map_or("", |actor| actor.name.as_str()),
+            event: body.and_then(|body| body.event.as_ref()),
+        };
+        let findings = self.people.entry(header.handle.0).or_default().apply(reported, subject, rules);
+        findings.into_iter().for_each(|finding| self.result.add_fault(finding));
         match body.and_then(|body| body.event.as_ref()) {
             Some(Event::GrantIssued(grant)) => {
                 let now_ms = moment_ms.max(entry.recorded_at_ms.saturating_sub(ORDERING_MS_MAX));
@@ -231,7 +297,9 @@ impl Replay {
                 let by_subject = actor.is_some_and(|actor| actor.role() == Role::Subject);
                 let about_ms = body.map_or(0, |body| body.about_ms);
                 let recorded = RecordedAt { position, about_ms, edition, by_subject };
-                subject.apply(&header.event_id, recorded, event);
+                if let Some(subject) = self.subjects.get_mut(&header.handle) {
+                    subject.apply(&header.event_id, recorded, event);
+                }
             }
             None => {}
         }
@@ -248,6 +316,14 @@ impl Replay {
             let is_known = grant.bounds.iter().all(|position| self.bounds.contains(*position));
             let fault = if is_known { Fault::OtherBounds } else { Fault::UnknownBounds };
             outcome.faults.push((None, fault));
+        }
+        outcome.faults.extend(IssuedGrants::check_issued(grant, now_ms).map(|fault| (None, fault)));
+        if let Some(person) = self.people.get(&header.handle.0).filter(|_| subject.is_complete()) {
+            subject.effort.add(grant.allowed.len().saturating_add(grant.withheld.len()));
+            let withheld = person.withheld_fault(grant, &mut GrantCheck::new(subject, context));
+            // Without all steps, what was found may be wrong.
+            let withheld = withheld.filter(|_| !subject.effort.take_failure());
+            outcome.faults.extend(withheld.map(|fault| (None, fault)));
         }
         // What allows nothing depends on no history.
         if !grant.allowed.is_empty() {
@@ -271,7 +347,15 @@ impl Replay {
 
     /// Returns the result.
     #[must_use]
-    pub fn finish(self) -> Replayed {
+    pub fn finish(mut self) -> Replayed {
+        for (handle, person) in std::mem::take(&mut self.people) {
+            let Some(subject) = self.subjects.get_mut(&Handle(handle)) else { continue };
+            let ending = person.finish(subject, &self.vocabulary);
+            ending.findings.into_iter().for_each(|finding| self.result.add_fault(finding));
+            self.result.revocations_pending += ending.pending;
+            self.result.revocations_unchecked += ending.unchecked;
+        }
+        self.result.findings.sort_by_key(|finding| finding.position);
         self.result
     }
 }

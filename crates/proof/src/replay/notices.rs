@@ -1,13 +1,14 @@
 //! The published versions of notices, and the required ones. A consent that names an earlier version of the
 //! same notice than a required one allows nothing.
 
+use super::fault::Fault;
 use crate::event::{NoticePublished, NoticeRef, NoticeRequired};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
 pub(super) struct Notices {
-    /// The position at which each version was published, by id and version.
-    published: BTreeMap<(String, String), u64>,
+    /// The position at which each version was published, and the digest of its text, by id and version.
+    published: BTreeMap<(String, String), (u64, Vec<u8>)>,
     /// The required versions, by the id of the notice.
     required: BTreeMap<String, Vec<Required>>,
 }
@@ -22,15 +23,16 @@ struct Required {
 impl Notices {
     /// Adds a version that was published at a position.
     pub fn publish(&mut self, position: u64, published: &NoticePublished) {
-        if let Some(NoticeRef { id, version, .. }) = &published.notice {
-            self.published.entry((id.clone(), version.clone())).or_insert(position);
+        if let Some(NoticeRef { id, version, digest, .. }) = &published.notice {
+            let version = self.published.entry((id.clone(), version.clone()));
+            version.or_insert_with(|| (position, digest.clone()));
         }
     }
 
     /// Adds a required version. An unknown one counts as published by the event that requires it.
     pub fn require(&mut self, position: u64, sealed_at_ms: u64, required: &NoticeRequired) {
         let version = (required.id.clone(), required.version.clone());
-        let published = self.published.get(&version).copied().unwrap_or(position);
+        let published = self.published.get(&version).map_or(position, |(published, _)| *published);
         let from_ms = required.effective_from_ms.max(sealed_at_ms);
         self.required.entry(version.0).or_default().push(Required { from_ms, published });
     }
@@ -38,8 +40,20 @@ impl Notices {
     /// Whether no later version than this one is required at a time. Every version is later than an unknown
     /// one.
     pub fn counts(&self, notice: &NoticeRef, now_ms: u64) -> bool {
-        let published = self.published.get(&(notice.id.clone(), notice.version.clone()));
+        let published = self.published(notice).map(|(position, _)| position);
         let mut required = self.required.get(&notice.id).into_iter().flatten();
         !required.any(|other| other.from_ms <= now_ms && published < Some(&other.published))
+    }
+
+    fn published(&self, notice: &NoticeRef) -> Option<&(u64, Vec<u8>)> {
+        self.published.get(&(notice.id.clone(), notice.version.clone()))
+    }
+
+    /// Why a decision must not cite this notice.
+    pub fn citation_fault(&self, notice: &NoticeRef) -> Option<Fault> {
+        match self.published(notice) {
+            None => Some(Fault::UnknownNotice),
+            Some((_, digest)) => (*digest != notice.digest).then_some(Fault::NoticeText),
+        }
     }
 }

@@ -82,6 +82,11 @@ impl Subject {
         self.moment_ms
     }
 
+    /// Whether every event so far was present and readable, and was replayed.
+    pub fn is_complete(&self) -> bool {
+        self.missing == Missing::default() && !self.is_too_long
+    }
+
     /// Whether the history takes too many steps to replay.
     pub fn is_too_long(&self) -> bool {
         self.is_too_long
@@ -149,7 +154,7 @@ impl Subject {
         match event {
             Event::AttributeRecorded(recorded) => {
                 let attribute = recorded.attribute.as_ref();
-                match attribute.filter(|new| edition >= BY_TIME_EDITION && self.is_observed_earlier(new)) {
+                match attribute.filter(|new| !self.replaces(new, edition)) {
                     Some(earlier) => self.note_earlier(id, position, earlier),
                     None => self.record(id, position, attribute),
                 }
@@ -215,6 +220,11 @@ impl Subject {
 
     fn attribute_mut(&mut self, id: &[u8]) -> Option<&mut AttributeState> {
         self.attributes.get_mut(<&EventId>::try_from(id).ok()?)
+    }
+
+    /// Whether a new attribute takes the place of the current one under its key, if there is one.
+    pub(super) fn replaces(&self, new: &Attribute, edition: u32) -> bool {
+        edition < BY_TIME_EDITION || !self.is_observed_earlier(new)
     }
 
     /// Whether an attribute was observed before the current one under its key. The data subject's declaration

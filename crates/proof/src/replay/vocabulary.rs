@@ -113,6 +113,11 @@ impl Words {
 }
 
 impl Vocabulary {
+    /// The notices that were published.
+    pub fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
     /// Applies a definition that was sealed at `sealed_at_ms`. Other events are ignored.
     pub fn apply(&mut self, position: u64, sealed_at_ms: u64, is_first: bool, event: &Event) {
         let from = |effective_from_ms: u64| match is_first {

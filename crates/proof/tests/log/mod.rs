@@ -10,13 +10,15 @@
 pub mod forge;
 
 use ed25519_dalek::SigningKey;
-use sayso_proof::bundle::{BundleWriter, EntryLine};
+use sayso_proof::bundle::{self, BundleWriter, EntryLine, Options, Report, Source};
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::entry::{self, EventKey, Handle, Header};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::*;
 use sayso_proof::keys::KeyChain;
 use sayso_proof::merkle::{self, Frontier, Hash, Nodes};
+use sayso_proof::replay::Fault;
+use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 
 pub const ORIGIN: &str = "sayso.example/acme";
@@ -35,6 +37,8 @@ pub struct Log {
     pub now: u64,
     /// The time that events of data subjects state; by default, the time at which they are sealed.
     pub about_ms: Option<u64>,
+    /// The id of the next event; by default, an id that contains its position.
+    pub next_event_id: Option<[u8; 16]>,
 }
 
 impl Nodes for Log {
@@ -78,6 +82,7 @@ impl Log {
             tips: HashMap::new(),
             now: START_MS,
             about_ms: None,
+            next_event_id: None,
         };
         let opened = body(Event::LogOpened(LogOpened { origin: ORIGIN.into(), public_key }));
         let known = (role != Role::Unspecified).then_some(role);
@@ -119,12 +124,7 @@ impl Log {
             policies,
             ..BoundsPublished::default()
         }));
-        let notice = Some(NoticeRef {
-            id: "n".into(),
-            version: "1".into(),
-            language: "en".into(),
-            digest: vec![1; 32],
-        });
+        let notice = Some(published_notice());
         self.append_system_event(Event::NoticePublished(NoticePublished { notice, text: "We ask.".into() }));
     }
 
@@ -143,9 +143,10 @@ impl Log {
 
     fn header(&mut self, handle: Handle) -> Header {
         self.now += 1000;
+        let event_id = self.next_event_id.take().unwrap_or_else(|| event_id(self.size()));
         let tip = self.tips.get(&handle);
         Header {
-            event_id: event_id(self.size()),
+            event_id,
             handle,
             version: tip.map_or(0, |tip| tip.0 + 1),
             previous: tip.map(|tip| tip.1),
@@ -280,6 +281,12 @@ impl Log {
     }
 }
 
+/// The notice of `publish_documents`.
+pub fn published_notice() -> NoticeRef {
+    let digest = Sha256::digest("We ask.").to_vec();
+    NoticeRef { id: "n".into(), version: "1".into(), language: "en".into(), digest }
+}
+
 pub fn body(event: Event) -> EventBody {
     EventBody { about_ms: 7, event: Some(event), ..EventBody::default() }
 }
@@ -335,4 +342,19 @@ pub fn grant(attribute: [u8; 16], consent: [u8; 16], key: &str, category: &str) 
         }],
         ..GrantIssued::default()
     })
+}
+
+/// What the verifier found in a log, as positions and faults.
+pub fn findings(log: &Log) -> Vec<(u64, Fault)> {
+    let report = report(log);
+    report.grants.findings.iter().map(|finding| (finding.position, finding.fault)).collect()
+}
+
+/// The verifier's report on a log without broken entries.
+pub fn report(log: &Log) -> Report {
+    let bytes = log.bundle();
+    let source = Source::Archive(Box::new(bytes.as_slice()));
+    let report = bundle::verify(source, &log.verifier(), &Options::default(), &mut |_| ()).unwrap();
+    assert_eq!(report.grants_hold(), report.grants.findings.is_empty());
+    report
 }

@@ -19,14 +19,18 @@ pub struct Attribute {
     sources: Vec<Vec<u8>>,
     expires_at_ms: Option<u64>,
     contested: bool,
+    /// When the newest contest was sealed.
+    contested_at_ms: u64,
     /// For an inference, what the person had declared or confirmed under its key when it was recorded.
     beside: Vec<[u8; 16]>,
     /// It was removed, corrected, expired or replaced, or was history from the start.
     ended: bool,
+    /// Another attribute replaced it, before anything else ended it.
+    pub replaced: bool,
 }
 
 /// All attributes that a person's events recorded before the grant.
-fn attributes(asked: Asked<'_>) -> Vec<Attribute> {
+pub fn attributes(asked: Asked<'_>) -> Vec<Attribute> {
     let mut all: Vec<Attribute> = Vec::new();
     for (line, event) in asked.own() {
         let (recorded, corrects, is_history) = match event {
@@ -46,15 +50,21 @@ fn attributes(asked: Asked<'_>) -> Vec<Attribute> {
                 continue;
             }
             Event::AttributeContested(contested) => {
-                all.iter_mut()
-                    .filter(|one| one.id[..] == contested.attribute[..])
-                    .for_each(|one| (one.contested, one.confirmed) = (true, false));
+                let at = asked.log.moment(line);
+                for one in all.iter_mut().filter(|one| one.id[..] == contested.attribute[..]) {
+                    (one.contested, one.confirmed) = (true, false);
+                    one.contested_at_ms = one.contested_at_ms.max(at);
+                }
                 continue;
             }
             Event::AttributeConfirmed(confirmed) => {
-                all.iter_mut()
-                    .filter(|one| one.id[..] == confirmed.attribute[..])
-                    .for_each(|one| (one.contested, one.confirmed, one.beside) = (false, true, Vec::new()));
+                let said = line.about_ms().min(asked.log.moment(line));
+                let by_time = asked.log.edition(line.position) >= 4;
+                for one in all.iter_mut().filter(|one| one.id[..] == confirmed.attribute[..]) {
+                    if !(by_time && one.contested && said < one.contested_at_ms) {
+                        (one.contested, one.confirmed, one.beside) = (false, true, Vec::new());
+                    }
+                }
                 continue;
             }
             _ => continue,
@@ -75,8 +85,10 @@ fn attributes(asked: Asked<'_>) -> Vec<Attribute> {
             sources: recorded.derived_from.clone(),
             expires_at_ms: recorded.expires_at_ms,
             contested: false,
+            contested_at_ms: 0,
             beside: Vec::new(),
             ended: is_history,
+            replaced: is_history,
         };
         let by_time = asked.log.edition(line.position) >= 3 && corrects.is_none();
         add(&mut all, new, by_time);
@@ -92,13 +104,13 @@ fn add(all: &mut Vec<Attribute>, mut new: Attribute, by_time: bool) {
         };
         let same_key = |old: &&mut Attribute| old.key == new.key && !old.ended;
         if all.iter().any(|old| old.key == new.key && !old.ended && loses_to(old)) {
-            new.ended = true;
+            (new.ended, new.replaced) = (true, true);
         } else {
             for old in all.iter_mut().filter(same_key) {
                 if new.inferred && (old.declared || old.confirmed) {
                     new.beside.push(old.id);
                 } else {
-                    old.ended = true;
+                    (old.ended, old.replaced) = (true, true);
                 }
             }
         }
@@ -113,7 +125,7 @@ impl Attribute {
 }
 
 /// An attribute's direct and indirect sources; none if one was never recorded.
-fn sources_of<'a>(all: &'a [Attribute], of: &'a Attribute) -> Option<Vec<&'a Attribute>> {
+pub fn sources_of<'a>(all: &'a [Attribute], of: &'a Attribute) -> Option<Vec<&'a Attribute>> {
     let (mut found, mut next): (Vec<&Attribute>, Vec<&Vec<u8>>) = (Vec::new(), of.sources.iter().collect());
     while let Some(id) = next.pop() {
         let source = all.iter().find(|one| one.id[..] == id[..])?;
@@ -133,7 +145,7 @@ pub fn is_concluded(asked: Asked<'_>, attribute: &Attribute) -> bool {
 }
 
 /// The legal basis other than consent on which the grant's purpose allows this attribute.
-fn declared_basis(asked: Asked<'_>, attribute: &Attribute) -> Option<(LegalBasis, u64)> {
+pub fn declared_basis(asked: Asked<'_>, attribute: &Attribute) -> Option<(LegalBasis, u64)> {
     let purpose = words::purpose(asked, &asked.grant.purpose)?;
     let Event::PurposeDefined(defined) = purpose.event else { return None };
     let basis = defined.legal_basis();
@@ -159,7 +171,7 @@ fn declared_basis(asked: Asked<'_>, attribute: &Attribute) -> Option<(LegalBasis
 }
 
 /// What may be used for the grant's purpose, apart from consent or another basis.
-fn is_in_order(asked: Asked<'_>, all: &[Attribute], one: &Attribute) -> bool {
+pub fn is_in_order(asked: Asked<'_>, all: &[Attribute], one: &Attribute) -> bool {
     let overridden = all.iter().any(|old| one.beside.contains(&old.id) && old.is_usable(asked.now));
     one.is_usable(asked.now)
         && !overridden

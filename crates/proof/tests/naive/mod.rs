@@ -4,9 +4,15 @@
 
 mod attributes;
 mod consent;
+mod parties;
 mod person;
 mod rules;
+mod standing;
+mod unrevoked;
+mod uses;
 mod words;
+
+pub use parties::repeated_ids;
 
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{EventBody, GrantIssued, Role};
@@ -135,9 +141,53 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The positions of all entries that are wrong: grants that should not have been issued, and rules without a
-/// valid signature. Grants of people with missing events are left out.
+/// The positions of all entries that are wrong. Grants of people with missing events are left out. Uses are
+/// not compared with rules that were published after their grant, and withheld classes are not compared with
+/// what the person has.
 pub fn wrong(lines: &[Line]) -> BTreeSet<u64> {
+    let mut wrong = wrong_by_itself(lines);
+    let log = Log { lines };
+    wrong.extend(parties::wrong(log));
+    let of_wrong = wrong_grants(lines);
+    wrong.extend(uses::wrong(log).into_iter().filter(|at| !names_one_of(log, *at, &of_wrong)));
+    let people: BTreeSet<Handle> = lines.iter().map(|line| line.handle).filter(|it| *it != [0; 16]).collect();
+    for handle in people {
+        let missing = unrevoked::wrong(log, handle);
+        wrong.extend(missing.iter().filter(|(_, grant)| !of_wrong.contains(grant)).map(|(at, _)| *at));
+    }
+    wrong
+}
+
+/// The grants of a person that must be revoked after the last entry.
+pub fn owed(lines: &[Line], handle: Handle) -> Vec<[u8; 16]> {
+    unrevoked::owed(Log { lines }, handle)
+}
+
+/// The ids of the grants that should not have been issued. What is recorded about them later is not compared.
+pub fn wrong_grants(lines: &[Line]) -> BTreeSet<[u8; 16]> {
+    let wrong = wrong_by_itself(lines);
+    let is_wrong_grant = |line: &&Line| {
+        let is_grant = !line.is_system() && matches!(line.event(), Some(Event::GrantIssued(_)));
+        is_grant && wrong.contains(&line.position)
+    };
+    lines.iter().filter(is_wrong_grant).map(|line| line.id).collect()
+}
+
+/// Whether the entry at a position reports about one of these grants.
+fn names_one_of(log: Log<'_>, at: u64, grants: &BTreeSet<[u8; 16]>) -> bool {
+    let line = log.lines.iter().find(|line| line.position == at);
+    let named = line.and_then(Line::event).and_then(|event| match event {
+        Event::GrantUsed(one) => Some(&one.grant),
+        Event::GrantGivenAgain(one) => Some(&one.grant),
+        Event::ArtifactRegistered(one) => Some(&one.grant),
+        Event::GrantRevoked(one) => Some(&one.grant),
+        _ => None,
+    });
+    named.is_some_and(|id| grants.iter().any(|grant| grant[..] == id[..]))
+}
+
+/// The positions of grants that should not have been issued, and of rules that are at fault.
+fn wrong_by_itself(lines: &[Line]) -> BTreeSet<u64> {
     let log = Log { lines };
     let mut wrong = rules::unsigned(log);
     wrong.extend(words::narrowing(log));

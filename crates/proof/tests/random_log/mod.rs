@@ -1,12 +1,15 @@
 //! Random logs of every event kind that grants depend on, over few names, so that events concern each other.
 
+mod mutate;
+
+pub use mutate::mutate;
+
 use super::log::START_MS;
 use super::naive::Line;
-use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, Kind, ReflectMessage, Value};
 use sayso_proof::entry::Handle;
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::*;
+use sha2::{Digest, Sha256};
 
 const HOUR_MS: u64 = 3_600_000;
 const PURPOSES: [&str; 6] =
@@ -21,6 +24,8 @@ const KEYS: [&str; 3] = ["tea", "job", "nuts"];
 pub struct Draft {
     pub handle: Handle,
     pub sealed_at_ms: u64,
+    /// Its id; by default, one that contains its position.
+    pub id: Option<[u8; 16]>,
     pub body: EventBody,
 }
 
@@ -67,10 +72,11 @@ struct Writer {
 pub fn history(dice: Vec<u16>) -> Vec<Draft> {
     let mut writer = Writer { dice: Dice(dice, 0), drafts: Vec::new(), now: START_MS };
     if !writer.dice.one_in(4) {
-        let edition = writer.dice.of(&[2, 3, 3, 3]);
+        let edition = writer.dice.of(&[2, 3, 3, 4]);
         writer.system(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition }));
     }
     writer.vocabulary();
+    writer.consented_attributes();
     for _ in 0..writer.dice.0.len() / 12 {
         writer.step();
     }
@@ -81,7 +87,7 @@ impl Writer {
     fn push(&mut self, handle: Handle, about_ms: u64, role: Role, event: Event) {
         let actor = Some(Actor { role: role.into(), ..Actor::default() });
         let body = EventBody { about_ms, actor, event: Some(event), ..EventBody::default() };
-        self.drafts.push(Draft { handle, sealed_at_ms: self.now, body });
+        self.drafts.push(Draft { handle, sealed_at_ms: self.now, id: None, body });
     }
 
     fn system(&mut self, event: Event) {
@@ -120,8 +126,27 @@ impl Writer {
         }
     }
 
+    /// Often, both people have an attribute and consent to its use, so that more grants are right.
+    fn consented_attributes(&mut self) {
+        for handle in [1, 2].map(|number| Handle([number; 16])) {
+            if self.dice.one_in(4) {
+                continue;
+            }
+            let observed_at_ms = self.now;
+            let (key, category, value_json) = ("tea".into(), "food".into(), "\"x\"".into());
+            let provenance = Provenance::Declared.into();
+            let attribute =
+                Attribute { key, value_json, category, provenance, observed_at_ms, ..Attribute::default() };
+            let recorded = AttributeRecorded { attribute: Some(attribute) };
+            self.push(handle, self.now, Role::Subject, Event::AttributeRecorded(recorded));
+            let purposes = vec!["personalization".into(), "advertising".into()];
+            let terms = Some(ConsentTerms { purposes, explicit: true, ..ConsentTerms::default() });
+            self.push(handle, self.now, Role::Subject, Event::ConsentGiven(ConsentGiven { terms }));
+        }
+    }
+
     fn step(&mut self) {
-        self.now += self.dice.of(&[0, 1, 1000, HOUR_MS, 24 * HOUR_MS]);
+        self.now += self.dice.of(&[0, 1, 1000, 1000, HOUR_MS, 24 * HOUR_MS]);
         if self.dice.one_in(9) {
             let event = self.system_event();
             return self.system(event);
@@ -129,8 +154,78 @@ impl Writer {
         let handle = Handle([1 + self.dice.roll(2) as u8; 16]);
         let late = self.dice.of(&[0, 0, 0, 0, 1, 500, 2 * HOUR_MS, 30 * HOUR_MS]);
         let role = self.dice.of(&[Role::Subject, Role::Service, Role::Channel, Role::Steward]);
-        let event = self.subject_event(handle);
+        let event = if self.dice.one_in(5) { self.report(handle) } else { self.subject_event(handle) };
         self.push(handle, self.now.saturating_sub(late), role, event);
+        self.revoke(handle);
+    }
+
+    /// Records the missing revocations in the frame of the last entry, or announces them. One time of four,
+    /// it forgets them.
+    fn revoke(&mut self, handle: Handle) {
+        let mut owed = super::naive::owed(&self.lines(), handle.0);
+        if owed.is_empty() || self.dice.one_in(4) {
+            return;
+        }
+        let left = if self.dice.one_in(3) { owed.len() as u32 } else { 0 };
+        owed.truncate(owed.len() - left as usize);
+        for grant in owed {
+            let recipient =
+                if self.dice.one_in(2) { self.dice.of(&RECIPIENTS).into() } else { String::new() };
+            let revoked = GrantRevoked { grant: grant.to_vec(), recipient, ..GrantRevoked::default() };
+            self.push(handle, self.now, Role::Ledger, Event::GrantRevoked(revoked));
+        }
+        if left > 0 || self.dice.one_in(3) {
+            self.push(handle, self.now, Role::Ledger, Event::RevocationsPending(RevocationsPending { left }));
+        }
+    }
+
+    /// An event that reports about an earlier grant or artifact, or answers a request.
+    fn report(&mut self, handle: Handle) -> Event {
+        let mut own = self.ids(handle, |event| matches!(event, Event::GrantIssued(_)));
+        own.push(vec![9; 16]);
+        let grant = own[self.dice.roll(own.len())].clone();
+        let issued = self.lines().into_iter().find(|line| line.id[..] == grant[..]);
+        let issued = issued.and_then(|line| match line.event() {
+            Some(Event::GrantIssued(issued)) => Some(issued.clone()),
+            _ => None,
+        });
+        let GrantIssued { recipient, purpose, allowed, .. } = issued.unwrap_or_default();
+        let recipient = if self.dice.one_in(6) { self.dice.of(&RECIPIENTS).into() } else { recipient };
+        let attributes: Vec<Vec<u8>> = allowed.into_iter().map(|one| one.attribute).collect();
+        match self.dice.roll(12) {
+            9 | 10 if !attributes.is_empty() => Event::AttributeContested(AttributeContested {
+                attribute: attributes[0].clone(),
+                ..AttributeContested::default()
+            }),
+            11 => Event::ConsentWithdrawn(ConsentWithdrawn {
+                terms: Some(ConsentTerms { purposes: vec![purpose], ..ConsentTerms::default() }),
+            }),
+            0..=3 => Event::GrantUsed(GrantUsed { grant, shaped_by: attributes, ..GrantUsed::default() }),
+            4 => {
+                let (first_ms, last_ms) = (self.now, self.now + self.dice.of(&[0, 1000, 2 * HOUR_MS]));
+                Event::GrantGivenAgain(GrantGivenAgain { grant, count: 1, first_ms, last_ms, recipient })
+            }
+            5 => Event::ArtifactRegistered(ArtifactRegistered {
+                recipient,
+                purpose,
+                grant,
+                sources: attributes,
+                ..ArtifactRegistered::default()
+            }),
+            6 => {
+                let artifacts = self.ids(handle, |event| matches!(event, Event::ArtifactRegistered(_)));
+                let artifact = artifacts.last().cloned().unwrap_or(grant);
+                Event::ArtifactInvalidated(ArtifactInvalidated { artifact, recipient, ..Default::default() })
+            }
+            7 => Event::RequestSubmitted(RequestSubmitted {
+                request: vec![self.dice.of(&[1, 2]); 16],
+                ..RequestSubmitted::default()
+            }),
+            _ => Event::ErasureRequested(ErasureRequested {
+                request: vec![self.dice.of(&[1, 2]); 16],
+                scope: self.dice.of(&[1, 2, 5]),
+            }),
+        }
     }
 
     fn system_event(&mut self) -> Event {
@@ -138,6 +233,7 @@ impl Writer {
         let notice = NoticeRef {
             id: "notice".into(),
             version: self.dice.of(&["1", "2", "3"]).into(),
+            digest: self.digest(),
             ..Default::default()
         };
         match self.dice.roll(9) {
@@ -181,7 +277,7 @@ impl Writer {
                 })
             }
             7 => Event::RestoreConfirmed(RestoreConfirmed { restore: vec![self.dice.of(&[1, 2]); 16] }),
-            _ => Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: self.dice.of(&[2, 3, 3]) }),
+            _ => Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: self.dice.of(&[2, 3, 4]) }),
         }
     }
 
@@ -221,13 +317,11 @@ impl Writer {
     /// The ids of a person's attributes. An entry's id follows from its position, which is one more than its
     /// number here, because the log begins with an entry of its own.
     fn attribute_ids(&self, handle: Handle) -> Vec<Vec<u8>> {
-        let is_own = |draft: &Draft| {
-            draft.handle == handle
-                && matches!(
-                    draft.body.event,
-                    Some(Event::AttributeRecorded(_) | Event::AttributeCorrected(_))
-                )
-        };
+        self.ids(handle, |event| matches!(event, Event::AttributeRecorded(_) | Event::AttributeCorrected(_)))
+    }
+
+    fn ids(&self, handle: Handle, is_kind: fn(&Event) -> bool) -> Vec<Vec<u8>> {
+        let is_own = |draft: &Draft| draft.handle == handle && draft.body.event.as_ref().is_some_and(is_kind);
         let positions = (1..).zip(&self.drafts).filter(|(_, draft)| is_own(draft));
         positions.map(|(position, _)| super::log::event_id(position).to_vec()).collect()
     }
@@ -251,7 +345,7 @@ impl Writer {
 
     fn terms(&mut self) -> ConsentTerms {
         let version = self.dice.of(&["1", "2", "3"]).into();
-        let notice = NoticeRef { id: "notice".into(), version, ..Default::default() };
+        let notice = NoticeRef { id: "notice".into(), version, digest: self.digest(), ..Default::default() };
         ConsentTerms {
             purposes: self.dice.names(&PURPOSES, 12),
             categories: self.dice.names(&CATEGORIES, 2),
@@ -262,6 +356,11 @@ impl Writer {
             notice: self.dice.one_in(3).then_some(notice),
             ..ConsentTerms::default()
         }
+    }
+
+    /// The digest of the text of all notices, most of the time.
+    fn digest(&mut self) -> Vec<u8> {
+        if self.dice.one_in(8) { vec![0; 32] } else { Sha256::digest("We ask.").to_vec() }
     }
 
     fn signal(&mut self) -> Event {
@@ -305,6 +404,21 @@ impl Writer {
         })
     }
 
+    fn lines(&self) -> Vec<Line> {
+        let line = |(position, draft): (u64, &Draft)| Line {
+            position,
+            handle: draft.handle.0,
+            id: super::log::event_id(position),
+            version: self.drafts[..position as usize - 1]
+                .iter()
+                .filter(|one| one.handle == draft.handle)
+                .count() as u64,
+            sealed_at_ms: draft.sealed_at_ms,
+            body: Some(draft.body.clone()),
+        };
+        (1..).zip(&self.drafts).map(line).collect()
+    }
+
     /// A grant that is often right: it cites the bounds in force, and a consent or declared basis at random.
     fn grant(&mut self, handle: Handle) -> Event {
         let position = self.drafts.len() as u64 + 1;
@@ -312,7 +426,7 @@ impl Writer {
             recipient: self.dice.of(&RECIPIENTS).into(),
             purpose: self.dice.of(&PURPOSES[..5]).into(),
             interaction: self.dice.of(&INTERACTIONS).into(),
-            expires_at_ms: self.now + HOUR_MS,
+            expires_at_ms: self.now + self.dice.of(&[1, 20, 20, 24, 25]) * HOUR_MS,
             ..GrantIssued::default()
         };
         if self.dice.one_in(5) {
@@ -321,117 +435,9 @@ impl Writer {
         if self.dice.one_in(6) {
             grant.keys = self.dice.names(&KEYS, 1);
         }
-        let lines: Vec<Line> = (1..)
-            .zip(&self.drafts)
-            .map(|(position, draft)| Line {
-                position,
-                handle: draft.handle.0,
-                id: super::log::event_id(position),
-                version: 0,
-                sealed_at_ms: draft.sealed_at_ms,
-                body: Some(draft.body.clone()),
-            })
-            .collect();
-        super::naive::complete(&lines, &mut grant, handle.0, position, self.now, &mut |below| {
+        super::naive::complete(&self.lines(), &mut grant, handle.0, position, self.now, &mut |below| {
             self.dice.roll(below)
         });
         Event::GrantIssued(grant)
-    }
-}
-
-/// Changes one to three things of a log at random.
-pub fn mutate(drafts: &mut Vec<Draft>, choices: Vec<u16>) {
-    let mut dice = Dice(choices, 0);
-    for _ in 0..=dice.roll(3) {
-        let at = dice.roll(drafts.len());
-        match dice.roll(8) {
-            0 => drafts.truncate(at.max(2)),
-            1 if drafts.len() > 2 => drop(drafts.remove(at)),
-            2 => {
-                let next = (at + 1) % drafts.len();
-                drafts.swap(at, next);
-            }
-            3 => {
-                drafts[at].sealed_at_ms =
-                    drafts[at].sealed_at_ms.saturating_add_signed(dice.of(&[-3_600_000, 3_600_000, 1, -1]))
-            }
-            4 => drafts[at].body.about_ms = dice.of(&[0, START_MS, START_MS + 20 * HOUR_MS, u64::MAX]),
-            _ => mutate_body(&mut drafts[at].body, &mut dice),
-        }
-    }
-}
-
-/// Changes one field of a body, at any depth.
-fn mutate_body(body: &mut EventBody, dice: &mut Dice) {
-    let pool = DescriptorPool::decode(DESCRIPTORS).unwrap();
-    let of = pool.get_message_by_name("sayso.v1.EventBody").unwrap();
-    let mut message = DynamicMessage::decode(of, body.encode_to_vec().as_slice()).unwrap();
-    mutate_message(&mut message, dice, 0);
-    *body = EventBody::decode(message.encode_to_vec().as_slice()).unwrap();
-}
-
-fn mutate_message(message: &mut DynamicMessage, dice: &mut Dice, depth: usize) {
-    let in_body = depth == 0;
-    let event = |field: &FieldDescriptor| !in_body || field.containing_oneof().is_some();
-    let fields: Vec<FieldDescriptor> = message.descriptor().fields().filter(event).collect();
-    let set: Vec<&FieldDescriptor> = fields.iter().filter(|field| message.has_field(field)).collect();
-    let field = match (set.is_empty(), in_body || dice.roll(4) > 0) {
-        (false, true) => (*dice.of(&set.iter().collect::<Vec<_>>())).clone(),
-        _ if fields.is_empty() => return,
-        _ => fields[dice.roll(fields.len())].clone(),
-    };
-    if field.is_map() {
-        return;
-    }
-    let mut value = message.get_field(&field).into_owned();
-    match &mut value {
-        Value::List(all) => match (all.is_empty(), dice.roll(3)) {
-            (true, _) => all.push(any_value(&field.kind(), dice)),
-            (false, 0) => drop(all.remove(dice.roll(all.len()))),
-            (false, 1) => all.push(any_value(&field.kind(), dice)),
-            (false, _) => {
-                let at = dice.roll(all.len());
-                mutate_value(&mut all[at], &field.kind(), dice, depth);
-            }
-        },
-        one => mutate_value(one, &field.kind(), dice, depth),
-    }
-    message.set_field(&field, value);
-}
-
-fn mutate_value(value: &mut Value, kind: &Kind, dice: &mut Dice, depth: usize) {
-    match value {
-        Value::Message(inner) => mutate_message(inner, dice, depth + 1),
-        other => *other = any_value(kind, dice),
-    }
-}
-
-fn any_value(kind: &Kind, dice: &mut Dice) -> Value {
-    match kind {
-        Kind::Bool => Value::Bool(dice.one_in(2)),
-        Kind::Int32 => Value::I32(dice.of(&[0, 1, 2, -8])),
-        Kind::Uint32 => Value::U32(dice.of(&[0, 1, 2, 3, 400])),
-        Kind::Uint64 => {
-            Value::U64(dice.of(&[0, 1, 5, 12, START_MS, START_MS + HOUR_MS, START_MS + 90 * HOUR_MS]))
-        }
-        Kind::Double => Value::F64(dice.of(&[0.0, 0.5, 1.0])),
-        Kind::String => {
-            let all = [
-                &PURPOSES[..],
-                &CATEGORIES[..],
-                &RECIPIENTS[..],
-                &INTERACTIONS[..],
-                &KEYS[..],
-                &["notice", "1", "2", "2007-02"],
-            ];
-            Value::String(dice.of(&all.concat()).into())
-        }
-        Kind::Bytes => Value::Bytes(super::log::event_id(dice.roll(40) as u64).to_vec().into()),
-        Kind::Enum(names) => {
-            let at = dice.roll(names.values().len());
-            Value::EnumNumber(names.values().nth(at).unwrap().number())
-        }
-        Kind::Message(of) => Value::Message(DynamicMessage::new(of.clone())),
-        other => panic!("unexpected field type {other:?}"),
     }
 }

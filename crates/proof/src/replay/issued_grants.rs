@@ -1,0 +1,245 @@
+//! The grants of one data subject, and the checks of what was recorded about them later: uses, reuse,
+//! artifacts and revocations.
+
+use super::fault::Fault;
+use crate::event::event_body::Event;
+use crate::event::{
+    ArtifactInvalidated, ArtifactRegistered, GrantGivenAgain, GrantIssued, GrantRevoked, GrantUsed,
+    GrantedAttribute,
+};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+pub(super) type EventId = [u8; 16];
+
+/// A grant may be used for at most this long: 24 hours.
+const LIFETIME_MS_MAX: u64 = 86_400_000;
+/// A repeated request and a revocation may cross. So a request may be answered with a grant this much after
+/// the grant ended: one minute.
+const CROSSING_MS: u64 = 60_000;
+/// The clock of a recipient may differ by this much from that of the ledger: five minutes.
+const CLOCKS_MS: u64 = 300_000;
+/// How many earlier grants are searched for an equal list of attributes.
+const SHARED_SEARCH_MAX: usize = 16;
+
+/// When an event was recorded, and the time that it states.
+#[derive(Clone, Copy)]
+pub(super) struct Times {
+    pub position: u64,
+    /// When it was recorded, milliseconds since the Unix epoch.
+    pub now_ms: u64,
+    /// The time that it states, milliseconds since the Unix epoch.
+    pub about_ms: u64,
+}
+
+/// A grant, as far as later events depend on it.
+pub(super) struct IssuedGrant {
+    pub issued_ms: u64,
+    pub expires_at_ms: u64,
+    /// When the grant ended before its expiry, if it did: it was revoked, or a decision contradicted it.
+    pub ended_ms: Option<u64>,
+    pub recipient: String,
+    pub purpose: String,
+    pub interaction: String,
+    /// The attributes that it allows. Most grants of one data subject allow the same ones and share the list.
+    pub allowed: Arc<[GrantedAttribute]>,
+    /// How many events about rules precede it.
+    pub rules: usize,
+    /// The edition of the rules of decisions that the log followed by then.
+    pub edition: u32,
+    /// Its id for recipients.
+    id: String,
+}
+
+impl IssuedGrant {
+    /// The fault of a use at this time, if the time may be off by `slack_ms` after the end of the grant.
+    fn fault_at(&self, used_ms: u64, slack_ms: u64) -> Option<Fault> {
+        if used_ms.saturating_add(CLOCKS_MS) < self.issued_ms {
+            return Some(Fault::UsedBefore);
+        }
+        let used_ms = used_ms.saturating_sub(slack_ms);
+        if used_ms >= self.expires_at_ms {
+            return Some(Fault::UsedAfterExpiry);
+        }
+        self.ended_ms.is_some_and(|ended_ms| used_ms > ended_ms).then_some(Fault::UsedAfterRevocation)
+    }
+
+    fn allows(&self, attribute: &[u8]) -> bool {
+        self.allowed.iter().any(|granted| granted.attribute == attribute)
+    }
+
+    /// Ends the grant at this time, unless it ended before.
+    pub fn end(&mut self, at_ms: u64) {
+        self.ended_ms = Some(self.ended_ms.map_or(at_ms, |ended_ms| ended_ms.min(at_ms)));
+    }
+}
+
+/// The grants and artifacts of one data subject so far.
+#[derive(Default)]
+pub(super) struct IssuedGrants {
+    // Unordered: looked up, never iterated.
+    grants: HashMap<EventId, IssuedGrant>,
+    /// The recipient and the id of each artifact.
+    // Unordered: looked up, never iterated.
+    artifacts: HashMap<EventId, (String, String)>,
+    /// The lists of attributes of the last grants.
+    recent: Vec<Arc<[GrantedAttribute]>>,
+}
+
+/// The faults of an event that concerns a grant. If a fault concerns one attribute, it comes with its id.
+type Faults = Vec<(Option<String>, Fault)>;
+
+impl IssuedGrants {
+    /// The fault of a grant itself that needs no history.
+    pub fn check_issued(issued: &GrantIssued, now_ms: u64) -> Option<Fault> {
+        (issued.expires_at_ms > now_ms.saturating_add(LIFETIME_MS_MAX)).then_some(Fault::TooLong)
+    }
+
+    pub fn get_mut(&mut self, grant: &[u8]) -> Option<&mut IssuedGrant> {
+        self.grants.get_mut(<&EventId>::try_from(grant).ok()?)
+    }
+
+    pub fn get(&self, grant: &[u8]) -> Option<&IssuedGrant> {
+        self.grants.get(<&EventId>::try_from(grant).ok()?)
+    }
+
+    /// Adds a grant that was issued.
+    fn issue(
+        &mut self,
+        event_id: &EventId,
+        times: Times,
+        (rules, edition): (usize, u32),
+        issued: &GrantIssued,
+    ) {
+        let grant = IssuedGrant {
+            issued_ms: times.now_ms,
+            expires_at_ms: issued.expires_at_ms,
+            ended_ms: None,
+            recipient: issued.recipient.clone(),
+            purpose: issued.purpose.clone(),
+            interaction: issued.interaction.clone(),
+            allowed: self.shared(&issued.allowed),
+            rules,
+            edition,
+            id: id_for_recipients(times.position, event_id),
+        };
+        // A repeated event id is a finding of its own. The first grant counts.
+        self.grants.entry(*event_id).or_insert(grant);
+    }
+
+    fn shared(&mut self, allowed: &[GrantedAttribute]) -> Arc<[GrantedAttribute]> {
+        if let Some(equal) = self.recent.iter().find(|other| ***other == *allowed) {
+            return Arc::clone(equal);
+        }
+        let list: Arc<[GrantedAttribute]> = allowed.into();
+        if self.recent.len() >= SHARED_SEARCH_MAX {
+            self.recent.remove(0);
+        }
+        self.recent.push(Arc::clone(&list));
+        list
+    }
+
+    /// The faults of an event that reports about a grant, as far as the grant is known; whether it is known
+    /// is checked elsewhere. `actor` is the name of the credential that recorded it; empty if not known.
+    pub fn check_report(&self, times: Times, actor: &str, event: &Event) -> Faults {
+        match event {
+            Event::GrantUsed(used) => self.check_used(times, actor, used),
+            Event::GrantGivenAgain(given) => self.check_given_again(given),
+            Event::ArtifactRegistered(registered) => self.check_artifact(times, registered),
+            Event::GrantRevoked(revoked) => self.check_revoked(revoked),
+            Event::ArtifactInvalidated(ended) => self.check_invalidated(ended),
+            _ => Vec::new(),
+        }
+    }
+
+    fn check_used(&self, times: Times, actor: &str, used: &GrantUsed) -> Faults {
+        let Some(grant) = self.get(&used.grant) else { return Vec::new() };
+        let is_other = !actor.is_empty() && actor != grant.recipient;
+        let mut faults: Faults = is_other.then_some((None, Fault::OtherRecipient)).into_iter().collect();
+        // A statement cannot be later than its recording.
+        faults.extend(grant.fault_at(times.about_ms.min(times.now_ms), 0).map(|fault| (None, fault)));
+        faults.extend(others(grant, &used.shaped_by));
+        faults
+    }
+
+    fn check_given_again(&self, given: &GrantGivenAgain) -> Faults {
+        let Some(grant) = self.get(&given.grant) else { return Vec::new() };
+        let is_other = !given.recipient.is_empty() && given.recipient != grant.recipient;
+        let mut faults: Faults = is_other.then_some((None, Fault::OtherRecipient)).into_iter().collect();
+        // Early daemons stated no times.
+        let stated = [given.first_ms, given.last_ms].into_iter().filter(|stated_ms| *stated_ms > 0);
+        let fault = stated.filter_map(|stated_ms| grant.fault_at(stated_ms, CROSSING_MS)).next();
+        faults.extend(fault.map(|fault| (None, fault)));
+        faults
+    }
+
+    fn check_artifact(&self, times: Times, registered: &ArtifactRegistered) -> Faults {
+        let Some(grant) = self.get(&registered.grant) else { return Vec::new() };
+        let mut faults = Vec::new();
+        if registered.recipient != grant.recipient {
+            faults.push((None, Fault::OtherRecipient));
+        }
+        if registered.purpose != grant.purpose {
+            faults.push((None, Fault::OtherPurpose));
+        }
+        // An artifact is registered while the grant is valid, so an end that was recorded before counts.
+        let ended = grant.ended_ms.map(|_| Fault::UsedAfterRevocation);
+        faults.extend(ended.or_else(|| grant.fault_at(times.now_ms, 0)).map(|fault| (None, fault)));
+        faults.extend(others(grant, &registered.sources));
+        faults
+    }
+
+    fn check_revoked(&self, revoked: &GrantRevoked) -> Faults {
+        let Some(grant) = self.get(&revoked.grant) else { return Vec::new() };
+        notified(&grant.recipient, &grant.id, &revoked.recipient, &revoked.grant_id)
+    }
+
+    fn check_invalidated(&self, ended: &ArtifactInvalidated) -> Faults {
+        let artifact = <&EventId>::try_from(ended.artifact.as_slice()).ok();
+        let Some((recipient, id)) = artifact.and_then(|artifact| self.artifacts.get(artifact)) else {
+            return Vec::new();
+        };
+        notified(recipient, id, &ended.recipient, &ended.artifact_id)
+    }
+
+    /// Applies an event. `rules` has the number of events before it that published rules, and the edition of
+    /// the rules of decisions.
+    pub fn apply(&mut self, event_id: &EventId, times: Times, rules: (usize, u32), event: &Event) {
+        match event {
+            Event::GrantIssued(issued) => self.issue(event_id, times, rules, issued),
+            Event::GrantRevoked(revoked) => {
+                if let Some(grant) = self.get_mut(&revoked.grant) {
+                    grant.end(times.now_ms);
+                }
+            }
+            Event::ArtifactRegistered(registered) => {
+                let id = id_for_recipients(times.position, event_id);
+                self.artifacts.insert(*event_id, (registered.recipient.clone(), id));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The attributes among these that the grant does not allow.
+fn others<'a>(
+    grant: &'a IssuedGrant,
+    attributes: &'a [Vec<u8>],
+) -> impl Iterator<Item = (Option<String>, Fault)> + 'a {
+    let others = attributes.iter().filter(|attribute| !grant.allows(attribute));
+    others.map(|attribute| (Some(hex::encode(attribute)), Fault::NotAllowed))
+}
+
+/// Whether a revocation names the recipient and the id under which the recipient is notified. Early daemons
+/// named neither.
+fn notified(recipient: &str, id: &str, named_recipient: &str, named_id: &str) -> Faults {
+    let is_other =
+        !named_recipient.is_empty() && named_recipient != recipient || !named_id.is_empty() && named_id != id;
+    is_other.then_some((None, Fault::OtherRecipient)).into_iter().collect()
+}
+
+/// The id by which recipients know the grant or artifact of an entry.
+fn id_for_recipients(position: u64, event_id: &EventId) -> String {
+    let [.., a, b, c, d, e, f, g, h] = event_id;
+    format!("g{position}-{}", hex::encode([*a, *b, *c, *d, *e, *f, *g, *h]))
+}

@@ -1,0 +1,209 @@
+//! What a data subject's events say about each other: references, uses of grants, and revocations.
+
+use super::fault::{Fault, Finding};
+use super::grant::GrantCheck;
+use super::issued_grants::{EventId, IssuedGrants, Times};
+use super::own_events::OwnEvents;
+use super::revocations::Revocations;
+use super::subject::Subject;
+use super::vocabulary::Vocabulary;
+use super::withheld::{self, Profile};
+use crate::event::event_body::Event;
+use crate::event::{ConsentTerms, GrantIssued, GrantUsed};
+use std::collections::HashSet;
+
+/// An entry of a data subject.
+#[derive(Clone, Copy)]
+pub(super) struct PersonEntry<'a> {
+    pub event_id: &'a EventId,
+    pub times: Times,
+    /// The name of the credential that recorded it; empty if it is not known.
+    pub actor: &'a str,
+    pub event: Option<&'a Event>,
+}
+
+/// The events so far that published rules. Rules may revoke grants.
+#[derive(Default)]
+pub(super) struct RuleEvents {
+    // Unordered: looked up, never iterated.
+    ids: HashSet<EventId>,
+}
+
+impl RuleEvents {
+    /// Adds a system event, if it published a rule.
+    pub fn add(&mut self, event_id: EventId, event: &Event) {
+        let is_rule = matches!(
+            event,
+            Event::BoundsPublished(_)
+                | Event::PurposeDefined(_)
+                | Event::CategoryDefined(_)
+                | Event::NoticeRequired(_)
+                | Event::NoticePublished(_)
+        );
+        if is_rule {
+            self.ids.insert(event_id);
+        }
+    }
+}
+
+/// The rules that were published before an entry.
+#[derive(Clone, Copy)]
+pub(super) struct Rules<'a> {
+    pub vocabulary: &'a Vocabulary,
+    pub events: &'a RuleEvents,
+}
+
+/// What is found after the last entry of a data subject.
+pub(super) struct Ending {
+    pub findings: Vec<Finding>,
+    /// Revocations that are announced and still to be recorded.
+    pub pending: u64,
+    /// Grants of which it was not checked whether they had to be revoked.
+    pub unchecked: u64,
+}
+
+/// A data subject's events so far.
+#[derive(Default)]
+pub(super) struct Person {
+    own: OwnEvents,
+    grants: IssuedGrants,
+    revocations: Revocations,
+    profile: Profile,
+}
+
+impl Person {
+    /// The fault of what a grant withholds, if there is one.
+    pub fn withheld_fault<'a>(&self, grant: &'a GrantIssued, check: &mut GrantCheck<'a>) -> Option<Fault> {
+        withheld::fault(grant, &self.profile, &self.own, check)
+    }
+
+    /// Checks the next entry and applies it. `subject` is the state before the entry. Returns the findings
+    /// about the entry and about those before it. Checks that need the whole history are left out if entries
+    /// are erased or withheld.
+    pub fn apply(&mut self, entry: PersonEntry<'_>, subject: &mut Subject, rules: Rules<'_>) -> Vec<Finding> {
+        let PersonEntry { times, event, .. } = entry;
+        let is_complete = subject.is_complete();
+        let mut findings = Vec::new();
+        if is_complete {
+            let missing = self.revocations.before(times, event, &mut self.grants, subject, rules.vocabulary);
+            findings.extend(missing.into_iter().map(not_revoked));
+        }
+        if let Some(event) = event {
+            findings.extend(self.check(entry, event, subject, rules));
+        }
+        self.own.add(entry.event_id, event);
+        let Some(event) = event else { return findings };
+        let edition = rules.vocabulary.edition();
+        self.grants.apply(entry.event_id, times, (rules.events.ids.len(), edition), event);
+        self.profile.apply(entry.event_id, event, subject, edition);
+        if is_complete {
+            self.revocations.apply(times, entry.event_id, event, &self.grants, edition);
+        }
+        findings
+    }
+
+    /// Ends the last frame of entries, because the next entry of the log is not about this data subject.
+    pub fn end_frame(&mut self, subject: &mut Subject, vocabulary: &Vocabulary) {
+        if subject.is_complete() {
+            self.revocations.end_frame(&mut self.grants, subject, vocabulary);
+        }
+    }
+
+    /// The findings after the last entry.
+    pub fn finish(mut self, subject: &mut Subject, vocabulary: &Vocabulary) -> Ending {
+        let mut ending = Ending { findings: Vec::new(), pending: 0, unchecked: 0 };
+        if subject.is_complete() {
+            self.revocations.end_frame(&mut self.grants, subject, vocabulary);
+            let (missing, pending) = self.revocations.finish();
+            ending.findings.extend(missing.into_iter().map(not_revoked));
+            ending.pending = pending;
+        }
+        ending.unchecked = self.revocations.unchecked();
+        ending
+    }
+
+    fn check(
+        &self,
+        entry: PersonEntry<'_>,
+        event: &Event,
+        subject: &mut Subject,
+        rules: Rules<'_>,
+    ) -> Vec<Finding> {
+        let position = entry.times.position;
+        let mut faults = Vec::new();
+        let has_all = || self.own.have_all(event, |id| rules.events.ids.contains(id));
+        if subject.is_complete() && !has_all() {
+            faults.push((None, Fault::UnknownReference));
+        }
+        let cited = terms(event).and_then(|terms| terms.notice.as_ref());
+        let fault = cited.and_then(|notice| rules.vocabulary.notices().citation_fault(notice));
+        faults.extend(fault.map(|fault| (None, fault)));
+        let reported = self.grants.check_report(entry.times, entry.actor, event);
+        if let Event::GrantUsed(used) = event
+            && subject.is_complete()
+            && reported.is_empty()
+        {
+            faults.extend(self.fault_under_rules(entry, used, subject, rules).map(|fault| (None, fault)));
+        }
+        faults.extend(reported);
+        let grant = grant_of(event).map(hex::encode).unwrap_or_default();
+        let finding = |(attribute, fault)| Finding { position, grant: grant.clone(), attribute, fault };
+        faults.into_iter().map(finding).collect()
+    }
+
+    /// Why the rules that were published after a grant contradict its use. Only a report that arrives before
+    /// the grant expires is checked, because afterward what the grant rested on may have ended.
+    fn fault_under_rules(
+        &self,
+        entry: PersonEntry<'_>,
+        used: &GrantUsed,
+        subject: &mut Subject,
+        rules: Rules<'_>,
+    ) -> Option<Fault> {
+        let grant = self.grants.get(&used.grant)?;
+        let are_new = grant.rules < rules.events.ids.len();
+        let is_same_edition = grant.edition == rules.vocabulary.edition();
+        let Times { now_ms, about_ms, .. } = entry.times;
+        if !are_new || !is_same_edition || grant.expires_at_ms <= now_ms {
+            return None;
+        }
+        let words_at_ms = about_ms.min(now_ms).max(grant.issued_ms);
+        let fault =
+            self.revocations.fault_under_rules(grant, subject, rules.vocabulary, (now_ms, words_at_ms))?;
+        let is_of_rules = matches!(
+            fault,
+            Fault::NoConsent
+                | Fault::Refused
+                | Fault::NoticeOutdated
+                | Fault::LegalBasis
+                | Fault::UndefinedCategory
+        );
+        is_of_rules.then_some(fault)
+    }
+}
+
+fn not_revoked((position, grant): (u64, EventId)) -> Finding {
+    Finding { position, grant: hex::encode(grant), attribute: None, fault: Fault::NotRevoked }
+}
+
+/// The grant that an event is about.
+fn grant_of(event: &Event) -> Option<&[u8]> {
+    match event {
+        Event::GrantUsed(used) => Some(&used.grant),
+        Event::GrantGivenAgain(given) => Some(&given.grant),
+        Event::GrantRevoked(revoked) => Some(&revoked.grant),
+        Event::ArtifactRegistered(registered) => Some(&registered.grant),
+        _ => None,
+    }
+}
+
+fn terms(event: &Event) -> Option<&ConsentTerms> {
+    match event {
+        Event::ConsentRequested(requested) => requested.terms.as_ref(),
+        Event::ConsentGiven(given) => given.terms.as_ref(),
+        Event::ConsentRefused(refused) => refused.terms.as_ref(),
+        Event::ConsentRenewed(renewed) => renewed.terms.as_ref(),
+        Event::ConsentWithdrawn(withdrawn) => withdrawn.terms.as_ref(),
+        _ => None,
+    }
+}

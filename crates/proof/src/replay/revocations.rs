@@ -1,0 +1,477 @@
+//! Finds grants that were not revoked although a decision contradicts them.
+//!
+//! A decision and the revocations that it causes are written together, in one *frame*: entries at positions
+//! that follow each other, sealed at the same time. A frame may leave revocations to later entries. Then it
+//! ends with a `RevocationsPending`, and until they are recorded, the stream has only events that allow
+//! nothing more.
+
+use super::effort::Effort;
+use super::fault::Fault;
+use super::grant::{GrantCheck, GrantContext};
+use super::issued_grants::{EventId, IssuedGrant, IssuedGrants, Times};
+use super::missing::Citing;
+use super::subject::Subject;
+use super::vocabulary::{Vocabulary, WordsInForce};
+use crate::event::event_body::Event;
+use crate::event::{
+    Attribute, ConsentGiven, ConsentRenewed, ConsentTerms, ErasureScope, GrantIssued, GrantedAttribute,
+    PersonalBoundsSet,
+};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, LazyLock};
+
+/// The edition of the rules of decisions from which on an attribute that is recorded again with another
+/// content ends the grants that allow it.
+const REPLACEMENT_EDITION: u32 = 3;
+
+/// For each event, judging grants again may take as many steps as this many events.
+const EFFORT_EACH: usize = 2;
+
+/// Grants that are equal in what decides about them, except for the conversation.
+struct Case {
+    recipient: String,
+    purpose: String,
+    allowed: Arc<[GrantedAttribute]>,
+    /// When the last of the grants expires, milliseconds since the Unix epoch.
+    expires_at_ms: u64,
+    /// The open grants by conversation.
+    by_interaction: BTreeMap<String, Vec<EventId>>,
+}
+
+/// What the current frame changed that may end grants.
+#[derive(Default)]
+struct Changes {
+    /// Something that may concern every grant.
+    anything: bool,
+    /// The keys of attributes that were recorded again.
+    keys: BTreeSet<String>,
+    /// Whether an attribute was recorded again that others were derived from.
+    is_source: bool,
+}
+
+impl Changes {
+    fn replace(&self, granted: &GrantedAttribute) -> bool {
+        self.keys.contains(&granted.key)
+    }
+}
+
+/// The entry that was applied last.
+#[derive(Clone, Copy, Default)]
+struct Last {
+    position: u64,
+    now_ms: u64,
+    is_revocation: bool,
+}
+
+/// A revocation that has to be recorded.
+struct Owed {
+    /// The position of the change that contradicts the grant.
+    position: u64,
+    /// When the grant expires, milliseconds since the Unix epoch.
+    expires_at_ms: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Revocations {
+    /// By recipient, purpose and the shared list of attributes.
+    cases: BTreeMap<(String, String, usize), Case>,
+    /// The conversations that a decision names.
+    named: BTreeSet<String>,
+    contents: Contents,
+    changes: Changes,
+    last: Last,
+    owed: BTreeMap<EventId, Owed>,
+    /// Whether a `RevocationsPending` announced the revocations that are owed.
+    announced: bool,
+    /// When a consent that ends by itself was given last, milliseconds since the Unix epoch.
+    limited_at_ms: Option<u64>,
+    /// The steps that are left for judging grants again.
+    effort: Effort,
+    unchecked: u64,
+}
+
+impl Revocations {
+    /// Prepares for the next entry: judges the frame before it, if this entry begins another one or records
+    /// revocations, and returns the grants that should have been revoked by now.
+    pub fn before(
+        &mut self,
+        times: Times,
+        event: Option<&Event>,
+        grants: &mut IssuedGrants,
+        subject: &mut Subject,
+        vocabulary: &Vocabulary,
+    ) -> Vec<(u64, EventId)> {
+        let Times { position, now_ms, .. } = times;
+        if matches!(event, Some(Event::ErasureRequested(requested)) if requested.scope() == ErasureScope::All)
+        {
+            // The grants are about to be erased with everything else.
+            (self.changes, self.owed) = (Changes::default(), BTreeMap::new());
+        }
+        let is_revocation = event.is_some_and(is_revocation);
+        let follows = position == self.last.position.saturating_add(1) && now_ms == self.last.now_ms;
+        let is_change = !event.is_some_and(is_never_beside_a_change);
+        let is_new_frame = !follows || !is_change || self.last.is_revocation && !is_revocation;
+        if is_new_frame || is_revocation {
+            self.end_frame(grants, subject, vocabulary);
+        }
+        let may_wait = self.announced && event.is_some_and(allows_nothing_more);
+        if is_revocation || may_wait { Vec::new() } else { self.missing(now_ms) }
+    }
+
+    /// The grants that should have been revoked, and how many revocations are still announced, after the
+    /// last frame was judged.
+    pub fn finish(&mut self) -> (Vec<(u64, EventId)>, u64) {
+        if self.announced { (Vec::new(), self.owed.len() as u64) } else { (self.missing(0), 0) }
+    }
+
+    /// The grants that should have been revoked by now. Those that were announced and have expired since are
+    /// left out: after a restart, they need no revocation.
+    fn missing(&mut self, now_ms: u64) -> Vec<(u64, EventId)> {
+        let was_announced = std::mem::take(&mut self.announced);
+        let owed = std::mem::take(&mut self.owed).into_iter();
+        let owed = owed.filter(|(_, owed)| !was_announced || owed.expires_at_ms > now_ms);
+        owed.map(|(grant, owed)| (owed.position, grant)).collect()
+    }
+
+    /// Ends the last frame, and finds the open grants that it contradicts.
+    pub fn end_frame(&mut self, grants: &mut IssuedGrants, subject: &mut Subject, vocabulary: &Vocabulary) {
+        let changes = std::mem::take(&mut self.changes);
+        if !changes.anything && changes.keys.is_empty() {
+            return;
+        }
+        let Last { position, now_ms, .. } = self.last;
+        self.cases.retain(|_, case| case.expires_at_ms > now_ms);
+        subject.decisions.advance(now_ms);
+        subject.effort.swap(&self.effort);
+        let judge = Judge { subject, vocabulary, contents: &self.contents, now_ms, words_at_ms: now_ms };
+        for case in self.cases.values_mut() {
+            for interaction in judge.contradicted(case, &self.named, &changes) {
+                for id in case.by_interaction.remove(&interaction).into_iter().flatten() {
+                    let Some(grant) = grants.get_mut(&id) else { continue };
+                    if grant.ended_ms.is_none() && grant.expires_at_ms > now_ms {
+                        grant.end(now_ms);
+                        let expires_at_ms = grant.expires_at_ms;
+                        self.owed.insert(id, Owed { position, expires_at_ms });
+                    }
+                }
+            }
+        }
+        subject.effort.swap(&self.effort);
+        if self.effort.take_failure() {
+            // Too much to check. The grants that are open now are counted, and no longer looked at.
+            let open = self.cases.values().flat_map(|case| case.by_interaction.values());
+            self.unchecked += open.map(|grants| grants.len() as u64).sum::<u64>();
+            self.cases.clear();
+        }
+        self.cases.retain(|_, case| !case.by_interaction.is_empty());
+    }
+
+    /// Why rules that were published since contradict a grant at `now_ms`, with the definitions and notices
+    /// in force at `words_at_ms`.
+    pub fn fault_under_rules(
+        &self,
+        grant: &IssuedGrant,
+        subject: &mut Subject,
+        vocabulary: &Vocabulary,
+        (now_ms, words_at_ms): (u64, u64),
+    ) -> Option<Fault> {
+        if self.is_limited_since(grant.issued_ms) {
+            return None;
+        }
+        subject.decisions.advance(now_ms);
+        subject.effort.swap(&self.effort);
+        let judge = Judge { subject, vocabulary, contents: &self.contents, now_ms, words_at_ms };
+        let fault = judge.fault_of_grant(grant);
+        subject.effort.swap(&self.effort);
+        fault.filter(|_| !self.effort.take_failure())
+    }
+
+    /// Whether a consent that ends by itself was given after this time. Its end can end earlier consents,
+    /// which is recorded a while later.
+    fn is_limited_since(&self, at_ms: u64) -> bool {
+        self.limited_at_ms.is_some_and(|limited_at_ms| limited_at_ms > at_ms)
+    }
+
+    /// Grants of which it was not checked whether they had to be revoked.
+    pub fn unchecked(&self) -> u64 {
+        self.unchecked
+    }
+
+    /// Notes the next event, after `before`.
+    pub fn apply(
+        &mut self,
+        times: Times,
+        event_id: &EventId,
+        event: &Event,
+        grants: &IssuedGrants,
+        edition: u32,
+    ) {
+        let Times { position, now_ms, .. } = times;
+        self.effort.add(EFFORT_EACH);
+        self.last = Last { position, now_ms, is_revocation: is_revocation(event) };
+        match event {
+            Event::GrantIssued(_) => self.open(event_id, grants),
+            Event::GrantRevoked(revoked) => {
+                if let Ok(grant) = <&EventId>::try_from(revoked.grant.as_slice()) {
+                    self.owed.remove(grant);
+                }
+            }
+            // After the last of them, everything that is owed must have been recorded.
+            Event::RevocationsPending(pending) => self.announced = pending.left > 0,
+            Event::AttributeRecorded(recorded) => {
+                let replaces = self.contents.record(event_id, recorded.attribute.as_ref());
+                if let Some(attribute) = &recorded.attribute
+                    && replaces
+                    && edition >= REPLACEMENT_EDITION
+                {
+                    self.changes.is_source |= self.contents.is_source_key(&attribute.key);
+                    self.changes.keys.insert(attribute.key.clone());
+                }
+            }
+            Event::AttributeCorrected(corrected) => {
+                self.contents.record(event_id, corrected.attribute.as_ref());
+                self.changes.anything = true;
+            }
+            Event::SignalRecorded(signal) => {
+                self.name(std::slice::from_ref(&signal.interaction));
+                self.changes.anything = true;
+            }
+            Event::SignalLifted(signal) => self.name(std::slice::from_ref(&signal.interaction)),
+            Event::PersonalBoundsSet(PersonalBoundsSet { paused_interactions, .. }) => {
+                self.name(paused_interactions);
+                self.changes.anything = true;
+            }
+            Event::ConsentGiven(ConsentGiven { terms }) | Event::ConsentRenewed(ConsentRenewed { terms }) => {
+                self.name_in(terms.as_ref());
+                if terms.as_ref().is_some_and(|terms| terms.until_ms.is_some()) {
+                    self.limited_at_ms = Some(now_ms);
+                }
+            }
+            Event::ConsentRefused(refused) => {
+                self.name_in(refused.terms.as_ref());
+                self.changes.anything = true;
+            }
+            Event::ConsentWithdrawn(withdrawn) => {
+                self.name_in(withdrawn.terms.as_ref());
+                self.changes.anything = true;
+            }
+            Event::AttributeContested(_)
+            | Event::AttributeRemoved(_)
+            | Event::AttributeExpired(_)
+            | Event::ErasureRefused(_)
+            | Event::SubjectDescribed(_) => self.changes.anything = true,
+            _ => {}
+        }
+    }
+
+    fn name(&mut self, interactions: &[String]) {
+        self.named.extend(interactions.iter().filter(|name| !name.is_empty()).cloned());
+    }
+
+    fn name_in(&mut self, terms: Option<&ConsentTerms>) {
+        terms.into_iter().for_each(|terms| self.name(&terms.interactions));
+    }
+
+    fn open(&mut self, event_id: &EventId, grants: &IssuedGrants) {
+        let Some(grant) = grants.get(event_id).filter(|grant| !grant.allowed.is_empty()) else { return };
+        let list = Arc::as_ptr(&grant.allowed).cast::<()>() as usize;
+        let case = self.cases.entry((grant.recipient.clone(), grant.purpose.clone(), list));
+        let case = case.or_insert_with(|| Case {
+            recipient: grant.recipient.clone(),
+            purpose: grant.purpose.clone(),
+            allowed: Arc::clone(&grant.allowed),
+            expires_at_ms: 0,
+            by_interaction: BTreeMap::new(),
+        });
+        case.expires_at_ms = case.expires_at_ms.max(grant.expires_at_ms);
+        case.by_interaction.entry(grant.interaction.clone()).or_default().push(*event_id);
+    }
+}
+
+/// Judges grants of one data subject by the state at a moment.
+struct Judge<'a> {
+    subject: &'a Subject,
+    vocabulary: &'a Vocabulary,
+    contents: &'a Contents,
+    /// The moment, milliseconds since the Unix epoch.
+    now_ms: u64,
+    /// The time at which the definitions and notices count, milliseconds since the Unix epoch.
+    words_at_ms: u64,
+}
+
+impl Judge<'_> {
+    /// The conversations in which these changes contradict the open grants of a case. Conversations that no
+    /// decision names are judged together.
+    fn contradicted(&self, case: &Case, named: &BTreeSet<String>, changes: &Changes) -> Vec<String> {
+        if !changes.anything && !changes.is_source && !case.allowed.iter().any(|one| changes.replace(one)) {
+            return Vec::new();
+        }
+        let is_contradicted = |interaction: &&String| self.is_contradicted(case, interaction, changes);
+        let (open, mut ended) = (&case.by_interaction, Vec::new());
+        if !self.subject.effort.spend(open.len().min(named.len()).saturating_add(1)) {
+            return ended;
+        }
+        if named.len() < open.len() {
+            let named = named.iter().filter(|name| open.contains_key(*name));
+            ended.extend(named.filter(is_contradicted).cloned());
+        } else {
+            let named = open.keys().filter(|name| named.contains(*name));
+            ended.extend(named.filter(is_contradicted).cloned());
+        }
+        let mut others = open.keys().filter(|name| !named.contains(*name));
+        if let Some(other) = others.next().filter(is_contradicted) {
+            ended.push(other.clone());
+            ended.extend(others.cloned());
+        }
+        ended
+    }
+
+    /// Whether changes contradict the grants of a case in this conversation. A replaced attribute concerns
+    /// only itself and what was derived from it.
+    fn is_contradicted(&self, case: &Case, interaction: &str, changes: &Changes) -> bool {
+        let is_concerned =
+            |granted: &&GrantedAttribute| changes.anything || changes.is_source || changes.replace(granted);
+        if !self.subject.effort.spend(case.allowed.len()) {
+            return false;
+        }
+        let concerned = case.allowed.iter().filter(is_concerned);
+        let grant = self.use_of((&case.recipient, &case.purpose, interaction), concerned);
+        let (mut check, words) = self.check(&grant);
+        if changes.anything && check.signal_against().is_some() {
+            return true;
+        }
+        grant.allowed.iter().any(|granted| match check.check_standing(granted) {
+            Ok(()) => false,
+            Err(Fault::Replaced) if words.edition() < REPLACEMENT_EDITION => false,
+            Err(Fault::SourceWithheld) => true,
+            Err(_) => changes.anything || changes.replace(granted),
+        })
+    }
+
+    /// Why a grant may no longer be used.
+    fn fault_of_grant(&self, of: &IssuedGrant) -> Option<Fault> {
+        let grant = self.use_of((&of.recipient, &of.purpose, &of.interaction), of.allowed.iter());
+        let (mut check, _) = self.check(&grant);
+        grant.allowed.iter().find_map(|granted| check.check_standing(granted).err())
+    }
+
+    fn check<'b>(&'b self, grant: &'b GrantIssued) -> (GrantCheck<'b>, WordsInForce<'b>) {
+        let vocabulary = self.vocabulary.at(self.words_at_ms);
+        // Nothing is missing from the history, so nothing that is missing is cited.
+        let citing = Citing { position: 0, grant: [0; 16] };
+        let context = GrantContext { grant, vocabulary, citing, now_ms: self.now_ms };
+        (GrantCheck::new(self.subject, context), vocabulary)
+    }
+
+    /// A grant of these attributes as they are now: an attribute with the same content may have taken the
+    /// place of one of them.
+    fn use_of<'b>(
+        &self,
+        (recipient, purpose, interaction): (&str, &str, &str),
+        allowed: impl Iterator<Item = &'b GrantedAttribute>,
+    ) -> GrantIssued {
+        let newest = |granted: &GrantedAttribute| {
+            let state = self.subject.attribute(&granted.attribute);
+            let is_replaced = state.is_some_and(|state| state.ended == Some(Fault::Replaced));
+            let newest = self.contents.newest_like(&granted.attribute).filter(|_| is_replaced);
+            let attribute = newest.map_or_else(|| granted.attribute.clone(), |newest| newest.to_vec());
+            GrantedAttribute { attribute, ..granted.clone() }
+        };
+        GrantIssued {
+            recipient: recipient.to_owned(),
+            purpose: purpose.to_owned(),
+            interaction: interaction.to_owned(),
+            allowed: allowed.map(newest).collect(),
+            ..GrantIssued::default()
+        }
+    }
+}
+
+fn is_revocation(event: &Event) -> bool {
+    matches!(event, Event::GrantRevoked(_) | Event::ArtifactInvalidated(_) | Event::RevocationsPending(_))
+}
+
+/// Whether an event is never in the frame of a change that comes before it.
+fn is_never_beside_a_change(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::GrantIssued(_)
+            | Event::GrantUsed(_)
+            | Event::GrantGivenAgain(_)
+            | Event::ArtifactRegistered(_)
+    )
+}
+
+/// Whether an event may be recorded while announced revocations are still to be recorded, because it cannot
+/// make a grant valid again.
+fn allows_nothing_more(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::ConsentRefused(_)
+            | Event::ConsentWithdrawn(_)
+            | Event::ConsentRequested(_)
+            | Event::ConsentExpired(_)
+            | Event::SignalRecorded(_)
+            | Event::AttributeContested(_)
+            | Event::EarlierAttributeRecorded(_)
+            | Event::AttributeRemoved(_)
+            | Event::AttributeExpired(_)
+            | Event::GrantIssued(_)
+            | Event::GrantGivenAgain(_)
+            | Event::RecordingRefused(_)
+            | Event::RecordViewed(_)
+            | Event::ErasureRequested(_)
+            | Event::ErasureRefused(_)
+            | Event::RequestSubmitted(_)
+            | Event::RequestDecided(_)
+            | Event::RequestExtended(_)
+            | Event::HoldPlaced(_)
+            | Event::AccessProvided(_)
+    )
+}
+
+/// The contents of attributes, as hashes, and the newest attribute of each content.
+#[derive(Default)]
+struct Contents {
+    // Unordered: looked up, never iterated.
+    of_attribute: HashMap<EventId, u64>,
+    // Unordered: looked up, never iterated.
+    newest: HashMap<u64, EventId>,
+    /// The key of each attribute.
+    // Unordered: looked up, never iterated.
+    keys: HashMap<EventId, String>,
+    known_keys: BTreeSet<String>,
+    /// Keys of attributes that others were derived from.
+    source_keys: BTreeSet<String>,
+}
+
+/// Random, so that the author of a log cannot choose contents with equal hashes.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+impl Contents {
+    /// Adds an attribute. Returns whether there was one under its key before.
+    fn record(&mut self, event_id: &EventId, attribute: Option<&Attribute>) -> bool {
+        let Some(attribute) = attribute else { return false };
+        for source in &attribute.derived_from {
+            let key = <&EventId>::try_from(source.as_slice()).ok().and_then(|source| self.keys.get(source));
+            self.source_keys.extend(key.cloned());
+        }
+        let Attribute { key, value_json, category, derived_from, .. } = attribute;
+        let content = HASHER.hash_one((key, value_json, category, derived_from));
+        self.of_attribute.insert(*event_id, content);
+        self.newest.insert(content, *event_id);
+        self.keys.insert(*event_id, key.clone());
+        !self.known_keys.insert(key.clone())
+    }
+
+    fn is_source_key(&self, key: &str) -> bool {
+        self.source_keys.contains(key)
+    }
+
+    /// The newest attribute with the same content as this one.
+    fn newest_like(&self, attribute: &[u8]) -> Option<&EventId> {
+        let content = self.of_attribute.get(<&EventId>::try_from(attribute).ok()?)?;
+        self.newest.get(content)
+    }
+}

@@ -1,0 +1,268 @@
+//! Grants that a decision contradicts, and that no event revoked.
+
+use super::{Asked, Handle, Line, Log, person, standing};
+use sayso_proof::event::event_body::Event;
+use sayso_proof::event::{Attribute, ErasureScope, GrantIssued, GrantedAttribute};
+use std::collections::BTreeSet;
+
+/// A grant that a frame contradicted.
+struct Contradicted {
+    grant: [u8; 16],
+    expires: u64,
+    /// The position of the last entry of the frame before its revocations.
+    at: u64,
+    moment: u64,
+}
+
+/// The position of each frame whose revocations are missing, with the grant.
+pub fn wrong(log: Log<'_>, handle: Handle) -> BTreeSet<(u64, [u8; 16])> {
+    let mut run = Run::new(log, handle);
+    for line in log.lines.iter().filter(|line| line.handle == handle) {
+        run.next(line);
+    }
+    run.judge();
+    if !run.announced {
+        run.wrong.extend(run.owed.iter().map(|owed| (owed.at, owed.grant)));
+    }
+    run.wrong
+}
+
+/// The grants that must be revoked after the last entry.
+pub fn owed(log: Log<'_>, handle: Handle) -> Vec<[u8; 16]> {
+    let mut run = Run::new(log, handle);
+    for line in log.lines.iter().filter(|line| line.handle == handle) {
+        run.next(line);
+    }
+    run.judge();
+    run.owed.into_iter().map(|owed| owed.grant).collect()
+}
+
+/// The grants that frames contradicted which ended before the entry at this position, each with the moment of
+/// the frame.
+pub fn contradicted(log: Log<'_>, handle: Handle, before: u64) -> Vec<([u8; 16], u64)> {
+    let mut run = Run::new(log, handle);
+    for line in log.lines.iter().filter(|line| line.handle == handle && line.position < before) {
+        run.next(line);
+    }
+    if let Some(line) = log.lines.iter().find(|line| line.position == before) {
+        run.next(line);
+    }
+    run.found
+}
+
+/// A pass over the entries of one person.
+struct Run<'a> {
+    log: Log<'a>,
+    handle: Handle,
+    last: Option<&'a Line>,
+    /// The entries of the frame that were not judged yet.
+    frame: Vec<&'a Line>,
+    found: Vec<([u8; 16], u64)>,
+    owed: Vec<Contradicted>,
+    announced: bool,
+    wrong: BTreeSet<(u64, [u8; 16])>,
+}
+
+impl<'a> Run<'a> {
+    fn new(log: Log<'a>, handle: Handle) -> Self {
+        let (found, owed, wrong) = (Vec::new(), Vec::new(), BTreeSet::new());
+        Self { log, handle, last: None, frame: Vec::new(), found, owed, announced: false, wrong }
+    }
+
+    fn next(&mut self, line: &'a Line) {
+        let event = line.event();
+        if matches!(event, Some(Event::ErasureRequested(one)) if one.scope() == ErasureScope::All) {
+            self.frame.clear();
+            self.owed.clear();
+        }
+        let revokes = event.is_some_and(is_revocation);
+        if revokes || !self.continues_frame(line) {
+            self.judge();
+        }
+        let may_wait = self.announced && event.is_some_and(may_wait);
+        if !(revokes || may_wait) {
+            let moment = self.log.moment(line);
+            for owed in std::mem::take(&mut self.owed) {
+                if !self.announced || owed.expires > moment {
+                    self.wrong.insert((owed.at, owed.grant));
+                }
+            }
+            self.announced = false;
+        }
+        match event {
+            Some(Event::GrantRevoked(revoked)) => {
+                self.owed.retain(|owed| owed.grant[..] != revoked.grant[..])
+            }
+            Some(Event::RevocationsPending(pending)) => self.announced = pending.left > 0,
+            _ => self.frame.push(line),
+        }
+        self.last = Some(line);
+    }
+
+    fn continues_frame(&self, line: &Line) -> bool {
+        let Some(last) = self.last else { return false };
+        let begins = matches!(
+            line.event(),
+            Some(
+                Event::GrantIssued(_)
+                    | Event::GrantUsed(_)
+                    | Event::GrantGivenAgain(_)
+                    | Event::ArtifactRegistered(_)
+            )
+        );
+        last.position + 1 == line.position
+            && self.log.moment(last) == self.log.moment(line)
+            && !begins
+            && !last.event().is_some_and(is_revocation)
+    }
+
+    /// Finds the open grants that the frame contradicts.
+    fn judge(&mut self) {
+        let frame = std::mem::take(&mut self.frame);
+        let Some(last) = self.last else { return };
+        let changes = Changes::of(self.log, self.handle, &frame);
+        let (position, moment) = (last.position + 1, self.log.moment(last));
+        for (line, event) in self.log.of(self.handle, position) {
+            let Event::GrantIssued(grant) = event else { continue };
+            let is_revoked = self
+                .log
+                .of(self.handle, position)
+                .any(|(_, event)| matches!(event, Event::GrantRevoked(one) if one.grant[..] == line.id[..]));
+            let was_found = self.found.iter().any(|(id, _)| *id == line.id);
+            if is_revoked || was_found || grant.expires_at_ms <= moment {
+                continue;
+            }
+            if self.is_contradicted(grant, &changes, position, moment) {
+                let (grant, expires) = (line.id, grant.expires_at_ms);
+                self.owed.push(Contradicted { grant, expires, at: last.position, moment });
+                self.found.push((grant, moment));
+            }
+        }
+        debug_assert!(self.owed.iter().all(|owed| owed.moment <= moment));
+    }
+
+    fn is_contradicted(&self, grant: &GrantIssued, changes: &Changes, position: u64, now: u64) -> bool {
+        let is_concerned =
+            |one: &&GrantedAttribute| changes.anything || changes.source || changes.keys.contains(&one.key);
+        let allowed = grant.allowed.iter().filter(is_concerned);
+        let allowed = allowed.map(|one| self.as_it_is_now(one, position)).collect();
+        // What was requested is not checked again.
+        let (categories, keys) = (Vec::new(), Vec::new());
+        let grant = GrantIssued { allowed, categories, keys, ..grant.clone() };
+        if grant.allowed.is_empty() {
+            return false;
+        }
+        let asked = Asked { log: self.log, grant: &grant, handle: self.handle, position, now };
+        if changes.anything {
+            return person::signal_forbids(asked)
+                || !grant.allowed.iter().all(|one| standing::stands(asked, one, true));
+        }
+        grant.allowed.iter().any(|one| {
+            let replaced = changes.keys.contains(&one.key) && !standing::stands(asked, one, false);
+            replaced || standing::lost_a_source(asked, one)
+        })
+    }
+
+    /// The newest attribute with the same content, if the granted one was replaced.
+    fn as_it_is_now(&self, granted: &GrantedAttribute, position: u64) -> GrantedAttribute {
+        let own: Vec<_> = self.log.of(self.handle, position).filter_map(recorded).collect();
+        let content = |id: &[u8]| own.iter().find(|(line, _)| line.id[..] == *id).map(|(_, one)| *one);
+        let same = |one: &Attribute, other: &Attribute| {
+            one.key == other.key
+                && one.value_json == other.value_json
+                && one.category == other.category
+                && one.derived_from == other.derived_from
+        };
+        let Some(before) = content(&granted.attribute) else { return granted.clone() };
+        let newest = own.iter().rfind(|(_, one)| same(one, before)).map(|(line, _)| line.id.to_vec());
+        let is_replaced = standing::was_replaced(self.log, self.handle, position, &granted.attribute);
+        let attribute = newest.filter(|_| is_replaced).unwrap_or_else(|| granted.attribute.clone());
+        GrantedAttribute { attribute, ..granted.clone() }
+    }
+}
+
+/// What a frame changed.
+struct Changes {
+    /// Something that may concern every grant.
+    anything: bool,
+    /// Keys under which another attribute was recorded.
+    keys: Vec<String>,
+    /// Whether other attributes were derived from an attribute under such a key.
+    source: bool,
+}
+
+impl Changes {
+    fn of(log: Log<'_>, handle: Handle, frame: &[&Line]) -> Self {
+        let mut changes = Self { anything: false, keys: Vec::new(), source: false };
+        for line in frame {
+            changes.anything |= line.event().is_some_and(is_change);
+            let Some(Event::AttributeRecorded(one)) = line.event() else { continue };
+            let Some(new) = &one.attribute else { continue };
+            let before = || log.of(handle, line.position).filter_map(recorded);
+            if log.edition(line.position) >= 3 && before().any(|(_, old)| old.key == new.key) {
+                let is_source = |(source, old): (&Line, &Attribute)| {
+                    let derives = |one: &Attribute| one.derived_from.iter().any(|id| id[..] == source.id[..]);
+                    old.key == new.key && (derives(new) || before().any(|(_, one)| derives(one)))
+                };
+                changes.source |= before().any(is_source);
+                changes.keys.push(new.key.clone());
+            }
+        }
+        changes
+    }
+}
+
+fn recorded<'a>((line, event): (&'a Line, &'a Event)) -> Option<(&'a Line, &'a Attribute)> {
+    match event {
+        Event::AttributeRecorded(one) => one.attribute.as_ref().map(|one| (line, one)),
+        Event::AttributeCorrected(one) => one.attribute.as_ref().map(|one| (line, one)),
+        _ => None,
+    }
+}
+
+fn is_change(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::AttributeContested(_)
+            | Event::AttributeCorrected(_)
+            | Event::AttributeRemoved(_)
+            | Event::AttributeExpired(_)
+            | Event::ConsentRefused(_)
+            | Event::ConsentWithdrawn(_)
+            | Event::SignalRecorded(_)
+            | Event::PersonalBoundsSet(_)
+            | Event::SubjectDescribed(_)
+            | Event::ErasureRefused(_)
+    )
+}
+
+fn is_revocation(event: &Event) -> bool {
+    matches!(event, Event::GrantRevoked(_) | Event::ArtifactInvalidated(_) | Event::RevocationsPending(_))
+}
+
+/// Whether an event may be recorded while revocations are announced.
+fn may_wait(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::ConsentRequested(_)
+            | Event::ConsentRefused(_)
+            | Event::ConsentWithdrawn(_)
+            | Event::ConsentExpired(_)
+            | Event::SignalRecorded(_)
+            | Event::AttributeContested(_)
+            | Event::EarlierAttributeRecorded(_)
+            | Event::AttributeRemoved(_)
+            | Event::AttributeExpired(_)
+            | Event::GrantIssued(_)
+            | Event::GrantGivenAgain(_)
+            | Event::RecordingRefused(_)
+            | Event::RecordViewed(_)
+            | Event::ErasureRequested(_)
+            | Event::ErasureRefused(_)
+            | Event::RequestSubmitted(_)
+            | Event::RequestDecided(_)
+            | Event::RequestExtended(_)
+            | Event::HoldPlaced(_)
+            | Event::AccessProvided(_)
+    )
+}

@@ -1,0 +1,102 @@
+//! What is recorded about grants after they were issued: uses, repeated answers, artifacts and revocations.
+
+use super::unrevoked;
+use super::{Handle, Line, Log};
+use sayso_proof::event::GrantIssued;
+use sayso_proof::event::event_body::Event;
+use std::collections::BTreeSet;
+
+const MINUTE_MS: u64 = 60_000;
+
+/// A grant, and the first moment at which it ended.
+struct Issued<'a> {
+    line: &'a Line,
+    grant: &'a GrantIssued,
+    issued: u64,
+    ended: Option<u64>,
+}
+
+/// The grant with an id, as it is known before a position.
+fn grant_of<'a>(log: Log<'a>, handle: Handle, id: &[u8], before: u64) -> Option<Issued<'a>> {
+    let (line, grant) = log.of(handle, before).find_map(|(line, event)| match event {
+        Event::GrantIssued(grant) if line.id[..] == *id => Some((line, grant)),
+        _ => None,
+    })?;
+    let revoked = log.of(handle, before).filter_map(|(line, event)| match event {
+        Event::GrantRevoked(revoked) if revoked.grant == id => Some(log.moment(line)),
+        _ => None,
+    });
+    let contradicted = unrevoked::contradicted(log, handle, before);
+    let contradicted = contradicted.into_iter().filter(|(grant, _)| grant[..] == *id).map(|(_, at)| at);
+    let ended = revoked.chain(contradicted).min();
+    Some(Issued { line, grant, issued: log.moment(line), ended })
+}
+
+impl Issued<'_> {
+    fn may_be_used_at(&self, used: u64, late: u64) -> bool {
+        let is_before = used.saturating_add(5 * MINUTE_MS) < self.issued;
+        let used = used.saturating_sub(late);
+        !is_before && used < self.grant.expires_at_ms && self.ended.is_none_or(|ended| used <= ended)
+    }
+
+    fn allows(&self, attributes: &[Vec<u8>]) -> bool {
+        attributes.iter().all(|one| self.grant.allowed.iter().any(|granted| granted.attribute == *one))
+    }
+}
+
+/// The id under which recipients know what an entry recorded.
+fn recipients_id(line: &Line) -> String {
+    format!("g{}-{}", line.position, hex::encode(&line.id[8..]))
+}
+
+fn is_stated(stated: &str, right: &str) -> bool {
+    stated.is_empty() || stated == right
+}
+
+/// The positions of reports that contradict their grant.
+pub fn wrong(log: Log<'_>) -> BTreeSet<u64> {
+    let people = log.lines.iter().filter(|line| !line.is_system());
+    people.filter(|line| !is_right(log, line)).map(|line| line.position).collect()
+}
+
+fn is_right(log: Log<'_>, line: &Line) -> bool {
+    let Some(event) = line.event() else { return true };
+    let moment = log.moment(line);
+    let grant_of = |id: &[u8]| grant_of(log, line.handle, id, line.position);
+    match event {
+        Event::GrantIssued(grant) => grant.expires_at_ms <= log.grant_moment(line) + 24 * 60 * MINUTE_MS,
+        Event::GrantUsed(used) => grant_of(&used.grant).is_none_or(|of| {
+            let actor = line.body.as_ref().and_then(|body| body.actor.as_ref());
+            actor.is_none_or(|actor| is_stated(&actor.name, &of.grant.recipient))
+                && of.may_be_used_at(line.about_ms().min(moment), 0)
+                && of.allows(&used.shaped_by)
+        }),
+        Event::GrantGivenAgain(given) => grant_of(&given.grant).is_none_or(|of| {
+            let mut stated = [given.first_ms, given.last_ms].into_iter().filter(|stated| *stated > 0);
+            is_stated(&given.recipient, &of.grant.recipient)
+                && stated.all(|stated| of.may_be_used_at(stated, MINUTE_MS))
+        }),
+        Event::ArtifactRegistered(artifact) => grant_of(&artifact.grant).is_none_or(|of| {
+            artifact.recipient == of.grant.recipient
+                && artifact.purpose == of.grant.purpose
+                && moment < of.grant.expires_at_ms
+                && of.ended.is_none()
+                && of.allows(&artifact.sources)
+        }),
+        Event::GrantRevoked(revoked) => grant_of(&revoked.grant).is_none_or(|of| {
+            is_stated(&revoked.recipient, &of.grant.recipient)
+                && is_stated(&revoked.grant_id, &recipients_id(of.line))
+        }),
+        Event::ArtifactInvalidated(ended) => {
+            let mut before = log.of(line.handle, line.position);
+            before.all(|(of, event)| match event {
+                Event::ArtifactRegistered(artifact) if of.id[..] == ended.artifact[..] => {
+                    is_stated(&ended.recipient, &artifact.recipient)
+                        && is_stated(&ended.artifact_id, &recipients_id(of))
+                }
+                _ => true,
+            })
+        }
+        _ => true,
+    }
+}

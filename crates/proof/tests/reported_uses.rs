@@ -1,0 +1,458 @@
+//! Tests of what is recorded about grants after they were issued: uses, artifacts, reuse and revocations.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod log;
+
+use log::*;
+use sayso_proof::bundle::{self, Options, Source};
+use sayso_proof::entry::Handle;
+use sayso_proof::event::event_body::Event;
+use sayso_proof::event::*;
+use sayso_proof::replay::Fault;
+use std::path::Path;
+
+type Id = [u8; 16];
+
+const HOUR_MS: u64 = 3_600_000;
+
+fn ada() -> Handle {
+    subject(1)
+}
+
+fn bob() -> Handle {
+    subject(2)
+}
+
+fn wide() -> ConsentTerms {
+    terms(&["personalization"], &[], &[])
+}
+
+/// A log in which Ada recorded something, consented and has one open grant.
+struct World {
+    log: Log,
+    attribute: Id,
+    grant: Id,
+    grant_at: u64,
+}
+
+fn issued(attribute: Id, consent: Id, expires_at_ms: u64) -> Event {
+    let Event::GrantIssued(issued) = grant(attribute, consent, "key", "food") else { panic!() };
+    Event::GrantIssued(GrantIssued { expires_at_ms, ..issued })
+}
+
+impl World {
+    fn new() -> Self {
+        let mut log = Log::with_vocabulary();
+        log.append_system_event(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 3 }));
+        let attribute = log.append(ada(), recorded(attribute("key", "food")));
+        let consent = log.append(ada(), given(wide()));
+        let grant_at = log.size();
+        let expires_at_ms = log.now + HOUR_MS;
+        let grant = log.append(ada(), issued(attribute, consent, expires_at_ms));
+        Self { log, attribute, grant, grant_at }
+    }
+
+    fn used(&self) -> GrantUsed {
+        GrantUsed {
+            grant: self.grant.to_vec(),
+            shaped_by: vec![self.attribute.to_vec()],
+            reply: "r".into(),
+            count: 1,
+            ..GrantUsed::default()
+        }
+    }
+
+    fn report_use(&mut self) -> Id {
+        let used = self.used();
+        self.log.append(ada(), Event::GrantUsed(used))
+    }
+
+    fn revoked(&self) -> GrantRevoked {
+        let token = hex::encode(&self.grant[8..]);
+        GrantRevoked {
+            grant: self.grant.to_vec(),
+            reason: Reason::ConsentWithdrawn.into(),
+            grant_id: format!("g{}-{token}", self.grant_at),
+            recipient: "bot".into(),
+            ..GrantRevoked::default()
+        }
+    }
+
+    /// Appends an event in the same frame as the event before it.
+    fn append_in_frame(&mut self, event: Event) -> Id {
+        self.log.append_at_same_time(ada(), event)
+    }
+
+    fn withdraw_and_revoke(&mut self) {
+        self.log.append(ada(), withdrawn(wide()));
+        let revoked = self.revoked();
+        self.append_in_frame(Event::GrantRevoked(revoked));
+    }
+
+    fn artifact(&self) -> ArtifactRegistered {
+        ArtifactRegistered {
+            recipient: "bot".into(),
+            sources: vec![self.attribute.to_vec()],
+            grant: self.grant.to_vec(),
+            purpose: "tone-adaptation".into(),
+            ..ArtifactRegistered::default()
+        }
+    }
+
+    fn faults(&self) -> Vec<Fault> {
+        findings(&self.log).into_iter().map(|(_, fault)| fault).collect()
+    }
+}
+
+#[test]
+fn a_use_of_a_valid_grant_has_no_finding() {
+    let mut world = World::new();
+    world.report_use();
+    assert_eq!(world.faults(), []);
+}
+
+#[test]
+fn a_use_may_be_reported_after_the_grant_ended_if_it_is_dated_before() {
+    let mut world = World::new();
+    world.withdraw_and_revoke();
+    let used = world.used();
+    world.log.append_late(ada(), Event::GrantUsed(used.clone()), 2500);
+    assert_eq!(world.faults(), []);
+    world.log.append(ada(), Event::GrantUsed(used));
+    assert_eq!(world.faults(), [Fault::UsedAfterRevocation]);
+}
+
+#[test]
+fn a_use_after_the_expiry_of_the_grant_is_found() {
+    let mut world = World::new();
+    world.log.now += HOUR_MS;
+    world.report_use();
+    assert_eq!(world.faults(), [Fault::UsedAfterExpiry]);
+}
+
+#[test]
+fn a_use_dated_long_before_its_grant_is_found() {
+    let mut world = World::new();
+    let used = world.used();
+    world.log.append_late(ada(), Event::GrantUsed(used.clone()), 200_000);
+    assert_eq!(world.faults(), []);
+    world.log.append_late(ada(), Event::GrantUsed(used), HOUR_MS);
+    assert_eq!(world.faults(), [Fault::UsedBefore]);
+}
+
+#[test]
+fn a_use_of_a_grant_that_never_existed_or_is_another_persons_is_found() {
+    let mut world = World::new();
+    let used = GrantUsed { grant: vec![9; 16], ..world.used() };
+    world.log.append(ada(), Event::GrantUsed(used));
+    let used = world.used();
+    world.log.append(bob(), Event::GrantUsed(used));
+    assert_eq!(world.faults(), [Fault::UnknownReference, Fault::UnknownReference]);
+}
+
+#[test]
+fn a_use_shaped_by_what_the_grant_does_not_allow_is_found() {
+    let mut world = World::new();
+    let other = world.log.append(ada(), recorded(attribute("other", "food")));
+    let shaped_by = vec![world.attribute.to_vec(), other.to_vec()];
+    let used = GrantUsed { shaped_by, ..world.used() };
+    world.log.append(ada(), Event::GrantUsed(used));
+    let report = report(&world.log);
+    assert_eq!(report.grants.findings[0].fault, Fault::NotAllowed);
+    assert_eq!(report.grants.findings[0].attribute, Some(hex::encode(other)));
+    assert_eq!((report.grants.other_faults, report.grants.unjustified), (1, 0));
+}
+
+#[test]
+fn a_repeated_request_that_was_answered_with_an_ended_grant_is_found() {
+    let mut world = World::new();
+    let given_again = |world: &World, last_ms| {
+        Event::GrantGivenAgain(GrantGivenAgain {
+            grant: world.grant.to_vec(),
+            count: 1,
+            first_ms: world.log.now,
+            last_ms,
+            recipient: "bot".into(),
+        })
+    };
+    let (within, after) = (world.log.now + 500, world.log.now + 2 * HOUR_MS);
+    let event = given_again(&world, within);
+    world.log.append(ada(), event);
+    assert_eq!(world.faults(), []);
+    let event = given_again(&world, after);
+    world.log.append(ada(), event);
+    assert_eq!(world.faults(), [Fault::UsedAfterExpiry]);
+}
+
+#[test]
+fn an_artifact_needs_a_valid_grant_of_its_recipient_purpose_and_sources() {
+    let faults = |change: fn(&mut World, &mut ArtifactRegistered)| {
+        let mut world = World::new();
+        let mut artifact = world.artifact();
+        change(&mut world, &mut artifact);
+        world.log.append(ada(), Event::ArtifactRegistered(artifact));
+        world.faults()
+    };
+    assert_eq!(faults(|_, _| ()), []);
+    assert_eq!(faults(|_, artifact| artifact.recipient = "other".into()), [Fault::OtherRecipient]);
+    assert_eq!(faults(|_, artifact| artifact.purpose = "advertising".into()), [Fault::OtherPurpose]);
+    assert_eq!(faults(|_, artifact| artifact.sources.push(vec![9; 16])), [Fault::NotAllowed]);
+    assert_eq!(faults(|_, artifact| artifact.grant = vec![9; 16]), [Fault::UnknownReference]);
+    assert_eq!(faults(|world, _| world.withdraw_and_revoke()), [Fault::UsedAfterRevocation]);
+    assert_eq!(faults(|world, _| world.log.now += HOUR_MS), [Fault::UsedAfterExpiry]);
+}
+
+#[test]
+fn a_revocation_names_the_grant_its_recipient_and_its_cause() {
+    let faults = |change: fn(&mut GrantRevoked)| {
+        let mut world = World::new();
+        world.log.append(ada(), withdrawn(wide()));
+        let mut revoked = world.revoked();
+        change(&mut revoked);
+        world.append_in_frame(Event::GrantRevoked(revoked));
+        world.faults()
+    };
+    assert_eq!(faults(|_| ()), []);
+    assert_eq!(faults(|revoked| revoked.recipient = "other".into()), [Fault::OtherRecipient]);
+    assert_eq!(faults(|revoked| revoked.grant_id = "g1-00".into()), [Fault::OtherRecipient]);
+    assert_eq!(faults(|revoked| revoked.cause = vec![9; 16]), [Fault::UnknownReference]);
+}
+
+#[test]
+fn a_grant_for_longer_than_a_day_is_found() {
+    let grant_for = |lifetime_ms| {
+        let mut log = Log::with_vocabulary();
+        let attribute = log.append(ada(), recorded(attribute("key", "food")));
+        let consent = log.append(ada(), given(wide()));
+        let expires_at_ms = log.now + 1000 + lifetime_ms;
+        log.append(ada(), issued(attribute, consent, expires_at_ms));
+        let report = report(&log);
+        (report.grants.unjustified, findings(&log).pop().map(|(_, fault)| fault))
+    };
+    assert_eq!(grant_for(24 * HOUR_MS), (0, None));
+    assert_eq!(grant_for(24 * HOUR_MS + 1), (1, Some(Fault::TooLong)));
+}
+
+/// The findings after a change that the events of its frame follow, and then a view of the record.
+fn faults_after(frame: Vec<Event>) -> Vec<(u64, Fault)> {
+    let mut world = World::new();
+    let change_at = world.log.size();
+    for (number, event) in frame.into_iter().enumerate() {
+        if number == 0 {
+            world.log.append(ada(), event)
+        } else {
+            world.append_in_frame(event)
+        };
+    }
+    world.log.append(ada(), Event::RecordViewed(RecordViewed::default()));
+    findings(&world.log).into_iter().map(|(position, fault)| (position - change_at, fault)).collect()
+}
+
+#[test]
+fn a_change_that_contradicts_a_grant_without_a_revocation_is_found() {
+    let world = World::new();
+    let attribute_id = || world.attribute.to_vec();
+    let signal = |kind: SignalKind| SignalRecorded { kind: kind.into(), ..SignalRecorded::default() };
+    let changes = [
+        withdrawn(wide()),
+        refused(terms(&["tone-adaptation"], &["food"], &["bot"])),
+        Event::SignalRecorded(signal(SignalKind::Restriction)),
+        Event::SignalRecorded(signal(SignalKind::Pause)),
+        Event::SignalRecorded(signal(SignalKind::Objection)),
+        Event::PersonalBoundsSet(PersonalBoundsSet { paused: true, ..PersonalBoundsSet::default() }),
+        Event::AttributeContested(AttributeContested { attribute: attribute_id(), reason: String::new() }),
+        Event::AttributeRemoved(AttributeRemoved { attribute: attribute_id(), reason: String::new() }),
+        Event::AttributeExpired(AttributeExpired { attribute: attribute_id(), by_retention: true }),
+        Event::AttributeCorrected(AttributeCorrected {
+            corrects: attribute_id(),
+            attribute: Some(attribute("key", "food")),
+        }),
+        recorded(Attribute { value_json: "\"y\"".into(), ..attribute("key", "food") }),
+        recorded(attribute("key", "work")),
+    ];
+    for change in changes {
+        assert_eq!(faults_after(vec![change.clone()]), [(0, Fault::NotRevoked)], "{change:?}");
+        let revoked = Event::GrantRevoked(world.revoked());
+        assert_eq!(faults_after(vec![change.clone(), revoked]), [], "{change:?}");
+        let pending = Event::RevocationsPending(RevocationsPending { left: 1 });
+        assert_eq!(faults_after(vec![change.clone(), pending]), [], "{change:?}");
+    }
+}
+
+#[test]
+fn a_change_that_leaves_a_grant_valid_needs_no_revocation() {
+    let elsewhere = Event::SignalRecorded(SignalRecorded {
+        kind: SignalKind::Pause.into(),
+        interaction: "another conversation".into(),
+        ..SignalRecorded::default()
+    });
+    let changes = [
+        withdrawn(terms(&["advertising"], &[], &[])),
+        withdrawn(terms(&[], &["work"], &[])),
+        withdrawn(terms(&[], &[], &["other"])),
+        given(wide()),
+        elsewhere,
+        // The same content again.
+        recorded(attribute("key", "food")),
+        recorded(attribute("other", "food")),
+    ];
+    for change in changes {
+        assert_eq!(faults_after(vec![change.clone()]), [], "{change:?}");
+    }
+}
+
+#[test]
+fn a_missing_revocation_is_found_at_the_end_of_the_log_too() {
+    let mut world = World::new();
+    world.log.append(ada(), withdrawn(wide()));
+    assert_eq!(world.faults(), [Fault::NotRevoked]);
+}
+
+#[test]
+fn a_withdrawal_and_a_new_consent_do_not_hide_the_missing_revocation() {
+    let mut world = World::new();
+    world.log.append(ada(), withdrawn(wide()));
+    world.log.append(ada(), given(wide()));
+    assert_eq!(world.faults(), [Fault::NotRevoked]);
+    world.report_use();
+    assert_eq!(world.faults(), [Fault::NotRevoked, Fault::UsedAfterRevocation]);
+}
+
+#[test]
+fn announced_revocations_are_listed_and_are_no_fault_until_something_is_allowed_again() {
+    let mut world = World::new();
+    world.log.append(ada(), withdrawn(wide()));
+    world.append_in_frame(Event::RevocationsPending(RevocationsPending { left: 1 }));
+    world.log.append(ada(), refused(terms(&["advertising"], &[], &[])));
+    let report = report(&world.log);
+    assert_eq!((report.grants.other_faults, report.grants.revocations_pending), (0, 1));
+    world.log.append(ada(), given(wide()));
+    assert_eq!(world.faults(), [Fault::NotRevoked]);
+}
+
+#[test]
+fn announced_revocations_have_to_be_recorded_before_the_last_announcement() {
+    let mut world = World::new();
+    world.log.append(ada(), withdrawn(wide()));
+    world.append_in_frame(Event::RevocationsPending(RevocationsPending { left: 1 }));
+    world.log.append(ada(), Event::RevocationsPending(RevocationsPending { left: 0 }));
+    assert_eq!(world.faults(), [Fault::NotRevoked]);
+}
+
+#[test]
+fn a_use_that_a_required_notice_contradicts_is_found() {
+    let mut log = Log::with_vocabulary();
+    log.append_system_event(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 3 }));
+    log.publish_documents();
+    let bounds = log.size() - 2;
+    let notice = Some(published_notice());
+    let attribute_id = log.append(ada(), recorded(attribute("key", "food")));
+    let consent = log.append(ada(), given(ConsentTerms { notice, ..wide() }));
+    let Event::GrantIssued(issued) = issued(attribute_id, consent, log.now + HOUR_MS) else { panic!() };
+    let grant = log.append(ada(), Event::GrantIssued(GrantIssued { bounds: vec![bounds], ..issued }));
+    let used = GrantUsed { grant: grant.to_vec(), count: 1, ..GrantUsed::default() };
+    log.append(ada(), Event::GrantUsed(used.clone()));
+    let version = "2".to_owned();
+    log.append_system_event(Event::NoticeRequired(NoticeRequired {
+        id: "n".into(),
+        version,
+        ..NoticeRequired::default()
+    }));
+    let required_at = log.size() - 1;
+    log.append_late(ada(), Event::GrantUsed(used.clone()), 1500);
+    log.append(ada(), Event::GrantUsed(used));
+    // The requirement is unsigned, which is another finding.
+    let found = findings(&log);
+    assert_eq!(found, [(required_at, Fault::UnsignedRule), (required_at + 2, Fault::NoticeOutdated)]);
+}
+
+/// Verifies one of the bundles beside the project, in `shared/data/bundles/`; none without that folder.
+fn shared_bundle(name: &str, key: &str) -> Option<Vec<(u64, Fault)>> {
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let folder = above.map(|folder| folder.join("shared/data/bundles")).find(|folder| folder.is_dir())?;
+    let key = std::fs::read_to_string(folder.join(key)).unwrap();
+    let file = std::fs::File::open(folder.join(name)).unwrap();
+    let source = Source::Archive(Box::new(std::io::BufReader::new(file)));
+    let report = bundle::verify(source, &key.trim().parse().unwrap(), &Options::default(), &mut |_| ());
+    let report = report.unwrap();
+    assert_eq!(report.grants.revocations_unchecked, 0);
+    Some(report.grants.findings.iter().map(|finding| (finding.position, finding.fault)).collect())
+}
+
+#[test]
+fn a_use_long_after_a_withdrawal_that_revoked_nothing_is_found_in_a_forged_log() {
+    let name = "10-use-long-after-withdrawal-no-revocation.tar.zst";
+    let Some(found) = shared_bundle(name, "log.vkey") else { return };
+    let of = |fault| found.iter().filter(|(_, found)| *found == fault).map(|(at, _)| *at).collect::<Vec<_>>();
+    assert_eq!(of(Fault::UsedAfterExpiry), [154]);
+    assert_eq!(of(Fault::NotRevoked), [153, 153], "{found:?}");
+}
+
+#[test]
+fn a_log_of_many_changes_of_mind_has_all_its_revocations() {
+    let name = "12-600-toggles-by-the-API-64s.key1.tar.zst";
+    let Some(found) = shared_bundle(name, "key1.vkey") else { return };
+    let of_uses =
+        found.iter().filter(|(_, fault)| matches!(fault, Fault::NotRevoked | Fault::UnknownReference));
+    assert_eq!(of_uses.collect::<Vec<_>>(), Vec::<&(u64, Fault)>::new());
+}
+
+/// The faults of a grant that withholds these classes, after Ada recorded `key` (food) and `job` (work).
+fn faults_of_withheld(change: impl FnOnce(&mut Log, &mut GrantIssued)) -> Vec<Fault> {
+    let mut world = World::new();
+    world.log.append(ada(), recorded(attribute("job", "work")));
+    world.log.append(ada(), withdrawn(terms(&[], &["work"], &[])));
+    let consent = event_id(world.log.size() - 4);
+    let Event::GrantIssued(mut issued) = issued(world.attribute, consent, world.log.now + HOUR_MS) else {
+        panic!()
+    };
+    issued.withheld.push(WithheldClass {
+        category: "work".into(),
+        count: 1,
+        reason: Reason::ConsentWithdrawn.into(),
+        decided_by: Tier::Individual.into(),
+        policy: "built-in/consent".into(),
+        decided_by_event: event_id(world.log.size() - 1).to_vec(),
+        ..WithheldClass::default()
+    });
+    change(&mut world.log, &mut issued);
+    world.log.append(ada(), Event::GrantIssued(issued));
+    world.faults()
+}
+
+#[test]
+fn what_a_grant_allows_and_withholds_adds_up_to_what_was_requested() {
+    assert_eq!(faults_of_withheld(|_, _| ()), []);
+    let false_count = [Fault::WithheldCount];
+    assert_eq!(faults_of_withheld(|_, issued| issued.withheld[0].count = 2), false_count);
+    assert_eq!(faults_of_withheld(|_, issued| issued.withheld[0].category = "health".into()), false_count);
+    assert_eq!(faults_of_withheld(|_, issued| issued.withheld.push(issued.withheld[0].clone())), false_count);
+    let another = |log: &mut Log, _: &mut GrantIssued| {
+        log.append(ada(), recorded(attribute("hobby", "work")));
+    };
+    assert_eq!(faults_of_withheld(another), false_count);
+    // Only what was requested counts.
+    assert_eq!(faults_of_withheld(|_, issued| issued.keys = vec!["key".into(), "job".into()]), []);
+    assert_eq!(faults_of_withheld(|_, issued| issued.keys = vec!["key".into()]), false_count);
+    assert_eq!(faults_of_withheld(|_, issued| issued.categories = vec!["preference".into()]), false_count);
+}
+
+#[test]
+fn a_reason_for_withholding_is_true() {
+    let false_reason = [Fault::WithheldReason];
+    // The category is consented to.
+    let consented = |log: &mut Log, _: &mut GrantIssued| {
+        log.append(ada(), given(terms(&["personalization"], &["work"], &[])));
+    };
+    assert_eq!(faults_of_withheld(consented), false_reason);
+    let by_consent = |_: &mut Log, issued: &mut GrantIssued| {
+        issued.withheld[0].decided_by_event = issued.allowed[0].consent.clone();
+    };
+    assert_eq!(faults_of_withheld(by_consent), false_reason);
+    assert_eq!(
+        faults_of_withheld(|_, issued| issued.withheld[0].reason = Reason::Objected.into()),
+        false_reason
+    );
+    let unknown = |_: &mut Log, issued: &mut GrantIssued| issued.withheld[0].decided_by_event = vec![9; 16];
+    assert_eq!(faults_of_withheld(unknown), [Fault::UnknownReference]);
+}
