@@ -27,7 +27,8 @@ pub(crate) const ERASED_GRANTS: &[u8] = b"gone";
 /// Acknowledged revocations, by position and recipient.
 pub(crate) const ACKNOWLEDGED: &[u8] = b"ack";
 
-/// The value of an index record of a revocation, as JSON.
+/// The value of an index record of a revocation, as JSON. For an erasure it has the reason only; earlier
+/// versions also wrote the ids of grants and artifacts.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct RevocationRecord {
     pub(crate) grants: Vec<String>,
@@ -118,15 +119,10 @@ fn records_of(event: &Event, now_ms: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
                     ids.map(|id| ([erased_grant_key(&id), recipient_hash(&each.name)].concat(), Vec::new())),
                 );
             }
-            let recipients = done.recipients.iter();
-            records.extend(recipients.map(|each| {
-                let (grants, artifacts) = (each.grant_ids.clone(), each.artifact_ids.clone());
-                let reason = done.reason().into();
-                revocation(
-                    &each.name,
-                    RevocationRecord { grants, artifacts, reason, ..RevocationRecord::default() },
-                )
-            }));
+            // The event has the ids of grants and artifacts. There may be thousands, and values are short.
+            let reason = done.reason().into();
+            let record = || RevocationRecord { reason, ..RevocationRecord::default() };
+            records.extend(done.recipients.iter().map(|each| revocation(&each.name, record())));
             records
         }
         Event::ArtifactRegistered(_) => [(ARTIFACTS.to_vec(), Vec::new())].into_iter().chain(timed).collect(),

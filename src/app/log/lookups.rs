@@ -5,8 +5,8 @@ use crate::app::error::AppError;
 use crate::app::log::core::Core;
 use crate::app::log::index::{
     ARTIFACT_END, ATTRIBUTE_END, CONSENT_END, CONSENT_SAID, ERASURE, HAS_RECIPIENT_NAMES, REQUEST,
-    RevocationRecord, acknowledgment_key, end_and_position, erased_grant_key, position_of, recipient_hash,
-    recipient_name_key, revocations_key,
+    REVOCATIONS, RevocationRecord, acknowledgment_key, end_and_position, erased_grant_key, position_of,
+    recipient_hash, recipient_name_key, revocations_key,
 };
 use crate::app::log::moment::Moment;
 use crate::app::log::read::{for_each_event, open, open_system_entry};
@@ -52,6 +52,7 @@ impl Core {
     pub(crate) fn revocations_after(&self, key: &[u8], cursor: u64) -> Result<Vec<Revocation>, AppError> {
         let after = cursor.checked_sub(1).map(|position| [key, &position.to_be_bytes()].concat());
         let mut revocations = Vec::new();
+        let recipient = key.strip_prefix(REVOCATIONS).unwrap_or_default();
         for (key, value) in self.store().index_scan(key, after.as_deref(), READ_COUNT)? {
             let position = position_of(&key);
             let record: RevocationRecord = serde_json::from_slice(&value).map_err(|_| {
@@ -62,14 +63,7 @@ impl Core {
             let stored = self.store().read_entry(position)?;
             let recorded_at_ms = stored.recorded_at_ms;
             let reason = Reason::try_from(record.reason).unwrap_or_default();
-            // The event says more than the index record does, which an earlier version may have made.
-            let (reason, erased_scope) = match reason {
-                Reason::Erased | Reason::PartlyErased => {
-                    erasure_at(stored)?.unwrap_or((reason, ErasureScope::All))
-                }
-                reason => (reason, ErasureScope::Unspecified),
-            };
-            revocations.push(Revocation {
+            let mut revocation = Revocation {
                 cursor: position.saturating_add(1),
                 grant_ids: record.grants,
                 artifact_ids: record.artifacts,
@@ -77,8 +71,13 @@ impl Core {
                 recorded_at_ms,
                 cause: record.cause,
                 source: record.source,
-                erased_scope,
-            });
+                erased_scope: ErasureScope::Unspecified,
+            };
+            if matches!(reason, Reason::Erased | Reason::PartlyErased) {
+                revocation.erased_scope = ErasureScope::All;
+                complete_from_erasure(&mut revocation, recipient, stored)?;
+            }
+            revocations.push(revocation);
         }
         Ok(revocations)
     }
@@ -310,10 +309,19 @@ impl Core {
     }
 }
 
-/// The reason and the scope of the erasure that this entry completes; `None` if it completes none.
-fn erasure_at(stored: StoredEntry) -> Result<Option<(Reason, ErasureScope)>, AppError> {
-    match open_system_entry(stored)?.event {
-        Event::ErasureCompleted(completed) => Ok(Some((completed.reason(), completed.scope))),
-        _ => Ok(None),
+/// Adds what the event of an erasure says to the revocation for a recipient. `recipient` is the hash of its
+/// name.
+fn complete_from_erasure(
+    revocation: &mut Revocation,
+    recipient: &[u8],
+    stored: StoredEntry,
+) -> Result<(), AppError> {
+    let Event::ErasureCompleted(completed) = open_system_entry(stored)?.event else { return Ok(()) };
+    revocation.reason = completed.reason();
+    revocation.erased_scope = completed.scope;
+    let named = completed.recipients.into_iter().find(|each| recipient_hash(&each.name) == recipient);
+    if let Some(named) = named {
+        (revocation.grant_ids, revocation.artifact_ids) = (named.grant_ids, named.artifact_ids);
     }
+    Ok(())
 }

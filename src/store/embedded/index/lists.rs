@@ -2,10 +2,13 @@
 //! discard finds the records by these keys.
 //!
 //! The lists of consecutive positions share one record of sled, the index's database. Sled handles a few
-//! large records better than many small ones.
+//! large records better than many small ones. If the lists exceed [`VALUE_BYTES_MAX`], the bytes beyond it
+//! are in further records, the *parts*. The key of the first part has no number; later ones have 1, 2, and so
+//! on. Earlier versions wrote only first parts, of any size.
 
 use super::records;
-use super::sled::Database;
+use super::runs::Change;
+use super::sled::{Database, VALUE_BYTES_MAX};
 use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -18,11 +21,24 @@ const RECORD_POSITIONS: u64 = if cfg!(test) { 4 } else { 64 };
 pub struct Lists {
     first: u64,
     lists: BTreeMap<u64, Vec<u8>>,
+    /// Number of parts in sled.
+    stored_parts: usize,
 }
 
-/// Key of the record with the list of the entry at this position.
+/// Length of the key of a first part.
+const KEY_LENGTH: usize = 9;
+
+/// Key of the first part of the lists with the list of the entry at this position.
 pub fn key(position: u64) -> Vec<u8> {
     [b"p".as_slice(), &(position / RECORD_POSITIONS).to_be_bytes()].concat()
+}
+
+/// Key of a later part. Its number follows the key of the first part.
+fn part_key(first: &[u8], part: usize) -> Vec<u8> {
+    match u32::try_from(part).unwrap_or(u32::MAX) {
+        0 => first.to_vec(),
+        part => [first, &part.to_be_bytes()].concat(),
+    }
 }
 
 /// Whether a record has lists.
@@ -38,8 +54,45 @@ pub fn sum(position: u64, list: &[u8]) -> u64 {
     records::sum(&key, list)
 }
 
-/// Calls `each` with each position in a record and the list of that position. Stops at the first list that
-/// can't be decoded.
+/// Joins the parts of lists that are read in the order of their keys.
+#[derive(Default)]
+pub struct Joining {
+    /// The key of the first part.
+    key: Vec<u8>,
+    bytes: Vec<u8>,
+    parts: usize,
+}
+
+/// Lists whose parts were joined.
+pub struct Joined {
+    /// The key of the first part.
+    pub key: Vec<u8>,
+    /// The encoded lists.
+    pub bytes: Vec<u8>,
+    /// Number of parts in sled.
+    pub parts: usize,
+}
+
+impl Joining {
+    /// Adds a part. If it is the first part of other lists, returns the lists whose parts were added before.
+    pub fn add(&mut self, key: &[u8], part: &[u8]) -> Option<Joined> {
+        let first = key.get(..KEY_LENGTH).unwrap_or(key);
+        let before = (self.key != first).then(|| self.finish()).flatten();
+        self.key = first.to_vec();
+        self.bytes.extend_from_slice(part);
+        self.parts = self.parts.saturating_add(1);
+        before
+    }
+
+    /// Returns the lists whose parts were added last.
+    pub fn finish(&mut self) -> Option<Joined> {
+        let Self { key, bytes, parts } = std::mem::take(self);
+        (parts > 0).then_some(Joined { key, bytes, parts })
+    }
+}
+
+/// Calls `each` with each position in encoded lists and the list of that position. Stops at the first list
+/// that can't be decoded.
 pub fn for_each<'a>(key: &[u8], mut value: &'a [u8], mut each: impl FnMut(u64, &'a [u8])) {
     let first = records::number(key, 1).saturating_mul(RECORD_POSITIONS);
     while let Some(([at, length @ ..], behind)) = value.split_first_chunk::<5>() {
@@ -52,34 +105,53 @@ pub fn for_each<'a>(key: &[u8], mut value: &'a [u8], mut each: impl FnMut(u64, &
 }
 
 impl Lists {
-    /// Decodes the record with this key. Without a record, there are no lists.
-    pub fn decode(key: &[u8], value: Option<&[u8]>) -> Self {
-        let first = records::number(key, 1).saturating_mul(RECORD_POSITIONS);
-        let mut lists = BTreeMap::new();
-        for_each(key, value.unwrap_or_default(), |position, list| {
-            lists.insert(position, list.to_vec());
-        });
-        Self { first, lists }
+    /// Reads the lists whose first part has this key.
+    fn read(database: &Database, key: &[u8]) -> Result<Self, StoreError> {
+        let mut joining = Joining::default();
+        let end = (records::number(key, 1).saturating_add(1)).to_be_bytes();
+        let end = [b"p".as_slice(), &end].concat();
+        database.for_each_while(key, Some(&end), |key, part| joining.add(key, part).is_none())?;
+        let none = || Joined { key: key.to_vec(), bytes: Vec::new(), parts: 0 };
+        Ok(Self::decode(&joining.finish().unwrap_or_else(none)))
     }
 
-    /// The value of the record; `None` if there are no lists.
-    pub fn encode(&self) -> Option<Vec<u8>> {
+    /// Decodes lists.
+    pub fn decode(Joined { key, bytes, parts }: &Joined) -> Self {
+        let first = records::number(key, 1).saturating_mul(RECORD_POSITIONS);
+        let mut lists = BTreeMap::new();
+        for_each(key, bytes, |position, list| {
+            lists.insert(position, list.to_vec());
+        });
+        Self { first, lists, stored_parts: *parts }
+    }
+
+    /// The changes that write the lists over those in sled. They have to be applied in one batch.
+    pub fn changes(&self) -> Vec<Change> {
+        let (bytes, first) = (self.encode(), key(self.first));
+        let parts = bytes.chunks(VALUE_BYTES_MAX).map(|part| Some(part.to_vec()));
+        let removed = std::iter::repeat(None);
+        let count = bytes.len().div_ceil(VALUE_BYTES_MAX).max(self.stored_parts);
+        let changes = parts.chain(removed).take(count).enumerate();
+        changes.map(|(number, part)| (part_key(&first, number), part)).collect()
+    }
+
+    fn encode(&self) -> Vec<u8> {
         let mut value = Vec::new();
         for (position, list) in &self.lists {
             value.push(u8::try_from(position.saturating_sub(self.first)).unwrap_or(u8::MAX));
             value.extend_from_slice(&u32::try_from(list.len()).unwrap_or(u32::MAX).to_be_bytes());
             value.extend_from_slice(list);
         }
-        (!value.is_empty()).then_some(value)
+        value
     }
 
-    /// Whether the list of this position belongs to this record.
+    /// Whether the list of this position belongs to these lists.
     pub fn covers(&self, position: u64) -> bool {
         position / RECORD_POSITIONS == self.first / RECORD_POSITIONS
     }
 
-    /// Sets or removes the list of a position, and returns the previous one. Does nothing for a position of
-    /// another record.
+    /// Sets or removes the list of a position, and returns the previous one. Does nothing for a position
+    /// that does not belong to these lists.
     pub fn set(&mut self, position: u64, list: Option<Vec<u8>>) -> Option<Vec<u8>> {
         if !self.covers(position) {
             return None;
@@ -96,7 +168,7 @@ impl Lists {
     }
 }
 
-/// Lists to change; each record is read when one of its lists is first changed.
+/// Lists to change. Lists that share a record are read when the first of them is changed.
 pub struct ListChanges<'a> {
     database: &'a Database,
     lists: BTreeMap<Vec<u8>, Lists>,
@@ -113,17 +185,16 @@ impl<'a> ListChanges<'a> {
         let lists = match self.lists.entry(key(position)) {
             Entry::Occupied(loaded) => loaded.into_mut(),
             Entry::Vacant(vacant) => {
-                let value = self.database.get(vacant.key())?;
-                let lists = Lists::decode(vacant.key(), value.as_deref());
+                let lists = Lists::read(self.database, vacant.key())?;
                 vacant.insert(lists)
             }
         };
         Ok(lists.set(position, list))
     }
 
-    /// The changes to write.
-    pub fn changes(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
-        self.lists.into_iter().map(|(key, lists)| (key, lists.encode()))
+    /// The changes to write, grouped by batch.
+    pub fn changes(self) -> impl Iterator<Item = Vec<Change>> {
+        self.lists.into_values().map(|lists| lists.changes())
     }
 }
 
@@ -132,36 +203,52 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// The parts in `stored`, joined.
+    fn joined(first: &[u8], stored: &BTreeMap<Vec<u8>, Vec<u8>>) -> Joined {
+        let mut joining = Joining::default();
+        stored.iter().for_each(|(key, part)| assert!(joining.add(key, part).is_none()));
+        let none = || Joined { key: first.to_vec(), bytes: Vec::new(), parts: 0 };
+        joining.finish().unwrap_or_else(none)
+    }
+
     proptest! {
         #[test]
         fn a_list_is_found_until_it_is_removed(
             start in 0_u64..1_000,
             changes in prop::collection::vec(
-                (0_u64..RECORD_POSITIONS, prop::option::of(prop::collection::vec(any::<u8>(), 0..40))),
+                (0_u64..RECORD_POSITIONS, prop::option::of((any::<u8>(), 0..VALUE_BYTES_MAX * 2))),
                 0..20,
             ),
         ) {
             let first = start * RECORD_POSITIONS;
             let (key, mut expected) = (key(first), BTreeMap::new());
-            let mut lists = Lists::decode(&key, None);
+            let mut stored = BTreeMap::new();
             for (at, list) in changes {
+                let list = list.map(|(byte, length)| vec![byte; length]);
                 let position = first + at;
+                let mut lists = Lists::decode(&joined(&key, &stored));
                 let before = match &list {
                     Some(list) => expected.insert(position, list.clone()),
                     None => expected.remove(&position),
                 };
                 prop_assert_eq!(lists.set(position, list), before);
                 prop_assert_eq!(lists.set(first + RECORD_POSITIONS, Some(vec![1])), None);
-                let value = lists.encode();
-                prop_assert_eq!(value.is_none(), expected.is_empty());
-                lists = Lists::decode(&key, value.as_deref());
+                for (key, part) in lists.changes() {
+                    match part {
+                        Some(part) => stored.insert(key, part),
+                        None => stored.remove(&key),
+                    };
+                }
+                prop_assert!(stored.values().all(|part| part.len() <= VALUE_BYTES_MAX));
+                prop_assert_eq!(stored.is_empty(), expected.is_empty());
                 let mut found = BTreeMap::new();
-                for_each(&key, value.as_deref().unwrap_or_default(), |position, list| {
+                for_each(&key, &joined(&key, &stored).bytes, |position, list| {
                     found.insert(position, list.to_vec());
                 });
                 prop_assert_eq!(&found, &expected);
             }
             let cut = first + RECORD_POSITIONS / 2;
+            let mut lists = Lists::decode(&joined(&key, &stored));
             lists.truncate(cut);
             expected.split_off(&cut);
             prop_assert_eq!(lists.lists, expected);

@@ -212,7 +212,7 @@ impl Index {
         for (position, list) in &settling.lists {
             lists.set(*position, Some(list.clone()))?;
         }
-        lists.changes().try_for_each(|(key, value)| batches.change(key, value))?;
+        lists.changes().try_for_each(|group| batches.change_at_once(group))?;
         // Each entry has a list of the keys of its custom records, stored by its position. The lists are
         // written before the records, so a discard finds every custom record that is in sled.
         let mut runs = RunChanges::new(&self.database);
@@ -252,7 +252,7 @@ impl Index {
             let replaced = previous.map_or(0, |previous| lists::sum(*position, &previous));
             removed.push((*position, replaced.wrapping_sub(added)));
         }
-        lists.changes().try_for_each(|(key, value)| batches.change(key, value))?;
+        lists.changes().try_for_each(|group| batches.change_at_once(group))?;
         let mut runs = RunChanges::new(&self.database);
         for (position, index) in records {
             let mut sum = 0_u64;
@@ -307,7 +307,7 @@ impl Index {
         }
         runs.changes().try_for_each(|group| batches.change_at_once(group))?;
         // The lists are removed after the custom records, since only the lists lead to the custom records.
-        lists.changes().try_for_each(|(key, value)| batches.change(key, value))?;
+        lists.changes().try_for_each(|group| batches.change_at_once(group))?;
         for (key, chunk) in chunks {
             batches.change(key, chunk.encode())?;
         }

@@ -10,9 +10,11 @@
 //! run, the run is divided in the middle, and both halves are written in one batch. If the first key of a run
 //! is removed, the run is stored under its next key. An empty run is removed; the run before it then takes
 //! its keys.
+//!
+//! A run is full when it has 32 records or exceeds [`RUN_BYTES_MAX`].
 
 use super::records;
-use super::sled::Database;
+use super::sled::{Database, VALUE_BYTES_MAX};
 use crate::store::{IndexRecord, StoreError};
 use prost::encoding::{decode_varint, encode_varint};
 use std::collections::BTreeMap;
@@ -20,6 +22,10 @@ use std::ops::Bound;
 
 /// Maximum number of records in a run.
 const RUN_RECORDS_MAX: usize = if cfg!(test) { 4 } else { 32 };
+
+/// A run of more bytes than this is divided. Earlier versions had no such limit. See
+/// [`super::sled::VALUE_BYTES_MAX`].
+const RUN_BYTES_MAX: usize = VALUE_BYTES_MAX / 2;
 
 /// A change of one record in sled: its key, and its new value or `None` to remove it.
 pub type Change = (Vec<u8>, Option<Vec<u8>>);
@@ -103,7 +109,8 @@ impl Run {
     /// Splits off a new run if this run has become too long because `added` was added. If `added` is the last
     /// key, the new run has only that record. Otherwise it has the second half of the records.
     fn split_off(&mut self, added: &[u8]) -> Option<NewRun> {
-        if self.0.len() <= RUN_RECORDS_MAX {
+        let bytes: usize = self.0.iter().map(|(key, value)| key.len().saturating_add(value.len())).sum();
+        if self.0.len() <= RUN_RECORDS_MAX && (bytes <= RUN_BYTES_MAX || self.0.len() < 2) {
             return None;
         }
         let appended = self.0.last_key_value().is_some_and(|(last, _)| last == added);

@@ -7,14 +7,19 @@ use std::fs::File;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
+
+/// The most bytes that a value should have. Sled writes a page of more than 128 KiB into a file of its own
+/// instead of its log, which is slower and has no reserved space. A page has up to 17 records.
+pub const VALUE_BYTES_MAX: usize = 4 << 10;
 
 /// Maximum number of operations in a batch. A larger batch makes sled use more memory.
 pub const BATCH_OPERATIONS_MAX: usize = 128;
 
 /// Roughly the most bytes that sled writes for one batch. This assumes that each operation rewrites a page of
-/// 16 records with 2 KiB each.
+/// 16 records with half of [`VALUE_BYTES_MAX`] each.
 const BATCH_BYTES_MAX: u64 = 4 << 20;
 
 /// How many times to try for sled's lock, and the time between tries.
@@ -25,9 +30,13 @@ const LOCK_WAIT: Duration = Duration::from_millis(20);
 const FILE: &str = "db";
 
 /// One sled database with one tree.
+///
+/// After an error of the operating system or a panic in sled, every call fails until the database is opened
+/// by another process. See [`Database::guarded`].
 pub struct Database {
     db: Db,
     tree: Tree,
+    has_failed: AtomicBool,
     /// Our own handle of sled's file, to sync it: the flush of sled 0.34 ends in `sync_file_range`, which is
     /// not durable.
     file: File,
@@ -96,7 +105,31 @@ impl Database {
         disk::sync_dir(dir)?;
         let length = disk::length(&file)?;
         let reserved = Mutex::new(Reserved { step, length, end: length });
-        Ok(Self { db, tree, file, reserved })
+        Ok(Self { db, tree, has_failed: AtomicBool::new(false), file, reserved })
+    }
+
+    /// Calls sled. Once sled has failed, it is never called again, and it stays in memory until the process
+    /// ends.
+    ///
+    /// When sled 0.34 can't write the file of a page that is too large for its log, it leaves a part of its
+    /// log open. From then on, a flush waits forever, even the flush when the database is closed. Meanwhile
+    /// it keeps a lock that all sled databases of the process share.
+    fn guarded<T>(&self, work: impl FnOnce() -> Result<T, sled::Error>) -> Result<T, StoreError> {
+        if self.has_failed.load(Ordering::Acquire) {
+            return Err(StoreError::Database("it failed earlier; restart to reopen it".into()));
+        }
+        let result = unless_panicked(|| Ok(work()));
+        match result {
+            Ok(Ok(value)) => return Ok(value),
+            Ok(Err(error)) if !matches!(error, sled::Error::Io(_)) => return Err(failed(error)),
+            _ => {}
+        }
+        if !self.has_failed.swap(true, Ordering::AcqRel) {
+            // Without these two, closing the database would flush it.
+            std::mem::forget((self.db.clone(), self.tree.clone()));
+        }
+        // Not `StoreError::Full`, which would mean that the database stays usable.
+        result?.map_err(|error| StoreError::Database(error.to_string()))
     }
 
     /// Reserves space for sled's next writes, so that a full device is noticed before anything is written. A
@@ -131,12 +164,12 @@ impl Database {
 
     /// The value of a key.
     pub fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        unless_panicked(|| Ok(self.tree.get(key).map_err(failed)?.map(|value| value.to_vec())))
+        self.guarded(|| Ok(self.tree.get(key)?.map(|value| value.to_vec())))
     }
 
     /// Applies a batch, all of it or nothing. It is durable only after [`Database::flush`].
     pub fn apply(&self, batch: Batch) -> Result<(), StoreError> {
-        unless_panicked(|| self.tree.apply_batch(batch).map_err(failed))
+        self.guarded(|| self.tree.apply_batch(batch))
     }
 
     /// Makes the system read a database's file into its cache, before all records are read by their keys.
@@ -148,7 +181,7 @@ impl Database {
 
     /// Makes everything applied so far durable.
     pub fn flush(&self) -> Result<(), StoreError> {
-        unless_panicked(|| self.db.flush().map_err(failed))?;
+        self.guarded(|| self.db.flush())?;
         self.file.sync_data().map_err(disk::io("syncing a database"))
     }
 
@@ -160,12 +193,12 @@ impl Database {
         count: usize,
     ) -> Result<Vec<IndexRecord>, StoreError> {
         let start = after.map_or_else(Vec::new, |after| [after, &[0]].concat()).max(prefix.to_vec());
-        unless_panicked(|| {
+        self.guarded(|| {
             self.tree
                 .range(start..)
                 .take_while(|item| item.as_ref().map_or(true, |(key, _)| key.starts_with(prefix)))
                 .take(count)
-                .map(|item| item.map(|(key, value)| (key.to_vec(), value.to_vec())).map_err(failed))
+                .map(|item| item.map(|(key, value)| (key.to_vec(), value.to_vec())))
                 .collect()
         })
     }
@@ -179,9 +212,9 @@ impl Database {
         mut each: impl FnMut(&[u8], &[u8]) -> bool,
     ) -> Result<(), StoreError> {
         let to = to.map_or(Bound::Unbounded, Bound::Excluded);
-        unless_panicked(|| {
+        self.guarded(|| {
             for item in self.tree.range::<&[u8], _>((Bound::Included(from), to)) {
-                let (key, value) = item.map_err(failed)?;
+                let (key, value) = item?;
                 if !each(&key, &value) {
                     break;
                 }
@@ -192,9 +225,45 @@ impl Database {
 
     /// The last record whose key is at least `from` and less than `to`.
     pub fn last(&self, from: &[u8], to: &[u8]) -> Result<Option<IndexRecord>, StoreError> {
-        unless_panicked(|| {
-            let last = self.tree.range(from.to_vec()..to.to_vec()).next_back().transpose();
-            Ok(last.map_err(failed)?.map(|(key, value)| (key.to_vec(), value.to_vec())))
+        self.guarded(|| {
+            let last = self.tree.range(from.to_vec()..to.to_vec()).next_back().transpose()?;
+            Ok(last.map(|(key, value)| (key.to_vec(), value.to_vec())))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use std::sync::mpsc::channel;
+
+    fn batch(value_bytes: usize) -> Batch {
+        let mut batch = Batch::default();
+        batch.insert(b"key", vec![1; value_bytes]);
+        batch
+    }
+
+    #[test]
+    fn after_a_failed_write_no_call_and_no_other_database_waits() {
+        let (done, finished) = channel();
+        // A thread of its own, so that the test fails if a call waits forever.
+        std::thread::spawn(move || {
+            let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+            let database = Database::open(dir.path(), 1 << 20, 1 << 16).unwrap();
+            database.apply(batch(10)).unwrap();
+            database.flush().unwrap();
+            // sled writes a large page into a file in this folder, so it can't write the page now.
+            std::fs::remove_dir_all(dir.path().join("blobs")).unwrap();
+            assert!(matches!(database.apply(batch(1 << 20)), Err(StoreError::Database(_))));
+            assert!(matches!(database.flush(), Err(StoreError::Database(_))));
+            assert!(matches!(database.get(b"key"), Err(StoreError::Database(_))));
+            drop(database);
+            let other = Database::open(other_dir.path(), 1 << 20, 1 << 16).unwrap();
+            other.apply(batch(10)).unwrap();
+            other.flush().unwrap();
+            done.send(()).unwrap();
+        });
+        finished.recv_timeout(Duration::from_secs(20)).unwrap();
     }
 }

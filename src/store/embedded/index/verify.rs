@@ -1,7 +1,7 @@
 //! Verifies the index: reads all records, and compares the sum over them with the sum in the watermark.
 
 use super::batches::Batches;
-use super::lists::{self, Lists};
+use super::lists::{self, Joined, Joining, Lists};
 use super::records::{self, Chunk};
 use super::runs::{self, Change, Run};
 use super::sled::Database;
@@ -16,11 +16,19 @@ struct Summed {
     sum: u64,
     /// Changes that remove the records of later entries, grouped by batch.
     removals: Vec<Vec<Change>>,
+    /// Lists whose parts are being read.
+    lists: Joining,
 }
 
 impl Summed {
     /// Adds a record of sled; `size` is the number of entries to verify.
     fn add(&mut self, key: &[u8], value: &[u8], size: u64) {
+        if lists::is_lists(key) {
+            if let Some(joined) = self.lists.add(key, value) {
+                self.add_lists(&joined, size);
+            }
+            return;
+        }
         if records::is_chunk(key) {
             let mut chunk = Chunk::decode(key, Some(value));
             let (verified, later): (Vec<_>, Vec<_>) =
@@ -40,9 +48,7 @@ impl Summed {
         let mut take = |position: u64, share: &dyn Fn() -> u64| {
             if position < size { sum = sum.wrapping_add(share()) } else { has_later = true }
         };
-        if lists::is_lists(key) {
-            lists::for_each(key, value, |position, list| take(position, &|| lists::sum(position, list)));
-        } else if runs::is_run(key) {
+        if runs::is_run(key) {
             runs::for_each(value, |key, value| {
                 take(records::number(value, 0), &|| records::sum(key, value));
             });
@@ -54,15 +60,36 @@ impl Summed {
             self.removals.push(truncated(key, value, size));
         }
     }
+
+    /// Adds lists whose parts were joined.
+    fn add_lists(&mut self, joined: &Joined, size: u64) {
+        let (mut sum, mut has_later) = (0_u64, false);
+        lists::for_each(&joined.key, &joined.bytes, |position, list| {
+            if position < size {
+                sum = sum.wrapping_add(lists::sum(position, list));
+            } else {
+                has_later = true;
+            }
+        });
+        self.sum = self.sum.wrapping_add(sum);
+        if has_later {
+            let mut lists = Lists::decode(joined);
+            lists.truncate(size);
+            self.removals.push(lists.changes());
+        }
+    }
+
+    /// Adds the lists that were read last.
+    fn finish(mut self, size: u64) -> Self {
+        if let Some(joined) = self.lists.finish() {
+            self.add_lists(&joined, size);
+        }
+        self
+    }
 }
 
 /// The changes that remove from a record everything that belongs to entries from position `size` on.
 fn truncated(key: &[u8], value: &[u8], size: u64) -> Vec<Change> {
-    if lists::is_lists(key) {
-        let mut lists = Lists::decode(key, Some(value));
-        lists.truncate(size);
-        return vec![(key.to_vec(), lists.encode())];
-    }
     if runs::is_run(key) {
         let mut run = Run::decode(value);
         run.truncate(size);
@@ -87,7 +114,7 @@ pub fn verify_up_to(database: &Database, extent: &Extent) -> Result<bool, StoreE
             };
             database.for_each_while(from, to.as_deref(), each)?;
         }
-        Ok(summed)
+        Ok(summed.finish(extent.size))
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let all = std::thread::scope(|scope| {

@@ -5,6 +5,7 @@ mod damage;
 mod discards;
 mod keys;
 mod kill;
+mod large_records;
 mod model;
 mod recovery;
 mod sectors;
