@@ -17,7 +17,8 @@ use std::path::PathBuf;
 enum Kind {
     /// Everything in the ledger about the person, including every use of their data (GDPR Art. 15).
     Access,
-    /// Declared and observed attributes, for another ledger (GDPR Art. 20).
+    /// What the person provided, for another controller (GDPR Art. 20): declared and observed attributes,
+    /// decisions, notices and signals.
     Portability,
 }
 

@@ -1,4 +1,5 @@
-//! Makes the keys that sign public and provider bounds during development (`sayso serve --dev`).
+//! Makes the keys that sign bounds of the public tier and of the provider tier during development (`sayso
+//! serve --dev`).
 
 use crate::clock::SystemClock;
 use crate::config::Config;

@@ -1,10 +1,11 @@
 //! For each entry, a list of the keys of its custom records (index records that the ledger chose). A
 //! discard finds the records by these keys.
 //!
-//! The lists of consecutive positions share one record of sled, the index's database. Sled handles a few
-//! large records better than many small ones. If the lists exceed [`VALUE_BYTES_MAX`], the bytes beyond it
-//! are in further records, the *parts*. The key of the first part has no number; later ones have 1, 2, and so
-//! on. Earlier versions wrote only first parts, of any size.
+//! The lists of consecutive positions are encoded together. Sled, the index's database, handles a few large
+//! records better than many small ones. But a record has at most [`VALUE_BYTES_MAX`] bytes, so longer lists
+//! are split into several records. Each of these records is a *part*. The key of a later part is the key of
+//! the first part, followed by the number 1, 2, and so on. Earlier versions put all bytes into the first
+//! part, whatever its size.
 
 use super::records;
 use super::runs::Change;
@@ -13,7 +14,7 @@ use crate::store::StoreError;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-/// Number of positions in one record.
+/// Number of consecutive positions whose lists are encoded together.
 const RECORD_POSITIONS: u64 = if cfg!(test) { 4 } else { 64 };
 
 /// The lists of the entries at consecutive positions.
@@ -28,7 +29,7 @@ pub struct Lists {
 /// Length of the key of a first part.
 const KEY_LENGTH: usize = 9;
 
-/// Key of the first part of the lists with the list of the entry at this position.
+/// Key of the first part of the lists to which the list of this position belongs.
 pub fn key(position: u64) -> Vec<u8> {
     [b"p".as_slice(), &(position / RECORD_POSITIONS).to_be_bytes()].concat()
 }
@@ -168,7 +169,7 @@ impl Lists {
     }
 }
 
-/// Lists to change. Lists that share a record are read when the first of them is changed.
+/// Lists to change. Lists that are encoded together are read when the first of them is changed.
 pub struct ListChanges<'a> {
     database: &'a Database,
     lists: BTreeMap<Vec<u8>, Lists>,
