@@ -1,6 +1,6 @@
 //! Tells callers that speak for people which parts of their request match nothing in the ledger. A service
-//! that is not a channel is never told this, because it could then find out about whom something is recorded.
-//! A channel is told nothing from which it could find out with which other recipients a person deals.
+//! that is not a channel is never told this, because the answer would reveal about whom something is
+//! recorded. A channel gets no answer that would reveal which other recipients a person deals with.
 
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;

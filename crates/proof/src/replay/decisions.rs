@@ -1,4 +1,8 @@
-//! The decisions of one data subject about use, found by the names in their terms.
+//! Decisions of one data subject about use: consents, refusals and withdrawals.
+//!
+//! They are indexed by *case*. A case is one purpose, one category, one recipient and one conversation; in
+//! place of each, it may have [`ALL`]. A decision names each case that combines names from its terms. To find
+//! the decisions that cover a use, the caller looks up each case that covers the use.
 
 use super::effort::Effort;
 use super::vocabulary::Given;
@@ -6,7 +10,8 @@ use crate::event::{ConsentTerms, NoticeRef};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
 
-/// A decision that names more cases is compared with each use instead of found by its names.
+/// The most cases under which a decision is indexed. A decision that names more is not indexed, but compared
+/// with each use.
 const CASES_MAX: usize = 1 << 12;
 
 /// Stands for everything on an axis.
@@ -51,14 +56,14 @@ impl Decision {
     }
 }
 
-/// The decisions that name one case: at most one name on each axis.
+/// The indexed decisions that name one case.
 #[derive(Default)]
 pub(super) struct CaseDecisions {
     /// When the newest refusal or withdrawal was recorded, milliseconds since the Unix epoch.
     pub refused_at_ms: Option<u64>,
-    /// The consents, by their index.
+    /// The consents, as indices into `Decisions::all`.
     pub consents: BTreeMap<Order, usize>,
-    /// Those that have reached their own end.
+    /// The consents that have reached the end that they state, as indices into `Decisions::all`.
     pub ended: BTreeMap<Order, usize>,
 }
 
@@ -72,7 +77,7 @@ pub(super) struct Decisions {
     by_id: HashMap<[u8; 16], usize>,
     // Unordered: looked up, never iterated.
     cases: HashMap<[u32; 4], CaseDecisions>,
-    /// The decisions that name too many cases.
+    /// The decisions to compare with each use, because they are not indexed by case.
     wide: Vec<usize>,
     /// The ends of consents that are not yet reached.
     ends: BinaryHeap<Reverse<(u64, usize)>>,
@@ -109,7 +114,7 @@ impl Decisions {
 
     fn index(&mut self, index: usize, decision: &Decision, effort: &Effort) {
         let cases = case_count(&decision.names).filter(|cases| effort.spend(2 * cases));
-        // Without steps to spare, it is compared instead.
+        // If too few steps are left to index the decision, it is compared with each use instead.
         let _ = effort.take_failure();
         if cases.is_none() {
             self.wide.push(index);
@@ -128,7 +133,8 @@ impl Decisions {
         }
     }
 
-    /// Notes the consents that have reached their own end by `now_ms`. Times must not decrease.
+    /// Notes the consents that have reached the end that they state by `now_ms`. Later calls must not have an
+    /// earlier time.
     pub fn advance(&mut self, now_ms: u64) {
         while let Some(Reverse((until_ms, index))) = self.ends.peek().copied()
             && until_ms <= now_ms
@@ -170,12 +176,12 @@ impl Decisions {
         self.get(*self.by_id.get(event_id)?)
     }
 
-    /// The decisions that name exactly this case.
+    /// The indexed decisions that name exactly this case.
     pub fn of_case(&self, case: &[u32; 4]) -> Option<&CaseDecisions> {
         self.cases.get(case)
     }
 
-    /// The decisions that name too many cases to be found by them.
+    /// The decisions to compare with each use.
     pub fn wide(&self) -> impl Iterator<Item = &Decision> {
         self.wide.iter().filter_map(|index| self.get(*index))
     }

@@ -1,5 +1,5 @@
-//! Reduces an event to the fields that later checks depend on. Values, evidence and the texts of notices are
-//! removed. Of a value, a hash remains, which only this run of the program can make.
+//! Reduces an event to the fields that later checks depend on. Evidence and the texts of notices are removed.
+//! Each value is replaced by a hash whose random key exists only in this run of the program.
 
 use crate::event::event_body::Event;
 use crate::event::*;
@@ -53,7 +53,7 @@ fn about_attributes(event: Event) -> ControlFlow<Event, Event> {
             ..AttributeContested::default()
         }),
         Event::SubjectDescribed(described) => Event::SubjectDescribed(subject_described(&described)),
-        // That it was recorded is needed, and no more.
+        // Later checks need to know only that it was recorded.
         Event::RecordingRefused(_) => Event::RecordingRefused(RecordingRefused::default()),
         other => return ControlFlow::Continue(other),
     })
@@ -115,7 +115,7 @@ fn about_requests(event: Event) -> ControlFlow<Event, Event> {
         Event::HoldLifted(lifted) => {
             Event::HoldLifted(HoldLifted { hold: lifted.hold, ..HoldLifted::default() })
         }
-        // That it was recorded is needed, and no more.
+        // Later checks need to know only that it was recorded.
         Event::RecordViewed(_) => Event::RecordViewed(RecordViewed::default()),
         other => return ControlFlow::Continue(other),
     })
