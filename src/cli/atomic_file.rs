@@ -119,6 +119,19 @@ impl AtomicFile {
     }
 }
 
+/// For a buffer around the file.
+impl Write for AtomicFile {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Error> {
+        self.file.as_mut().map_or(Ok(()), |file| file.write_all(bytes))?;
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
 impl Drop for AtomicFile {
     fn drop(&mut self) {
         if self.file.is_some() {

@@ -142,6 +142,16 @@ impl CliError {
         ExitCode::from(self.0.exit as u8)
     }
 
+    /// The exit status of the process, as a number.
+    pub fn status(&self) -> u8 {
+        self.0.exit as u8
+    }
+
+    /// What went wrong, without what to do next.
+    pub fn message(&self) -> &str {
+        &self.0.message
+    }
+
     /// Whether nothing is to be written to standard error.
     pub fn is_silent(&self) -> bool {
         self.0.is_silent

@@ -50,6 +50,7 @@ mod uses;
 mod verify;
 mod verify_context;
 mod verify_document;
+mod verify_report;
 mod vocabulary;
 mod witness;
 

@@ -5,9 +5,12 @@ use super::output::{Out, count, people, proto_style};
 use super::progress;
 use super::verify_context::{self, Hint};
 use super::verify_document::Document;
+use super::verify_report::{Checked, Content, Outcome, PendingReport, ReportFlags};
+use crate::clock::{Clock, SystemClock};
 use crate::domain::wording;
 use clap::Args;
-use sayso_proof::bundle::{Options, Report, Source, verify};
+use sayso_proof::bundle::usage::Usage;
+use sayso_proof::bundle::{Options, Report, Source, verify, verify_and_record};
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::context::Shown;
 use sayso_proof::keys::KeyChain;
@@ -38,7 +41,9 @@ use std::path::{Path, PathBuf};
 /// values of attributes, but they show which person has attributes of which category. They have no file
 /// names, and disappear when the command ends, even if it is killed.
 ///
-/// Example: `sayso verify log.tar.zst --key sayso-data/dev/log.vkey`
+/// With --report, the verifier writes what it found and how data was used, as a page for people, JSON or CSV.
+///
+/// Example: `sayso verify log.tar.zst --key sayso-data/dev/log.vkey --report audit.html`
 #[derive(Args)]
 pub(super) struct Verify {
     /// The bundle, proof, certificate, receipt or package.
@@ -74,6 +79,8 @@ pub(super) struct Verify {
     /// least one timestamp in the bundle must be by such an authority. Only a bundle has timestamps.
     #[arg(long, value_name = "FILE")]
     tsa_cert: Option<PathBuf>,
+    #[command(flatten)]
+    report: ReportFlags,
 }
 
 impl Verify {
@@ -83,6 +90,9 @@ impl Verify {
         let Some(document) = Document::read(&self.path) else {
             return self.verify_bundle(&key, &options, out);
         };
+        if self.report.is_requested() {
+            return Err(CliError::usage("--report can be used only with a bundle"));
+        }
         if options.authorities.is_some() {
             return Err(CliError::usage("--tsa-cert can be used only with a bundle, which has timestamps"));
         }
@@ -109,25 +119,120 @@ impl Verify {
     }
 
     fn verify_bundle(&self, key: &VerifierKey, options: &Options, out: Out) -> Result<(), CliError> {
+        let pending = self.report.begin()?;
         let cant_open = |error| CliError::failed(format!("{}: {error}", self.path.display()));
         let source = Source::open(&self.path).map_err(cant_open)?;
         let bar = progress::entries(0, "verifying");
-        let verified = verify(source, key, options, &mut |done| progress::verification(&bar, done));
+        let progress = &mut |done| progress::verification(&bar, done);
+        let verified = match &pending {
+            None => verify(source, key, options, progress).map(|report| (report, None)),
+            Some(pending) => verify_and_record(source, key, options, &pending.query, progress)
+                .map(|(report, usage)| (report, Some(usage))),
+        };
         bar.finish_and_clear();
-        let report = verified.map_err(CliError::bundle)?;
-        let (value, context) = in_context(&report, options)?;
-        let printed = out.print_value(&value, &format!("{}\n{context}", text_of(&report)));
-        if !report.grants_hold() {
-            return Err(CliError::unverified(contradictions(&report)));
+        match verified {
+            Ok((report, usage)) => {
+                let context = in_context(&report, options)?;
+                self.conclude(key, &report, context, pending.zip(usage), out)
+            }
+            Err(failure) => {
+                let given = verify_context::given_text(&Given::new(options, &Shown::default()));
+                let error = CliError::bundle(failure.clone());
+                let content = self.content(key, Err(&error), given, Outcome::Failed(&failure));
+                let written = pending.map(|pending| pending.write(&content));
+                Err(after(written, error, out))
+            }
         }
-        if !report.is_fully_checked() {
-            let unchecked = count(report.grants.unchecked, "grant");
-            return Err(CliError::unchecked(format!("{unchecked} not checked in full")).next(
-                "verify an export that was made before the erasure, or one in which nothing is withheld",
-            ));
-        }
-        printed
     }
+
+    /// Prints the result for a bundle whose checks passed, and writes the report on it.
+    fn conclude(
+        &self,
+        key: &VerifierKey,
+        report: &Report,
+        context: Context,
+        pending: Option<(PendingReport, Usage)>,
+        out: Out,
+    ) -> Result<(), CliError> {
+        let Context { mut value, given, not_shown } = context;
+        let lines = not_shown.iter().map(|what| format!("\nnot shown: {what}"));
+        let mut text = format!("{}\n{given}{}", text_of(report), lines.collect::<String>());
+        let verdict = verdict_of(report);
+        let written = pending.map(|(pending, usage)| {
+            let checked = Checked { report, usage: &usage, not_shown: &not_shown, json: &value };
+            let content =
+                self.content(key, verdict.as_ref().map(|()| report), given, Outcome::Checked(checked));
+            let file = pending.write(&content)?;
+            let grants = usage.count();
+            text.push_str(&format!("\nreport: {file} ({} listed)", count(grants, "grant")));
+            Ok(json!({ "file": file, "grants": grants.to_string() }))
+        });
+        if let (Some(members), Some(Ok(written))) = (value.as_object_mut(), &written) {
+            members.insert("report".to_owned(), written.clone());
+        }
+        let printed = out.print_value(&value, &text).and_then(|()| self.report.note_dates(out));
+        match verdict {
+            Ok(()) => written.transpose().and(printed),
+            Err(verdict) => Err(after(written, verdict, out)),
+        }
+    }
+
+    /// What a report says about a verdict.
+    fn content<'a>(
+        &self,
+        key: &VerifierKey,
+        verdict: Result<&Report, &CliError>,
+        given: String,
+        outcome: Outcome<'a>,
+    ) -> Content<'a> {
+        Content {
+            file: self.path.display().to_string(),
+            key: key.to_string(),
+            made_ms: SystemClock.now_ms(),
+            status: verdict.err().map_or(0, CliError::status),
+            verdict: headline(&outcome, verdict.err()),
+            given,
+            outcome,
+        }
+    }
+}
+
+/// The error of a verdict. If the report could not be written either, that error is printed first.
+fn after<T>(written: Option<Result<T, CliError>>, verdict: CliError, out: Out) -> CliError {
+    if let Some(Err(error)) = written {
+        out.report(&error);
+    }
+    verdict
+}
+
+/// The verdict in a sentence, for the top of a report.
+fn headline(outcome: &Outcome<'_>, error: Option<&CliError>) -> String {
+    let begin = match outcome {
+        Outcome::Failed(failure) if failure.newer_edition.is_some() => "Not verified",
+        Outcome::Failed(_) => "The bundle does not verify",
+        Outcome::Checked(Checked { report, .. }) => match words_of(report) {
+            "verified" => "Verified: nothing was found that contradicts the log",
+            words => words,
+        },
+    };
+    let mut text = begin.replacen("the log", "The log", usize::from(begin.starts_with("the log")));
+    if let Some(error) = error {
+        text.push_str(&format!(": {}", error.message()));
+    }
+    text
+}
+
+/// The error of a bundle with findings, or with grants that could not be checked in full.
+fn verdict_of(report: &Report) -> Result<(), CliError> {
+    if !report.grants_hold() {
+        return Err(CliError::unverified(contradictions(report)));
+    }
+    if !report.is_fully_checked() {
+        let unchecked = count(report.grants.unchecked, "grant");
+        return Err(CliError::unchecked(format!("{unchecked} not checked in full"))
+            .next("verify an export that was made before the erasure, or one in which nothing is withheld"));
+    }
+    Ok(())
 }
 
 fn read_authorities(path: &Path) -> Result<Authorities, CliError> {
@@ -178,8 +283,17 @@ fn contradictions(report: &Report) -> String {
     text
 }
 
-/// The JSON of a report, and the text that says what was given and what the report does not show.
-fn in_context(report: &Report, options: &Options) -> Result<(Value, String), CliError> {
+/// A verdict with what was given and what it does not show.
+struct Context {
+    /// The JSON of the verdict.
+    value: Value,
+    /// What was given, in a sentence.
+    given: String,
+    /// What the verdict does not show, in sentences.
+    not_shown: Vec<String>,
+}
+
+fn in_context(report: &Report, options: &Options) -> Result<Context, CliError> {
     let shown = Shown { witnesses: report.witnesses.clone(), continues: report.continues };
     let given = Given::new(options, &shown).with_timestamps(&report.timestamps);
     let not_shown = verify_context::not_shown(&given, Some(report.recorded_to_ms), Hint::Bundle);
@@ -188,8 +302,7 @@ fn in_context(report: &Report, options: &Options) -> Result<(Value, String), Cli
     if let Some(members) = value.as_object_mut() {
         members.insert("notShown".to_owned(), json!(not_shown));
     }
-    let lines = not_shown.iter().map(|what| format!("\nnot shown: {what}"));
-    Ok((value, verify_context::given_text(&given) + &lines.collect::<String>()))
+    Ok(Context { value, given: verify_context::given_text(&given), not_shown })
 }
 
 /// The key of a tier, on the command line or in a file.
@@ -234,15 +347,20 @@ fn rules_of(rules: &RuleSignatures) -> String {
     text
 }
 
-fn text_of(report: &Report) -> String {
-    let verdict = match (report.grants_hold(), report.is_fully_checked()) {
+/// The verdict on a bundle whose checks passed.
+fn words_of(report: &Report) -> &'static str {
+    match (report.grants_hold(), report.is_fully_checked()) {
         (true, true) => "verified",
         (true, false) => "the log is intact, but not all of its grants could be checked in full",
         (false, _) => "the log is complete, but not all of it is justified",
-    };
+    }
+}
+
+fn text_of(report: &Report) -> String {
     let mut text = format!(
-        "{verdict}: {} of {} ({} opened, {} without a subject, {} sealed, {} erased), {}\n\
+        "{}: {} of {} ({} opened, {} without a subject, {} sealed, {} erased), {}\n\
          {} verified, root {}\n{} replayed",
+        words_of(report),
         count(report.tree_size, "entry"),
         report.origin,
         report.opened,

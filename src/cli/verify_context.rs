@@ -31,7 +31,11 @@ pub(super) fn given_text(given: &Given) -> String {
     let since = if given.has_since { "an older checkpoint" } else { "no older checkpoint" };
     let authorities =
         if given.has_authorities { "authorities for timestamps" } else { "no authority for timestamps" };
-    format!("given: the log's key, {witnesses}, {since}, {authorities}")
+    let tier_keys = match given.tier_keys {
+        0 => String::new(),
+        keys => format!(", {} of tiers", count(keys as u64, "key")),
+    };
+    format!("given: the log's key, {witnesses}, {since}, {authorities}{tier_keys}")
 }
 
 /// What the verdict does not show, in sentences. `recorded_to_ms` is the time of the newest entry, if it is
@@ -93,8 +97,12 @@ pub(super) fn add_to(value: &mut Value, given: &Given) {
     let Some(members) = value.as_object_mut() else { return };
     let since = given.has_since;
     let authorities = given.has_authorities;
-    let given_members =
-        json!({ "witnessKeys": given.witness_keys, "since": since, "timestampAuthorities": authorities });
+    let given_members = json!({
+        "witnessKeys": given.witness_keys,
+        "since": since,
+        "timestampAuthorities": authorities,
+        "tierKeys": given.tier_keys,
+    });
     members.insert("given".to_owned(), given_members);
     let unseen: Vec<Value> = given.unseen().iter().map(|one| json!(one.name())).collect();
     members.insert("unseen".to_owned(), Value::Array(unseen));

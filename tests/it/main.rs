@@ -84,5 +84,6 @@ mod transparency;
 mod unchecked_grants;
 mod unmatched;
 mod uses;
+mod verification_report;
 mod verified_documents;
 mod witness;

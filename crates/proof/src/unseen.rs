@@ -11,6 +11,8 @@ use crate::timestamp::Timestamped;
 pub struct Given {
     /// Number of keys of witnesses that were given.
     pub witness_keys: usize,
+    /// Number of keys of tiers that were given. They are compared only in a bundle.
+    pub tier_keys: usize,
     /// Whether an older checkpoint was given.
     pub has_since: bool,
     /// Entries of the older checkpoint that the tree extends.
@@ -30,6 +32,7 @@ impl Given {
     pub fn new(options: &Options, shown: &Shown) -> Self {
         Self {
             witness_keys: options.witnesses.len(),
+            tier_keys: options.tier_keys.len(),
             has_since: options.since.is_some(),
             continues: shown.continues,
             cosigned_at_s: shown.witnesses.iter().map(|one| one.at_s).max(),

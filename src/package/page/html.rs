@@ -3,11 +3,26 @@
 //! points.
 
 use super::json_text::indented;
-use std::fmt::Write;
+use std::fmt::{self, Display, Write};
 
 /// HTML that is safe to write: made of constants and escaped text only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Html(pub(super) String);
+pub struct Html(pub(super) String);
+
+impl Html {
+    /// This HTML and more after it.
+    #[must_use]
+    pub fn with(mut self, more: &Self) -> Self {
+        self.0.push_str(&more.0);
+        self
+    }
+}
+
+impl Display for Html {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
 /// Invisible characters that change how other characters are shown or ordered. They are written as code
 /// points, so that a reader sees them.
@@ -19,7 +34,8 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// Escapes text for the content of an element and for quoted attributes.
-pub(super) fn escape(text: &str) -> Html {
+#[must_use]
+pub fn escape(text: &str) -> Html {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c {
@@ -40,34 +56,54 @@ pub(super) fn escape(text: &str) -> Html {
 }
 
 /// Text of unknown language and direction.
-pub(super) fn foreign(text: &str) -> Html {
+#[must_use]
+pub fn foreign(text: &str) -> Html {
     Html(format!("<bdi translate=\"no\">{}</bdi>", escape(text).0))
 }
 
 /// A name for machines.
-pub(super) fn code(text: &str) -> Html {
+#[must_use]
+pub fn code(text: &str) -> Html {
     Html(format!("<code translate=\"no\">{}</code>", escape(text).0))
 }
 
 /// Text with less emphasis.
-pub(super) fn soft(text: &str) -> Html {
+#[must_use]
+pub fn soft(text: &str) -> Html {
     Html(format!("<span class=\"soft\">{}</span>", escape(text).0))
 }
 
+/// HTML in an element without attributes.
+#[must_use]
+pub fn wrapped(element: &'static str, inner: &Html) -> Html {
+    Html(format!("<{element}>{inner}</{element}>"))
+}
+
+/// A time without its name of a month, for tables: `2023-11-14 22:13` for `2023-11-14T22:13:20Z`.
+#[must_use]
+pub fn short_time(rfc3339: &str) -> Html {
+    let exact = escape(rfc3339);
+    let shown = rfc3339.get(..16).map_or_else(|| rfc3339.to_owned(), |minute| minute.replace('T', " "));
+    Html(format!("<time datetime=\"{exact}\">{}</time>", escape(&shown)))
+}
+
 /// A short label.
-pub(super) fn tag(text: &str) -> Html {
+#[must_use]
+pub fn tag(text: &str) -> Html {
     Html(format!("<span class=\"tag\">{}</span>", escape(text).0))
 }
 
 /// A link if the URL begins with `https:` or `http:`; otherwise the URL as plain text.
-pub(super) fn link(url: &str) -> Html {
+#[must_use]
+pub fn link(url: &str) -> Html {
     let is_web = ["https://", "http://"].iter().any(|scheme| url.starts_with(scheme));
     let text = escape(url).0;
     if is_web { Html(format!("<a href=\"{text}\" rel=\"noreferrer\">{text}</a>")) } else { Html(text) }
 }
 
 /// An RFC 3339 time in UTC, as people write it, with the exact time in the markup.
-pub(super) fn time(rfc3339: &str) -> Html {
+#[must_use]
+pub fn time(rfc3339: &str) -> Html {
     let exact = escape(rfc3339).0;
     let shown = in_words(rfc3339).unwrap_or_else(|| rfc3339.to_owned());
     Html(format!("<time datetime=\"{exact}\">{}</time>", escape(&shown).0))
@@ -97,12 +133,14 @@ fn in_words(rfc3339: &str) -> Option<String> {
 }
 
 /// A count with its noun: `1 detail`, `2 details`.
-pub(super) fn count(number: u64, one: &str, many: &str) -> String {
+#[must_use]
+pub fn count(number: u64, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// A JSON value for people: a string as its text, anything else as the JSON that was recorded.
-pub(super) fn value(json: &str) -> Html {
+#[must_use]
+pub fn value(json: &str) -> Html {
     if let Ok(text) = serde_json::from_str::<String>(json) {
         return foreign(&text);
     }
@@ -113,7 +151,7 @@ pub(super) fn value(json: &str) -> Html {
 }
 
 /// Several pieces of HTML, each on its own line. On paper, semicolons separate them instead.
-pub(super) fn lines(parts: impl IntoIterator<Item = Html>) -> Html {
+pub fn lines(parts: impl IntoIterator<Item = Html>) -> Html {
     let parts: Vec<String> = parts.into_iter().map(|part| part.0).filter(|part| !part.is_empty()).collect();
     Html(parts.join("<span class=\"sep\">; </span><br>"))
 }
@@ -146,6 +184,9 @@ mod tests {
         let shown = "November 4, 2023, 22:13 UTC";
         assert_eq!(html(exact), format!("<time datetime=\"{exact}\">{shown}</time>"));
         assert_eq!(html("<never>"), "<time datetime=\"&lt;never&gt;\">&lt;never&gt;</time>");
+        let short = format!("<time datetime=\"{exact}\">2023-11-04 22:13</time>");
+        assert_eq!(short_time(exact).0, short);
+        assert_eq!(short_time("<never>").0, html("<never>"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! loads nothing.
 
 mod cells;
-mod html;
+pub mod html;
 mod introduction;
 mod json_text;
 mod merged;

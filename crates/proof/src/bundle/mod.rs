@@ -23,7 +23,9 @@ mod tar_form;
 mod tests;
 mod timestamps;
 mod trailer;
+pub mod usage;
 mod verify;
+mod verify_and_record;
 mod writer;
 
 pub use crate::context::Options;
@@ -35,4 +37,5 @@ pub use source::{Source, unpack};
 pub use timestamps::TIMESTAMPS_MAX;
 pub use trailer::TRAILER_BYTES;
 pub use verify::verify;
+pub use verify_and_record::verify_and_record;
 pub use writer::{BundleError, BundleWriter};

@@ -72,7 +72,15 @@ impl<M: Message + Default> Spool<M> {
     /// The temporary file cannot be created or written.
     pub fn push(&mut self, key: &[u8], record: &M) -> io::Result<()> {
         let number = self.hasher.hash_one(key) % self.groups.len() as u64;
-        if let Some(group) = self.groups.get_mut(number as usize) {
+        self.push_to(number as usize, record)
+    }
+
+    /// Appends a record to the group with this number.
+    ///
+    /// # Errors
+    /// The temporary file cannot be created or written.
+    pub fn push_to(&mut self, group: usize, record: &M) -> io::Result<()> {
+        if let Some(group) = self.groups.get_mut(group) {
             let before = group.pending.len();
             record.encode_length_delimited(&mut group.pending).map_err(io::Error::other)?;
             let added = group.pending.len() - before;

@@ -14,11 +14,12 @@ use super::event_ids::EventIds;
 use super::report::Progress;
 use super::spool::Spool;
 use super::statements::{MissingVersions, Statements};
+use super::usage::Flags;
 use crate::entry::{Handle, Header};
 use crate::event::{Actor, EventBody, event_body::Event};
 use crate::merkle::Hash;
 use crate::replay::{
-    Fault, LogChecks, Missing, Replay, Replayed, RuleEvent, RuleSignatures, SignedRules, SubjectEntry,
+    Fault, Flag, LogChecks, Missing, Replay, Replayed, RuleEvent, RuleSignatures, SignedRules, SubjectEntry,
     minimize,
 };
 use crate::rule::TierKey;
@@ -142,6 +143,7 @@ pub(super) struct Outcome {
     pub replayed: Replayed,
     pub rules: RuleSignatures,
     gaps: Vec<Gap>,
+    flags: Vec<Flag>,
 }
 
 impl Outcome {
@@ -217,10 +219,16 @@ impl Subjects {
         self.system_events.extend(next);
     }
 
-    /// Checks all data subjects, on all cores.
+    /// The flags of the findings so far that concern no grant.
+    pub fn take_flags(&mut self) -> Vec<Flag> {
+        std::mem::take(&mut self.findings.flags)
+    }
+
+    /// Checks all data subjects, on all cores. Adds what is found to `flags`.
     pub fn check_all(
         mut self,
         mut erased: Erased,
+        flags: &mut Flags,
         progress: &mut dyn FnMut(Progress),
     ) -> io::Result<Outcome> {
         let groups = self.spool.groups();
@@ -256,12 +264,14 @@ impl Subjects {
             for outcome in outcomes {
                 let mut outcome = outcome?;
                 outcome.gaps.drain(..).try_for_each(|gap| erased.add_gap(&gap))?;
+                flags.add(&std::mem::take(&mut outcome.flags));
                 all.merge(outcome);
                 finished += 1;
                 progress(Progress::Subjects(finished, groups as u64));
             }
             Ok::<_, io::Error>(())
         })?;
+        flags.add(&std::mem::take(&mut all.replayed.flags));
         let gap = erased.first_unaccounted_gap()?.map(|gap| (gap.position, gap.reason()));
         all.broken = earlier(all.broken, gap);
         Ok(all)
@@ -312,7 +322,7 @@ impl Subjects {
             Ok(())
         })?;
         outcome.subjects = tips.len() as u64;
-        outcome.replayed = replay.finish();
+        (outcome.replayed, outcome.flags) = replay.finish_with_flags();
         Ok(outcome)
     }
 }

@@ -5,6 +5,7 @@
 use super::check::{CheckedEntry, Content};
 use super::erased::{Erased, Gap};
 use super::subjects::{Outcome, Subjects};
+use super::usage::Flags;
 use crate::entry::{Handle, Header};
 use crate::event::event_body::Event;
 use crate::event::*;
@@ -182,7 +183,7 @@ fn check_in_groups(log: Vec<CheckedEntry>) -> Outcome {
         }
         subjects.add(next).unwrap();
     }
-    subjects.check_all(erased, &mut |_| ()).unwrap()
+    subjects.check_all(erased, &mut Flags::default(), &mut |_| ()).unwrap()
 }
 
 proptest! {

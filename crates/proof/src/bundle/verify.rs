@@ -12,6 +12,7 @@ use super::source::{self, Source, Visitor};
 use super::spool;
 use super::subjects::Subjects;
 use super::timestamps::Timestamps;
+use super::usage::{Flags, Query, UsageBuilder};
 use crate::checkpoint::{Checkpoint, VerifierKey};
 use crate::context::{self, Options};
 use crate::keys::KeyChain;
@@ -48,6 +49,17 @@ pub fn verify(
     options: &Options,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Report, VerifyFailure> {
+    run(source, key, options, None, progress).map(|(report, _)| report)
+}
+
+/// Verifies a bundle, and puts aside what a record of uses needs, if there is a query.
+pub(super) fn run<'a>(
+    source: Source<'_>,
+    key: &'a VerifierKey,
+    options: &'a Options,
+    query: Option<&'a Query>,
+    progress: &'a mut dyn FnMut(Progress),
+) -> Result<(Report, Option<UsageBuilder<'a>>), VerifyFailure> {
     let read = BytesRead::default();
     let mut verifier = Verifier {
         read: read.clone(),
@@ -67,6 +79,8 @@ pub fn verify(
         deferred: None,
         is_root_wrong: false,
         next_position: 0,
+        query,
+        usage: None,
         entries: None,
         report: Report::default(),
     };
@@ -104,6 +118,10 @@ struct Verifier<'a> {
     /// Whether the leaf hashes do not have the root of the checkpoint. Then nothing of the entries is kept.
     is_root_wrong: bool,
     next_position: u64,
+    /// Which grants to record, if any.
+    query: Option<&'a Query>,
+    /// Set from the first entry on, if grants are recorded.
+    usage: Option<UsageBuilder<'a>>,
     /// Set from the first entry to the last.
     entries: Option<EntriesState>,
     report: Report,
@@ -131,7 +149,7 @@ impl Visitor for Verifier<'_> {
     }
 }
 
-impl Verifier<'_> {
+impl<'a> Verifier<'a> {
     /// Processes one file. The file is read while the previous file of entries is still being checked. The
     /// check of a new file of entries starts before the results of the previous one are applied.
     fn process_member(
@@ -393,10 +411,25 @@ impl Verifier<'_> {
         if self.is_root_wrong {
             return Ok(());
         }
+        self.record(&checked)?;
         let subjects = &mut self.entries_state().subjects;
         subjects.add(checked).map_err(|error| spool::describe(&error))?;
-        let kept = subjects.bytes();
+        let (kept, flags) = (subjects.bytes(), subjects.take_flags());
+        self.usage.iter_mut().for_each(|usage| usage.flags.add(&flags));
         Ok(self.read.allow_entries(kept)?)
+    }
+
+    /// Puts aside what the record of uses needs of an entry.
+    fn record(&mut self, checked: &CheckedEntry) -> Result<(), Rejection> {
+        let (Some(query), CheckedEntry { position, recorded_at_ms, content, .. }) = (self.query, checked)
+        else {
+            return Ok(());
+        };
+        let (Content::Sealed(header, body) | Content::Plain(header, body)) = content else { return Ok(()) };
+        let (tier_keys, entries) = (&self.options.tier_keys, self.checkpoint.size);
+        let usage = self.usage.get_or_insert_with(|| UsageBuilder::new(query, tier_keys, entries));
+        usage.add(*position, *recorded_at_ms, header, body).map_err(|error| spool::describe(&error))?;
+        Ok(self.read.allow_entries(usage.bytes())?)
     }
 
     /// Checks the chains and grants of all data subjects in the entries read so far. This runs once.
@@ -404,7 +437,9 @@ impl Verifier<'_> {
         let Some(EntriesState { chains, subjects, files }) = self.entries.take() else { return Ok(()) };
         self.report.recorded_to_ms = chains.recorded_at_ms();
         let uncovered = chains.erased.uncovered();
-        let outcome = subjects.check_all(chains.erased, self.progress).map_err(spool_failure)?;
+        let mut unused = Flags::default();
+        let flags = self.usage.as_mut().map_or(&mut unused, |usage| &mut usage.flags);
+        let outcome = subjects.check_all(chains.erased, flags, self.progress).map_err(spool_failure)?;
         if let Some((position, reason)) = outcome.broken {
             let file = files.iter().rev().find(|(first, _)| *first <= position);
             let member = file.map_or(Member::Entries(0), |(_, member)| *member);
@@ -440,7 +475,10 @@ impl Verifier<'_> {
         Ok(())
     }
 
-    fn finish(mut self, signatures_of_source: u64) -> Result<Report, VerifyFailure> {
+    fn finish(
+        mut self,
+        signatures_of_source: u64,
+    ) -> Result<(Report, Option<UsageBuilder<'a>>), VerifyFailure> {
         if self.last_member != Some(Member::ManifestNote) {
             return Err(self.missing_file(Member::ManifestNote));
         }
@@ -450,10 +488,10 @@ impl Verifier<'_> {
         self.report.root = hex::encode(self.checkpoint.root);
         self.report.signatures += signatures_of_source;
         self.report.continues = self.since.map(|since| since.size);
-        Ok(self.report)
+        Ok((self.report, self.usage))
     }
 }
 
-fn spool_failure(error: io::Error) -> VerifyFailure {
+pub(super) fn spool_failure(error: io::Error) -> VerifyFailure {
     VerifyFailure::at("temporary file", spool::describe(&error))
 }

@@ -16,6 +16,7 @@ mod consent;
 mod decisions;
 mod effort;
 mod fault;
+mod flag;
 mod grant;
 #[cfg(test)]
 #[path = "tests/index.rs"]
@@ -52,6 +53,7 @@ use subject::{RecordedAt, Subject};
 use vocabulary::Vocabulary;
 
 pub use fault::{Fault, Finding};
+pub(crate) use flag::Flag;
 pub(crate) use log_checks::LogChecks;
 pub(crate) use minimize::minimize;
 use missing::Citing;
@@ -97,6 +99,9 @@ pub struct Replayed {
     pub findings: Vec<Finding>,
     /// The first 1000 grants that could not be checked in full.
     pub unchecked_grants: Vec<UncheckedGrant>,
+    /// Every finding and every grant that could not be checked in full, until somebody takes them.
+    #[serde(skip)]
+    pub(crate) flags: Vec<Flag>,
 }
 
 impl Replayed {
@@ -119,6 +124,7 @@ impl Replayed {
 
     fn add_unchecked(&mut self, grant: UncheckedGrant) {
         self.unchecked += 1;
+        self.flags.push(Flag::Unchecked { position: grant.position });
         if self.unchecked_grants.len() < FINDINGS_MAX {
             self.unchecked_grants.push(grant);
         }
@@ -136,6 +142,7 @@ impl Replayed {
     }
 
     fn add(&mut self, finding: Finding) {
+        self.flags.push(Flag::Finding { position: finding.position, grant: finding.grant.clone() });
         if self.findings.len() < FINDINGS_MAX {
             self.findings.push(finding);
         }
@@ -154,6 +161,7 @@ impl Replayed {
         self.other_faults += other.other_faults;
         self.revocations_pending += other.revocations_pending;
         self.revocations_unchecked += other.revocations_unchecked;
+        self.flags.extend(other.flags);
         self.findings.extend(other.findings);
         self.findings.sort_by_key(|finding| finding.position);
         self.findings.truncate(FINDINGS_MAX);
@@ -347,7 +355,12 @@ impl Replay {
 
     /// Returns the result.
     #[must_use]
-    pub fn finish(mut self) -> Replayed {
+    pub fn finish(self) -> Replayed {
+        self.finish_with_flags().0
+    }
+
+    /// Returns the result; also every finding, and every grant that could not be checked in full.
+    pub(crate) fn finish_with_flags(mut self) -> (Replayed, Vec<Flag>) {
         for (handle, person) in std::mem::take(&mut self.people) {
             let Some(subject) = self.subjects.get_mut(&Handle(handle)) else { continue };
             let ending = person.finish(subject, &self.vocabulary);
@@ -356,7 +369,8 @@ impl Replay {
             self.result.revocations_unchecked += ending.unchecked;
         }
         self.result.findings.sort_by_key(|finding| finding.position);
-        self.result
+        let flags = std::mem::take(&mut self.result.flags);
+        (self.result, flags)
     }
 }
 

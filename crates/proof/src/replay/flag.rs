@@ -1,0 +1,11 @@
+//! What a replay found about an entry, in short.
+
+/// A finding, or a grant that could not be checked in full. Unlike the lists in a report, flags have no
+/// maximum number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Flag {
+    /// A finding at a position. `grant` is the event id of the grant that it concerns, in hex, or empty.
+    Finding { position: u64, grant: String },
+    /// The grant at this position could not be checked in full.
+    Unchecked { position: u64 },
+}

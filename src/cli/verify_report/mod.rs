@@ -1,0 +1,127 @@
+//! The report that `sayso verify --report` writes.
+
+mod content;
+mod csv;
+mod json;
+mod page;
+mod query;
+mod sentences;
+
+pub(super) use content::{Checked, Content, Outcome};
+
+use super::atomic_file::{AtomicFile, Existing};
+use super::error::CliError;
+use super::output::Out;
+use clap::{Args, ValueEnum};
+use query::Condition;
+use sayso_proof::bundle::usage::Query;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+/// Bytes that are collected before they are written to the file.
+const BUFFER_BYTES: usize = 256 << 10;
+
+/// The format of a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// One page for people, without scripts.
+    Html,
+    /// JSON with everything that the page has.
+    Json,
+    /// A table of grants for a spreadsheet.
+    Csv,
+}
+
+impl Format {
+    /// The format that the end of a file's name stands for.
+    fn of(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "html" | "htm" => Some(Self::Html),
+            "json" => Some(Self::Json),
+            "csv" => Some(Self::Csv),
+            _ => None,
+        }
+    }
+}
+
+/// The flags about a report.
+#[derive(Args)]
+#[command(next_help_heading = "Report")]
+pub(super) struct ReportFlags {
+    /// Write a report on a bundle to FILE: the verdict, the findings, and every grant with the consent, the
+    /// notice and the rules that it rests on, and with its uses. It has no values and no keys of attributes.
+    /// The end of the name says the format: `.html`, `.json` or `.csv`. If the bundle does not verify, the
+    /// report says so and lists nothing.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// The format of the report. Default: by the name of FILE.
+    #[arg(long, value_name = "FORMAT", requires = "report")]
+    report_format: Option<Format>,
+    /// List only grants that fit; may be repeated. KEY is `recipient`, `purpose`, `category`, `person`,
+    /// `from` or `to`. A purpose or category includes those below it. A person is a handle from an earlier
+    /// report. `from` and `to` are the beginning and the end of a period: a grant fits if it was in force or
+    /// was used in it. If one key is given several times, one value has to fit. Of different keys, all have
+    /// to fit. Example: `--query category=health --query recipient=tutor --query from=2026-01-01`.
+    #[arg(long = "query", value_name = "KEY=VALUE", requires = "report", value_parser = query::parse)]
+    conditions: Vec<Condition>,
+    /// Replace FILE if it exists.
+    #[arg(long, requires = "report")]
+    force: bool,
+}
+
+impl ReportFlags {
+    /// Whether a report was requested.
+    pub fn is_requested(&self) -> bool {
+        self.report.is_some()
+    }
+
+    /// Checks the flags, and that the file can be written, before anything is verified. `None` if no report
+    /// was requested.
+    ///
+    /// # Errors
+    /// The file exists and must stay, its format is unknown, or the query is wrong.
+    pub fn begin(&self) -> Result<Option<PendingReport>, CliError> {
+        let Some(path) = &self.report else { return Ok(None) };
+        let format = self.report_format.or_else(|| Format::of(path)).ok_or_else(|| {
+            let path = path.display();
+            CliError::usage(format!("--report: the format of {path} is unknown"))
+                .next("name a file that ends in .html, .json or .csv, or give --report-format")
+        })?;
+        let query = query::query_of(&self.conditions)?;
+        let file = AtomicFile::begin(path, Existing::from_force(self.force))?;
+        Ok(Some(PendingReport { path: path.clone(), format, query, file }))
+    }
+
+    /// Prints which moments the dates of the query became.
+    pub fn note_dates(&self, out: Out) -> Result<(), CliError> {
+        out.note_dates(&query::dates(&self.conditions))
+    }
+}
+
+/// A report that will be written when the verdict is known. If it is not, its file disappears.
+pub(super) struct PendingReport {
+    path: PathBuf,
+    format: Format,
+    pub query: Query,
+    file: AtomicFile,
+}
+
+impl PendingReport {
+    /// Writes the report. Returns the name of the file.
+    ///
+    /// # Errors
+    /// The file or a temporary file fails. Then there is no report.
+    pub fn write(self, content: &Content<'_>) -> Result<String, CliError> {
+        let path = self.path.display().to_string();
+        let failed = |error: std::io::Error| CliError::failed(format!("--report: {path}: {error}"));
+        let mut out = BufWriter::with_capacity(BUFFER_BYTES, self.file);
+        let written = match self.format {
+            Format::Html => page::write(content, &mut out),
+            Format::Json => json::write(content, &mut out),
+            Format::Csv => csv::write(content, &mut out),
+        };
+        written.and_then(|()| out.flush()).map_err(failed)?;
+        out.into_inner().map_err(|error| failed(error.into_error()))?.finish()?;
+        Ok(path)
+    }
+}
