@@ -75,3 +75,23 @@ fn every_alert_has_a_row_in_the_operations_page() {
     let rows = page.lines().filter(|line| line.starts_with("| Sayso"));
     assert_eq!(rows.count(), alerts.len());
 }
+
+#[test]
+fn the_format_lists_every_finding_with_its_meaning() {
+    let (format, faults) = (read("docs/format.md"), read("crates/proof/src/replay/fault.rs"));
+    let mut listed = 0;
+    for variant in faults.split("#[error(\"").skip(1) {
+        let (meaning, rest) = variant.split_once("\")]").unwrap();
+        let name: String = rest.trim_start().chars().take_while(|c| c.is_alphanumeric()).collect();
+        let name = name.char_indices().fold(String::new(), |mut name, (at, c)| {
+            if at > 0 && c.is_uppercase() {
+                name.push('_');
+            }
+            name.push(c.to_ascii_lowercase());
+            name
+        });
+        assert!(format.contains(&format!("\n| `{name}` | {meaning} |\n")), "{name} is not in docs/format.md");
+        listed += 1;
+    }
+    assert!(listed > 50, "the test found the faults");
+}
