@@ -1,6 +1,7 @@
-//! Timestamps of checkpoints by an authority, in the folder `timestamps` beside the kept checkpoint.
+//! Keeps timestamps that a timestamping authority (RFC 3161) issued for checkpoints of the log.
 //!
-//! Each file is a token (RFC 3161), named by the tree size of its checkpoint. No file is ever changed.
+//! They are in the folder `timestamps`, beside the file of the kept checkpoint. Each file is a token, named
+//! by the tree size of its checkpoint. No file is ever changed.
 
 use super::{Ledger, LedgerError, StoreNodes};
 use sayso_proof::bundle::TIMESTAMPS_MAX;

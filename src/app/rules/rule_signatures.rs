@@ -41,8 +41,8 @@ impl RuleChanges {
     /// no public key counts as a signature by this key.
     ///
     /// # Errors
-    /// The signature is missing, invalid or by another key, for which `refusal` is the message; or it is of
-    /// the first form.
+    /// The signature is missing, invalid or by another key, for which `refusal` is the message. Or it has the
+    /// first form, which covers only the event: not the log, the tier, the number of the version or a time.
     pub(super) fn signed_by(
         &self,
         key: &[u8; 32],

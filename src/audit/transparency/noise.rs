@@ -1,10 +1,11 @@
 //! Noise with a privacy budget: the two-sided geometric mechanism (discrete Laplace; Ghosh, Roughgarden,
 //! Sundararajan 2009) on contributions that are limited for each person first (Dwork and Roth 2014, s. 3.3).
 //!
-//! One person adds at most [`ContributionLimit::rows`] rows of at most [`ContributionLimit::each`] to a
-//! table. So one person changes the table's counts by at most the product of both (the L1 sensitivity), and
-//! its numbers of people by at most `rows`. Half of a table's budget is for the counts, and half for the
-//! numbers of people. The budgets of tables add up (sequential composition).
+//! Each row of a table has two numbers: a count, and the number of people in the row. One person is counted
+//! in at most [`ContributionLimit::rows`] rows, and adds at most [`ContributionLimit::each`] to the count of
+//! each row. So one person changes all counts of the table together by at most `rows` times `each` (the L1
+//! sensitivity), and all numbers of people together by at most `rows`. Half of a table's budget is for the
+//! counts, and half for the numbers of people. The budgets of tables add up (sequential composition).
 
 use super::amount::Amount;
 use super::suppress::{Candidate, Shown, as_number, show};
@@ -19,7 +20,7 @@ const EXCEEDED: f64 = 0.05;
 pub struct ContributionLimit {
     /// Rows that one person is counted in; those with the largest counts are kept.
     pub rows: usize,
-    /// Count in each of these rows.
+    /// The most that one person adds to the count of each of these rows.
     pub each: u64,
 }
 
