@@ -227,6 +227,9 @@ fn the_report_on_a_shared_forged_bundle_begins_with_what_is_wrong() {
     let (top, rest) = page.split_once("id=\"totals\"").unwrap();
     assert!(top.contains("should not have been issued") && top.contains("a refusal or withdrawal overrides"));
     assert!(rest.contains("<span class=\"tag bad\">finding</span>"), "the grant is marked in the list");
+    let (_, linked) = top.split_once("<a href=\"#grant-").unwrap();
+    let id = linked.split('"').next().unwrap();
+    assert!(rest.contains(&format!("<tr id=\"grant-{id}\">")), "the finding leads to its grant");
     let broken = report("09-unknown-field-in-a-body.tar.zst");
     assert!(broken.contains("The bundle does not verify: position "), "{broken}");
     assert!(!broken.contains("id=\"grants\""));

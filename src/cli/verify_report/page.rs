@@ -191,12 +191,16 @@ fn findings(checked: &Checked<'_>, out: &mut dyn Write) -> io::Result<()> {
     begin_table(out, &["position", "what is wrong", "grant", "attribute"])?;
     for finding in findings {
         let id = |id: &str| if id.is_empty() { escape("–") } else { code(id) };
+        // The link leads to the grant, if it is in the list.
+        let grant = match finding.grant.as_str() {
+            "" => "–".to_owned(),
+            grant => format!("<a href=\"#grant-{}\">{}</a>", escape(grant), code(grant)),
+        };
         writeln!(
             out,
-            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td></tr>",
+            "<tr><th scope=\"row\">{}</th><td>{}</td><td>{grant}</td><td>{}</td></tr>",
             finding.position,
             escape(&finding.fault.to_string()),
-            id(&finding.grant),
             id(finding.attribute.as_deref().unwrap_or_default()),
         )?;
     }
@@ -344,8 +348,9 @@ fn write_grant(out: &mut dyn Write, grant: &GrantRecord, sets: &BTreeMap<Vec<u64
     };
     writeln!(
         out,
-        "<tr id=\"g{position}\"><th scope=\"row\">{}<br><span class=\"soft\">position {position}</span></th><td>{}</td>\
+        "<tr id=\"grant-{}\"><th scope=\"row\">{}<br><span class=\"soft\">position {position}</span></th><td>{}</td>\
          <td>{}</td><td>{}</td><td>{rules}</td><td>{}</td><td>{}</td></tr>",
+        escape(&grant.grant),
         sentences::short(grant.recorded_at_ms),
         lines([foreign(&grant.recipient), foreign(&grant.purpose), conversation]),
         sentences::data(grant),
