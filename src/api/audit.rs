@@ -82,6 +82,17 @@ impl AuditService for Api {
         }))
     }
 
+    async fn prove_subject(
+        &self,
+        request: Request<proto::ProveSubjectRequest>,
+    ) -> Answer<proto::ProveSubjectResponse> {
+        let caller = layer::caller(&request)?;
+        let subject = caller.subject_of(&request.into_inner().subject).map_err(status::of)?;
+        self.app.record_view(&caller, &subject, "ProveSubject").await.map_err(status::of)?;
+        let proof = self.app.reports.prove_subject(&subject).await.map_err(status::of)?;
+        Ok(Response::new(proto::ProveSubjectResponse { proof }))
+    }
+
     type ExportAuditStream = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = ExportAnswer> + Send>>;
 
     async fn export_audit(

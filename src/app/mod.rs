@@ -136,6 +136,28 @@ impl App {
         self.core.keep_time();
     }
 
+    /// Removes erased data subjects from the subject map in memory, if a commitment was in progress when they
+    /// were erased. Call it periodically.
+    pub fn forget_erased(&self) {
+        self.core.subject_map.forget_erased();
+    }
+
+    /// Number of entries that follow the newest commitment to the subject map.
+    #[must_use]
+    pub fn entries_after_subject_map(&self) -> u64 {
+        self.core.ledger.checkpoint().size.saturating_sub(self.core.subject_map.covered())
+    }
+
+    /// Commits to the subject map, unless it is the same as in the newest commitment.
+    ///
+    /// # Errors
+    /// The store failed. The next call tries again.
+    pub async fn commit_subject_map(&self) -> Result<(), AppError> {
+        self.core.prepare_subject_map().await?;
+        let no_erasures = self.core.erasing.write().await;
+        self.core.commit_subject_map(&no_erasures).await.map(drop)
+    }
+
     /// Why all use is denied at the moment, regardless of consents; `None` if use is not suspended.
     #[must_use]
     pub fn suspension_reason(&self) -> Option<Reason> {

@@ -9,6 +9,7 @@ use crate::app::grants::Grants;
 use crate::app::grants::grant_lookup::GrantLookup;
 use crate::app::log::core::{Core, UseLimits};
 use crate::app::log::index::{index_of, index_of_said};
+use crate::app::log::kept_map::KeptMap;
 use crate::app::log::named_recipients::NamedRecipients;
 use crate::app::log::notifier::Notifier;
 use crate::app::log::open_requests::OpenRequests;
@@ -146,9 +147,9 @@ impl App {
             (find_keys(&settings, &system_events)?, StreamCache::new(stream_cache_limits(&settings)));
         let clock = Arc::clone(&settings.clock) as _;
         let ledger = Ledger::open_signed(settings.ledger, settings.log, signing, clock)?;
-        let is_restore = |event: &&Recorded| matches!(event.event, Event::BackupRestored(_));
-        let restores: Vec<Recorded> = system_events.iter().filter(is_restore).cloned().collect();
+        let restores = restores_in(&system_events);
         let news = news(&system_events, &settings.witnesses);
+        let subject_map = KeptMap::new(&system_events);
         let rules = RulesHistory::new(system_events.into_iter(), settings.clock.now_ms())
             .map_err(AppError::from)
             .map_err(failed("reading the rules"))?;
@@ -176,6 +177,7 @@ impl App {
             unrecorded_reuse: UnrecordedReuse::default(),
             pending_streams: PendingStreams::default(),
             open_requests: OpenRequests::default(),
+            subject_map,
             use_limits: settings.use_limits,
             erasing: tokio::sync::RwLock::default(),
             stopping: tokio::sync::watch::Sender::new(false),
@@ -372,6 +374,11 @@ impl App {
         }
         Ok(())
     }
+}
+
+fn restores_in(system_events: &[Recorded]) -> Vec<Recorded> {
+    let is_restore = |event: &&Recorded| matches!(event.event, Event::BackupRestored(_));
+    system_events.iter().filter(is_restore).cloned().collect()
 }
 
 fn adopted_rules() -> Event {

@@ -1,7 +1,7 @@
 //! Writes an audit bundle from the ledger.
 
 use crate::ledger::{Ledger, Signing};
-use sayso_proof::bundle::{BundleError, BundleWriter, EntryLine, LineError};
+use sayso_proof::bundle::{BundleError, BundleWriter, EntryLine, LineError, MapRecord};
 use sayso_proof::entry::EventKey;
 use sayso_proof::merkle::{Hash, Nodes};
 use std::io::Write;
@@ -63,6 +63,18 @@ impl<W: Write> Bundle<W> {
         }
         writer.leaf_hashes(&LeafHashes(ledger))?;
         Ok(Self { writer, signing, next: 0 })
+    }
+
+    /// Writes the records of the subject map, before the first entry.
+    ///
+    /// # Errors
+    /// There are other than `subjects` records, they can't be read, or writing fails.
+    pub fn subject_map(
+        &mut self,
+        subjects: u64,
+        records: impl Iterator<Item = std::io::Result<MapRecord>>,
+    ) -> Result<(), ExportError> {
+        Ok(self.writer.subject_map(subjects, records)?)
     }
 
     /// Number of entries that the bundle will have.

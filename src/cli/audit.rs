@@ -1,4 +1,4 @@
-//! The commands `sayso audit`, `sayso checkpoint`, `sayso proof` and `sayso stats`.
+//! The commands `sayso audit`, `sayso checkpoint`, `sayso proof`, `sayso prove-subject` and `sayso stats`.
 
 use super::atomic_file::{AtomicFile, Existing};
 use super::connect::Connection;
@@ -113,6 +113,29 @@ impl Proof {
         let request = proto::GetInclusionProofRequest { position: self.position, tree_size: 0 };
         let answer = client(at).await?.get_inclusion_proof(request).await?.into_inner();
         out.print("GetInclusionProofResponse", &answer, |answer| answer.proof.clone())
+    }
+}
+
+/// Prove what the log has about a person, or that it has nothing. `sayso verify` verifies the printed proof
+/// without the daemon.
+///
+/// The proof shows the number of the person's events and the newest one, and contains none of them. If there
+/// are events, the call is recorded as one of them.
+///
+/// Example: `sayso prove-subject ada > ada.proof`, then `sayso verify ada.proof --key
+/// sayso-data/dev/log.vkey`
+#[derive(Args)]
+pub(super) struct ProveSubject {
+    /// The controller's ID of the person.
+    subject: String,
+}
+
+impl ProveSubject {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut client = client!(AuditServiceClient, at.link("steward").await?);
+        let request = proto::ProveSubjectRequest { subject: self.subject };
+        let answer = client.prove_subject(request).await?.into_inner();
+        out.print("ProveSubjectResponse", &answer, |answer| answer.proof.trim_end().to_owned())
     }
 }
 

@@ -15,7 +15,7 @@ const GROUPS: [(&str, &[&str]); 8] = [
     ("Use", &["grant", "check", "used", "why", "uses", "evaluate", "watch", "acknowledge", "artifact"]),
     ("Rights", &["request", "erase", "certificate", "export-subject", "hold", "retention"]),
     ("Rules", &["purpose", "category", "notice", "bounds"]),
-    ("Audit", &["audit", "verify", "checkpoint", "proof", "report", "record-of-processing"]),
+    ("Audit", &["audit", "verify", "checkpoint", "proof", "prove-subject", "report", "record-of-processing"]),
     (
         "Operate",
         &[

@@ -48,6 +48,7 @@ mod times;
 mod token;
 mod uses;
 mod verify;
+mod verify_completeness;
 mod verify_context;
 mod verify_document;
 mod verify_report;
@@ -133,6 +134,7 @@ enum Command {
     RecordOfProcessing(report::RecordOfProcessing),
     Checkpoint(audit::Checkpoint),
     Proof(audit::Proof),
+    ProveSubject(audit::ProveSubject),
     Stats(audit::Stats),
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -261,6 +263,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::RecordOfProcessing(command) => command.run(at, out).await,
         Command::Checkpoint(command) => command.run(at, out).await,
         Command::Proof(command) => command.run(at, out).await,
+        Command::ProveSubject(command) => command.run(at, out).await,
         Command::Stats(command) => command.run(at, out).await,
         Command::Keys(command) => command.run(at, out).await,
         Command::Backup(command) => command.run(at, out).await,

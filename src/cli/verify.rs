@@ -3,6 +3,7 @@
 use super::error::CliError;
 use super::output::{Out, count, people, proto_style};
 use super::progress;
+use super::verify_completeness;
 use super::verify_context::{self, Hint};
 use super::verify_document::Document;
 use super::verify_report::{Checked, Content, Outcome, PendingReport, ReportFlags};
@@ -37,7 +38,7 @@ use std::path::{Path, PathBuf};
 /// show. A document alone does not show that its log is the one that others see. A witness, an older
 /// checkpoint or an export of the log shows that.
 ///
-/// A large bundle needs about 300 bytes an entry in temporary files (in TMPDIR). These files contain no
+/// A large bundle needs about 380 bytes an entry in temporary files (in TMPDIR). These files contain no
 /// values of attributes, but they show which person has attributes of which category. They have no file
 /// names, and disappear when the command ends, even if it is killed.
 ///
@@ -70,6 +71,11 @@ pub(super) struct Verify {
     /// required notices) that another key signed are findings.
     #[arg(long = "tier-key", value_name = "TIER=KEY")]
     tier_keys: Vec<String>,
+    /// Subject proof of a person whose id you know (`sayso prove-subject`), or a folder of such proofs; may
+    /// be repeated. With these, the answer for a bundle lists the streams of all other ids. Give the proof of
+    /// each id that you know, and a second stream about one of these people is among the others.
+    #[arg(long = "subject-proof", value_name = "PATH")]
+    subject_proofs: Vec<PathBuf>,
     /// A checkpoint seen earlier, or an earlier proof, certificate or receipt that has one. The log of
     /// the file that is verified must continue that checkpoint. If the file is a certificate, it must
     /// contain a proof of this, which `sayso certificate --since` adds.
@@ -96,6 +102,11 @@ impl Verify {
         if options.authorities.is_some() {
             return Err(CliError::usage("--tsa-cert can be used only with a bundle, which has timestamps"));
         }
+        if !options.subject_proofs.is_empty() {
+            return Err(CliError::usage(
+                "--subject-proof can be used only with a bundle, which has all streams",
+            ));
+        }
         let keys = self.key_chain(&key)?;
         document.verify(&keys, &options, out).map_err(|error| match &self.keys {
             None => error.or_next("if the log has changed its key, give all of its keys with `--keys FILE`"),
@@ -108,7 +119,9 @@ impl Verify {
         let witnesses = read_witnesses(&self.witnesses)?;
         let authorities = self.tsa_cert.as_deref().map(read_authorities).transpose()?;
         let tier_keys = self.tier_keys.iter().map(|text| read_tier_key(text)).collect::<Result<_, _>>()?;
-        Ok(Options { since, witnesses, witnesses_min: self.witnesses_min, authorities, tier_keys })
+        let subject_proofs = verify_completeness::read_subject_proofs(&self.subject_proofs)?;
+        let witnesses_min = self.witnesses_min;
+        Ok(Options { since, witnesses, witnesses_min, authorities, tier_keys, subject_proofs })
     }
 
     fn key_chain(&self, key: &VerifierKey) -> Result<KeyChain, CliError> {
@@ -296,7 +309,8 @@ struct Context {
 fn in_context(report: &Report, options: &Options) -> Result<Context, CliError> {
     let shown = Shown { witnesses: report.witnesses.clone(), continues: report.continues };
     let given = Given::new(options, &shown).with_timestamps(&report.timestamps);
-    let not_shown = verify_context::not_shown(&given, Some(report.recorded_to_ms), Hint::Bundle);
+    let mut not_shown = verify_context::not_shown(&given, Some(report.recorded_to_ms), Hint::Bundle);
+    not_shown.extend(verify_completeness::not_shown(report));
     let mut value = proto_style(serde_json::to_value(report).map_err(CliError::failed)?);
     verify_context::add_to(&mut value, &given);
     if let Some(members) = value.as_object_mut() {
@@ -401,6 +415,7 @@ fn text_of(report: &Report) -> String {
         let pending = count(report.grants.revocations_pending, "revocation");
         text.push_str(&format!("\n{pending} in effect and still to be recorded"));
     }
+    text.push_str(&verify_completeness::text(report));
     for finding in &report.grants.findings {
         text.push_str(&format!("\n{finding}"));
     }

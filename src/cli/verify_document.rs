@@ -1,10 +1,10 @@
-//! The part of `sayso verify` that verifies documents: proofs, erasure certificates, consent receipts and
-//! packages.
+//! The part of `sayso verify` that verifies documents: proofs, erasure certificates, consent receipts,
+//! subject proofs and packages.
 
 use super::error::CliError;
 use super::output::{Out, count, int64, proto_style};
 use super::verify_context::{self, Hint};
-use crate::package::{self, VerifiedPackage, VerifiedReceipt};
+use crate::package::{self, Completeness, VerifiedPackage, VerifiedReceipt};
 use sayso_proof::bundle::Options;
 use sayso_proof::certificate::{self, Statement};
 use sayso_proof::checkpoint::Checkpoint;
@@ -12,6 +12,7 @@ use sayso_proof::context::{self, Consistency, ContextError, Shown};
 use sayso_proof::json::to_json;
 use sayso_proof::keys::KeyChain;
 use sayso_proof::proof::TlogProof;
+use sayso_proof::subject_map::{CheckedStream, SubjectProof, VerifiedSubject, is_subject_proof};
 use sayso_proof::unseen::Given;
 use serde_json::{Value, json};
 use std::io::Read;
@@ -25,12 +26,13 @@ pub(super) enum Document {
     Proof(String),
     Certificate(String),
     Receipt(String),
+    Subject(String),
     /// A package is read from its file, because it may be large.
     Package(PathBuf),
 }
 
 impl Document {
-    /// Reads a proof, a certificate, a consent receipt or a package, if the file is one.
+    /// Reads a proof, a certificate, a consent receipt, a subject proof or a package, if the file is one.
     pub fn read(path: &Path) -> Option<Self> {
         // Only regular files are read: reading from a pipe would take bytes that a bundle needs.
         let is_file = std::fs::metadata(path).is_ok_and(|data| data.is_file());
@@ -48,6 +50,7 @@ impl Document {
         match text {
             _ if text.starts_with("c2sp.org/tlog-proof@") => Some(Self::Proof(text)),
             _ if certificate::is_certificate(&text) => Some(Self::Certificate(text)),
+            _ if is_subject_proof(&text) => Some(Self::Subject(text)),
             _ if package::is_receipt(&text) => Some(Self::Receipt(text)),
             _ => None,
         }
@@ -72,6 +75,9 @@ impl Document {
                 certificate::checkpoint_note(&text).map_err(|error| wrong(error.to_string()))
             }
             Some(Self::Receipt(text)) => package::receipt_checkpoint(&text).ok_or_else(none),
+            Some(Self::Subject(text)) => SubjectProof::parse(&text)
+                .and_then(|proof| proof.checkpoint_note())
+                .map_err(|error| wrong(error.to_string())),
             Some(Self::Package(_)) => Err(none()),
         }
     }
@@ -82,6 +88,7 @@ impl Document {
             Self::Proof(text) => verify_proof(text, keys, options, out),
             Self::Certificate(text) => verify_certificate(text, keys, options, out),
             Self::Receipt(text) => verify_receipt(text, keys, options, out),
+            Self::Subject(text) => verify_subject(text, keys, options, out),
             Self::Package(path) => verify_package(path, keys, options, out),
         }
     }
@@ -251,7 +258,8 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
     let cant_open = |error| CliError::failed(format!("{}: {error}", path.display()));
     let mut file = std::fs::File::open(path).map_err(cant_open)?;
     let verified = package::verify_package(&mut file, keys).map_err(CliError::document)?;
-    let VerifiedPackage { origin, is_signed, files, receipts, not_compared, checkpoint } = verified;
+    let VerifiedPackage { origin, is_signed, files, receipts, not_compared, checkpoint, completeness } =
+        verified;
     let mut verdict = match &checkpoint {
         Some((checkpoint, note)) => Verdict::of(checkpoint, note, None, keys, options)?,
         None if options.since.is_some() || !options.witnesses.is_empty() => {
@@ -266,9 +274,17 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
         },
     };
     verdict.not_checked.push("times and comments of the ZIP file".to_owned());
-    verdict
-        .not_shown
-        .push("that the package contains everything that the log has about the person".to_owned());
+    let complete = match &completeness {
+        Some(Completeness { subject, entries }) => {
+            verdict.not_shown.extend(not_shown_of_subject(subject));
+            complete_text(subject, entries)
+        }
+        None => {
+            let everything = "that the package contains everything that the log has about the person";
+            verdict.not_shown.push(everything.to_owned());
+            String::new()
+        }
+    };
     match is_signed {
         true => verdict.stated_only = not_compared,
         false => verdict.not_checked.extend(not_compared),
@@ -277,6 +293,11 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
     let value = json!({
         "origin": origin, "files": int64(files), "receipts": int64(receipts), "signed": is_signed,
         "asOfEntries": as_of.map_or(Value::Null, int64),
+        "complete": completeness.as_ref().map(|found| json!({
+            "subject": found.subject.subject, "position": int64(found.subject.position),
+            "events": int64(found.entries.events), "erased": int64(found.entries.erased),
+            "withheld": int64(found.entries.withheld),
+        })),
     });
     let signed = match as_of {
         Some(size) => format!(
@@ -287,7 +308,11 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
     };
     let (files, receipts) = (count(files, "file"), count(receipts, "receipt"));
     let checked = if is_signed { "verified" } else { "not verified as a whole" };
-    verdict.print(value, &format!("{checked}: {files} and {receipts} of {origin}\n{signed}"), out)?;
+    verdict.print(
+        value,
+        &format!("{checked}: {files} and {receipts} of {origin}\n{signed}{complete}"),
+        out,
+    )?;
     require_signed(is_signed, "package")
 }
 
@@ -297,6 +322,67 @@ fn require_signed(is_signed: bool, what: &str) -> Result<(), CliError> {
     let error =
         || CliError::unchecked(format!("the {what} is not signed as a whole, so not all of it was checked"));
     if is_signed { Ok(()) } else { Err(error().next("ask the controller for a new one, which is signed")) }
+}
+
+fn complete_text(subject: &VerifiedSubject, entries: &CheckedStream) -> String {
+    let (id, position) = (&subject.subject, subject.position);
+    let erased = match entries.erased {
+        0 => String::new(),
+        1 => "; 1 earlier event was erased".to_owned(),
+        erased => format!("; {erased} earlier events were erased"),
+    };
+    let withheld = match entries.withheld {
+        0 => String::new(),
+        1 => "; the content of 1 event is withheld".to_owned(),
+        withheld => format!("; the content of {withheld} events is withheld"),
+    };
+    let events = count(entries.events, "event");
+    format!(
+        "\ncomplete: {events}, which is all that the log had under the id `{id}` when it committed to them at position \
+         {position}{erased}{withheld}"
+    )
+}
+
+/// What no proof about one id shows.
+fn not_shown_of_subject(subject: &VerifiedSubject) -> Vec<String> {
+    let first = count(subject.committed.tree_size, "entry");
+    let later = format!("what was recorded under the id after the first {first}");
+    let mut not_shown = vec!["that the person has no other id".to_owned(), later];
+    match subject.committed.unlinked {
+        0 => {}
+        unlinked => not_shown.push(format!(
+            "which of {}, begun before the log had a map, belong to this id",
+            count(unlinked, "other stream")
+        )),
+    }
+    not_shown
+}
+
+fn verify_subject(text: &str, keys: &KeyChain, options: &Options, out: Out) -> Result<(), CliError> {
+    let verified = SubjectProof::parse(text).and_then(|proof| proof.verify(keys));
+    let verified = verified.map_err(CliError::document)?;
+    let mut verdict = Verdict::of(&verified.checkpoint, &verified.checkpoint_note, None, keys, options)?;
+    verdict.not_shown.extend(not_shown_of_subject(&verified));
+    let VerifiedSubject { subject, stream, committed, position, checkpoint, .. } = verified;
+    let value = json!({
+        "origin": checkpoint.origin, "subject": subject, "recorded": stream.is_some(),
+        "events": int64(stream.map_or(0, |stream| stream.present)),
+        "handle": stream.map(|stream| stream.handle.to_string()),
+        "position": int64(position), "treeSize": int64(checkpoint.size),
+        "asOfEntries": int64(committed.tree_size), "subjects": int64(committed.subjects),
+        "unlinked": int64(committed.unlinked),
+    });
+    let has = match stream {
+        Some(stream) => format!("{} under the handle {}", count(stream.present, "event"), stream.handle),
+        None => "nothing".to_owned(),
+    };
+    let (origin, size) = (&checkpoint.origin, committed.tree_size);
+    let text = format!(
+        "verified: position {position} of {} in {origin}\nthe first {} have {has} under the id `{subject}`",
+        checkpoint.size,
+        count(size, "entry")
+    );
+    verdict.print(value, &text, out)
 }
 
 #[cfg(test)]

@@ -133,6 +133,7 @@ impl Daemon {
             let interval = Duration::from_millis(config.rights.expiry_interval_ms);
             self.tasks.push(tokio::spawn(background::end_expired(app(), interval, until())));
             self.tasks.push(tokio::spawn(background::make_room(app(), until())));
+            self.tasks.push(tokio::spawn(background::commit_subject_map(app(), until())));
             self.tasks.push(tokio::spawn(background::keep_time(app(), until())));
             let (config_of_task, app_of_task) = (config.clone(), app());
             let (time, until_stopped) = (Arc::clone(&open.time) as _, until());

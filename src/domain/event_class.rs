@@ -70,6 +70,7 @@ pub fn class(event: &Event) -> Class {
         | Event::RestoreConfirmed(_)
         | Event::ClockAccepted(_)
         | Event::DecisionRulesAdopted(_)
+        | Event::SubjectMapCommitted(_)
         | Event::LogKeyRotated(_)
         | Event::WitnessAdded(_)
         | Event::WitnessRemoved(_)

@@ -3,6 +3,7 @@
 use super::{Ledger, LedgerError, SignedCheckpoint, StoreNodes};
 use sayso_proof::merkle::{self, Hash};
 use sayso_proof::proof::TlogProof;
+use std::sync::Arc;
 
 impl Ledger {
     /// Proves that the entry at `position` is in the tree of `size` entries.
@@ -27,18 +28,21 @@ impl Ledger {
         Ok(merkle::consistency_proof(old, new, &StoreNodes(self.store.as_ref()))?)
     }
 
+    /// The newest checkpoint that enough witnesses cosigned, if that one covers the entry at `position`;
+    /// otherwise the newest checkpoint of all.
+    #[must_use]
+    pub fn checkpoint_for(&self, position: u64) -> Arc<SignedCheckpoint> {
+        let cosigned = self.cosigning.newest().filter(|cosigned| cosigned.checkpoint.size > position);
+        cosigned.map_or_else(|| self.checkpoint(), |cosigned| Arc::new(cosigned.checkpoint.clone()))
+    }
+
     /// Returns a `c2sp.org/tlog-proof` text that contains one entry. If the entry was discarded, the text has
-    /// only its proof. The proof is for the newest checkpoint that enough witnesses cosigned, if that one
-    /// covers the entry; otherwise for the newest checkpoint of all.
+    /// only its proof. The proof is for the checkpoint that [`Ledger::checkpoint_for`] returns.
     ///
     /// # Errors
     /// Out of range, or the store can't be read.
     pub fn proof_text(&self, position: u64) -> Result<String, LedgerError> {
-        let cosigned = self.cosigning.newest().filter(|cosigned| cosigned.checkpoint.size > position);
-        match cosigned {
-            Some(cosigned) => self.proof_text_at(position, &cosigned.checkpoint),
-            None => self.proof_text_at(position, &self.checkpoint()),
-        }
+        self.proof_text_at(position, &self.checkpoint_for(position))
     }
 
     /// Like [`Ledger::proof_text`], but for this checkpoint.

@@ -103,6 +103,9 @@ pub enum PackageError {
     /// A member is wrong.
     #[error("`{0}`: {1}")]
     Member(String, &'static str),
+    /// The package does not have everything that the log committed to, or does not show it.
+    #[error("`{0}`: {1}")]
+    Completeness(&'static str, String),
     /// A receipt is rejected.
     #[error("`{0}`: {1}")]
     Receipt(String, #[source] Box<ReceiptError>),

@@ -22,6 +22,7 @@ mod record;
 mod signed_receipt;
 mod stated;
 mod unzip;
+mod verify_completeness;
 mod verify_package;
 mod verify_receipt;
 mod zip;
@@ -39,6 +40,7 @@ pub use record::{
     VocabularyTerm, Withheld,
 };
 pub use signed_receipt::sign_receipt;
+pub use verify_completeness::{COMPLETENESS, Completeness, ENTRIES, RUN_PROOFS};
 pub use verify_package::{VerifiedPackage, verify_package};
 pub use verify_receipt::{VerifiedReceipt, is_receipt, receipt_checkpoint, verify_receipt};
 pub use zip::Zip;

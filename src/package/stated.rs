@@ -30,6 +30,14 @@ struct StatedLedger {
     checkpoint: String,
 }
 
+/// The person that a package says it is about.
+#[derive(Debug, Deserialize)]
+pub(super) struct StatedSubject {
+    pub id: String,
+    /// Their handle, in hex.
+    pub pseudonym: String,
+}
+
 /// What was read of `package.json`.
 #[derive(Debug, Default)]
 pub(super) struct Stated {
@@ -38,6 +46,16 @@ pub(super) struct Stated {
     ledger: Option<StatedLedger>,
     /// Names of the other parts.
     pub parts: BTreeSet<String>,
+    /// The person. Verified only if the package has a subject proof.
+    pub subject: Option<StatedSubject>,
+    /// The position of each event in `history`: 8 bytes of memory for each.
+    pub history: Vec<u64>,
+}
+
+/// The part of a record of `history` that is compared with the entries in the package.
+#[derive(Deserialize)]
+struct HistoryRecord {
+    position: u64,
 }
 
 impl Stated {
@@ -104,6 +122,17 @@ impl<'de> Visitor<'de> for StatedSeed<'_> {
                 "format" => stated.format = parts.next_value()?,
                 "version" => stated.version = parts.next_value()?,
                 "ledger" => stated.ledger = Some(parts.next_value()?),
+                "subject" => {
+                    self.0.end_item();
+                    stated.subject = Some(parts.next_value()?);
+                    stated.parts.insert(name.clone());
+                }
+                "history" => {
+                    self.0.end_item();
+                    let records = parts.next_value::<Vec<HistoryRecord>>()?;
+                    stated.history = records.into_iter().map(|record| record.position).collect();
+                    stated.parts.insert(name.clone());
+                }
                 _ => {
                     // Skip the value without keeping it, however large it is.
                     self.0.end_item();

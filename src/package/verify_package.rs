@@ -3,12 +3,17 @@
 
 use super::error::{PackageError, ReadError};
 use super::manifest::{MANIFEST, Manifest, ManifestFile, MemberDigest, NOTE};
-use super::stated::{PACKAGE, Stated, Tee};
+use super::stated::{PACKAGE, Stated, StatedSubject, Tee};
 use super::unzip::{for_each_member, with_member};
+use super::verify_completeness::{
+    COMPLETENESS, Completeness, ENTRIES, PROOF_BYTES_MAX, RUN_PROOFS, verify_entries, verify_proof,
+    verify_run_proofs,
+};
 use super::verify_receipt::verify_receipt;
 use sayso_proof::checkpoint::Checkpoint;
 use sayso_proof::keys::KeyChain;
 use sayso_proof::signed_document::{self, DocumentKind};
+use sayso_proof::subject_map::{CheckedStream, VerifiedSubject};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 use std::io::{Read, Seek};
@@ -45,6 +50,8 @@ pub struct VerifiedPackage {
     /// of receipts. In a signed package these are statements of the controller; in any other package they
     /// prove nothing.
     pub not_compared: Vec<String>,
+    /// That the package has everything that the log committed to; `None` if it does not show that.
+    pub completeness: Option<Completeness>,
 }
 
 /// Verifies a package. `keys` is every key that the log had, or one of them. Takes memory for the manifest,
@@ -61,18 +68,43 @@ pub fn verify_package(
         Some((manifest, tree_size)) => (Some(manifest.files.as_slice()), *tree_size),
         None => (None, 0),
     };
-    let (left, verified) = (Left::default(), VerifiedPackage::default());
-    let mut verifier = Verifier { keys, files, tree_size, next: 0, left, verified };
+    let (left, verified, history) = (Left::default(), VerifiedPackage::default(), Vec::new());
+    let (subject, entries, has_run_proofs) = (None, None, false);
+    let mut verifier = Verifier {
+        keys,
+        files,
+        tree_size,
+        next: 0,
+        left,
+        verified,
+        stated_subject: None,
+        subject,
+        entries,
+        has_run_proofs,
+        history,
+    };
     for_each_member(file, |name, member| verifier.member(name, member))?;
     if files.is_some_and(|files| verifier.next != files.len().saturating_add(2)) {
         return Err(PackageError::Manifest("it lists files that the package does not contain"));
     }
-    let Verifier { left, verified, .. } = verifier;
+    let Verifier { left, verified, subject, entries, has_run_proofs, .. } = verifier;
     if files.is_some() && verified.checkpoint.is_none() {
         return Err(PackageError::Manifest("it does not list `package.json`"));
     }
+    let completeness = match (subject, entries) {
+        (Some(_), Some(entries)) if entries.run_ends.is_empty() == has_run_proofs => {
+            let problem = "it must be in the package exactly if an erasure left a gap between entries";
+            return Err(PackageError::Completeness(RUN_PROOFS, problem.to_owned()));
+        }
+        (Some(subject), Some(entries)) => Some(Completeness { subject, entries }),
+        (None, None) => None,
+        _ => {
+            let problem = "the package has only one of `completeness.json` and `entries.jsonl`";
+            return Err(PackageError::Completeness(COMPLETENESS, problem.to_owned()));
+        }
+    };
     let (origin, is_signed) = (keys.origin().to_owned(), files.is_some());
-    Ok(VerifiedPackage { origin, is_signed, not_compared: left.names(), ..verified })
+    Ok(VerifiedPackage { origin, is_signed, not_compared: left.names(), completeness, ..verified })
 }
 
 /// The manifest and the size of the log's tree that its signature states; `None` if the package has neither.
@@ -144,6 +176,10 @@ impl Left {
     }
 }
 
+fn must_follow(member: &'static str, earlier: &str) -> PackageError {
+    PackageError::Completeness(member, format!("`{earlier}` must come before it"))
+}
+
 struct Verifier<'a> {
     keys: &'a KeyChain,
     /// What the manifest lists; none if the package is not signed.
@@ -155,6 +191,16 @@ struct Verifier<'a> {
     /// What was not compared with the log.
     left: Left,
     verified: VerifiedPackage,
+    /// The person in `package.json`.
+    stated_subject: Option<StatedSubject>,
+    /// What the subject proof shows.
+    subject: Option<VerifiedSubject>,
+    /// What the entries show.
+    entries: Option<CheckedStream>,
+    /// Whether the package proves the entries before gaps.
+    has_run_proofs: bool,
+    /// The position of each event in `package.json`.
+    history: Vec<u64>,
 }
 
 impl Verifier<'_> {
@@ -184,9 +230,20 @@ impl Verifier<'_> {
             let limited = member.take(expected.length.saturating_add(1));
             let stated = Stated::read(Tee { from: limited, see: |bytes: &[u8]| digest.take(bytes) })?;
             self.verified.checkpoint = Some(stated.verify(self.keys, self.tree_size)?);
+            (self.history, self.stated_subject) = (stated.history, stated.subject);
             for part in stated.parts {
                 self.left.insert(format!("{PACKAGE}: {part}"));
             }
+        } else if name == COMPLETENESS {
+            let bytes = read_all(name, member, PROOF_BYTES_MAX)?;
+            digest.take(&bytes);
+            self.subject = Some(verify_proof(&bytes, self.stated_subject.as_ref(), self.keys)?);
+        } else if name == ENTRIES {
+            let found = self.entries(member)?;
+            return self.compare(expected, found);
+        } else if name == RUN_PROOFS {
+            let found = self.run_proofs(member)?;
+            return self.compare(expected, found);
         } else {
             let mut piece = vec![0; PIECE_BYTES];
             // A member that is longer than the manifest says is not unpacked to its end.
@@ -199,11 +256,41 @@ impl Verifier<'_> {
             }
             self.left.insert(name.to_owned());
         }
+        self.compare(expected, digest.finish())
+    }
+
+    fn entries(&mut self, member: &mut dyn Read) -> Result<ManifestFile, PackageError> {
+        let Some(subject) = &self.subject else { return Err(must_follow(ENTRIES, COMPLETENESS)) };
+        let mut history = self.history.iter();
+        let (entries, found) =
+            verify_entries(member, subject, self.keys, |position| match history.next() == Some(&position) {
+                true => Ok(()),
+                false => {
+                    let problem = format!("its history does not have position {position}");
+                    Err(PackageError::Completeness(PACKAGE, problem))
+                }
+            })?;
+        self.entries = Some(entries);
+        Ok(found)
+    }
+
+    fn run_proofs(&mut self, member: &mut dyn Read) -> Result<ManifestFile, PackageError> {
+        let (Some(subject), Some(entries)) = (&self.subject, &self.entries) else {
+            return Err(must_follow(RUN_PROOFS, ENTRIES));
+        };
+        self.has_run_proofs = true;
+        verify_run_proofs(member, subject, entries.run_ends.iter())
+    }
+
+    fn compare(&mut self, expected: &ManifestFile, found: ManifestFile) -> Result<(), PackageError> {
         self.verified.files = self.verified.files.saturating_add(1);
-        if digest.finish() == *expected {
-            return Ok(());
+        match found == *expected {
+            true => Ok(()),
+            false => {
+                let problem = "it was changed after the package was signed";
+                Err(PackageError::Member(expected.name.clone(), problem))
+            }
         }
-        Err(PackageError::Member(name.to_owned(), "it was changed after the package was signed"))
     }
 
     /// Only the receipts of a package without a manifest can be verified.

@@ -6,7 +6,8 @@
 
 use super::error::VaultError;
 use super::key_tree::{KeyTree, PageWrite};
-use super::pages;
+use super::map_link::MapLink;
+use super::pages::{self, SubjectSecrets};
 use super::path_cache::TreeRoot;
 use super::puncturable::{Node, PuncturableTree};
 use super::tree_pages::{Record, Trie};
@@ -44,6 +45,8 @@ pub struct Creation {
     pub handle: Handle,
     /// The root of the subject's puncturable tree.
     pub key: Zeroizing<[u8; 32]>,
+    /// What links the subject to the subject map.
+    pub link: MapLink,
 }
 
 /// One change that the writer carries out.
@@ -60,6 +63,8 @@ pub enum Work {
     Complete([u8; 16]),
     /// Gives fresh keys to subjects of a log that was restored from a backup.
     Renew(Vec<Renewal>),
+    /// Links a subject (keyed hash of the id, handle) to the subject map, if nothing links them yet.
+    Link(Hash, Handle, MapLink),
 }
 
 /// Fresh keys for one subject of a log that was restored from a backup.
@@ -79,8 +84,8 @@ pub struct Renewal {
 pub struct Changed {
     pub subject: Hash,
     pub handle: Handle,
-    /// The nodes that remain of the subject's puncturable tree. `None` if all its keys were destroyed.
-    pub cover: Option<Vec<Node>>,
+    /// The secrets that remain. `None` if all were destroyed.
+    pub secrets: Option<SubjectSecrets>,
 }
 
 /// Changes that one write makes durable.
@@ -118,15 +123,17 @@ impl<'a> Batch<'a> {
                 Ok(())
             }
             Work::Renew(renewals) => renewals.iter().try_for_each(|renewal| self.renew(renewal)),
+            Work::Link(subject, handle, link) => self.link(subject, *handle, link),
         }
     }
 
     fn create(&mut self, creation: &Creation) -> Result<(), VaultError> {
-        let Creation { subject, handle, key } = creation;
+        let Creation { subject, handle, key, link } = creation;
         if self.copy.get(Trie::Subjects, subject)?.is_some() {
-            return self.cover_of(subject, *handle).map(drop);
+            return self.secrets_of(subject, *handle).map(drop);
         }
-        let value = pages::encode_subject(*handle, &[Node::root(key)]);
+        let secrets = SubjectSecrets { cover: vec![Node::root(key)], link: Some(link.clone()) };
+        let value = pages::encode_subject(*handle, &secrets);
         self.copy.insert(Trie::Subjects, Record { key: *subject, value })?;
         let value = Zeroizing::new(subject.to_vec());
         self.copy.insert(Trie::Handles, Record { key: pages::handle_key(*handle), value })?;
@@ -135,30 +142,40 @@ impl<'a> Batch<'a> {
     }
 
     fn take_back(&mut self, subject: &Hash, handle: Handle) -> Result<(), VaultError> {
-        self.cover_of(subject, handle)?;
+        self.secrets_of(subject, handle)?;
         self.copy.remove(Trie::Subjects, subject)?;
         self.copy.remove(Trie::Handles, &pages::handle_key(handle))?;
         self.subjects = self.subjects.saturating_sub(1);
         Ok(())
     }
 
-    /// The nodes that remain of the subject's puncturable tree. [`VaultError::Destroyed`] unless the subject
-    /// still has this handle.
-    fn cover_of(&mut self, subject: &Hash, handle: Handle) -> Result<Vec<Node>, VaultError> {
+    /// The secrets that remain of the subject. [`VaultError::Destroyed`] unless the subject still has this
+    /// handle.
+    fn secrets_of(&mut self, subject: &Hash, handle: Handle) -> Result<SubjectSecrets, VaultError> {
         let record = self.copy.get(Trie::Subjects, subject)?.ok_or(VaultError::Destroyed)?;
-        let (found, cover) = pages::decode_subject(&record)?;
-        if found == handle { Ok(cover) } else { Err(VaultError::Destroyed) }
+        let (found, secrets) = pages::decode_subject(&record)?;
+        if found == handle { Ok(secrets) } else { Err(VaultError::Destroyed) }
+    }
+
+    fn link(&mut self, subject: &Hash, handle: Handle, link: &MapLink) -> Result<(), VaultError> {
+        let mut secrets = self.secrets_of(subject, handle)?;
+        if secrets.link.is_none() {
+            secrets.link = Some(link.clone());
+            self.copy.replace(Trie::Subjects, subject, pages::encode_subject(handle, &secrets))?;
+            self.changed.push(Changed { subject: *subject, handle, secrets: Some(secrets) });
+        }
+        Ok(())
     }
 
     fn erase(&mut self, erasure: &Erasure) -> Result<(), VaultError> {
         let Erasure { subject, handle, request, .. } = erasure;
-        self.cover_of(subject, *handle)?;
+        self.secrets_of(subject, *handle)?;
         self.copy.destroy(Trie::Subjects, subject, None)?;
         self.copy.destroy(Trie::Handles, &pages::handle_key(*handle), None)?;
         self.fence(subject, erasure.fence_at_ms)?;
         self.own.extend([self.key_tree.own_page(pages::INTENT, request, &erasure.intent)?]);
         self.subjects = self.subjects.saturating_sub(1);
-        self.changed.push(Changed { subject: *subject, handle: *handle, cover: None });
+        self.changed.push(Changed { subject: *subject, handle: *handle, secrets: None });
         Ok(())
     }
 
@@ -177,7 +194,7 @@ impl<'a> Batch<'a> {
     fn renew(&mut self, renewal: &Renewal) -> Result<(), VaultError> {
         let Renewal { subject, from, .. } = renewal;
         let Some(record) = self.copy.get(Trie::Subjects, subject)? else { return Ok(()) };
-        let (handle, cover) = pages::decode_subject(&record)?;
+        let (handle, SubjectSecrets { cover, link }) = pages::decode_subject(&record)?;
         let tree = PuncturableTree::new(cover);
         // The event that caused the destruction is in the lost part of the log. So writes from before
         // `fence_at_ms` are refused.
@@ -186,9 +203,9 @@ impl<'a> Batch<'a> {
         }
         let mut key = Zeroizing::new([0; 32]);
         self.key_tree.clock.fill(key.as_mut());
-        let cover = tree.renewed(*from, &key);
-        self.copy.replace(Trie::Subjects, subject, pages::encode_subject(handle, &cover))?;
-        self.changed.push(Changed { subject: *subject, handle, cover: Some(cover) });
+        let secrets = SubjectSecrets { cover: tree.renewed(*from, &key), link };
+        self.copy.replace(Trie::Subjects, subject, pages::encode_subject(handle, &secrets))?;
+        self.changed.push(Changed { subject: *subject, handle, secrets: Some(secrets) });
         Ok(())
     }
 
@@ -201,13 +218,14 @@ impl<'a> Batch<'a> {
         let subject =
             self.copy.get(Trie::Handles, &pages::handle_key(handle))?.ok_or(VaultError::Destroyed)?;
         let subject = pages::decode_hash(&subject)?;
-        let cover = PuncturableTree::new(self.cover_of(&subject, handle)?).without(versions);
-        let record = pages::encode_subject(handle, &cover);
+        let SubjectSecrets { cover, link } = self.secrets_of(&subject, handle)?;
+        let secrets = SubjectSecrets { cover: PuncturableTree::new(cover).without(versions), link };
+        let record = pages::encode_subject(handle, &secrets);
         self.copy.destroy(Trie::Subjects, &subject, Some(record))?;
         if let Some((request, intent)) = intent {
             self.own.extend([self.key_tree.own_page(pages::INTENT, request, intent)?]);
         }
-        self.changed.push(Changed { subject, handle, cover: Some(cover) });
+        self.changed.push(Changed { subject, handle, secrets: Some(secrets) });
         Ok(())
     }
 

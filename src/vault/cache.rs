@@ -3,7 +3,7 @@
 //!
 //! Memory is limited: keys without references are dropped, the least recently used first.
 
-use super::puncturable::Node;
+use super::pages::SubjectSecrets;
 use super::subject::SubjectKeys;
 use lru::LruCache;
 use sayso_proof::entry::Handle;
@@ -138,13 +138,13 @@ impl Cache {
         }
     }
 
-    /// Applies a stored change to the keys in memory. They keep only the nodes of `cover`. If there is no
-    /// cover, they keep no nodes.
-    pub fn follow(&self, subject: &Hash, handle: &Handle, cover: Option<Vec<Node>>) {
+    /// Applies a stored change to the keys in memory. They keep only these secrets; without secrets, they
+    /// keep none.
+    pub fn follow(&self, subject: &Hash, handle: &Handle, secrets: Option<SubjectSecrets>) {
         let mut inner = self.lock();
         inner.generation = inner.generation.saturating_add(1);
         let keys = inner.get(subject).filter(|keys| keys.handle == *handle);
-        if cover.is_none() {
+        if secrets.is_none() {
             inner.subjects.remove(handle);
             if keys.is_some() {
                 inner.recent.pop(subject);
@@ -152,7 +152,7 @@ impl Cache {
             }
         }
         if let Some(keys) = keys {
-            keys.replace(cover.unwrap_or_default());
+            keys.replace(secrets.unwrap_or_default());
         }
     }
 }
@@ -161,9 +161,11 @@ impl Cache {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
+    use crate::vault::puncturable::Node;
 
     fn put(cache: &Cache, number: u8) -> Arc<SubjectKeys> {
-        let keys = SubjectKeys::new([number; 32], Handle([number; 16]), vec![Node::root(&[number; 32])]);
+        let secrets = SubjectSecrets { cover: vec![Node::root(&[number; 32])], link: None };
+        let keys = SubjectKeys::new([number; 32], Handle([number; 16]), secrets);
         cache.put(keys, cache.generation()).unwrap()
     }
 

@@ -6,9 +6,8 @@
 use super::cache::Cache;
 use super::custody::RootCustody;
 use super::error::VaultError;
-use super::pages::{self, RecordKey};
+use super::pages::{self, RecordKey, SubjectSecrets};
 use super::path_cache::{PathCache, TreeRoot, TreeVersion};
-use super::puncturable::Node;
 use super::seal::PageSeal;
 use super::subject::SubjectKeys;
 use super::tree_pages::{Interior, LEVELS_MAX, Link, Page, Trie, nibble};
@@ -108,8 +107,8 @@ impl KeyTree {
         Ok((id, Some(sealed)))
     }
 
-    /// Reads the record of a subject: its handle, and the nodes that remain of its puncturable tree.
-    pub fn stored(&self, subject: &Hash) -> Result<Option<(Handle, Vec<Node>)>, VaultError> {
+    /// Reads the record of a subject: its handle, and the secrets that remain.
+    pub fn stored(&self, subject: &Hash) -> Result<Option<(Handle, SubjectSecrets)>, VaultError> {
         let record = self.record(Trie::Subjects, subject)?;
         record.map(|record| pages::decode_subject(&record)).transpose()
     }
@@ -123,8 +122,8 @@ impl KeyTree {
             let generation = self.cache.generation();
             let record = self.stored(subject);
             secret::clear_stack::<STACK_WORDS>();
-            let Some((handle, cover)) = record? else { return Ok(None) };
-            if let Some(keys) = self.cache.put(SubjectKeys::new(*subject, handle, cover), generation) {
+            let Some((handle, secrets)) = record? else { return Ok(None) };
+            if let Some(keys) = self.cache.put(SubjectKeys::new(*subject, handle, secrets), generation) {
                 return Ok(Some(keys));
             }
         }

@@ -5,9 +5,11 @@
 
 use super::custody::Generation;
 use super::error::VaultError;
+use super::map_link::MapLink;
 use super::puncturable::Node;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
+use sayso_proof::subject_map::Label;
 use zeroize::Zeroizing;
 
 /// Kind of the pages of the key tree; named by page number.
@@ -37,6 +39,10 @@ const NODE_BYTES: usize = 1 + 8 + 32;
 /// Marks an encoded node as a renewal, which covers all versions from a first one on. This byte takes the
 /// place of the depth, and the first version takes the place of the index.
 const RENEWAL: u8 = 0xff;
+/// Marks the label of the subject in the subject map. It takes the place of a node's key; the index is 0.
+const LABEL: u8 = 0xfe;
+/// Marks the secret of the subject's commitment in the subject map, in the same way. It follows the label.
+const BLINDING: u8 = 0xfd;
 
 /// Bytes of a page number.
 pub const PAGE_ID_BYTES: usize = 16;
@@ -92,12 +98,31 @@ impl RootPage {
     }
 }
 
-/// Encodes a subject's record: the handle, then each node of the cover (depth, index, key), oldest first.
-pub fn encode_subject(handle: Handle, cover: &[Node]) -> Zeroizing<Vec<u8>> {
+/// The secrets of a subject that are left.
+#[derive(Clone, Default)]
+pub struct SubjectSecrets {
+    /// The nodes that remain of the subject's puncturable tree, oldest first.
+    pub cover: Vec<Node>,
+    /// `None` if an earlier version of the ledger stored the subject, and their id was not seen since.
+    pub link: Option<MapLink>,
+}
+
+/// Encodes a subject's record: the handle, the link to the subject map, then each node of the cover (depth,
+/// index, key), oldest first.
+pub fn encode_subject(handle: Handle, secrets: &SubjectSecrets) -> Zeroizing<Vec<u8>> {
+    let SubjectSecrets { cover, link } = secrets;
     // Allocated with its full capacity: a vector that grows leaves copies of the keys in memory.
-    let bytes = cover.len().saturating_mul(NODE_BYTES).saturating_add(handle.0.len());
+    let nodes = cover.len().saturating_add(2);
+    let bytes = nodes.saturating_mul(NODE_BYTES).saturating_add(handle.0.len());
     let mut page = Zeroizing::new(Vec::with_capacity(bytes));
     page.extend_from_slice(&handle.0);
+    if let Some(link) = link {
+        for (mark, part) in [(LABEL, &link.label().0), (BLINDING, link.blinding())] {
+            page.push(mark);
+            page.extend_from_slice(&0_u64.to_be_bytes());
+            page.extend_from_slice(part);
+        }
+    }
     for node in cover {
         page.push(node.renewed_from.map_or(node.depth, |_| RENEWAL));
         page.extend_from_slice(&node.renewed_from.unwrap_or(node.index).to_be_bytes());
@@ -107,9 +132,16 @@ pub fn encode_subject(handle: Handle, cover: &[Node]) -> Zeroizing<Vec<u8>> {
 }
 
 /// Decodes a subject's record.
-pub fn decode_subject(page: &[u8]) -> Result<(Handle, Vec<Node>), VaultError> {
+pub fn decode_subject(page: &[u8]) -> Result<(Handle, SubjectSecrets), VaultError> {
     let (handle, rest) = page.split_first_chunk::<16>().ok_or(VaultError::Page)?;
     let (nodes, leftover) = rest.as_chunks::<NODE_BYTES>();
+    let (link, nodes) = match nodes {
+        [label, blinding, nodes @ ..] if label.first() == Some(&LABEL) => {
+            let (label, blinding) = (marked(label, LABEL)?, marked(blinding, BLINDING)?);
+            (Some(MapLink::new(Label(label), blinding)), nodes)
+        }
+        nodes => (None, nodes),
+    };
     if !leftover.is_empty() {
         return Err(VaultError::Page);
     }
@@ -124,7 +156,17 @@ pub fn decode_subject(page: &[u8]) -> Result<(Handle, Vec<Node>), VaultError> {
         node.is_valid().then_some(node)
     };
     let cover: Option<Vec<Node>> = nodes.iter().map(node).collect();
-    Ok((Handle(*handle), cover.ok_or(VaultError::Page)?))
+    Ok((Handle(*handle), SubjectSecrets { cover: cover.ok_or(VaultError::Page)?, link }))
+}
+
+/// The 32 bytes after a mark and an index of 0.
+fn marked(bytes: &[u8; NODE_BYTES], mark: u8) -> Result<[u8; 32], VaultError> {
+    match bytes {
+        [found, 0, 0, 0, 0, 0, 0, 0, 0, part @ ..] if *found == mark => {
+            part.first_chunk().copied().ok_or(VaultError::Page)
+        }
+        _ => Err(VaultError::Page),
+    }
 }
 
 /// Decodes a number.

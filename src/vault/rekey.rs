@@ -179,8 +179,8 @@ impl KeyTree {
     }
 
     fn follow_keys(&self, changed: Vec<Changed>) {
-        for Changed { subject, handle, cover } in changed {
-            self.cache.follow(&subject, &handle, cover);
+        for Changed { subject, handle, secrets } in changed {
+            self.cache.follow(&subject, &handle, secrets);
         }
     }
 

@@ -1,11 +1,13 @@
 //! The keys of one data subject.
 
 use super::error::VaultError;
-use super::puncturable::{Node, PuncturableTree};
+use super::map_link::MapLink;
+use super::pages::SubjectSecrets;
+use super::puncturable::PuncturableTree;
 use crate::secret;
 use sayso_proof::entry::{EventKey, Handle};
 use sayso_proof::merkle::Hash;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Words of stack that are overwritten after a key was derived.
 const STACK_WORDS: usize = (8 << 10) / secret::STACK_WORD_BYTES;
@@ -19,7 +21,19 @@ pub struct SubjectKeys {
     pub handle: Handle,
     /// Keyed hash of the subject's id.
     pub(super) subject: Hash,
-    tree: Mutex<PuncturableTree>,
+    secrets: Mutex<Secrets>,
+}
+
+/// What is left of a subject's secrets.
+struct Secrets {
+    tree: PuncturableTree,
+    link: Option<MapLink>,
+}
+
+impl From<SubjectSecrets> for Secrets {
+    fn from(secrets: SubjectSecrets) -> Self {
+        Self { tree: PuncturableTree::new(secrets.cover), link: secrets.link }
+    }
 }
 
 impl std::fmt::Debug for SubjectKeys {
@@ -29,8 +43,12 @@ impl std::fmt::Debug for SubjectKeys {
 }
 
 impl SubjectKeys {
-    pub(super) fn new(subject: Hash, handle: Handle, cover: Vec<Node>) -> Self {
-        Self { handle, subject, tree: Mutex::new(PuncturableTree::new(cover)) }
+    pub(super) fn new(subject: Hash, handle: Handle, secrets: SubjectSecrets) -> Self {
+        Self { handle, subject, secrets: Mutex::new(secrets.into()) }
+    }
+
+    fn secrets(&self) -> MutexGuard<'_, Secrets> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The key of one event.
@@ -38,14 +56,36 @@ impl SubjectKeys {
     /// # Errors
     /// The key was destroyed ([`VaultError::Destroyed`]).
     pub fn event_key(&self, version: u64, event_id: &[u8; 16]) -> Result<EventKey, VaultError> {
-        let mut tree = self.tree.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = tree.key(version).ok_or(VaultError::Destroyed).map(|key| EventKey::derive(&key, event_id));
+        let mut secrets = self.secrets();
+        let key = secrets
+            .tree
+            .key(version)
+            .ok_or(VaultError::Destroyed)
+            .map(|key| EventKey::derive(&key, event_id));
         secret::clear_stack::<STACK_WORDS>();
         key
     }
 
-    /// Replaces the nodes that are left of the subject's tree.
-    pub(super) fn replace(&self, cover: Vec<Node>) {
-        *self.tree.lock().unwrap_or_else(PoisonError::into_inner) = PuncturableTree::new(cover);
+    /// What links the subject to the subject map. `None` if it was destroyed, or if an earlier version of the
+    /// ledger stored the subject, and their id was not seen since.
+    #[must_use]
+    pub fn link(&self) -> Option<MapLink> {
+        self.secrets().link.clone()
+    }
+
+    /// Whether the subject is linked to the subject map.
+    #[must_use]
+    pub fn is_linked(&self) -> bool {
+        self.secrets().link.is_some()
+    }
+
+    /// Sets the link of keys that are not stored yet.
+    pub(super) fn set_link(&self, link: MapLink) {
+        self.secrets().link = Some(link);
+    }
+
+    /// Replaces what is left of the subject's secrets.
+    pub(super) fn replace(&self, secrets: SubjectSecrets) {
+        *self.secrets() = secrets.into();
     }
 }

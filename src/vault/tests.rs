@@ -5,6 +5,7 @@
 mod crashes;
 mod figures;
 mod machine;
+mod map_links;
 mod renewals;
 mod unreachable;
 

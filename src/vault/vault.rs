@@ -4,7 +4,8 @@ use super::batch::{Creation, Erasure, PendingErasure, Renewal};
 use super::custody::RootCustody;
 use super::error::VaultError;
 use super::key_tree::KeyTree;
-use super::pages;
+use super::map_link::MapLink;
+use super::pages::{self, SubjectSecrets};
 use super::puncturable::Node;
 use super::recover;
 use super::subject::SubjectKeys;
@@ -12,16 +13,22 @@ use super::tree_pages::Trie;
 use super::writer::Writer;
 use crate::clock::SharedClock;
 use crate::domain::ids::SubjectId;
+use crate::secret;
 use crate::store::{KeyStore, Page};
 use hmac::{Hmac, KeyInit, Mac};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
+use sayso_proof::subject_map::{Label, VrfKey};
 use sha2::Sha256;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
 
+/// Words of stack that are overwritten after a label was computed.
+const STACK_WORDS: usize = (32 << 10) / secret::STACK_WORD_BYTES;
+/// Domain of the keyed hash that is the seed of the VRF's key.
+const VRF_KEY: &str = "subject map vrf key v1";
 /// Intents of erasures in one read.
 const READ_COUNT: usize = 256;
 /// Subjects that get fresh keys in one write. They are taken in the order of their pages, so one write
@@ -34,6 +41,7 @@ pub struct PendingSubject {
     /// The keys.
     pub keys: Arc<SubjectKeys>,
     key: Zeroizing<[u8; 32]>,
+    id: SubjectId,
 }
 
 /// The keys of one controller's data subjects.
@@ -43,6 +51,8 @@ pub struct PendingSubject {
 pub struct Vault {
     pub(super) key_tree: Arc<KeyTree>,
     hashing: Zeroizing<[u8; 32]>,
+    /// Makes the labels of the subject map.
+    vrf: VrfKey,
     writer: Writer,
 }
 
@@ -61,19 +71,49 @@ impl Vault {
         let secret = key_tree.own(&pages::id(pages::OWN, pages::HASHING))?.ok_or(VaultError::Page)?;
         let hashing = Zeroizing::new(pages::decode_hash(&secret)?);
         let writer = Writer::start(Arc::clone(&key_tree))?;
-        Ok(Self { key_tree, hashing, writer })
+        let seed = Zeroizing::new(keyed_hash(&hashing, VRF_KEY, &[]));
+        let vrf = VrfKey::from_seed(&seed).map_err(|_| VaultError::Page)?;
+        Ok(Self { key_tree, hashing, vrf, writer })
     }
 
     /// Returns the HMAC-SHA-256 of a domain and length-prefixed parts under a secret of the vault.
     #[must_use]
     pub fn keyed_hash(&self, domain: &'static str, parts: &[&[u8]]) -> Hash {
-        let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(self.hashing.as_ref())
-            .expect("HMAC takes keys of any length");
-        for part in std::iter::once(domain.as_bytes()).chain(parts.iter().copied()) {
-            mac.update(&(part.len() as u64).to_be_bytes());
-            mac.update(part);
-        }
-        mac.finalize().into_bytes().into()
+        keyed_hash(&self.hashing, domain, parts)
+    }
+
+    /// The public key of the log's VRF, which makes the labels of the subject map.
+    #[must_use]
+    pub fn vrf_public_key(&self) -> [u8; 32] {
+        self.vrf.public()
+    }
+
+    /// The label of an id in the subject map, with the VRF's proof.
+    ///
+    /// # Errors
+    /// Never; the VRF's interface allows an error.
+    pub fn prove_label(&self, subject: &SubjectId) -> Result<(Label, Vec<u8>), VaultError> {
+        let proven = self.vrf.prove(subject.as_str()).map_err(|_| VaultError::Page);
+        // The hashes of the id, and the nonce of the proof.
+        secret::clear_stack::<STACK_WORDS>();
+        proven
+    }
+
+    /// A new link between a subject and the subject map.
+    fn new_link(&self, subject: &SubjectId) -> Result<MapLink, VaultError> {
+        let (label, _) = self.prove_label(subject)?;
+        let mut blinding = Zeroizing::new([0; 32]);
+        self.key_tree.clock.fill(blinding.as_mut());
+        Ok(MapLink::new(label, *blinding))
+    }
+
+    /// Links a subject to the subject map, if an earlier version of the ledger stored them without a link;
+    /// durable when it returns.
+    ///
+    /// # Errors
+    /// The keys were destroyed, too many changes wait, or the key store can't be written.
+    pub async fn link(&self, subject: &SubjectId, keys: &SubjectKeys) -> Result<(), VaultError> {
+        self.writer.link(keys.subject, keys.handle, self.new_link(subject)?).await
     }
 
     fn hash_of(&self, subject: &SubjectId) -> Hash {
@@ -104,8 +144,9 @@ impl Vault {
         clock.fill(&mut handle.0);
         let mut key = Zeroizing::new([0; 32]);
         clock.fill(key.as_mut());
-        let keys = SubjectKeys::new(self.hash_of(subject), handle, vec![Node::root(&key)]);
-        PendingSubject { keys: Arc::new(keys), key }
+        let secrets = SubjectSecrets { cover: vec![Node::root(&key)], link: None };
+        let keys = SubjectKeys::new(self.hash_of(subject), handle, secrets);
+        PendingSubject { keys: Arc::new(keys), key, id: subject.clone() }
     }
 
     /// Stores a subject's prepared keys; durable when it returns.
@@ -114,13 +155,18 @@ impl Vault {
     /// The subject has other keys ([`VaultError::Destroyed`]), too many changes wait, or the key store can't
     /// be read or written.
     pub async fn create(&self, pending: &PendingSubject) -> Result<(), VaultError> {
-        let PendingSubject { keys, key } = pending;
+        let PendingSubject { keys, key, id } = pending;
+        let link = match keys.link() {
+            Some(link) => link,
+            None => self.new_link(id)?,
+        };
+        keys.set_link(link.clone());
         // The cache adopts the keys before they are stored. Otherwise a reader could load them from the
         // store first. Then memory would hold two copies, and a destruction would reach only one.
         if !self.key_tree.cache.adopt(keys) {
             return Err(VaultError::Destroyed);
         }
-        let creation = Creation { subject: keys.subject, handle: keys.handle, key: key.clone() };
+        let creation = Creation { subject: keys.subject, handle: keys.handle, key: key.clone(), link };
         let created = self.writer.create(creation).await;
         created.inspect_err(|_| self.key_tree.cache.forget(keys))
     }
@@ -144,8 +190,8 @@ impl Vault {
         if let Some(keys) = self.key_tree.by_subject(&hash)? {
             return Ok(keys);
         }
-        let PendingSubject { keys, key } = self.prepare(subject);
-        let creation = Creation { subject: hash, handle: keys.handle, key };
+        let PendingSubject { keys, key, .. } = self.prepare(subject);
+        let creation = Creation { subject: hash, handle: keys.handle, key, link: self.new_link(subject)? };
         match self.writer.create(creation).await {
             // Another task has stored keys for the subject first.
             Ok(()) | Err(VaultError::Destroyed) => {}
@@ -297,6 +343,16 @@ impl Vault {
             self.writer.renew(renewals).await?;
         }
     }
+}
+
+/// HMAC-SHA-256 of a domain and length-prefixed parts.
+fn keyed_hash(secret: &[u8; 32], domain: &'static str, parts: &[&[u8]]) -> Hash {
+    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret).expect("HMAC takes keys of any length");
+    for part in std::iter::once(domain.as_bytes()).chain(parts.iter().copied()) {
+        mac.update(&(part.len() as u64).to_be_bytes());
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
 }
 
 /// The id of the request in the name of an intent's page.

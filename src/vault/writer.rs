@@ -6,6 +6,7 @@
 use super::batch::{Batch, Creation, Erasure, PendingErasure, Renewal, Work};
 use super::error::VaultError;
 use super::key_tree::KeyTree;
+use super::map_link::MapLink;
 use crate::secret;
 use crate::store::{Page, StoreError};
 use sayso_proof::entry::Handle;
@@ -84,6 +85,11 @@ impl Writer {
     /// Gives fresh keys to subjects of a restored log; durable when it returns.
     pub async fn renew(&self, renewals: Vec<Renewal>) -> Result<(), VaultError> {
         self.carry_out(Work::Renew(renewals)).await
+    }
+
+    /// Links a subject to the subject map; durable when it returns.
+    pub async fn link(&self, subject: Hash, handle: Handle, link: MapLink) -> Result<(), VaultError> {
+        self.carry_out(Work::Link(subject, handle, link)).await
     }
 
     /// Returns a copy of every page, taken between two writes.

@@ -223,6 +223,11 @@ impl Findings {
             for node in value.get(16..).unwrap_or_default().chunks_exact(41) {
                 let index = u64::from_be_bytes(node[1..9].try_into().unwrap());
                 let key = node[9..].try_into().unwrap();
+                if matches!(node[0], 0xfd | 0xfe) {
+                    // The label of the subject map, or the secret of its commitment.
+                    self.keys.insert(key);
+                    continue;
+                }
                 // A renewed key is the root of a whole tree of keys. The tool ignores from which version on
                 // the key is used.
                 let (depth, index) = if node[0] == 0xff { (0, 0) } else { (node[0], index) };

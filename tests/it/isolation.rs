@@ -295,7 +295,7 @@ async fn no_method_reveals_data_to_another_data_subject() {
 }
 
 /// Methods by which staff view a record. Each call records `RecordViewed` with the subject.
-const VIEWING_METHODS: [&str; 14] = [
+const VIEWING_METHODS: [&str; 15] = [
     "ProfileService/GetProfile",
     "ProfileService/ListEvents",
     "ConsentService/GetConsents",
@@ -310,6 +310,7 @@ const VIEWING_METHODS: [&str; 14] = [
     "RightsService/ListRequests",
     "RightsService/ListHolds",
     "BoundsService/GetPersonalBounds",
+    "AuditService/ProveSubject",
 ];
 /// Methods that record another event with the subject.
 const OTHER_METHODS: [&str; 16] = [

@@ -16,6 +16,7 @@ mod bench;
 mod bounds;
 mod cli;
 mod clock;
+mod completeness;
 mod consent_decisions;
 mod controllers;
 mod crash;

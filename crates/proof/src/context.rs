@@ -10,6 +10,7 @@ use crate::checkpoint::{Checkpoint, NoteError};
 use crate::keys::KeyChain;
 use crate::merkle::{self, Hash, ProofError};
 use crate::rule::TierKey;
+use crate::subject_map::SubjectProof;
 use crate::timestamp::Authorities;
 use crate::witness::{CosignatureAlgorithm, Cosigned, WitnessKey, cosignatures, valid_cosignatures};
 use base64::Engine;
@@ -33,6 +34,9 @@ pub struct Options {
     /// Keys that the user trusts to sign the rules of a tier. A bundle's rules of a tier with such a key must
     /// be signed by one of them.
     pub tier_keys: Vec<TierKey>,
+    /// Subject proofs of the ids that the user knows. With at least one, a bundle's streams of other ids are
+    /// counted.
+    pub subject_proofs: Vec<SubjectProof>,
 }
 
 const FIRST_LINE: &str = "sayso consistency proof v1";

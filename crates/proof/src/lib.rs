@@ -21,6 +21,7 @@ pub mod rule;
 mod schema;
 pub mod signed_document;
 mod signer;
+pub mod subject_map;
 pub mod timestamp;
 pub mod unseen;
 pub mod witness;

@@ -16,6 +16,7 @@ use crate::app::log::append::{Append, Frame, PendingEvent};
 use crate::app::log::read::for_each_event;
 use crate::app::log::receipt::RequestStamp;
 use crate::app::log::stream::SubjectStream;
+use crate::app::log::subject_map::label_of;
 use crate::domain::erasure::{self, Scope, Selection, ranges};
 use crate::domain::event::{
     ErasureCompleted, ErasureIntent, ErasureRequested, ErasureSummary, Event, Recorded, RequestDecided,
@@ -165,6 +166,7 @@ impl Erasures {
             request_digest: request_stamp.digest,
         };
         stream.write().erased = true;
+        let (label, _) = label_of(&stream.keys);
         let fence_ms = self.core.now_ms().max(now_ms);
         let bytes = codec::encode_intent(&intent);
         if let Err(error) = self.core.vault.erase(&stream.keys, fence_ms, erasure.request.0, &bytes).await {
@@ -173,6 +175,7 @@ impl Erasures {
             stream.write().erased = false;
             return Err(error.into());
         }
+        self.core.subject_map.forget(stream.keys.handle, label);
         self.core.clock.advance_past(fence_ms);
         stream.forget();
         self.core.streams.remove(&stream.keys.handle);
@@ -314,7 +317,11 @@ impl Erasures {
         let ErasureIntent { completed, decided, idempotency_hash, request_digest, .. } = intent;
         let request_stamp =
             RequestStamp { idempotency: idempotency_hash.try_into().ok(), digest: request_digest };
-        self.discard_and_record(Completion { request, completed, request_stamp }).await?;
+        let recorded = self.discard_and_record(Completion { request, completed, request_stamp }).await;
+        if let Some((stream, _)) = &partial {
+            self.core.subject_map.add_change(stream.keys.handle);
+        }
+        recorded?;
         if let (Some((stream, write_lock)), Some(decided)) = (partial, decided) {
             let is_decided =
                 stream.read().state.rights.requests.get(&request).is_some_and(|known| !known.is_open());

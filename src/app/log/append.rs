@@ -141,6 +141,7 @@ impl Core {
         let about_ms = self.event_time(options)?;
         let oldest_ms = oldest_ms.map_or(about_ms, |oldest| oldest.min(about_ms));
         let stream = self.stream_or_new(subject).await?;
+        self.link_subject(subject, &stream).await;
         let begun = self.begin_in(stream, caller, options, about_ms, timestamping).await?;
         self.mark_if_predates_erasure(begun, subject, oldest_ms)
     }
@@ -154,6 +155,7 @@ impl Core {
         timestamping: Timestamping,
     ) -> Result<Begun, AppError> {
         let stream = self.existing_stream(subject).await?;
+        self.link_subject(subject, &stream).await;
         let about_ms = self.event_time(options)?;
         let begun = self.begin_in(stream, caller, options, about_ms, timestamping).await?;
         self.mark_if_predates_erasure(begun, subject, about_ms)

@@ -1,6 +1,7 @@
 //! [`Core`], which all use cases share: the ledger, the vault, the clock, subject streams and rules.
 
 use crate::app::error::{AppError, Cause};
+use crate::app::log::kept_map::KeptMap;
 use crate::app::log::named_recipients::NamedRecipients;
 use crate::app::log::notifier::Notifier;
 use crate::app::log::open_requests::OpenRequests;
@@ -52,6 +53,8 @@ pub(crate) struct Core {
     pub pending_streams: PendingStreams,
     /// Data subject requests that are not answered yet, by due date.
     pub open_requests: OpenRequests,
+    /// What the log commits to about each data subject.
+    pub subject_map: KeptMap,
     pub use_limits: UseLimits,
     /// Erasures hold this lock, shared, from the destruction of their keys until they are recorded. An export
     /// holds it exclusively while it takes its checkpoint.

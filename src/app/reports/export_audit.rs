@@ -56,8 +56,10 @@ impl Reports {
         let now_ms = self.core.now_ms();
         // This lock keeps erasures out while the export takes its checkpoint. Otherwise an erasure could
         // destroy keys before the checkpoint and record its completion only after the checkpoint.
+        self.core.prepare_subject_map().await?;
         let no_erasures = self.core.erasing.write().await;
-        let epoch = self.core.vault.key_epoch();
+        let epoch = (self.core.vault.key_epoch(), self.core.subject_map.links());
+        self.core.commit_subject_map(&no_erasures).await?;
         let (receipt, _) =
             self.core.publish_as(caller.actor(), now_ms, events, RequestStamp::default()).await?;
         drop(no_erasures);
@@ -90,7 +92,7 @@ impl Reports {
     fn write_bundle(
         &self,
         checkpoint: &str,
-        epoch: u64,
+        epoch: (u64, u64),
         sealed: bool,
         sender: &mpsc::Sender<Result<ExportChunk, AppError>>,
     ) -> Result<(), AppError> {
@@ -101,6 +103,7 @@ impl Reports {
             sender.blocking_send(Ok(chunk)).is_ok()
         });
         let mut bundle = audit::Bundle::begin(pipe, checkpoint, &self.core.ledger)?;
+        self.write_subject_map(&mut bundle)?;
         while bundle.next() < bundle.size() {
             for stored in self.core.store().read_entries(bundle.next(), READ_COUNT)? {
                 if stored.position >= bundle.size() {
@@ -115,11 +118,25 @@ impl Reports {
             }
         }
         // If entries were erased in the meantime, the bundle would lack them and also the event that explains
-        // why.
-        if self.core.vault.key_epoch() != epoch {
+        // why. If somebody was linked to their id, the bundle may have another label than the commitment.
+        if (self.core.vault.key_epoch(), self.core.subject_map.links()) != epoch {
             return Err(AppError::Overtaken);
         }
         Ok(bundle.finish()?)
+    }
+
+    /// Writes how each stream is in the subject map of the newest commitment in the bundle.
+    fn write_subject_map<W: std::io::Write>(&self, bundle: &mut audit::Bundle<W>) -> Result<(), AppError> {
+        let newest = self.core.subject_map.newest_before(bundle.size()).ok_or(AppError::Overtaken)?;
+        let mut failed = None;
+        let records = self.core.map_records(newest.committed.tree_size).map(|record| {
+            record.map_err(|error| {
+                failed = Some(error);
+                std::io::Error::other("a record of the subject map can't be read")
+            })
+        });
+        let written = bundle.subject_map(newest.committed.subjects, records);
+        failed.map_or_else(|| Ok(written?), Err)
     }
 
     /// The key of an entry; none for an entry of the system stream.

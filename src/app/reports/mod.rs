@@ -2,6 +2,7 @@
 
 pub(crate) mod export_audit;
 pub(crate) mod proofs;
+pub(crate) mod prove_subject;
 pub(crate) mod record_of_processing;
 pub(crate) mod report_settings;
 pub(crate) mod transparency_report;

@@ -13,7 +13,7 @@ use crate::domain::ids::EventId;
 use sayso_proof::event::{
     AuditExported, CategoryDefined, ClockAccepted, DecisionRulesAdopted, LogKeyRotated, LogOpened,
     NoticePublished, NoticeRequired, PersonalBoundsSet, Reason, RecipientAcknowledged, SignalKind,
-    WitnessAdded, WitnessRemoved,
+    SubjectMapCommitted, WitnessAdded, WitnessRemoved,
 };
 
 /// An event.
@@ -169,6 +169,8 @@ pub enum Event {
     ClockAccepted(ClockAccepted),
     /// Decisions follow newer rules from here on.
     DecisionRulesAdopted(DecisionRulesAdopted),
+    /// The log committed to what it has about each data subject.
+    SubjectMapCommitted(SubjectMapCommitted),
     /// The log's signing key was rotated.
     LogKeyRotated(LogKeyRotated),
     /// A witness was added.

@@ -38,5 +38,5 @@ pub use sayso_proof::event::{
 pub use sayso_proof::event::{
     AuditExported, CategoryDefined, ClockAccepted, ConsentTerms, DecisionRulesAdopted, LogKeyRotated,
     LogOpened, NeverUse, NoticePublished, NoticeRef, NoticeRequired, PersonalBoundsSet, PositionRange,
-    PriorRecipient, RecipientAcknowledged, WitnessAdded, WitnessRemoved,
+    PriorRecipient, RecipientAcknowledged, SubjectMapCommitted, WitnessAdded, WitnessRemoved,
 };

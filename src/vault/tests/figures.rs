@@ -5,10 +5,12 @@
 use crate::clock::{Clock, SystemClock};
 use crate::store::KeyStore;
 use crate::store::embedded::EmbeddedKeys;
+use crate::vault::MapLink;
 use crate::vault::batch::{Batch, Creation, Work};
 use crate::vault::{FileCustody, SubjectKeys, Vault};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
+use sayso_proof::subject_map::Label;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
@@ -36,7 +38,8 @@ fn fill(vault: &Vault, from: usize, to: usize) {
             let (mut handle, mut key) = (Handle([0; 16]), Zeroizing::new([0; 32]));
             SystemClock.fill(&mut handle.0);
             SystemClock.fill(key.as_mut());
-            let creation = Creation { subject: numbered(vault, *number), handle, key };
+            let link = MapLink::new(Label(*key), *key);
+            let creation = Creation { subject: numbered(vault, *number), handle, key, link };
             batch.apply(&Work::Create(Box::new(creation))).unwrap();
         }
         batch.commit().unwrap();

@@ -27,7 +27,7 @@ enum Recorded {
 use Recorded::{InSubjectStream, InSystemStream, NoPersonalData, OfItsGrant};
 
 /// What each method records. A new method must be added here.
-const RECORDED: [(&str, Recorded); 58] = [
+const RECORDED: [(&str, Recorded); 59] = [
     ("ProfileService/RecordAttributes", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RecordStream", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RemoveAttributes", InSubjectStream("AttributeRemoved")),
@@ -81,6 +81,7 @@ const RECORDED: [(&str, Recorded); 58] = [
     ("AuditService/GetEntry", NoPersonalData),
     ("AuditService/GetInclusionProof", NoPersonalData),
     ("AuditService/GetConsistencyProof", NoPersonalData),
+    ("AuditService/ProveSubject", InSubjectStream("RecordViewed")),
     // An export covers all subjects, who are not told individually (docs/threat-model.md, what is not
     // protected).
     ("AuditService/ExportAudit", InSystemStream("AuditExported")),

@@ -4,11 +4,14 @@ use crate::timestamp::TOKEN_BYTES_MAX;
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
+/// Bytes of a record in `subject-map.bin`: handle, label, blinding.
+pub(super) const RECORD_BYTES: usize = 16 + 32 + 32;
+
 /// A writer starts a new file of entries before a line would make the file larger than this. It therefore
 /// needs no more memory than one file.
 pub const ENTRIES_FILE_BYTES_MAX: usize = 8 << 20;
 
-/// Maximum size of every file except `leaf-hashes.bin`, and of every line.
+/// Maximum size of every file except `leaf-hashes.bin` and `subject-map.bin`, and of every line.
 pub const MEMBER_BYTES_MAX: u64 = 16 << 20;
 
 /// A file of a bundle. Bundles contain the files in this order, each at most once.
@@ -22,6 +25,8 @@ pub enum Member {
     Timestamps(u64),
     /// `leaf-hashes.bin`: 32 bytes per entry.
     LeafHashes,
+    /// `subject-map.bin`: how each stream is in the subject map, 80 bytes per data subject.
+    SubjectMap,
     /// `entries/000000.jsonl` and so on: one `EntryLine` per line.
     Entries(u32),
     /// `bounds/<position>.json`: a version of bounds, named by the position of its event.
@@ -37,12 +42,30 @@ pub enum Member {
 }
 
 impl Member {
+    /// The file that must follow `previous` if this one does; another file than this one if that one is
+    /// missing in between.
+    pub fn expected_after(self, previous: Option<Self>) -> Self {
+        match (previous, self) {
+            (None, _) => Self::Checkpoint,
+            (Some(Self::Checkpoint), _) => Self::Keys,
+            (Some(Self::Keys | Self::Timestamps(_)), Self::Timestamps(_)) => self,
+            (Some(Self::Keys | Self::Timestamps(_)), _) => Self::LeafHashes,
+            (Some(Self::LeafHashes | Self::SubjectMap), Self::Entries(_)) => Self::Entries(0),
+            (Some(Self::Entries(number)), Self::Entries(_)) => Self::Entries(number.saturating_add(1)),
+            (Some(Self::Manifest), _) => Self::ManifestNote,
+            (Some(_), Self::ManifestNote) => Self::Manifest,
+            _ => self,
+        }
+    }
+
     /// Maximum size in bytes. `tree_size` is the number of entries.
     #[must_use]
     pub fn bytes_max(self, tree_size: u64) -> u64 {
         match self {
             Self::LeafHashes => tree_size.saturating_mul(32),
             Self::Timestamps(_) => TOKEN_BYTES_MAX as u64,
+            // Each data subject has at least one entry.
+            Self::SubjectMap => tree_size.saturating_mul(RECORD_BYTES as u64),
             _ => MEMBER_BYTES_MAX,
         }
     }
@@ -55,6 +78,7 @@ impl Display for Member {
             Self::Keys => f.write_str("keys.jsonl"),
             Self::Timestamps(size) => write!(f, "timestamps/{size}.tst"),
             Self::LeafHashes => f.write_str("leaf-hashes.bin"),
+            Self::SubjectMap => f.write_str("subject-map.bin"),
             Self::Entries(number) => write!(f, "entries/{number:06}.jsonl"),
             Self::Bounds(position) => write!(f, "bounds/{position}.json"),
             Self::Notices(position) => write!(f, "notices/{position}.json"),
@@ -75,6 +99,7 @@ impl FromStr for Member {
             "checkpoint" => Self::Checkpoint,
             "keys.jsonl" => Self::Keys,
             "leaf-hashes.bin" => Self::LeafHashes,
+            "subject-map.bin" => Self::SubjectMap,
             "report.html" => Self::Report,
             "manifest.json" => Self::Manifest,
             "manifest.note" => Self::ManifestNote,

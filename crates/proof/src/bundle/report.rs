@@ -1,5 +1,6 @@
 //! The results of verifying a bundle.
 
+use super::given_subjects::GivenReport;
 use super::member::Member;
 use crate::replay::{Replayed, RuleSignatures};
 use crate::timestamp::Timestamped;
@@ -14,6 +15,26 @@ pub enum Progress {
     Entries(u64, u64),
     /// Groups of data subjects whose chains and grants were checked, after the last entry.
     Subjects(u64, u64),
+}
+
+/// What a bundle shows about the subject map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct MapReport {
+    /// Position of the newest commitment.
+    pub position: u64,
+    /// It describes this many entries, from the first on.
+    pub tree_size: u64,
+    /// Number of data subjects in the map.
+    pub subjects: u64,
+    /// Number of those whose id the log has not seen since it has a map.
+    pub unlinked: u64,
+    /// Number of commitments whose map was built again from the entries.
+    pub checked: u64,
+    /// Number of earlier commitments for which that was not possible.
+    pub not_checked: u64,
+    /// Number of entries of data subjects that follow the first `tree_size`. Nothing shows yet that they are
+    /// in the streams of the right people.
+    pub later_entries: u64,
 }
 
 /// The report on a bundle whose checks all passed.
@@ -55,6 +76,11 @@ pub struct Report {
     pub recorded_to_ms: u64,
     /// Who signed the bounds, definitions and required notices of the log.
     pub rules: RuleSignatures,
+    /// What the given subject proofs show; `None` if none were given.
+    pub given_subjects: Option<GivenReport>,
+    /// What the log commits to about each data subject, checked against all streams; `None` if it commits to
+    /// nothing. Then the bundle does not show that no stream is missing.
+    pub subject_map: Option<MapReport>,
     /// Results of replaying each grant against the consents and signals that were in force when the grant was
     /// issued.
     pub grants: Replayed,

@@ -11,9 +11,11 @@ use super::chain::ChainTip;
 use super::check::{CheckedEntry, Content};
 use super::erased::{Erased, Gap};
 use super::event_ids::EventIds;
+use super::given_subjects::GivenFound;
 use super::report::Progress;
 use super::spool::Spool;
 use super::statements::{MissingVersions, Statements};
+use super::subject_map::{Changes, GroupMap, MapOutcome, MapRecord, Plan};
 use super::usage::Flags;
 use crate::entry::{Handle, Header};
 use crate::event::{Actor, EventBody, event_body::Event};
@@ -23,6 +25,7 @@ use crate::replay::{
     minimize,
 };
 use crate::rule::TierKey;
+use crate::subject_map::Label;
 use std::collections::HashMap;
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -54,6 +57,10 @@ struct SpooledEntry {
     body: Option<EventBody>,
     #[prost(uint64, tag = "10")]
     recorded_at_ms: u64,
+    /// Whether this is no entry but a record of the subject map: `leaf` is the label, and `previous` the
+    /// blinding.
+    #[prost(bool, tag = "11")]
+    is_map_record: bool,
 }
 
 /// Where an entry is in the log, and when it was recorded.
@@ -77,7 +84,28 @@ impl SpooledEntry {
             sealed_at_ms: header.sealed_at_ms,
             readable: body.is_some(),
             body: body.and_then(minimized),
+            is_map_record: false,
         }
+    }
+
+    fn of_map(record: &MapRecord) -> Self {
+        Self {
+            handle: record.handle.0.to_vec(),
+            leaf: record.label.0.to_vec(),
+            previous: Some(record.blinding.to_vec()),
+            is_map_record: true,
+            ..Self::default()
+        }
+    }
+
+    /// The record of the subject map, if this is one.
+    fn map_record(&self) -> io::Result<Option<MapRecord>> {
+        if !self.is_map_record {
+            return Ok(None);
+        }
+        let blinding = to_array(self.previous.as_deref().unwrap_or_default())?;
+        let (handle, label) = (Handle(to_array(&self.handle)?), Label(to_array(&self.leaf)?));
+        Ok(Some(MapRecord { handle, label, blinding }))
     }
 
     fn header(&self) -> io::Result<Header> {
@@ -120,6 +148,8 @@ struct SystemEvent {
 
 /// The entries read so far, of all data subjects.
 pub(super) struct Subjects {
+    /// Number of entries of the log.
+    entries: u64,
     spool: Spool<SpooledEntry>,
     system_events: Vec<SystemEvent>,
     /// Whether the log has an entry of a data subject.
@@ -144,6 +174,11 @@ pub(super) struct Outcome {
     pub rules: RuleSignatures,
     gaps: Vec<Gap>,
     flags: Vec<Flag>,
+    map: MapOutcome,
+    /// Number of entries of data subjects that no commitment to the subject map describes.
+    pub later_entries: u64,
+    /// How the streams compare with the ids that the user knows.
+    pub given: GivenFound,
 }
 
 impl Outcome {
@@ -163,6 +198,7 @@ impl Subjects {
     /// user trusts to sign rules.
     pub fn new(entries: u64, tier_keys: &[TierKey]) -> Self {
         Self {
+            entries,
             spool: Spool::new(entries),
             system_events: Vec::new(),
             has_subject_entry: false,
@@ -183,6 +219,11 @@ impl Subjects {
     /// subject.
     pub fn add_erased(&mut self) {
         self.has_subject_entry = true;
+    }
+
+    /// Adds a record of the subject map. All records precede all entries.
+    pub fn add_map_record(&mut self, record: &MapRecord) -> io::Result<()> {
+        self.spool.push(&record.handle.0, &SpooledEntry::of_map(record))
     }
 
     /// Adds the next entry.
@@ -224,10 +265,12 @@ impl Subjects {
         std::mem::take(&mut self.findings.flags)
     }
 
-    /// Checks all data subjects, on all cores. Adds what is found to `flags`.
+    /// Checks all data subjects, on all cores. `plan` says which commitments to the subject map are checked.
+    /// Adds what is found to `flags`.
     pub fn check_all(
         mut self,
         mut erased: Erased,
+        plan: Option<&Plan>,
         flags: &mut Flags,
         progress: &mut dyn FnMut(Progress),
     ) -> io::Result<Outcome> {
@@ -242,6 +285,7 @@ impl Subjects {
             .for_each_repeated(&mut |position| repeated.add_fault_at(position, Fault::EventIdReused))?;
         replayed.merge(repeated);
         let mut all = Outcome { replayed, rules, ..Outcome::default() };
+        let mut map = Changes::new(self.entries);
         let next_group = AtomicUsize::new(0);
         let (sender, outcomes) = mpsc::channel();
         thread::scope(|scope| {
@@ -255,7 +299,7 @@ impl Subjects {
                     };
                     // Sending fails once a group has failed, because the receiver is gone then.
                     std::iter::from_fn(next)
-                        .all(|group| sender.send(self.check_group(group, statements)).is_ok());
+                        .all(|group| sender.send(self.check_group(group, statements, plan)).is_ok());
                     drop(sender);
                 });
             }
@@ -265,6 +309,8 @@ impl Subjects {
                 let mut outcome = outcome?;
                 outcome.gaps.drain(..).try_for_each(|gap| erased.add_gap(&gap))?;
                 flags.add(&std::mem::take(&mut outcome.flags));
+                let fault = map.add(std::mem::take(&mut outcome.map))?;
+                all.broken = earlier(all.broken.take(), fault);
                 all.merge(outcome);
                 finished += 1;
                 progress(Progress::Subjects(finished, groups as u64));
@@ -274,21 +320,36 @@ impl Subjects {
         flags.add(&std::mem::take(&mut all.replayed.flags));
         let gap = erased.first_unaccounted_gap()?.map(|gap| (gap.position, gap.reason()));
         all.broken = earlier(all.broken, gap);
+        (all.later_entries, all.given) = (map.later_entries, std::mem::take(&mut map.given));
+        if let (Some(plan), None) = (plan, &all.broken) {
+            all.broken = map.compare(plan)?;
+        }
         Ok(all)
     }
 
     /// Checks the entries of one group in order of position, together with the system events between them.
-    fn check_group(&self, number: usize, statements: &Statements) -> io::Result<Outcome> {
+    fn check_group(
+        &self,
+        number: usize,
+        statements: &Statements,
+        plan: Option<&Plan>,
+    ) -> io::Result<Outcome> {
         let mut outcome = Outcome::default();
         let mut tips: HashMap<Handle, ChainTip> = HashMap::new();
         let mut replay = Replay::default();
+        let mut map = GroupMap::new(plan);
         let mut system_events = self.system_events.iter().peekable();
         let mut looked_up = 0;
         self.spool.for_each(number, &mut |spooled| {
             if outcome.broken.is_some() {
                 return Ok(());
             }
+            if let Some(record) = spooled.map_record()? {
+                map.add_record(record);
+                return Ok(());
+            }
             let (header, leaf) = (spooled.header()?, to_array(&spooled.leaf)?);
+            map.add_entry(spooled.position, header.handle, header.version, leaf);
             while let Some(earlier) = system_events.next_if(|event| event.position < spooled.position) {
                 replay.apply_system_event(
                     earlier.position,
@@ -323,6 +384,7 @@ impl Subjects {
         })?;
         outcome.subjects = tips.len() as u64;
         (outcome.replayed, outcome.flags) = replay.finish_with_flags();
+        outcome.map = map.finish();
         Ok(outcome)
     }
 }

@@ -183,7 +183,7 @@ fn check_in_groups(log: Vec<CheckedEntry>) -> Outcome {
         }
         subjects.add(next).unwrap();
     }
-    subjects.check_all(erased, &mut Flags::default(), &mut |_| ()).unwrap()
+    subjects.check_all(erased, None, &mut Flags::default(), &mut |_| ()).unwrap()
 }
 
 proptest! {

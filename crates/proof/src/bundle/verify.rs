@@ -1,5 +1,7 @@
 //! Verifies a bundle from its first file to its last. It recomputes everything and trusts only the log's key.
 
+mod hashes;
+
 use super::allowance::BytesRead;
 use super::chain::Chains;
 use super::check::{CheckedEntry, CheckedFile, Content, FileCheck};
@@ -10,15 +12,14 @@ use super::rejection::{self, Rejection};
 use super::report::{Progress, Report, VerifyFailure};
 use super::source::{self, Source, Visitor};
 use super::spool;
+use super::subject_map::Commitments;
 use super::subjects::Subjects;
 use super::timestamps::Timestamps;
 use super::usage::{Flags, Query, UsageBuilder};
 use crate::checkpoint::{Checkpoint, VerifierKey};
 use crate::context::{self, Options};
 use crate::keys::KeyChain;
-use crate::merkle::{Frontier, Hash};
 use ed25519_dalek::VerifyingKey;
-use sha2::{Digest, Sha256};
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ const PIECE_BYTES: u64 = 256 << 10;
 /// and does not make the verification fail.
 ///
 /// Memory grows by two bits for each entry. Apart from that, it does not grow with the number of entries or
-/// data subjects. Data that is needed later goes to unnamed temporary files: about 300 bytes for each entry,
+/// data subjects. Data that is needed later goes to unnamed temporary files: about 380 bytes for each entry,
 /// without the values of attributes. The files are in the folder that the environment variable `TMPDIR`
 /// names. Memory also holds two files of entries (16 MiB each at most), the definitions, and the versions of
 /// bounds and notices. For each stream that continues after erased entries, it holds 16 bytes. It also holds
@@ -79,6 +80,7 @@ pub(super) fn run<'a>(
         deferred: None,
         is_root_wrong: false,
         next_position: 0,
+        has_subject_map: false,
         query,
         usage: None,
         entries: None,
@@ -118,6 +120,8 @@ struct Verifier<'a> {
     /// Whether the leaf hashes do not have the root of the checkpoint. Then nothing of the entries is kept.
     is_root_wrong: bool,
     next_position: u64,
+    /// Whether the bundle has the file `subject-map.bin`.
+    has_subject_map: bool,
     /// Which grants to record, if any.
     query: Option<&'a Query>,
     /// Set from the first entry on, if grants are recorded.
@@ -131,6 +135,8 @@ struct Verifier<'a> {
 struct EntriesState {
     chains: Chains,
     subjects: Subjects,
+    /// The commitments to the subject map.
+    commitments: Commitments,
     /// First position of each file of entries, to name the file in which a chain breaks.
     files: Vec<(u64, Member)>,
 }
@@ -164,6 +170,10 @@ impl<'a> Verifier<'a> {
             self.check_order(member)?;
             return self.read_leaf_hashes(length, data);
         }
+        if member == Member::SubjectMap {
+            self.check_order(member)?;
+            return self.read_subject_map(length, data);
+        }
         let read = self.read_member(member, length, data).map(Arc::new);
         let previous = self.finish_running_check();
         if let (Member::Entries(_), Ok(bytes)) = (member, &read) {
@@ -185,7 +195,7 @@ impl<'a> Verifier<'a> {
             Member::ManifestNote => return self.check_manifest_note(&bytes),
             Member::Report => self.report.stated_only.push(member.to_string()),
             Member::Timestamps(size) => self.timestamps.add(size, &bytes)?,
-            Member::Entries(_) | Member::LeafHashes | Member::Manifest => {}
+            Member::Entries(_) | Member::LeafHashes | Member::SubjectMap | Member::Manifest => {}
         }
         self.files.add(member, &bytes);
         Ok(())
@@ -202,23 +212,13 @@ impl<'a> Verifier<'a> {
         if previous.is_some_and(|previous| previous >= member) {
             return Err(VerifyFailure::at(member, "the file is out of order or repeated"));
         }
-        let expected = match (previous, member) {
-            (None, _) => Member::Checkpoint,
-            (Some(Member::Checkpoint), _) => Member::Keys,
-            (Some(Member::Keys | Member::Timestamps(_)), Member::Timestamps(_)) => member,
-            (Some(Member::Keys | Member::Timestamps(_)), _) => Member::LeafHashes,
-            (Some(Member::LeafHashes), Member::Entries(_)) => Member::Entries(0),
-            (Some(Member::Entries(number)), Member::Entries(_)) => Member::Entries(number.saturating_add(1)),
-            (Some(Member::Manifest), _) => Member::ManifestNote,
-            (Some(_), Member::ManifestNote) => Member::Manifest,
-            _ => member,
-        };
+        let expected = member.expected_after(previous);
         if expected != member {
             return Err(self.missing_file(expected));
         }
         match member {
             Member::Checkpoint | Member::Keys | Member::Timestamps(_) => Ok(()),
-            Member::LeafHashes | Member::Entries(_) => Ok(()),
+            Member::LeafHashes | Member::SubjectMap | Member::Entries(_) => Ok(()),
             _ => self.finish_entries(),
         }
     }
@@ -303,52 +303,6 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    fn read_leaf_hashes(&mut self, length: u64, data: &mut dyn Read) -> Result<(), VerifyFailure> {
-        let member = Member::LeafHashes;
-        if length != self.checkpoint.size.saturating_mul(32) {
-            return Err(VerifyFailure::at(member, "the file does not have 32 bytes for each entry"));
-        }
-        let (allowance, mut kept) = (self.read.clone(), 0_u64);
-        let mut leaf_hashes = std::mem::take(&mut self.leaf_hashes);
-        let mut timestamps = std::mem::take(&mut self.timestamps);
-        let (mut tree, mut digest) = (Frontier::new(), Sha256::new());
-        let mut root_at_since = self.since.as_ref().filter(|since| since.size == 0).map(|_| tree.root());
-        let read = self.read_pieces(member, length, data, &mut |piece| {
-            digest.update(piece);
-            for leaf in piece.as_chunks::<32>().0 {
-                tree.push(*leaf);
-                if self.since.as_ref().is_some_and(|since| since.size == tree.size()) {
-                    root_at_since = Some(tree.root());
-                }
-                timestamps.reach(&tree);
-            }
-            kept = kept.saturating_add(piece.len() as u64);
-            allowance.allow_leaves(kept)?;
-            leaf_hashes.append(piece).map_err(|error| spool::describe(&error))
-        });
-        read.map_err(|reason| VerifyFailure::at(member, reason))?;
-        leaf_hashes.rewind().map_err(spool_failure)?;
-        self.leaf_hashes = leaf_hashes;
-        (self.report.timestamps, self.report.timestamps_untrusted) =
-            timestamps.finish(&self.checkpoint.origin, self.options.authorities.as_ref())?;
-        self.files.add_digest(member, length, &digest.finalize().into());
-        self.compare_tree(&tree, root_at_since);
-        Ok(())
-    }
-
-    /// Compares the tree with the checkpoints. A fault is deferred until after the entries.
-    fn compare_tree(&mut self, tree: &Frontier, root_at_since: Option<Hash>) {
-        self.is_root_wrong = tree.root() != self.checkpoint.root;
-        let fault = if self.is_root_wrong {
-            Some((Member::LeafHashes.to_string(), "the root of the tree differs from the checkpoint"))
-        } else if self.since.as_ref().map(|since| since.root) != root_at_since {
-            Some(("--since".to_owned(), "the log does not extend the older checkpoint"))
-        } else {
-            None
-        };
-        self.deferred = fault.map(|(place, reason)| VerifyFailure::at(place, reason));
-    }
-
     /// Waits for the running check of a file of entries, if there is one.
     fn finish_running_check(&mut self) -> Option<(Member, CheckedFile)> {
         self.running_check.take().map(|(member, check)| (member, check.wait()))
@@ -382,6 +336,7 @@ impl<'a> Verifier<'a> {
         self.entries.get_or_insert_with(|| EntriesState {
             chains: Chains::new(entries),
             subjects: Subjects::new(entries, tier_keys),
+            commitments: Commitments::default(),
             files: Vec::new(),
         })
     }
@@ -393,7 +348,9 @@ impl<'a> Verifier<'a> {
         match &checked.content {
             Content::Erased => {
                 report.erased += 1;
-                self.entries_state().subjects.add_erased();
+                let state = self.entries_state();
+                state.subjects.add_erased();
+                state.commitments.add_subject_entry();
                 return Ok(());
             }
             Content::Withheld(_) => report.withheld += 1,
@@ -404,6 +361,8 @@ impl<'a> Verifier<'a> {
                     return Err(Rejection::too_new(edition));
                 }
                 self.files.expect_document(checked.position, body)?;
+                let (position, state) = (checked.position, &mut self.entries);
+                state.as_mut().map_or(Ok(()), |state| state.commitments.take(position, body))?;
             }
         }
         report.entries += 1;
@@ -412,9 +371,13 @@ impl<'a> Verifier<'a> {
             return Ok(());
         }
         self.record(&checked)?;
-        let subjects = &mut self.entries_state().subjects;
-        subjects.add(checked).map_err(|error| spool::describe(&error))?;
-        let (kept, flags) = (subjects.bytes(), subjects.take_flags());
+        let state = self.entries_state();
+        if !matches!(checked.content, Content::Plain(..)) {
+            state.commitments.add_subject_entry();
+        }
+        state.subjects.add(checked).map_err(|error| spool::describe(&error))?;
+        let kept = state.subjects.bytes().saturating_add(state.commitments.bytes());
+        let flags = state.subjects.take_flags();
         self.usage.iter_mut().for_each(|usage| usage.flags.add(&flags));
         Ok(self.read.allow_entries(kept)?)
     }
@@ -434,12 +397,22 @@ impl<'a> Verifier<'a> {
 
     /// Checks the chains and grants of all data subjects in the entries read so far. This runs once.
     fn check_subjects(&mut self) -> Result<(), VerifyFailure> {
-        let Some(EntriesState { chains, subjects, files }) = self.entries.take() else { return Ok(()) };
+        let Some(EntriesState { chains, subjects, files, commitments }) = self.entries.take() else {
+            return Ok(());
+        };
+        // The map is built from all entries.
+        let is_whole = self.next_position == self.checkpoint.size && self.deferred.is_none();
+        let proofs = self.options.subject_proofs.as_slice();
+        let plan = match is_whole {
+            true => commitments.plan(self.has_subject_map, proofs, &self.keys)?,
+            false => None,
+        };
         self.report.recorded_to_ms = chains.recorded_at_ms();
         let uncovered = chains.erased.uncovered();
         let mut unused = Flags::default();
         let flags = self.usage.as_mut().map_or(&mut unused, |usage| &mut usage.flags);
-        let outcome = subjects.check_all(chains.erased, flags, self.progress).map_err(spool_failure)?;
+        let outcome = subjects.check_all(chains.erased, plan.as_ref(), flags, self.progress);
+        let outcome = outcome.map_err(spool_failure)?;
         if let Some((position, reason)) = outcome.broken {
             let file = files.iter().rev().find(|(first, _)| *first <= position);
             let member = file.map_or(Member::Entries(0), |(_, member)| *member);
@@ -450,6 +423,9 @@ impl<'a> Verifier<'a> {
             self.deferred =
                 Some(VerifyFailure { position: Some(position), ..VerifyFailure::at("entries", reason) });
         }
+        let given = plan.as_ref().and_then(|plan| plan.given.as_ref());
+        self.report.given_subjects = given.map(|given| outcome.given.report(given.len()));
+        self.report.subject_map = plan.map(|plan| plan.report(outcome.later_entries));
         self.report.subjects = outcome.subjects;
         self.report.grants = outcome.replayed;
         self.report.rules = outcome.rules;

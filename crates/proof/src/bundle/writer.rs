@@ -3,7 +3,8 @@
 
 use super::entry_line::{EntryLine, LineError};
 use super::manifest::{self, Manifest, ManifestFile};
-use super::member::{ENTRIES_FILE_BYTES_MAX, MEMBER_BYTES_MAX, Member};
+use super::member::{ENTRIES_FILE_BYTES_MAX, MEMBER_BYTES_MAX, Member, RECORD_BYTES};
+use super::subject_map::MapRecord;
 use super::tar_form::header;
 use super::trailer::{self, DigestWriter};
 use crate::checkpoint::{Checkpoint, NoteError, sign_note};
@@ -135,6 +136,32 @@ impl<W: Write> BundleWriter<W> {
         Ok(())
     }
 
+    /// Writes the records of the newest `SubjectMapCommitted` of the log: `subjects` records in ascending
+    /// order of the handles. Call it after [`leaf_hashes`](Self::leaf_hashes), only if the log has a
+    /// commitment.
+    ///
+    /// # Errors
+    /// There are other than `subjects` records, they cannot be read, or writing fails.
+    pub fn subject_map(
+        &mut self,
+        subjects: u64,
+        records: impl Iterator<Item = io::Result<MapRecord>>,
+    ) -> Result<(), BundleError> {
+        if !self.leaf_hashes_written || self.next > 0 {
+            return Err(BundleError::Order("the subject map must follow the leaf hashes"));
+        }
+        let length = subjects.saturating_mul(RECORD_BYTES as u64);
+        let (digest, pending) = (Sha256::new(), Vec::new());
+        let mut read = RecordReader { records, pending, offset: 0, digest, count: 0 };
+        let member = Member::SubjectMap;
+        self.tar.append(&header(member, length)?, (&mut read).take(length))?;
+        if read.count != subjects || read.records.next().is_some() {
+            return Err(BundleError::Order("the number of records differs from the subject map"));
+        }
+        self.files.push(ManifestFile::new(member, length, &read.digest.finalize().into()));
+        Ok(())
+    }
+
     /// Writes the next entry.
     ///
     /// # Errors
@@ -209,6 +236,33 @@ impl<W: Write> BundleWriter<W> {
         self.tar.append(&header(member, length)?, bytes)?;
         self.files.push(ManifestFile::new(member, length, &Sha256::digest(bytes).into()));
         Ok(())
+    }
+}
+
+/// Reads records of the subject map as a stream of bytes.
+struct RecordReader<I> {
+    records: I,
+    pending: Vec<u8>,
+    offset: usize,
+    digest: Sha256,
+    count: u64,
+}
+
+impl<I: Iterator<Item = io::Result<MapRecord>>> Read for RecordReader<I> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.offset == self.pending.len() {
+            let Some(record) = self.records.next().transpose()? else { return Ok(0) };
+            (self.pending, self.offset) = (record.to_bytes(), 0);
+            self.digest.update(&self.pending);
+            self.count += 1;
+        }
+        let left = self.pending.get(self.offset..).unwrap_or_default();
+        let length = left.len().min(out.len());
+        for (to, from) in out.iter_mut().zip(left) {
+            *to = *from;
+        }
+        self.offset += length;
+        Ok(length)
     }
 }
 

@@ -81,6 +81,7 @@ pub(super) fn about(event: &Event) -> About {
         | Event::RestoreConfirmed(_)
         | Event::ClockAccepted(_)
         | Event::DecisionRulesAdopted(_)
+        | Event::SubjectMapCommitted(_)
         | Event::WitnessAdded(_)
         | Event::WitnessRemoved(_)
         | Event::FiguresReported(_) => About::Log,
@@ -163,6 +164,7 @@ pub(super) fn named(event: &Event) -> Vec<Named<'_>> {
         | Event::RestoreConfirmed(_)
         | Event::ClockAccepted(_)
         | Event::DecisionRulesAdopted(_)
+        | Event::SubjectMapCommitted(_)
         | Event::WitnessAdded(_)
         | Event::WitnessRemoved(_)
         | Event::FiguresReported(_) => Vec::new(),

@@ -10,7 +10,7 @@
 pub mod forge;
 
 use ed25519_dalek::SigningKey;
-use sayso_proof::bundle::{self, BundleWriter, EntryLine, Options, Report, Source};
+use sayso_proof::bundle::{self, BundleWriter, EntryLine, MapRecord, Options, Report, Source};
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::entry::{self, EventKey, Handle, Header};
 use sayso_proof::event::event_body::Event;
@@ -33,6 +33,8 @@ pub struct Log {
     pub recorded: Vec<u64>,
     pub erased: HashSet<u64>,
     pub withheld: bool,
+    /// The records of `subject-map.bin`, in order; without any, the bundle does not have the file.
+    pub map: Option<Vec<MapRecord>>,
     tips: HashMap<Handle, (u64, Hash)>,
     pub now: u64,
     /// The time that events of data subjects state; by default, the time at which they are sealed.
@@ -79,6 +81,7 @@ impl Log {
             recorded: vec![],
             erased: HashSet::new(),
             withheld: false,
+            map: None,
             tips: HashMap::new(),
             now: START_MS,
             about_ms: None,
@@ -274,6 +277,9 @@ impl Log {
     pub fn bundle(&self) -> Vec<u8> {
         let mut writer = BundleWriter::new(Vec::new(), &self.checkpoint(self.size()), &self.chain).unwrap();
         writer.leaf_hashes(self).unwrap();
+        if let Some(records) = &self.map {
+            writer.subject_map(records.len() as u64, records.iter().copied().map(Ok)).unwrap();
+        }
         for position in 0..self.size() {
             writer.entry(&self.line(position)).unwrap();
         }

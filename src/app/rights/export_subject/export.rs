@@ -2,6 +2,7 @@
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
+use crate::app::log::prove_subject::ProvenSubject;
 use crate::app::log::read::open;
 use crate::app::log::stream::SubjectStream;
 use crate::app::rights::Rights;
@@ -43,6 +44,8 @@ pub(crate) struct Export {
     pub caller: Caller,
     /// The request that it answers.
     pub request: Option<EventId>,
+    /// What the log committed to about the subject, in a package with everything.
+    pub proven: Option<ProvenSubject>,
     pub done: AtomicU64,
 }
 

@@ -7,6 +7,7 @@
 
 mod answer;
 mod artifacts;
+mod completeness;
 pub(crate) mod export;
 mod history;
 mod prior_recipients;
@@ -58,6 +59,11 @@ impl Rights {
                 AppError::Erased => AppError::UnknownSubject,
                 error => error,
             })?;
+        // The commitment comes first, so that the package has at least what the log committed to.
+        let proven = match kind {
+            Kind::Access => Some(self.core.prove_subject(subject).await?),
+            Kind::Portability => None,
+        };
         let state = stream.read().state.clone();
         let export = Export {
             rights: Arc::clone(self),
@@ -69,6 +75,7 @@ impl Rights {
             now_ms: self.core.now_ms(),
             caller: caller.clone(),
             request,
+            proven,
             done: AtomicU64::new(0),
         };
         let (sender, receiver) = mpsc::channel(CHUNKS_MAX);
@@ -150,6 +157,7 @@ impl Export {
         self.write_page(&mut zip, &survey)?;
         self.write_json(&mut zip, &survey)?;
         self.write_receipts(&mut zip, &survey)?;
+        self.write_completeness(&mut zip)?;
         if self.stream.read().erased {
             return Err(AppError::Overtaken);
         }

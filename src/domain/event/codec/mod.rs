@@ -170,6 +170,7 @@ pub fn encode_event(event: &Event) -> Body {
         Event::RestoreConfirmed(confirmed) => Body::RestoreConfirmed(confirmed.to_wire()),
         Event::ClockAccepted(accepted) => Body::ClockAccepted(*accepted),
         Event::DecisionRulesAdopted(adopted) => Body::DecisionRulesAdopted(*adopted),
+        Event::SubjectMapCommitted(committed) => Body::SubjectMapCommitted(committed.clone()),
         Event::LogKeyRotated(rotated) => Body::LogKeyRotated(rotated.clone()),
         Event::WitnessAdded(added) => Body::WitnessAdded(added.clone()),
         Event::WitnessRemoved(removed) => Body::WitnessRemoved(removed.clone()),
@@ -263,6 +264,11 @@ fn decode_earlier(event: log::EarlierAttributeRecorded) -> Result<Event, CodecEr
     Ok(Event::EarlierAttributeRecorded(decode_attribute(event.attribute)?))
 }
 
+fn decode_contested(event: log::AttributeContested) -> Result<Event, CodecError> {
+    let attribute = Field::from_wire(event.attribute, "attribute")?;
+    Ok(Event::AttributeContested { attribute, reason: event.reason })
+}
+
 fn decode_event(body: Body) -> Result<Event, CodecError> {
     Ok(match body {
         Body::AttributeRecorded(event) => Event::AttributeRecorded(decode_attribute(event.attribute)?),
@@ -271,10 +277,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
             corrects: Field::from_wire(event.corrects, "corrects")?,
             attribute: decode_attribute(event.attribute)?,
         },
-        Body::AttributeContested(event) => Event::AttributeContested {
-            attribute: Field::from_wire(event.attribute, "attribute")?,
-            reason: event.reason,
-        },
+        Body::AttributeContested(event) => decode_contested(event)?,
         Body::AttributeConfirmed(event) => {
             Event::AttributeConfirmed { attribute: Field::from_wire(event.attribute, "attribute")? }
         }
@@ -327,6 +330,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::RestoreConfirmed(confirmed) => Event::RestoreConfirmed(typed(confirmed)?),
         Body::ClockAccepted(accepted) => Event::ClockAccepted(accepted),
         Body::DecisionRulesAdopted(adopted) => Event::DecisionRulesAdopted(adopted),
+        Body::SubjectMapCommitted(committed) => Event::SubjectMapCommitted(committed),
         Body::LogKeyRotated(rotated) => Event::LogKeyRotated(rotated),
         Body::WitnessAdded(added) => Event::WitnessAdded(added),
         Body::WitnessRemoved(removed) => Event::WitnessRemoved(removed),

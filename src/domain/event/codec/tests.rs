@@ -8,7 +8,7 @@ use crate::domain::event::{
     FiguresReported, GrantIssued, GrantUsed, GrantedAttribute, Ground, KeptOnGround, LogKeyRotated,
     LogOpened, NoticePublished, NoticeRequired, PackageKind, PositionRange, PriorRecipient, Provenance,
     PurposeDefined, RecipientAcknowledged, RecordViewed, RequestDecided, RequestKind, RequestWithdrawn,
-    RestoreConfirmed, Role, Rung, Tier, WithheldClass, WitnessAdded, WitnessRemoved,
+    RestoreConfirmed, Role, Rung, SubjectMapCommitted, Tier, WithheldClass, WitnessAdded, WitnessRemoved,
 };
 use crate::domain::histories::{terms, varied_histories};
 use crate::domain::ids::Handle;
@@ -186,6 +186,7 @@ fn system_events_round_trip() {
         Event::RestoreConfirmed(RestoreConfirmed { restore: EventId([6; 16]) }),
         Event::ClockAccepted(ClockAccepted { clock_ms: 1, ledger_ms: 2 }),
         Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 3 }),
+        Event::SubjectMapCommitted(SubjectMapCommitted { tree_size: 9, ..SubjectMapCommitted::default() }),
         Event::FiguresReported(FiguresReported { epsilon: 0.5, ..FiguresReported::default() }),
     ];
     for event in events {

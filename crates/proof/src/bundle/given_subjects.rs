@@ -1,0 +1,110 @@
+//! Compares the streams in a bundle with the ids that the user knows, each with its subject proof.
+//!
+//! A bundle has no ids. So only somebody who knows the ids can see that a stream belongs to none of them: it
+//! is a second stream about a person, or about a person who was kept secret.
+
+use crate::entry::Handle;
+use crate::keys::KeyChain;
+use crate::subject_map::{Label, SubjectProof};
+use serde::Serialize;
+use std::collections::BTreeSet;
+
+/// The most handles that are listed.
+const HANDLES_MAX: usize = 100;
+
+/// What the given ids show.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct GivenReport {
+    /// Number of different ids with a subject proof.
+    pub ids: u64,
+    /// Number of these that have a stream in the bundle.
+    pub found: u64,
+    /// Number of streams that belong to none of these ids.
+    pub others: u64,
+    /// The handles of these streams, in hex and in order; at most 100.
+    pub other_handles: Vec<String>,
+}
+
+/// The commitment that a subject proof names.
+pub(super) struct Named {
+    pub position: u64,
+    pub tree_size: u64,
+    pub root: Vec<u8>,
+    pub vrf_public_key: Vec<u8>,
+}
+
+/// The labels of the given ids.
+#[derive(Default)]
+pub(super) struct GivenSubjects(BTreeSet<Label>);
+
+impl GivenSubjects {
+    /// Verifies the proofs. `is_committed` says whether the log has a commitment.
+    ///
+    /// # Errors
+    /// A proof is not one of this log: its id, and why.
+    pub fn verify(
+        proofs: &[SubjectProof],
+        keys: &KeyChain,
+        is_committed: impl Fn(&Named) -> bool,
+    ) -> Result<Self, String> {
+        let label = |proof: &SubjectProof| {
+            let wrong = |problem: &str| format!("the proof for `{}`: {problem}", proof.subject);
+            let verified = proof.verify(keys).map_err(|error| wrong(&error.to_string()))?;
+            let committed = verified.committed;
+            let named = Named {
+                position: verified.position,
+                tree_size: committed.tree_size,
+                root: committed.root,
+                vrf_public_key: committed.vrf_public_key,
+            };
+            match is_committed(&named) {
+                true => Ok(verified.label),
+                false => Err(wrong("the log in this bundle does not have the commitment that it names")),
+            }
+        };
+        proofs.iter().map(label).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Number of ids.
+    pub fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    /// Compares the next of a group of streams.
+    pub fn compare(&self, label: &Label, handle: Handle, found: &mut GivenFound) {
+        if self.0.contains(label) {
+            found.ids += 1;
+            return;
+        }
+        found.others += 1;
+        found.handles.insert(handle.0);
+        if found.handles.len() > HANDLES_MAX {
+            found.handles.pop_last();
+        }
+    }
+}
+
+/// What was compared so far.
+#[derive(Default)]
+pub(super) struct GivenFound {
+    ids: u64,
+    others: u64,
+    handles: BTreeSet<[u8; 16]>,
+}
+
+impl GivenFound {
+    pub fn merge(&mut self, other: Self) {
+        self.ids += other.ids;
+        self.others += other.others;
+        self.handles.extend(other.handles);
+        while self.handles.len() > HANDLES_MAX {
+            self.handles.pop_last();
+        }
+    }
+
+    /// What to report, if this number of ids was given.
+    pub fn report(&self, ids: u64) -> GivenReport {
+        let other_handles = self.handles.iter().map(hex::encode).collect();
+        GivenReport { ids, found: self.ids, others: self.others, other_handles }
+    }
+}

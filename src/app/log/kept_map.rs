@@ -1,0 +1,190 @@
+//! The subject map of a log in memory, and what changes it beside entries. `subject_map.rs` keeps it up to
+//! date.
+
+use crate::domain::event::{Event, Recorded, SubjectMapCommitted};
+use crate::domain::ids::Handle;
+use lru::LruCache;
+use sayso_proof::subject_map::{Blinding, Label, Stream, SubjectMap};
+use std::collections::VecDeque;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+/// Commitments that are kept in memory. An export that waits for witnesses needs one that is not the newest.
+const RECENT_MAX: usize = 64;
+/// Streams whose numbers are kept in memory, with about 100 bytes each.
+const COUNTED_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+
+/// A commitment in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Commitment {
+    /// Position of its event.
+    pub position: u64,
+    /// The event.
+    pub committed: SubjectMapCommitted,
+}
+
+/// The subject map of a log, and what changes it beside entries.
+#[derive(Default)]
+pub(crate) struct KeptMap {
+    pub state: Arc<tokio::sync::Mutex<MapState>>,
+    changes: Mutex<Vec<Change>>,
+    /// How many data subjects were linked to an id since the start.
+    links: AtomicU64,
+    /// The newest commitments, the newest last.
+    recent: Mutex<VecDeque<Commitment>>,
+}
+
+/// A change that no entry shows.
+pub(crate) enum Change {
+    /// The data subject with this handle and label was erased.
+    Erased(Handle, Label),
+    /// The data subject with this handle was linked to their id, or some of their entries were erased.
+    Changed(Handle),
+}
+
+/// The map in memory, and what was committed.
+#[derive(Default)]
+pub(crate) struct MapState {
+    /// `None` until it is first needed.
+    pub built: Option<BuiltMap>,
+    /// The newest commitment in the log.
+    pub newest: Option<Commitment>,
+}
+
+/// The map as of `tree_size` entries.
+pub(crate) struct BuiltMap {
+    pub map: SubjectMap,
+    /// The map describes this many entries, from the first on.
+    pub tree_size: u64,
+    /// Number of data subjects whose label follows from their handle.
+    pub unlinked: u64,
+    /// The numbers in the newest state of streams that changed lately: events, and those that are not erased.
+    /// So only the newer part of a long stream is read again.
+    pub counted: LruCache<Handle, (u64, u64)>,
+}
+
+impl KeptMap {
+    /// The map of a log with these system events.
+    pub fn new(system_events: &[Recorded]) -> Self {
+        let newest = system_events.iter().rev().find_map(|event| match &event.event {
+            Event::SubjectMapCommitted(committed) => {
+                Some(Commitment { position: event.position, committed: committed.clone() })
+            }
+            _ => None,
+        });
+        let recent = Mutex::new(newest.iter().cloned().collect());
+        let state = MapState { newest, ..MapState::default() };
+        Self { state: Arc::new(tokio::sync::Mutex::new(state)), recent, ..Self::default() }
+    }
+
+    fn recent(&self) -> MutexGuard<'_, VecDeque<Commitment>> {
+        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The changes that the map does not have yet.
+    pub fn changes(&self) -> MutexGuard<'_, Vec<Change>> {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Removes a data subject whose keys were destroyed. `label` is what [`label_of`] returned before.
+    pub fn forget(&self, handle: Handle, label: Label) {
+        match self.state.try_lock() {
+            Ok(mut state) => state.forget(handle, &label),
+            // Somebody builds the map or commits to it.
+            Err(_) => self.changes().push(Change::Erased(handle, label)),
+        }
+    }
+
+    /// Removes data subjects that could not be removed immediately. Call it periodically.
+    pub fn forget_erased(&self) {
+        let Ok(mut state) = self.state.try_lock() else { return };
+        let changes = std::mem::take(&mut *self.changes());
+        for change in changes {
+            match change {
+                Change::Erased(handle, label) => state.forget(handle, &label),
+                changed @ Change::Changed(_) => self.changes().push(changed),
+            }
+        }
+    }
+
+    /// Adds a commitment that is in the log now.
+    pub fn add_recent(&self, commitment: Commitment) {
+        let mut recent = self.recent();
+        recent.push_back(commitment);
+        if recent.len() > RECENT_MAX {
+            recent.pop_front();
+        }
+    }
+
+    /// Notes that a data subject is being linked to their id. Call it before the link is stored, while no
+    /// commitment can be made, and then [`KeptMap::add_change`].
+    pub fn begin_link(&self) {
+        self.links.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// Notes that a data subject was linked to their id, or that some of their entries were erased.
+    pub fn add_change(&self, handle: Handle) {
+        self.changes().push(Change::Changed(handle));
+    }
+
+    /// How many data subjects were linked to an id since the start.
+    pub fn links(&self) -> u64 {
+        self.links.load(Ordering::SeqCst)
+    }
+
+    /// Number of entries up to the newest commitment.
+    pub fn covered(&self) -> u64 {
+        self.recent().back().map_or(0, |newest| newest.position.saturating_add(1))
+    }
+
+    /// The newest commitment among the first `size` entries, if it is one of the last few.
+    pub fn newest_before(&self, size: u64) -> Option<Commitment> {
+        self.recent().iter().rev().find(|commitment| commitment.position < size).cloned()
+    }
+}
+
+impl MapState {
+    /// Removes an erased data subject.
+    fn forget(&mut self, handle: Handle, label: &Label) {
+        if let Some(built) = &mut self.built {
+            built.forget(handle, label);
+        }
+    }
+}
+
+impl BuiltMap {
+    /// A map without anybody, as of `tree_size` entries.
+    pub fn new(tree_size: u64) -> Self {
+        let counted = LruCache::new(COUNTED_MAX);
+        Self { map: SubjectMap::new(), tree_size, unlinked: 0, counted }
+    }
+
+    /// Removes an erased data subject, under whichever label they were added.
+    pub fn forget(&mut self, handle: Handle, label: &Label) {
+        self.map.remove(label);
+        self.remove_unlinked(handle);
+        self.counted.pop(&handle);
+    }
+
+    /// Sets the stream of a data subject; `None` if they have no entries.
+    pub fn set(&mut self, handle: Handle, (label, blinding): (Label, Blinding), stream: Option<Stream>) {
+        let is_unlinked = label == Label::unlinked(handle);
+        if !is_unlinked || stream.is_none() {
+            self.remove_unlinked(handle);
+        }
+        let Some(stream) = stream else {
+            self.map.remove(&label);
+            return;
+        };
+        let is_new = self.map.set(label, stream.commitment(&blinding));
+        self.unlinked = self.unlinked.saturating_add(u64::from(is_new && is_unlinked));
+        self.counted.put(handle, (stream.events, stream.present));
+    }
+
+    fn remove_unlinked(&mut self, handle: Handle) {
+        if self.unlinked > 0 && self.map.remove(&Label::unlinked(handle)) {
+            self.unlinked -= 1;
+        }
+    }
+}

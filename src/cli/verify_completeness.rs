@@ -1,0 +1,87 @@
+//! The part of `sayso verify` that says what a bundle shows about the completeness of the streams in it.
+
+use super::error::CliError;
+use super::output::{count, people};
+use sayso_proof::bundle::Report;
+use sayso_proof::subject_map::SubjectProof;
+use std::path::PathBuf;
+
+/// Reads the files of `--subject-proof`, and the files in its folders.
+pub(super) fn read_subject_proofs(given: &[PathBuf]) -> Result<Vec<SubjectProof>, CliError> {
+    let mut proofs = Vec::new();
+    for path in given {
+        let wrong = |error: String| CliError::usage(format!("--subject-proof: {}: {error}", path.display()));
+        let mut files = vec![path.clone()];
+        if path.is_dir() {
+            let found = std::fs::read_dir(path).and_then(|folder| {
+                folder.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>()
+            });
+            files = found.map_err(|error| wrong(error.to_string()))?;
+            files.sort();
+        }
+        for file in files {
+            let text = std::fs::read_to_string(&file).map_err(|error| wrong(error.to_string()))?;
+            let proof = SubjectProof::parse(&text);
+            proofs.push(proof.map_err(|error| wrong(format!("{}: {error}", file.display())))?);
+        }
+    }
+    Ok(proofs)
+}
+
+/// What the bundle does not show because the content of entries is not in it.
+fn not_shown_of_content(report: &Report) -> impl Iterator<Item = String> {
+    let hidden = [(report.withheld, "sealed entry"), (report.erased, "erased entry")];
+    let hidden = hidden.into_iter().filter(|(number, _)| *number > 0);
+    let content = |number, what| format!("the content of {}", count(number, what));
+    hidden.map(move |(number, what)| content(number, what) + "; a grant to any recipient may be in there")
+}
+
+/// What the bundle does not show about entries and streams that could be missing.
+pub(super) fn not_shown(report: &Report) -> Vec<String> {
+    not_shown_of_content(report).chain(not_shown_of_map(report)).collect()
+}
+
+/// What the bundle does not show about streams that could be missing.
+fn not_shown_of_map(report: &Report) -> Vec<String> {
+    let Some(map) = &report.subject_map else {
+        let reason = "that no stream about a person was left out, because the log has no subject map";
+        return vec![reason.to_owned()];
+    };
+    let mut not_shown = Vec::new();
+    if map.unlinked > 0 {
+        let streams = count(map.unlinked, "stream");
+        not_shown.push(format!("the person of {streams} from before the log had a map"));
+    }
+    if map.later_entries > 0 {
+        let entries = count(map.later_entries, "entry");
+        not_shown
+            .push(format!("the right person for {entries} after the newest commitment to the subject map"));
+    }
+    not_shown
+}
+
+/// What the bundle shows about the streams of people.
+pub(super) fn text(report: &Report) -> String {
+    let Some(map) = &report.subject_map else { return String::new() };
+    let mut text = format!(
+        "\ncomplete: the subject map at position {} has {}, and every stream of the first {} is in it",
+        map.position,
+        people(map.subjects),
+        count(map.tree_size, "entry")
+    );
+    if map.not_checked > 0 {
+        let earlier = count(map.not_checked, "earlier commitment");
+        text.push_str(&format!(
+            "\nnot checked: {earlier} to the subject map, from before an erasure or before the id of each person \
+             was known"
+        ));
+    }
+    if let Some(given) = &report.given_subjects {
+        let (ids, found) = (count(given.ids, "id"), given.found);
+        text.push_str(&format!("\ngiven {ids}, of which {found} have a stream"));
+        let others = count(given.others, "stream");
+        let handles = given.other_handles.iter().map(|handle| format!("\n  {handle}"));
+        text.push_str(&format!("\n{others} of other ids{}", handles.collect::<String>()));
+    }
+    text
+}
