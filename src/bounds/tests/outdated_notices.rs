@@ -1,6 +1,6 @@
-//! Tests that a consent counts until a later version of its notice is required. In random histories of
-//! notices, requirements and consents, decisions are compared with a plain model, and with the verifier,
-//! which shares no code with them.
+//! Tests that a consent counts until a later version of its notice is required. One test compares the
+//! daemon's decisions in random histories of notices, requirements and consents with a plain model. It also
+//! compares them with the verifier, which shares no code with these decisions.
 
 use super::cases;
 use super::redefined_words::{Log, START_MS, attribute, by, verifier_accepts};
