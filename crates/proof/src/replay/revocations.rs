@@ -8,7 +8,7 @@
 use super::effort::Effort;
 use super::fault::Fault;
 use super::grant::{GrantCheck, GrantContext};
-use super::issued_grants::{EventId, IssuedGrant, IssuedGrants, Times};
+use super::issued_grants::{Allowed, EventId, IssuedGrant, IssuedGrants, Times};
 use super::missing::Citing;
 use super::subject::Subject;
 use super::vocabulary::{Vocabulary, WordsInForce};
@@ -17,6 +17,7 @@ use crate::event::{
     Attribute, ConsentGiven, ConsentRenewed, ConsentTerms, ErasureScope, GrantIssued, GrantedAttribute,
     PersonalBoundsSet,
 };
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, LazyLock};
@@ -32,7 +33,7 @@ const EFFORT_EACH: usize = 2;
 struct Case {
     recipient: String,
     purpose: String,
-    allowed: Arc<[GrantedAttribute]>,
+    allowed: Arc<Allowed>,
     /// When the last of the grants expires, milliseconds since the Unix epoch.
     expires_at_ms: u64,
     /// The open grants by conversation.
@@ -88,7 +89,7 @@ pub(super) struct Revocations {
     limited_at_ms: Option<u64>,
     /// The steps that are left for judging grants again.
     effort: Effort,
-    unchecked: u64,
+    unchecked: Cell<u64>,
 }
 
 impl Revocations {
@@ -161,7 +162,8 @@ impl Revocations {
         if self.effort.take_failure() {
             // Too much to check. The grants that are open now are counted, and no longer looked at.
             let open = self.cases.values().flat_map(|case| case.by_interaction.values());
-            self.unchecked += open.map(|grants| grants.len() as u64).sum::<u64>();
+            let open = open.map(|grants| grants.len() as u64).sum::<u64>();
+            self.unchecked.set(self.unchecked.get().saturating_add(open));
             self.cases.clear();
         }
         self.cases.retain(|_, case| !case.by_interaction.is_empty());
@@ -184,7 +186,11 @@ impl Revocations {
         let judge = Judge { subject, vocabulary, contents: &self.contents, now_ms, words_at_ms };
         let fault = judge.fault_of_grant(grant);
         subject.effort.swap(&self.effort);
-        fault.filter(|_| !self.effort.take_failure())
+        if self.effort.take_failure() {
+            self.unchecked.set(self.unchecked.get().saturating_add(1));
+            return None;
+        }
+        fault
     }
 
     /// Whether a consent that ends by itself was given after this time. Its end can end earlier consents,
@@ -193,9 +199,9 @@ impl Revocations {
         self.limited_at_ms.is_some_and(|limited_at_ms| limited_at_ms > at_ms)
     }
 
-    /// Grants of which it was not checked whether they had to be revoked.
+    /// Grants and uses of which it was not checked whether the grant had to be revoked.
     pub fn unchecked(&self) -> u64 {
-        self.unchecked
+        self.unchecked.get()
     }
 
     /// Notes the next event, after `before`.
@@ -274,7 +280,9 @@ impl Revocations {
     }
 
     fn open(&mut self, event_id: &EventId, grants: &IssuedGrants) {
-        let Some(grant) = grants.get(event_id).filter(|grant| !grant.allowed.is_empty()) else { return };
+        let Some(grant) = grants.get(event_id).filter(|grant| !grant.allowed.attributes.is_empty()) else {
+            return;
+        };
         let list = Arc::as_ptr(&grant.allowed).cast::<()>() as usize;
         let case = self.cases.entry((grant.recipient.clone(), grant.purpose.clone(), list));
         let case = case.or_insert_with(|| Case {
@@ -304,7 +312,10 @@ impl Judge<'_> {
     /// The conversations in which these changes contradict the open grants of a case. Conversations that no
     /// decision names are judged together.
     fn contradicted(&self, case: &Case, named: &BTreeSet<String>, changes: &Changes) -> Vec<String> {
-        if !changes.anything && !changes.is_source && !case.allowed.iter().any(|one| changes.replace(one)) {
+        if !changes.anything
+            && !changes.is_source
+            && !case.allowed.attributes.iter().any(|one| changes.replace(one))
+        {
             return Vec::new();
         }
         let is_contradicted = |interaction: &&String| self.is_contradicted(case, interaction, changes);
@@ -332,10 +343,10 @@ impl Judge<'_> {
     fn is_contradicted(&self, case: &Case, interaction: &str, changes: &Changes) -> bool {
         let is_concerned =
             |granted: &&GrantedAttribute| changes.anything || changes.is_source || changes.replace(granted);
-        if !self.subject.effort.spend(case.allowed.len()) {
+        if !self.subject.effort.spend(case.allowed.attributes.len()) {
             return false;
         }
-        let concerned = case.allowed.iter().filter(is_concerned);
+        let concerned = case.allowed.attributes.iter().filter(is_concerned);
         let grant = self.use_of((&case.recipient, &case.purpose, interaction), concerned);
         let (mut check, words) = self.check(&grant);
         if changes.anything && check.signal_against().is_some() {
@@ -351,7 +362,7 @@ impl Judge<'_> {
 
     /// Why a grant may no longer be used.
     fn fault_of_grant(&self, of: &IssuedGrant) -> Option<Fault> {
-        let grant = self.use_of((&of.recipient, &of.purpose, &of.interaction), of.allowed.iter());
+        let grant = self.use_of((&of.recipient, &of.purpose, &of.interaction), of.allowed.attributes.iter());
         let (mut check, _) = self.check(&grant);
         grant.allowed.iter().find_map(|granted| check.check_standing(granted).err())
     }

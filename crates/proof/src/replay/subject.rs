@@ -3,12 +3,12 @@
 use super::age::Age;
 use super::attribute::{AttributeState, EventId};
 use super::decisions::Decisions;
+use super::definitions::Given;
 use super::effort::Effort;
 use super::fault::Fault;
 use super::kept_only::KeptData;
 use super::missing::{Cited, Citing, Missing};
 use super::signals::{Signals, Statement};
-use super::vocabulary::Given;
 use crate::event::event_body::Event;
 use crate::event::{Attribute, ConsentTerms, PersonalBoundsSet, Provenance};
 use std::cell::RefCell;

@@ -1,13 +1,11 @@
-//! The definitions of purposes and categories, with their hierarchies, as they are now and as they were, and
-//! the versions of notices that count.
+//! The purposes and categories that are in force, with what follows from their definitions, and the versions
+//! of notices that count.
 
+use super::definitions::{Given, Moment, Version, Words};
 use super::notices::Notices;
 use crate::event::event_body::Event;
 use crate::event::{CategoryDefined, LegalBasis, NoticeRef, PurposeDefined};
-use std::collections::BTreeMap;
 
-/// Maximum depth of a hierarchy. Higher ancestors are ignored, so a cycle ends.
-pub(super) const DEPTH_MAX: usize = 32;
 /// Uses for these purposes, and for those below them, can always be refused: direct marketing (GDPR Art.
 /// 21(2)) and the sale of data (Cal. Civ. Code s. 1798.120).
 const REFUSABLE: [&str; 4] = ["advertising", "commercial-persuasion", "data-sale", "direct-marketing"];
@@ -20,96 +18,6 @@ pub(super) struct Vocabulary {
     /// The edition of the rules of decisions that the log follows by now, as stated by its
     /// `DecisionRulesAdopted` events. 0 if there is none: logs of the first version of the ledger.
     edition: u32,
-}
-
-/// A moment in a log.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Moment {
-    /// Milliseconds since the Unix epoch.
-    pub at_ms: u64,
-    /// A position in the log.
-    pub position: u64,
-}
-
-/// Every version of every word, by id.
-#[derive(Default)]
-struct Words(BTreeMap<String, Vec<Version>>);
-
-/// A definition of a word.
-struct Version {
-    /// When it comes into force.
-    from: Moment,
-    parent: String,
-    title: String,
-    iri: String,
-    /// The rung of a purpose.
-    rung: i32,
-    /// Whether a category is special.
-    special: bool,
-    same_meaning: bool,
-    /// The declared legal basis of a purpose.
-    legal_basis: LegalBasis,
-    /// Where the definition is in the log.
-    position: u64,
-}
-
-impl Version {
-    fn is_in_force(&self, at: Moment) -> bool {
-        self.from.at_ms <= at.at_ms && self.from.position <= at.position
-    }
-}
-
-impl Words {
-    fn add(&mut self, id: &str, version: Version) {
-        let versions = self.0.entry(id.to_owned()).or_default();
-        versions.push(version);
-        versions.sort_by_key(|version| (version.from.at_ms, version.from.position));
-    }
-
-    fn version(&self, id: &str, at: Moment) -> Option<&Version> {
-        self.0.get(id)?.iter().rev().find(|version| version.is_in_force(at))
-    }
-
-    fn ancestry<'a>(&'a self, id: &'a str, at: Moment) -> Vec<&'a str> {
-        let parent = |id: &&'a str| Some(self.version(id, at)?.parent.as_str()).filter(|id| !id.is_empty());
-        std::iter::successors(Some(id), parent).take(DEPTH_MAX).collect()
-    }
-
-    /// The highest rung of a purpose and its ancestors.
-    fn rung(&self, id: &str, at: Moment) -> i32 {
-        let ancestry = self.ancestry(id, at).into_iter();
-        ancestry.filter_map(|id| Some(self.version(id, at)?.rung)).max().unwrap_or_default()
-    }
-
-    /// When a word was first defined, milliseconds since the Unix epoch.
-    fn defined_ms(&self, id: &str) -> u64 {
-        self.0.get(id).and_then(|versions| versions.first()).map_or(0, |version| version.from.at_ms)
-    }
-
-    /// Whether a consent that names one word meant another one, its descendant or itself, when it was
-    /// given. A consent that was said before its word was defined means the word as it was when the
-    /// consent was sealed.
-    fn meant(&self, named: &str, used: &str, given: Given, now: Moment) -> bool {
-        let was_defined = given.said_at_ms >= self.defined_ms(named);
-        let at_ms = if was_defined { given.said_at_ms } else { given.sealed_at_ms };
-        let then = Moment { at_ms, position: given.position };
-        self.ancestry(used, then).contains(&named) && self.means_the_same(used, then, now)
-    }
-
-    /// Whether each version after a moment says the same as the version before it, and none lifts the word to
-    /// a higher rung.
-    fn means_the_same(&self, id: &str, then: Moment, now: Moment) -> bool {
-        let Some(versions) = self.0.get(id) else { return true };
-        let in_force: Vec<&Version> = versions.iter().filter(|version| version.is_in_force(now)).collect();
-        let changes = |pair: &[&Version]| {
-            let [before, after] = pair else { return false };
-            let says_the_same = (&before.title, &before.iri) == (&after.title, &after.iri);
-            !after.is_in_force(then) && !after.same_meaning && !says_the_same
-        };
-        versions.first().is_some_and(|first| first.is_in_force(then))
-            && !in_force.windows(2).any(changes)
-            && self.rung(id, now) <= self.rung(id, then)
-    }
 }
 
 impl Vocabulary {
@@ -141,6 +49,13 @@ impl Vocabulary {
         }
     }
 
+    /// Brings the definitions into force that count from this time or an earlier one, milliseconds since the
+    /// Unix epoch. The words of later times cannot be looked up.
+    pub fn advance(&mut self, now_ms: u64) {
+        self.purposes.advance(now_ms);
+        self.categories.advance(now_ms);
+    }
+
     /// The edition of the rules of decisions that the log follows by now.
     pub fn edition(&self) -> u32 {
         self.edition
@@ -161,11 +76,11 @@ pub(super) struct WordsInForce<'v> {
 
 impl<'v> WordsInForce<'v> {
     pub fn has_purpose(self, id: &str) -> bool {
-        self.vocabulary.purposes.0.contains_key(id)
+        self.vocabulary.purposes.contains(id)
     }
 
     pub fn has_category(self, id: &str) -> bool {
-        self.vocabulary.categories.0.contains_key(id)
+        self.vocabulary.categories.contains(id)
     }
 
     /// A purpose and its ancestors.
@@ -230,16 +145,6 @@ impl<'v> WordsInForce<'v> {
     pub fn meant_category(self, named: &str, used: &str, given: Given) -> bool {
         self.vocabulary.categories.meant(named, used, given, self.now)
     }
-}
-
-/// When a consent was given.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Given {
-    /// When the data subject said it, milliseconds since the Unix epoch.
-    pub said_at_ms: u64,
-    /// When it was sealed, milliseconds since the Unix epoch.
-    pub sealed_at_ms: u64,
-    pub position: u64,
 }
 
 fn purpose(defined: &PurposeDefined, from: Moment) -> Version {

@@ -2,8 +2,8 @@
 //! a word below itself or too deep. Otherwise a refusal, a signal or the protection of a special category
 //! would be lost.
 
+use super::definitions::DEPTH_MAX;
 use super::fault::Fault;
-use super::vocabulary::DEPTH_MAX;
 use crate::event::event_body::Event;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 

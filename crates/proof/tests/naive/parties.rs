@@ -55,6 +55,7 @@ fn may_concern_a_person(event: &Event) -> bool {
             | Event::WitnessAdded(_)
             | Event::WitnessRemoved(_)
             | Event::FiguresReported(_)
+            | Event::SubjectMapCommitted(_)
     )
 }
 

@@ -4,10 +4,11 @@
 
 use super::consent::{Covering, IntendedUse};
 use super::decisions::Decisions;
+use super::definitions::Given;
 use super::effort::Effort;
 use super::fault::Fault;
 use super::signals::{Signals, Statement};
-use super::vocabulary::{Given, Vocabulary, WordsInForce};
+use super::vocabulary::{Vocabulary, WordsInForce};
 use crate::event::event_body::Event;
 use crate::event::{CategoryDefined, ConsentTerms, DecisionRulesAdopted, PurposeDefined, SignalKind};
 use proptest::prelude::*;
@@ -219,6 +220,8 @@ const NAMES: [&str; 3] = ["", "one", "two"];
 /// Two hierarchies whose words change their parent or their meaning at some positions.
 fn vocabulary(changes: &[(u64, usize, usize, bool)]) -> Vocabulary {
     let mut vocabulary = Vocabulary::default();
+    // All definitions are in force by then.
+    vocabulary.advance(60);
     let mut define = |position: u64, word: usize, parent: usize, title: &str| {
         let id = PURPOSES[word].to_owned();
         let parent_of =
