@@ -314,6 +314,10 @@ pub(super) fn text_of(request: &proto::RightsRequest) -> String {
     if request.due_at.is_some() {
         text.push_str(&format!(", due {}", output::time(request.due_at.as_ref())));
     }
+    if !request.follows_request_id.is_empty() {
+        let earlier = &request.follows_request_id;
+        text.push_str(&format!("\nfollows: {earlier}; the hold that kept a part of it was lifted"));
+    }
     if !request.extended_because.is_empty() {
         text.push_str(&format!("\nextended: {}", request.extended_because));
     }

@@ -7,7 +7,7 @@
 //! subject's decisions are kept, so that an erasure never allows more use.
 
 use super::current_attribute::CurrentAttribute;
-use super::event::{ErasureRefused, Event, GrantIssued, Recorded};
+use super::event::{ErasureRefused, Event, GrantIssued, Recorded, RequestSubmitted};
 use super::event_class::{Class, class};
 use super::event_references::{names_key, names_something, subject_of};
 use super::ids::{EventId, GrantId};
@@ -58,6 +58,18 @@ impl Scope {
             ErasureScope::Category => Some(Self::Category(submitted.category.clone())),
             ErasureScope::Retention | ErasureScope::Unspecified => None,
         }
+    }
+
+    /// A request for the erasure of this scope. Only the fields of the scope are set.
+    #[must_use]
+    pub fn submission(&self) -> RequestSubmitted {
+        let mut submitted = RequestSubmitted { scope: self.kind(), ..RequestSubmitted::default() };
+        match self {
+            Self::Category(category) => submitted.category.clone_from(category),
+            Self::Key(key) => submitted.keys.push(key.clone()),
+            Self::All | Self::Profile | Self::Versions(_) => {}
+        }
+        submitted
     }
 
     /// The refusal of a request for the erasure of this scope, of which nothing is erased. The ground of the

@@ -66,6 +66,13 @@ impl RequestRecord {
         }
     }
 
+    /// Whether the request was carried out except for what is kept on a legal ground.
+    #[must_use]
+    pub fn is_partly_completed(&self) -> bool {
+        let outcome = self.decided.as_ref().map(|decided| decided.event.outcome);
+        self.withdrawn_at_ms.is_none() && outcome == Some(RequestOutcome::Partly)
+    }
+
     /// Whether the request was refused and still stands: it was not withdrawn or opened again.
     #[must_use]
     pub fn is_refused(&self) -> bool {

@@ -190,10 +190,13 @@ impl Ending<'_> {
     fn decides_a_request(&self, event: &Event) -> bool {
         let rights = &self.state.rights;
         match event {
-            // A refused erasure stops uses until the person withdraws the request.
+            // A refused erasure stops uses until the person withdraws the request. If it was refused in part,
+            // a request for that part follows once its hold is lifted.
             Event::RequestSubmitted(RequestSubmitted { request, .. })
             | Event::RequestDecided(RequestDecided { request, .. })
-            | Event::ErasureRefused(ErasureRefused { request, .. }) => rights.kept.contains(request),
+            | Event::ErasureRefused(ErasureRefused { request, .. }) => {
+                rights.kept.contains(request) || rights.kept_parts.contains_key(request)
+            }
             // Without it, the request would be open again, and could be carried out.
             Event::RequestWithdrawn(withdrawn) => rights.requests.contains_key(&withdrawn.request),
             // Without it, a request that is open again would count as refused.

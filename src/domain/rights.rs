@@ -116,6 +116,9 @@ pub struct Rights {
     pub holds: Vec<Hold>,
     /// Refused erasures whose requests still stand. Their data is kept and not used.
     pub kept: KeptRefusals,
+    /// Erasures of which holds kept a part, each with these holds. Without those that a later request
+    /// follows.
+    pub kept_parts: BTreeMap<EventId, Vec<EventId>>,
     /// Partial erasures in the order they were decided.
     pub fences: Vec<Fence>,
     /// Artifacts by the event that registered them.
@@ -143,6 +146,9 @@ impl Rights {
                     withdrawn_at_ms: None,
                 };
                 self.requests.insert(id, record);
+                if let Some(earlier) = submitted.follows {
+                    self.kept_parts.remove(&earlier);
+                }
             }
             Event::RequestDecided(_) => self.decide(event),
             Event::RequestExtended(extended) => {
@@ -154,6 +160,9 @@ impl Rights {
                 }
             }
             Event::ErasureRefused(refused) if refused.whole => self.keep_only(event.event_id, refused),
+            Event::ErasureRefused(refused) => {
+                self.kept_parts.insert(refused.request, refused.holds.clone());
+            }
             Event::RequestWithdrawn(withdrawn) => {
                 self.kept.remove(&withdrawn.request);
                 if let Some(record) = self.requests.get_mut(&withdrawn.request) {
@@ -214,6 +223,7 @@ impl Rights {
         if decided.outcome == RequestOutcome::Completed && erased == Some(ErasureScope::Profile) {
             // Nothing is left of what was kept.
             self.kept = KeptRefusals::default();
+            self.kept_parts.clear();
         }
         if let Some(erasure) = decided.erasure.as_ref().filter(|erasure| erasure.fence_at_ms > 0) {
             self.fences.push(Fence {

@@ -212,6 +212,49 @@ async fn a_refused_erasure_is_open_again_once_the_remaining_holds_keep_only_a_pa
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_hold_kept_of_an_erasure_is_requested_again_once_the_hold_is_lifted() {
+    let harness = Harness::start().await;
+    let (_, mut steward) = record_ada(&harness).await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    let work = place(&mut steward, &["work"], &[]).await;
+    let health = place(&mut steward, &["health"], &[]).await;
+    let made = submit(&mut ada, erasure("ada", ErasureScope::Profile, "")).await;
+    assert_eq!(made.request.unwrap().state(), RequestState::Partly);
+    let open = async |steward: &mut Clients| {
+        let open = proto::ListRequestsRequest::default();
+        steward.rights.list_requests(open).await.unwrap().into_inner().requests
+    };
+    assert_eq!(open(&mut steward).await.len(), 0);
+    lift(&mut steward, health).await;
+    let harness = harness.restart().await;
+    let mut steward = harness.as_role(Role::Steward, "maria").await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    let requests = open(&mut steward).await;
+    assert_eq!(requests.len(), 1, "nothing of the person's may be forgotten");
+    let follow_up = requests[0].request_id.clone();
+    assert_ne!(follow_up, made.request_id);
+    assert_eq!(requests[0].follows_request_id, made.request_id);
+
+    // The person wanted the erasure, so nobody else can withdraw it.
+    let refused = steward.rights.withdraw_request(withdraw(&follow_up)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    let accept = decide(&follow_up, Decision::Accept(Accept::default()));
+    let done = steward.rights.decide_request(accept).await.unwrap().into_inner();
+    assert_eq!(done.request.unwrap().state(), RequestState::Partly, "the hold on work remains");
+
+    lift(&mut steward, work).await;
+    let requests = open(&mut steward).await;
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].follows_request_id, follow_up);
+    let accept = decide(&requests[0].request_id, Decision::Accept(Accept::default()));
+    let done = steward.rights.decide_request(accept).await.unwrap().into_inner();
+    assert_eq!(done.request.unwrap().state(), RequestState::Completed);
+    assert!(!history(&mut ada, "ada").await.contains("CANARY-JOB"));
+    assert_eq!(open(&mut steward).await.len(), 0);
+    assert_eq!(verify(&harness)["grants"]["unchecked"], "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_that_a_steward_refuses_on_a_legal_ground_stops_uses_and_on_another_ground_does_not() {
     let harness = start_with(|config| config.rights.steward_decides_erasures = true).await;
     let (mut service, mut steward) = record_ada(&harness).await;

@@ -67,6 +67,7 @@ pub fn rights_request(of: RequestRecord, changes: Vec<app::RequestChange>) -> pr
         ground: decided.map(|decided| decided.event.ground).unwrap_or_default().into(),
         reason: decided.map(|decided| decided.event.reason.clone()).unwrap_or_default(),
         changes: changes.into_iter().map(change).collect(),
+        follows_request_id: submitted.follows.map(|id| id.to_string()).unwrap_or_default(),
     }
 }
 

@@ -53,7 +53,7 @@ impl Erasures {
             now.state.rights.holds.clone()
         };
         let Some(start) = self.start_event(&stream, id)? else { return Ok(()) };
-        let Some(scope) = self.started_scope(&stream, &record)? else { return Ok(()) };
+        let Some(scope) = self.scope_of(&stream, &record)? else { return Ok(()) };
         // A hold on everything was placed after the erasure was started, so a steward has to decide.
         if holds.iter().any(|hold| hold.is_whole()) {
             return Ok(());
@@ -75,7 +75,7 @@ impl Erasures {
 
     /// The scope of the erasure. The recorded request for one key has only the hash of that key, because the
     /// request itself is not erased. The key is found by comparing hashes.
-    fn started_scope(
+    pub(crate) fn scope_of(
         &self,
         stream: &SubjectStream,
         record: &RequestRecord,

@@ -9,10 +9,12 @@ use crate::app::rights::Rights;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
 use crate::domain::erasure::{Scope, erases_data, select};
-use crate::domain::event::{Event, HoldLifted, HoldPlaced, Recorded, RequestExtended};
+use crate::domain::event::{Event, HoldLifted, HoldPlaced, Recorded, RequestExtended, RequestSubmitted};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::kept_only::may_require;
-use crate::domain::request::{Ground, REASON_BYTES_MAX, due_at_ms, keeps_data};
+use crate::domain::request::{
+    Ground, Jurisdiction, REASON_BYTES_MAX, RequestKind, RequestRecord, due_at_ms, keeps_data,
+};
 use crate::domain::rights::Hold;
 use crate::domain::vocabulary::Vocabulary;
 use std::sync::Arc;
@@ -107,7 +109,8 @@ impl Rights {
     }
 
     /// Lifts a hold. Erasures that were refused because of it are open again, with a new due date, unless
-    /// another hold still prevents them.
+    /// another hold still prevents them. If the hold kept a part of an erasure, a new request for that part
+    /// is recorded.
     ///
     /// # Errors
     /// The subject has no such hold, a field is invalid, the expected version is stale, or the store fails.
@@ -125,11 +128,14 @@ impl Rights {
         match self.core.begin_existing(caller, subject, options, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
-                let reopened = self.reopened_by(&append, id)?;
+                let remaining = remaining_holds(&append, id)?;
+                let reopened = self.reopened_by(&append, remaining.clone())?;
+                let follow_ups = self.follow_ups(&append, subject, remaining)?;
                 let event = HoldLifted { hold: *id, reason: reason.to_owned() };
                 let mut pending_events = vec![self.core.plan(Event::HoldLifted(event))];
                 let reopened = reopened.into_iter().map(Event::RequestExtended);
-                pending_events.extend(reopened.map(|event| self.core.plan(event)));
+                let follow_ups = follow_ups.into_iter().map(Event::RequestSubmitted);
+                pending_events.extend(reopened.chain(follow_ups).map(|event| self.core.plan(event)));
                 Ok(self.core.commit(append, pending_events).await?.receipt)
             }
         }
@@ -139,19 +145,15 @@ impl Rights {
     /// not prevent.
     ///
     /// # Errors
-    /// There is no such hold, or the store fails.
-    fn reopened_by(&self, append: &Append, lifted: &EventId) -> Result<Vec<RequestExtended>, AppError> {
-        let (mut holds, refused) = {
+    /// The store fails.
+    fn reopened_by(&self, append: &Append, holds: Vec<Hold>) -> Result<Vec<RequestExtended>, AppError> {
+        let refused: Vec<RequestRecord> = {
             let now = append.stream.read();
             let rights = &now.state.rights;
             let refused = rights.kept.iter().filter(|kept| !kept.refused.holds.is_empty());
             let refused = refused.filter_map(|kept| rights.requests.get(&kept.refused.request));
-            (rights.holds.clone(), refused.filter(|record| record.is_refused()).cloned().collect::<Vec<_>>())
+            refused.filter(|record| record.is_refused()).cloned().collect()
         };
-        if !holds.iter().any(|hold| hold.id == *lifted) {
-            return Err(AppError::NotFound("hold"));
-        }
-        holds.retain(|hold| hold.id != *lifted);
         if refused.is_empty() {
             return Ok(Vec::new());
         }
@@ -172,6 +174,50 @@ impl Rights {
         Ok(reopened)
     }
 
+    /// Requests for what a lifted hold kept of erasures that were carried out except for that part. There is
+    /// none for an erasure of which the remaining holds keep everything, or of which nothing is left.
+    ///
+    /// # Errors
+    /// The store fails.
+    fn follow_ups(
+        &self,
+        append: &Append,
+        subject: &SubjectId,
+        holds: Vec<Hold>,
+    ) -> Result<Vec<RequestSubmitted>, AppError> {
+        let in_force = |id: &EventId| holds.iter().any(|hold| hold.id == *id);
+        let kept_in_part: Vec<RequestRecord> = {
+            let now = append.stream.read();
+            let rights = &now.state.rights;
+            let lifted = rights.kept_parts.iter().filter(|(_, by)| by.iter().any(|id| !in_force(id)));
+            let records = lifted.filter_map(|(request, _)| rights.requests.get(request));
+            records.filter(|record| record.is_partly_completed()).take(SCOPES_MAX).cloned().collect()
+        };
+        if kept_in_part.is_empty() {
+            return Ok(Vec::new());
+        }
+        let history = self.erasure.history(&append.stream)?;
+        let mut follow_ups = Vec::new();
+        for record in kept_in_part {
+            let Some(scope) = self.erasure.scope_of(&append.stream, &record)? else { continue };
+            let selection = select(&history, &scope, &holds, &append.rules.vocabulary);
+            if erases_data(&history, &selection) {
+                let jurisdiction = record.submitted.as_ref().map(|submitted| submitted.jurisdiction);
+                let jurisdiction = jurisdiction.unwrap_or(Jurisdiction::Gdpr);
+                follow_ups.push(RequestSubmitted {
+                    request: self.core.new_id(),
+                    kind: RequestKind::Erasure,
+                    jurisdiction,
+                    due_at_ms: due_at_ms(jurisdiction, append.now_ms),
+                    subject: subject.as_str().to_owned(),
+                    follows: Some(record.id),
+                    ..scope.submission()
+                });
+            }
+        }
+        Ok(follow_ups)
+    }
+
     /// The holds in force on a subject.
     ///
     /// # Errors
@@ -181,6 +227,17 @@ impl Rights {
         let holds = stream.read().state.rights.holds.clone();
         Ok(holds)
     }
+}
+
+/// The holds that stay in force when one is lifted.
+///
+/// # Errors
+/// There is no such hold.
+fn remaining_holds(append: &Append, lifted: &EventId) -> Result<Vec<Hold>, AppError> {
+    let mut holds = append.stream.read().state.rights.holds.clone();
+    let before = holds.len();
+    holds.retain(|hold| hold.id != *lifted);
+    if holds.len() == before { Err(AppError::NotFound("hold")) } else { Ok(holds) }
 }
 
 /// How many different scopes of refused erasures are compared with the remaining holds. Requests with further

@@ -74,6 +74,7 @@ impl PendingRequest {
             details: if is_full { self.new.details.clone() } else { String::new() },
             subject: subject.as_str().to_owned(),
             key_hash: Vec::new(),
+            follows: None,
         })
     }
 

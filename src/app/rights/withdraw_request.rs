@@ -9,6 +9,7 @@ use crate::app::rights::list_requests::SubmittedRequest;
 use crate::domain::event::{Event, RequestWithdrawn, Role};
 use crate::domain::ids::EventId;
 use crate::domain::request::{RequestKind, RequestOutcome, RequestRecord};
+use crate::domain::rights::Rights as PersonRights;
 use std::sync::Arc;
 
 impl Rights {
@@ -29,7 +30,8 @@ impl Rights {
         else {
             return self.submitted(*id, Vec::new()).await;
         };
-        check(caller, &record)?;
+        let first = first_of(&append.stream.read().state.rights, &record);
+        check(caller, &record, first)?;
         let event = Event::RequestWithdrawn(RequestWithdrawn { request: *id });
         let pending_events = vec![self.core.plan(event)];
         self.core.commit(append, pending_events).await?;
@@ -37,7 +39,19 @@ impl Rights {
     }
 }
 
-fn check(caller: &Caller, record: &RequestRecord) -> Result<(), AppError> {
+/// The role that submitted the first of the requests that this one follows.
+fn first_of(rights: &PersonRights, record: &RequestRecord) -> Role {
+    let earlier = |record: &RequestRecord| record.submitted.as_ref()?.follows;
+    let mut first = record;
+    // A request follows only one that was submitted before, so this ends.
+    while let Some(before) = earlier(first).and_then(|id| rights.requests.get(&id)) {
+        first = before;
+    }
+    first.submitted_by
+}
+
+/// `submitted_by` is the role that wanted the erasure.
+fn check(caller: &Caller, record: &RequestRecord, submitted_by: Role) -> Result<(), AppError> {
     if record.kind != RequestKind::Erasure {
         return Err(AppError::Precondition("only a request for erasure can be withdrawn"));
     }
@@ -48,7 +62,7 @@ fn check(caller: &Caller, record: &RequestRecord) -> Result<(), AppError> {
     if !matches!(outcome, None | Some(RequestOutcome::Refused)) {
         return Err(AppError::Precondition("the request was accepted already"));
     }
-    let is_for_others = matches!(record.submitted_by, Role::Steward | Role::Channel | Role::Service);
+    let is_for_others = matches!(submitted_by, Role::Steward | Role::Channel | Role::Service);
     if caller.role == Role::Subject || is_for_others {
         return Ok(());
     }

@@ -35,6 +35,9 @@ pub struct RequestSubmitted {
     /// The keyed hash of the attribute key, for an erasure of one key that no steward has to decide.
     /// Otherwise empty.
     pub key_hash: Vec<u8>,
+    /// An earlier request of which a hold kept a part. That hold was lifted, so this request asks for the
+    /// erasure of that part.
+    pub follows: Option<EventId>,
 }
 
 /// A request was decided. The event is complete in itself, because the request may have been erased.

@@ -220,6 +220,7 @@ messages! {
     RequestExtended { request, due_at_ms, reason }
     RequestSubmitted {
         request, kind, jurisdiction, due_at_ms, scope, category, keys, purposes, details, subject, key_hash,
+        follows,
     }
     RequestWithdrawn { request }
     RestoreConfirmed { restore }
