@@ -12,7 +12,7 @@ use sayso::domain::attribute::{Attribute, Secret};
 use sayso::domain::consent::Decision as ConsentDecision;
 use sayso::domain::consent::Terms;
 use sayso::domain::default_vocabulary::default_vocabulary;
-use sayso::domain::event::{Actor, Event, Recorded, Role};
+use sayso::domain::event::{Actor, Event, Recorded, RequestKey, Role};
 use sayso::domain::ids::EventId;
 use sayso::domain::profile::SubjectState;
 use sayso::domain::vocabulary::Vocabulary;
@@ -67,6 +67,7 @@ fn recorded(number: u64, event: Event) -> Recorded {
         about_ms: number,
         actor: Actor { role: Role::Subject, name: "ada".into() },
         request_digest: Vec::new(),
+        request_key: RequestKey::None,
         event,
     }
 }

@@ -72,6 +72,7 @@ fn place(number: u64) -> Place {
         version: number,
         recorded_at_ms: number,
         sealed_at_ms: number,
+        has_hash_in_clear: false,
     }
 }
 

@@ -104,6 +104,7 @@ pub fn event(bytes: &[u8]) {
         version: 0,
         recorded_at_ms: 0,
         sealed_at_ms: 0,
+        has_hash_in_clear: false,
     };
     if let Ok(recorded) = codec::decode(place, body) {
         let _state = crate::domain::profile::SubjectState::fold([&recorded]);

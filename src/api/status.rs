@@ -56,7 +56,7 @@ pub fn of(error: AppError) -> Status {
             let details = reason_with(rule.reason(), [(ALLOWED_ROLES, rule.allowed_roles().to_owned())]);
             with(Code::PermissionDenied, details)
         }
-        AppError::NotFound(_) | AppError::GrantGone | AppError::UnknownSubject => {
+        AppError::NotFound(_) | AppError::GrantGone | AppError::UnknownSubject | AppError::NothingToErase => {
             with(Code::NotFound, reason("NOT_FOUND"))
         }
         AppError::StaleVersion { actual, .. } => {

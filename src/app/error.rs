@@ -39,6 +39,12 @@ pub enum AppError {
     /// Nothing is recorded about the data subject, or everything was erased.
     #[error("no such subject")]
     UnknownSubject,
+    /// Nothing is recorded about the data subject whom the caller wants erased, or everything was erased.
+    #[error(
+        "no such subject; if an earlier request erased this person, ask for its certificate with the id of that \
+         request"
+    )]
+    NothingToErase,
     /// The subject has newer events than the caller expected.
     #[error("the subject has {actual} events, not {expected}; read it again")]
     StaleVersion {

@@ -4,6 +4,7 @@ use crate::app::App;
 use crate::app::consent::Consent;
 use crate::app::erasure::Erasures;
 use crate::app::erasure::completion_queue::CompletionQueue;
+use crate::app::erasure::recent_erasures::RecentErasures;
 use crate::app::error::{AppError, Cause};
 use crate::app::grants::Grants;
 use crate::app::grants::grant_lookup::GrantLookup;
@@ -191,10 +192,11 @@ impl App {
                 .await
                 .map_err(failed("recording the restore"))?;
         }
-        app.finish_interrupted_work().await?;
+        // This comes before any event whose form newer rules changed.
         if !news.is_empty() {
             app.core.publish_for_ledger(news).await.map_err(failed("naming the witnesses and the rules"))?;
         }
+        app.finish_interrupted_work().await?;
         app.begin_background_work();
         Ok(app)
     }
@@ -210,8 +212,8 @@ impl App {
     /// Builds the use cases over one core.
     fn from_core(core: Arc<Core>, parts: Parts) -> Self {
         let Parts { tier_keys, controller, rights, inferences, attribute_limits, report, log_keys } = parts;
-        let erasure =
-            Arc::new(Erasures { core: Arc::clone(&core), completion_queue: CompletionQueue::default() });
+        let (completion_queue, recent_erasures) = (CompletionQueue::default(), RecentErasures::default());
+        let erasure = Arc::new(Erasures { core: Arc::clone(&core), completion_queue, recent_erasures });
         let consent = Arc::new(Consent { core: Arc::clone(&core), controller: Arc::clone(&controller) });
         let started_from_ms = core.store().head().recorded_at_ms;
         let rights = Rights {

@@ -7,6 +7,8 @@ mod controller;
 mod cosigning;
 pub(crate) mod data_dir;
 mod dev_keys;
+#[cfg(test)]
+mod early_hashes_tests;
 mod error;
 pub(crate) mod harden;
 mod issuer_keys;

@@ -6,7 +6,7 @@ use super::attribute::{Attribute, Secret};
 use super::consent::Decision;
 use super::consent::{NoticeRef, Terms};
 use super::event::{
-    Actor, ErasureRefused, ErasureScope, Event, Recorded, RequestWithdrawn, Role, SignalKind,
+    Actor, ErasureRefused, ErasureScope, Event, Recorded, RequestKey, RequestWithdrawn, Role, SignalKind,
 };
 use super::ids::EventId;
 use super::profile::SubjectState;
@@ -265,6 +265,7 @@ pub fn recorded(number: u64, time_ms: u64, event: Event) -> Recorded {
         about_ms: time_ms,
         actor: Actor { role: Role::Subject, name: String::new() },
         request_digest: Vec::new(),
+        request_key: RequestKey::None,
         event,
     }
 }

@@ -46,20 +46,21 @@ pub struct Fence {
     pub scope: ErasureScope,
     /// The category, if one category was erased.
     pub category: String,
-    /// The keyed hash of the attribute key, if one key was erased.
+    /// The hash of the attribute key, if one key was erased.
     pub key_hash: Vec<u8>,
     /// When the erasure was decided, milliseconds since the Unix epoch.
     pub at_ms: u64,
 }
 
 impl Fence {
-    /// Whether an attribute belongs to the erased part. `key_hash` is the keyed hash of its key.
+    /// Whether an attribute belongs to the erased part. `key_hashes` are the hashes that the erasure may have
+    /// of its key.
     #[must_use]
-    pub fn covers(&self, category_ancestry: &[&str], key_hash: &[u8]) -> bool {
+    pub fn covers(&self, category_ancestry: &[&str], key_hashes: &[Vec<u8>]) -> bool {
         match self.scope {
             ErasureScope::Profile | ErasureScope::All => true,
             ErasureScope::Category => category_ancestry.contains(&self.category.as_str()),
-            ErasureScope::Key => self.key_hash == key_hash,
+            ErasureScope::Key => key_hashes.contains(&self.key_hash),
             ErasureScope::Retention | ErasureScope::Unspecified => false,
         }
     }

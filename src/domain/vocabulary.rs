@@ -13,7 +13,7 @@ const NEAR_MAX: usize = 3;
 pub const REFUSABLE: [&str; 4] = ["advertising", "commercial-persuasion", "data-sale", "direct-marketing"];
 
 /// The edition of the rules of decisions that this version follows (docs/format.md).
-pub const DECISION_RULES: u32 = 4;
+pub const DECISION_RULES: u32 = 5;
 // The verifier of this version knows what this version writes.
 const _: () = assert!(DECISION_RULES <= sayso_proof::bundle::EDITION_MAX);
 

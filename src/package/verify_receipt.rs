@@ -114,6 +114,7 @@ fn open(verified: &Verified, event_key: &str) -> Result<Logged, ReceiptError> {
         version: header.version,
         recorded_at_ms: header.sealed_at_ms,
         sealed_at_ms: header.sealed_at_ms,
+        has_hash_in_clear: false,
     };
     let recorded = codec::decode(place, body).map_err(|_| ReceiptError::NotADecision)?;
     let Event::Consent { decision, terms } = recorded.event else { return Err(ReceiptError::NotADecision) };

@@ -14,6 +14,7 @@ mod batch;
 mod cache;
 pub mod custody;
 mod error;
+mod hashing;
 mod inspect;
 mod key_tree;
 mod map_link;

@@ -13,6 +13,9 @@
 //! uses the nodes of the first tree for those versions. But these nodes stay stored until keys of the
 //! subject are destroyed the next time. Until then, anybody who has both these nodes and a copy of the lost
 //! log can open the entries that the lost log recorded after the backup.
+//!
+//! The last version seals no event. Its key is the *secret* of the subject, for hashes that nobody may
+//! compare with guesses after the subject's keys are destroyed. A renewal does not change the secret.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -23,6 +26,9 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 pub const DEPTH: u8 = 32;
 /// Number of versions of a subject, at most.
 pub const VERSIONS: u64 = 1 << DEPTH;
+
+/// The version whose key is the secret of the subject. It is the last one, and never that of an event.
+pub const SECRET_VERSION: u64 = VERSIONS - 1;
 
 /// Number of levels above the last leaf that stay in memory.
 const KEPT_LEVELS: u8 = 8;
@@ -83,6 +89,11 @@ impl Node {
         }
     }
 
+    /// Whether it is the leaf with the secret.
+    fn is_secret(&self) -> bool {
+        self.depth == DEPTH && self.index == SECRET_VERSION
+    }
+
     fn covers(&self, version: u64) -> bool {
         let is_in_range = self.renewed_from.is_none_or(|from| version >= from);
         is_in_range && version < VERSIONS && version >> (DEPTH - self.depth) == self.index
@@ -123,12 +134,31 @@ impl PuncturableTree {
 
     /// Each node with the first version that a newer renewal covers instead; newest first.
     fn newest_first(&self) -> impl Iterator<Item = (&Node, u64)> {
-        let mut end = VERSIONS;
+        let (mut end, mut is_secret_covered) = (VERSIONS, false);
         self.cover.iter().rev().map(move |node| {
-            let node_end = end;
+            // After a renewal, the oldest node may be kept for the secret only.
+            let node_end = if is_secret_covered && node.is_secret() { 0 } else { end };
+            is_secret_covered |= node.covers(SECRET_VERSION);
             end = node.renewed_from.map_or(end, |from| from.min(end));
             (node, node_end)
         })
+    }
+
+    /// The leaf with the secret, derived from the oldest node above it; `None` if it was destroyed.
+    fn secret_leaf(&self) -> Option<Node> {
+        let oldest = self.cover.iter().find(|node| node.covers(SECRET_VERSION))?;
+        let mut node = Node { renewed_from: None, ..oldest.clone() };
+        while node.depth < DEPTH {
+            node = node.towards(SECRET_VERSION);
+        }
+        Some(node)
+    }
+
+    /// The secret of the subject; `None` if it was destroyed. No puncture destroys it and no renewal changes
+    /// it.
+    #[must_use]
+    pub fn secret(&self) -> Option<Zeroizing<[u8; 32]>> {
+        self.secret_leaf().map(|leaf| Zeroizing::new(leaf.key))
     }
 
     /// Derives the key of a version; `None` if it was destroyed.
@@ -158,11 +188,14 @@ impl PuncturableTree {
     }
 
     /// The smallest cover without these versions. Nodes that a renewal replaced are removed, so that each
-    /// version is covered by at most one node.
+    /// version is covered by at most one node. Only the leaf with the secret stays, as the first node.
+    /// `versions` does not contain [`SECRET_VERSION`], which no event has.
     #[must_use]
     pub fn without(&self, versions: &[u64]) -> Vec<Node> {
         let mut sorted = versions.to_vec();
         sorted.sort_unstable();
+        let is_renewed = self.cover.iter().filter(|node| node.covers(SECRET_VERSION)).count() > 1;
+        let secret = self.secret_leaf().filter(|_| is_renewed);
         let mut covers: Vec<Vec<Node>> = self
             .newest_first()
             .map(|(node, end)| {
@@ -173,7 +206,7 @@ impl PuncturableTree {
             })
             .collect();
         covers.reverse();
-        covers.into_iter().flatten().collect()
+        secret.into_iter().chain(covers.into_iter().flatten()).collect()
     }
 
     /// The cover after a renewal with a fresh key for the versions from `from` on. Older renewals that begin
@@ -303,6 +336,30 @@ mod tests {
             for from in [0, 30, 61] {
                 let gone = (from..70).any(|version| left.key(version).is_none());
                 prop_assert_eq!(left.is_punctured_from(from), gone);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn the_secret_survives_renewals_and_punctures(
+            steps in proptest::collection::vec((0_u64..60, proptest::bool::ANY), 0..8),
+        ) {
+            let mut tree = fresh();
+            for (number, (version, renews)) in (1_u8..).zip(steps) {
+                let cover = if renews { tree.renewed(version, &[number; 32]) } else { tree.without(&[version]) };
+                let newest = if renews {
+                    PuncturableTree::new(vec![Node::root(&[number; 32])]).key(SECRET_VERSION)
+                } else {
+                    tree.key(SECRET_VERSION)
+                };
+                tree = PuncturableTree::new(cover);
+                prop_assert_eq!(tree.secret(), fresh().key(SECRET_VERSION));
+                // The node that is kept for the secret gives no key.
+                prop_assert_eq!(tree.key(SECRET_VERSION), newest);
+                prop_assert!(renews || tree.key(version).is_none());
+                prop_assert!(renews || tree.is_punctured_from(version));
+                prop_assert!(!tree.is_punctured_from(60));
             }
         }
     }

@@ -1,9 +1,10 @@
 //! The keys of one data subject.
 
 use super::error::VaultError;
+use super::hashing::keyed_hash;
 use super::map_link::MapLink;
 use super::pages::SubjectSecrets;
-use super::puncturable::PuncturableTree;
+use super::puncturable::{PuncturableTree, SECRET_VERSION};
 use crate::secret;
 use sayso_proof::entry::{EventKey, Handle};
 use sayso_proof::merkle::Hash;
@@ -56,6 +57,9 @@ impl SubjectKeys {
     /// # Errors
     /// The key was destroyed ([`VaultError::Destroyed`]).
     pub fn event_key(&self, version: u64, event_id: &[u8; 16]) -> Result<EventKey, VaultError> {
+        if version >= SECRET_VERSION {
+            return Err(VaultError::Destroyed);
+        }
         let mut secrets = self.secrets();
         let key = secrets
             .tree
@@ -87,5 +91,18 @@ impl SubjectKeys {
     /// Replaces what is left of the subject's secrets.
     pub(super) fn replace(&self, secrets: SubjectSecrets) {
         *self.secrets() = secrets.into();
+    }
+
+    /// Returns the HMAC-SHA-256 of a domain and length-prefixed parts under the subject's secret. After the
+    /// destruction of all their keys, nobody can compare it with a guess.
+    ///
+    /// # Errors
+    /// The keys were destroyed ([`VaultError::Destroyed`]).
+    pub fn keyed_hash(&self, domain: &'static str, parts: &[&[u8]]) -> Result<Hash, VaultError> {
+        let secret = self.secrets().tree.secret().ok_or(VaultError::Destroyed)?;
+        let hash = keyed_hash(&secret, domain, parts);
+        drop(secret);
+        secret::clear_stack::<STACK_WORDS>();
+        Ok(hash)
     }
 }

@@ -3,6 +3,7 @@
 use super::batch::{Creation, Erasure, PendingErasure, Renewal};
 use super::custody::RootCustody;
 use super::error::VaultError;
+use super::hashing::keyed_hash;
 use super::key_tree::KeyTree;
 use super::map_link::MapLink;
 use super::pages::{self, SubjectSecrets};
@@ -15,11 +16,9 @@ use crate::clock::SharedClock;
 use crate::domain::ids::SubjectId;
 use crate::secret;
 use crate::store::{KeyStore, Page};
-use hmac::{Hmac, KeyInit, Mac};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use sayso_proof::subject_map::{Label, VrfKey};
-use sha2::Sha256;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -343,16 +342,6 @@ impl Vault {
             self.writer.renew(renewals).await?;
         }
     }
-}
-
-/// HMAC-SHA-256 of a domain and length-prefixed parts.
-fn keyed_hash(secret: &[u8; 32], domain: &'static str, parts: &[&[u8]]) -> Hash {
-    let mut mac = <Hmac<Sha256> as KeyInit>::new_from_slice(secret).expect("HMAC takes keys of any length");
-    for part in std::iter::once(domain.as_bytes()).chain(parts.iter().copied()) {
-        mac.update(&(part.len() as u64).to_be_bytes());
-        mac.update(part);
-    }
-    mac.finalize().into_bytes().into()
 }
 
 /// The id of the request in the name of an intent's page.

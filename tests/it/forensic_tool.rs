@@ -51,6 +51,17 @@ impl Image {
         self
     }
 
+    /// Those of the needles that some file contains.
+    pub fn all_found(&self, needles: &BTreeSet<Secret>) -> BTreeSet<Secret> {
+        let mut starts = vec![false; 1 << 24];
+        let start =
+            |bytes: &[u8]| usize::from(bytes[0]) << 16 | usize::from(bytes[1]) << 8 | usize::from(bytes[2]);
+        needles.iter().for_each(|needle| starts[start(needle)] = true);
+        let windows = self.files.iter().flat_map(|(_, bytes)| bytes.windows(32));
+        let found = windows.filter(|window| starts[start(window)]);
+        found.filter_map(|window| needles.get(window).copied()).collect()
+    }
+
     /// The files that contain these bytes.
     pub fn files_with(&self, needle: &[u8]) -> Vec<&Path> {
         let found = self.files.iter().filter(|(_, bytes)| crate::harness::contains(bytes, needle));

@@ -36,6 +36,7 @@ mod forensic_tool;
 mod forensics;
 mod fuzzing;
 mod guardians;
+mod guesses;
 mod harness;
 mod held_data;
 mod import;

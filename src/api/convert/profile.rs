@@ -83,5 +83,6 @@ pub fn profile_attribute(current: &CurrentAttribute) -> proto::ProfileAttribute 
 #[must_use]
 pub fn body(event: &Recorded) -> proto::EventBody {
     let draft = Draft { about_ms: event.about_ms, actor: event.actor.clone(), event: event.event.clone() };
-    codec::encode(&draft, &event.request_digest)
+    let body = codec::encode(&draft, &event.request_digest);
+    proto::EventBody { idempotency_hash: event.request_key.to_body(), ..body }
 }

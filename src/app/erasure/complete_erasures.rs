@@ -55,10 +55,10 @@ impl Erasures {
         discarded.await.map_err(|_| AppError::Internal(Cause::Task))??;
         let key_epoch = self.core.vault.key_epoch();
         let mut events = Vec::with_capacity(batch.len());
-        for Completion { request, completed, request_stamp } in batch {
+        for Completion { request, completed } in batch {
             if self.core.erasure_position(&request)?.is_none() {
                 let event = Event::ErasureCompleted(ErasureCompleted { key_epoch, ..completed });
-                events.push(SystemEvent { request_stamp: Some(request_stamp), ..SystemEvent::new(event) });
+                events.push(SystemEvent::new(event));
             }
         }
         if events.is_empty() {

@@ -1,6 +1,5 @@
 //! Erasures that wait to be completed.
 
-use crate::app::log::receipt::RequestStamp;
 use crate::domain::event::ErasureCompleted;
 use crate::domain::ids::EventId;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,10 +13,6 @@ const BATCH_MAX: usize = 128;
 pub(crate) struct Completion {
     pub request: EventId,
     pub completed: ErasureCompleted,
-    /// The stamp (hashes of the idempotency key and the content) of the request that started the erasure. If
-    /// the request is repeated, the recorded completion is found by these hashes. Empty if the request has
-    /// another event that is not erased.
-    pub request_stamp: RequestStamp,
 }
 
 /// A completion, and where to report that it was carried out.

@@ -13,6 +13,7 @@ use crate::app::erasure::Erasures;
 use crate::app::erasure::completion_queue::Completion;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::{Append, Frame, PendingEvent};
+use crate::app::log::key_hashes::{key_hash_of, recipient_key_hash};
 use crate::app::log::read::for_each_event;
 use crate::app::log::receipt::RequestStamp;
 use crate::app::log::stream::SubjectStream;
@@ -20,7 +21,7 @@ use crate::app::log::subject_map::label_of;
 use crate::domain::erasure::{self, Scope, Selection, ranges};
 use crate::domain::event::{
     ErasureCompleted, ErasureIntent, ErasureRequested, ErasureSummary, Event, Recorded, RequestDecided,
-    RequestKind, RequestOutcome, codec,
+    RequestKey, RequestKind, RequestOutcome, codec,
 };
 use crate::domain::ids::EventId;
 use crate::domain::rights::Hold;
@@ -158,13 +159,7 @@ impl Erasures {
     ) -> Result<(), AppError> {
         let selection = self.select(&stream, &erasure.scope, &[])?;
         let completed = completion_event(erasure, &selection, selection.categories.clone());
-        let intent = ErasureIntent {
-            completed,
-            subject_handle: None,
-            decided: None,
-            idempotency_hash: request_stamp.idempotency.map(|hash| hash.to_vec()).unwrap_or_default(),
-            request_digest: request_stamp.digest,
-        };
+        let intent = ErasureIntent { completed, subject_handle: None, decided: None };
         stream.write().erased = true;
         let (label, _) = label_of(&stream.keys);
         let fence_ms = self.core.now_ms().max(now_ms);
@@ -180,7 +175,12 @@ impl Erasures {
         stream.forget();
         self.core.streams.remove(&stream.keys.handle);
         drop(write_lock);
-        self.complete_erasure(erasure.request, intent, None).await
+        self.complete_erasure(erasure.request, intent, None).await?;
+        if let RequestKey::Sealed(hash) = request_stamp.sealed {
+            let now_ms = self.core.now_ms();
+            self.recent_erasures.insert(hash, request_stamp.digest, erasure.request, now_ms);
+        }
+        Ok(())
     }
 
     async fn erase_part(
@@ -200,9 +200,7 @@ impl Erasures {
         let intent = ErasureIntent {
             completed: completion_event(erasure, &selection, BTreeMap::new()),
             subject_handle: Some(stream.keys.handle),
-            decided: self.decision_event(erasure, &selection, &stream, fence_at_ms),
-            idempotency_hash: Vec::new(),
-            request_digest: Vec::new(),
+            decided: self.decision_event(erasure, &selection, &stream, fence_at_ms)?,
         };
         let bytes = codec::encode_intent(&intent);
         let handle = stream.keys.handle;
@@ -224,19 +222,19 @@ impl Erasures {
         selection: &Selection,
         stream: &SubjectStream,
         fence_at_ms: u64,
-    ) -> Option<RequestDecided> {
+    ) -> Result<Option<RequestDecided>, AppError> {
         let (mut category, mut key_hash) = (String::new(), Vec::new());
         match &erasure.scope {
-            Scope::Key(key) => key_hash = self.core.key_hash(stream.keys.handle, key),
+            Scope::Key(key) => key_hash = key_hash_of(&stream.keys, key)?,
             Scope::Category(named) => category.clone_from(named),
             // No request caused this erasure, and what expired may be recorded again.
-            Scope::Versions(_) => return None,
+            Scope::Versions(_) => return Ok(None),
             Scope::All | Scope::Profile => {}
         }
         let is_partial = !selection.kept.is_empty();
-        let recipient_keys = self.recipient_key_hashes(selection, stream);
+        let recipient_keys = recipient_key_hashes(selection, stream)?;
         let ground = selection.kept.first().map(|kept| kept.ground).unwrap_or_default();
-        Some(RequestDecided {
+        Ok(Some(RequestDecided {
             request: erasure.request,
             kind: RequestKind::Erasure,
             outcome: if is_partial { RequestOutcome::Partly } else { RequestOutcome::Completed },
@@ -255,23 +253,7 @@ impl Erasures {
                 recipient_keys: recipient_keys.unwrap_or_default(),
             }),
             changes: Vec::new(),
-        })
-    }
-
-    /// The hashes by which recipients can ask which of their keys were erased. `None` if there are too many.
-    fn recipient_key_hashes(&self, selection: &Selection, stream: &SubjectStream) -> Option<Vec<Vec<u8>>> {
-        let pairs = selection
-            .recipient_keys
-            .iter()
-            .flat_map(|(recipient, keys)| keys.iter().map(move |key| (recipient, key)));
-        if pairs.clone().count() > RECIPIENT_KEYS_MAX {
-            return None;
-        }
-        let hash = |(recipient, key): (&String, &String)| {
-            self.core.recipient_key_hash(stream.keys.handle, recipient, key)
-        };
-        // Sorted, so that the order says nothing about the keys.
-        Some(pairs.map(hash).collect::<BTreeSet<_>>().into_iter().collect())
+        }))
     }
 
     /// The number of erasures that destroyed keys and are not known to be complete.
@@ -314,10 +296,8 @@ impl Erasures {
         intent: ErasureIntent,
         partial: Option<(Arc<SubjectStream>, OwnedMutexGuard<()>)>,
     ) -> Result<(), AppError> {
-        let ErasureIntent { completed, decided, idempotency_hash, request_digest, .. } = intent;
-        let request_stamp =
-            RequestStamp { idempotency: idempotency_hash.try_into().ok(), digest: request_digest };
-        let recorded = self.discard_and_record(Completion { request, completed, request_stamp }).await;
+        let ErasureIntent { completed, decided, .. } = intent;
+        let recorded = self.discard_and_record(Completion { request, completed }).await;
         if let Some((stream, _)) = &partial {
             self.core.subject_map.add_change(stream.keys.handle);
         }
@@ -333,6 +313,24 @@ impl Erasures {
         }
         Ok(self.core.vault.erasure_done(request.0).await?)
     }
+}
+
+/// The hashes by which recipients can ask which of their keys were erased. `None` if there are too many.
+fn recipient_key_hashes(
+    selection: &Selection,
+    stream: &SubjectStream,
+) -> Result<Option<Vec<Vec<u8>>>, AppError> {
+    let pairs = selection
+        .recipient_keys
+        .iter()
+        .flat_map(|(recipient, keys)| keys.iter().map(move |key| (recipient, key)));
+    if pairs.clone().count() > RECIPIENT_KEYS_MAX {
+        return Ok(None);
+    }
+    // Sorted, so that the order says nothing about the keys.
+    let hashes: Result<BTreeSet<_>, AppError> =
+        pairs.map(|(recipient, key)| recipient_key_hash(&stream.keys, recipient, key)).collect();
+    Ok(Some(hashes?.into_iter().collect()))
 }
 
 /// The event that completes an erasure. The stored intent holds this event until it is recorded.

@@ -12,7 +12,6 @@ use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::EventId;
 use crate::domain::request::{RequestKind, RequestRecord};
 use crate::telemetry::{ErasureStep, metrics};
-use sayso_proof::entry;
 use std::sync::Arc;
 
 /// The number of open requests in one read.
@@ -68,7 +67,8 @@ impl Erasures {
             let append = self.core.append_for_ledger(stream, write_lock).await;
             return self.erase(append, Vec::new(), erasure).await;
         }
-        let request_stamp = self.stamp_of(&start)?;
+        let request_stamp =
+            RequestStamp { in_clear: None, sealed: start.request_key, digest: start.request_digest.clone() };
         let _erasing = self.core.erasing.read().await;
         self.carry_out_whole(stream, write_lock, request_stamp, start.sealed_at_ms, &erasure).await
     }
@@ -91,20 +91,17 @@ impl Erasures {
             | Event::AttributeCorrected { attribute, .. } => Some(&attribute.key),
             _ => None,
         });
-        let mut matching = keys.filter(|key| self.core.key_hash(stream.keys.handle, key) == *hash);
-        Ok(matching.next().map(|key| Scope::Key(key.clone())))
+        for key in keys {
+            if self.core.key_hashes(&stream.keys, key)?.contains(hash) {
+                return Ok(Some(Scope::Key(key.clone())));
+            }
+        }
+        Ok(None)
     }
 
     /// The `ErasureRequested` event of this request.
     fn start_event(&self, stream: &SubjectStream, id: EventId) -> Result<Option<Recorded>, AppError> {
         let is_start = |event: &Recorded| matches!(&event.event, Event::ErasureRequested(requested) if requested.request == id);
         Ok(self.history(stream)?.into_iter().find(is_start))
-    }
-
-    /// The stamp that an event was written with: the hashes of its request's idempotency key and content.
-    fn stamp_of(&self, event: &Recorded) -> Result<RequestStamp, AppError> {
-        let bytes = self.core.store().read_entry(event.position)?.bytes.ok_or(AppError::Erased)?;
-        let idempotency = entry::parse_header(&bytes)?.idempotency;
-        Ok(RequestStamp { idempotency, digest: event.request_digest.clone() })
     }
 }

@@ -7,7 +7,8 @@ use crate::app::grants::Grants;
 use crate::app::grants::standing::{CheckedGrant, Standing};
 use crate::domain::erased_grant::ErasedGrant;
 use crate::domain::event::{ErasureSummary, Reason};
-use crate::domain::ids::{EventId, GrantId, Handle};
+use crate::domain::ids::{EventId, GrantId};
+use crate::vault::SubjectKeys;
 use std::sync::Arc;
 
 impl Grants {
@@ -34,7 +35,7 @@ impl Grants {
         if let Some(own) = &caller.subject {
             // After a full erasure nothing shows whose grant it was.
             let own = self.core.vault.subject(own)?.map(|keys| keys.handle);
-            if own.is_none() || own != part.as_ref().map(|(handle, _)| *handle) {
+            if own.is_none() || own != part.as_ref().map(|(keys, _)| keys.handle) {
                 return Ok(None);
             }
         }
@@ -51,14 +52,14 @@ impl Grants {
         }))
     }
 
-    /// What the data subject's own record says about a partial erasure.
+    /// What the data subject's own record says about a partial erasure, with their keys.
     async fn erased_part(
         self: &Arc<Self>,
         request: &EventId,
-    ) -> Result<Option<(Handle, ErasureSummary)>, AppError> {
+    ) -> Result<Option<(Arc<SubjectKeys>, ErasureSummary)>, AppError> {
         let Some((stream, record)) = self.core.find_request(request).await? else { return Ok(None) };
         let summary = record.decided.and_then(|decided| decided.event.erasure);
-        Ok(summary.map(|summary| (stream.keys.handle, summary)))
+        Ok(summary.map(|summary| (Arc::clone(&stream.keys), summary)))
     }
 
     /// The standing of an erased grant, with those of the caller's keys that were erased. After a full
@@ -78,16 +79,20 @@ impl Grants {
         let is_erased = match part {
             None if erased.reason == Reason::Erased => None,
             Some((_, summary)) if summary.recipient_keys_left_out => None,
-            Some((handle, summary)) => Some((handle, summary.recipient_keys)),
+            Some((subject_keys, summary)) => Some((subject_keys, summary.recipient_keys)),
             None => return Ok(CheckedGrant { standing, erased_scope, erased_keys: Vec::new() }),
         };
-        let erased_keys = keys.iter().filter(|key| match &is_erased {
-            None => true,
-            Some((handle, hashes)) => {
-                let hash = self.core.recipient_key_hash(*handle, &erased.recipient, key);
-                hashes.binary_search(&hash).is_ok()
-            }
-        });
-        Ok(CheckedGrant { standing, erased_scope, erased_keys: erased_keys.cloned().collect() })
+        let mut erased_keys = Vec::new();
+        for key in keys {
+            let is_key_erased = match &is_erased {
+                None => true,
+                Some((subject_keys, erased_hashes)) => {
+                    let hashes = self.core.recipient_key_hashes(subject_keys, &erased.recipient, key)?;
+                    hashes.iter().any(|hash| erased_hashes.binary_search(hash).is_ok())
+                }
+            };
+            erased_keys.extend(is_key_erased.then(|| key.clone()));
+        }
+        Ok(CheckedGrant { standing, erased_scope, erased_keys })
     }
 }

@@ -15,6 +15,7 @@ use crate::ledger::{Committed, Prepared};
 use crate::secret::clear_stack;
 use crate::telemetry::{InCall, metrics};
 use sayso_proof::entry::{self, Header};
+use sayso_proof::event::EventBody;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -197,7 +198,7 @@ impl Core {
             }
             (caller.stale(options.expected_version, &now.state), now.state.last_sealed_at_ms)
         };
-        if let Some(replayed) = self.replay(&request_stamp, options.proofs)? {
+        if let Some(replayed) = self.replay_in(&stream, &request_stamp, options.proofs)? {
             return Ok(replayed);
         }
         if let Some(stale) = stale {
@@ -340,7 +341,7 @@ impl Core {
             }
         };
         kinds.into_iter().for_each(|kind| metrics().event(kind));
-        let recorded = recorded_events(&places, drafts, &append.request_stamp.digest, &committed);
+        let recorded = recorded_events(&places, drafts, &append.request_stamp, &committed);
         let revoked = revoked_ids(&append.caller, recorded.iter().map(|event| &event.event).chain(&pending));
         append.stream.write().apply(&recorded, newest, pending);
         if append.stream.has_pending() {
@@ -372,12 +373,13 @@ impl Core {
                 version,
                 previous: newest,
                 sealed_at_ms: append.now_ms,
-                idempotency: append.request_stamp.idempotency,
+                idempotency: None,
                 key_commitment: None,
             };
             let actor = append.caller.actor_of(&each.event);
             let draft = Draft { about_ms: append.about_ms, actor, event: each.event };
             let body = codec::encode(&draft, &append.request_stamp.digest);
+            let body = EventBody { idempotency_hash: append.request_stamp.sealed.to_body(), ..body };
             kinds.push(codec::kind(&body));
             let key = append.stream.keys.event_key(version, &header.event_id)?;
             let payload = entry::seal(&header, &body, &key);
@@ -425,7 +427,7 @@ impl Core {
 fn recorded_events(
     places: &[(Header, Hash)],
     drafts: Vec<Draft>,
-    digest: &[u8],
+    request_stamp: &RequestStamp,
     committed: &Committed,
 ) -> Vec<Recorded> {
     let places = places.iter().zip(&committed.entries);
@@ -439,7 +441,8 @@ fn recorded_events(
             sealed_at_ms: header.sealed_at_ms,
             about_ms: draft.about_ms,
             actor: draft.actor,
-            request_digest: digest.to_vec(),
+            request_digest: request_stamp.digest.clone(),
+            request_key: request_stamp.sealed,
             event: draft.event,
         })
         .collect()

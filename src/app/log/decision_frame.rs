@@ -6,7 +6,7 @@
 use crate::app::log::append::{Append, Frame, PendingEvent};
 use crate::app::log::core::Core;
 use crate::bounds::invalidation::revocations;
-use crate::domain::event::{Event, Recorded};
+use crate::domain::event::{Event, Recorded, RequestKey};
 use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
 
@@ -61,6 +61,7 @@ pub(crate) fn apply_pending(state: &mut SubjectState, append: &Append, pending: 
         about_ms: append.about_ms,
         actor: append.caller.actor_of(&pending.event),
         request_digest: Vec::new(),
+        request_key: RequestKey::None,
         event: pending.event.clone(),
     });
 }

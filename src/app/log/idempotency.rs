@@ -1,13 +1,20 @@
 //! Idempotency keys tie events to the request that caused them, so that a repeated request is answered from
 //! the log.
+//!
+//! The hash of a key is sealed with the events of a data subject, and found in the stream in memory. System
+//! events have it in clear, and the index of the store finds it.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun};
 use crate::app::log::core::Core;
 use crate::app::log::receipt::{Receipt, RequestStamp, WriteOptions, receipt_of};
+use crate::app::log::stream::SubjectStream;
+use crate::domain::event::RequestKey;
 use crate::domain::ids::SubjectId;
+use sayso_proof::entry::parse_header;
 use sayso_proof::merkle::Hash;
+use sha2::{Digest, Sha256};
 
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
@@ -33,19 +40,70 @@ impl Core {
         let own = caller.subject.as_ref().map_or("", SubjectId::as_str);
         let parts: [&[u8]; 4] = [&role, caller.name.as_bytes(), own.as_bytes(), key];
         Ok(RequestStamp {
-            idempotency: Some(self.vault.keyed_hash("idempotency", &parts)),
+            in_clear: Some(self.vault.keyed_hash("idempotency", &parts)),
+            sealed: RequestKey::Sealed(sealed_hash("sayso idempotency key v1", &parts)),
             digest: self.vault.keyed_hash("request", &[&options.request]).to_vec(),
         })
     }
 
-    /// The result of the same request, if it was made before.
+    /// The result of the same request for system events, if it was made before.
     pub(crate) fn replay(
         &self,
         request_stamp: &RequestStamp,
         proofs: bool,
     ) -> Result<Option<Begun>, AppError> {
-        let Some(hash) = &request_stamp.idempotency else { return Ok(None) };
-        let Some((first, count)) = self.store().find_idempotent(hash)? else { return Ok(None) };
+        let Some(hash) = &request_stamp.in_clear else { return Ok(None) };
+        match self.store().find_idempotent(hash)? {
+            Some(span) => self.replay_span(span, request_stamp, proofs).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The result of the same request in a data subject's stream, if it was made before. The caller owns the
+    /// write lock.
+    pub(crate) fn replay_in(
+        &self,
+        stream: &SubjectStream,
+        request_stamp: &RequestStamp,
+        proofs: bool,
+    ) -> Result<Option<Begun>, AppError> {
+        match self.find_request_made(stream, request_stamp)? {
+            Some(span) => self.replay_span(span, request_stamp, proofs).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Where the events of a request are: the first position, and the number of positions up to the last.
+    fn find_request_made(
+        &self,
+        stream: &SubjectStream,
+        request_stamp: &RequestStamp,
+    ) -> Result<Option<(u64, u32)>, AppError> {
+        let RequestKey::Sealed(sealed) = &request_stamp.sealed else { return Ok(None) };
+        let (found, has_hashes_in_clear) = {
+            let now = stream.read();
+            (now.requests.find(sealed), now.requests.has_hashes_in_clear())
+        };
+        let Some(in_clear) = request_stamp.in_clear.filter(|_| found.is_none() && has_hashes_in_clear) else {
+            return Ok(found);
+        };
+        let Some((first, count)) = self.store().find_idempotent(&in_clear)? else { return Ok(None) };
+        // The index has the requests of everybody. A key that the caller used for another person is free.
+        let bytes = self.store().read_entry(first)?.bytes;
+        let is_own = bytes
+            .as_deref()
+            .map(parse_header)
+            .transpose()?
+            .is_some_and(|header| header.handle == stream.keys.handle);
+        Ok(is_own.then_some((first, count)))
+    }
+
+    fn replay_span(
+        &self,
+        (first, count): (u64, u32),
+        request_stamp: &RequestStamp,
+        proofs: bool,
+    ) -> Result<Begun, AppError> {
         let mut events = Vec::new();
         let mut receipts = Vec::new();
         for stored in self.store().read_entries(first, usize::try_from(count).unwrap_or(usize::MAX))? {
@@ -59,14 +117,17 @@ impl Core {
         }
         let checkpoint = self.ledger.checkpoint().note.clone();
         let receipts = self.attach_proofs(receipts, proofs)?;
-        Ok(Some(Begun::Replayed(Receipt { events: receipts, checkpoint, replayed: true }, events)))
+        Ok(Begun::Replayed(Receipt { events: receipts, checkpoint, replayed: true }, events))
     }
 
     /// Turns a write into one that records a refused attempt. The attempt gets an idempotency key that is
     /// derived from the request's key, so that the request itself can be made again.
     pub(crate) fn as_attempt(&self, mut append: Append) -> Append {
-        let derived = |hash: Hash| self.vault.keyed_hash("attempt", &[&hash]);
-        append.request_stamp.idempotency = append.request_stamp.idempotency.map(derived);
+        let in_clear = |hash: Hash| self.vault.keyed_hash("attempt", &[&hash]);
+        append.request_stamp.in_clear = append.request_stamp.in_clear.map(in_clear);
+        if let RequestKey::Sealed(hash) = &mut append.request_stamp.sealed {
+            *hash = sealed_hash("sayso refused attempt v1", &[hash.as_slice()]);
+        }
         // The attempt happens now, regardless of the time that the request concerns.
         append.predates_erasure = false;
         append
@@ -74,7 +135,16 @@ impl Core {
 
     /// Whether an event with this write's idempotency key is in the log already.
     pub(crate) fn is_already_recorded(&self, append: &Append) -> Result<bool, AppError> {
-        let Some(hash) = &append.request_stamp.idempotency else { return Ok(false) };
-        Ok(self.store().find_idempotent(hash)?.is_some())
+        Ok(self.find_request_made(&append.stream, &append.request_stamp)?.is_some())
     }
+}
+
+/// SHA-256 over a domain and length-prefixed parts. It needs no secret, because it is sealed.
+fn sealed_hash(domain: &str, parts: &[&[u8]]) -> Hash {
+    let mut digest = Sha256::new_with_prefix(domain);
+    for part in parts {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().into()
 }

@@ -4,7 +4,8 @@ use crate::app::error::AppError;
 use crate::app::log::core::Core;
 use crate::app::log::pending_revocations::PendingRevocations;
 use crate::app::log::read::for_each_event;
-use crate::app::log::stream::SubjectStream;
+use crate::app::log::requests_made::RequestsMade;
+use crate::app::log::stream::{StreamState, SubjectStream};
 use crate::domain::profile::SubjectState;
 use crate::domain::special_sources::History;
 use crate::vault::SubjectKeys;
@@ -26,16 +27,17 @@ impl Core {
     /// # Errors
     /// The log can't be read or opened.
     pub(crate) fn reload_stream(&self, stream: &SubjectStream) -> Result<(), AppError> {
-        let (mut state, mut newest) = (SubjectState::default(), None);
+        let (mut state, mut newest, mut requests) = (SubjectState::default(), None, RequestsMade::default());
         for_each_event(&stream.keys, self.store(), 0, |event, leaf| {
             state.apply(&event);
+            requests.apply(&event);
             newest = Some(leaf);
             Ok(())
         })?;
         let (implied, mut pending) = (self.implied_by(&state), PendingRevocations::default());
         pending.extend(&mut state, implied);
         let mut now = stream.write();
-        (now.state, now.newest, now.pending) = (state, newest, pending);
+        *now = StreamState { state, newest, requests, pending, erased: now.erased };
         // After an erasure, a stream can have the same version as before but fewer events. So decisions
         // made on the old state must not be used again.
         stream.reusable_grants().forget_decisions();

@@ -243,18 +243,6 @@ impl Core {
         open(&keys, stored)
     }
 
-    /// The keyed hash of an attribute key, different for each subject.
-    pub(crate) fn key_hash(&self, handle: Handle, key: &str) -> Vec<u8> {
-        self.vault.keyed_hash("attribute key", &[&handle.0, key.as_bytes()]).to_vec()
-    }
-
-    /// The keyed hash of an attribute key that a recipient was given, different for each subject: 8 bytes,
-    /// which is enough to tell the keys of one recipient apart.
-    pub(crate) fn recipient_key_hash(&self, handle: Handle, recipient: &str, key: &str) -> Vec<u8> {
-        let parts = [&handle.0, recipient.as_bytes(), key.as_bytes()];
-        self.vault.keyed_hash("erased key of a recipient", &parts).iter().take(8).copied().collect()
-    }
-
     /// Folds the events that were recorded by a moment.
     pub(crate) fn state_as_of(
         &self,

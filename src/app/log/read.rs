@@ -23,6 +23,7 @@ pub(crate) fn open_system_entry(stored: StoredEntry) -> Result<Recorded, AppErro
         version: entry.header.version,
         recorded_at_ms: stored.recorded_at_ms,
         sealed_at_ms: entry.header.sealed_at_ms,
+        has_hash_in_clear: entry.header.idempotency.is_some(),
     };
     Ok(codec::decode(place, body)?)
 }
@@ -88,6 +89,7 @@ pub(crate) fn open(keys: &SubjectKeys, stored: StoredEntry) -> Result<Recorded, 
         version: header.version,
         recorded_at_ms: stored.recorded_at_ms,
         sealed_at_ms: header.sealed_at_ms,
+        has_hash_in_clear: header.idempotency.is_some(),
     };
     Ok(codec::decode(place, body)?)
 }

@@ -1,7 +1,7 @@
 //! Options of a write, and the receipt that it returns.
 
 use crate::app::log::revocation::recipient_of_revoked;
-use crate::domain::event::Recorded;
+use crate::domain::event::{Recorded, RequestKey};
 use crate::domain::ids::EventId;
 use sayso_proof::merkle::Hash;
 
@@ -54,7 +54,11 @@ pub struct Receipt {
 /// Ties an event to the request that caused it.
 #[derive(Clone, Default)]
 pub(crate) struct RequestStamp {
-    pub idempotency: Option<Hash>,
+    /// Keyed hash of the caller and the idempotency key, which system events have in clear.
+    pub in_clear: Option<Hash>,
+    /// Hash of the caller and the idempotency key, which is sealed with the events of data subjects.
+    pub sealed: RequestKey,
+    /// Keyed hash of the content.
     pub digest: Vec<u8>,
 }
 

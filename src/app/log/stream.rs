@@ -1,6 +1,7 @@
 //! A subject's stream: events are sealed one after the other, and the folded state is in memory for reads.
 
 use crate::app::log::pending_revocations::PendingRevocations;
+use crate::app::log::requests_made::RequestsMade;
 use crate::app::log::reusable_grants::ReusableGrants;
 use crate::domain::event::{Event, Recorded};
 use crate::domain::profile::SubjectState;
@@ -46,6 +47,8 @@ pub(crate) struct StreamState {
     pub state: SubjectState,
     /// Leaf hash of the newest event.
     pub newest: Option<Hash>,
+    /// The requests that had an idempotency key.
+    pub requests: RequestsMade,
     /// Set at the start of an erasure, for callers that still have the stream.
     pub erased: bool,
     /// Revocations in effect that are still to be recorded; `state` already reflects them.
@@ -57,6 +60,7 @@ impl StreamState {
     pub fn apply(&mut self, events: &[Recorded], newest: Option<Hash>, revoked: Vec<Event>) {
         for event in events {
             self.state.apply(event);
+            self.requests.apply(event);
         }
         self.pending.extend(&mut self.state, revoked);
         self.newest = newest;
@@ -96,7 +100,8 @@ impl SubjectStream {
         self.measure_at.store(version.saturating_add(MEASURE_AFTER.max(version / 8)), Ordering::Relaxed);
         // A request may be reading it.
         let history_bytes = self.history.try_lock().map_or(0, |history| history.bytes());
-        Some(STREAM_BYTES.saturating_add(now.state.memory_bytes()).saturating_add(history_bytes))
+        let state_bytes = now.state.memory_bytes().saturating_add(now.requests.bytes());
+        Some(STREAM_BYTES.saturating_add(state_bytes).saturating_add(history_bytes))
     }
 
     /// Drops everything about an erased subject, for callers that still have the stream.

@@ -9,7 +9,7 @@ use crate::app::log::index::watched_keys;
 use crate::app::log::receipt::{EventReceipt, Receipt, RequestStamp, WriteOptions, receipt_of};
 use crate::app::log::system_stream::{SystemEvent, SystemStream};
 use crate::bounds::rulebook::is_rule;
-use crate::domain::event::{Actor, Draft, Event, Recorded, Role, codec};
+use crate::domain::event::{Actor, Draft, Event, Recorded, RequestKey, Role, codec};
 use crate::domain::ids::{EventId, Handle};
 use crate::ledger::LogKey;
 use crate::telemetry::metrics;
@@ -97,14 +97,13 @@ impl Core {
         let (mut version, mut previous) = (system_stream.version, system_stream.newest);
         let (mut prepared, mut drafts, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
         for each in events {
-            let request_stamp = each.request_stamp.unwrap_or_else(|| request_stamp.clone());
             let header = Header {
                 event_id: self.new_id().0,
                 handle: Handle::SYSTEM,
                 version,
                 previous,
                 sealed_at_ms,
-                idempotency: request_stamp.idempotency,
+                idempotency: request_stamp.in_clear,
                 key_commitment: None,
             };
             let draft = Draft { about_ms, actor: actor.clone(), event: each.event };
@@ -114,7 +113,7 @@ impl Core {
             let payload = entry::plain(&header, &body)?;
             let ready = self.prepare(payload, each.index)?;
             (version, previous) = (version.saturating_add(1), Some(ready.entry.leaf_hash()));
-            drafts.push((header, ready.entry.leaf_hash(), draft, request_stamp.digest));
+            drafts.push((header, ready.entry.leaf_hash(), draft));
             prepared.push(ready);
         }
         let committed = match (new_key, prepared.pop()) {
@@ -132,7 +131,7 @@ impl Core {
         let (recorded, receipts): (Vec<Recorded>, Vec<EventReceipt>) = drafts
             .into_iter()
             .zip(places)
-            .map(|((header, leaf, draft, request_digest), place)| {
+            .map(|((header, leaf, draft), place)| {
                 let event = Recorded {
                     event_id: EventId(header.event_id),
                     position: place.position,
@@ -141,7 +140,8 @@ impl Core {
                     sealed_at_ms,
                     about_ms,
                     actor: draft.actor,
-                    request_digest,
+                    request_digest: request_stamp.digest.clone(),
+                    request_key: request_key_of(&header),
                     event: draft.event,
                 };
                 let receipt = receipt_of(&event, leaf);
@@ -153,4 +153,9 @@ impl Core {
         let checkpoint = committed.checkpoint.note.clone();
         Ok((Receipt { events: receipts, checkpoint, replayed: false }, recorded))
     }
+}
+
+/// What the log has of the idempotency key of a system event's request.
+fn request_key_of(header: &Header) -> RequestKey {
+    if header.idempotency.is_some() { RequestKey::InClear } else { RequestKey::None }
 }

@@ -2,7 +2,6 @@
 //! subject.
 
 use crate::app::log::index::index_of;
-use crate::app::log::receipt::RequestStamp;
 use crate::domain::event::Event;
 use sayso_proof::event::WriterSignature;
 use sayso_proof::merkle::Hash;
@@ -37,15 +36,12 @@ pub(crate) struct SystemEvent {
     pub index: Vec<(Vec<u8>, Vec<u8>)>,
     /// The writer's signature.
     pub signature: Option<WriterSignature>,
-    /// The stamp (hashes of the idempotency key and the content) of the request that this event belongs to.
-    /// `None` means the stamp that is given for all events of the write.
-    pub request_stamp: Option<RequestStamp>,
 }
 
 impl SystemEvent {
     pub fn new(event: Event) -> Self {
         // No record of a system event depends on the time.
         let index = index_of(&event, 0);
-        Self { event, index, signature: None, request_stamp: None }
+        Self { event, index, signature: None }
     }
 }

@@ -153,8 +153,10 @@ impl Profiles {
         }
         self.check_room(&append, &pending_events)?;
         // This check comes last, so that only a write that is otherwise valid reveals an erasure.
-        if new.attributes.iter().any(|(attribute, _)| self.is_fenced(&append, attribute)) {
-            return Err(AppError::Erased);
+        for (attribute, _) in &new.attributes {
+            if self.is_fenced(&append, attribute)? {
+                return Err(AppError::Erased);
+            }
         }
         let frame = match changes_grants {
             true => Frame { is_decision: false, ..self.core.with_revocations(&append, pending_events) },
@@ -187,17 +189,17 @@ impl Profiles {
     }
 
     /// Whether an attribute predates an erasure of the part that it belongs to.
-    fn is_fenced(&self, append: &Append, attribute: &Attribute) -> bool {
+    fn is_fenced(&self, append: &Append, attribute: &Attribute) -> Result<bool, AppError> {
         let now = append.stream.read();
-        let fences = &now.state.rights.fences;
-        if fences.is_empty() {
-            return false;
+        let oldest_ms = attribute.observed_at_ms.min(append.about_ms);
+        let fences = || now.state.rights.fences.iter().filter(|fence| oldest_ms <= fence.at_ms);
+        if fences().next().is_none() {
+            return Ok(false);
         }
         let rules = self.core.rules();
         let ancestry = rules.vocabulary.category_ancestry(&attribute.category);
-        let key_hash = self.core.key_hash(append.stream.keys.handle, &attribute.key);
-        let oldest_ms = attribute.observed_at_ms.min(append.about_ms);
-        fences.iter().any(|fence| oldest_ms <= fence.at_ms && fence.covers(&ancestry, &key_hash))
+        let key_hashes = self.core.key_hashes(&append.stream.keys, &attribute.key)?;
+        Ok(fences().any(|fence| fence.covers(&ancestry, &key_hashes)))
     }
 
     fn check_attributes(&self, new: &NewAttributes) -> Result<(), AppError> {

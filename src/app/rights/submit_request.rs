@@ -6,6 +6,7 @@ use crate::app::consent::remaining_uses::{RemainingUse, remaining_uses};
 use crate::app::erasure::erase_subject::Erasure;
 use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
+use crate::app::log::key_hashes::key_hash_of;
 use crate::app::log::moment::Moment;
 use crate::app::log::read::open_system_entry;
 use crate::app::log::receipt::WriteOptions;
@@ -15,13 +16,14 @@ use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
 use crate::domain::erasure::{self, Scope};
 use crate::domain::event::{
-    ErasureRefused, Event, Recorded, RequestDecided, RequestSubmitted, Role, SignalKind,
+    ErasureRefused, Event, Recorded, RequestDecided, RequestKey, RequestSubmitted, Role, SignalKind,
 };
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::request::{
     DETAILS_BYTES_MAX, Ground, Jurisdiction, KEYS_MAX, PURPOSES_MAX, RequestKind, RequestOutcome, due_at_ms,
 };
 use crate::domain::rights::Hold;
+use sayso_proof::merkle::Hash;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -114,7 +116,8 @@ impl Rights {
         if let Some(id) = self.replayed_erasure(caller, options)? {
             return self.submitted(id, Vec::new()).await;
         }
-        let append = match self.core.begin_existing(caller, subject, options, Timestamping::Distinct).await? {
+        let begun = self.core.begin_existing(caller, subject, options, Timestamping::Distinct).await;
+        let append = match begun.map_err(|error| nothing_to_erase(error, &new))? {
             Begun::Append(append) => append,
             Begun::Replayed(_, events) => {
                 let id = events.iter().find_map(request_of).ok_or(AppError::KeyReused)?;
@@ -173,7 +176,7 @@ impl Rights {
         let detail = if is_whole || is_refused { Detail::Full } else { Detail::Minimal };
         let mut event = request.event(subject, detail);
         if let (Event::RequestSubmitted(submitted), Scope::Key(key)) = (&mut event, &scope) {
-            submitted.key_hash = self.core.key_hash(append.stream.keys.handle, key);
+            submitted.key_hash = key_hash_of(&append.stream.keys, key)?;
         }
         let mut pending_events = vec![self.core.plan(event)];
         match verdict {
@@ -303,12 +306,29 @@ impl Rights {
         Ok(remaining_uses(&before, &rules.vocabulary, now_ms, &submitted.purposes))
     }
 
-    /// The request for a full erasure that was made with this idempotency key. After a full erasure, only the
-    /// event `ErasureCompleted` is left. So the request is found through that event.
+    /// The request for a full erasure that was made with this idempotency key, within the last hour and since
+    /// the last start. After a full erasure, the log has nothing by which a repetition could be recognized.
+    /// Only the `ErasureCompleted` of early versions has the hash of the key.
     fn replayed_erasure(&self, caller: &Caller, options: &WriteOptions) -> Result<Option<EventId>, AppError> {
         let request_stamp = self.core.request_stamp(caller, options)?;
-        let Some(hash) = &request_stamp.idempotency else { return Ok(None) };
-        let Some((position, _)) = self.core.store().find_idempotent(hash)? else { return Ok(None) };
+        let (RequestKey::Sealed(sealed), Some(in_clear)) = (&request_stamp.sealed, &request_stamp.in_clear)
+        else {
+            return Ok(None);
+        };
+        let found = match self.erasure.recent_erasures.find(sealed, self.core.now_ms()) {
+            Some(found) => Some(found),
+            None => self.early_erasure(in_clear)?,
+        };
+        match found {
+            Some((_, digest)) if digest != request_stamp.digest => Err(AppError::KeyReused),
+            found => Ok(found.map(|(request, _)| request)),
+        }
+    }
+
+    /// The erasure that early versions recorded with this hash of an idempotency key, and the digest of its
+    /// request.
+    fn early_erasure(&self, in_clear: &Hash) -> Result<Option<(EventId, Vec<u8>)>, AppError> {
+        let Some((position, _)) = self.core.store().find_idempotent(in_clear)? else { return Ok(None) };
         let stored = self.core.store().read_entry(position)?;
         let Some(header) = stored.bytes.as_deref().map(sayso_proof::entry::parse_header).transpose()? else {
             return Ok(None);
@@ -316,12 +336,9 @@ impl Rights {
         if header.handle != crate::domain::ids::Handle::SYSTEM {
             return Ok(None);
         }
-        let event = open_system_entry(stored)?;
-        match &event.event {
-            Event::ErasureCompleted(_) if event.request_digest != request_stamp.digest => {
-                Err(AppError::KeyReused)
-            }
-            Event::ErasureCompleted(completed) => Ok(Some(completed.request)),
+        let recorded = open_system_entry(stored)?;
+        match &recorded.event {
+            Event::ErasureCompleted(completed) => Ok(Some((completed.request, recorded.request_digest))),
             _ => Ok(None),
         }
     }
@@ -374,6 +391,15 @@ pub(crate) enum ErasureVerdict {
         /// What is recorded about the kept part.
         events: Vec<PendingEvent>,
     },
+}
+
+/// The error of a request about a person of whom nothing is recorded. For an erasure, it says where the
+/// answer to an earlier request is. It is the same for a person who was erased and for one who never existed.
+fn nothing_to_erase(error: AppError, new: &NewRequest) -> AppError {
+    match error {
+        AppError::UnknownSubject if new.scope == Some(Scope::All) => AppError::NothingToErase,
+        error => error,
+    }
 }
 
 /// The refusal of an erasure as a whole, by holds that keep everything in its scope. Only a purpose that each

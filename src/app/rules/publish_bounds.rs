@@ -14,7 +14,7 @@ use crate::bounds::shipped_packs::schema_digest;
 use crate::domain::DAY_MS;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
-use crate::domain::event::{BoundsPublished, Event, Recorded, Role, Tier};
+use crate::domain::event::{BoundsPublished, Event, Recorded, RequestKey, Role, Tier};
 use crate::domain::ids::EventId;
 use crate::domain::names;
 use crate::domain::{Violation, Violations};
@@ -180,6 +180,7 @@ pub(crate) fn unrecorded(caller: &Caller, event: Event, now_ms: u64) -> Recorded
         about_ms: now_ms,
         actor: caller.actor(),
         request_digest: Vec::new(),
+        request_key: RequestKey::None,
         event,
     }
 }

@@ -11,7 +11,8 @@ use crate::domain::consent::Decision;
 use crate::domain::consent::Terms;
 use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::event::{
-    Actor, Event, GrantIssued, GrantUsed, GrantedAttribute, Provenance, Reason, Recorded, Role, WithheldClass,
+    Actor, Event, GrantIssued, GrantUsed, GrantedAttribute, Provenance, Reason, Recorded, RequestKey, Role,
+    WithheldClass,
 };
 use crate::domain::ids::EventId;
 use proptest::prelude::*;
@@ -120,6 +121,7 @@ fn recorded(position: u64, at_ms: u64, event: Event) -> Recorded {
         about_ms: at_ms,
         actor: Actor { role: Role::Service, name: "tutor".into() },
         request_digest: Vec::new(),
+        request_key: RequestKey::None,
         event,
     }
 }

@@ -7,7 +7,7 @@ use crate::domain::DAY_MS;
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::consent::{Decision, NoticeRef, Terms};
 use crate::domain::event::{
-    Actor, AgeBand, Event, GrantUsed, Provenance, Recorded, Role, SignalKind, SubjectDescribed,
+    Actor, AgeBand, Event, GrantUsed, Provenance, Recorded, RequestKey, Role, SignalKind, SubjectDescribed,
 };
 use crate::domain::ids::EventId;
 use crate::domain::profile::SubjectState;
@@ -75,6 +75,7 @@ impl Scenario {
             about_ms: self.now_ms,
             actor: Self::actor(role, service.unwrap_or_default()),
             request_digest: Vec::new(),
+            request_key: RequestKey::None,
             event,
         });
     }

@@ -16,7 +16,7 @@ mod uses;
 pub use actor::Actor;
 pub use kinds::Event;
 pub use operations::{BackupRestored, FiguresReported, RecordViewed, RestoreConfirmed};
-pub use recorded::{Draft, Recorded};
+pub use recorded::{Draft, Recorded, RequestKey};
 pub use rights::{
     AccessProvided, ErasureCompleted, ErasureIntent, ErasureRefused, ErasureRequested, ErasureSummary,
     HoldLifted, HoldPlaced, KeptOnGround, RequestDecided, RequestExtended, RequestSubmitted,

@@ -15,6 +15,29 @@ pub struct Draft {
     pub event: Event,
 }
 
+/// What the log has of the idempotency key of the request that caused an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RequestKey {
+    /// Nothing: the request had no key.
+    #[default]
+    None,
+    /// The hash of the caller and the key, sealed with the event.
+    Sealed([u8; 32]),
+    /// A hash in the unencrypted part of the entry. System events have it, and early events of data subjects.
+    InClear,
+}
+
+impl RequestKey {
+    /// The hash, as the sealed body of an event has it.
+    #[must_use]
+    pub fn to_body(self) -> Vec<u8> {
+        match self {
+            Self::Sealed(hash) => hash.to_vec(),
+            Self::None | Self::InClear => Vec::new(),
+        }
+    }
+}
+
 /// An event in the log.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
@@ -35,6 +58,8 @@ pub struct Recorded {
     pub actor: Actor,
     /// Digest of the request; distinguishes a retry from a reused idempotency key.
     pub request_digest: Vec<u8>,
+    /// The idempotency key of the request.
+    pub request_key: RequestKey,
     /// The event itself.
     pub event: Event,
 }

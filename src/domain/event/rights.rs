@@ -234,9 +234,4 @@ pub struct ErasureIntent {
     pub subject_handle: Option<Handle>,
     /// For a partial erasure: the event that the data subject's own stream gets.
     pub decided: Option<RequestDecided>,
-    /// Keyed hash of the request's idempotency key, so that a retry is recognized after the request's
-    /// entry is gone. Empty if the request has no key.
-    pub idempotency_hash: Vec<u8>,
-    /// Keyed hash of the request, for the same purpose.
-    pub request_digest: Vec<u8>,
 }

@@ -495,7 +495,9 @@ pub(super) async fn perform(app: Arc<App>, action: Action, number: usize) -> Res
             };
             match app.rights.submit_request(&caller, &name(subject), request, &options).await {
                 Ok(_) => Reply::Erased,
-                Err(AppError::NotFound(_) | AppError::UnknownSubject) => Reply::Nothing,
+                Err(AppError::NotFound(_) | AppError::NothingToErase | AppError::UnknownSubject) => {
+                    Reply::Nothing
+                }
                 Err(error) => return Err(error),
             }
         }

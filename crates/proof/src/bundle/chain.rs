@@ -4,6 +4,7 @@
 
 use super::check::{CheckedEntry, Content};
 use super::erased::{Erased, Gap};
+use super::sealed_form::SealedForm;
 use super::spool;
 use crate::entry::{Handle, Header};
 use crate::event::{EventBody, event_body::Event};
@@ -47,17 +48,20 @@ impl ChainTip {
 pub(super) struct Chains {
     pub erased: Erased,
     system_tip: Option<ChainTip>,
+    sealed_form: SealedForm,
     recorded_at_ms: u64,
 }
 
 impl Chains {
     /// The state before the first entry of a log with this number of entries.
     pub fn new(entries: u64) -> Self {
-        Self { erased: Erased::new(entries), system_tip: None, recorded_at_ms: 0 }
+        let sealed_form = SealedForm::default();
+        Self { erased: Erased::new(entries), system_tip: None, sealed_form, recorded_at_ms: 0 }
     }
 
     /// Checks the next entry against the ones before it.
     pub fn check_next(&mut self, next: &CheckedEntry, keys: &KeyChain) -> Result<(), String> {
+        self.sealed_form.check_next(&next.content)?;
         let (header, plain) = match &next.content {
             Content::Erased => return self.check_erased(next),
             Content::Withheld(header) | Content::Sealed(header, _) => (header, None),

@@ -15,6 +15,7 @@ mod manifest;
 mod member;
 mod rejection;
 mod report;
+mod sealed_form;
 mod source;
 mod spool;
 mod statements;

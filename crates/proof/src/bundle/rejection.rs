@@ -8,7 +8,7 @@ use crate::event::{EventBody, event_body::Event};
 use ed25519_dalek::VerifyingKey;
 
 /// The newest edition of the rules of decisions that this version knows (`DecisionRulesAdopted`).
-pub const EDITION_MAX: u32 = 4;
+pub const EDITION_MAX: u32 = 5;
 
 /// The edition of the rules that a body states, if this version does not know it.
 pub(super) fn newer_edition(body: &EventBody) -> Option<u32> {

@@ -185,7 +185,12 @@ impl Entry {
         let associated = self.payload().get(..self.associated_bytes).unwrap_or_default();
         let message = aead::Payload { msg: self.body(), aad: associated };
         let plaintext = key.cipher().decrypt(&Nonce::default(), message).map_err(|_| EntryError::Seal)?;
-        Opened::new(plaintext)
+        let opened = Opened::new(plaintext)?;
+        match (opened.body.idempotency_hash.len(), self.header.idempotency) {
+            (0, _) | (32, None) => Ok(opened),
+            (32, Some(_)) => Err(EntryError::BodyForm("`idempotency_hash` is in the entry twice")),
+            _ => Err(EntryError::BodyForm("`idempotency_hash` is not 32 bytes")),
+        }
     }
 
     /// The body of a system event; none if the entry is sealed.
@@ -196,7 +201,7 @@ impl Entry {
         if self.header.handle != Handle::SYSTEM {
             return Ok(None);
         }
-        body::decode(self.body()).map(Some)
+        self.plain_encoded().map(|opened| opened.map(|opened| opened.body))
     }
 
     /// Like [`Self::plain_body`], and also returns the encoding.
@@ -207,7 +212,11 @@ impl Entry {
         if self.header.handle != Handle::SYSTEM {
             return Ok(None);
         }
-        Opened::new(self.body().to_vec()).map(Some)
+        let opened = Opened::new(self.body().to_vec())?;
+        match opened.body.idempotency_hash.is_empty() {
+            true => Ok(Some(opened)),
+            false => Err(EntryError::BodyForm("`idempotency_hash` is for sealed bodies only")),
+        }
     }
 
     /// The body of a system event without the fields that this version does not know; none if the entry is

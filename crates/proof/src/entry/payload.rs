@@ -36,7 +36,8 @@ pub struct Header {
     pub previous: Option<Hash>,
     /// The ledger's clock, milliseconds since the Unix epoch.
     pub sealed_at_ms: u64,
-    /// Keyed hash of caller and idempotency key.
+    /// Keyed hash of caller and idempotency key. Only system events and early events of data subjects have
+    /// it; later ones have their hash in the body.
     pub idempotency: Option<Hash>,
     /// Commitment to the event key. Sealing sets it.
     pub key_commitment: Option<Hash>,

@@ -41,6 +41,8 @@ pub struct Log {
     pub about_ms: Option<u64>,
     /// The id of the next event; by default, an id that contains its position.
     pub next_event_id: Option<[u8; 16]>,
+    /// The `idempotency_hash` of the next entry, in clear; by default, none.
+    pub next_hash_in_clear: Option<[u8; 32]>,
 }
 
 impl Nodes for Log {
@@ -86,6 +88,7 @@ impl Log {
             now: START_MS,
             about_ms: None,
             next_event_id: None,
+            next_hash_in_clear: None,
         };
         let opened = body(Event::LogOpened(LogOpened { origin: ORIGIN.into(), public_key }));
         let known = (role != Role::Unspecified).then_some(role);
@@ -154,7 +157,7 @@ impl Log {
             version: tip.map_or(0, |tip| tip.0 + 1),
             previous: tip.map(|tip| tip.1),
             sealed_at_ms: self.now,
-            idempotency: None,
+            idempotency: self.next_hash_in_clear.take(),
             key_commitment: None,
         }
     }

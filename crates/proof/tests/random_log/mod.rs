@@ -72,7 +72,7 @@ struct Writer {
 pub fn history(dice: Vec<u16>) -> Vec<Draft> {
     let mut writer = Writer { dice: Dice(dice, 0), drafts: Vec::new(), now: START_MS };
     if !writer.dice.one_in(4) {
-        let edition = writer.dice.of(&[2, 3, 3, 4]);
+        let edition = writer.dice.of(&[2, 3, 3, 4, 5]);
         writer.system(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition }));
     }
     writer.vocabulary();
@@ -277,7 +277,7 @@ impl Writer {
                 })
             }
             7 => Event::RestoreConfirmed(RestoreConfirmed { restore: vec![self.dice.of(&[1, 2]); 16] }),
-            _ => Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: self.dice.of(&[2, 3, 4]) }),
+            _ => Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: self.dice.of(&[2, 3, 4, 5]) }),
         }
     }
 

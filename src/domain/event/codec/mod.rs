@@ -11,7 +11,7 @@ pub use error::CodecError;
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::consent::{Decision, Terms};
 use crate::domain::event::kinds::Event;
-use crate::domain::event::recorded::{Draft, Recorded};
+use crate::domain::event::recorded::{Draft, Recorded, RequestKey};
 use crate::domain::event::rights::ErasureIntent;
 use crate::domain::ids::EventId;
 pub use convert::Field;
@@ -32,9 +32,11 @@ pub struct Place {
     pub recorded_at_ms: u64,
     /// When the event was sealed, milliseconds since the Unix epoch.
     pub sealed_at_ms: u64,
+    /// Whether the unencrypted part of the entry has a hash of the request's idempotency key.
+    pub has_hash_in_clear: bool,
 }
 
-/// The message of an event.
+/// The message of an event, without the hash of an idempotency key.
 #[must_use]
 pub fn encode(draft: &Draft, request_digest: &[u8]) -> EventBody {
     EventBody {
@@ -42,6 +44,7 @@ pub fn encode(draft: &Draft, request_digest: &[u8]) -> EventBody {
         actor: Some(draft.actor.to_wire()),
         request_digest: request_digest.to_vec(),
         writer_signature: None,
+        idempotency_hash: Vec::new(),
         event: Some(encode_event(&draft.event)),
     }
 }
@@ -61,6 +64,11 @@ pub fn kind(body: &EventBody) -> u32 {
 /// # Errors
 /// The message is malformed, or its event is of an unknown kind.
 pub fn decode(place: Place, body: EventBody) -> Result<Recorded, CodecError> {
+    let request_key = match <[u8; 32]>::try_from(body.idempotency_hash.as_slice()) {
+        Ok(hash) => RequestKey::Sealed(hash),
+        Err(_) if place.has_hash_in_clear => RequestKey::InClear,
+        Err(_) => RequestKey::None,
+    };
     Ok(Recorded {
         event_id: place.event_id,
         position: place.position,
@@ -70,6 +78,7 @@ pub fn decode(place: Place, body: EventBody) -> Result<Recorded, CodecError> {
         about_ms: body.about_ms,
         actor: Field::from_wire(body.actor.ok_or(CodecError::Malformed("actor"))?, "actor")?,
         request_digest: body.request_digest,
+        request_key,
         event: decode_event(body.event.ok_or(CodecError::Unknown)?)?,
     })
 }
@@ -87,8 +96,6 @@ pub fn encode_intent(intent: &ErasureIntent) -> Vec<u8> {
         completed: Some(intent.completed.to_wire()),
         subject_handle: intent.subject_handle.to_wire(),
         decided: intent.decided.as_ref().map(Field::to_wire),
-        idempotency_hash: intent.idempotency_hash.clone(),
-        request_digest: intent.request_digest.clone(),
     }
     .encode_to_vec()
 }
@@ -103,8 +110,6 @@ pub fn decode_intent(bytes: &[u8]) -> Result<ErasureIntent, CodecError> {
         completed: typed(intent.completed.ok_or(CodecError::Malformed("completed"))?)?,
         subject_handle: Field::from_wire(intent.subject_handle, "subject_handle")?,
         decided: intent.decided.map(typed).transpose()?,
-        idempotency_hash: intent.idempotency_hash,
-        request_digest: intent.request_digest,
     })
 }
 

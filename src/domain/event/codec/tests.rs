@@ -16,7 +16,15 @@ use crate::domain::legal_basis::Basis;
 use proptest::prelude::*;
 
 fn place() -> Place {
-    Place { event_id: EventId([7; 16]), position: 9, version: 3, recorded_at_ms: 11, sealed_at_ms: 10 }
+    let has_hash_in_clear = false;
+    Place {
+        event_id: EventId([7; 16]),
+        position: 9,
+        version: 3,
+        recorded_at_ms: 11,
+        sealed_at_ms: 10,
+        has_hash_in_clear,
+    }
 }
 
 fn roundtrip(event: Event) -> Result<Event, CodecError> {
@@ -200,13 +208,7 @@ fn an_erasures_intent_round_trips_and_other_bytes_are_refused() {
     let decided =
         RequestDecided { kind: RequestKind::Erasure, erasure: Some(summary), ..RequestDecided::default() };
     for (subject_handle, decided) in [(None, None), (Some(Handle([5; 16])), Some(decided))] {
-        let intent = ErasureIntent {
-            completed: completed(),
-            subject_handle,
-            decided,
-            idempotency_hash: vec![1; 32],
-            request_digest: vec![2],
-        };
+        let intent = ErasureIntent { completed: completed(), subject_handle, decided };
         assert_eq!(decode_intent(&encode_intent(&intent)), Ok(intent));
     }
     assert_eq!(decode_intent(&[0xff]), Err(CodecError::Malformed("intent")));

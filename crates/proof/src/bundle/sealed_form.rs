@@ -1,0 +1,45 @@
+//! What entries about data subjects may have in clear, by the edition of the rules that the log follows.
+
+use super::check::Content;
+use crate::event::event_body::Event;
+
+/// From this edition on, the hash of an idempotency key is sealed with the body, so that it confirms no guess
+/// of what was erased.
+const SEALED_HASHES_EDITION: u32 = 5;
+
+/// The form of entries at this place of the log.
+#[derive(Default)]
+pub(super) struct SealedForm {
+    /// The edition that the log follows by now; 0 if it states none.
+    edition: u32,
+}
+
+impl SealedForm {
+    /// Checks the next entry.
+    ///
+    /// # Errors
+    /// The entry has a form of another edition.
+    pub fn check_next(&mut self, content: &Content) -> Result<(), &'static str> {
+        let (header, body) = match content {
+            Content::Erased => return Ok(()),
+            Content::Plain(_, body) => {
+                if let Some(Event::DecisionRulesAdopted(adopted)) = &body.event {
+                    self.edition = self.edition.max(adopted.edition);
+                }
+                return Ok(());
+            }
+            Content::Withheld(header) => (header, None),
+            Content::Sealed(header, body) => (header, Some(body)),
+        };
+        let is_sealed_hash = body.is_some_and(|body| !body.idempotency_hash.is_empty());
+        match self.edition >= SEALED_HASHES_EDITION {
+            true if header.idempotency.is_some() => Err(
+                "`idempotency_hash` of an event about a data subject is in clear, after edition 5 of the rules",
+            ),
+            false if is_sealed_hash => {
+                Err("the body has `idempotency_hash`, but the log does not follow edition 5 of the rules")
+            }
+            _ => Ok(()),
+        }
+    }
+}
