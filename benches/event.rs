@@ -18,7 +18,7 @@ use sayso::domain::profile::SubjectState;
 use sayso::ledger::LogKey;
 use sayso::proto::{EventBody, Provenance, Role};
 use sayso::vault::puncturable::{Node, PuncturableTree};
-use sayso_proof::entry::{self, Entry, EventKey, Handle, Header};
+use sayso_proof::entry::{self, Entry, EventKey, Handle, Header, SchemaVersion};
 use sayso_proof::merkle::{self, Frontier};
 use std::hint::black_box;
 
@@ -62,6 +62,7 @@ fn header(number: u64) -> Header {
         sealed_at_ms: number,
         idempotency: None,
         key_commitment: None,
+        schema_version: SchemaVersion::One,
     }
 }
 

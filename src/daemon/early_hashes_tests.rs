@@ -12,7 +12,7 @@ use crate::domain::event::{
     Draft, ErasureCompleted, ErasureScope, Event, Provenance, RequestKind, Role, codec,
 };
 use crate::domain::ids::{EventId, SubjectId};
-use sayso_proof::entry::{self, Header};
+use sayso_proof::entry::{self, Header, SchemaVersion};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -72,6 +72,7 @@ async fn write_early(app: &App, id: &str, options: &WriteOptions) {
         sealed_at_ms: core.now_ms(),
         idempotency: stamp.in_clear,
         key_commitment: None,
+        schema_version: SchemaVersion::One,
     };
     let event = Event::AttributeRecorded(attribute());
     let draft = Draft { about_ms: core.now_ms(), actor: caller(Role::Service).actor(), event };

@@ -51,6 +51,15 @@ impl Image {
         self
     }
 
+    /// All entries in the segments of the log, in their order, with their lengths.
+    pub fn entries(&self) -> Vec<(Entry, usize)> {
+        let segments = self.files.iter().filter(|(path, _)| path.extension().is_some_and(|end| end == "seg"));
+        let found = segments.flat_map(|(_, bytes)| {
+            offsets(bytes, &[0xd2, 0x84]).filter_map(|at| entry_at(&bytes[at..])).collect::<Vec<_>>()
+        });
+        found.map(|bytes| (Entry::parse(bytes).unwrap(), bytes.len())).collect()
+    }
+
     /// Those of the needles that some file contains.
     pub fn all_found(&self, needles: &BTreeSet<Secret>) -> BTreeSet<Secret> {
         let mut starts = vec![false; 1 << 24];

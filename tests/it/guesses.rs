@@ -224,3 +224,82 @@ async fn a_repeated_full_erasure_is_answered_and_after_a_restart_its_certificate
     let found = steward.rights.get_erasure_certificate(request).await.unwrap().into_inner();
     assert_eq!(found.certificate.unwrap().position, first.certificate.unwrap().position);
 }
+
+/// The mean rank of the true person among all, if people are ranked by how well the lengths of their texts
+/// fit the lengths that were seen, and the number of people who are ranked first. Both are lists by person.
+fn ranked_by_length(seen: &[Vec<f64>], texts: &[Vec<f64>]) -> (f64, usize) {
+    let mean = |of: &[Vec<f64>]| of.concat().iter().sum::<f64>() / of.concat().len() as f64;
+    let offset = mean(seen) - mean(texts);
+    let distance = |seen: &[f64], texts: &[f64]| -> f64 {
+        seen.iter().zip(texts).map(|(seen, text)| (seen - offset - text).abs()).sum()
+    };
+    let ranks: Vec<usize> = seen
+        .iter()
+        .enumerate()
+        .map(|(person, seen)| {
+            let own = distance(seen, &texts[person]);
+            1 + texts.iter().filter(|other| distance(seen, other) < own - 1e-6).count()
+        })
+        .collect();
+    let first = ranks.iter().filter(|rank| **rank == 1).count();
+    (ranks.iter().sum::<usize>() as f64 / ranks.len() as f64, first)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lengths_of_erased_entries_rank_people_no_better_than_chance() {
+    const PEOPLE: usize = 100;
+    const FACTS: usize = 12;
+    let harness = Harness::start().await;
+    let mut service = harness.as_role(Role::Service, "tutor").await;
+    let mut steward = harness.as_role(Role::Steward, "dpo").await;
+    let text = std::fs::read_to_string(facts()).unwrap();
+    let value = |line: &str| serde_json::from_str::<serde_json::Value>(line).unwrap()["value"].clone();
+    let values: Vec<String> = text
+        .lines()
+        .map(value)
+        .map(|value| value.as_str().unwrap().to_owned())
+        .take(PEOPLE * FACTS)
+        .collect();
+    assert_eq!(values.len(), PEOPLE * FACTS);
+    let people: Vec<&[String]> = values.chunks(FACTS).collect();
+    for (person, values) in people.iter().enumerate() {
+        let mut all = fact(&format!("person-{person:02}"), "k00", "work", &values[0]);
+        for (number, value) in values.iter().enumerate().skip(1) {
+            all.attributes.extend(fact("", &format!("k{number:02}"), "work", value).attributes);
+        }
+        service.profile.record_attributes(all).await.unwrap();
+    }
+    // A copy from before the erasures has everything that is left afterwards, and more.
+    let before = Image::of(harness.dir.path());
+    for person in 0..PEOPLE {
+        let request = erasure(&format!("person-{person:02}"), ErasureScope::All, "", "");
+        steward.rights.submit_request(request).await.unwrap();
+    }
+    let mut order = Vec::new();
+    let mut seen: std::collections::BTreeMap<[u8; 16], Vec<f64>> = std::collections::BTreeMap::new();
+    for (entry, bytes) in before.entries() {
+        let handle = entry.header.handle.0;
+        if handle != [0; 16] {
+            // Whoever looks subtracts what the header shows anyway: the first entry names no predecessor.
+            let shown =
+                34 * usize::from(entry.header.version > 0) + 2 * usize::from(entry.header.version > 0);
+            seen.entry(handle)
+                .or_insert_with(|| {
+                    order.push(handle);
+                    Vec::new()
+                })
+                .push((bytes - shown) as f64);
+        }
+    }
+    let seen: Vec<Vec<f64>> = order.iter().map(|handle| seen[handle].clone()).collect();
+    assert!(seen.len() == PEOPLE && seen.iter().all(|lengths| lengths.len() == FACTS), "{}", seen.len());
+    let texts: Vec<Vec<f64>> =
+        people.iter().map(|values| values.iter().map(|value| value.len() as f64).collect()).collect();
+    // The control: lengths that are not padded name everybody.
+    let bare: Vec<Vec<f64>> =
+        texts.iter().map(|lengths| lengths.iter().map(|length| length + 300.0).collect()).collect();
+    assert_eq!(ranked_by_length(&bare, &texts), (1.0, PEOPLE));
+    let (mean, first) = ranked_by_length(&seen, &texts);
+    println!("mean rank {mean}, {first} first; entries of {:?} bytes", seen[0]);
+    assert!((45.0..=56.0).contains(&mean) && first <= 3, "mean rank {mean}, {first} of {PEOPLE} first");
+}

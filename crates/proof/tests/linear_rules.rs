@@ -5,7 +5,7 @@
 mod log;
 
 use log::{START_MS, attribute, event_id, given, grant, published_notice, recorded, subject, terms};
-use sayso_proof::entry::{Handle, Header};
+use sayso_proof::entry::{Handle, Header, SchemaVersion};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::*;
 use sayso_proof::replay::{Replay, Replayed};
@@ -66,6 +66,7 @@ impl Events {
                 sealed_at_ms,
                 idempotency: None,
                 key_commitment: None,
+                schema_version: SchemaVersion::One,
             };
             *version += 1;
             let body = EventBody { about_ms: sealed_at_ms, event: Some(event), ..EventBody::default() };

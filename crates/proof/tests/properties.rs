@@ -4,7 +4,7 @@
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use sayso_proof::checkpoint::{Checkpoint, NoteError, VerifierKey};
-use sayso_proof::entry::{self, Entry, EntryError, EventKey, Handle, Header};
+use sayso_proof::entry::{self, Entry, EntryError, EventKey, Handle, Header, SchemaVersion};
 use sayso_proof::event::{EventBody, LogOpened, event_body};
 use sayso_proof::merkle::{self, Frontier, Hash, Nodes};
 use sayso_proof::proof::TlogProof;
@@ -92,6 +92,7 @@ fn header(handle: [u8; 16], version: u64) -> Header {
         sealed_at_ms: 1_700_000_000_123,
         idempotency: None,
         key_commitment: None,
+        schema_version: SchemaVersion::One,
     }
 }
 

@@ -1,19 +1,24 @@
 //! What entries about people show in clear: from edition 5 of the rules on, no hash that a guess could be
-//! compared with.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+//! compared with, and no length beyond a size class.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;
 
+use ed25519_dalek::SigningKey;
+use log::forge::padded;
 use log::*;
 use prost::Message;
 use sayso_proof::bundle::{self, Options, Report, Source, VerifyFailure};
-use sayso_proof::entry::{Entry, EntryError, Handle};
+use sayso_proof::entry::{self, Entry, EntryError, EventKey, Handle};
 use sayso_proof::event::event_body::Event;
-use sayso_proof::event::{DecisionRulesAdopted, EventBody};
+use sayso_proof::event::{Attribute, DecisionRulesAdopted, EventBody};
 
 fn check(log: &Log) -> Result<Report, VerifyFailure> {
-    let archive = log.bundle();
-    let source = Source::Archive(Box::new(archive.as_slice()));
+    check_archive(&log.bundle(), log)
+}
+
+fn check_archive(archive: &[u8], log: &Log) -> Result<Report, VerifyFailure> {
+    let source = Source::Archive(Box::new(archive));
     bundle::verify(source, &log.verifier(), &Options::default(), &mut |_| ())
 }
 
@@ -80,4 +85,88 @@ fn a_hash_of_an_idempotency_key_has_one_place_and_32_bytes() {
 /// The body of a system event.
 fn published() -> EventBody {
     body(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 5 }))
+}
+
+/// A log of edition 5 with one event of a person, whose plaintext has exactly these bytes.
+fn log_with_plaintext(plaintext: &[u8]) -> Log {
+    let mut log = Log::new();
+    log.append_system_event(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 5 }));
+    let key = EventKey::from_bytes([9; 32]);
+    log.append_plaintext(subject(1), plaintext, key);
+    log
+}
+
+#[test]
+fn from_edition_5_on_bodies_are_padded_to_a_size_class() {
+    let lengths = |edition: u32| -> Vec<usize> {
+        let mut log = Log::new();
+        log.append_system_event(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition }));
+        for letters in [1, 40, 200, 3_000] {
+            let value_json = format!("\"{}\"", "x".repeat(letters));
+            log.append(subject(1), recorded(Attribute { value_json, ..attribute("tea", "food") }));
+        }
+        assert!(check(&log).is_ok());
+        log.entries[2..].iter().map(Vec::len).collect()
+    };
+    let [first, short, middle, long] = lengths(5)[..] else { panic!("four entries") };
+    // The first entry names no previous leaf hash and no version.
+    assert_eq!((first + 36, short, short + 2_688), (short, middle, long), "{first} {short} {middle} {long}");
+    let bare = lengths(4);
+    assert!(bare.windows(2).all(|pair| pair[0] < pair[1]), "{bare:?}");
+}
+
+#[test]
+fn a_body_that_is_padded_in_the_wrong_edition_is_a_fault() {
+    for (edition, as_if) in [(5, 0), (4, 5), (0, 5)] {
+        let mut log = log_of(edition, None, b"");
+        log.edition = as_if;
+        log.append(subject(2), recorded(attribute("tea", "food")));
+        for withheld in [false, true] {
+            log.withheld = withheld;
+            let failure = check(&log).unwrap_err();
+            assert_eq!(failure.position, Some(3), "{edition}: {failure}");
+            assert!(failure.reason.contains("padded"), "{failure}");
+        }
+    }
+}
+
+#[test]
+fn padding_has_one_form() {
+    let body = body(recorded(attribute("tea", "food"))).encode_to_vec();
+    let right = padded(&body);
+    assert!(check(&log_with_plaintext(&right)).is_ok());
+    let mut longer = right.clone();
+    longer.resize(512, 0);
+    let mut set = right.clone();
+    *set.last_mut().unwrap() = 1;
+    let mut bare = right.clone();
+    bare[body.len()] = 0;
+    let odd = [right.as_slice(), &[0]].concat();
+    for (what, plaintext) in [("longer", longer), ("set", set), ("bare", bare)] {
+        let log = log_with_plaintext(&plaintext);
+        let archive = log.forged_bundle(log.forged_files());
+        let failure = check_archive(&archive, &log).expect_err(what);
+        assert_eq!((failure.position, failure.newer_edition), (Some(2), None), "{what}: {failure}");
+    }
+    // A ciphertext that has no class is not an entry at all.
+    let mut log = log_of(5, None, b"");
+    for plaintext in [odd, body] {
+        let (_, payload) = log.payload_with(subject(1), &plaintext, &EventKey::from_bytes([9; 32]));
+        let signed = entry::sign(payload, ORIGIN, &SigningKey::from_bytes(&[4; 32]));
+        assert!(matches!(signed, Err(EntryError::Payload(_))), "{signed:?}");
+    }
+}
+
+#[test]
+fn a_newer_form_of_an_entry_is_too_new() {
+    let mut log = log_of(5, None, b"");
+    let entry = log.entries.pop().unwrap();
+    // The last byte before the ciphertext is the version.
+    let at = entry.windows(3).rposition(|bytes| bytes == [0x50, 2, 0x42]).unwrap() + 1;
+    for (number, is_newer) in [(3, true), (1, false)] {
+        let mut changed = entry.clone();
+        changed[at] = number;
+        let error = Entry::parse(&changed).unwrap_err();
+        assert_eq!(error.is_unknown(), is_newer, "{error}");
+    }
 }

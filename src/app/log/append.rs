@@ -14,7 +14,7 @@ use crate::domain::ids::{EventId, SubjectId};
 use crate::ledger::{Committed, Prepared};
 use crate::secret::clear_stack;
 use crate::telemetry::{InCall, metrics};
-use sayso_proof::entry::{self, Header};
+use sayso_proof::entry::{self, Header, SchemaVersion};
 use sayso_proof::event::EventBody;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
@@ -375,6 +375,7 @@ impl Core {
                 sealed_at_ms: append.now_ms,
                 idempotency: None,
                 key_commitment: None,
+                schema_version: SchemaVersion::Two,
             };
             let actor = append.caller.actor_of(&each.event);
             let draft = Draft { about_ms: append.about_ms, actor, event: each.event };

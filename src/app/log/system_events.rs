@@ -13,7 +13,7 @@ use crate::domain::event::{Actor, Draft, Event, Recorded, RequestKey, Role, code
 use crate::domain::ids::{EventId, Handle};
 use crate::ledger::LogKey;
 use crate::telemetry::metrics;
-use sayso_proof::entry::{self, Header};
+use sayso_proof::entry::{self, Header, SchemaVersion};
 use sayso_proof::event::EventBody;
 use std::sync::{Arc, PoisonError};
 
@@ -105,12 +105,12 @@ impl Core {
                 sealed_at_ms,
                 idempotency: request_stamp.in_clear,
                 key_commitment: None,
+                schema_version: SchemaVersion::One,
             };
             let draft = Draft { about_ms, actor: actor.clone(), event: each.event };
             let body = codec::encode(&draft, &request_stamp.digest);
             kinds.push(codec::kind(&body));
-            let body = EventBody { writer_signature: each.signature, ..body };
-            let payload = entry::plain(&header, &body)?;
+            let payload = entry::plain(&header, &EventBody { writer_signature: each.signature, ..body })?;
             let ready = self.prepare(payload, each.index)?;
             (version, previous) = (version.saturating_add(1), Some(ready.entry.leaf_hash()));
             drafts.push((header, ready.entry.leaf_hash(), draft));

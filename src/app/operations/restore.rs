@@ -18,7 +18,7 @@ use crate::store::{CommitError, Frame, LogStore, NewEntry, StoreError, StoredEnt
 use crate::vault::{Vault, VaultError};
 use ed25519_dalek::{SigningKey, VerifyingKey};
 use sayso_proof::checkpoint::{NoteError, VerifierKey};
-use sayso_proof::entry::{self, Entry, EntryError, EventKey, Header};
+use sayso_proof::entry::{self, Entry, EntryError, EventKey, Header, SchemaVersion};
 use sayso_proof::event::{EventBody, event_body};
 use sayso_proof::keys::KeyChain;
 use sayso_proof::merkle::{self, Frontier, Hash};
@@ -269,6 +269,7 @@ impl<'a> LogWriter<'a> {
             sealed_at_ms: recorded_at_ms,
             idempotency: None,
             key_commitment: None,
+            schema_version: SchemaVersion::One,
         };
         let payload = entry::seal(&header, &EventBody::default(), &EventKey::from_bytes(random()))?;
         let bytes = entry::sign(payload, self.origin, &SigningKey::from_bytes(&random()))?;

@@ -18,7 +18,7 @@ use crate::domain::ids::EventId;
 use crate::domain::legal_basis::Basis;
 use crate::domain::vocabulary::DECISION_RULES;
 use proptest::prelude::*;
-use sayso_proof::entry::{Handle, Header};
+use sayso_proof::entry::{Handle, Header, SchemaVersion};
 use sayso_proof::event::EventBody;
 use sayso_proof::replay::{Fault, Replay};
 use std::sync::LazyLock;
@@ -121,6 +121,7 @@ fn apply(replay: &mut Replay, handle: Handle, event: &Recorded) {
         sealed_at_ms: event.sealed_at_ms,
         idempotency: None,
         key_commitment: None,
+        schema_version: SchemaVersion::One,
     };
     replay.apply(event.position, &header, Some(&body));
 }

@@ -15,7 +15,7 @@ use crate::domain::ids::EventId;
 use crate::domain::legal_basis::Basis;
 use crate::domain::profile::SubjectState;
 use proptest::prelude::*;
-use sayso_proof::entry::{Handle, Header};
+use sayso_proof::entry::{Handle, Header, SchemaVersion};
 use sayso_proof::replay::Replay;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -246,6 +246,7 @@ pub(super) fn verifier_accepts(log: &Log, purpose: &str, consent: EventId) -> bo
             sealed_at_ms: event.sealed_at_ms,
             idempotency: None,
             key_commitment: None,
+            schema_version: SchemaVersion::One,
         };
         replay.apply(event.position, &header, Some(&codec::encode(&draft, &[])));
     }

@@ -4,7 +4,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::ledger::{Committed, Ledger, LedgerOptions, LogKey, Prepared, SubmitError};
 use crate::store::memory::MemoryLog;
 use crate::store::{CommitError, Frame, Head, IndexRecord, LogStore, StoreError, StoredEntry};
-use sayso_proof::entry::{self, EventKey, Handle, Header};
+use sayso_proof::entry::{self, EventKey, Handle, Header, SchemaVersion};
 use sayso_proof::event::EventBody;
 use sayso_proof::merkle::Hash;
 use std::collections::VecDeque;
@@ -226,6 +226,7 @@ impl Subject {
             sealed_at_ms: self.sealed_at_ms,
             idempotency: None,
             key_commitment: None,
+            schema_version: SchemaVersion::One,
         };
         let body = EventBody { about_ms: self.sealed_at_ms, ..EventBody::default() };
         let payload = if self.handle == Handle::SYSTEM {

@@ -2,7 +2,7 @@
 
 use crate::store::{Frame, IndexRecord, LogStore, NewEntry, StoreError};
 use ed25519_dalek::SigningKey;
-use sayso_proof::entry::{self, EventKey, Handle, Header};
+use sayso_proof::entry::{self, EventKey, Handle, Header, SchemaVersion};
 use sayso_proof::event::EventBody;
 use sayso_proof::merkle::{self, Hash};
 use std::collections::BTreeMap;
@@ -44,6 +44,7 @@ impl Source {
             sealed_at_ms: 1_750_000_000_000 + self.made,
             idempotency: idempotency.map(request),
             key_commitment: None,
+            schema_version: SchemaVersion::One,
         };
         let body = EventBody { request_digest: vec![b'a'; filler], ..EventBody::default() };
         let payload = if handle == Handle::SYSTEM {

@@ -1,11 +1,12 @@
 //! What entries about data subjects may have in clear, by the edition of the rules that the log follows.
 
 use super::check::Content;
+use crate::entry::SchemaVersion;
 use crate::event::event_body::Event;
 
 /// From this edition on, the hash of an idempotency key is sealed with the body, so that it confirms no guess
-/// of what was erased.
-const SEALED_HASHES_EDITION: u32 = 5;
+/// of what was erased. And the body is padded, so that its length names nobody.
+const SEALED_EDITION: u32 = 5;
 
 /// The form of entries at this place of the log.
 #[derive(Default)]
@@ -31,13 +32,18 @@ impl SealedForm {
             Content::Withheld(header) => (header, None),
             Content::Sealed(header, body) => (header, Some(body)),
         };
+        let is_padded = header.schema_version == SchemaVersion::Two;
         let is_sealed_hash = body.is_some_and(|body| !body.idempotency_hash.is_empty());
-        match self.edition >= SEALED_HASHES_EDITION {
+        match self.edition >= SEALED_EDITION {
             true if header.idempotency.is_some() => Err(
                 "`idempotency_hash` of an event about a data subject is in clear, after edition 5 of the rules",
             ),
+            true if !is_padded => Err("the sealed body is not padded, after edition 5 of the rules"),
             false if is_sealed_hash => {
                 Err("the body has `idempotency_hash`, but the log does not follow edition 5 of the rules")
+            }
+            false if is_padded => {
+                Err("the sealed body is padded, but the log does not follow edition 5 of the rules")
             }
             _ => Ok(()),
         }

@@ -17,7 +17,7 @@ use super::spool::Spool;
 use super::statements::{MissingVersions, Statements};
 use super::subject_map::{Changes, GroupMap, MapOutcome, MapRecord, Plan};
 use super::usage::Flags;
-use crate::entry::{Handle, Header};
+use crate::entry::{Handle, Header, SchemaVersion};
 use crate::event::{Actor, EventBody, event_body::Event};
 use crate::merkle::Hash;
 use crate::replay::{
@@ -118,6 +118,7 @@ impl SpooledEntry {
             sealed_at_ms: self.sealed_at_ms,
             idempotency: None,
             key_commitment: None,
+            schema_version: SchemaVersion::One,
         })
     }
 }

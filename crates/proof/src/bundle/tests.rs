@@ -6,7 +6,7 @@ use super::check::{CheckedEntry, Content};
 use super::erased::{Erased, Gap};
 use super::subjects::{Outcome, Subjects};
 use super::usage::Flags;
-use crate::entry::{Handle, Header};
+use crate::entry::{Handle, Header, SchemaVersion};
 use crate::event::event_body::Event;
 use crate::event::*;
 use crate::merkle::Hash;
@@ -61,6 +61,7 @@ fn log(steps: &[(u8, u8, u8)]) -> Vec<CheckedEntry> {
             sealed_at_ms,
             idempotency: None,
             key_commitment: None,
+            schema_version: SchemaVersion::One,
         };
         if !is_system && header.previous.is_some() {
             match how {

@@ -33,6 +33,9 @@ pub enum EntryError {
     /// The body has a field that this version does not know.
     #[error("the body has the unknown field {0}")]
     UnknownField(u32),
+    /// The entry has a newer form than this version knows.
+    #[error("the entry has schema version {0}, and this version knows versions up to 2")]
+    TooNew(u64),
     /// An enum field of the body has a value that this version does not know.
     #[error("the body has an unknown value in the field {0}")]
     UnknownValue(u32),
@@ -43,6 +46,6 @@ impl EntryError {
     /// not know, it is in canonical form.
     #[must_use]
     pub fn is_unknown(&self) -> bool {
-        matches!(self, Self::UnknownField(_) | Self::UnknownValue(_))
+        matches!(self, Self::UnknownField(_) | Self::UnknownValue(_) | Self::TooNew(_))
     }
 }

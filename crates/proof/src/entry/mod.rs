@@ -6,12 +6,13 @@ mod body;
 mod diagnose;
 mod error;
 mod event_key;
+mod padding;
 mod payload;
 
 pub use body::decode as decode_body;
 pub use error::EntryError;
 pub use event_key::EventKey;
-pub use payload::{Handle, Header};
+pub use payload::{Handle, Header, SchemaVersion};
 
 use crate::cose::{self, Envelope};
 use crate::event::EventBody;
@@ -35,7 +36,17 @@ pub fn seal(header: &Header, body: &EventBody, key: &EventKey) -> Result<Vec<u8>
         return Err(EntryError::Payload("system events are not sealed"));
     }
     let mut payload = payload::encode_header(header, Some(key.commitment()));
-    let plaintext = Zeroizing::new(body.encode_to_vec());
+    let plaintext = match header.schema_version {
+        SchemaVersion::One => Zeroizing::new(body.encode_to_vec()),
+        SchemaVersion::Two => {
+            // Allocated with its full length, so that it is not copied.
+            let length = padding::padded_bytes(body.encoded_len());
+            let mut plaintext = Zeroizing::new(Vec::with_capacity(length));
+            body.encode(&mut *plaintext).map_err(|_| EntryError::Body)?;
+            padding::pad(&mut plaintext);
+            plaintext
+        }
+    };
     let message = aead::Payload { msg: &plaintext, aad: &payload };
     let ciphertext = key.cipher().encrypt(&Nonce::default(), message).map_err(|_| EntryError::Seal)?;
     payload::push_ciphertext(&mut payload, &ciphertext);
@@ -83,8 +94,7 @@ pub(crate) struct Opened {
 }
 
 impl Opened {
-    fn new(encoded: Vec<u8>) -> Result<Self, EntryError> {
-        let encoded = Zeroizing::new(encoded);
+    fn new(encoded: Zeroizing<Vec<u8>>) -> Result<Self, EntryError> {
         Ok(Self { body: body::decode(&encoded)?, encoded })
     }
 }
@@ -185,6 +195,10 @@ impl Entry {
         let associated = self.payload().get(..self.associated_bytes).unwrap_or_default();
         let message = aead::Payload { msg: self.body(), aad: associated };
         let plaintext = key.cipher().decrypt(&Nonce::default(), message).map_err(|_| EntryError::Seal)?;
+        let mut plaintext = Zeroizing::new(plaintext);
+        if self.header.schema_version == SchemaVersion::Two {
+            padding::unpad(&mut plaintext)?;
+        }
         let opened = Opened::new(plaintext)?;
         match (opened.body.idempotency_hash.len(), self.header.idempotency) {
             (0, _) | (32, None) => Ok(opened),
@@ -212,7 +226,7 @@ impl Entry {
         if self.header.handle != Handle::SYSTEM {
             return Ok(None);
         }
-        let opened = Opened::new(self.body().to_vec())?;
+        let opened = Opened::new(Zeroizing::new(self.body().to_vec()))?;
         match opened.body.idempotency_hash.is_empty() {
             true => Ok(Some(opened)),
             false => Err(EntryError::BodyForm("`idempotency_hash` is for sealed bodies only")),

@@ -1,6 +1,7 @@
 //! The `SealedEvent` payload of an entry, in the only encoding that this format allows.
 
 use super::error::EntryError;
+use super::padding;
 use crate::merkle::Hash;
 use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode_varint, skip_field};
 
@@ -23,6 +24,35 @@ impl std::fmt::Display for Handle {
     }
 }
 
+/// The version of an entry's form.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SchemaVersion {
+    /// A sealed body is not padded. System events always have this version.
+    #[default]
+    One,
+    /// A sealed body is padded to a size class.
+    Two,
+}
+
+impl SchemaVersion {
+    /// The number in the entry; version 1 is left out.
+    fn number(self) -> u64 {
+        match self {
+            Self::One => 0,
+            Self::Two => 2,
+        }
+    }
+
+    fn from_number(number: u64) -> Result<Self, EntryError> {
+        match number {
+            0 => Ok(Self::One),
+            2 => Ok(Self::Two),
+            1 => Err(EntryError::Payload("not in canonical form")),
+            newer => Err(EntryError::TooNew(newer)),
+        }
+    }
+}
+
 /// The unencrypted part of an event, which identifies it and orders it in its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
@@ -41,6 +71,8 @@ pub struct Header {
     pub idempotency: Option<Hash>,
     /// Commitment to the event key. Sealing sets it.
     pub key_commitment: Option<Hash>,
+    /// The version of the form.
+    pub schema_version: SchemaVersion,
 }
 
 /// A payload in its canonical encoding.
@@ -62,6 +94,7 @@ pub(super) fn encode_header(header: &Header, commitment: Option<Hash>) -> Vec<u8
     push_number(&mut payload, 5 << 3, header.sealed_at_ms);
     push_hash(&mut payload, 6 << 3 | 2, header.idempotency);
     push_hash(&mut payload, 7 << 3 | 2, commitment);
+    push_number(&mut payload, 10 << 3, header.schema_version.number());
     payload
 }
 
@@ -101,6 +134,7 @@ struct Fields<'a> {
     bytes: [&'a [u8]; 10],
     version: u64,
     sealed_at_ms: u64,
+    schema_version: u64,
 }
 
 impl<'a> Fields<'a> {
@@ -112,13 +146,14 @@ impl<'a> Fields<'a> {
             match (number, wire) {
                 (3, WireType::Varint) => fields.version = decode_varint(&mut rest).ok()?,
                 (5, WireType::Varint) => fields.sealed_at_ms = decode_varint(&mut rest).ok()?,
+                (10, WireType::Varint) => fields.schema_version = decode_varint(&mut rest).ok()?,
                 (1 | 2 | 4 | 6..=9, WireType::LengthDelimited) => {
                     let length = usize::try_from(decode_varint(&mut rest).ok()?).ok()?;
                     let (bytes, after) = rest.split_at_checked(length)?;
                     *fields.bytes.get_mut(usize::try_from(number).ok()?)? = bytes;
                     rest = after;
                 }
-                (1..=9, _) => return None,
+                (1..=10, _) => return None,
                 // Unknown fields are skipped here. Encoding the payload again then finds the difference.
                 _ => skip_field(wire, number, &mut rest, DecodeContext::default()).ok()?,
             }
@@ -131,6 +166,7 @@ impl<'a> Payload<'a> {
     /// Decodes a payload and rejects any encoding but the canonical one.
     pub fn decode(payload: &'a [u8]) -> Result<Self, EntryError> {
         let fields = Fields::decode(payload).ok_or(EntryError::Payload("not a `SealedEvent`"))?;
+        let schema_version = SchemaVersion::from_number(fields.schema_version)?;
         let [_, event_id, handle, _, previous, _, idempotency, commitment, ciphertext, plain] = fields.bytes;
         let header = Header {
             event_id: id(event_id, "`event_id` is not 16 bytes")?,
@@ -140,6 +176,7 @@ impl<'a> Payload<'a> {
             sealed_at_ms: fields.sealed_at_ms,
             idempotency: optional_hash(idempotency, "`idempotency_hash` is not 32 bytes")?,
             key_commitment: optional_hash(commitment, "`key_commitment` is not 32 bytes")?,
+            schema_version,
         };
         if header.previous.is_some() != (header.version > 0) {
             let reason = "`previous_leaf_hash` must be set exactly where the version is above 0";
@@ -149,6 +186,9 @@ impl<'a> Payload<'a> {
         if sealed != header.key_commitment.is_some() || sealed == ciphertext.is_empty() {
             let reason = "`key_commitment` and `ciphertext` must be set exactly for events of a data subject";
             return Err(EntryError::Payload(reason));
+        }
+        if schema_version == SchemaVersion::Two && !(sealed && padding::is_class(ciphertext)) {
+            return Err(EntryError::Payload("the ciphertext has no size class, or a system event is padded"));
         }
         let (tag, body) = if sealed { (CIPHERTEXT_TAG, ciphertext) } else { (PLAIN_BODY_TAG, plain) };
         let mut canonical = encode_header(&header, header.key_commitment);

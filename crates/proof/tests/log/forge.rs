@@ -22,6 +22,10 @@ fn push(payload: &mut Vec<u8>, tag: u8, bytes: &[u8]) {
     payload.extend_from_slice(bytes);
 }
 
+/// The field of an empty body: its tag and length, the plaintext, and the tag of the cipher.
+const BARE_FIELD_BYTES: usize = 2 + 16;
+const PADDED_FIELD_BYTES: usize = 3 + 384 + 16;
+
 impl Log {
     /// Appends a system event whose body has exactly these bytes.
     pub fn append_raw_system_event(&mut self, body: &[u8]) {
@@ -40,13 +44,27 @@ impl Log {
 
     /// Appends an event of a data subject that this key seals.
     pub fn append_raw_with_key(&mut self, handle: Handle, body: &[u8], key: EventKey) {
-        let header = self.header(handle);
-        let mut payload = entry::seal(&header, &EventBody::default(), &key).unwrap();
-        payload.truncate(payload.len() - 18);
-        let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key.as_bytes()));
-        let sealed = cipher.encrypt(&Nonce::default(), Payload { msg: body, aad: &payload }).unwrap();
-        push(&mut payload, 0x42, &sealed);
+        let is_padded = self.edition >= 5;
+        let plaintext = if is_padded { padded(body) } else { body.to_vec() };
+        self.append_plaintext(handle, &plaintext, key);
+    }
+
+    /// Appends an event of a data subject with exactly this plaintext, padding included.
+    pub fn append_plaintext(&mut self, handle: Handle, plaintext: &[u8], key: EventKey) {
+        let (header, payload) = self.payload_with(handle, plaintext, &key);
         self.push(&header, payload, Some(key));
+    }
+
+    /// The payload of an event of a data subject with exactly this plaintext.
+    pub fn payload_with(&mut self, handle: Handle, plaintext: &[u8], key: &EventKey) -> (Header, Vec<u8>) {
+        let header = self.header(handle);
+        let mut payload = entry::seal(&header, &EventBody::default(), key).unwrap();
+        let field = if self.edition >= 5 { PADDED_FIELD_BYTES } else { BARE_FIELD_BYTES };
+        payload.truncate(payload.len() - field);
+        let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key.as_bytes()));
+        let sealed = cipher.encrypt(&Nonce::default(), Payload { msg: plaintext, aad: &payload }).unwrap();
+        push(&mut payload, 0x42, &sealed);
+        (header, payload)
     }
 
     /// The body of an entry as a lenient reader decodes it.
@@ -59,8 +77,13 @@ impl Log {
             start = entry::seal(&header, &EventBody::default(), self.keys[at].as_ref().unwrap());
         }
         let start = start.unwrap();
-        let is_sealed = header.handle != Handle::SYSTEM;
-        let associated = &start[..start.len() - if is_sealed { 18 } else { 2 }];
+        let is_padded = header.schema_version == SchemaVersion::Two;
+        let field = match header.handle == Handle::SYSTEM {
+            true => 2,
+            false if is_padded => PADDED_FIELD_BYTES,
+            false => BARE_FIELD_BYTES,
+        };
+        let associated = &start[..start.len() - field];
         let found = bytes.windows(associated.len()).position(|window| window == associated).unwrap();
         let mut rest = &bytes[found + associated.len() + 1..];
         let length = prost::encoding::decode_varint(&mut rest).unwrap() as usize;
@@ -68,7 +91,9 @@ impl Log {
         let Some(key) = &self.keys[at] else { return EventBody::decode(body).unwrap() };
         let cipher = Aes256Gcm::new(&Key::<Aes256Gcm>::from(*key.as_bytes()));
         let opened = cipher.decrypt(&Nonce::default(), Payload { msg: body, aad: associated }).unwrap();
-        EventBody::decode(opened.as_slice()).unwrap()
+        let end = opened.iter().rposition(|byte| *byte != 0).filter(|_| is_padded).unwrap_or(opened.len());
+        // Padding of the wrong form has no body to read.
+        EventBody::decode(&opened[..end]).unwrap_or_default()
     }
 
     fn forged_line(&self, at: usize) -> String {
@@ -190,4 +215,13 @@ pub fn set_checksum(header: &mut [u8]) {
     header[148..156].fill(b' ');
     let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
     header[148..156].copy_from_slice(format!("{sum:07o}\0").as_bytes());
+}
+
+/// A body with its padding, as docs/format.md describes it.
+pub fn padded(body: &[u8]) -> Vec<u8> {
+    let classes = (8..).flat_map(|power| [1 << power, 3 << (power - 1)]).filter(|class| *class >= 384);
+    let class = classes.take(40).find(|class| *class > body.len()).unwrap();
+    let mut padded = [body, &[0x80]].concat();
+    padded.resize(class, 0);
+    padded
 }

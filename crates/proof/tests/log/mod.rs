@@ -12,7 +12,7 @@ pub mod forge;
 use ed25519_dalek::SigningKey;
 use sayso_proof::bundle::{self, BundleWriter, EntryLine, MapRecord, Options, Report, Source};
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
-use sayso_proof::entry::{self, EventKey, Handle, Header};
+use sayso_proof::entry::{self, EventKey, Handle, Header, SchemaVersion};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::*;
 use sayso_proof::keys::KeyChain;
@@ -43,6 +43,8 @@ pub struct Log {
     pub next_event_id: Option<[u8; 16]>,
     /// The `idempotency_hash` of the next entry, in clear; by default, none.
     pub next_hash_in_clear: Option<[u8; 32]>,
+    /// The edition of the rules that the log follows by now.
+    pub edition: u32,
 }
 
 impl Nodes for Log {
@@ -89,6 +91,7 @@ impl Log {
             about_ms: None,
             next_event_id: None,
             next_hash_in_clear: None,
+            edition: 0,
         };
         let opened = body(Event::LogOpened(LogOpened { origin: ORIGIN.into(), public_key }));
         let known = (role != Role::Unspecified).then_some(role);
@@ -159,6 +162,19 @@ impl Log {
             sealed_at_ms: self.now,
             idempotency: self.next_hash_in_clear.take(),
             key_commitment: None,
+            schema_version: self.schema_version(handle),
+        }
+    }
+
+    /// The version of the next entry's form.
+    fn schema_version(&self, handle: Handle) -> SchemaVersion {
+        let is_padded = handle != Handle::SYSTEM && self.edition >= 5;
+        if is_padded { SchemaVersion::Two } else { SchemaVersion::One }
+    }
+
+    fn note_edition(&mut self, event: Option<&Event>) {
+        if let Some(Event::DecisionRulesAdopted(adopted)) = event {
+            self.edition = self.edition.max(adopted.edition);
         }
     }
 
@@ -175,6 +191,7 @@ impl Log {
 
     pub fn append_system_event(&mut self, event: Event) -> [u8; 16] {
         let header = self.header(Handle::SYSTEM);
+        self.note_edition(Some(&event));
         let payload = entry::plain(&header, &body(event)).unwrap();
         self.push(&header, payload, None)
     }
@@ -182,6 +199,7 @@ impl Log {
     /// Appends a system event by an author in this role, with a publisher's signature.
     pub fn append_rule(&mut self, role: Role, event: Event, signature: Option<WriterSignature>) -> [u8; 16] {
         let header = self.header(Handle::SYSTEM);
+        self.note_edition(Some(&event));
         let actor = Some(Actor { role: role.into(), ..Actor::default() });
         let body = EventBody { actor, writer_signature: signature, ..body(event) };
         let payload = entry::plain(&header, &body).unwrap();
@@ -220,6 +238,7 @@ impl Log {
     pub fn append_body(&mut self, handle: Handle, sealed_at_ms: u64, body: &EventBody) -> [u8; 16] {
         let header = Header { sealed_at_ms, ..self.header(handle) };
         if handle == Handle::SYSTEM {
+            self.note_edition(body.event.as_ref());
             let payload = entry::plain(&header, body).unwrap();
             return self.push(&header, payload, None);
         }
