@@ -288,6 +288,20 @@ async fn the_map_is_the_same_after_a_restart_and_has_only_news_to_commit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_person_who_was_recorded_and_erased_since_the_last_commitment_leaves_a_log_that_verifies() {
+    let harness = Harness::start().await;
+    let mut service = harness.as_role(Role::Service, "tutor").await;
+    let mut steward = harness.as_role(Role::Steward, "maria").await;
+    record(&mut service, fact("bea", "job", "work", "baker")).await;
+    crate::erasure::verify(&harness);
+    record(&mut service, fact("cem", "job", "work", "cook")).await;
+    let request = erasure("cem", ErasureScope::All, "");
+    steward.rights.submit_request(request).await.unwrap();
+    std::fs::remove_file(harness.dir.path().join("bundle.tar.zst")).unwrap();
+    crate::erasure::verify(&harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_an_erasure_nothing_confirms_a_guess_of_the_id() {
     let harness = Harness::start().await;
     let (_, mut steward) = record_ada(&harness).await;

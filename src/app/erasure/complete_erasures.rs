@@ -66,6 +66,7 @@ impl Erasures {
         }
         let actor = Actor { role: Role::Ledger, name: String::new() };
         let count = events.len();
+        self.core.subject_map.add_erasure();
         self.core.publish_as(actor, self.core.now_ms(), events, RequestStamp::default()).await?;
         (0..count).for_each(|_| metrics().erasure(ErasureStep::Completed));
         Ok(())

@@ -7,7 +7,7 @@ use lru::LruCache;
 use sayso_proof::subject_map::{Blinding, Label, Stream, SubjectMap};
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Commitments that are kept in memory. An export that waits for witnesses needs one that is not the newest.
@@ -33,6 +33,8 @@ pub(crate) struct KeptMap {
     links: AtomicU64,
     /// The newest commitments, the newest last.
     recent: Mutex<VecDeque<Commitment>>,
+    /// Whether an erasure was completed after the newest commitment.
+    has_erased: AtomicBool,
 }
 
 /// A change that no entry shows.
@@ -74,8 +76,13 @@ impl KeptMap {
             _ => None,
         });
         let recent = Mutex::new(newest.iter().cloned().collect());
+        let newest_position = newest.as_ref().map_or(0, |commitment| commitment.position);
+        let is_later_erasure = |event: &Recorded| {
+            event.position > newest_position && matches!(event.event, Event::ErasureCompleted(_))
+        };
+        let has_erased = AtomicBool::new(system_events.iter().any(is_later_erasure));
         let state = MapState { newest, ..MapState::default() };
-        Self { state: Arc::new(tokio::sync::Mutex::new(state)), recent, ..Self::default() }
+        Self { state: Arc::new(tokio::sync::Mutex::new(state)), recent, has_erased, ..Self::default() }
     }
 
     fn recent(&self) -> MutexGuard<'_, VecDeque<Commitment>> {
@@ -108,8 +115,20 @@ impl KeptMap {
         }
     }
 
-    /// Adds a commitment that is in the log now.
+    /// Notes that an erasure is being completed.
+    pub fn add_erasure(&self) {
+        self.has_erased.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether an erasure was completed after the newest commitment. Then the log needs another commitment,
+    /// even to the same map: people may have been recorded and erased in between.
+    pub fn has_erased(&self) -> bool {
+        self.has_erased.load(Ordering::SeqCst)
+    }
+
+    /// Adds a commitment that is in the log now. Erasures are kept out meanwhile.
     pub fn add_recent(&self, commitment: Commitment) {
+        self.has_erased.store(false, Ordering::SeqCst);
         let mut recent = self.recent();
         recent.push_back(commitment);
         if recent.len() > RECENT_MAX {

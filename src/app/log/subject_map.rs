@@ -131,7 +131,8 @@ impl Core {
                 updating.update_subject_map(&mut state).map(|committed| (state, committed))
             });
             let (mut state, committed) = updated.await.map_err(|_| AppError::Internal(Cause::Task))??;
-            let says_the_same = |newest: &&Commitment| newest.committed.root == committed.root;
+            let has_erased = core.subject_map.has_erased();
+            let says_the_same = |newest: &&Commitment| newest.committed.root == committed.root && !has_erased;
             if let Some(newest) = state.newest.as_ref().filter(says_the_same) {
                 let newest = newest.clone();
                 return Ok((state, newest));
