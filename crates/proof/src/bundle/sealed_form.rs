@@ -5,7 +5,7 @@ use crate::entry::SchemaVersion;
 use crate::event::event_body::Event;
 
 /// From this edition on, the hash of an idempotency key is sealed with the body, so that it confirms no guess
-/// of what was erased. And the body is padded, so that its length names nobody.
+/// of what was erased. From there on, the body is also padded, so that its length identifies nobody.
 const SEALED_EDITION: u32 = 5;
 
 /// The form of entries at this place of the log.

@@ -177,7 +177,7 @@ fn subject_described(described: &SubjectDescribed) -> SubjectDescribed {
     SubjectDescribed { age_band: *age_band, born: born.clone(), ..SubjectDescribed::default() }
 }
 
-/// Random, so that nobody can find a value by its hash.
+/// Random, so that a guessed value can't be compared with its hash.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 fn attribute(attribute: Attribute) -> Attribute {
