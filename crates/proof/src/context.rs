@@ -1,5 +1,5 @@
-//! What a verifier knows about a log besides its keys: witnesses that it trusts, an
-//! older checkpoint, and the keys that sign the rules.
+//! What a verifier knows about a log besides its keys: witnesses that it trusts, an older checkpoint, and the
+//! keys that sign the rules.
 //!
 //! The log's key alone proves little about a single document, because the operator has that key. With it,
 //! the operator can sign a tree that nobody else sees: that of a copy of the log with other entries
@@ -25,8 +25,8 @@ pub struct Options {
     pub since: Option<String>,
     /// Witnesses that the user trusts.
     pub witnesses: Vec<WitnessKey>,
-    /// Number of these witnesses that must have cosigned the checkpoint. None: every key must have. A witness
-    /// that is given with several keys counts once.
+    /// Number of these witnesses that must have cosigned the checkpoint. `None`: every key must have cosigned
+    /// it. A witness that is given with several keys counts once.
     pub witnesses_min: Option<usize>,
     /// Certificates that the user trusts for timestamps. If they are given, at least one timestamp in the
     /// bundle must be by such an authority.

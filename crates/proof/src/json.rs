@@ -2,8 +2,8 @@
 //!
 //! The same body always gives the same text. The build script generates a table of all messages and their
 //! fields from the proto file. Nothing parses this JSON: a verifier writes it again from the entry and
-//! compares. `docs/format.md` specifies how numbers and strings are written. Test vectors hold serde_json to
-//! it.
+//! compares. `docs/format.md` specifies how numbers and strings are written. Test vectors check that
+//! serde_json does as specified.
 
 use crate::event::EventBody;
 use crate::schema::{self, Kind, Message, Raw, low_half};

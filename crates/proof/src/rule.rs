@@ -1,5 +1,5 @@
-//! What an event that defines rules is a version of: a pack of bounds, a purpose, a category, or the required
-//! version of a notice; and the tier that publishes it.
+//! The rule that an event publishes a version of: a pack of bounds, a purpose, a category, or the required
+//! version of a notice. Also the tier that publishes the rule.
 
 use crate::event;
 use crate::event::event_body::Event;

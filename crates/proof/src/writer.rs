@@ -17,8 +17,8 @@ const BOUND: &str = "sayso rule signature v2";
 const UNBOUND: &[u8] = b"sayso writer signature v1\n";
 /// The COSE algorithm number of EdDSA (RFC 9053 section 2.2).
 const EDDSA: i32 = -8;
-/// How long a signature may wait for its publication: 30 days, milliseconds. So somebody can sign on another
-/// machine, and the operator can't keep the version back for longer.
+/// How long a signature may wait for its publication: 30 days, milliseconds. So a publisher can sign on
+/// another machine, but the operator can't delay the version for longer.
 pub const SIGNATURE_AGE_MS_MAX: u64 = 30 * 86_400_000;
 /// How far the clock of a publisher may be ahead of the ledger's: five minutes, milliseconds.
 pub const SIGNATURE_AHEAD_MS_MAX: u64 = 300_000;
@@ -49,7 +49,7 @@ pub struct Binding<'a> {
     pub signed_at_ms: u64,
 }
 
-/// Whether a signature is bound to a log, a version and a time, rightly or not.
+/// Whether a signature is bound to a log, a version and a time, valid or not.
 #[must_use]
 pub fn is_bound(signature: &WriterSignature) -> bool {
     signature.sequence != 0 || signature.signed_at_ms != 0

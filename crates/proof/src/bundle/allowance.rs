@@ -1,22 +1,23 @@
-//! Limits what a verifier puts aside by what it has read, so that a small file cannot fill a disk.
+//! Limits the data that a verifier puts aside, in proportion to the bytes that it has read, so that a small
+//! file cannot fill a disk.
 
 use std::cell::Cell;
 use std::rc::Rc;
 
 /// Bytes that may be put aside, whatever was read. They fit in memory.
 const FREE_BYTES: u64 = 64 << 20;
-/// How many times larger than the bytes read the bytes put aside may be. Entries that are not system events
-/// are encrypted, so they do not compress.
+/// Maximum ratio of the bytes put aside to the bytes read. Entries that are not system events are encrypted,
+/// so they do not compress.
 const RATIO_MAX: u64 = 4;
 /// Leaf hashes that may be put aside, whatever was read.
 const LEAVES_FREE_BYTES: u64 = 1 << 20;
-/// How many times larger than the bytes read the leaf hashes may be. Hashes do not compress.
+/// Maximum ratio of the leaf hashes put aside to the bytes read. Hashes do not compress.
 const LEAVES_RATIO_MAX: u64 = 2;
 
 /// Bytes that may always be unpacked.
 const UNPACKED_FREE_BYTES: u64 = 64 << 20;
-/// How many times larger than the bytes read the unpacked bytes may be. A bundle holds each system event up
-/// to three times, and equal policies may be published often.
+/// Maximum ratio of the unpacked bytes to the bytes read. A bundle holds each system event up to three times,
+/// and equal policies may be published often.
 const UNPACKED_RATIO_MAX: u64 = 100;
 
 /// The bytes of the bundle, as stored, that were read so far. Clones count together.

@@ -44,8 +44,8 @@ struct SeenLeaf {
     missing: u64,
 }
 
-/// The erased positions of a log up to the last entry read. Memory: two bits an entry, 16 bytes a gap, and
-/// the statements.
+/// The erased positions of a log up to the last entry read. Memory: two bits for each entry, 16 bytes for
+/// each gap, and the statements.
 pub(super) struct Erased {
     positions: FixedBitSet,
     /// Positions that an `ErasureCompleted` lists.

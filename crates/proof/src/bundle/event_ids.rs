@@ -1,4 +1,4 @@
-//! Finds event ids that several entries have. Ids are kept in the spool, so memory does not grow with the
+//! Finds event ids that more than one entry has. Ids are kept in the spool, so memory does not grow with the
 //! entries.
 
 use super::spool::Spool;
@@ -20,7 +20,7 @@ pub(super) struct EventIds {
 }
 
 impl EventIds {
-    /// No ids yet, of a log with this number of entries.
+    /// The state before the first entry of a log with this number of entries.
     pub fn new(entries: u64) -> Self {
         Self { spool: Spool::new(entries) }
     }

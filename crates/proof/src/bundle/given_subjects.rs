@@ -1,7 +1,7 @@
 //! Compares the streams in a bundle with the ids that the user knows, each with its subject proof.
 //!
-//! A bundle has no ids. So only somebody who knows the ids can see that a stream belongs to none of them: it
-//! is a second stream about a person, or about a person who was kept secret.
+//! A bundle has no ids. So only somebody who knows the ids can see that a stream belongs to none of them.
+//! Such a stream is a second one about a person, or is about a person who was kept secret.
 
 use crate::entry::Handle;
 use crate::keys::KeyChain;
@@ -41,7 +41,7 @@ impl GivenSubjects {
     /// Verifies the proofs. `is_committed` says whether the log has a commitment.
     ///
     /// # Errors
-    /// A proof is not one of this log: its id, and why.
+    /// A proof is not valid for this log. The error has the id and the reason.
     pub fn verify(
         proofs: &[SubjectProof],
         keys: &KeyChain,
@@ -70,7 +70,7 @@ impl GivenSubjects {
         self.0.len() as u64
     }
 
-    /// Compares the next of a group of streams.
+    /// Compares the next stream of a group with the given ids.
     pub fn compare(&self, label: &Label, handle: Handle, found: &mut GivenFound) {
         if self.0.contains(label) {
             found.ids += 1;
@@ -84,7 +84,7 @@ impl GivenSubjects {
     }
 }
 
-/// What was compared so far.
+/// What the streams that were compared so far show.
 #[derive(Default)]
 pub(super) struct GivenFound {
     ids: u64,

@@ -42,8 +42,8 @@ pub enum Member {
 }
 
 impl Member {
-    /// The file that must follow `previous` if this one does; another file than this one if that one is
-    /// missing in between.
+    /// The file that must come right after `previous`, if this file comes later. If the result is not this
+    /// file, the resulting file is missing in between.
     pub fn expected_after(self, previous: Option<Self>) -> Self {
         match (previous, self) {
             (None, _) => Self::Checkpoint,

@@ -26,14 +26,14 @@ pub struct MapReport {
     pub tree_size: u64,
     /// Number of data subjects in the map.
     pub subjects: u64,
-    /// Number of those whose id the log has not seen since it has a map.
+    /// Number of those whose id the log has not seen since it has had a map.
     pub unlinked: u64,
     /// Number of commitments whose map was built again from the entries.
     pub checked: u64,
     /// Number of earlier commitments for which that was not possible.
     pub not_checked: u64,
-    /// Number of entries of data subjects that follow the first `tree_size`. Nothing shows yet that they are
-    /// in the streams of the right people.
+    /// Number of entries of data subjects after the first `tree_size` entries. No commitment shows yet that
+    /// these entries are in the streams of the right people.
     pub later_entries: u64,
 }
 

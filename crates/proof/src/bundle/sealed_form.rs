@@ -4,11 +4,11 @@ use super::check::Content;
 use crate::entry::SchemaVersion;
 use crate::event::event_body::Event;
 
-/// From this edition on, the hash of an idempotency key is sealed with the body, so that it confirms no guess
-/// of what was erased. From there on, the body is also padded, so that its length identifies nobody.
+/// From this edition on, the hash of an idempotency key is sealed with the body, so that nobody can use it to
+/// test a guess of what was erased. The body is also padded, so that its length identifies nobody.
 const SEALED_EDITION: u32 = 5;
 
-/// The form of entries at this place of the log.
+/// The form that entries must have at this place of the log.
 #[derive(Default)]
 pub(super) struct SealedForm {
     /// The edition that the log follows by now; 0 if it states none.

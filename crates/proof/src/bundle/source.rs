@@ -168,7 +168,7 @@ struct Unpacker<'a> {
 }
 
 impl Unpacker<'_> {
-    /// Writes a file in pieces, as far as the bytes read allow.
+    /// Writes a file in pieces. Stops if too much is unpacked for the bytes that were read.
     fn write(
         &mut self,
         member: Member,

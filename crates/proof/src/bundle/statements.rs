@@ -9,30 +9,30 @@ use std::collections::{BTreeSet, HashMap};
 /// The versions that are missing from a stream between two entries.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MissingVersions {
-    /// The position of the entry before them, if there is one.
+    /// The position of the entry before these versions, if there is one.
     pub after: Option<u64>,
-    /// The position of the entry after them.
+    /// The position of the entry after these versions.
     pub before: u64,
     /// The version of that entry.
     pub version: u64,
-    /// Their number, at least one.
+    /// The number of missing versions, at least one.
     pub count: u64,
-    /// The leaf hash of the last of them.
+    /// The leaf hash of the entry with the last missing version.
     pub last: Hash,
 }
 
 /// The statement about one entry.
 #[derive(Clone, Copy)]
 struct Stated {
-    /// A number of the erasure.
+    /// The number of the erasure, from 1.
     erasure: u64,
     position: u64,
     version: u64,
     kind: ErasedKind,
 }
 
-/// The statements of all erasures. Memory: 16 bytes an erased entry, and about 120 bytes for each one that a
-/// partial erasure states.
+/// The statements of all erasures. Memory: 16 bytes for each erased entry, and about 120 more if a partial
+/// erasure states what it was.
 #[derive(Default)]
 pub(super) struct Statements {
     /// The erased entries by position, each with the beginning of its leaf hash.
@@ -142,7 +142,7 @@ fn count(missing: &mut Missing, kind: ErasedKind) {
 }
 
 /// The first eight bytes of a leaf hash. Only the holder of the log's key could make two entries that share
-/// them, and would gain no more by that than by a false statement.
+/// these bytes, and would gain no more than by a false statement.
 fn beginning(leaf: &Hash) -> u64 {
     let (beginning, _) = leaf.split_first_chunk().unwrap_or((&[0; 8], &[]));
     u64::from_be_bytes(*beginning)

@@ -23,7 +23,7 @@ const PART_BITS: u32 = 8;
 /// Number of such parts.
 const PARTS: usize = 1 << PART_BITS;
 
-/// How a stream is in the map.
+/// The record of a stream in the map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapRecord {
     /// The stream.
@@ -111,12 +111,12 @@ impl Commitments {
         (self.all.len() * size_of::<Commitment>()) as u64
     }
 
-    /// Takes the next entry of a data subject, erased or not.
+    /// Counts the next entry of a data subject, erased or not.
     pub fn add_subject_entry(&mut self) {
         self.early_entries += u64::from(self.adopted.is_none());
     }
 
-    /// Takes the next system event.
+    /// Applies the next system event.
     pub fn take(&mut self, position: u64, body: &EventBody) -> Result<(), String> {
         match &body.event {
             Some(Event::SubjectMapCommitted(committed)) => self.add(position, committed),
@@ -179,8 +179,8 @@ impl Commitments {
     /// bundle has `subject-map.bin`, and `proofs` are those of the ids that the user knows.
     ///
     /// # Errors
-    /// Something was erased after the newest commitment; the file must be there, or must not; or a proof is
-    /// not one of this log.
+    /// Something was erased after the newest commitment; the file is missing although the log has a
+    /// commitment, or is there although the log has none; or a proof is not valid for this log.
     pub fn plan(
         self,
         has_file: bool,
@@ -247,7 +247,7 @@ impl Plan {
     }
 }
 
-/// From a commitment on, a label has this value.
+/// The value that a label has from a commitment on.
 #[derive(prost::Message)]
 pub(super) struct MapChange {
     /// Number of the commitment in the plan.

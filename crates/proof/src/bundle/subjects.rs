@@ -57,8 +57,8 @@ struct SpooledEntry {
     body: Option<EventBody>,
     #[prost(uint64, tag = "10")]
     recorded_at_ms: u64,
-    /// Whether this is no entry but a record of the subject map: `leaf` is the label, and `previous` the
-    /// blinding.
+    /// Whether this is a record of the subject map instead of an entry. Then `leaf` is the label, and
+    /// `previous` the blinding.
     #[prost(bool, tag = "11")]
     is_map_record: bool,
 }

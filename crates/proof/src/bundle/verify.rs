@@ -117,7 +117,8 @@ struct Verifier<'a> {
     entries_started: u64,
     /// A fault that is reported only if every entry passes its own checks and the checks of its chain.
     deferred: Option<VerifyFailure>,
-    /// Whether the leaf hashes do not have the root of the checkpoint. Then nothing of the entries is kept.
+    /// Whether the root of the leaf hashes differs from that of the checkpoint. If so, nothing of the entries
+    /// is kept.
     is_root_wrong: bool,
     next_position: u64,
     /// Whether the bundle has the file `subject-map.bin`.

@@ -7,7 +7,8 @@ use super::verify::{run, spool_failure};
 use crate::checkpoint::VerifierKey;
 use crate::context::Options;
 
-/// As [`verify`](super::verify()), and records the grants that fit a query with what they rest on.
+/// Verifies a bundle like [`verify`](super::verify()), and records the grants that fit a query, with what
+/// they rest on.
 ///
 /// The record needs further temporary files: about 300 bytes for each consent, grant and report of a use, and
 /// about 1,000 for each grant in the record. Memory grows by two more bits for each entry. It also holds the

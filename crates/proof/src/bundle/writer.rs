@@ -141,7 +141,7 @@ impl<W: Write> BundleWriter<W> {
     /// commitment.
     ///
     /// # Errors
-    /// There are other than `subjects` records, they cannot be read, or writing fails.
+    /// The number of records is not `subjects`, the records cannot be read, or writing fails.
     pub fn subject_map(
         &mut self,
         subjects: u64,

@@ -1,7 +1,8 @@
 //! Decodes an `EventBody`, and accepts only the one encoding that this format allows for it.
 //!
 //! A protobuf parser skips unknown fields, merges repeated ones, and reads fields in any order. So signed
-//! bytes could say more than a reader sees. The one encoding of a body is what the encoder makes of it again.
+//! bytes could say more than a reader sees. The one accepted encoding is what the encoder makes of the
+//! decoded body.
 
 use super::error::EntryError;
 use crate::event::EventBody;
@@ -38,7 +39,7 @@ pub(super) fn decode_known_part(bytes: &[u8]) -> Option<EventBody> {
     EventBody::decode(bytes).ok()
 }
 
-/// What a body has that the encoder would drop or that has no JSON form.
+/// The parts of a body that the encoder would drop, or that have no JSON form.
 #[derive(Default)]
 struct Survey {
     /// The first field or value that this version does not know.

@@ -28,7 +28,7 @@ pub(super) fn padded_bytes(plaintext: usize) -> usize {
     class_of(plaintext.saturating_add(1))
 }
 
-/// Pads a plaintext. Its capacity is at least [`padded_bytes`], so that it is not moved.
+/// Pads a plaintext. Its capacity must be at least [`padded_bytes`], so that it is not moved.
 pub(super) fn pad(plaintext: &mut Vec<u8>) {
     let padded = padded_bytes(plaintext.len());
     plaintext.push(0x80);
@@ -79,7 +79,7 @@ mod tests {
             let place = text.len() + usize::from(at) % (padded.len() - text.len());
             padded[place] ^= 1 << bit;
             prop_assert!(unpad(&mut padded).is_err() || padded != text);
-            // So is a longer padding.
+            // Longer padding is found too.
             let mut longer = text.clone();
             longer.push(0x80);
             longer.resize(class_of(padded_bytes(text.len()) + 1), 0);

@@ -4,7 +4,7 @@
 use crate::event::{AgeBand, SubjectDescribed};
 
 const DAY_MS: i64 = 86_400_000;
-/// A date begins last where clocks are 12 hours behind UTC.
+/// Clocks that are 12 hours behind UTC are the last to reach a date.
 const LAST_ZONE_MS: i64 = 12 * 3_600_000;
 const ADULT_YEARS: i64 = 18;
 
@@ -47,7 +47,8 @@ impl Age {
 }
 
 /// When the youngest person who fits a birth such as `2010`, `2010-05` or `2010-05-17` is of full age
-/// everywhere, milliseconds since the Unix epoch. Somebody who was born on February 29 is so on March 1.
+/// everywhere, milliseconds since the Unix epoch. Somebody who was born on February 29 is of full age on
+/// March 1.
 fn adult_from_ms(born: &str) -> Option<u64> {
     let is_digits =
         |part: &str, count: usize| part.len() == count && part.bytes().all(|byte| byte.is_ascii_digit());

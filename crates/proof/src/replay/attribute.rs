@@ -68,7 +68,7 @@ impl AttributeState {
     }
 
     /// Whether it counts as inferred if it was derived, directly or indirectly, from an attribute of a
-    /// special category. What the data subject records with their own credential does not.
+    /// special category. An attribute that the data subject records with their own credential never does.
     pub fn may_be_conclusion(&self, vocabulary: WordsInForce<'_>) -> bool {
         vocabulary.edition() >= CONCLUSIONS_EDITION && !self.by_subject
     }

@@ -9,8 +9,8 @@ use std::ops::Bound::{Excluded, Included};
 /// A tier and the name of a pack.
 type Pack = (i32, String);
 
-/// Of the versions in effect, the one with the highest rank is in force: the time from which it counts, and
-/// its position.
+/// The rank of a version: the time from which it counts, and its position. Of the versions in effect, the one
+/// with the highest rank is in force.
 type Rank = (u64, u64);
 
 /// Every version published so far.

@@ -22,8 +22,8 @@ struct Name<'a> {
     number: u32,
     /// None stands for everything.
     text: Option<&'a str>,
-    /// The steps from the use up to this name. In a hierarchy with a cycle, a name occurs more than once: its
-    /// first and its last place.
+    /// The steps from the use up to this name. In a hierarchy with a cycle, a name may occur more than once,
+    /// so these are the steps to its first and to its last place.
     steps: [usize; 2],
 }
 
@@ -43,8 +43,8 @@ enum Named<'a> {
     One(&'a Decision),
 }
 
-/// How closely the refusals that cover a use name it on each axis, at most, and when the newest was recorded.
-/// A consent must be newer, and at least as close on every axis.
+/// How closely, at most, the refusals that cover a use name it on each axis, and when the newest of them was
+/// recorded. A consent must be newer, and at least as close on every axis.
 struct Refused {
     newest_ms: u64,
     steps: [usize; 4],
@@ -54,11 +54,11 @@ struct Refused {
 pub(super) struct Covering<'a> {
     intended: IntendedUse<'a>,
     vocabulary: WordsInForce<'a>,
-    /// The number of the lowest categories of the ancestry that are special.
+    /// How many categories of the ancestry are special. They are its lowest ones.
     special: usize,
     hits: Vec<Hit<'a>>,
     refused: Option<Refused>,
-    /// The end of a consent also ends every consent before it: the last one that ended.
+    /// The last consent that has ended. The end of a consent also ends every consent before it.
     ended: Option<Order>,
     decisions: &'a Decisions,
     effort: &'a Effort,
@@ -172,7 +172,7 @@ impl<'a> Covering<'a> {
         self.refused.as_ref().map(|refused| refused.newest_ms)
     }
 
-    /// Whether a certain consent allows the use.
+    /// Whether this consent allows the use.
     pub fn allows(&self, consent: &Decision) -> bool {
         let is_this = |hit: &&Hit<'a>| match hit.decisions {
             Named::Case(case) => {
@@ -222,10 +222,10 @@ impl<'a> Covering<'a> {
         self.hits.iter().any(|hit| self.consents(hit, is_unended).any(|one| self.covers(hit, one)))
     }
 
-    /// Whether a legal basis other than consent is left room by all decisions of a data subject. It never
-    /// replaces a consent: once a consent covered the use by what its words cover now, it does not apply,
-    /// whatever became of that consent. If `can_be_refused`, no refusal or withdrawal may cover the use
-    /// either. The category must not be special.
+    /// Whether all decisions of a data subject leave room for a legal basis other than consent. Such a basis
+    /// never replaces a consent. So it does not apply if there ever was a consent that covers the use by what
+    /// its words cover now, even if that consent has ended. If `can_be_refused`, no refusal or withdrawal may
+    /// cover the use either. The category must not be special.
     pub fn leaves_room(&self, can_be_refused: bool) -> bool {
         !self.hits.iter().any(|hit| match hit.decisions {
             Named::Case(case) => !case.consents.is_empty() || can_be_refused && case.refused_at_ms.is_some(),
@@ -234,7 +234,7 @@ impl<'a> Covering<'a> {
     }
 }
 
-/// The names that decisions have among an ancestry, and everything.
+/// The names of an ancestry that decisions name, and the name that stands for everything.
 fn names<'a>(decisions: &Decisions, ancestry: &[&'a str]) -> Vec<Name<'a>> {
     let mut names = vec![Name::EVERYTHING];
     for (steps, text) in ancestry.iter().enumerate() {

@@ -1,8 +1,9 @@
 //! Decisions of one data subject about use: consents, refusals and withdrawals.
 //!
-//! They are indexed by *case*. A case is one purpose, one category, one recipient and one conversation; in
-//! place of each, it may have [`ALL`]. A decision names each case that combines names from its terms. To find
-//! the decisions that cover a use, the caller looks up each case that covers the use.
+//! They are indexed by *case*. A case is one purpose, one category, one recipient and one conversation. These
+//! are the four *axes*; in place of the name on an axis, a case may have [`ALL`]. A decision names each case
+//! that combines names from its terms. To find the decisions that cover a use, the caller looks up each case
+//! that covers the use.
 
 use super::definitions::Given;
 use super::effort::Effort;
@@ -21,7 +22,7 @@ pub(super) const ALL: u32 = 0;
 /// conversations. An axis without names stands for everything.
 pub(super) type AxisNames = [Vec<u32>; 4];
 
-/// The order of consents: when they were said, and their positions.
+/// The order of consents: when the data subject said them, and their positions.
 pub(super) type Order = (u64, u64);
 
 /// A consent, a refusal or a withdrawal.

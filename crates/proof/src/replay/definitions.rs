@@ -1,10 +1,10 @@
-//! The definitions of words (purposes or categories), with their hierarchy, as they are now and as they were.
-//! A word may have any number of definitions: a look-up takes logarithmic time.
+//! The definitions of words (purposes or categories), with their hierarchy, now and at earlier times. A word
+//! may have any number of definitions: a look-up takes logarithmic time.
 
 use crate::event::LegalBasis;
 use std::collections::BTreeMap;
 
-/// Maximum depth of a hierarchy. Higher ancestors are ignored, so a cycle ends.
+/// Maximum depth of a hierarchy. Higher ancestors are ignored, so that following a cycle ends.
 pub(super) const DEPTH_MAX: usize = 32;
 
 /// A moment in a log.
@@ -134,8 +134,8 @@ impl Words {
         self.by_id.get(id).map_or(0, |word| word.first.at_ms)
     }
 
-    /// Whether a consent that names one word meant another one, its descendant or itself, when it was
-    /// given. A consent that was said before its word was defined means the word as it was when the
+    /// Whether a consent that names the word `named` meant the word `used` when it was given: the same word,
+    /// or one below it. A consent that was said before its word was defined means the word as it was when the
     /// consent was sealed.
     pub fn meant(&self, named: &str, used: &str, given: Given, now: Moment) -> bool {
         let was_defined = given.said_at_ms >= self.defined_ms(named);
@@ -179,7 +179,7 @@ impl Versions {
     }
 
     fn version(&self, at: Moment) -> Option<&Version> {
-        // Those after the position were sealed before the time: a few at the most.
+        // Searched from the newest: few versions count by the time, but are after the position.
         let mut until = self.until(at.at_ms).iter().rev().map(|(version, _)| version);
         until.find(|version| version.is_in_force(at))
     }

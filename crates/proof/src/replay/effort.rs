@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-/// Steps that every data subject has. A step takes less than a microsecond.
+/// Steps that the replay of every data subject may take. A step takes less than a microsecond.
 const START: u64 = 1 << 23;
 /// Further steps for each event, and for each attribute that a grant allows.
 const STEPS_EACH: u64 = 512;

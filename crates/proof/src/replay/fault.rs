@@ -97,7 +97,7 @@ pub enum Fault {
     /// The signed number is not that of the next version.
     #[error("the signature is not for the next version of the rule")]
     RuleSequence,
-    /// It was signed more than 30 days before it was recorded, or after it was recorded.
+    /// The rule was signed more than 30 days before it was recorded, or after it was recorded.
     #[error("the rule was not signed within 30 days before it was recorded")]
     RuleTime,
     /// The same version was published before.
@@ -112,11 +112,11 @@ pub enum Fault {
     /// The key is not one that the user trusts for the tier.
     #[error("the rule is signed with another key than those that you trust for its tier")]
     UntrustedKey,
-    /// A category was special, and is not special any more (GDPR Art. 9(1)).
+    /// A category was special, and is no longer special (GDPR Art. 9(1)).
     #[error("the definition makes a special category ordinary")]
     SpecialLost,
-    /// A word is no longer below another one. Refusals and signals that name the other one do not cover it
-    /// any more.
+    /// A word is no longer below another one. Refusals and signals that name the other one no longer cover
+    /// the word.
     #[error("the definition takes the word away from a word above it")]
     AncestorLost,
     /// A word is below itself, or more than 32 levels deep.

@@ -221,13 +221,13 @@ impl<'a> GrantCheck<'a> {
         if allows { Ok(()) } else { covering.check_any(ask_each_time).and(Err(Fault::Citation)) }
     }
 
-    /// Whether the data subject surely wants to be asked for each conversation.
+    /// Whether the data subject certainly wants to be asked for each conversation.
     fn is_asked_each_time(&self) -> bool {
         self.subject.choices.ask_each_time && self.subject.are_choices_certain()
     }
 
-    /// Whether some consent allows the use of a category. A missing one may, unless a later refusal covers
-    /// the use.
+    /// Whether some consent allows the use of a category. A missing consent may allow it, unless a later
+    /// refusal covers the use.
     pub fn is_consented(&mut self, category: &'a str) -> bool {
         let (subject, ask_each_time) = (self.subject, self.is_asked_each_time());
         let covering = self.covering(category);
@@ -300,7 +300,7 @@ impl<'a> GrantCheck<'a> {
         if self.sources.is_derived_from_special(id) {
             return Err(Fault::LegalBasis);
         }
-        // A grant of what rests on consent is at fault for the objection itself.
+        // If the attribute itself rests on consent, the objection is a fault of its own.
         let objection = SignalKind::Objection;
         let signals = &self.subject.signals;
         let position = signals.in_force(objection, &grant.purpose, &grant.interaction, vocabulary);

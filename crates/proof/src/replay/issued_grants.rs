@@ -14,8 +14,8 @@ pub(super) type EventId = [u8; 16];
 
 /// A grant may be used for at most this long: 24 hours.
 const LIFETIME_MS_MAX: u64 = 86_400_000;
-/// A repeated request and a revocation may cross. So a request may be answered with a grant this much after
-/// the grant ended: one minute.
+/// A repeated request and a revocation may happen at the same time. So a request may be answered with a grant
+/// this long after the grant ended: one minute.
 const CROSSING_MS: u64 = 60_000;
 /// The clock of a recipient may differ by this much from that of the ledger: five minutes.
 const CLOCKS_MS: u64 = 300_000;

@@ -71,8 +71,8 @@ const FINDINGS_MAX: usize = 1000;
 /// the log orders them.
 const SEALED_AHEAD_MS_MAX: u64 = 120_000;
 
-/// The moment of a grant may be this long before its recorded time, milliseconds. Otherwise what ends while
-/// the log orders the grant would make it a finding.
+/// The moment of a grant may be this long before its recorded time, milliseconds. Otherwise the end of a
+/// consent or an attribute while the log orders the grant would make the grant a finding.
 const ORDERING_MS_MAX: u64 = 500;
 
 /// The result of a replay.
@@ -102,7 +102,7 @@ pub struct Replayed {
     pub findings: Vec<Finding>,
     /// The first 1000 grants that could not be checked in full.
     pub unchecked_grants: Vec<UncheckedGrant>,
-    /// Every finding and every grant that could not be checked in full, until somebody takes them.
+    /// Every finding and every grant that could not be checked in full, until they are taken.
     #[serde(skip)]
     pub(crate) flags: Vec<Flag>,
 }
@@ -261,8 +261,8 @@ impl Replay {
         }
     }
 
-    /// Checks the last decision and its revocations, which follow each other in the log. They count by the
-    /// rules before the entry that follows them.
+    /// Checks the last decision and its revocations, which follow each other in the log. They are judged by
+    /// the rules in force before the next entry.
     fn end_frame(&mut self) {
         let Some(handle) = self.last_handle.take() else { return };
         if let (Some(person), Some(subject)) =
@@ -283,7 +283,7 @@ impl Replay {
         missing.add(Missing::unknown(u64::from(!entry.readable)));
         let subject = self.subjects.entry(header.handle).or_default();
         let moment_ms = subject.note(position, header.version, header.sealed_at_ms, missing);
-        // What a grant cites comes before it.
+        // An event that a grant cites must come before the grant.
         if let Some((by, fault)) = subject.cited_before(&header.event_id) {
             self.result.unjustified += 1;
             let grant = hex::encode(by.grant);
@@ -334,13 +334,13 @@ impl Replay {
             subject.effort.add(grant.allowed.len().saturating_add(grant.withheld.len()));
             let withheld = person.withheld_fault(grant, &mut GrantCheck::new(subject, context));
             if subject.effort.take_failure() {
-                // Without all steps, what was found may be wrong.
+                // The check ran out of steps, so what it found may be wrong.
                 outcome.doubts.insert(Doubt::TooLong);
             } else {
                 outcome.faults.extend(withheld.map(|fault| (None, fault)));
             }
         }
-        // What allows nothing depends on no history.
+        // A grant that allows nothing depends on no history.
         if !grant.allowed.is_empty() {
             if self.unconfirmed_restore.is_some() {
                 outcome.faults.push((None, Fault::RestoreUnconfirmed));
@@ -409,7 +409,7 @@ impl Outcome {
             }
         }
         if subject.effort.take_failure() {
-            // Without all steps, what was found may be wrong.
+            // The check ran out of steps, so what it found may be wrong.
             self.doubts.insert(Doubt::TooLong);
         } else {
             self.faults.extend(faults);

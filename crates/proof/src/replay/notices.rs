@@ -1,5 +1,5 @@
-//! The published versions of notices, and the required ones. A consent that names an earlier version of the
-//! same notice than a required one allows nothing.
+//! The published versions of notices, and the required ones. A consent allows nothing if it names a version
+//! that was published before a required version of the same notice.
 
 use super::fault::Fault;
 use super::staircase::Staircase;

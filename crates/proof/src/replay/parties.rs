@@ -1,5 +1,5 @@
-//! Whom each kind of event is about, and what it names of its data subject. Both are complete matches, so a
-//! new kind of event does not compile without an answer.
+//! Whom each kind of event is about, and what it names of its data subject. Both functions match every kind
+//! of event, so a new kind does not compile until they cover it.
 
 use crate::event::event_body::Event;
 use crate::event::{Attribute, ErasureScope};

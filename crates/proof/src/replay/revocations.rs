@@ -29,7 +29,7 @@ const REPLACEMENT_EDITION: u32 = 3;
 /// For each event, judging grants again may take as many steps as this many events.
 const EFFORT_EACH: usize = 2;
 
-/// Grants that are equal in what decides about them, except for the conversation.
+/// Grants with the same recipient, purpose and attributes, by conversation.
 struct Case {
     recipient: String,
     purpose: String,

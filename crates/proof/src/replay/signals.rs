@@ -33,8 +33,8 @@ pub(super) struct Signals {
     /// The newest signal of each matter. It outlasts the earlier ones.
     // Unordered: looked up, never iterated.
     recorded: HashMap<Matter, Statement>,
-    /// The liftings of each matter in order of position, without those that a later one with a time that is
-    /// not earlier makes redundant.
+    /// The liftings of each matter in order of position. A lifting is left out if a later one states the same
+    /// or a later time.
     // Unordered: looked up, never iterated.
     lifted: HashMap<Matter, Vec<Statement>>,
 }

@@ -1,5 +1,6 @@
-//! Who published the rules of a log, and whether they could: versions of bounds, definitions of words, and
-//! required versions of notices are signed by their tier, for this log, and each version is published once.
+//! Who published the rules of a log, and whether they were allowed to: versions of bounds, definitions of
+//! words, and required versions of notices are signed by their tier, for this log, and each version is
+//! published once.
 
 use super::fault::Fault;
 use super::signers::{RuleSignatures, Signers};
@@ -33,7 +34,7 @@ pub(crate) struct SignedRules {
     origin: String,
     /// The edition of the rules of decisions that the log follows by now; 0 if it states none.
     edition: u32,
-    /// Whether the ledger did not record all entries so far by itself.
+    /// Whether one of the entries so far is about a data subject, or was not recorded by the ledger itself.
     is_past_beginning: bool,
     /// The moment of the newest system event, milliseconds since the Unix epoch.
     moment_ms: u64,
@@ -87,7 +88,7 @@ impl SignedRules {
             faults.push(Fault::RepeatedRule);
         }
         let Some(rule) = Rule::of(event) else {
-            // Bounds of a tier that publishes none. Early logs have no tier on bounds that are not signed.
+            // The bounds are of no tier that publishes bounds. In early logs, unsigned bounds have no tier.
             let is_faulty = matches!(event, Event::BoundsPublished(_))
                 && (self.needs_signature(event, next, false) || next.body.writer_signature.is_some());
             faults.extend(is_faulty.then_some(Fault::UnsignedRule));

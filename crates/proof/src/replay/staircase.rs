@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-/// Values by the time from which they count. Those that never are the highest are left out, so the values
+/// Values by the time from which they count. Values that never become the highest are left out, so the values
 /// ascend with the times, and adding one takes logarithmic time on average.
 pub(super) struct Staircase<T>(BTreeMap<u64, T>);
 

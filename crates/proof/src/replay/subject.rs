@@ -17,8 +17,8 @@ use std::collections::HashMap;
 /// The edition of the rules of decisions from which on an attribute does not replace one that was observed
 /// later.
 const BY_TIME_EDITION: u32 = 3;
-/// From this edition on, a confirmation does not end a contest that was recorded after the data subject said
-/// it.
+/// From this edition on, a confirmation does not end a contest that was recorded after the data subject
+/// confirmed.
 const CONFIRMED_BY_TIME_EDITION: u32 = 4;
 
 /// When an event was recorded, and the time that it states.
@@ -127,7 +127,7 @@ impl Subject {
         may_exist && note_missing(&mut attributes, id, by, room)
     }
 
-    /// As for attributes, for a consent.
+    /// Like [`Self::may_be_missing_attribute`], for a consent.
     pub fn may_be_missing_consent(&self, id: &[u8], by: Citing) -> bool {
         let may_exist = self.attribute(id).is_none();
         let (mut consents, attributes) =
@@ -136,7 +136,8 @@ impl Subject {
         may_exist && note_missing(&mut consents, id, by, room)
     }
 
-    /// The first grant before an event that cites it, as an attribute or as a consent, and its fault.
+    /// The first grant that cites an event, as an attribute or as a consent, before the event was recorded,
+    /// and the grant's fault.
     pub fn cited_before(&self, id: &EventId) -> Option<(Citing, Fault)> {
         let attribute = self.missing_attributes.borrow().get(id).map(|by| (*by, Fault::UnknownAttribute));
         attribute.or_else(|| self.missing_consents.borrow().get(id).map(|by| (*by, Fault::Citation)))
@@ -228,7 +229,7 @@ impl Subject {
     }
 
     /// Whether an attribute was observed before the current one under its key. The data subject's declaration
-    /// replaces an inference, whenever either was observed.
+    /// replaces an inference, no matter when either was observed.
     fn is_observed_earlier(&self, new: &Attribute) -> bool {
         let current = self.current.get(&new.key).into_iter().flatten();
         let current = current.take_while(|_| self.effort.spend(1));

@@ -131,7 +131,7 @@ pub(super) fn fault<'a>(
     classes.any(is_false).then_some(Fault::WithheldReason)
 }
 
-/// Whether the event that decided is of the kind that the reason names.
+/// Whether the event that decided is of a kind that fits the reason.
 fn decided_by_such_event(class: &WithheldClass, own: &OwnEvents) -> bool {
     if class.decided_by_event.is_empty() {
         return true;

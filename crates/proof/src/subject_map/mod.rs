@@ -1,8 +1,9 @@
 //! The subject map: what the log commits to about each data subject, so that an omission can be found.
 //!
 //! A system event, `SubjectMapCommitted`, names the root of the map. The key of a data subject in the map is
-//! their [`Label`], which only the log can compute from their id, and which it can prove. The value is a
-//! commitment to their [`Stream`]. `docs/completeness.md` describes the map and what it shows.
+//! their [`Label`]. Only the log can compute the label from their id, and it can prove that the label is
+//! right. The value is a commitment to their [`Stream`]. `docs/completeness.md` describes the map and what it
+//! shows.
 
 mod proof;
 mod run_proof;
@@ -35,8 +36,8 @@ const UNLINKED: &[u8] = b"sayso unlinked subject v1\n";
 pub struct Label(pub [u8; 32]);
 
 impl Label {
-    /// The label of a data subject whose id the log has not seen since it has a map. Everybody can compute it
-    /// from the handle, so it shows that nothing links this label to an id.
+    /// The label of a data subject whose id the log has not seen since it has had a map. Everybody can
+    /// compute it from the handle, so it shows that nothing links this label to an id.
     #[must_use]
     pub fn unlinked(handle: Handle) -> Self {
         Self(Sha256::new().chain_update(UNLINKED).chain_update(handle.0).finalize().into())

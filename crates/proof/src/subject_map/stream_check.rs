@@ -122,7 +122,7 @@ impl<'a> StreamCheck<'a> {
     /// Checks that the entries are as many as the map has, and that the newest one is the same.
     ///
     /// # Errors
-    /// The number or the newest entry is another one.
+    /// The number of entries or the newest entry differs.
     pub fn finish(self) -> Result<CheckedStream, StreamError> {
         let newest = self.tip.map(|(_, version, leaf)| (version.saturating_add(1), leaf));
         let is_newest = newest == Some((self.stream.events, self.stream.newest_leaf));

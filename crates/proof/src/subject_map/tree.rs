@@ -53,7 +53,7 @@ impl SubjectMap {
         label.prefix(self.shared + self.bits) & ((1 << self.bits) - 1)
     }
 
-    /// Depth of the parts that the buckets are.
+    /// Depth of the buckets: each bucket is one part of the map at this depth.
     fn depth(&self) -> usize {
         (self.shared + self.bits) as usize
     }

@@ -1,4 +1,4 @@
-//! The verifiable random function that makes labels of ids: ECVRF-EDWARDS25519-SHA512-ELL2 (RFC 9381).
+//! The verifiable random function that makes labels from ids: ECVRF-EDWARDS25519-SHA512-ELL2 (RFC 9381).
 //!
 //! Without the secret key nobody can compute or guess a label. With the public key everybody can check a
 //! proof of one, and an id has only one label.
@@ -18,7 +18,7 @@ pub const PROOF_BYTES: usize = 80;
 /// Why a label can't be computed or is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VrfError {
-    /// The public key is no key.
+    /// The public key is invalid.
     #[error("the VRF key of the log is invalid")]
     Key,
     /// The proof is not the log's proof for this id.

@@ -68,8 +68,8 @@ impl Authorities {
     }
 
     /// Verifies a token: its signature, and that its signer was a timestamping authority at the time of the
-    /// token, trusted by itself or through its CA. Revocation is not checked, because this works offline.
-    /// Returns the subject of the authority's certificate.
+    /// token, trusted by itself or through its CA. Revocation is not checked, because the verifier works
+    /// offline. Returns the subject of the authority's certificate.
     ///
     /// # Errors
     /// [`TimestampError::Untrusted`] if nothing that the user trusts vouches for the signer, otherwise the
@@ -204,7 +204,7 @@ fn check_signed(token: &Token, certificate: &CertificateDer<'_>) -> Result<(), T
     let mut candidates = algorithms_of(token).into_iter();
     match candidates.any(|one| end.verify_signature(one, &signed, signature).is_ok()) {
         true => Ok(()),
-        false => Err(invalid("by the authority's key")),
+        false => Err(invalid("the authority's key did not make it")),
     }
 }
 

@@ -70,7 +70,7 @@ pub struct AllowedData {
     pub ground_at: Option<u64>,
     /// Recorded time of the consent, in milliseconds since the Unix epoch.
     pub consented_at_ms: Option<u64>,
-    /// The role of whoever recorded the consent, in lower case.
+    /// The role of the author of the consent's event, in lower case.
     pub recorded_by: String,
     /// Whether a guardian consented.
     pub guardian: bool,
@@ -132,7 +132,7 @@ pub struct GrantRecord {
     pub revoked: Option<Revocation>,
     /// What the grant allows; only categories that the query names. At most 50.
     pub data: Vec<AllowedData>,
-    /// Further data that is not listed.
+    /// Number of further lines of data that are not listed.
     pub data_left_out: u64,
     /// Number of attributes that the grant withholds, as the ledger states it.
     pub withheld: u64,
@@ -142,13 +142,13 @@ pub struct GrantRecord {
     pub given_again: u64,
     /// The reported uses; at most 20.
     pub uses: Vec<ReportedUse>,
-    /// Further reports that are not listed.
+    /// Number of further reports that are not listed.
     pub uses_left_out: u64,
     /// How far the grant was checked.
     pub check: Check,
 }
 
-/// What of a consent is shown.
+/// The parts of a consent that are shown.
 struct Consent {
     position: u64,
     recorded_at_ms: u64,
@@ -285,7 +285,7 @@ impl Person {
                 used_ms: &issued.used_ms,
             };
             let data = if filter.fits(&compared) { self.data(issued, filter, log) } else { Vec::new() };
-            // A grant that allows nothing is no use.
+            // A grant that allows nothing does not count as a use.
             (!data.is_empty()).then(|| record(handle, issued, data, flags))
         })
     }

@@ -66,7 +66,7 @@ pub struct LogEvent {
     pub role: String,
     /// The name of the author.
     pub author: String,
-    /// The raw public key that signed the rule, in hex. Whether the signature is right, the findings say.
+    /// The raw public key that signed the rule, in hex. The findings say whether the signature is valid.
     pub key: Option<String>,
     /// Whether the user trusts this key for the tier; `None` if no key of the tier was given.
     pub trusted: Option<bool>,
@@ -91,9 +91,9 @@ pub struct Pack {
 #[derive(Default)]
 pub(super) struct LogEvents {
     pub events: Vec<LogEvent>,
-    /// Events that are not in the list.
+    /// Number of events that are not in the list.
     pub left_out: u64,
-    /// Words that the log began with. They are not in the list.
+    /// Number of words that the log began with. They are not in the list.
     pub first_words: u64,
     pub purposes: Words,
     pub categories: Words,

@@ -29,8 +29,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use totals::Totals;
 
-/// Bytes of grants that may always be put aside in the order of the log, and how many more for each byte of
-/// events. Further grants are left out of the record, and only counted.
+/// Bytes of grants that may always be put aside in the order of the log, and how many more may be for each
+/// byte of events. Further grants are left out of the record, and only counted.
 const RECORD_FREE_BYTES: u64 = 256 << 20;
 const RECORD_RATIO_MAX: u64 = 16;
 /// Maximum number of different sets of packs that are kept.
@@ -173,7 +173,8 @@ impl Usage {
         self.people
     }
 
-    /// The grants by recipient, purpose and category; and the number of such combinations that are left out.
+    /// The counts of grants by recipient, purpose and category; and how often a grant has a combination that
+    /// is not among them.
     #[must_use]
     pub fn totals(&self) -> (Vec<Total>, u64) {
         self.totals.list()

@@ -28,7 +28,7 @@ fn as_hex<S: serde::Serializer>(people: &[Handle], serializer: S) -> Result<S::O
     serializer.collect_seq(people.iter().map(ToString::to_string))
 }
 
-/// A word with every word that was ever defined below it.
+/// The words of a log, each with every word that was ever defined below it.
 #[derive(Debug, Default)]
 pub(super) struct Words {
     /// The words directly below each word, in any definition.
@@ -69,7 +69,7 @@ pub(super) struct Filter<'a> {
     categories: BTreeSet<String>,
 }
 
-/// What a query compares of a grant.
+/// The properties of a grant that a query looks at.
 pub(super) struct Compared<'a> {
     pub recipient: &'a str,
     pub purpose: &'a str,
@@ -94,7 +94,7 @@ impl<'a> Filter<'a> {
     }
 
     /// Whether a grant fits, apart from its categories. A grant is in the period if it was in force at some
-    /// time of it, or if one of its uses was reported in it.
+    /// time in the period, or if one of its uses was reported in the period.
     pub fn fits(&self, grant: &Compared<'_>) -> bool {
         let query = self.query;
         let is_in_period = |from: u64, to: u64| {

@@ -4,7 +4,8 @@ use super::grants::{Check, GrantRecord};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Maximum number of combinations that are counted. Further ones are counted together.
+/// Maximum number of combinations that are counted. Of further ones, only the grants are counted, all
+/// together.
 const TOTALS_MAX: usize = 1_000;
 
 /// A combination of a recipient, a purpose and a category.
@@ -72,7 +73,7 @@ impl Totals {
         }
     }
 
-    /// The counts in order of recipient, purpose and category, and the number of uses of other combinations.
+    /// The counts in order of recipient, purpose and category, and how often a grant has another combination.
     pub fn list(&self) -> (Vec<Total>, u64) {
         let total = |(of, count): (&TotalOf, &Count)| Total {
             of: of.clone(),

@@ -81,9 +81,9 @@ fn coverage<'a>(
     if allowing.is_empty() { Coverage::NoticeOutdated } else { Coverage::Allowed(allowing) }
 }
 
-/// Whether a legal basis other than consent is left room by all decisions of a data subject. It never
-/// replaces a consent: once a consent covered the use, it does not apply, whatever became of that
-/// consent. If `can_be_refused`, no refusal or withdrawal may cover the use either.
+/// Whether all decisions of a data subject leave room for a legal basis other than consent. Such a basis
+/// never replaces a consent. So it does not apply if there ever was a consent that covers the use, even if
+/// that consent has ended. If `can_be_refused`, no refusal or withdrawal may cover the use either.
 fn leave_room(
     decisions: &[Decision],
     can_be_refused: bool,
