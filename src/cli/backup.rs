@@ -66,7 +66,7 @@ impl Backup {
 
 /// Restore a lost log from a backup. The daemon must not run.
 ///
-/// The data folder (--data) must have its folder `secrets`. An existing key tree in its folder `keys` is
+/// The data folder (--data) must contain the folder `secrets`. An existing key tree in the folder `keys` is
 /// kept, so people who were erased since the backup stay erased. A missing or empty key tree is restored from
 /// the backup. But the current root key opens a restored key tree only if nothing was erased since the
 /// backup. Move an existing log away first.

@@ -71,7 +71,7 @@ impl ExportSubject {
     }
 
     /// Returns the number of bytes written, and the number of events read. The daemon reads the person's
-    /// events several times, and each time counts.
+    /// events several times, and each reading counts.
     async fn write(&self, at: &Connection) -> Result<(u64, u64), CliError> {
         let kind = match self.kind {
             Kind::Access => PackageKind::Access,

@@ -81,7 +81,7 @@ const EVENTS_GONE: &str = "\nnote: events of that time are gone, through an eras
 
 fn decision(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) -> String {
     let row = |allowed: &proto::AllowedAttribute| {
-        // Consent is the rule, so only another basis is named.
+        // Consent is the usual basis, so only another basis is named.
         let basis = DeclaredBasis::of(allowed.legal_basis()).map_or("", DeclaredBasis::title);
         let key = "  ".to_owned() + &allowed.key;
         vec![key, allowed.category.clone(), allowed.value_json.clone(), basis.to_owned()]

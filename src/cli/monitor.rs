@@ -25,7 +25,7 @@ const DOCUMENT_BYTES_MAX: usize = 8 << 20;
 /// Largest answer of a webhook, in bytes. It is not read further.
 const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// Follow a log from outside, and raise an alert if it does not only grow.
+/// Follow a log from outside, and raise an alert if it is not append-only.
 ///
 /// The monitor reads the log's checkpoint, its keys and a few of its tiles, and keeps the newest checkpoint
 /// in a state file. It needs no token. At each look it checks that
@@ -69,11 +69,11 @@ pub(super) struct Monitor {
     /// Number of the witnesses named by --witness that must have cosigned. Default: every key.
     #[arg(long, value_name = "NUMBER", requires = "witnesses")]
     witnesses_min: Option<usize>,
-    /// Raise an alert if the newest checkpoint is older, such as 1h: since a witness cosigned it or, without
-    /// --witness, since the log last grew.
+    /// Raise an alert if the newest checkpoint is older than this, such as 1h. Its age counts from when a
+    /// witness cosigned it or, without --witness, from when the monitor first saw it.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     age_max: Option<Duration>,
-    /// Raise an alert if the log grew by more entries between two looks.
+    /// Raise an alert if the log grew by more entries than this between two looks.
     #[arg(long, value_name = "ENTRIES")]
     growth_max: Option<u64>,
     /// Address that receives a POST with JSON when alerts begin, change or end. Plain http:// works only on
@@ -168,7 +168,7 @@ impl Watch<'_> {
         Ok(look)
     }
 
-    /// Calls the webhook if the alerts are others than those that it last received. A failed call is logged,
+    /// Calls the webhook if the alerts differ from those that it last received. A failed call is logged,
     /// and repeated at the next look.
     async fn notify(&mut self, look: &Look) {
         let Some(url) = &self.command.webhook else { return };

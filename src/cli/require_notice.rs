@@ -11,12 +11,12 @@ use crate::domain::event::{Event, NoticeRequired};
 use crate::proto;
 use clap::Args;
 
-/// A version of a notice from which on consents count.
+/// The first version of a notice whose consents count.
 #[derive(Args)]
 pub(super) struct RequireNotice {
     /// ID of the notice.
     id: String,
-    /// First version that counts. It must be published.
+    /// First version whose consents count. It must be published.
     #[arg(long)]
     version: String,
     /// Time from which earlier versions no longer count. Default: at once.

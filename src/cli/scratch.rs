@@ -61,7 +61,7 @@ fn is_same(opened: &File, path: &Path) -> bool {
 }
 
 /// Removes abandoned folders. If that fails, the next command tries again. Each folder stays locked until it
-/// is removed, so that the command that has just made it can't take it into use meanwhile.
+/// is removed, so that the command that has just made it can't begin to use it meanwhile.
 fn remove_abandoned(within: &Path) {
     let Ok(items) = std::fs::read_dir(within) else { return };
     for item in items.flatten().filter(|item| item.file_name().to_string_lossy().starts_with(PREFIX)) {

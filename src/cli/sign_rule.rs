@@ -1,5 +1,5 @@
 //! Signs a version of a rule (bounds, a definition or a required notice) and publishes it, or writes it to a
-//! file that is published later, also from another machine.
+//! file. The file can be published later, even from another machine.
 
 use super::atomic_file::{AtomicFile, Existing};
 use super::connect::Connection;
@@ -37,11 +37,11 @@ pub(super) struct Signing {
     /// Private key of the tier. Default: the one that a `--dev` daemon left in --data, if there is one.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Origin of the log that you sign for. Nothing is signed if the daemon states another one.
+    /// Origin of the log that you sign for. Nothing is signed if the daemon has another origin.
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
-    /// Number of this version among those of its pack, word or notice, from 1. Nothing is signed if the
-    /// daemon states another one.
+    /// Number of this version among those of its pack, purpose, category or notice, counted from 1. Nothing
+    /// is signed if the daemon expects another number.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     sequence: Option<u64>,
     /// Time to state in the signature. Default: now. Needed only if the ledger's clock is far ahead.
@@ -53,7 +53,7 @@ pub(super) struct Signing {
     sign_only: Option<PathBuf>,
 }
 
-/// Whether an event has to be signed. A new word need not be.
+/// Whether an event has to be signed. A definition of a purpose or category need not be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signature {
     Required,

@@ -23,7 +23,7 @@ const RANGE: &str = "must be from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59.99
 pub(super) struct WrittenTime {
     /// The moment.
     pub moment: Timestamp,
-    /// What a date without a time was taken for; `None` if the time was written.
+    /// Says which moment a date without a time stands for; `None` if the time was written.
     of_day: Option<String>,
 }
 

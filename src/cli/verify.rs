@@ -54,7 +54,7 @@ pub(super) struct Verify {
     #[arg(long, value_name = "VKEY")]
     key: String,
     /// File with all keys that the log has had (`sayso keys show`). --key must be one of them. If the log has
-    /// changed its key, any file but a bundle may need this; a bundle contains the keys.
+    /// changed its key, files other than bundles may need this; a bundle contains the keys.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
     /// Verifier key of a trusted witness in C2SP form, or a file with it; may be repeated. The key may be
@@ -71,9 +71,9 @@ pub(super) struct Verify {
     /// required notices) that another key signed are findings.
     #[arg(long = "tier-key", value_name = "TIER=KEY")]
     tier_keys: Vec<String>,
-    /// Subject proof of a person whose id you know (`sayso prove-subject`), or a folder of such proofs; may
-    /// be repeated. With these, the answer for a bundle lists the streams of all other ids. Give the proof of
-    /// each id that you know, and a second stream about one of these people is among the others.
+    /// Subject proof of a person whose ID you know (`sayso prove-subject`), or a folder of such proofs; may
+    /// be repeated. With these, the answer for a bundle lists the streams of all other IDs. If you give the
+    /// proof of each ID that you know, this list shows any second stream about one of these people.
     #[arg(long = "subject-proof", value_name = "PATH")]
     subject_proofs: Vec<PathBuf>,
     /// A checkpoint seen earlier, or an earlier proof, certificate or receipt that has one. The log of

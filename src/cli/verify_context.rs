@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 const LOG_OF_OTHERS: &str =
     "that others see the same log, and not a copy or an invented one that its operator signed";
 
-/// What can be given besides the file to see forks of the log.
+/// What a user can give besides the file to detect forks of the log.
 #[derive(Clone, Copy)]
 pub(super) enum Hint {
     /// For a bundle.

@@ -104,7 +104,7 @@ fn categories(answer: &proto::ListPurposesResponse) -> Vec<Vec<String>> {
     rows
 }
 
-/// Publish and show notices: the texts that people consent under.
+/// Publish and show notices: the texts that people see when they consent.
 #[derive(Subcommand)]
 pub(super) enum Notice {
     /// Publish a notice.

@@ -29,20 +29,20 @@ const CONNECTIONS_MAX: usize = 256;
 /// /add-checkpoint, and works with any log that has C2SP checkpoints. Keep the witness's folder: a witness
 /// that has lost its folder must not continue under the same name.
 ///
-/// The witness has two keys, and signs with both: Ed25519, and ML-DSA-44, which quantum computers do not
-/// break. Publish both verifier keys.
+/// The witness has two keys, and signs with both: Ed25519, and ML-DSA-44, which is designed to resist
+/// quantum computers. Publish both verifier keys.
 ///
 /// Example: `sayso witness --name witness.example/w1 --log log.vkey --folder sayso-witness`
 #[derive(Args)]
 pub(super) struct Witness {
-    /// Name of its key, such as a URL without a scheme.
+    /// Name of the witness, such as a URL without a scheme. Its keys have this name.
     #[arg(long)]
     name: String,
     /// Verifier key of a log to witness, or a file with that key. May be repeated: once for each log, and
     /// once for each further key of the same log.
     #[arg(long = "log", value_name = "VKEY", required = true)]
     logs: Vec<String>,
-    /// Folder for its key and the checkpoints that it cosigned.
+    /// Folder for its keys and the checkpoints that it cosigned.
     #[arg(long, default_value = "sayso-witness", value_name = "DIR")]
     folder: PathBuf,
     /// Address to listen on. An address other than loopback needs --certificate.

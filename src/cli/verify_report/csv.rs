@@ -48,7 +48,7 @@ pub(super) fn write(content: &Content<'_>, out: &mut dyn Write) -> io::Result<()
     usage.for_each(&mut |grant| write_grant(out, &grant, usage))
 }
 
-/// Writes a line that is no record. Text from the bundle cannot begin another line in it.
+/// Writes a comment line. Line breaks in the text become spaces, so text from the bundle can't begin a line.
 fn comment(out: &mut dyn Write, text: &str) -> io::Result<()> {
     write!(out, "# {}\r\n", escaped(text).replace(['\r', '\n'], " "))
 }

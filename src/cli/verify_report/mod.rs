@@ -33,7 +33,7 @@ enum Format {
 }
 
 impl Format {
-    /// The format that the end of a file's name stands for.
+    /// The format that a file's extension stands for.
     fn of(path: &Path) -> Option<Self> {
         match path.extension()?.to_str()? {
             "html" | "htm" => Some(Self::Html),
@@ -49,19 +49,20 @@ impl Format {
 #[command(next_help_heading = "Report")]
 pub(super) struct ReportFlags {
     /// Write a report on a bundle to FILE: the verdict, the findings, and every grant with the consent, the
-    /// notice and the rules that it rests on, and with its uses. It has no values and no keys of attributes.
-    /// The end of the name says the format: `.html`, `.json` or `.csv`. If the bundle does not verify, the
-    /// report says so and lists nothing.
+    /// notice and the rules that it rests on, and with its uses. The report has neither values nor keys of
+    /// attributes. The extension of FILE sets the format: `.html`, `.json` or `.csv`. If the bundle does not
+    /// verify, the report says so and lists nothing.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// The format of the report. Default: by the name of FILE.
+    /// The format of the report. Default: the format that the extension of FILE sets.
     #[arg(long, value_name = "FORMAT", requires = "report")]
     report_format: Option<Format>,
-    /// List only grants that fit; may be repeated. KEY is `recipient`, `purpose`, `category`, `person`,
+    /// List only matching grants; may be repeated. KEY is `recipient`, `purpose`, `category`, `person`,
     /// `from` or `to`. A purpose or category includes those below it. A person is a handle from an earlier
-    /// report. `from` and `to` are the beginning and the end of a period: a grant fits if it was in force or
-    /// was used in it. If one key is given several times, one value has to fit. Of different keys, all have
-    /// to fit. Example: `--query category=health --query recipient=tutor --query from=2026-01-01`.
+    /// report. `from` and `to` are the beginning and the end of a period: a grant matches if it was in force
+    /// or was used in it. If a key is given several times, one of its values has to match. Conditions with
+    /// different keys all have to match. Example: `--query category=health --query
+    /// recipient=tutor --query from=2026-01-01`.
     #[arg(long = "query", value_name = "KEY=VALUE", requires = "report", value_parser = query::parse)]
     conditions: Vec<Condition>,
     /// Replace FILE if it exists.
@@ -98,7 +99,7 @@ impl ReportFlags {
     }
 }
 
-/// A report that will be written when the verdict is known. If it is not, its file disappears.
+/// A report that will be written when the verdict is known. Dropping it unwritten removes its file.
 pub(super) struct PendingReport {
     path: PathBuf,
     format: Format,

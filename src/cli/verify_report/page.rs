@@ -14,7 +14,8 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 const STYLE: &str = include_str!("page.css");
-/// Maximum number of grants on the page. A browser shows longer tables slowly; the other formats have all.
+/// Maximum number of grants on the page, because a browser shows longer tables slowly. The other formats list
+/// all grants.
 const GRANTS_MAX: u64 = 10_000;
 /// The sections of a page about a bundle that verifies, in order, with their titles.
 const SECTIONS: [(&str, &str); 7] = [

@@ -1,4 +1,4 @@
-//! The words of the page for what a record has.
+//! The words in which the page describes grants, events and rules.
 
 use crate::cli::output::count;
 use crate::domain::wording;
@@ -28,7 +28,7 @@ fn labeled(text: &str, part: &Html) -> Html {
     escape(text).with(part)
 }
 
-/// Who somebody with a role is.
+/// A role in words for people.
 fn who(role: &str) -> &str {
     match role {
         "subject" => "the person",
