@@ -43,7 +43,7 @@ pub(super) struct Comparison<'a> {
     receipt: &'a Value,
     /// JSON pointers (RFC 6901) of the fields that agree with the log.
     compared: BTreeSet<String>,
-    /// Whether a process does not say that the decision is limited to conversations, although it is.
+    /// Whether the decision is limited to conversations, and a process does not say so.
     lacks_conversations: bool,
 }
 

@@ -48,8 +48,8 @@ impl Manifest {
         Ok(bytes)
     }
 
-    /// Decodes a manifest of the log with this name; `None` if it is malformed, lists a name twice, in
-    /// another form than [`Self::to_bytes`] writes, or of another log.
+    /// Decodes a manifest of the log with this name; `None` if it is malformed, lists a name twice, is
+    /// not in the form that [`Self::to_bytes`] writes, or is of another log.
     pub fn parse(bytes: &[u8], origin: &str) -> Option<Self> {
         let manifest: Self = serde_json::from_slice(bytes).ok()?;
         let mut names = HashSet::new();

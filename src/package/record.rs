@@ -104,7 +104,7 @@ pub struct Attribute {
     pub special_category: bool,
     /// `declared`, `observed` or `inferred`.
     pub provenance: &'static str,
-    /// What its recorder stated, if it counts as inferred nevertheless.
+    /// The provenance that its recorder stated, if the attribute nevertheless counts as inferred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub claimed_provenance: Option<&'static str>,
     /// Its source: who recorded it.
@@ -253,7 +253,7 @@ pub struct Artifact {
     /// When it expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
-    /// Why it may not be used any more, as in `sayso.v1.Reason`.
+    /// Why it may not be used anymore, as in `sayso.v1.Reason`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// The same in words.
@@ -355,8 +355,8 @@ pub struct Consent {
     pub decided_at: String,
     /// The purposes; empty in a refusal or withdrawal of all purposes.
     pub purposes: Vec<VocabularyTerm>,
-    /// The categories; empty for all. All categories include the special ones only in a refusal or
-    /// withdrawal.
+    /// The categories; empty for all. If empty, a refusal or withdrawal also covers the special categories,
+    /// and a consent does not.
     pub categories: Vec<VocabularyTerm>,
     /// The recipients; empty for all.
     pub recipients: Vec<String>,

@@ -18,7 +18,7 @@ pub(super) const PACKAGE: &str = "package.json";
 const ITEM_BYTES_MAX: u64 = 1 << 20;
 /// The most levels of nesting.
 const DEPTH_MAX: u32 = 64;
-/// The most parts.
+/// The most parts of `package.json`.
 const PARTS_MAX: usize = 256;
 
 /// The log that a package names.
@@ -76,7 +76,8 @@ impl Stated {
     /// made later. Returns the checkpoint and its note.
     ///
     /// # Errors
-    /// The package is of another format or log, or the checkpoint is not one of this log by then.
+    /// The package is of another format or log, this log did not sign the checkpoint, or the checkpoint is
+    /// newer than the signature.
     pub fn verify(&self, keys: &KeyChain, tree_size: u64) -> Result<(Checkpoint, String), PackageError> {
         let wrong = |problem| PackageError::Member(PACKAGE.to_owned(), problem);
         if self.format != FORMAT || self.version != VERSION {

@@ -17,7 +17,7 @@ const RATIO_MAX: u64 = 100;
 /// This many bytes may always be unpacked, however small the file is.
 const RATIO_FREE_BYTES: u64 = 64 << 20;
 /// The most bytes between the content of a member and the next header: a data descriptor with sizes of 64
-/// bits (APPNOTE 4.3.9). A header does not fit in there.
+/// bits (APPNOTE 4.3.9). A header is longer than that.
 const DESCRIPTOR_BYTES_MAX: u64 = 24;
 
 /// Calls `then` with the member of this name and its packed size in bytes; `None` if there is no such member.
@@ -49,10 +49,10 @@ pub(super) fn with_member<T>(
 
 /// Calls `each` with the name and the content of each member, in the order of the directory.
 ///
-/// A member whose own header differs from the directory is an error, since readers differ in which of them
-/// they take. So is a member that a program would unpack to another place than a file in its folder. So is
-/// anything between the members, where some readers find more of them. All members together may not be much
-/// larger than the file.
+/// A member whose own header differs from the directory is an error, since some readers trust the header and
+/// others the directory. So is a member that a program would not unpack to a plain file in its folder. So is
+/// anything between the members, because some readers would find further members there. All members together
+/// may not be much larger than the file.
 pub(super) fn for_each_member(
     file: &mut (impl Read + Seek),
     mut each: impl FnMut(&str, &mut dyn Read) -> Result<(), PackageError>,
@@ -92,7 +92,7 @@ pub(super) fn for_each_member(
 }
 
 /// Whether a name is that of a file in the folder to which a program unpacks, or in one folder below it.
-/// Names are in lower case, because some file systems take names as equal that differ in their case.
+/// Names are in lower case, because some file systems treat names that differ only in case as equal.
 fn is_plain_name(name: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
     let is_plain = |part: &str| !part.is_empty() && !part.starts_with('.') && part.bytes().all(is_allowed);

@@ -44,13 +44,14 @@ pub struct VerifiedPackage {
     /// Number of consent receipts, all of which are valid.
     pub receipts: u64,
     /// The checkpoint that the package names, and its note. The tree of the checkpoint contains everything
-    /// that the package was made from. None if the package is not signed.
+    /// that the package was made from. `None` if the package is not signed.
     pub checkpoint: Option<(Checkpoint, String)>,
     /// What was not compared with the log: members other than receipts, parts of `package.json`, and fields
     /// of receipts. In a signed package these are statements of the controller; in any other package they
     /// prove nothing.
     pub not_compared: Vec<String>,
-    /// That the package has everything that the log committed to; `None` if it does not show that.
+    /// Shows that the package has everything that the log committed to; `None` if the package does not show
+    /// that.
     pub completeness: Option<Completeness>,
 }
 

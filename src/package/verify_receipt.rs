@@ -137,7 +137,7 @@ fn is_signed(receipt: &Value, keys: &KeyChain) -> Result<bool, ReceiptError> {
     let mut unsigned = receipt.clone();
     let Some(signature) = take_signature(&mut unsigned) else { return Ok(false) };
     let note = signature.get("schema:value").and_then(Value::as_str).ok_or(ReceiptError::Property)?;
-    // The signature does not cover its own property, so that has only one form.
+    // The signature does not cover its own property, so only one form of that property is accepted.
     if signature != property(SIGNATURE, note) {
         return Err(ReceiptError::Property);
     }

@@ -107,8 +107,8 @@ impl<W: Write> Zip<W> {
         Ok(&mut self.members)
     }
 
-    /// Adds a manifest of all members, of the log with the name `origin`, and its signature. `sign` signs the
-    /// digest that it is given. Nothing may be added afterwards.
+    /// Adds a manifest of all members, which names the log `origin`, and the manifest's signature. `sign`
+    /// signs the digest that it is given. Nothing may be added afterwards.
     ///
     /// # Errors
     /// Writing failed.

@@ -78,7 +78,7 @@ fn keys(of: &[NamedAttribute]) -> Html {
         categories.entry((&named.category, named.legal_basis)).or_default().push(foreign(&named.key).0);
     }
     lines(categories.into_iter().map(|((category, basis), keys)| {
-        // Consent is the rule, so only another basis is named.
+        // Consent is the usual basis, so only another basis is named.
         let without = basis.map(|basis| format!("; without consent, on the basis of {basis}"));
         let about = soft(&format!("({category}{})", without.unwrap_or_default()));
         Html(format!("{} {}", keys.join(", "), about.0))

@@ -79,7 +79,7 @@ pub fn wrapped(element: &'static str, inner: &Html) -> Html {
     Html(format!("<{element}>{inner}</{element}>"))
 }
 
-/// A time without its name of a month, for tables: `2023-11-14 22:13` for `2023-11-14T22:13:20Z`.
+/// A time without the name of its month, for tables: `2023-11-14 22:13` for `2023-11-14T22:13:20Z`.
 #[must_use]
 pub fn short_time(rfc3339: &str) -> Html {
     let exact = escape(rfc3339);
