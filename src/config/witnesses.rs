@@ -5,8 +5,8 @@ use super::error::{ConfigError, check};
 use serde::Deserialize;
 use std::path::PathBuf;
 
-/// Witnesses of the log (C2SP tlog-witness): independent parties who cosign that the log only ever grows.
-/// Writes never wait for them.
+/// Witnesses of the log (C2SP tlog-witness): independent parties that attest, with their cosignatures,
+/// that the log only grows. Writes never wait for them.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Witnesses {

@@ -3,7 +3,7 @@
 //!
 //! A new, empty store in the place of a lost one would hide the loss. If the log is lost, the log key
 //! would sign a second log, and a restore would refuse to replace that log. If the key tree is lost, a
-//! restore would take the new key tree for the current one, and nobody's data could be opened any more.
+//! restore would take the new key tree for the current one, and nobody's data could be opened anymore.
 
 use crate::config::Config;
 use crate::daemon::data_dir::Layout;

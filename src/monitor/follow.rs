@@ -13,9 +13,9 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Limits {
     /// Largest age of the newest checkpoint, milliseconds: since a witness cosigned it or, without witnesses,
-    /// since this monitor first saw its tree. None: any.
+    /// since this monitor first saw its tree. `None` allows any age.
     pub age_max_ms: Option<u64>,
-    /// Largest number of new entries between two looks. None: any.
+    /// Largest number of new entries between two looks. `None` allows any number.
     pub growth_max: Option<u64>,
 }
 

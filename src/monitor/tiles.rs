@@ -70,9 +70,10 @@ impl Nodes for Tiles {
 /// Why an older tree could not be shown to be the beginning of a newer one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unproven {
-    /// The tiles have the newer root, and show another older root than the older checkpoint.
+    /// The tiles match the newer checkpoint, but the tree of the older size has another root than the older
+    /// checkpoint.
     Contradiction,
-    /// The tiles do not have the root of the newer checkpoint.
+    /// The tiles do not match the newer checkpoint.
     WrongTiles,
     /// The log does not have a tile: its path.
     Missing(String),

@@ -207,7 +207,7 @@ pub trait LogStore: Send + Sync {
 /// A key page: id and content.
 pub type Page = (Vec<u8>, Vec<u8>);
 
-/// Encrypted key pages, stored and backed up apart from the log. They can't be rebuilt from anything.
+/// Encrypted key pages, stored and backed up apart from the log. They can't be rebuilt from other data.
 ///
 /// Concurrency: any thread may call any method; the engine serializes writes.
 pub trait KeyStore: Send + Sync {

@@ -99,7 +99,7 @@ impl Node {
         is_in_range && version < VERSIONS && version >> (DEPTH - self.depth) == self.index
     }
 
-    /// The child above a version.
+    /// The child on the path to a version.
     fn towards(&self, version: u64) -> Self {
         self.child(u8::from(version >> (DEPTH - self.depth - 1) & 1 == 1))
     }
@@ -218,7 +218,7 @@ impl PuncturableTree {
         kept.chain([Node::renewal(from, key)]).collect()
     }
 
-    /// Whether a version from `from` on was destroyed.
+    /// Whether the key of any version from `from` on was destroyed.
     #[must_use]
     pub fn is_punctured_from(&self, from: u64) -> bool {
         let versions_left = |(node, end): (&Node, u64)| {

@@ -1,4 +1,4 @@
-//! Tests of the vault: keys are found, made and destroyed, also when the key store or the root key's keeper
+//! Tests of the vault: keys are found, made and destroyed, even when the key store or the root key's keeper
 //! fails.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 

@@ -16,8 +16,8 @@ impl Amount {
         Self { value, margin: 0.0 }
     }
 
-    /// The sum of two numbers whose noise is independent. The margins add up like standard deviations. That
-    /// is never too little, because a sum of such noise has lighter tails than each part.
+    /// The sum of two numbers whose noise is independent. The margins add up like standard deviations. The
+    /// result is never too small, because a sum of such noise has lighter tails than each part.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
         Self { value: self.value + other.value, margin: self.margin.hypot(other.margin) }

@@ -142,8 +142,8 @@ fn is_below_noise(part: Amount, whole: Amount) -> bool {
     part.is_below_noise() || whole.is_below_noise()
 }
 
-/// The margin within which the noise of 97.5 of 100 numbers is, relative to the margin for 95 of 100. If each
-/// of two numbers is in its interval in 97.5 of 100 reports, both are in 95 of 100.
+/// Widens a margin that holds in 95 of 100 reports to one that holds in 97.5 of 100. If each of two numbers
+/// is within its wider margin in 97.5 of 100 reports, both are in at least 95 of 100.
 const WIDER: f64 = 1.24;
 
 /// A quotient and its interval. `None` if the whole is 0, if a number is below its noise, or if all of the
@@ -157,7 +157,7 @@ fn quotient(table: &FigureTable, part: Amount, whole: Amount) -> Option<(f64, Op
     let (part_margin, whole_margin) = (part.margin * WIDER, whole.margin * WIDER);
     let interval = (whole.margin > 0.0).then(|| Interval {
         low: ((part.value - part_margin) / (whole.value + whole_margin)).max(0.0),
-        // A whole that is hardly above its noise says nothing about how large the quotient may be.
+        // If the whole is hardly above its noise, it sets no upper limit on the quotient.
         high: if whole.value > whole_margin {
             (part.value + part_margin) / (whole.value - whole_margin)
         } else {

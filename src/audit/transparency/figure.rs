@@ -145,7 +145,8 @@ pub struct SummaryLine {
     pub figure: &'static str,
     /// What the number is, or why numbers are not shown.
     pub title: String,
-    /// The number with its interval and unit. If the title says that numbers are not shown, which ones.
+    /// The number with its interval and unit. If the title says that numbers are not shown, this text
+    /// lists them.
     pub text: String,
 }
 

@@ -100,7 +100,7 @@ pub fn show_noised(
         let cell = table.rows.get(labels).copied().unwrap_or_default();
         let people = as_number(cell.people) + two_sided_geometric(people_scale, bits);
         let value = as_number(cell.count) + two_sided_geometric(count_scale, bits);
-        // Whether a row that is not known exists must not follow from `others` or from the total.
+        // `others` and the total must not reveal whether a row outside `known` exists.
         let counts = known.contains(labels) || people >= as_number(k);
         counts.then(|| Candidate { labels: labels.clone(), people, value: Amount { value, margin } })
     });

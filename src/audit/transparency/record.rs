@@ -44,7 +44,7 @@ pub struct Recipients {
 }
 
 impl Recipients {
-    /// Adds a grant. A grant that allowed nothing discloses nothing, so it is no processing.
+    /// Adds a grant. A grant that allowed nothing discloses nothing, so it is not processing.
     pub fn add(&mut self, issued: &GrantIssued, issued_at_ms: u64) {
         if issued.allowed.is_empty() {
             return;

@@ -56,7 +56,7 @@ pub struct LogFound {
     /// Damage that does not belong to one position: a damaged segment header, or unexpected bytes after the
     /// last frame of a segment.
     pub damaged: Vec<String>,
-    /// Damage that can be mended by rebuilding. The next start does this, in some cases only after the
+    /// Damage that rebuilding repairs. The next start does this, in some cases only after the
     /// damaged folder is removed.
     pub rebuildable: Vec<String>,
     /// Number of entries of an interrupted discard. The next start finishes it.

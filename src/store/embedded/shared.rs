@@ -21,9 +21,9 @@ pub struct Options {
     pub room_bytes: u64,
     /// Size of sled's cache for the index, bytes.
     pub index_cache_bytes: u64,
-    /// Number of pending index records at which they are moved into sled, the index's database. With the
-    /// default, several records share a page of sled, and an erasure does not wait long until the records are
-    /// moved.
+    /// Number of pending index records at which they are moved into sled, the index's database. The default
+    /// is large enough that several records share a page of sled, and small enough that an erasure does not
+    /// wait long for the move.
     pub settle_records: usize,
     /// Maximum number of pending index records, about 150 bytes of memory each. At the maximum, commits wait.
     pub pending_records_max: usize,
