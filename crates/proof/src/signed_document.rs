@@ -36,7 +36,7 @@ pub enum DocumentError {
     #[error("invalid signature of the document: {0}")]
     Note(#[from] NoteError),
     /// The note is not the signature of a document of this kind.
-    #[error("not the signature of such a document: {0}")]
+    #[error("not a signature for this kind of document: {0}")]
     Form(&'static str),
     /// The document is not the one that was signed.
     #[error("the document was changed after it was signed")]

@@ -84,7 +84,7 @@ pub enum Unseen {
     },
     /// When entries were recorded: their times are those of the operator's clock.
     Time {
-        /// An authority vouches for the time of this many entries.
+        /// An authority vouches that this many entries existed at a stated time.
         after: Option<u64>,
     },
 }

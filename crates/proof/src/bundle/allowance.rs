@@ -4,12 +4,12 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-/// Bytes that may be put aside, whatever was read. They fit in memory.
+/// Bytes that may be put aside, no matter how few bytes were read. They fit in memory.
 const FREE_BYTES: u64 = 64 << 20;
 /// Maximum ratio of the bytes put aside to the bytes read. Entries that are not system events are encrypted,
 /// so they do not compress.
 const RATIO_MAX: u64 = 4;
-/// Leaf hashes that may be put aside, whatever was read.
+/// Bytes of leaf hashes that may be put aside, no matter how few bytes were read.
 const LEAVES_FREE_BYTES: u64 = 1 << 20;
 /// Maximum ratio of the leaf hashes put aside to the bytes read. Hashes do not compress.
 const LEAVES_RATIO_MAX: u64 = 2;

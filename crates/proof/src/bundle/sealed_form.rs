@@ -35,10 +35,12 @@ impl SealedForm {
         let is_padded = header.schema_version == SchemaVersion::Two;
         let is_sealed_hash = body.is_some_and(|body| !body.idempotency_hash.is_empty());
         match self.edition >= SEALED_EDITION {
-            true if header.idempotency.is_some() => Err(
-                "`idempotency_hash` of an event about a data subject is in clear, after edition 5 of the rules",
-            ),
-            true if !is_padded => Err("the sealed body is not padded, after edition 5 of the rules"),
+            true if header.idempotency.is_some() => {
+                Err("the `idempotency_hash` is in clear, but the log follows edition 5 of the rules or later")
+            }
+            true if !is_padded => {
+                Err("the sealed body is not padded, but the log follows edition 5 of the rules or later")
+            }
             false if is_sealed_hash => {
                 Err("the body has `idempotency_hash`, but the log does not follow edition 5 of the rules")
             }

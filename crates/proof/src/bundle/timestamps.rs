@@ -31,7 +31,8 @@ impl Timestamps {
         Ok(())
     }
 
-    /// Takes the root of a tree that grows with each leaf hash.
+    /// Keeps the root of this tree for the timestamp of its size, if there is one. Call it after each leaf
+    /// hash.
     pub fn reach(&mut self, tree: &Frontier) {
         if self.waiting.front().is_some_and(|(size, _)| *size == tree.size())
             && let Some((size, token)) = self.waiting.pop_front()

@@ -26,7 +26,7 @@ use std::sync::{Arc, LazyLock};
 /// content ends the grants that allow it.
 const REPLACEMENT_EDITION: u32 = 3;
 
-/// For each event, judging grants again may take as many steps as this many events.
+/// Each event adds steps for judging grants again: as many as the replay gets for this many events.
 const EFFORT_EACH: usize = 2;
 
 /// Grants with the same recipient, purpose and attributes, by conversation.
@@ -77,7 +77,7 @@ struct Owed {
 pub(super) struct Revocations {
     /// By recipient, purpose and the shared list of attributes.
     cases: BTreeMap<(String, String, usize), Case>,
-    /// The conversations that a decision names.
+    /// The conversations that decisions name.
     named: BTreeSet<String>,
     contents: Contents,
     changes: Changes,

@@ -150,7 +150,7 @@ impl Subject {
         // A statement cannot be later than its moment.
         let said_at_ms = about_ms.min(sealed_at_ms);
         let consented = Given { said_at_ms, sealed_at_ms, position };
-        // A refusal counts from its moment, whatever time it states.
+        // A refusal counts from its moment, even if it states another time.
         let refused = Given { said_at_ms: sealed_at_ms, ..consented };
         match event {
             Event::AttributeRecorded(recorded) => {

@@ -77,7 +77,7 @@ fn no_changed_byte_of_a_token_changes_what_it_says() {
 #[test]
 fn a_response_is_accepted_only_for_its_own_request() {
     let response = file("ec.tsr");
-    // The nonce that openssl chose for this request: 0x339e216fe3b90b9f is no nonce of `request`.
+    // The nonce that openssl chose for this request: 0x339e216fe3b90b9f is not a nonce that `request` makes.
     assert_eq!(token_of_response(&response, &text(), [1; 8]), Err(TimestampError::OtherNonce));
     assert_eq!(token_of_response(&response, "other", [1; 8]), Err(TimestampError::OtherDigest));
     let one = request(&text(), [1; 8]).unwrap();
