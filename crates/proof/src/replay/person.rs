@@ -102,7 +102,8 @@ impl Person {
         findings
     }
 
-    /// Ends the last frame of entries, because the next entry of the log is not about this data subject.
+    /// Ends the last frame of entries (see `revocations.rs`), because the next entry of the log is not about
+    /// this data subject.
     pub fn end_frame(&mut self, subject: &mut Subject, vocabulary: &Vocabulary) {
         if subject.is_complete() {
             self.revocations.end_frame(&mut self.grants, subject, vocabulary);

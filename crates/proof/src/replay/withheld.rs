@@ -13,7 +13,7 @@ type EventId = [u8; 16];
 
 /// The edition of the rules of decisions from which on reasons are compared with the consents.
 const REASONS_EDITION: u32 = 3;
-/// The policies that stand for the absence of a consent.
+/// The policies that a grant names if it withholds attributes because no consent covers them.
 const CONSENT_POLICIES: [&str; 2] = ["built-in/consent", "built-in/notice"];
 
 /// The current attributes of a data subject.

@@ -1,6 +1,6 @@
 //! What no definition may do: take a word away from a word above it, make a special category ordinary, or put
 //! a word below itself or too deep. Otherwise a refusal, a signal or the protection of a special category
-//! would be lost.
+//! would no longer cover the word.
 
 use super::definitions::DEPTH_MAX;
 use super::fault::Fault;
@@ -72,8 +72,8 @@ impl WordRules {
         while let Some(next) = self.pending.first_entry().filter(|next| next.key().0 <= now_ms) {
             let ((_, position), definition) = next.remove_entry();
             let words = if definition.is_purpose { &mut self.purposes } else { &mut self.categories };
-            // Depths below are looked at only while every word keeps what is above it. So each word moves
-            // deeper a limited number of times.
+            // Depths below are looked at only while no definition was at fault. Until then, every word keeps
+            // the words above it, so each word moves deeper a limited number of times.
             if let Some(fault) = words.define(definition, !self.is_faulty) {
                 self.is_faulty = true;
                 faults.push((position, fault));
