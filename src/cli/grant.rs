@@ -304,7 +304,7 @@ impl Watch {
 pub(super) struct Watching {
     revocations: Streaming<proto::WatchRevocationsResponse>,
     out: Out,
-    /// Whether the first message, which is no revocation, was printed.
+    /// Whether the first message, which is not a revocation, was printed.
     is_open: bool,
 }
 

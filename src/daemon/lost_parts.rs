@@ -42,8 +42,8 @@ pub(crate) fn check_parts(config: &Config) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// A part of the folder that shows that there was a log. The log key is no such part, because an operator may
-/// put one into a new folder.
+/// A part of the folder that shows that there was a log. The log key does not show this, because an operator
+/// may put one into a new folder.
 fn trace_of_log(layout: &Layout) -> Result<Option<PathBuf>, DaemonError> {
     if Ledger::inspect_kept_checkpoint(&layout.checkpoint())?.note.is_some() {
         return Ok(Some(layout.checkpoint()));

@@ -123,7 +123,7 @@ async fn a_log_that_only_grows_raises_no_alert() {
         assert_eq!(log.look(1).await, [], "{size}");
         assert_eq!(log.kept_size(), size);
     }
-    // An older checkpoint, while the larger tree is still served, is no rollback.
+    // An older checkpoint, while the larger tree is still served, is not a rollback.
     let older = checkpoint(&leaves(0, 0, 300)).sign(&log_key());
     log.serve(Served { note: older, ..Served::new(leaves(0, 0, 700)) });
     assert_eq!(log.look(1).await, []);

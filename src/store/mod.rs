@@ -170,7 +170,7 @@ pub trait LogStore: Send + Sync {
     /// Durability: on `Ok` the bytes are overwritten and synced. After a crash before that, either the
     /// discard never began, or opening the store finishes it.
     ///
-    /// Retry: safe; discarding an entry again is no error. If any position is beyond the head, the call
+    /// Retry: safe; discarding an entry again is not an error. If any position is beyond the head, the call
     /// returns [`StoreError::Missing`] and discards nothing.
     fn discard(&self, positions: &[u64]) -> Result<(), StoreError>;
 

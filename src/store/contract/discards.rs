@@ -14,7 +14,7 @@ pub fn a_discard_removes_its_entries_and_nothing_else(open: OpenLog<'_>) {
     ];
     commit(&*log, &frames);
     let all: Vec<NewEntry> = frames.into_iter().flatten().collect();
-    // A position may be discarded twice in one call, and again in a second call. That is no error, and
+    // A position may be discarded twice in one call, and again in a second call. That is not an error, and
     // nothing is counted twice.
     log.discard(&[2, 0, 0, 2]).unwrap();
     log.discard(&[0, 2]).unwrap();

@@ -275,7 +275,7 @@ impl<F: FnMut(Seen<'_>) -> Result<(), StoreError>> Walk<'_, F> {
             if FrameHeader::decode(window.at(at, ALIGN)?).is_some_and(|header| header.first >= self.next)
                 && let Some(frame) = frame_at(window, at)?
                 // After a torn write, a later frame of the same commit may be intact. So an intact frame of
-                // the same commit is no evidence of damage.
+                // the same commit is not evidence of damage.
                 && (frame.header.commit_start > self.next || frame.header.first < self.known)
             {
                 return Ok(Some((at, frame.header.first)));

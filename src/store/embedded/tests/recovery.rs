@@ -419,7 +419,7 @@ fn an_index_ahead_of_its_watermark_needs_no_rebuild() {
     let (killed, copies) = (after_kill(dir.path()), scratch());
     let found = inspect(killed.path(), 0, copies.path(), |_| Ok(())).unwrap();
     assert_eq!((found.size, found.rebuildable), (7, Vec::<String>::new()));
-    // The index still says how many entries had been durable. So damage below that number is no torn write.
+    // The index still says how many entries had been durable. Damage below that number is not a torn write.
     change(&segment(killed.path(), 0), |bytes| {
         let written = bytes.iter().rposition(|byte| *byte != 0).unwrap();
         bytes[written - 8] ^= 1;
