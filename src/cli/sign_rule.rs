@@ -53,7 +53,7 @@ pub(super) struct Signing {
     sign_only: Option<PathBuf>,
 }
 
-/// Whether an event has to be signed. A definition of a purpose or category need not be.
+/// Whether an event has to be signed. The definition of a new purpose or category need not be.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signature {
     Required,
