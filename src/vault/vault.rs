@@ -99,11 +99,13 @@ impl Vault {
     }
 
     /// A new link between a subject and the subject map.
-    fn new_link(&self, subject: &SubjectId) -> Result<MapLink, VaultError> {
-        let (label, _) = self.prove_label(subject)?;
+    fn new_link(&self, subject: &SubjectId) -> MapLink {
+        let label = self.vrf.label(subject.as_str());
+        // The hashes of the id.
+        secret::clear_stack::<STACK_WORDS>();
         let mut blinding = Zeroizing::new([0; 32]);
         self.key_tree.clock.fill(blinding.as_mut());
-        Ok(MapLink::new(label, *blinding))
+        MapLink::new(label, *blinding)
     }
 
     /// Links a subject to the subject map, if an earlier version of the ledger stored them without a link;
@@ -112,7 +114,7 @@ impl Vault {
     /// # Errors
     /// The keys were destroyed, too many changes wait, or the key store can't be written.
     pub async fn link(&self, subject: &SubjectId, keys: &SubjectKeys) -> Result<(), VaultError> {
-        self.writer.link(keys.subject, keys.handle, self.new_link(subject)?).await
+        self.writer.link(keys.subject, keys.handle, self.new_link(subject)).await
     }
 
     fn hash_of(&self, subject: &SubjectId) -> Hash {
@@ -157,7 +159,7 @@ impl Vault {
         let PendingSubject { keys, key, id } = pending;
         let link = match keys.link() {
             Some(link) => link,
-            None => self.new_link(id)?,
+            None => self.new_link(id),
         };
         keys.set_link(link.clone());
         // The cache adopts the keys before they are stored. Otherwise a reader could load them from the
@@ -190,7 +192,7 @@ impl Vault {
             return Ok(keys);
         }
         let PendingSubject { keys, key, .. } = self.prepare(subject);
-        let creation = Creation { subject: hash, handle: keys.handle, key, link: self.new_link(subject)? };
+        let creation = Creation { subject: hash, handle: keys.handle, key, link: self.new_link(subject) };
         match self.writer.create(creation).await {
             // Another task has stored keys for the subject first.
             Ok(()) | Err(VaultError::Destroyed) => {}
