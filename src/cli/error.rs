@@ -1,6 +1,6 @@
 //! A failed command: its exit status, its message for people, and its JSON for programs.
 
-use sayso_proof::bundle::VerifyFailure;
+use sayso_proof::bundle::{FailureKind, VerifyFailure};
 use sayso_proof::entry::EntryError;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -101,11 +101,13 @@ impl CliError {
         Self::unverified(error)
     }
 
-    /// A bundle does not verify: status 4, with the place of the failure; or 7, if it is too new.
+    /// A bundle does not verify: status 4, with the place of the failure. Or 7, if it is too new; or 1, if this
+    /// machine could not verify it.
     pub fn bundle(failure: VerifyFailure) -> Self {
-        let mut error = match failure.newer_edition {
-            Some(_) => Self::too_new(&failure),
-            None => Self::unverified(&failure),
+        let mut error = match failure.kind {
+            FailureKind::TooNew { .. } => Self::too_new(&failure),
+            FailureKind::Broken => Self::unverified(&failure),
+            FailureKind::Machine => Self::failed(&failure),
         };
         error.0.verify_failure = Some(failure);
         error
@@ -347,14 +349,16 @@ mod tests {
             position: Some(7),
             place: "entries/000000.jsonl".into(),
             reason: "bad".into(),
-            newer_edition: None,
+            kind: FailureKind::Broken,
         };
         let error = CliError::bundle(failure.clone());
         assert_eq!((error.0.exit, &error.json()["error"]["position"]), (Exit::Unverified, &"7".into()));
         assert!(error.to_string().contains("position 7"));
-        failure.newer_edition = Some(99);
-        let error = CliError::bundle(failure);
+        failure.kind = FailureKind::TooNew { edition: 99 };
+        let error = CliError::bundle(failure.clone());
         assert_eq!((error.0.exit, &error.json()["error"]["reason"]), (Exit::TooNew, &"TOO_NEW".into()));
+        failure.kind = FailureKind::Machine;
+        assert_eq!(CliError::bundle(failure).0.exit, Exit::Failed);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::domain::wording;
 use clap::Args;
 use sayso_proof::bundle::usage::Usage;
-use sayso_proof::bundle::{Options, Report, Source, verify, verify_and_record};
+use sayso_proof::bundle::{FailureKind, Options, Report, Source, verify, verify_and_record};
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::context::Shown;
 use sayso_proof::keys::KeyChain;
@@ -221,7 +221,7 @@ fn after<T>(written: Option<Result<T, CliError>>, verdict: CliError, out: Out) -
 /// The verdict in a sentence, for the top of a report.
 fn headline(outcome: &Outcome<'_>, error: Option<&CliError>) -> String {
     let begin = match outcome {
-        Outcome::Failed(failure) if failure.newer_edition.is_some() => "Not verified",
+        Outcome::Failed(failure) if failure.kind != FailureKind::Broken => "Not verified",
         Outcome::Failed(_) => "The bundle does not verify",
         Outcome::Checked(Checked { report, .. }) => match words_of(report) {
             "verified" => "Verified: nothing was found that contradicts the log",

@@ -6,11 +6,14 @@ mod log;
 use ed25519_dalek::SigningKey;
 use log::*;
 use proptest::prelude::*;
-use sayso_proof::bundle::{self, BundleWriter, Options, Progress, Report, Source, VerifyFailure};
+use sayso_proof::bundle::{
+    self, BundleWriter, FailureKind, Options, Progress, Report, Source, VerifyFailure,
+};
 use sayso_proof::entry::{self, Header};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{ErasureCompleted, GrantIssued};
 use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// A log with documents and two data subjects, one of which is erased.
@@ -279,6 +282,31 @@ fn an_interrupted_export_does_not_verify() {
     let mut writer = BundleWriter::new(Vec::new(), &log.checkpoint(log.size()), &log.verifier()).unwrap();
     writer.leaf_hashes(&log).unwrap();
     assert!(writer.finish(&log.key).is_err(), "entries are missing");
+}
+
+/// Reads some bytes, and then fails as the operating system does when a disk is damaged.
+struct BrokenDisk<'a>(&'a [u8]);
+
+impl Read for BrokenDisk<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        match self.0.read(buffer)? {
+            0 => Err(std::io::Error::from_raw_os_error(5)),
+            count => Ok(count),
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_cannot_be_read_says_nothing_about_the_bundle() {
+    let log = two_subjects();
+    let bytes = log.bundle();
+    for end in 0..bytes.len() {
+        let source = Source::Archive(Box::new(BrokenDisk(&bytes[..end])));
+        let read = bundle::verify(source, &log.verifier(), &Options::default(), &mut |_| ());
+        assert_eq!(read.unwrap_err().kind, FailureKind::Machine, "after {end} bytes");
+        // If the archive just ends there, it is truncated.
+        assert_eq!(check(&bytes[..end], &log).unwrap_err().kind, FailureKind::Broken, "after {end} bytes");
+    }
 }
 
 #[test]

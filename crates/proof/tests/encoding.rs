@@ -9,7 +9,7 @@ use log::forge::{BLOCK, compressed, compressed_far, set_checksum, tar_of};
 use log::*;
 use prost::Message;
 use prost::encoding::encode_varint;
-use sayso_proof::bundle::{self, EDITION_MAX, Options, Report, Source, VerifyFailure};
+use sayso_proof::bundle::{self, EDITION_MAX, FailureKind, Options, Report, Source, VerifyFailure};
 use sayso_proof::checkpoint::Checkpoint;
 use sayso_proof::entry::{Entry, EntryError, EventKey, Handle};
 use sayso_proof::event::event_body::Event;
@@ -140,7 +140,7 @@ fn a_body_has_one_encoding() {
                 continue;
             }
             let failure = check_forged(&log).expect_err(what);
-            assert_eq!((failure.position, failure.newer_edition), (Some(1), None), "{what}: {failure}");
+            assert_eq!((failure.position, failure.kind), (Some(1), FailureKind::Broken), "{what}: {failure}");
         }
     }
 }
@@ -156,7 +156,7 @@ fn an_unknown_field_is_a_fault_in_a_log_that_states_no_newer_rules() {
     assert_eq!(entry.open(log.keys[2].as_ref().unwrap()), Err(EntryError::UnknownField(536)));
     let failure = check_forged(&log).unwrap_err();
     assert!(failure.reason.contains("unknown field 536"), "{failure}");
-    assert_eq!((failure.position, failure.newer_edition), (Some(2), None));
+    assert_eq!((failure.position, failure.kind), (Some(2), FailureKind::Broken));
 }
 
 #[test]
@@ -170,24 +170,28 @@ fn a_log_that_states_newer_rules_is_too_new_from_there_on() {
     for _ in 0..2 {
         let failure = check_forged(&log).unwrap_err();
         log.append_raw(subject(1), &odd);
-        assert_eq!((failure.position, failure.newer_edition), (Some(2), Some(newer)), "{failure}");
+        assert_eq!(
+            (failure.position, failure.kind),
+            (Some(2), FailureKind::TooNew { edition: newer }),
+            "{failure}"
+        );
         assert!(failure.reason.contains(&format!("edition {newer}")), "{failure}");
     }
     // The statement itself may have fields that this version does not know.
     let mut log = Log::new();
     log.append_raw_system_event(&[body(adopted.clone()).encode_to_vec(), field(536, b"x")].concat());
-    assert_eq!(check_forged(&log).unwrap_err().newer_edition, Some(newer));
+    assert_eq!(check_forged(&log).unwrap_err().kind, FailureKind::TooNew { edition: newer });
     // A statement that the log's key did not sign says nothing.
     let at = log.entries[1].len() - 1;
     log.entries[1][at] ^= 1;
     log.leaves[1] = sayso_proof::merkle::leaf_hash(&log.entries[1]);
-    assert_eq!(check_forged(&log).unwrap_err().newer_edition, None);
+    assert_eq!(check_forged(&log).unwrap_err().kind, FailureKind::Broken);
     // Neither does one after an unknown field.
     let mut log = Log::new();
     log.append_raw(subject(1), &odd);
     log.append_system_event(adopted);
     let failure = check_forged(&log).unwrap_err();
-    assert_eq!((failure.position, failure.newer_edition), (Some(1), None), "{failure}");
+    assert_eq!((failure.position, failure.kind), (Some(1), FailureKind::Broken), "{failure}");
 }
 
 /// The tar stream of a small bundle.

@@ -10,7 +10,7 @@ use log::{Log, START_MS};
 use naive::Line;
 use proptest::prelude::*;
 use random_log::{Draft, history, is_grant, mutate};
-use sayso_proof::bundle::{self, Options, Source};
+use sayso_proof::bundle::{self, FailureKind, Options, Source};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{Actor, EventBody, Role};
 use sayso_proof::replay::{Fault, Finding};
@@ -50,7 +50,7 @@ fn reported(log: &Log, lines: &[Line]) -> Option<(BTreeSet<u64>, Vec<String>)> {
     let bytes = log.bundle();
     let source = Source::Archive(Box::new(bytes.as_slice()));
     let report = bundle::verify(source, &log.verifier(), &Options::default(), &mut |_| ());
-    if report.as_ref().is_err_and(|failure| failure.newer_edition.is_some()) {
+    if report.as_ref().is_err_and(|failure| matches!(failure.kind, FailureKind::TooNew { .. })) {
         return None;
     }
     let report = report.unwrap();

@@ -8,7 +8,7 @@ use ed25519_dalek::SigningKey;
 use log::forge::padded;
 use log::*;
 use prost::Message;
-use sayso_proof::bundle::{self, Options, Report, Source, VerifyFailure};
+use sayso_proof::bundle::{self, FailureKind, Options, Report, Source, VerifyFailure};
 use sayso_proof::entry::{self, Entry, EntryError, EventKey, Handle};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{Attribute, DecisionRulesAdopted, EventBody};
@@ -146,7 +146,7 @@ fn padding_has_one_form() {
         let log = log_with_plaintext(&plaintext);
         let archive = log.forged_bundle(log.forged_files());
         let failure = check_archive(&archive, &log).expect_err(what);
-        assert_eq!((failure.position, failure.newer_edition), (Some(2), None), "{what}: {failure}");
+        assert_eq!((failure.position, failure.kind), (Some(2), FailureKind::Broken), "{what}: {failure}");
     }
     // A ciphertext that has no class is not an entry at all.
     let mut log = log_of(5, None, b"");

@@ -4,6 +4,7 @@
 
 use super::check::{CheckedEntry, Content};
 use super::erased::{Erased, Gap};
+use super::rejection::Rejection;
 use super::sealed_form::SealedForm;
 use super::spool;
 use crate::entry::{Handle, Header};
@@ -60,7 +61,7 @@ impl Chains {
     }
 
     /// Checks the next entry against the ones before it.
-    pub fn check_next(&mut self, next: &CheckedEntry, keys: &KeyChain) -> Result<(), String> {
+    pub fn check_next(&mut self, next: &CheckedEntry, keys: &KeyChain) -> Result<(), Rejection> {
         self.sealed_form.check_next(&next.content)?;
         let (header, plain) = match &next.content {
             Content::Erased => return self.check_erased(next),
@@ -68,7 +69,7 @@ impl Chains {
             Content::Plain(header, body) => (header, Some(body)),
         };
         if next.recorded_at_ms != self.recorded_at_ms.max(header.sealed_at_ms) {
-            return Err("`recorded_at_ms` is not the largest `sealed_at_ms` up to this entry".to_owned());
+            return Err("`recorded_at_ms` is not the largest `sealed_at_ms` up to this entry".into());
         }
         self.recorded_at_ms = next.recorded_at_ms;
         if next.position == 0 {
@@ -78,7 +79,7 @@ impl Chains {
             let tip = self.system_tip.as_ref();
             let (tip, gap) = ChainTip::advance(tip, next.position, header, next.leaf)?;
             if let Some(gap) = gap {
-                return Err(gap.reason());
+                return Err(gap.reason().into());
             }
             self.system_tip = Some(tip);
         }
@@ -89,23 +90,23 @@ impl Chains {
         let listed = keys.rotation_at(next.position);
         let listed_here = listed.is_none_or(|entry| merkle::leaf_hash(entry) == next.leaf);
         if is_rotation != listed.is_some() || !listed_here {
-            return Err("`keys.jsonl` and the log disagree about a key rotation at this position".to_owned());
+            return Err("`keys.jsonl` and the log disagree about a key rotation at this position".into());
         }
         match event {
-            Some(Event::ErasureCompleted(erasure)) => self.erased.cover(next.position, erasure),
+            Some(Event::ErasureCompleted(erasure)) => Ok(self.erased.cover(next.position, erasure)?),
             _ => Ok(()),
         }
     }
 
-    fn check_erased(&mut self, next: &CheckedEntry) -> Result<(), String> {
+    fn check_erased(&mut self, next: &CheckedEntry) -> Result<(), Rejection> {
         if next.position == 0 {
-            return Err("the first entry is not `LogOpened`".to_owned());
+            return Err("the first entry is not `LogOpened`".into());
         }
         if next.recorded_at_ms < self.recorded_at_ms {
-            return Err("`recorded_at_ms` decreases".to_owned());
+            return Err("`recorded_at_ms` decreases".into());
         }
         self.recorded_at_ms = next.recorded_at_ms;
-        self.erased.insert(next.position, &next.leaf).map_err(|error| spool::describe(&error))
+        self.erased.insert(next.position, &next.leaf).map_err(|error| spool::failed(&error))
     }
 
     pub fn recorded_at_ms(&self) -> u64 {

@@ -36,7 +36,7 @@ pub use entry_line::{EntryLine, LineError};
 pub use given_subjects::GivenReport;
 pub use member::{ENTRIES_FILE_BYTES_MAX, MEMBER_BYTES_MAX, Member};
 pub use rejection::EDITION_MAX;
-pub use report::{MapReport, Progress, Report, VerifyFailure};
+pub use report::{FailureKind, MapReport, Progress, Report, VerifyFailure};
 pub use source::{Source, unpack};
 pub use subject_map::MapRecord;
 pub use timestamps::TIMESTAMPS_MAX;

@@ -3,9 +3,11 @@
 //! The daemon states an edition of the rules before it writes anything that older versions do not know. So an
 //! unknown field before such a statement is a fault. After it, this version cannot judge the log.
 
+use super::report::FailureKind;
 use crate::entry::{Entry, EntryError};
 use crate::event::{EventBody, event_body::Event};
 use ed25519_dalek::VerifyingKey;
+use std::io;
 
 /// The newest edition of the rules of decisions that this version knows (`DecisionRulesAdopted`).
 pub const EDITION_MAX: u32 = 5;
@@ -20,17 +22,16 @@ pub(super) fn newer_edition(body: &EventBody) -> Option<u32> {
     }
 }
 
-/// Why an entry is rejected.
+/// Why a part of a bundle is rejected.
 #[derive(Debug)]
 pub(super) struct Rejection {
     pub reason: String,
-    /// The edition of the rules that the entry states, if this version does not know it.
-    pub newer_edition: Option<u32>,
+    pub kind: FailureKind,
 }
 
 impl Rejection {
     pub fn fault(reason: impl ToString) -> Self {
-        Self { reason: reason.to_string(), newer_edition: None }
+        Self { reason: reason.to_string(), kind: FailureKind::Broken }
     }
 
     pub fn too_new(edition: u32) -> Self {
@@ -39,7 +40,20 @@ impl Rejection {
              editions up to {}",
             EDITION_MAX
         );
-        Self { reason, newer_edition: Some(edition) }
+        Self { reason, kind: FailureKind::TooNew { edition } }
+    }
+
+    /// A file could not be read or written. If the operating system says why, that says nothing about the
+    /// bundle, unless the file does not exist.
+    pub fn io(what: &str, error: &io::Error) -> Self {
+        let is_machine = error.raw_os_error().is_some() && error.kind() != io::ErrorKind::NotFound;
+        let reason = format!("{what}: {error}");
+        if is_machine { Self::machine(reason) } else { Self::fault(reason) }
+    }
+
+    /// This machine could not do its part. That says nothing about the bundle.
+    pub fn machine(reason: impl ToString) -> Self {
+        Self { reason: reason.to_string(), kind: FailureKind::Machine }
     }
 
     /// Why an entry is rejected whose body this version cannot read.

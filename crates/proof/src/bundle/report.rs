@@ -2,11 +2,13 @@
 
 use super::given_subjects::GivenReport;
 use super::member::Member;
+use super::rejection::Rejection;
 use crate::replay::{Replayed, RuleSignatures};
 use crate::timestamp::Timestamped;
 use crate::witness::Cosigned;
 use serde::Serialize;
 use std::fmt::{self, Display};
+use std::io;
 
 /// Progress of a verification: work done, of the total.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +105,24 @@ impl Report {
     }
 }
 
+/// What a failed verification says about the bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The bundle is damaged or forged, or it is not of this log.
+    Broken,
+    /// From a position on, the log follows an edition of the rules of decisions that is newer than
+    /// [`EDITION_MAX`](super::EDITION_MAX). A newer version can verify the bundle. It is neither forged nor
+    /// damaged.
+    TooNew {
+        /// The edition.
+        edition: u32,
+    },
+    /// Nothing: this machine could not read the bundle or use a temporary file, so the verification did not
+    /// end.
+    Machine,
+}
+
 /// The first check that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
 pub struct VerifyFailure {
@@ -112,15 +132,25 @@ pub struct VerifyFailure {
     pub place: String,
     /// Why the check failed.
     pub reason: String,
-    /// The edition of the rules of decisions that the log states from this position on, if it is newer than
-    /// [`EDITION_MAX`](super::EDITION_MAX). Then the bundle is *too new*: a newer version can verify it. It
-    /// is neither forged nor damaged.
-    pub newer_edition: Option<u32>,
+    /// What the failure says about the bundle.
+    pub kind: FailureKind,
 }
 
 impl VerifyFailure {
     pub(super) fn at(place: impl ToString, reason: impl ToString) -> Self {
-        Self { position: None, place: place.to_string(), reason: reason.to_string(), newer_edition: None }
+        let (place, reason) = (place.to_string(), reason.to_string());
+        Self { position: None, place, reason, kind: FailureKind::Broken }
+    }
+
+    /// A file or folder could not be read or written.
+    pub(super) fn io(place: impl ToString, error: &io::Error) -> Self {
+        Self::rejected(place, Rejection::io("cannot read or write it", error))
+    }
+
+    /// A part of the bundle was rejected.
+    pub(super) fn rejected(place: impl ToString, rejection: Rejection) -> Self {
+        let Rejection { reason, kind } = rejection;
+        Self { kind, ..Self::at(place, reason) }
     }
 
     pub(super) fn entry(position: u64, member: Member, reason: impl ToString) -> Self {

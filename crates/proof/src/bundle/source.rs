@@ -3,7 +3,7 @@
 use super::allowance::BytesRead;
 use super::member::Member;
 use super::report::VerifyFailure;
-use super::tar_form::{self, failure as archive_failure};
+use super::tar_form::{self, failure as archive_failure, read_failure};
 use super::trailer::{self, DigestReader, TRAILER_BYTES};
 use crate::checkpoint::VerifierKey;
 use crate::keys::KeyChain;
@@ -86,10 +86,10 @@ fn walk_archive(
         }
         tar_form::padding(member, length, &mut zstd)?;
     }
-    zstd.finish_frame().map_err(archive_failure)?;
+    zstd.finish_frame().map_err(read_failure)?;
     let DigestReader { mut inner, digest, .. } = zstd.into_inner();
     let mut end = Vec::new();
-    inner.by_ref().take(TRAILER_BYTES as u64 + 1).read_to_end(&mut end).map_err(archive_failure)?;
+    inner.by_ref().take(TRAILER_BYTES as u64 + 1).read_to_end(&mut end).map_err(read_failure)?;
     trailer::check(&end, &digest.finalize().into(), &visitor.trailer_key())
         .map_err(|reason| VerifyFailure::at("trailer", reason))
 }
@@ -97,7 +97,7 @@ fn walk_archive(
 /// The first bytes of the zstd frame, up to its descriptor.
 fn frame_head(archive: &mut impl Read) -> Result<[u8; 5], VerifyFailure> {
     let mut head = [0; 5];
-    archive.read_exact(&mut head).map_err(archive_failure)?;
+    archive.read_exact(&mut head).map_err(read_failure)?;
     match head.strip_prefix(&ZSTD_MAGIC) {
         Some([descriptor]) if descriptor & ZSTD_FLAGS == ZSTD_CHECKSUM => Ok(head),
         _ => Err(archive_failure("not a zstd frame with a checksum and without a dictionary")),
@@ -109,7 +109,7 @@ fn walk_folder(path: &Path, read: &BytesRead, visitor: &mut dyn Visitor) -> Resu
     list_members(path, "", &mut members)?;
     members.sort_unstable();
     for member in members {
-        let failure = |error: io::Error| VerifyFailure::at(member, error);
+        let failure = |error: io::Error| VerifyFailure::io(member, &error);
         let mut file = fs::File::open(path.join(member.to_string())).map_err(failure)?;
         let length = file.metadata().map_err(failure)?.len();
         read.add(length);
@@ -119,7 +119,7 @@ fn walk_folder(path: &Path, read: &BytesRead, visitor: &mut dyn Visitor) -> Resu
 }
 
 fn list_members(path: &Path, inside: &str, members: &mut Vec<Member>) -> Result<(), VerifyFailure> {
-    let failure = |error: io::Error| VerifyFailure::at("folder", error);
+    let failure = |error: io::Error| VerifyFailure::io("folder", &error);
     for entry in fs::read_dir(path.join(inside)).map_err(failure)? {
         let entry = entry.map_err(failure)?;
         let kind = entry.file_type().map_err(failure)?;
@@ -154,7 +154,7 @@ pub fn unpack(archive: Box<dyn Read + '_>, key: &VerifierKey, folder: &Path) -> 
 }
 
 fn folder_failure(error: io::Error) -> VerifyFailure {
-    VerifyFailure::at("folder", error)
+    VerifyFailure::io("folder", &error)
 }
 
 struct Unpacker<'a> {
@@ -177,7 +177,7 @@ impl Unpacker<'_> {
     ) -> Result<(), VerifyFailure> {
         let mut piece = vec![0; PIECE_BYTES];
         loop {
-            let count = data.read(&mut piece).map_err(archive_failure)?;
+            let count = data.read(&mut piece).map_err(read_failure)?;
             if count == 0 {
                 return file.flush().map_err(folder_failure);
             }

@@ -3,6 +3,7 @@
 //! A small number of records stays in memory. Further records go to a temporary file without a name, so
 //! nothing is left behind, no matter how the program ends.
 
+use super::rejection::Rejection;
 use prost::Message;
 use std::fs::File;
 use std::hash::{BuildHasher, RandomState};
@@ -139,9 +140,10 @@ fn decode_records<M: Message + Default>(
     Ok(())
 }
 
-/// The reason to report when the spool fails.
-pub(super) fn describe(error: &io::Error) -> String {
-    format!("cannot use a temporary file: {error}; set TMPDIR to a folder with enough free space")
+/// What to report when a temporary file cannot be used.
+pub(super) fn failed(error: &io::Error) -> Rejection {
+    let next = "set TMPDIR to a folder with enough free space";
+    Rejection::machine(format!("cannot use a temporary file: {error}; {next}"))
 }
 
 fn file_missing() -> io::Error {

@@ -6,6 +6,7 @@
 
 use super::given_subjects::{GivenFound, GivenSubjects, Named};
 use super::member::{Member, RECORD_BYTES};
+use super::rejection::Rejection;
 use super::report::{MapReport, VerifyFailure};
 use super::spool::{self, Spool};
 use crate::entry::Handle;
@@ -62,24 +63,24 @@ impl Records {
         &mut self,
         piece: &[u8],
         mut each: impl FnMut(&MapRecord) -> io::Result<()>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Rejection> {
         self.left.extend_from_slice(piece);
         let (records, rest) = self.left.as_chunks::<RECORD_BYTES>();
         for record in records.iter().filter_map(MapRecord::parse) {
             if self.last.replace(record.handle) >= Some(record.handle) {
-                return Err("the handles are not in ascending order".to_owned());
+                return Err("the handles are not in ascending order".into());
             }
-            each(&record).map_err(|error| spool::describe(&error))?;
+            each(&record).map_err(|error| spool::failed(&error))?;
         }
         self.left = rest.to_vec();
         Ok(())
     }
 
     /// Checks that the file ends with a whole record.
-    pub fn finish(self) -> Result<(), String> {
+    pub fn finish(self) -> Result<(), Rejection> {
         match self.left.is_empty() {
             true => Ok(()),
-            false => Err("the file does not have 80 bytes for each data subject".to_owned()),
+            false => Err("the file does not have 80 bytes for each data subject".into()),
         }
     }
 }

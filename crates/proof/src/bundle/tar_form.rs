@@ -25,6 +25,11 @@ pub(super) fn header(member: Member, length: u64) -> io::Result<tar::Header> {
     Ok(header)
 }
 
+/// The archive could not be read, or is not compressed as it must be.
+pub(super) fn read_failure(error: io::Error) -> VerifyFailure {
+    VerifyFailure::io("archive", &error)
+}
+
 pub(super) fn failure(reason: impl ToString) -> VerifyFailure {
     VerifyFailure::at("archive", reason)
 }
@@ -32,7 +37,7 @@ pub(super) fn failure(reason: impl ToString) -> VerifyFailure {
 /// Reads the header of the next file. Returns none at the end of the stream, after its last block.
 pub(super) fn next_file(stream: &mut impl Read) -> Result<Option<(Member, u64)>, VerifyFailure> {
     let mut block = [0; BLOCK_BYTES];
-    stream.read_exact(&mut block).map_err(failure)?;
+    stream.read_exact(&mut block).map_err(read_failure)?;
     if block == [0; BLOCK_BYTES] {
         return end(stream).map(|()| None);
     }
@@ -52,7 +57,7 @@ pub(super) fn padding(member: Member, length: u64, stream: &mut impl Read) -> Re
     let last = (length % BLOCK_BYTES as u64) as usize;
     let mut block = [0; BLOCK_BYTES];
     let padding = block.get_mut(last..).filter(|_| last > 0).unwrap_or_default();
-    stream.read_exact(padding).map_err(failure)?;
+    stream.read_exact(padding).map_err(read_failure)?;
     if padding.iter().any(|byte| *byte != 0) {
         return Err(failure(format!("the padding after `{member}` is not zero")));
     }
@@ -63,7 +68,7 @@ pub(super) fn padding(member: Member, length: u64, stream: &mut impl Read) -> Re
 fn end(stream: &mut impl Read) -> Result<(), VerifyFailure> {
     let mut rest = Vec::new();
     let expected = (END_BLOCKS - 1) * BLOCK_BYTES;
-    stream.take(expected as u64 + 1).read_to_end(&mut rest).map_err(failure)?;
+    stream.take(expected as u64 + 1).read_to_end(&mut rest).map_err(read_failure)?;
     if rest.len() != expected || rest.iter().any(|byte| *byte != 0) {
         return Err(failure("the tar stream does not end in two blocks of zero bytes"));
     }

@@ -225,16 +225,16 @@ impl<'a> Verifier<'a> {
     }
 
     fn missing_file(&self, expected: Member) -> VerifyFailure {
-        self.read_failure(expected, "the file is missing".to_owned())
+        self.read_failure(expected, "the file is missing".into())
     }
 
     /// The failure to report if a file can't be read. For a file of entries, it names the next position.
-    fn read_failure(&self, member: Member, reason: String) -> VerifyFailure {
+    fn read_failure(&self, member: Member, rejection: Rejection) -> VerifyFailure {
         let position = matches!(member, Member::Entries(_)).then_some(self.next_position);
-        VerifyFailure { position, ..VerifyFailure::at(member, reason) }
+        VerifyFailure { position, ..VerifyFailure::rejected(member, rejection) }
     }
 
-    fn read_member(&self, member: Member, length: u64, data: &mut dyn Read) -> Result<Vec<u8>, String> {
+    fn read_member(&self, member: Member, length: u64, data: &mut dyn Read) -> Result<Vec<u8>, Rejection> {
         let mut bytes = Vec::with_capacity(length.min(MEMBER_BYTES_MAX) as usize);
         self.read_pieces(member, length, data, &mut |piece| {
             bytes.extend_from_slice(piece);
@@ -249,24 +249,24 @@ impl<'a> Verifier<'a> {
         member: Member,
         length: u64,
         data: &mut dyn Read,
-        process: &mut dyn FnMut(&[u8]) -> Result<(), String>,
-    ) -> Result<(), String> {
+        process: &mut dyn FnMut(&[u8]) -> Result<(), Rejection>,
+    ) -> Result<(), Rejection> {
         let bytes_max = member.bytes_max(self.checkpoint.size);
         if length > bytes_max {
-            return Err(format!("the file is larger than {bytes_max} bytes"));
+            return Err(format!("the file is larger than {bytes_max} bytes").into());
         }
         let mut data = data.take(length.saturating_add(1));
         let (mut piece, mut read) = (Vec::new(), 0);
         while read < length {
             piece.clear();
             let more = (&mut data).take(PIECE_BYTES).read_to_end(&mut piece);
-            read += more.map_err(|error| format!("cannot read the file: {error}"))? as u64;
+            read += more.map_err(|error| Rejection::io("cannot read the file", &error))? as u64;
             if piece.is_empty() {
                 break;
             }
             process(&piece)?;
         }
-        if read == length { Ok(()) } else { Err("the file does not have its stated length".to_owned()) }
+        if read == length { Ok(()) } else { Err("the file does not have its stated length".into()) }
     }
 
     /// Keeps the checkpoint unverified, because the next file has the key that must have signed it.
@@ -316,9 +316,9 @@ impl<'a> Verifier<'a> {
         self.entries_state().files.push((first, member));
         for verdict in file.verdicts {
             let applied = verdict.and_then(|checked| self.apply_entry(checked));
-            applied.map_err(|Rejection { reason, newer_edition }| {
-                let failure = VerifyFailure::entry(self.next_position, member, reason);
-                VerifyFailure { newer_edition, ..failure }
+            applied.map_err(|rejection| {
+                let failure = VerifyFailure::rejected(member, rejection);
+                VerifyFailure { position: Some(self.next_position), ..failure }
             })?;
             self.next_position += 1;
         }
@@ -376,7 +376,7 @@ impl<'a> Verifier<'a> {
         if !matches!(checked.content, Content::Plain(..)) {
             state.commitments.add_subject_entry();
         }
-        state.subjects.add(checked).map_err(|error| spool::describe(&error))?;
+        state.subjects.add(checked).map_err(|error| spool::failed(&error))?;
         let kept = state.subjects.bytes().saturating_add(state.commitments.bytes());
         let flags = state.subjects.take_flags();
         self.usage.iter_mut().for_each(|usage| usage.flags.add(&flags));
@@ -392,7 +392,7 @@ impl<'a> Verifier<'a> {
         let (Content::Sealed(header, body) | Content::Plain(header, body)) = content else { return Ok(()) };
         let (tier_keys, entries) = (&self.options.tier_keys, self.checkpoint.size);
         let usage = self.usage.get_or_insert_with(|| UsageBuilder::new(query, tier_keys, entries));
-        usage.add(*position, *recorded_at_ms, header, body).map_err(|error| spool::describe(&error))?;
+        usage.add(*position, *recorded_at_ms, header, body).map_err(|error| spool::failed(&error))?;
         Ok(self.read.allow_entries(usage.bytes())?)
     }
 
@@ -470,5 +470,5 @@ impl<'a> Verifier<'a> {
 }
 
 pub(super) fn spool_failure(error: io::Error) -> VerifyFailure {
-    VerifyFailure::at("temporary file", spool::describe(&error))
+    VerifyFailure::rejected("temporary file", spool::failed(&error))
 }

@@ -31,9 +31,9 @@ impl Verifier<'_> {
             }
             kept = kept.saturating_add(piece.len() as u64);
             allowance.allow_leaves(kept)?;
-            leaf_hashes.append(piece).map_err(|error| spool::describe(&error))
+            leaf_hashes.append(piece).map_err(|error| spool::failed(&error))
         });
-        read.map_err(|reason| VerifyFailure::at(member, reason))?;
+        read.map_err(|rejection| VerifyFailure::rejected(member, rejection))?;
         leaf_hashes.rewind().map_err(spool_failure)?;
         self.leaf_hashes = leaf_hashes;
         (self.report.timestamps, self.report.timestamps_untrusted) =
@@ -51,10 +51,11 @@ impl Verifier<'_> {
         let read = self.read_pieces(member, length, data, &mut |piece| {
             digest.update(piece);
             records.read(piece, |record| state.subjects.add_map_record(record))?;
-            allowance.allow_entries(state.subjects.bytes())
+            Ok(allowance.allow_entries(state.subjects.bytes())?)
         });
         self.entries = Some(state);
-        read.and_then(|()| records.finish()).map_err(|reason| VerifyFailure::at(member, reason))?;
+        read.and_then(|()| records.finish())
+            .map_err(|rejection| VerifyFailure::rejected(member, rejection))?;
         self.has_subject_map = true;
         self.files.add_digest(member, length, &digest.finalize().into());
         Ok(())
