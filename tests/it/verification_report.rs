@@ -33,7 +33,7 @@ impl Exported {
         let mut coach = harness.as_role(Role::Service, "coach").await;
         publish_notice(&mut steward).await;
         for subject in ["ada", "bob"] {
-            for (key, category) in [("tone", "communication-style"), ("sleep", "health")] {
+            for (key, category) in [("tone", "communication-style"), ("sleep", "health"), ("faith", "religious_belief")] {
                 tutor.profile.record_attributes(fact(subject, key, category, "canary-value")).await.unwrap();
             }
             for yes in [
@@ -120,7 +120,19 @@ async fn a_report_lists_every_use_of_a_category_by_a_service_in_a_period_with_it
     // Values and keys stay out of a report.
     let (_, everything) = exported.report("everything.json", &[]);
     assert!(!everything.contains("canary-value") && !everything.contains("sleep"), "{everything}");
-    assert_eq!(serde_json::from_str::<Value>(&everything).unwrap()["grants"].as_array().unwrap().len(), 3);
+    let everything: Value = serde_json::from_str(&everything).unwrap();
+    let grants = everything["grants"].as_array().unwrap();
+    assert_eq!(grants.len(), 3);
+    // What was withheld, and who decided that.
+    assert_eq!(grants[0]["withheld"], "1");
+    let withheld = &grants[0]["withheldData"][0];
+    assert_eq!((&withheld["category"], &withheld["attributes"]), (&"religious_belief".into(), &"1".into()));
+    assert_eq!(withheld["decidedBy"], "public", "{withheld}");
+    assert!(withheld["policy"].as_str().unwrap().starts_with("gdpr/"), "{withheld}");
+    let commitments: u64 = everything["subjectMapCommitments"].as_str().unwrap().parse().unwrap();
+    assert!(commitments > 0);
+    let (_, page) = exported.report("everything.html", &[]);
+    assert!(page.contains("withheld: 1 attribute, ") && page.contains("decided by law (public tier)"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,10 @@
 //! Tests of the record of uses: each grant comes with what it rests on, whatever the log's operator wrote.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;
 
 use log::*;
-use sayso_proof::bundle::usage::{Basis, Check, GrantRecord, LogEventKind, Query, Usage};
+use sayso_proof::bundle::usage::{Basis, Check, GrantRecord, LogEventKind, Query, Usage, WithheldData};
 use sayso_proof::bundle::{self, Options, Source};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::*;
@@ -126,6 +126,42 @@ fn uses_revocations_and_findings_are_shown_with_their_grant() {
     assert_eq!(unfounded.check, Check::Finding);
     assert_eq!((unfounded.data[0].ground_at, &unfounded.data[0].notice), (None, &None));
     assert_eq!(usage.totals().0[0].uses, 2);
+}
+
+#[test]
+fn a_grant_says_what_it_withholds_and_who_decided_that() {
+    let mut log = log_of(1);
+    let Event::GrantIssued(mut issued) = cited([1; 16], [2; 16]) else { panic!("a grant") };
+    let class = |category: &str, count, reason: Reason, tier: Tier| WithheldClass {
+        category: category.to_owned(),
+        count,
+        reason: reason.into(),
+        decided_by: tier.into(),
+        ..WithheldClass::default()
+    };
+    issued.withheld = vec![
+        WithheldClass {
+            policy: "base/minors".to_owned(),
+            article: "GDPR Art. 8".to_owned(),
+            ..class("health", 2, Reason::NoConsent, Tier::Public)
+        },
+        class("work", 1, Reason::SourceWithheld, Tier::Individual),
+    ];
+    issued.withheld.extend((0..60).map(|_| class("food", 1, Reason::NoConsent, Tier::Provider)));
+    log.append(subject(1), Event::GrantIssued(issued));
+    let (grants, _) = record(&log, &Query::default());
+    let shown = grants.last().unwrap();
+    assert_eq!((shown.withheld, shown.withheld_data.len()), (63, 50));
+    let health = WithheldData {
+        category: "health".into(),
+        attributes: 2,
+        reason: "no_consent".into(),
+        decided_by: "public".into(),
+        policy: "base/minors".into(),
+        article: "GDPR Art. 8".into(),
+    };
+    assert_eq!(shown.withheld_data[0], health);
+    assert_eq!(shown.withheld_data[1].decided_by, "individual");
 }
 
 #[test]

@@ -67,6 +67,7 @@ fn add_usage(head: &mut Map<String, Value>, usage: &Usage) -> io::Result<()> {
     head.insert("totalsLeftOut".into(), int64(totals_left_out));
     head.insert("logEvents".into(), Value::Array(events));
     head.insert("logEventsLeftOut".into(), int64(events_left_out));
+    head.insert("subjectMapCommitments".into(), int64(usage.map_commitments()));
     head.insert("firstWords".into(), int64(first_words));
     Ok(())
 }

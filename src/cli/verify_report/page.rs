@@ -408,6 +408,11 @@ fn log(checked: &Checked<'_>, out: &mut dyn Write) -> io::Result<()> {
         let words = words.replace("purpose and categories", "purposes and categories");
         writeln!(out, "<p>Not listed: {words} that the log began with.</p>")?;
     }
+    let commitments = checked.usage.map_commitments();
+    if commitments > 0 {
+        let commitments = count(commitments, "commitment");
+        writeln!(out, "<p>Not listed: {commitments} to the subject map, which the verdict covers.</p>")?;
+    }
     if left_out > 0 {
         writeln!(out, "<p>And {}.</p>", count(left_out, "more event"))?;
     }

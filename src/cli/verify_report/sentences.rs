@@ -4,7 +4,7 @@ use crate::cli::output::count;
 use crate::domain::wording;
 use crate::package::html::{Html, code, escape, foreign, lines, short_time, time, wrapped};
 use sayso_proof::bundle::usage::{
-    AllowedData, Basis, Check, GrantRecord, LogEvent, LogEventKind, ReportedUse, Usage,
+    AllowedData, Basis, Check, GrantRecord, LogEvent, LogEventKind, ReportedUse, Usage, WithheldData,
 };
 use std::collections::BTreeMap;
 
@@ -85,10 +85,34 @@ pub(super) fn data(grant: &GrantRecord) -> Html {
         wrapped("div", &joined(&[wrapped("strong", &foreign(&data.category)), escape(&number), ground(data)]))
     };
     let rest = (grant.data_left_out > 0).then(|| escape(&format!("and {} more", grant.data_left_out)));
-    let withheld =
-        (grant.withheld > 0).then(|| escape(&format!("withheld: {}", count(grant.withheld, "attribute"))));
+    let all: u64 = grant.withheld_data.iter().map(|class| class.attributes).sum();
+    let more = grant.withheld.saturating_sub(all);
+    let more = (more > 0).then(|| escape(&format!("withheld: {} more", count(more, "attribute"))));
+    let withheld = grant.withheld_data.iter().map(withheld);
     let data: Vec<Html> = grant.data.iter().map(block).collect();
-    joined(&[joined(&data), lines(rest.into_iter().chain(withheld))])
+    joined(&[joined(&data), lines(rest.into_iter().chain(withheld).chain(more))])
+}
+
+/// What a grant withholds for one reason, and who decided that.
+fn withheld(class: &WithheldData) -> Html {
+    let head = format!("withheld: {}, ", count(class.attributes, "attribute"));
+    let decided = match class.decided_by.as_str() {
+        "public" => ", decided by law (public tier)",
+        "provider" => ", decided by the provider",
+        "individual" => ", decided by the person",
+        _ => "",
+    };
+    let reason = format!(": {}{decided}", class.reason.replace('_', " "));
+    let cited = |label: &str, name: &str| match name {
+        "" => escape(""),
+        name => labeled(label, &foreign(name)),
+    };
+    joined(&[
+        labeled(&head, &foreign(&class.category)),
+        escape(&reason),
+        cited(", policy ", &class.policy),
+        cited(", ", &class.article),
+    ])
 }
 
 /// The uses of a grant, and its end.

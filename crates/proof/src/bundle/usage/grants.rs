@@ -6,7 +6,9 @@ use super::query::{Compared, Filter};
 use super::seen::Seen;
 use crate::entry::Handle;
 use crate::event::event_body::Event;
-use crate::event::{Actor, ConsentTerms, GrantIssued, GrantUsed, GrantedAttribute, LegalBasis, Reason};
+use crate::event::{
+    Actor, ConsentTerms, GrantIssued, GrantUsed, GrantedAttribute, LegalBasis, Reason, Tier, WithheldClass,
+};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -80,6 +82,23 @@ pub struct AllowedData {
     pub notice: Option<CitedNotice>,
 }
 
+/// Attributes that a grant withholds for one reason, as the ledger states it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithheldData {
+    /// The category.
+    pub category: String,
+    /// Number of attributes.
+    pub attributes: u64,
+    /// The name of the reason in the proto file, in lower case.
+    pub reason: String,
+    /// The tier that decided, in lower case; empty if the event names none.
+    pub decided_by: String,
+    /// The policy that decided, as `pack/id`; empty if no policy decided.
+    pub policy: String,
+    /// The article of law that the policy comes from; empty if it names none.
+    pub article: String,
+}
+
 /// A use that the service reported: a reply, or an artifact that it built.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportedUse {
@@ -136,6 +155,8 @@ pub struct GrantRecord {
     pub data_left_out: u64,
     /// Number of attributes that the grant withholds, as the ledger states it.
     pub withheld: u64,
+    /// Why, and by whom that was decided; at most 50.
+    pub withheld_data: Vec<WithheldData>,
     /// Positions of the packs that the grant cites; at most 50.
     pub packs: Vec<u64>,
     /// How often requests were answered with this grant again.
@@ -353,6 +374,21 @@ fn reason_name(reason: Reason) -> String {
     reason.as_str_name().trim_start_matches("REASON_").to_lowercase()
 }
 
+fn withheld_data(class: &WithheldClass) -> WithheldData {
+    let decided_by = match class.decided_by() {
+        Tier::Unspecified => String::new(),
+        tier => tier.as_str_name().trim_start_matches("TIER_").to_lowercase(),
+    };
+    WithheldData {
+        category: class.category.clone(),
+        attributes: u64::from(class.count),
+        reason: reason_name(class.reason()),
+        decided_by,
+        policy: class.policy.clone(),
+        article: class.article.clone(),
+    }
+}
+
 fn record(handle: Handle, issued: &Issued, mut data: Vec<AllowedData>, flags: &Flags) -> GrantRecord {
     let grant = &issued.grant;
     let data_left_out = data.len().saturating_sub(DATA_MAX) as u64;
@@ -374,6 +410,7 @@ fn record(handle: Handle, issued: &Issued, mut data: Vec<AllowedData>, flags: &F
         data,
         data_left_out,
         withheld: grant.withheld.iter().map(|class| u64::from(class.count)).sum(),
+        withheld_data: grant.withheld.iter().take(DATA_MAX).map(withheld_data).collect(),
         packs: grant.bounds.iter().copied().take(PACKS_MAX).collect(),
         given_again: issued.given_again,
         uses,

@@ -95,6 +95,8 @@ pub(super) struct LogEvents {
     pub left_out: u64,
     /// Number of words that the log began with. They are not in the list.
     pub first_words: u64,
+    /// Commitments to the subject map. A log has so many that a list of them would crowd out the others.
+    pub map_commitments: u64,
     pub purposes: Words,
     pub categories: Words,
     // Unordered: looked up, never iterated.
@@ -177,6 +179,7 @@ impl LogEvents {
     pub fn add(&mut self, position: u64, recorded_at_ms: u64, body: &EventBody, tier_keys: &[TierKey]) {
         let Some(event) = &body.event else { return };
         self.note(position, event);
+        self.map_commitments += u64::from(matches!(event, Event::SubjectMapCommitted(_)));
         let Some(summary) = Summary::of(event) else { return };
         let role = role_name(body.actor.as_ref());
         if matches!(summary.kind, LogEventKind::Purpose | LogEventKind::Category) && role == "ledger" {

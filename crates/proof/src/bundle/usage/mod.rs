@@ -12,7 +12,9 @@ mod seen;
 mod totals;
 
 pub(super) use flags::Flags;
-pub use grants::{AllowedData, Basis, Check, CitedNotice, GrantRecord, ReportedUse, Revocation};
+pub use grants::{
+    AllowedData, Basis, Check, CitedNotice, GrantRecord, ReportedUse, Revocation, WithheldData,
+};
 pub use log_events::{LogEvent, LogEventKind, Pack};
 pub use query::Query;
 pub use totals::{Total, TotalOf};
@@ -201,6 +203,12 @@ impl Usage {
     #[must_use]
     pub fn log_events_left_out(&self) -> (u64, u64) {
         (self.log.left_out, self.log.first_words)
+    }
+
+    /// Number of commitments to the subject map. They are not among [`Usage::log_events`].
+    #[must_use]
+    pub fn map_commitments(&self) -> u64 {
+        self.log.map_commitments
     }
 
     /// The purposes and categories of the query that the log does not define.
