@@ -101,8 +101,8 @@ impl CliError {
         Self::unverified(error)
     }
 
-    /// A bundle does not verify: status 4, with the place of the failure. Or 7, if it is too new; or 1, if this
-    /// machine could not verify it.
+    /// A bundle does not verify: status 4, with the place of the failure. Or 7, if it is too new; or 1, if
+    /// this machine could not verify it.
     pub fn bundle(failure: VerifyFailure) -> Self {
         let mut error = match failure.kind {
             FailureKind::TooNew { .. } => Self::too_new(&failure),

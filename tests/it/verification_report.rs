@@ -33,7 +33,9 @@ impl Exported {
         let mut coach = harness.as_role(Role::Service, "coach").await;
         publish_notice(&mut steward).await;
         for subject in ["ada", "bob"] {
-            for (key, category) in [("tone", "communication-style"), ("sleep", "health"), ("faith", "religious_belief")] {
+            for (key, category) in
+                [("tone", "communication-style"), ("sleep", "health"), ("faith", "religious_belief")]
+            {
                 tutor.profile.record_attributes(fact(subject, key, category, "canary-value")).await.unwrap();
             }
             for yes in [

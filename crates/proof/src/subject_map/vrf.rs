@@ -60,8 +60,8 @@ impl VrfKey {
         self.public
     }
 
-    /// The label of an id, without a proof. It is the same label as that of [`VrfKey::prove`], and takes about
-    /// a third of the time, because all of a proof but one point is left out. So it suits the path of a write.
+    /// The label of an id, without a proof. It is the same label as that of [`VrfKey::prove`]. Of a proof, it
+    /// computes one point only, so it takes much less time. A write about a new data subject needs it.
     #[must_use]
     pub fn label(&self, id: &str) -> Label {
         let point = EdwardsPoint::encode_to_curve::<Sha512>(
