@@ -3,10 +3,10 @@
 //! The daemon states an edition of the rules before it writes anything that older versions do not know. So an
 //! unknown field before such a statement is a fault. After it, this version cannot judge the log.
 
-use super::report::FailureKind;
 use crate::entry::{Entry, EntryError};
 use crate::event::{EventBody, event_body::Event};
 use ed25519_dalek::VerifyingKey;
+use serde::Serialize;
 use std::io;
 
 /// The newest edition of the rules of decisions that this version knows (`DecisionRulesAdopted`).
@@ -20,6 +20,24 @@ pub(super) fn newer_edition(body: &EventBody) -> Option<u32> {
         }
         _ => None,
     }
+}
+
+/// What a failed verification says about the bundle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// The bundle is damaged or forged, or it is not of this log.
+    Broken,
+    /// From a position on, the log follows an edition of the rules of decisions that is newer than
+    /// [`EDITION_MAX`]. A newer version can verify the bundle. It is neither forged nor
+    /// damaged.
+    TooNew {
+        /// The edition.
+        edition: u32,
+    },
+    /// Nothing: this machine could not read the bundle or use a temporary file, so the verification did not
+    /// end.
+    Machine,
 }
 
 /// Why a part of a bundle is rejected.

@@ -2,7 +2,7 @@
 
 use super::given_subjects::GivenReport;
 use super::member::Member;
-use super::rejection::Rejection;
+use super::rejection::{FailureKind, Rejection};
 use crate::replay::{Replayed, RuleSignatures};
 use crate::timestamp::Timestamped;
 use crate::witness::Cosigned;
@@ -103,24 +103,6 @@ impl Report {
     pub fn is_fully_checked(&self) -> bool {
         self.grants.unchecked == 0 && self.grants.revocations_unchecked == 0
     }
-}
-
-/// What a failed verification says about the bundle.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FailureKind {
-    /// The bundle is damaged or forged, or it is not of this log.
-    Broken,
-    /// From a position on, the log follows an edition of the rules of decisions that is newer than
-    /// [`EDITION_MAX`](super::EDITION_MAX). A newer version can verify the bundle. It is neither forged nor
-    /// damaged.
-    TooNew {
-        /// The edition.
-        edition: u32,
-    },
-    /// Nothing: this machine could not read the bundle or use a temporary file, so the verification did not
-    /// end.
-    Machine,
 }
 
 /// The first check that failed.
