@@ -38,7 +38,7 @@ pub struct OutdatedQuery {
 pub struct OutdatedConsent {
     /// The id of the person, if the query names it: the ledger itself keeps no ids.
     pub subject: Option<SubjectId>,
-    /// The random id under which the log has the person.
+    /// The random id that the log uses for the person.
     pub handle: Handle,
     /// The consent, and why it does not count.
     pub lapsed: LapsedConsent,
@@ -61,7 +61,7 @@ struct Person {
     handle: Handle,
     /// What stands for the person in a page token: their number in the query, or their handle.
     name: String,
-    /// The position up to which earlier pages have the person's consents.
+    /// The position up to which earlier pages list the person's consents.
     after: u64,
 }
 
@@ -119,7 +119,7 @@ impl Consent {
         let after_of = |own: &str| if own == name { after } else { 0 };
         let vault = &self.core.vault;
         if query.subjects.is_empty() {
-            // The page before may have ended within this person.
+            // The previous page may have ended between two consents of this person.
             let first = if name.is_empty() { None } else { Some(handle(name).ok_or_else(wrong_token)?) };
             let again = first.filter(|_| after < u64::MAX);
             let handles = again.into_iter().chain(vault.handles(first, PEOPLE_MAX)?);

@@ -53,8 +53,8 @@ pub struct Evaluation {
     pub profile_version: u64,
     /// Whether nothing is recorded about the data subject.
     pub unknown_subject: bool,
-    /// Whether events of the decision's time are gone, so that a decision made at that time may have been
-    /// another.
+    /// Whether events that existed at the time of the decision are gone. If so, a decision made at that time
+    /// may have been different.
     pub events_gone: bool,
     /// For a repeated decision: the keys that the grant allowed and whose attributes are gone.
     pub missing_keys: Vec<String>,

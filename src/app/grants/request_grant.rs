@@ -29,7 +29,7 @@ impl Grants {
     /// # Errors
     /// The request is invalid or reuses an idempotency key, the expected version is stale, the caller has as
     /// many open grants of this data subject as it may have, or the store failed. Attributes that may not be
-    /// used are withheld, which is no error.
+    /// used are withheld, which is not an error.
     pub async fn request_grant(
         self: &Arc<Self>,
         caller: &Caller,

@@ -1,4 +1,4 @@
-//! Keys of the index beside the log, which find events by recipient, request or expiry.
+//! Keys of the index that is kept with the log. They find events by recipient, request or expiry.
 
 use crate::app::log::revocation::Revocation;
 use crate::domain::birth::Birth;
@@ -62,7 +62,7 @@ pub(crate) fn position_of(key: &[u8]) -> u64 {
     key.last_chunk::<8>().map_or(0, |position| u64::from_be_bytes(*position))
 }
 
-/// Names of recipients that grants of anybody have.
+/// Names of the recipients of grants, over all data subjects.
 pub(crate) const RECIPIENT_NAMES: &[u8] = b"name";
 
 /// Marks an index that has the names of the recipients of all grants. Indexes of earlier versions lack some.
@@ -177,17 +177,17 @@ pub(crate) const ATTRIBUTE_END: &[u8] = b"xpir";
 /// Consents by when they expire.
 pub(crate) const CONSENT_END: &[u8] = b"cend";
 
-/// Consents by when the data subject said them.
+/// Consents by when the data subject gave them.
 pub(crate) const CONSENT_SAID: &[u8] = b"said";
 
-/// The index record of a consent by when the data subject said it, milliseconds since the Unix epoch. Rules
+/// The index record of a consent by when the data subject gave it, milliseconds since the Unix epoch. Rules
 /// may compare its age.
 pub(crate) fn index_of_said(event: &Event, said_ms: u64) -> Option<(Vec<u8>, Vec<u8>)> {
     let is_yes = matches!(event, Event::Consent { decision, .. } if decision.is_yes());
     is_yes.then(|| (said_key(said_ms), Vec::new()))
 }
 
-/// The prefix of the index records of consents that were said at this time.
+/// The prefix of the index records of consents that were given at this time.
 pub(crate) fn said_key(said_ms: u64) -> Vec<u8> {
     [CONSENT_SAID, &said_ms.to_be_bytes()].concat()
 }

@@ -1,5 +1,5 @@
-//! The subject map of a log in memory, and what changes it beside entries. `subject_map.rs` keeps it up to
-//! date.
+//! The subject map of a log, kept in memory, and the changes to it that no entry shows. `subject_map.rs`
+//! keeps the map up to date.
 
 use crate::domain::event::{Event, Recorded, SubjectMapCommitted};
 use crate::domain::ids::Handle;
@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Commitments that are kept in memory. An export that waits for witnesses needs one that is not the newest.
 const RECENT_MAX: usize = 64;
-/// Streams whose numbers are kept in memory, with about 100 bytes each.
+/// Streams whose numbers of events are kept in memory, about 100 bytes for each stream.
 const COUNTED_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
 /// A commitment in the log.
@@ -24,7 +24,7 @@ pub(crate) struct Commitment {
     pub committed: SubjectMapCommitted,
 }
 
-/// The subject map of a log, and what changes it beside entries.
+/// The subject map of a log, and the changes to it that no entry shows.
 #[derive(Default)]
 pub(crate) struct KeptMap {
     pub state: Arc<tokio::sync::Mutex<MapState>>,
@@ -61,8 +61,8 @@ pub(crate) struct BuiltMap {
     pub tree_size: u64,
     /// Number of data subjects whose label follows from their handle.
     pub unlinked: u64,
-    /// The numbers in the newest state of streams that changed lately: events, and those that are not erased.
-    /// So only the newer part of a long stream is read again.
+    /// For streams that changed lately: the number of events, and of those that are not erased. With these
+    /// numbers, only the newer part of a long stream has to be read again.
     pub counted: LruCache<Handle, (u64, u64)>,
 }
 
@@ -98,7 +98,7 @@ impl KeptMap {
     pub fn forget(&self, handle: Handle, label: Label) {
         match self.state.try_lock() {
             Ok(mut state) => state.forget(handle, &label),
-            // Somebody builds the map or commits to it.
+            // Another task is building the map or committing to it.
             Err(_) => self.changes().push(Change::Erased(handle, label)),
         }
     }
@@ -126,7 +126,7 @@ impl KeptMap {
         self.has_erased.load(Ordering::SeqCst)
     }
 
-    /// Adds a commitment that is in the log now. Erasures are kept out meanwhile.
+    /// Adds a commitment that is in the log now. Call it while erasures are kept out.
     pub fn add_recent(&self, commitment: Commitment) {
         self.has_erased.store(false, Ordering::SeqCst);
         let mut recent = self.recent();
@@ -173,7 +173,7 @@ impl MapState {
 }
 
 impl BuiltMap {
-    /// A map without anybody, as of `tree_size` entries.
+    /// A map without data subjects, as of `tree_size` entries.
     pub fn new(tree_size: u64) -> Self {
         let counted = LruCache::new(COUNTED_MAX);
         Self { map: SubjectMap::new(), tree_size, unlinked: 0, counted }

@@ -117,8 +117,8 @@ impl Core {
         Ok(!self.store().index_scan(&acknowledgment_key(position, recipient), None, 1)?.is_empty())
     }
 
-    /// Whether a grant of anybody before this position has the name of this recipient. True if that is
-    /// not known, because an earlier version made the index.
+    /// Whether a grant of any data subject before this position names this recipient. Also true if that is not
+    /// known, because an earlier version made the index.
     ///
     /// # Errors
     /// The index can't be read.
@@ -182,7 +182,7 @@ impl Core {
         self.ended(ARTIFACT_END, now_ms, after, count)
     }
 
-    /// Consents that were said by a time, as [`Core::ended_attributes`] returns attributes.
+    /// Consents that were given by a time, as [`Core::ended_attributes`] returns attributes.
     pub(crate) fn consents_said(
         &self,
         by_ms: u64,

@@ -5,8 +5,8 @@ use crate::app::log::index::recipient_hash;
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// How many grants of one recipient are indexed by its name, for each run of the daemon. One would do if it
-/// were never erased.
+/// How many grants of one recipient are indexed by its name, for each run of the daemon. One record
+/// would be enough if it were never erased.
 const RECORDS_MAX: u32 = 8;
 /// The most recipients whose records are counted. Those beyond get a record for each grant.
 const NAMES_MAX: usize = 4_096;

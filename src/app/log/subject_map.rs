@@ -3,7 +3,7 @@
 //!
 //! The map is in memory only, so a crash leaves nothing to repair. It follows the log: before each commitment
 //! it reads the entries since the last one, so no write waits for it. After a start it is built from the log
-//! and the vault when it is first needed, and then has the same root.
+//! and the vault when it is first needed, with the same root as before.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;
@@ -168,9 +168,9 @@ impl Core {
     }
 
     fn build_subject_map(&self) -> Result<BuiltMap, AppError> {
-        // What was queued before is in the vault and the store already. If somebody who was erased after this
-        // line is recorded again, all their new entries follow `tree_size`. So the order of these two lines
-        // matters.
+        // The tree size is read first, and the queue of changes is cleared after it. The vault and the store
+        // already have the effect of the changes in the queue. If somebody is erased later and recorded
+        // again, all their new entries follow `tree_size`.
         let mut built = BuiltMap::new(self.ledger.checkpoint().size);
         self.subject_map.changes().clear();
         let mut after = None;

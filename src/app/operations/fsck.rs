@@ -60,7 +60,7 @@ pub struct Examined {
     pub damaged_count: u64,
     /// What is wrong but can be rebuilt without loss.
     pub rebuildable: Vec<String>,
-    /// What is no damage but worth knowing.
+    /// What is not damage but worth knowing.
     pub notes: Vec<String>,
 }
 

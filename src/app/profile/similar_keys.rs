@@ -44,7 +44,7 @@ pub(super) fn similar_keys(
     attributes: &[(Attribute, Option<EventId>)],
 ) -> Vec<SimilarKey> {
     let new = (0..).zip(attributes).filter(|(_, (new, _))| !state.attributes.contains_key(&new.key));
-    // Unordered: looked up by look, never iterated.
+    // Unordered: keys are found by their look, and the map is never iterated.
     let mut wanted: HashMap<Look, Vec<u32>> = HashMap::new();
     for (attribute, (new, _)) in new {
         wanted.entry(Look::of(&new.key)).or_default().push(attribute);

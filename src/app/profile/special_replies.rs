@@ -27,7 +27,7 @@ impl Profiles {
     /// the categories of each attribute's sources.
     ///
     /// # Errors
-    /// An attribute would have more sources than one may have, or the store failed.
+    /// An attribute would have more sources than it may have, or the store failed.
     pub(super) async fn complete_sources(
         self: &Arc<Self>,
         append: &Append,

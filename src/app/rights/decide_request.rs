@@ -193,7 +193,7 @@ impl Rights {
         self.submitted(record.id, Vec::new()).await
     }
 
-    /// Checks that a request to be refused is no objection to direct marketing.
+    /// Checks that a request to be refused is not an objection to direct marketing.
     ///
     /// # Errors
     /// The request is such an objection, or its purposes can no longer be read.

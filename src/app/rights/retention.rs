@@ -122,7 +122,8 @@ impl Rights {
     }
 
     /// Revokes what rests on consents that have reached an age that a rule in force compares. Returns whether
-    /// there are more. What reached it before a rule came into force was revoked then.
+    /// there are more. Consents that had reached the age before the rule came into force were handled when
+    /// it came into force.
     async fn end_aged(self: &Arc<Self>, cursor: &mut RetentionCursor, now_ms: u64) -> Result<bool, AppError> {
         let ages = self.core.rules().bounds.consent_ages();
         cursor.ages.retain(|days, _| ages.contains(days));

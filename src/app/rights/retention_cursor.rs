@@ -28,7 +28,7 @@ pub(crate) struct RetentionCursor {
 pub(crate) struct EndCursor {
     /// Everything up to this key is done, and no further key will appear before it.
     settled: Option<Vec<u8>>,
-    /// The last key of the page before, while a round is in progress.
+    /// The last key of the previous page, while a round is in progress.
     page: Option<Vec<u8>>,
     /// Keys after `settled` that are done.
     done: BTreeSet<Vec<u8>>,

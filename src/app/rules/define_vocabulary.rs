@@ -60,8 +60,7 @@ impl<'a> DefinedWord<'a> {
 
 impl RuleChanges {
     /// Adds a purpose or replaces its definition. Returns when every grant that the definition contradicts is
-    /// revoked. This includes grants that rest on a consent from before a change
-    /// of meaning.
+    /// revoked. This includes grants that rest on a consent from before a change of meaning.
     ///
     /// # Errors
     /// A field is invalid, a tag is not in the taxonomy, or the parent is not defined. The purpose would be
@@ -83,8 +82,7 @@ impl RuleChanges {
     }
 
     /// Adds a category or replaces its definition. Returns when every grant that the definition contradicts
-    /// is revoked. This includes grants that rest on a consent from before a change
-    /// of meaning.
+    /// is revoked. This includes grants that rest on a consent from before a change of meaning.
     ///
     /// # Errors
     /// A field is invalid, a tag is not in the taxonomy, or the parent is not defined. The category would be
@@ -132,7 +130,7 @@ impl RuleChanges {
     }
 
     /// Verifies the signature of a definition. A new word needs no signature, because no consent covers it
-    /// yet. But if it declares a legal basis beside consent, it needs one.
+    /// yet. But if it declares a legal basis other than consent, it needs one.
     fn signed_definition(
         &self,
         word: &DefinedWord<'_>,

@@ -1,4 +1,5 @@
-//! Has people asked again: from a time on, consents to earlier versions of a notice no longer count.
+//! Requires a version of a notice: from a time on, consents to earlier versions no longer count, so people
+//! have to be asked again.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,5 +1,6 @@
 //! The part of an access package that shows that nothing was left out: the proof of what the log committed to
-//! about the data subject, their entries, and proofs of entries that only an erased one tied to the log.
+//! about the data subject, their entries, and proofs of entries that only an erased entry tied to the
+//! log.
 
 use crate::app::error::AppError;
 use crate::app::log::read::{CIPHER_STACK_WORDS, open};
@@ -15,7 +16,7 @@ use std::io::Write;
 const READ_COUNT: usize = 512;
 
 impl Export {
-    /// Adds the members; none to a package that has only a part of what is recorded.
+    /// Adds the members. A package that has only a part of what is recorded gets none.
     pub(crate) fn write_completeness<W: Write>(&self, zip: &mut Zip<W>) -> Result<(), AppError> {
         let Some(proven) = &self.proven else { return Ok(()) };
         let Some(stream) = proven.stream else { return Err(AppError::Overtaken) };
@@ -59,7 +60,8 @@ impl Export {
         Ok(())
     }
 
-    /// Adds the proofs of the last entries before gaps that erasures left; no member if there are no gaps.
+    /// Adds the proofs of the last entries before gaps that erasures left. If there are no gaps, adds no
+    /// member.
     fn write_run_proofs<W: Write>(
         &self,
         run_ends: &[u64],

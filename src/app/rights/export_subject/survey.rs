@@ -22,7 +22,7 @@ pub(crate) struct Survey {
     pub deciding_for: BTreeSet<Option<String>>,
     /// Purposes that a consent or a grant names.
     named: BTreeSet<String>,
-    /// Position of each grant that allowed something. A grant that allowed nothing is no use.
+    /// Position of each grant that allowed something. A grant that allowed nothing does not count as a use.
     grants: BTreeMap<EventId, u64>,
 }
 
@@ -30,7 +30,7 @@ impl Survey {
     pub fn of(export: &Export) -> Result<Self, AppError> {
         let mut survey = Self::default();
         let mut purposes = export.rules.vocabulary.purposes();
-        // A legal basis beside consent is open to any recipient.
+        // A legal basis other than consent is open to any recipient.
         if purposes.any(|purpose| export.rules.vocabulary.declared_basis(&purpose.id).is_some()) {
             survey.deciding_for.insert(None);
         }
@@ -98,7 +98,7 @@ impl Survey {
     }
 
     /// The purposes for which the package states what is permitted: those that a consent or a grant
-    /// names, and their descendants, and those with a legal basis beside consent.
+    /// names, and their descendants, and those with a legal basis other than consent.
     pub fn purposes(&self, vocabulary: &Vocabulary) -> Vec<String> {
         let within = |id: &str| {
             let ancestry = vocabulary.purpose_ancestry(id);
