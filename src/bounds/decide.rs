@@ -270,8 +270,7 @@ impl<'a> Deciding<'a> {
                 (None, cover @ Cover::Denied { .. }) => {
                     no.get_or_insert(Verdict::No(Arc::new(no_legal_basis()), cover));
                 }
-                // A rule that demands a consent is no explanation. The next ground says why there is no
-                // consent.
+                // A rule that demands a consent does not explain why there is none. The next ground does.
                 (Some(denial), _)
                     if ground.declared().is_some()
                         && matches!(denial.reason, None | Some(Reason::NotPermitted)) => {}

@@ -103,8 +103,8 @@ impl Definitions {
                 match &event.event {
                     Event::PurposeDefined(purpose) => check_purpose(&found.vocabulary, purpose)?,
                     Event::CategoryDefined(category) => check_category(&found.vocabulary, category)?,
-                    // Only the new requirement is checked. It may make an earlier one needless, which is no
-                    // error.
+                    // Only the new requirement is checked. It may make an earlier one unnecessary,
+                    // which is not an error.
                     Event::NoticeRequired(notice) if event.position == UNRECORDED => {
                         check_notice(&found.vocabulary, notice)?;
                     }

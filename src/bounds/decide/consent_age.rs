@@ -33,7 +33,8 @@ pub(crate) struct AgedConsent {
 }
 
 impl Bounds {
-    /// The ages of consents, in days, that policies in force may distinguish from the age below; at most 64.
+    /// The ages of consents, in days, that policies in force may distinguish from the next lower
+    /// age; at most 64.
     pub(crate) fn consent_ages(&self) -> Vec<u64> {
         let first = self.thresholds().next_consent_days(0);
         let ages = std::iter::successors(first, |days| self.thresholds().next_consent_days(*days));

@@ -5,7 +5,7 @@
 //! tokens as Cedar's lexer and counts what can make a tree deep or large. For a text that Cedar parses
 //! without an error, the counts are upper bounds.
 //!
-//! For an invalid text, the counts are no upper bounds: Cedar's parser recovers from errors, and may nest
+//! For an invalid text, the counts are not upper bounds: Cedar's parser recovers from errors, and may nest
 //! where the brackets do not. The resulting tree is never evaluated, only dropped. It has at most as many
 //! levels as the parsed piece (see [`pieces`]) has tokens. [`crate::bounds::policy_text::parse`] uses a stack
 //! that is large enough for such a tree.

@@ -136,7 +136,8 @@ fn counts(log: &Log, notice: Option<&NoticeRef>) -> bool {
     required.max().is_none_or(|required| rank(log, &notice.id, &notice.version) >= required)
 }
 
-/// The consents that nobody has said no to since and that have not ended, newest first; by the model.
+/// The consents that have not ended and that no later refusal or withdrawal covers, newest first; by the
+/// model.
 fn standing(log: &Log) -> Vec<(EventId, bool)> {
     let mut said: Vec<(u64, u64, &Recorded, &Terms)> = Vec::new();
     let mut no_ms = 0;

@@ -127,7 +127,7 @@ struct Word {
     parent: String,
     title: String,
     rung: Rung,
-    /// The moment, as time and position, since when it has its meaning.
+    /// The moment, as time and position, from which it has had its meaning.
     meaning: (u64, u64),
 }
 
