@@ -40,7 +40,7 @@ impl CurrentAttribute {
     }
 
     /// Whether it was observed after a new attribute under its key, so that it stays current. But an
-    /// inference gives way to what the data subject declares, whenever either was observed.
+    /// inference gives way to what the data subject declares, no matter when either was observed.
     #[must_use]
     pub fn outlasts(&self, new: &Attribute) -> bool {
         let gives_way = new.provenance == Provenance::Declared

@@ -40,7 +40,8 @@ pub trait Word {
 pub struct Ancestor<'a> {
     /// Its id.
     pub id: &'a str,
-    /// Since when it is an ancestor of the word. For the word itself, since when it has its meaning.
+    /// Since when it has been an ancestor of the word. For the word itself, since when it has had its
+    /// meaning.
     pub since: Since,
     /// When the ancestor was first defined, milliseconds since the Unix epoch.
     pub defined_ms: u64,
@@ -129,7 +130,7 @@ impl<T: Word> Hierarchy<T> {
         std::iter::once(id).chain(above.map(|(above, _)| above.as_str())).collect()
     }
 
-    /// As [`Hierarchy::ancestry`], with the moments since when each word counts.
+    /// As [`Hierarchy::ancestry`], with the moment from which each word counts.
     #[must_use]
     pub fn ancestors<'a>(&'a self, id: &'a str) -> Vec<Ancestor<'a>> {
         let node = self.nodes.get(id);

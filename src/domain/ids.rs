@@ -7,8 +7,8 @@ use std::fmt::{self, Debug, Display};
 use std::str::FromStr;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The controller's own id of a data subject: 1 to 256 bytes, compared byte for byte. It is never stored and
-/// never written to a log.
+/// The controller's own id of a data subject: 1 to 256 bytes, compared byte for byte. Of all events,
+/// only `RequestSubmitted` has it, and that event is sealed. It is never written to log output.
 #[derive(Clone, PartialEq, Eq, Hash, Zeroize, ZeroizeOnDrop)]
 pub struct SubjectId(String);
 

@@ -20,7 +20,7 @@ pub enum JsonProblem {
     TooDeep,
     /// An object has two members of the same name. Readers differ in which of them they take.
     DuplicateName,
-    /// A string has half of a surrogate pair, which is no character.
+    /// A string has half of a surrogate pair, which is not a character.
     LoneSurrogate,
     /// Readers round the number, or can't represent it.
     Number,
@@ -141,7 +141,7 @@ fn is_exact(number: &str) -> bool {
     }
     // Rust shows a float with the fewest digits that identify it.
     let is_same = |float: f64| float.is_finite() && digits(&format!("{float:e}")) == digits(number);
-    // What is no number at all is left to the parser.
+    // Text that is not a number is left to the parser.
     number.parse().map_or(true, is_same)
 }
 

@@ -3,7 +3,7 @@
 use super::ids::EventId;
 use sayso_proof::event::LegalBasis;
 
-/// A legal basis that a controller declares for a purpose, beside consent.
+/// A legal basis that a controller declares for a purpose, in addition to consent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DeclaredBasis {
     /// A contract with the data subject (GDPR Art. 6(1)(b)).

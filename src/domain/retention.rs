@@ -207,7 +207,7 @@ impl Ending<'_> {
         }
     }
 
-    /// Whether a decision may keep a legal basis that is declared beside consent from applying. No such basis
+    /// Whether a decision may prevent a legal basis other than consent from applying. No such basis
     /// replaces a consent that has ended, and a no (a refusal or withdrawal) ends a legitimate interest.
     fn excludes_a_declared_basis(&self, record: &ConsentRecord) -> bool {
         let named = &record.terms.purposes;

@@ -117,8 +117,8 @@ pub struct Rights {
     pub holds: Vec<Hold>,
     /// Refused erasures whose requests still stand. Their data is kept and not used.
     pub kept: KeptRefusals,
-    /// Erasures of which holds kept a part, each with these holds. Without those that a later request
-    /// follows.
+    /// Erasures of which holds kept a part, each with these holds. An erasure that a later request
+    /// follows is left out.
     pub kept_parts: BTreeMap<EventId, Vec<EventId>>,
     /// Partial erasures in the order they were decided.
     pub fences: Vec<Fence>,

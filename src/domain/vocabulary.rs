@@ -102,8 +102,9 @@ impl Vocabulary {
         }
     }
 
-    /// The legal basis that the controller declares for a purpose, beside consent, and the position of the
-    /// definition that declares it. A declaration is about its purpose alone, not about the purposes below.
+    /// The legal basis that the controller declares for a purpose, in addition to consent, and the position
+    /// of the definition that declares it. A declaration is about its purpose alone, not about the purposes
+    /// below.
     #[must_use]
     pub fn declared_basis(&self, purpose: &str) -> Option<(DeclaredBasis, u64)> {
         let kind = self.purpose(purpose)?.declared_basis()?;
@@ -168,13 +169,13 @@ impl Vocabulary {
         self.categories.ancestry(id)
     }
 
-    /// A purpose and its ancestors, nearest first, with the moments since when each of them counts.
+    /// A purpose and its ancestors, nearest first, with the moment from which each of them counts.
     #[must_use]
     pub fn purpose_ancestors<'a>(&'a self, id: &'a str) -> Vec<Ancestor<'a>> {
         self.purposes.ancestors(id)
     }
 
-    /// A category and its ancestors, nearest first, with the moments since when each of them counts.
+    /// A category and its ancestors, nearest first, with the moment from which each of them counts.
     #[must_use]
     pub fn category_ancestors<'a>(&'a self, id: &'a str) -> Vec<Ancestor<'a>> {
         self.categories.ancestors(id)

@@ -28,7 +28,7 @@ pub fn tier(tier: Tier) -> &'static str {
     }
 }
 
-/// The legal bases of a purpose: consent, and the one that is declared beside it, with what it rests on.
+/// The legal bases of a purpose: consent, and the one that is declared in addition, with what it rests on.
 #[must_use]
 pub fn legal_bases(declared: Option<DeclaredBasis>, reference: &str) -> String {
     declared
