@@ -36,7 +36,7 @@ pub struct OutdatedQuery {
 /// A consent for which a person has to be asked again.
 #[derive(Clone, Debug)]
 pub struct OutdatedConsent {
-    /// The id of the person, if the query names it: the ledger itself keeps no ids.
+    /// The id of the person, if the query names it: the ledger keeps no list of ids.
     pub subject: Option<SubjectId>,
     /// The random id that the log uses for the person.
     pub handle: Handle,

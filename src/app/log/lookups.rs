@@ -117,8 +117,8 @@ impl Core {
         Ok(!self.store().index_scan(&acknowledgment_key(position, recipient), None, 1)?.is_empty())
     }
 
-    /// Whether a grant of any data subject before this position names this recipient. Also true if that is not
-    /// known, because an earlier version made the index.
+    /// Whether a grant of any data subject before this position names this recipient. Also true if that is
+    /// not known, because an earlier version made the index.
     ///
     /// # Errors
     /// The index can't be read.
