@@ -7,7 +7,8 @@
 //! subject's decisions are kept, so that an erasure never allows more use.
 
 use super::current_attribute::CurrentAttribute;
-use super::event::{ErasureRefused, Event, GrantIssued, Recorded, RequestSubmitted};
+use super::dependents::Dependents;
+use super::event::{ErasureRefused, Event, Recorded, RequestSubmitted};
 use super::event_class::{Class, class};
 use super::event_references::{names_key, names_something, subject_of};
 use super::ids::{EventId, GrantId};
@@ -160,15 +161,15 @@ struct Closure<'a> {
     gone: BTreeSet<u64>,
     /// Ids of the selected events.
     ids: BTreeSet<EventId>,
-    /// For each corrected event, the event that corrects it.
-    corrected_by: BTreeMap<EventId, EventId>,
+    dependents: Dependents<'a>,
+    /// The versions that would be selected if no hold kept them.
+    kept_in_scope: BTreeSet<u64>,
 }
 
 impl<'a> Closure<'a> {
     fn new(history: &'a [Recorded], scope: &'a Scope, holds: &'a [Hold], vocabulary: &'a Vocabulary) -> Self {
         let mut kept = BTreeMap::new();
         let mut kept_ids = BTreeMap::new();
-        let mut corrected_by = BTreeMap::new();
         for event in history {
             let ground = match &event.event {
                 Event::AttributeRecorded(attribute)
@@ -184,40 +185,37 @@ impl<'a> Closure<'a> {
                 kept.insert(event.version, ground);
                 kept_ids.insert(event.event_id, ground);
             }
-            if let Event::AttributeCorrected { corrects, .. } = &event.event {
-                corrected_by.insert(*corrects, event.event_id);
-            }
         }
-        let (gone, ids) = (BTreeSet::new(), BTreeSet::new());
-        Self { history, scope, holds, vocabulary, kept, gone, ids, corrected_by }
+        let (gone, ids, kept_in_scope) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let dependents = Dependents::of(history, matches!(scope, Scope::Versions(_)));
+        Self { history, scope, holds, vocabulary, kept, gone, ids, dependents, kept_in_scope }
     }
 
     fn run(&mut self) {
         let before = SubjectState::fold(self.history);
-        loop {
-            while self.pass() {}
-            if !self.take_revived(&before) {
-                return;
-            }
-        }
-    }
-
-    /// Selects further events: those in scope, and those that depend on selected events. Returns whether it
-    /// found any.
-    fn pass(&mut self) -> bool {
-        let count = self.gone.len();
         for event in self.history {
-            let is_settled = self.gone.contains(&event.version) || self.kept.contains_key(&event.version);
-            if !is_settled && (self.is_in_scope(event) || self.depends(event)) {
+            if self.is_in_scope(event) {
                 self.take(event);
             }
         }
-        self.gone.len() > count
+        while self.take_revived(&before) {}
     }
 
+    /// Selects an event and everything that depends on it, except what holds keep.
     fn take(&mut self, event: &Recorded) {
-        self.gone.insert(event.version);
-        self.ids.insert(event.event_id);
+        let (kept, kept_in_scope) = (&self.kept, &mut self.kept_in_scope);
+        let (gone, ids) = (&mut self.gone, &mut self.ids);
+        let mut take = |event: &Recorded| {
+            if kept.contains_key(&event.version) {
+                kept_in_scope.insert(event.version);
+                return false;
+            }
+            ids.insert(event.event_id);
+            gone.insert(event.version)
+        };
+        if take(event) {
+            self.dependents.visit(event.event_id, take);
+        }
     }
 
     /// Whether the scope itself includes the event.
@@ -252,73 +250,8 @@ impl<'a> Closure<'a> {
         }
     }
 
-    /// Whether the event depends on, mentions or belongs to a selected event.
-    fn depends(&self, event: &Recorded) -> bool {
-        let gone = |id: &EventId| self.ids.contains(id);
-        match &event.event {
-            Event::AttributeRecorded(attribute) | Event::EarlierAttributeRecorded(attribute) => {
-                self.is_half_of_a_correction(event) || self.is_derived(&attribute.derived_from)
-            }
-            Event::AttributeCorrected { corrects, attribute } => {
-                self.ids.contains(corrects)
-                    || self.is_half_of_a_correction(event)
-                    || self.is_derived(&attribute.derived_from)
-            }
-            // The event that records an attribute's expiry is kept, because it names no data.
-            Event::AttributeExpired { .. } if self.is_retention() => false,
-            Event::GrantUsed(used) if self.is_retention() => gone(&used.grant),
-            // Uses and requests have their own retention periods.
-            Event::GrantIssued(_)
-            | Event::ArtifactRegistered(_)
-            | Event::RequestSubmitted(_)
-            | Event::ErasureRefused(_)
-                if self.is_retention() =>
-            {
-                false
-            }
-            Event::GrantIssued(grant) => self.cites(grant),
-            Event::GrantUsed(used) => gone(&used.grant) || used.shaped_by.iter().any(gone),
-            // Only the sources count: the grant may have cited more than the artifact was built from.
-            Event::ArtifactRegistered(artifact) => artifact.sources.iter().any(gone),
-            Event::RequestSubmitted(request) => self.names_erased_key(&request.keys),
-            Event::ErasureRefused(refused) => self.names_erased_key(std::slice::from_ref(&refused.key)),
-            other => subject_of(other).is_some_and(|of| self.ids.contains(&of)),
-        }
-    }
-
     fn is_retention(&self) -> bool {
         matches!(self.scope, Scope::Versions(_))
-    }
-
-    /// Whether the correction of this event is selected: a wrong attribute and its correction are erased
-    /// together.
-    fn is_half_of_a_correction(&self, event: &Recorded) -> bool {
-        self.corrected_by.get(&event.event_id).is_some_and(|by| self.ids.contains(by))
-    }
-
-    fn is_derived(&self, sources: &[EventId]) -> bool {
-        sources.iter().any(|source| self.ids.contains(source))
-    }
-
-    fn cites(&self, grant: &GrantIssued) -> bool {
-        let gone = |id: &EventId| self.ids.contains(id);
-        grant.allowed.iter().any(|cited| {
-            gone(&cited.attribute) || cited.basis.consent().is_some_and(|consent| gone(&consent))
-        })
-    }
-
-    /// Whether one of these keys is that of an attribute whose event is selected.
-    fn names_erased_key(&self, keys: &[String]) -> bool {
-        let mut gone_keys = BTreeSet::new();
-        for event in self.history.iter().filter(|event| self.gone.contains(&event.version)) {
-            if let Event::AttributeRecorded(attribute)
-            | Event::EarlierAttributeRecorded(attribute)
-            | Event::AttributeCorrected { attribute, .. } = &event.event
-            {
-                gone_keys.insert(attribute.key.as_str());
-            }
-        }
-        keys.iter().any(|key| gone_keys.contains(key.as_str()))
     }
 
     /// Also selects attributes that would become current, or lose their contest, only because later events
@@ -337,12 +270,11 @@ impl<'a> Closure<'a> {
             .values()
             .filter(|current| !was_current(current))
             .map(|current| current.version)
+            .filter(|version| !self.kept.contains_key(version))
             .collect();
         let count = self.gone.len();
         for event in self.history.iter().filter(|event| revived.contains(&event.version)) {
-            if !self.kept.contains_key(&event.version) {
-                self.take(event);
-            }
+            self.take(event);
         }
         self.gone.len() > count
     }
@@ -395,7 +327,7 @@ impl<'a> Closure<'a> {
         let mut categories = BTreeSet::new();
         for event in self.history {
             if let Some(ground) = self.kept.get(&event.version)
-                && (self.is_in_scope(event) || self.depends(event))
+                && self.kept_in_scope.contains(&event.version)
             {
                 *counts.entry(*ground).or_default() += 1;
                 categories.extend(recorded_category(&event.event));

@@ -3,7 +3,8 @@
 use super::*;
 use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::event::{
-    Actor, Draft, GrantUsed, GrantedAttribute, HoldPlaced, Reason, WithheldClass, codec,
+    Actor, ArtifactRegistered, Draft, GrantIssued, GrantUsed, GrantedAttribute, HoldPlaced, Reason,
+    WithheldClass, codec,
 };
 use crate::domain::histories::{CATEGORIES, event_id, histories, recorded};
 use proptest::prelude::*;
@@ -25,8 +26,13 @@ fn with_uses(mut history: Vec<Recorded>, picks: &[usize]) -> Vec<Recorded> {
             ..GrantedAttribute::default()
         };
         let other = current[(pick + 1) % current.len()];
-        let withheld =
-            WithheldClass { category: other.attribute.category.clone(), ..WithheldClass::default() };
+        let third = current[(pick + 2) % current.len()];
+        let withheld = WithheldClass {
+            category: other.attribute.category.clone(),
+            source: Some(other.event_id),
+            decided_by_event: Some(third.event_id),
+            ..WithheldClass::default()
+        };
         let grant =
             GrantIssued { allowed: vec![allowed], withheld: vec![withheld], ..GrantIssued::default() };
         let number = history.len() as u64;
@@ -37,12 +43,18 @@ fn with_uses(mut history: Vec<Recorded>, picks: &[usize]) -> Vec<Recorded> {
         let revoked = Event::GrantRevoked {
             grant: event_id(number),
             reason: Reason::Paused,
-            cause: None,
+            cause: Some(third.event_id),
             grant_id: String::new(),
             recipient: String::new(),
-            source: None,
+            source: Some(other.event_id),
         };
         history.push(recorded(number + 2, 2_000, revoked));
+        let built = ArtifactRegistered {
+            grant: event_id(number),
+            sources: vec![other.event_id],
+            ..ArtifactRegistered::default()
+        };
+        history.push(recorded(number + 3, 2_000, Event::ArtifactRegistered(built)));
     }
     let requested = Event::ErasureRequested(crate::domain::event::ErasureRequested::default());
     history.push(recorded(history.len() as u64, 2_000, requested));

@@ -9,6 +9,7 @@ pub mod consent;
 pub mod consent_scope;
 pub mod current_attribute;
 pub mod default_vocabulary;
+mod dependents;
 pub mod description;
 pub mod erased_grant;
 pub mod erasure;

@@ -61,6 +61,7 @@ mod public_log;
 mod readme;
 mod recording_permissions;
 mod redefined_words;
+mod references;
 mod rejected_writes;
 mod requests;
 mod reuse_grant;

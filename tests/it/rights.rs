@@ -318,9 +318,9 @@ async fn artifacts_are_invalidated_when_their_sources_change_or_are_erased() {
     assert_eq!(listed[2].purpose, "tone-adaptation");
     let mut other = harness.as_role(Role::Service, "other").await;
     assert!(other.grant.list_artifacts(list()).await.unwrap().into_inner().artifacts.is_empty());
-    // The third artifact's source is erased.
+    // The third artifact's source is erased, and with it the grant, which every artifact names.
     let erased = steward.rights.submit_request(erasure("ada", ErasureScope::Key, "desk")).await.unwrap();
-    assert_eq!(told().await.artifact_ids, [built[2].clone()]);
-    assert_eq!(erased.into_inner().certificate.unwrap().recipients[0].artifacts, 1);
+    assert_eq!(told().await.artifact_ids, built);
+    assert_eq!(erased.into_inner().certificate.unwrap().recipients[0].artifacts, 3);
     verify(&harness);
 }
