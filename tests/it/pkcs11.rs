@@ -4,6 +4,7 @@
 use crate::crash::Served;
 use crate::harness::{files_below, sayso};
 use serde_json::Value;
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -55,7 +56,8 @@ impl Token {
         let arguments = ["--json", "serve", "--dev", "--config", config.to_str().unwrap()];
         let mut command = sayso(&arguments);
         command.args(["--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"]).envs([self.setting()]);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let log = File::create(self.path("stderr")).unwrap();
+        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let Ok(ready) = serde_json::from_str::<Value>(&line) else {
@@ -75,6 +77,12 @@ impl Token {
         };
         files.filter(object).collect()
     }
+}
+
+/// How many lines of the daemon's log say that SoftHSM is for tests only.
+fn warnings(log: &Path) -> usize {
+    let log = std::fs::read_to_string(log).unwrap();
+    log.lines().filter(|line| line.contains("SoftHSM, which is for tests only")).count()
 }
 
 fn run(served: &Served, arguments: &[&str]) -> bool {
@@ -112,4 +120,16 @@ fn an_erasure_replaces_the_root_key_and_destroys_the_old_one() {
         std::fs::remove_file(object).unwrap();
     }
     assert!(token.serve().is_none(), "the daemon does not start without its root key");
+}
+
+#[test]
+fn the_daemon_warns_at_start_that_softhsm_is_for_tests_only() {
+    let Some(token) = Token::make() else { return };
+    token.serve().expect("the daemon starts").kill();
+    assert_eq!(warnings(&token.path("stderr")), 1);
+
+    let config = format!("data = {:?}\n", token.path("file-data"));
+    std::fs::write(token.path("sayso.toml"), config).unwrap();
+    token.serve().expect("the daemon starts with a file of root keys").kill();
+    assert_eq!(warnings(&token.path("stderr")), 0, "a file of root keys gets no warning");
 }

@@ -1,10 +1,11 @@
-//! Root keys in a PKCS#11 token: a hardware security module, or SoftHSM.
+//! Root keys in a PKCS#11 token: a hardware security module, or, for tests only, SoftHSM.
 //!
 //! A root key is an AES-256 object that is made in the token and never leaves it (sensitive and not
 //! extractable). The object has the label [`LABEL`], and the number of the root key as `CKA_ID`. The token
 //! itself wraps the key of the key tree's top page with this object (`CKM_AES_GCM`). Destroying the object
 //! destroys the root key. Whether the creation or destruction of an object survives a power failure depends
-//! on the token.
+//! on the token. SoftHSM keeps objects in files, and deletes the file of a destroyed object. Its blocks can
+//! still be read from the disk, so an operator gets a warning.
 
 use super::root_custody::{CustodyError, Generation, RootCustody};
 use super::software::NONCE_BYTES;
@@ -23,6 +24,10 @@ use zeroize::Zeroizing;
 
 /// Label of the root keys in the token.
 const LABEL: &[u8] = b"sayso root key";
+/// Beginning of the manufacturer of a token of SoftHSM.
+const SOFTHSM: &str = "SoftHSM";
+const SOFTHSM_WARNING: &str = "the root key is in SoftHSM, which is for tests only: destroyed keys can be recovered \
+                               from the disk, so erasures are not final; use a hardware security module";
 const KEY_BYTES: u64 = 32;
 const TAG_BITS: u64 = 128;
 
@@ -50,7 +55,11 @@ impl TokenCustody {
         let module = Pkcs11::new(module).map_err(refused)?;
         module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)).map_err(refused)?;
         for slot in module.get_slots_with_initialized_token().map_err(refused)? {
-            if module.get_token_info(slot).map_err(refused)?.label() == token {
+            let found = module.get_token_info(slot).map_err(refused)?;
+            if found.label() == token {
+                if found.manufacturer_id().starts_with(SOFTHSM) {
+                    tracing::warn!("{SOFTHSM_WARNING}");
+                }
                 let session = module.open_rw_session(slot).map_err(refused)?;
                 let pin = AuthPin::new(pin.trim_end_matches('\n').into());
                 session.login(UserType::User, Some(&pin)).map_err(refused)?;
