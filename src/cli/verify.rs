@@ -424,8 +424,8 @@ fn text_of(report: &Report) -> String {
         text.push_str(&format!("\n{} not checked in full", count(report.grants.unchecked, "grant")));
     }
     if report.grants.revocations_unchecked > 0 {
-        let unchecked = count(report.grants.revocations_unchecked, "missing revocation");
-        text.push_str(&format!("\n{unchecked} not looked for, because that takes too long"));
+        let unchecked = count(report.grants.revocations_unchecked, "grant");
+        text.push_str(&format!("\n{unchecked} not checked for a missing revocation"));
     }
     for unchecked in &report.grants.unchecked_grants {
         text.push_str(&format!("\n{unchecked}"));

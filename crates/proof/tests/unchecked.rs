@@ -31,7 +31,7 @@ fn verify(log: &Log) -> (Vec<Fault>, Vec<Doubt>) {
     let report = try_verify(log).unwrap();
     let grants = &report.grants;
     assert_eq!(report.is_fully_checked(), grants.unchecked_grants.is_empty());
-    assert_eq!(grants.unchecked as usize, grants.unchecked_grants.len());
+    assert_eq!((grants.unchecked + grants.revocations_unchecked) as usize, grants.unchecked_grants.len());
     let faults = grants.findings.iter().map(|finding| finding.fault).collect();
     let doubts = grants.unchecked_grants.iter().flat_map(|grant| grant.doubts.iter().copied()).collect();
     (faults, doubts)
@@ -289,4 +289,117 @@ fn a_consent_that_is_dated_ahead_by_a_little_loses_to_the_withdrawal_after_it() 
     log.append(ada(), withdrawn(wide()));
     log.append(ada(), grant(attribute_id, ahead, "key", "food"));
     assert_eq!(verify(&log), (vec![Fault::Refused], vec![]));
+}
+
+/// The faults of a log in which `event` comes after an open grant and a gap, and the number of grants of
+/// which it is not known whether they had to be revoked.
+fn after_a_gap(kind: ErasedKind, event: impl FnOnce(&mut Log, Id)) -> (Vec<Fault>, u64) {
+    let (mut log, attribute_id, consent_id) = log_of_ada();
+    let grant_id = append_open_grant(&mut log, attribute_id, consent_id);
+    append_erased(&mut log, recorded(attribute("other", "food")), Some(kind));
+    event(&mut log, grant_id);
+    log.append(ada(), Event::RecordViewed(RecordViewed::default()));
+    let grants = try_verify(&log).unwrap().grants;
+    assert_eq!(grants.unchecked_grants.len() as u64, grants.revocations_unchecked);
+    (grants.findings.iter().map(|finding| finding.fault).collect(), grants.revocations_unchecked)
+}
+
+fn append_open_grant(log: &mut Log, attribute_id: Id, consent_id: Id) -> Id {
+    let Event::GrantIssued(open) = grant(attribute_id, consent_id, "key", "food") else { panic!() };
+    let expires_at_ms = log.now + 3_600_000;
+    log.append(ada(), Event::GrantIssued(GrantIssued { expires_at_ms, ..open }))
+}
+
+fn withdraw(log: &mut Log, _: Id) {
+    log.append(ada(), withdrawn(wide()));
+}
+
+fn revoke(log: &mut Log, grant: Id) {
+    let revoked = GrantRevoked { grant: grant.to_vec(), ..GrantRevoked::default() };
+    log.append_at_same_time(ada(), Event::GrantRevoked(revoked));
+}
+
+#[test]
+fn revocations_are_looked_for_after_something_was_erased() {
+    for kind in [ErasedKind::Attribute, ErasedKind::Other] {
+        let nothing = after_a_gap(kind, |_, _| ());
+        assert_eq!(nothing, (vec![], 0), "{kind:?}");
+        let missing = after_a_gap(kind, withdraw);
+        assert_eq!(missing, (vec![Fault::NotRevoked], 0), "{kind:?}");
+        let revoked = after_a_gap(kind, |log, grant| {
+            log.append(ada(), withdrawn(wide()));
+            revoke(log, grant);
+        });
+        assert_eq!(revoked, (vec![], 0), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_missing_decision_may_have_contradicted_the_grants_that_were_open() {
+    assert_eq!(after_a_gap(ErasedKind::Decision, |_, _| ()), (vec![], 1));
+    // What contradicts the grant after the gap contradicts it in any case.
+    let missing = after_a_gap(ErasedKind::Decision, withdraw);
+    assert_eq!(missing, (vec![Fault::NotRevoked], 1));
+    // The revocation may be among the missing entries.
+    let unknown = after_a_gap(ErasedKind::Unspecified, withdraw);
+    assert_eq!(unknown, (vec![], 1));
+}
+
+#[test]
+fn grants_that_had_ended_before_the_gap_are_not_in_doubt() {
+    for is_revoked in [true, false] {
+        let (mut log, attribute_id, consent_id) = log_of_ada();
+        let grant_id = append_open_grant(&mut log, attribute_id, consent_id);
+        if is_revoked {
+            log.append(ada(), withdrawn(wide()));
+            revoke(&mut log, grant_id);
+        } else {
+            log.now += 3_600_000;
+            log.append(ada(), Event::RecordViewed(RecordViewed::default()));
+        }
+        append_erased(&mut log, withdrawn(wide()), Some(ErasedKind::Decision));
+        log.append(ada(), Event::RecordViewed(RecordViewed::default()));
+        assert_eq!(verify(&log), (vec![], vec![]));
+    }
+}
+
+#[test]
+fn a_revocation_that_is_missing_before_a_gap_is_found() {
+    for (kind, expected) in [
+        (ErasedKind::Attribute, vec![Fault::NotRevoked]),
+        (ErasedKind::Decision, vec![Fault::NotRevoked]),
+        (ErasedKind::Unspecified, vec![]),
+    ] {
+        let (mut log, attribute_id, consent_id) = log_of_ada();
+        append_open_grant(&mut log, attribute_id, consent_id);
+        log.append(ada(), withdrawn(wide()));
+        append_erased(&mut log, given(wide()), Some(kind));
+        log.append(ada(), Event::RecordViewed(RecordViewed::default()));
+        let report = try_verify(&log).unwrap();
+        let found: Vec<Fault> = report.grants.findings.iter().map(|finding| finding.fault).collect();
+        assert_eq!(found, expected, "{kind:?}");
+        assert!(!(report.grants_hold() && report.is_fully_checked()), "{kind:?}");
+    }
+}
+
+#[test]
+fn a_grant_of_an_erased_attribute_has_to_be_revoked_when_the_attribute_expires() {
+    let log = |is_revoked: bool, is_issued_again: bool| {
+        let (mut log, attribute_id, consent_id) = log_of_ada();
+        let grant_id = append_open_grant(&mut log, attribute_id, consent_id);
+        let attribute = attribute_id.to_vec();
+        log.append(ada(), Event::AttributeExpired(AttributeExpired { attribute, ..Default::default() }));
+        if is_revoked {
+            revoke(&mut log, grant_id);
+        }
+        log.erase_stating(&[(log.size() - 4 - u64::from(is_revoked), ErasedKind::Attribute)]);
+        if is_issued_again {
+            append_open_grant(&mut log, attribute_id, consent_id);
+        }
+        log.append(ada(), Event::RecordViewed(RecordViewed::default()));
+        verify(&log)
+    };
+    assert_eq!(log(true, false), (vec![], vec![Doubt::AttributeMissing]));
+    assert_eq!(log(false, false), (vec![Fault::NotRevoked], vec![Doubt::AttributeMissing]));
+    assert_eq!(log(true, true).0, [Fault::Expired]);
 }

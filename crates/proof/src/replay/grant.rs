@@ -81,6 +81,9 @@ impl<'a> GrantCheck<'a> {
                 self.check_attribute(attribute, self.sources.is_derived_from_special(&granted.attribute))?;
             }
             None if self.subject.may_be_missing_attribute(&granted.attribute, self.context.citing) => {
+                if self.subject.has_missing_ended(&granted.attribute) {
+                    return Err(Fault::Expired);
+                }
                 self.doubts.insert(Doubt::AttributeMissing);
                 self.check_attribute(&AttributeState::of_grant(granted), false)?;
             }
@@ -101,21 +104,33 @@ impl<'a> GrantCheck<'a> {
     }
 
     /// Checks that an attribute of an earlier grant may still be used. Another consent than the cited one may
-    /// allow it, or a declared basis: one of the same kind if the grant cites a declared basis.
+    /// allow it, or a declared basis: one of the same kind if the grant cites a declared basis. What is
+    /// missing contradicts nothing.
     pub fn check_standing(&mut self, granted: &'a GrantedAttribute) -> Result<(), Fault> {
-        let attribute = self.subject.attribute(&granted.attribute).ok_or(Fault::UnknownAttribute)?;
-        self.check_state(attribute)?;
-        self.check_kept(attribute)?;
-        self.check_personal_bounds(attribute, self.sources.is_derived_from_special(&granted.attribute))?;
-        if !self.context.vocabulary.has_category(&attribute.category) {
+        let category = match self.subject.attribute(&granted.attribute) {
+            Some(attribute) => {
+                self.check_state(attribute)?;
+                self.check_kept(attribute)?;
+                let is_derived_from_special = self.sources.is_derived_from_special(&granted.attribute);
+                self.check_personal_bounds(attribute, is_derived_from_special)?;
+                attribute.category.as_str()
+            }
+            None if self.subject.is_complete() => return Err(Fault::UnknownAttribute),
+            None if self.subject.has_missing_ended(&granted.attribute) => return Err(Fault::Expired),
+            None => granted.category.as_str(),
+        };
+        if !self.context.vocabulary.has_category(category) {
             return Err(Fault::UndefinedCategory);
         }
         let ask_each_time = self.is_asked_each_time();
-        let consented = self.covering(&attribute.category).check_any(ask_each_time);
+        let consented = self.covering(category).check_any(ask_each_time);
+        if consented.is_err() && self.may_miss_consent(category) {
+            return Ok(());
+        }
         if let Err(fault) = consented {
             let cited = granted.legal_basis();
             let may_be_any = matches!(cited, LegalBasis::Unspecified | LegalBasis::Consent);
-            let declared = self.declared_basis(&attribute.category);
+            let declared = self.declared_basis(category);
             declared.filter(|(kind, _)| may_be_any || *kind == cited).ok_or(fault)?;
         }
         self.check_sources(&granted.attribute, consented.is_err())
@@ -229,12 +244,17 @@ impl<'a> GrantCheck<'a> {
     /// Whether some consent allows the use of a category. A missing consent may allow it, unless a later
     /// refusal covers the use.
     pub fn is_consented(&mut self, category: &'a str) -> bool {
-        let (subject, ask_each_time) = (self.subject, self.is_asked_each_time());
-        let covering = self.covering(category);
-        let is_refused = covering.refused_at_ms().is_some_and(|at_ms| subject.is_after_missing(at_ms));
-        let may_be_missing = subject.may_miss_decisions() && !is_refused;
+        let ask_each_time = self.is_asked_each_time();
         self.context.vocabulary.has_category(category)
-            && (may_be_missing || covering.check_any(ask_each_time).is_ok())
+            && (self.may_miss_consent(category) || self.covering(category).check_any(ask_each_time).is_ok())
+    }
+
+    /// Whether a consent that allows the use of a category may be missing.
+    fn may_miss_consent(&mut self, category: &'a str) -> bool {
+        let subject = self.subject;
+        let refused_at_ms = self.covering(category).refused_at_ms();
+        let is_refused = refused_at_ms.is_some_and(|at_ms| subject.is_after_missing(at_ms));
+        subject.may_miss_decisions() && !is_refused
     }
 
     /// The legal basis other than consent that allows a use of a category, if there is one (edition 3 of the

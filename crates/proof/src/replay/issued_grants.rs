@@ -41,6 +41,9 @@ pub(super) struct Allowed {
 
 /// A grant, as far as later events depend on it.
 pub(super) struct IssuedGrant {
+    pub position: u64,
+    /// Whether it is already counted among the grants that could not be checked in full.
+    pub is_unchecked: bool,
     pub issued_ms: u64,
     pub expires_at_ms: u64,
     /// When the grant ended before its expiry, if it did: it was revoked, or a decision contradicted it.
@@ -119,6 +122,8 @@ impl IssuedGrants {
         issued: &GrantIssued,
     ) {
         let grant = IssuedGrant {
+            position: times.position,
+            is_unchecked: false,
             issued_ms: times.now_ms,
             expires_at_ms: issued.expires_at_ms,
             ended_ms: None,

@@ -75,6 +75,9 @@ pub enum Doubt {
     /// An attribute from which an allowed one was derived is erased or withheld.
     #[error("a source of an allowed attribute is missing")]
     SourceMissing,
+    /// Something that could have contradicted the grant, or its revocation, is erased or withheld.
+    #[error("whether it had to be revoked is not known")]
+    RevocationUnknown,
     /// The check would take too many steps.
     #[error("the history of the person takes too long to replay")]
     TooLong,

@@ -13,6 +13,7 @@ mod age;
 mod attribute;
 mod bounds;
 mod consent;
+mod contents;
 mod decisions;
 mod definitions;
 mod effort;
@@ -49,6 +50,7 @@ use bounds::Bounds;
 use grant::{GrantCheck, GrantContext};
 use issued_grants::{EventId, IssuedGrants, Times};
 use person::{Person, PersonEntry, RuleEvents, Rules};
+use revocations::Unchecked;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use subject::{RecordedAt, Subject};
@@ -95,8 +97,8 @@ pub struct Replayed {
     /// Revocations that are in effect and announced, and whose events are still to be recorded. This is no
     /// fault.
     pub revocations_pending: u64,
-    /// Grants and uses of which it was not checked whether the grant had to be revoked, because that takes
-    /// too many steps.
+    /// Further grants of which it was not checked whether they had to be revoked: something that may have
+    /// contradicted them is erased or withheld, or the check takes too many steps.
     pub revocations_unchecked: u64,
     /// The first 1000 findings.
     pub findings: Vec<Finding>,
@@ -127,6 +129,15 @@ impl Replayed {
 
     fn add_unchecked(&mut self, grant: UncheckedGrant) {
         self.unchecked += 1;
+        self.list_unchecked(grant);
+    }
+
+    fn add_revocation_unchecked(&mut self, grant: UncheckedGrant) {
+        self.revocations_unchecked += 1;
+        self.list_unchecked(grant);
+    }
+
+    fn list_unchecked(&mut self, grant: UncheckedGrant) {
         self.flags.push(Flag::Unchecked { position: grant.position });
         if self.unchecked_grants.len() < FINDINGS_MAX {
             self.unchecked_grants.push(grant);
@@ -275,12 +286,16 @@ impl Replay {
     /// Applies an entry of a data subject, readable or not.
     pub(crate) fn apply_subject_entry(&mut self, entry: &SubjectEntry<'_>) {
         let SubjectEntry { position, header, body, mut missing, .. } = *entry;
-        if self.last_handle != Some(header.handle) {
+        missing.add(Missing::unknown(u64::from(!entry.readable)));
+        let is_missing = missing != Missing::default();
+        if is_missing || self.last_handle != Some(header.handle) {
             self.end_frame();
         }
         self.vocabulary.advance(entry.recorded_at_ms);
         self.last_handle = Some(header.handle);
-        missing.add(Missing::unknown(u64::from(!entry.readable)));
+        if is_missing {
+            self.people.entry(header.handle.0).or_default().note_missing(missing);
+        }
         let subject = self.subjects.entry(header.handle).or_default();
         let moment_ms = subject.note(position, header.version, header.sealed_at_ms, missing);
         // An event that a grant cites must come before the grant.
@@ -356,6 +371,9 @@ impl Replay {
         if is_faulty || doubts.is_empty() {
             self.result.replayed += 1;
         } else {
+            if let Some(person) = self.people.get_mut(&header.handle.0) {
+                person.note_unchecked(&header.event_id);
+            }
             self.result.add_unchecked(UncheckedGrant { position, grant, doubts });
         }
     }
@@ -373,9 +391,13 @@ impl Replay {
             let ending = person.finish(subject, &self.vocabulary);
             ending.findings.into_iter().for_each(|finding| self.result.add_fault(finding));
             self.result.revocations_pending += ending.pending;
-            self.result.revocations_unchecked += ending.unchecked;
+            for (position, Unchecked { grant, doubt }) in ending.unchecked {
+                let (grant, doubts) = (hex::encode(grant), [doubt].into());
+                self.result.add_revocation_unchecked(UncheckedGrant { position, grant, doubts });
+            }
         }
         self.result.findings.sort_by_key(|finding| finding.position);
+        self.result.unchecked_grants.sort_by_key(|grant| grant.position);
         let flags = std::mem::take(&mut self.result.flags);
         (self.result, flags)
     }

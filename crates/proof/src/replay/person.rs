@@ -3,14 +3,15 @@
 use super::fault::{Fault, Finding};
 use super::grant::GrantCheck;
 use super::issued_grants::{EventId, IssuedGrants, Times};
+use super::missing::Missing;
 use super::own_events::OwnEvents;
-use super::revocations::Revocations;
+use super::revocations::{Revocations, Unchecked};
 use super::subject::Subject;
 use super::vocabulary::Vocabulary;
 use super::withheld::{self, Profile};
 use crate::event::event_body::Event;
 use crate::event::{ConsentTerms, GrantIssued, GrantUsed};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 /// An entry of a data subject.
 #[derive(Clone, Copy)]
@@ -58,8 +59,8 @@ pub(super) struct Ending {
     pub findings: Vec<Finding>,
     /// Revocations that are announced and still to be recorded.
     pub pending: u64,
-    /// Grants of which it was not checked whether they had to be revoked.
-    pub unchecked: u64,
+    /// The grants of which it was not checked whether they had to be revoked, by position.
+    pub unchecked: BTreeMap<u64, Unchecked>,
 }
 
 /// A data subject's events so far.
@@ -77,17 +78,26 @@ impl Person {
         withheld::fault(grant, &self.profile, &self.own, check)
     }
 
+    /// Notes what is missing from the stream right before the next entry, or that this entry is withheld. The
+    /// frame before it has ended.
+    pub fn note_missing(&mut self, missing: Missing) {
+        self.revocations.note_missing(missing, &mut self.grants);
+    }
+
+    /// Notes that a grant could not be checked in full, which is counted elsewhere.
+    pub fn note_unchecked(&mut self, grant: &EventId) {
+        if let Some(grant) = self.grants.get_mut(grant) {
+            grant.is_unchecked = true;
+        }
+    }
+
     /// Checks the next entry and applies it. `subject` is the state before the entry. Returns the findings
-    /// about the entry and about those before it. Checks that need the whole history are left out if entries
-    /// are erased or withheld.
+    /// about the entry and about those before it. If entries are erased or withheld, references and what
+    /// grants withhold are not checked.
     pub fn apply(&mut self, entry: PersonEntry<'_>, subject: &mut Subject, rules: Rules<'_>) -> Vec<Finding> {
         let PersonEntry { times, event, .. } = entry;
-        let is_complete = subject.is_complete();
-        let mut findings = Vec::new();
-        if is_complete {
-            let missing = self.revocations.before(times, event, &mut self.grants, subject, rules.vocabulary);
-            findings.extend(missing.into_iter().map(not_revoked));
-        }
+        let missing = self.revocations.before(times, event, &mut self.grants, subject, rules.vocabulary);
+        let mut findings: Vec<Finding> = missing.into_iter().map(not_revoked).collect();
         if let Some(event) = event {
             findings.extend(self.check(entry, event, subject, rules));
         }
@@ -96,31 +106,22 @@ impl Person {
         let edition = rules.vocabulary.edition();
         self.grants.apply(entry.event_id, times, (rules.events.ids.len(), edition), event);
         self.profile.apply(entry.event_id, event, subject, edition);
-        if is_complete {
-            self.revocations.apply(times, entry.event_id, event, &self.grants, edition);
-        }
+        self.revocations.apply(times, entry.event_id, event, &self.grants, edition);
         findings
     }
 
     /// Ends the last frame of entries (see `revocations.rs`), because the next entry of the log is not about
     /// this data subject.
     pub fn end_frame(&mut self, subject: &mut Subject, vocabulary: &Vocabulary) {
-        if subject.is_complete() {
-            self.revocations.end_frame(&mut self.grants, subject, vocabulary);
-        }
+        self.revocations.end_frame(&mut self.grants, subject, vocabulary);
     }
 
     /// The findings after the last entry.
     pub fn finish(mut self, subject: &mut Subject, vocabulary: &Vocabulary) -> Ending {
-        let mut ending = Ending { findings: Vec::new(), pending: 0, unchecked: 0 };
-        if subject.is_complete() {
-            self.revocations.end_frame(&mut self.grants, subject, vocabulary);
-            let (missing, pending) = self.revocations.finish();
-            ending.findings.extend(missing.into_iter().map(not_revoked));
-            ending.pending = pending;
-        }
-        ending.unchecked = self.revocations.unchecked();
-        ending
+        self.revocations.end_frame(&mut self.grants, subject, vocabulary);
+        let (missing, pending) = self.revocations.finish();
+        let findings = missing.into_iter().map(not_revoked).collect();
+        Ending { findings, pending, unchecked: self.revocations.into_unchecked() }
     }
 
     fn check(
@@ -141,7 +142,7 @@ impl Person {
         faults.extend(fault.map(|fault| (None, fault)));
         let reported = self.grants.check_report(entry.times, entry.actor, event);
         if let Event::GrantUsed(used) = event
-            && subject.is_complete()
+            && !subject.is_too_long()
             && reported.is_empty()
         {
             faults.extend(self.fault_under_rules(entry, used, subject, rules).map(|fault| (None, fault)));
@@ -161,7 +162,8 @@ impl Person {
         subject: &mut Subject,
         rules: Rules<'_>,
     ) -> Option<Fault> {
-        let grant = self.grants.get(&used.grant)?;
+        let id = <&EventId>::try_from(used.grant.as_slice()).ok()?;
+        let grant = self.grants.get(id)?;
         let are_new = grant.rules < rules.events.ids.len();
         let is_same_edition = grant.edition == rules.vocabulary.edition();
         let Times { now_ms, about_ms, .. } = entry.times;
@@ -169,8 +171,12 @@ impl Person {
             return None;
         }
         let words_at_ms = about_ms.min(now_ms).max(grant.issued_ms);
-        let fault =
-            self.revocations.fault_under_rules(grant, subject, rules.vocabulary, (now_ms, words_at_ms))?;
+        let fault = self.revocations.fault_under_rules(
+            (id, grant),
+            subject,
+            rules.vocabulary,
+            (now_ms, words_at_ms),
+        )?;
         let is_of_rules = matches!(
             fault,
             Fault::NoConsent

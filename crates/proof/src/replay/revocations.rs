@@ -5,22 +5,22 @@
 //! ends with a `RevocationsPending`, and until they are recorded, the stream has only events that allow
 //! nothing more.
 
+use super::contents::Contents;
 use super::effort::Effort;
 use super::fault::Fault;
 use super::grant::{GrantCheck, GrantContext};
 use super::issued_grants::{Allowed, EventId, IssuedGrant, IssuedGrants, Times};
-use super::missing::Citing;
+use super::missing::{Citing, Doubt, Missing};
 use super::subject::Subject;
 use super::vocabulary::{Vocabulary, WordsInForce};
 use crate::event::event_body::Event;
 use crate::event::{
-    Attribute, ConsentGiven, ConsentRenewed, ConsentTerms, ErasureScope, GrantIssued, GrantedAttribute,
+    ConsentGiven, ConsentRenewed, ConsentTerms, ErasureScope, GrantIssued, GrantedAttribute,
     PersonalBoundsSet,
 };
-use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasher, RandomState};
-use std::sync::{Arc, LazyLock};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The edition of the rules of decisions from which on an attribute that is recorded again with another
 /// content ends the grants that allow it.
@@ -73,6 +73,13 @@ struct Owed {
     expires_at_ms: u64,
 }
 
+/// A grant of which it was not checked whether it had to be revoked.
+#[derive(Clone, Copy)]
+pub(super) struct Unchecked {
+    pub grant: EventId,
+    pub doubt: Doubt,
+}
+
 #[derive(Default)]
 pub(super) struct Revocations {
     /// By recipient, purpose and the shared list of attributes.
@@ -89,7 +96,10 @@ pub(super) struct Revocations {
     limited_at_ms: Option<u64>,
     /// The steps that are left for judging grants again.
     effort: Effort,
-    unchecked: Cell<u64>,
+    /// Grants that were issued since a decision was missing.
+    since_missing: Vec<EventId>,
+    /// By position of the grant.
+    unchecked: RefCell<BTreeMap<u64, Unchecked>>,
 }
 
 impl Revocations {
@@ -135,8 +145,55 @@ impl Revocations {
         owed.map(|(grant, owed)| (owed.position, grant)).collect()
     }
 
+    /// Notes what is missing right before the next entry. A missing decision may have contradicted every
+    /// grant that was open. Entries of unknown kind may also have revoked it. A revocation that is known to
+    /// be erased was erased with its grant.
+    pub fn note_missing(&mut self, missing: Missing, grants: &mut IssuedGrants) {
+        if missing.unknown > 0 {
+            return self.give_up(grants, Doubt::RevocationUnknown);
+        }
+        if missing.decisions > 0 {
+            for id in std::mem::take(&mut self.since_missing) {
+                self.note_unchecked(&id, grants, Doubt::RevocationUnknown);
+            }
+        }
+    }
+
+    /// No longer looks at the grants that are open or whose revocation is owed, and notes each of them.
+    fn give_up(&mut self, grants: &mut IssuedGrants, doubt: Doubt) {
+        for owed in std::mem::take(&mut self.owed).into_keys() {
+            if let Some(grant) = grants.get_mut(&owed) {
+                self.add_unchecked(&owed, grant.position, grant.is_unchecked, doubt);
+                grant.is_unchecked = true;
+            }
+        }
+        for case in std::mem::take(&mut self.cases).into_values() {
+            for id in case.by_interaction.into_values().flatten() {
+                self.note_unchecked(&id, grants, doubt);
+            }
+        }
+        (self.changes, self.since_missing, self.announced) = (Changes::default(), Vec::new(), false);
+    }
+
+    fn note_unchecked(&self, id: &EventId, grants: &mut IssuedGrants, doubt: Doubt) {
+        let Some(grant) = grants.get_mut(id) else { return };
+        if grant.ended_ms.is_none() && grant.expires_at_ms > self.last.now_ms {
+            self.add_unchecked(id, grant.position, grant.is_unchecked, doubt);
+            grant.is_unchecked = true;
+        }
+    }
+
+    fn add_unchecked(&self, grant: &EventId, position: u64, is_counted: bool, doubt: Doubt) {
+        if !is_counted {
+            self.unchecked.borrow_mut().insert(position, Unchecked { grant: *grant, doubt });
+        }
+    }
+
     /// Ends the last frame, and finds the open grants that it contradicts.
     pub fn end_frame(&mut self, grants: &mut IssuedGrants, subject: &mut Subject, vocabulary: &Vocabulary) {
+        if subject.is_too_long() {
+            return self.give_up(grants, Doubt::TooLong);
+        }
         let changes = std::mem::take(&mut self.changes);
         if !changes.anything && changes.keys.is_empty() {
             return;
@@ -160,11 +217,10 @@ impl Revocations {
         }
         subject.effort.swap(&self.effort);
         if self.effort.take_failure() {
-            // Too much to check. The grants that are open now are counted, and no longer looked at.
-            let open = self.cases.values().flat_map(|case| case.by_interaction.values());
-            let open = open.map(|grants| grants.len() as u64).sum::<u64>();
-            self.unchecked.set(self.unchecked.get().saturating_add(open));
-            self.cases.clear();
+            // What is owed already stays owed.
+            let (owed, announced) = (std::mem::take(&mut self.owed), self.announced);
+            self.give_up(grants, Doubt::TooLong);
+            (self.owed, self.announced) = (owed, announced);
         }
         self.cases.retain(|_, case| !case.by_interaction.is_empty());
     }
@@ -173,7 +229,7 @@ impl Revocations {
     /// in force at `words_at_ms`.
     pub fn fault_under_rules(
         &self,
-        grant: &IssuedGrant,
+        (id, grant): (&EventId, &IssuedGrant),
         subject: &mut Subject,
         vocabulary: &Vocabulary,
         (now_ms, words_at_ms): (u64, u64),
@@ -187,7 +243,7 @@ impl Revocations {
         let fault = judge.fault_of_grant(grant);
         subject.effort.swap(&self.effort);
         if self.effort.take_failure() {
-            self.unchecked.set(self.unchecked.get().saturating_add(1));
+            self.add_unchecked(id, grant.position, grant.is_unchecked, Doubt::TooLong);
             return None;
         }
         fault
@@ -199,9 +255,9 @@ impl Revocations {
         self.limited_at_ms.is_some_and(|limited_at_ms| limited_at_ms > at_ms)
     }
 
-    /// Grants and uses of which it was not checked whether the grant had to be revoked.
-    pub fn unchecked(&self) -> u64 {
-        self.unchecked.get()
+    /// The grants of which it was not checked whether they had to be revoked, by position.
+    pub fn into_unchecked(self) -> BTreeMap<u64, Unchecked> {
+        self.unchecked.into_inner()
     }
 
     /// Notes the next event, after `before`.
@@ -294,6 +350,7 @@ impl Revocations {
         });
         case.expires_at_ms = case.expires_at_ms.max(grant.expires_at_ms);
         case.by_interaction.entry(grant.interaction.clone()).or_default().push(*event_id);
+        self.since_missing.push(*event_id);
     }
 }
 
@@ -369,7 +426,7 @@ impl Judge<'_> {
 
     fn check<'b>(&'b self, grant: &'b GrantIssued) -> (GrantCheck<'b>, WordsInForce<'b>) {
         let vocabulary = self.vocabulary.at(self.words_at_ms);
-        // Nothing is missing from the history, so nothing that is missing is cited.
+        // What the grants cite was noted when they were issued.
         let citing = Citing { position: 0, grant: [0; 16] };
         let context = GrantContext { grant, vocabulary, citing, now_ms: self.now_ms };
         (GrantCheck::new(self.subject, context), vocabulary)
@@ -440,49 +497,4 @@ fn allows_nothing_more(event: &Event) -> bool {
             | Event::HoldPlaced(_)
             | Event::AccessProvided(_)
     )
-}
-
-/// The contents of attributes, as hashes, and the newest attribute of each content.
-#[derive(Default)]
-struct Contents {
-    // Unordered: looked up, never iterated.
-    of_attribute: HashMap<EventId, u64>,
-    // Unordered: looked up, never iterated.
-    newest: HashMap<u64, EventId>,
-    /// The key of each attribute.
-    // Unordered: looked up, never iterated.
-    keys: HashMap<EventId, String>,
-    known_keys: BTreeSet<String>,
-    /// Keys of attributes that others were derived from.
-    source_keys: BTreeSet<String>,
-}
-
-/// Random, so that the author of a log cannot choose contents with equal hashes.
-static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
-
-impl Contents {
-    /// Adds an attribute. Returns whether there was one under its key before.
-    fn record(&mut self, event_id: &EventId, attribute: Option<&Attribute>) -> bool {
-        let Some(attribute) = attribute else { return false };
-        for source in &attribute.derived_from {
-            let key = <&EventId>::try_from(source.as_slice()).ok().and_then(|source| self.keys.get(source));
-            self.source_keys.extend(key.cloned());
-        }
-        let Attribute { key, value_json, category, derived_from, .. } = attribute;
-        let content = HASHER.hash_one((key, value_json, category, derived_from));
-        self.of_attribute.insert(*event_id, content);
-        self.newest.insert(content, *event_id);
-        self.keys.insert(*event_id, key.clone());
-        !self.known_keys.insert(key.clone())
-    }
-
-    fn is_source_key(&self, key: &str) -> bool {
-        self.source_keys.contains(key)
-    }
-
-    /// The newest attribute with the same content as this one.
-    fn newest_like(&self, attribute: &[u8]) -> Option<&EventId> {
-        let content = self.of_attribute.get(<&EventId>::try_from(attribute).ok()?)?;
-        self.newest.get(content)
-    }
 }

@@ -12,7 +12,7 @@ use super::signals::{Signals, Statement};
 use crate::event::event_body::Event;
 use crate::event::{Attribute, ConsentTerms, PersonalBoundsSet, Provenance};
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// The edition of the rules of decisions from which on an attribute does not replace one that was observed
 /// later.
@@ -53,6 +53,9 @@ pub(super) struct Subject {
     /// Attributes that were not replaced, corrected, removed or expired, by key.
     // Unordered: looked up, never iterated.
     current: HashMap<String, Vec<EventId>>,
+    /// Missing attributes whose end is recorded.
+    // Unordered: looked up, never iterated.
+    ended_missing: HashSet<EventId>,
     pub(super) decisions: Decisions,
     pub(super) signals: Signals,
     /// The data subject's own bounds, as they were last set.
@@ -127,6 +130,11 @@ impl Subject {
         may_exist && note_missing(&mut attributes, id, by, room)
     }
 
+    /// Whether an attribute that is missing had ended before.
+    pub fn has_missing_ended(&self, id: &[u8]) -> bool {
+        <&EventId>::try_from(id).is_ok_and(|id| self.ended_missing.contains(id))
+    }
+
     /// Like [`Self::may_be_missing_attribute`], for a consent.
     pub fn may_be_missing_consent(&self, id: &[u8], by: Citing) -> bool {
         let may_exist = self.attribute(id).is_none();
@@ -170,7 +178,7 @@ impl Subject {
                 self.record(id, position, corrected.attribute.as_ref());
             }
             Event::AttributeRemoved(removed) => self.end(&removed.attribute, Fault::Removed),
-            Event::AttributeExpired(expired) => self.end(&expired.attribute, Fault::Expired),
+            Event::AttributeExpired(expired) => self.expire(&expired.attribute),
             Event::AttributeContested(contested) => {
                 if let Some(attribute) = self.attribute_mut(&contested.attribute) {
                     (attribute.contested, attribute.contested_at) = (true, position);
@@ -266,6 +274,13 @@ impl Subject {
         });
         current.push(*id);
         self.attributes.insert(*id, new);
+    }
+
+    /// Ends an attribute, or notes that it has ended if it is missing.
+    fn expire(&mut self, id: &[u8]) {
+        let missing = <&EventId>::try_from(id).ok().filter(|id| !self.attributes.contains_key(*id));
+        self.ended_missing.extend(missing);
+        self.end(id, Fault::Expired);
     }
 
     fn end(&mut self, id: &[u8], reason: Fault) {

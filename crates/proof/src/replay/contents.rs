@@ -1,0 +1,52 @@
+//! Which attributes have the same content.
+
+use super::issued_grants::EventId;
+use crate::event::Attribute;
+use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::LazyLock;
+
+/// The contents of attributes, as hashes, and the newest attribute of each content.
+#[derive(Default)]
+pub(super) struct Contents {
+    // Unordered: looked up, never iterated.
+    of_attribute: HashMap<EventId, u64>,
+    // Unordered: looked up, never iterated.
+    newest: HashMap<u64, EventId>,
+    /// The key of each attribute.
+    // Unordered: looked up, never iterated.
+    keys: HashMap<EventId, String>,
+    known_keys: BTreeSet<String>,
+    /// Keys of attributes that others were derived from.
+    source_keys: BTreeSet<String>,
+}
+
+/// Random, so that the author of a log cannot choose contents with equal hashes.
+static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
+
+impl Contents {
+    /// Adds an attribute. Returns whether there was one under its key before.
+    pub fn record(&mut self, event_id: &EventId, attribute: Option<&Attribute>) -> bool {
+        let Some(attribute) = attribute else { return false };
+        for source in &attribute.derived_from {
+            let key = <&EventId>::try_from(source.as_slice()).ok().and_then(|source| self.keys.get(source));
+            self.source_keys.extend(key.cloned());
+        }
+        let Attribute { key, value_json, category, derived_from, .. } = attribute;
+        let content = HASHER.hash_one((key, value_json, category, derived_from));
+        self.of_attribute.insert(*event_id, content);
+        self.newest.insert(content, *event_id);
+        self.keys.insert(*event_id, key.clone());
+        !self.known_keys.insert(key.clone())
+    }
+
+    pub fn is_source_key(&self, key: &str) -> bool {
+        self.source_keys.contains(key)
+    }
+
+    /// The newest attribute with the same content as this one.
+    pub fn newest_like(&self, attribute: &[u8]) -> Option<&EventId> {
+        let content = self.of_attribute.get(<&EventId>::try_from(attribute).ok()?)?;
+        self.newest.get(content)
+    }
+}
