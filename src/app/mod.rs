@@ -154,8 +154,8 @@ impl App {
     /// The store failed. The next call tries again.
     pub async fn commit_subject_map(&self) -> Result<(), AppError> {
         self.core.prepare_subject_map().await?;
-        let no_erasures = self.core.erasing.write().await;
-        self.core.commit_subject_map(&no_erasures).await.map(drop)
+        let no_erasures = self.core.keep_erasures_out().await;
+        self.core.commit_subject_map(no_erasures).await.map(drop)
     }
 
     /// Why all use is denied at the moment, regardless of consents; `None` if use is not suspended.

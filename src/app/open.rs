@@ -180,7 +180,7 @@ impl App {
             open_requests: OpenRequests::default(),
             subject_map,
             use_limits: settings.use_limits,
-            erasing: tokio::sync::RwLock::default(),
+            erasing: Arc::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });
         let app = Arc::new(Self::from_core(core, parts));

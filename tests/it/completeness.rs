@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Output;
+use std::time::Duration;
 
 const LOG_SEED: [u8; 32] = [42; 32];
 
@@ -299,6 +300,30 @@ async fn a_person_who_was_recorded_and_erased_since_the_last_commitment_leaves_a
     steward.rights.submit_request(request).await.unwrap();
     std::fs::remove_file(harness.dir.path().join("bundle.tar.zst")).unwrap();
     crate::erasure::verify(&harness);
+}
+
+/// A commitment goes on if the caller who asked for it disconnects. Then it must go on keeping erasures out.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_erasure_after_a_caller_disconnected_is_followed_by_a_commitment() {
+    let harness = Harness::start().await;
+    let mut service = harness.as_role(Role::Service, "tutor").await;
+    let mut steward = harness.as_role(Role::Steward, "maria").await;
+    record(&mut service, fact("bea", "job", "work", "baker")).await;
+    crate::erasure::verify(&harness);
+    for round in 0..12_u64 {
+        let subject = format!("p{round}");
+        record(&mut service, fact(&subject, "job", "work", "cook")).await;
+        let mut other = harness.as_role(Role::Steward, "other").await;
+        let proof = tokio::spawn(async move {
+            let request = proto::ProveSubjectRequest { subject: "bea".into() };
+            let _disconnected = other.audit.prove_subject(request).await;
+        });
+        tokio::time::sleep(Duration::from_micros(300 * round)).await;
+        proof.abort();
+        steward.rights.submit_request(erasure(&subject, ErasureScope::All, "")).await.unwrap();
+        std::fs::remove_file(harness.dir.path().join("bundle.tar.zst")).unwrap();
+        crate::erasure::verify(&harness);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -58,13 +58,21 @@ pub(crate) struct Core {
     pub use_limits: UseLimits,
     /// Erasures hold this lock, shared, from the destruction of their keys until they are recorded. An export
     /// holds it exclusively while it takes its checkpoint.
-    pub erasing: tokio::sync::RwLock<()>,
+    pub erasing: Arc<tokio::sync::RwLock<()>>,
     /// Set when the daemon shuts down. Answers that would otherwise stream forever, such as watches, then
     /// end.
     pub stopping: tokio::sync::watch::Sender<bool>,
 }
 
+/// Keeps erasures out until it is dropped. A task that goes on after its caller is gone must own it.
+pub(crate) type NoErasures = tokio::sync::OwnedRwLockWriteGuard<()>;
+
 impl Core {
+    /// Waits for the erasures that have begun, and keeps others out.
+    pub(crate) async fn keep_erasures_out(&self) -> NoErasures {
+        Arc::clone(&self.erasing).write_owned().await
+    }
+
     pub(crate) fn store(&self) -> &dyn LogStore {
         self.ledger.store().as_ref()
     }

@@ -42,8 +42,8 @@ impl Core {
             self.link_stream(subject, &stream).await?;
         }
         let (label, vrf_proof) = self.vault.prove_label(subject)?;
-        let no_erasures = self.erasing.write().await;
-        let (commitment, path) = self.prove_in_subject_map(label, &no_erasures).await?;
+        let no_erasures = self.keep_erasures_out().await;
+        let (no_erasures, commitment, path) = self.prove_in_subject_map(label, no_erasures).await?;
         let opened = self.committed_stream(subject, &commitment)?;
         drop(no_erasures);
         let checkpoint = self.ledger.checkpoint_for(commitment.position);

@@ -6,7 +6,7 @@
 //! and the vault when it is first needed, with the same root as before.
 
 use crate::app::error::{AppError, Cause};
-use crate::app::log::core::Core;
+use crate::app::log::core::{Core, NoErasures};
 use crate::app::log::kept_map::{BuiltMap, Change, Commitment, MapState};
 use crate::app::log::stream::SubjectStream;
 use crate::domain::event::{Event, SubjectMapCommitted};
@@ -17,7 +17,7 @@ use sayso_proof::entry::parse_header;
 use sayso_proof::subject_map::{Blinding, Label, MapProof, Stream};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use tokio::sync::{OwnedMutexGuard, RwLockWriteGuard};
+use tokio::sync::OwnedMutexGuard;
 
 /// Entries in one read.
 const READ_COUNT: usize = 512;
@@ -25,6 +25,13 @@ const READ_COUNT: usize = 512;
 const HANDLES_COUNT: usize = 1_024;
 /// Versions of a stream in one read.
 const VERSIONS_COUNT: usize = 512;
+
+/// A commitment, the map that it commits to, and what keeps both as they are.
+struct Committed {
+    no_erasures: NoErasures,
+    state: OwnedMutexGuard<MapState>,
+    commitment: Commitment,
+}
 
 /// The label of a data subject, and the secret of their commitment. Without a link, both follow from the
 /// handle.
@@ -94,15 +101,16 @@ impl Core {
 
     /// Commits to the subject map as of now, unless the newest commitment still says the same. Returns the
     /// newest commitment. The lock keeps erasures out, so the map has a data subject exactly as long as no
-    /// `ErasureCompleted` before the commitment erased them.
+    /// `ErasureCompleted` before the commitment erased them. It is returned, so that it can be kept longer.
     ///
     /// # Errors
     /// The store or the vault can't be read, or the event can't be written.
     pub(crate) async fn commit_subject_map(
         self: &Arc<Self>,
-        _no_erasures: &RwLockWriteGuard<'_, ()>,
-    ) -> Result<Commitment, AppError> {
-        Ok(self.committed_map().await?.1)
+        no_erasures: NoErasures,
+    ) -> Result<(NoErasures, Commitment), AppError> {
+        let Committed { no_erasures, commitment, .. } = self.committed_map(no_erasures).await?;
+        Ok((no_erasures, commitment))
     }
 
     /// Commits to the subject map, and proves what it has for a label.
@@ -112,18 +120,18 @@ impl Core {
     pub(crate) async fn prove_in_subject_map(
         self: &Arc<Self>,
         label: Label,
-        _no_erasures: &RwLockWriteGuard<'_, ()>,
-    ) -> Result<(Commitment, MapProof), AppError> {
-        let (mut state, commitment) = self.committed_map().await?;
+        no_erasures: NoErasures,
+    ) -> Result<(NoErasures, Commitment, MapProof), AppError> {
+        let Committed { no_erasures, mut state, commitment } = self.committed_map(no_erasures).await?;
         let built = state.built.as_mut();
         let built = built.ok_or(AppError::Internal(Cause::Inconsistent("the subject map was not built")))?;
-        Ok((commitment, built.map.prove(&label)))
+        Ok((no_erasures, commitment, built.map.prove(&label)))
     }
 
-    async fn committed_map(self: &Arc<Self>) -> Result<(OwnedMutexGuard<MapState>, Commitment), AppError> {
+    async fn committed_map(self: &Arc<Self>, no_erasures: NoErasures) -> Result<Committed, AppError> {
         let state = Arc::clone(&self.subject_map.state).lock_owned().await;
         let core = Arc::clone(self);
-        // This goes on if the caller disconnects.
+        // This goes on if the caller disconnects, so the task owns the lock.
         let task = tokio::spawn(async move {
             let updating = Arc::clone(&core);
             let updated = tokio::task::spawn_blocking(move || {
@@ -134,8 +142,8 @@ impl Core {
             let has_erased = core.subject_map.has_erased();
             let says_the_same = |newest: &&Commitment| newest.committed.root == committed.root && !has_erased;
             if let Some(newest) = state.newest.as_ref().filter(says_the_same) {
-                let newest = newest.clone();
-                return Ok((state, newest));
+                let commitment = newest.clone();
+                return Ok(Committed { no_erasures, state, commitment });
             }
             let event = Event::SubjectMapCommitted(committed.clone());
             let receipt = core.publish_for_ledger(vec![event]).await?;
@@ -143,7 +151,7 @@ impl Core {
             let commitment = Commitment { position, committed };
             core.subject_map.add_recent(commitment.clone());
             state.newest = Some(commitment.clone());
-            Ok((state, commitment))
+            Ok(Committed { no_erasures, state, commitment })
         });
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }

@@ -57,9 +57,9 @@ impl Reports {
         // This lock keeps erasures out while the export takes its checkpoint. Otherwise an erasure could
         // destroy keys before the checkpoint and record its completion only after the checkpoint.
         self.core.prepare_subject_map().await?;
-        let no_erasures = self.core.erasing.write().await;
+        let no_erasures = self.core.keep_erasures_out().await;
         let epoch = (self.core.vault.key_epoch(), self.core.subject_map.links());
-        self.core.commit_subject_map(&no_erasures).await?;
+        let (no_erasures, _) = self.core.commit_subject_map(no_erasures).await?;
         let (receipt, _) =
             self.core.publish_as(caller.actor(), now_ms, events, RequestStamp::default()).await?;
         drop(no_erasures);
