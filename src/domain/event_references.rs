@@ -8,9 +8,10 @@ use super::ids::EventId;
 /// Every event that this event names by its id. A grant names what it allows and what made it withhold
 /// something.
 ///
-/// Each kind of event is listed, and each field of the kinds that name events. So whoever adds a field has to
-/// answer here whether it names an event. A test compares the answers with all fields of the log that can
-/// hold an id. Ids of requests, holds and restores are not ids of events.
+/// Each kind of event is listed, and each field of the kinds that name events. So a new field of these does
+/// not compile until it is decided here whether it names an event. A test lists all fields of the log that
+/// can hold an id, but does not compare them with what this function returns. Ids of requests, holds and
+/// restores are not ids of events.
 pub(super) fn named_by(event: &Event) -> Vec<EventId> {
     match event {
         Event::AttributeRecorded(attribute) | Event::EarlierAttributeRecorded(attribute) => {
