@@ -26,7 +26,7 @@ impl Existing {
     /// Checks a destination before any work is done for it.
     ///
     /// # Errors
-    /// The destination exists and must stay.
+    /// The destination exists and must not be replaced.
     pub fn check(self, destination: &Path) -> Result<(), CliError> {
         // A dangling link also counts as an existing file.
         if self == Self::Keep && std::fs::symlink_metadata(destination).is_ok() {

@@ -79,7 +79,7 @@ impl Interceptor for Bearer {
 /// The transport of the generated clients.
 pub(super) type Link = InterceptedService<Channel, Bearer>;
 
-/// Makes a generated client over a link, with this program's limit on responses.
+/// Makes a generated client over a [`Link`], with this program's limit on the size of a response.
 macro_rules! client {
     ($client:ident, $link:expr) => {
         $client::new($link).max_decoding_message_size($crate::cli::connect::ANSWER_BYTES_MAX)

@@ -8,7 +8,7 @@ use clap::{ArgMatches, Command};
 pub(super) const CONNECTION_FLAGS: [&str; 8] =
     ["addr", "ca", "cert", "tls_key", "token_file", "data", "as", "insecure"];
 
-/// Commands that call no daemon, each with the connection flags that it uses anyway.
+/// Commands that call no daemon, each with the connection flags that it still uses.
 const OFFLINE_COMMANDS: [(&str, &[&str]); 12] = [
     ("serve", &["data"]),
     ("token", &["data"]),

@@ -84,8 +84,8 @@ pub(super) struct Place {
     /// Category to hold; may be repeated. Default: everything.
     #[arg(long)]
     category: Vec<String>,
-    /// Purpose for which the ground requires use of the data, such as legal-claims. If the hold refuses an
-    /// erasure, the kept data may be used for no other purpose. Default: none.
+    /// Purpose for which the legal ground of the hold requires use of the data, such as legal-claims. If the
+    /// hold prevents an erasure, the kept data may be used for no other purpose. Default: none.
     #[arg(long)]
     purpose: Option<String>,
 }

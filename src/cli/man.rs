@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 /// Example: `sayso man ~/.local/share/man/man1`
 #[derive(Args)]
 pub(super) struct Man {
-    /// Folder to write the pages to. It is made if it does not exist.
+    /// Folder for the pages. It is created if it does not exist.
     #[arg(value_name = "DIR")]
     folder: PathBuf,
     /// Replace pages that exist.

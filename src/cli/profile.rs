@@ -92,7 +92,7 @@ pub(super) struct Record {
     /// Event ID of the attribute that this one corrects.
     #[arg(long, value_name = "EVENT", default_value = "")]
     corrects: String,
-    /// Reply that it was inferred from, as named with `sayso used --reply`; may be repeated.
+    /// ID of a reply that the attribute was inferred from, as in `sayso used --reply`; may be repeated.
     #[arg(long, value_name = "REPLY")]
     from_reply: Vec<String>,
     /// Idempotency key: a repeated request with the same key has no further effect.

@@ -141,7 +141,7 @@ impl Page {
         self.path.as_deref().map_or(Ok(()), |path| self.existing.check(path))
     }
 
-    /// Writes the page. Returns a line that says so.
+    /// Writes the page. Returns a line with the path and size of the file.
     fn write(&self, html: &str) -> Result<String, CliError> {
         let Some(path) = &self.path else { return Ok(String::new()) };
         let bytes = AtomicFile::write_whole(path, self.existing, html.as_bytes())?;

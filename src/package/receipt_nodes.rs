@@ -1,4 +1,4 @@
-//! The nodes of a receipt that follow from one event alone.
+//! The JSON-LD nodes of a consent receipt that can be made from one event alone.
 
 use crate::domain::consent::Terms;
 use crate::domain::event::{Actor, Role};

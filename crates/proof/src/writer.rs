@@ -1,9 +1,9 @@
 //! A publisher's signature on its own event, which shows that the rule comes from the publisher and not from
 //! the operator.
 //!
-//! A *bound* signature covers the whole event, the log, the tier, the number of the version and the time. So
-//! it is valid once, in one log. The first form covers the event alone. It counts only in logs, or parts of
-//! logs, before edition 4 of the rules of decisions.
+//! A *bound* signature covers the whole event, the log, the tier, the number of the version and the time of
+//! the signature. So it is valid once, in one log. An older form of signature covers the event alone. It
+//! counts only in logs, or parts of logs, before edition 4 of the rules of decisions (see `docs/format.md`).
 
 use crate::event::event_body::Event;
 use crate::event::{EventBody, WriterSignature};

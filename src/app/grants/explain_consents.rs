@@ -1,4 +1,4 @@
-//! Explains the consents that a grant was based on, and what happened to each since.
+//! Explains the consents that a grant was based on, and what has happened to each consent since then.
 
 use crate::app::caller::Caller;
 use crate::domain::consent::{ConsentLog, ConsentRecord, Decision, Terms};

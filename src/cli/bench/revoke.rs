@@ -19,7 +19,7 @@ const WATCHES_PER_CONNECTION: u64 = 500;
 /// Time limit for a revocation to reach every watch.
 const DELIVERY_MAX: Duration = Duration::from_secs(30);
 
-/// A revocation that a watch received: the grant's ID, and when.
+/// A revocation that a watch received: the grant's ID and the time of arrival.
 type Received = (String, Instant);
 
 /// Makes one withdrawal after another, and measures for each how long it takes to reach the last watch.

@@ -123,7 +123,7 @@ fn begin_table(out: &mut dyn Write, headings: &[&str]) -> io::Result<()> {
     out.write_all(b"</tr></thead>\n<tbody>\n")
 }
 
-/// A heading without the `#` that marks a column of numbers, and the class of such a column.
+/// Splits a table heading into its text and its CSS class. A leading `#` marks a column of numbers.
 fn numeric(heading: &str) -> (&str, &'static str) {
     heading.strip_prefix('#').map_or((heading, ""), |heading| (heading, " class=\"n\""))
 }

@@ -1,7 +1,8 @@
 //! Compares the streams in a bundle with the ids that the user knows, each with its subject proof.
 //!
-//! A bundle has no ids. So only somebody who knows the ids can see that a stream belongs to none of them.
-//! Such a stream is a second one about a person, or is about a person who was kept secret.
+//! A bundle does not contain the ids of people. So only somebody who knows the ids can see that a stream
+//! belongs to none of them. Such a stream is a second stream about a person, or is about a person who was
+//! kept secret.
 
 use crate::entry::Handle;
 use crate::keys::KeyChain;

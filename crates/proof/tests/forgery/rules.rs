@@ -1,4 +1,4 @@
-//! Rules that nobody could publish, and words that change what people agreed to.
+//! Forged rules that no publisher signed or could sign, and definitions that change what people agreed to.
 
 use super::*;
 use sayso_proof::writer;

@@ -1,4 +1,4 @@
-//! Converts domain types to the records of a package.
+//! Converts domain types to the records of an access package.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::read::open;
