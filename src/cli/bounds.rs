@@ -283,8 +283,8 @@ pub(super) struct Personal {
     /// Drop the person's earlier choices: only the flags of this command count.
     #[arg(long)]
     clear: bool,
-    /// Forbid use of this category and everything below it. `CATEGORY:PURPOSE` forbids this use only for the
-    /// named purpose. `:PURPOSE` forbids all use for the named purpose. May be repeated.
+    /// Forbid use of this category and everything below it. `CATEGORY:PURPOSE` forbids use of the category
+    /// only for the named purpose. `:PURPOSE` forbids all use for the named purpose. May be repeated.
     #[arg(long, value_name = "CATEGORY[:PURPOSE]")]
     never: Vec<String>,
     /// Allow use by this recipient only; may be repeated.

@@ -1,5 +1,5 @@
-//! `sayso demo`: a guided tour of a daemon with sample people. It runs the commands that it shows, in a
-//! folder of its own, and prints what they print.
+//! `sayso demo`: a guided tour of a daemon with sample people. It shows commands, runs them in a folder of
+//! its own, and prints their output.
 
 use super::audit::Audit;
 use super::connect::Connection;

@@ -37,7 +37,7 @@ pub(super) struct Describe {
     #[arg(long)]
     age_years: Option<u32>,
     /// Year, month or date of birth, like 2010, 2010-05 or 2010-05-17, instead of an age band. A guardian's
-    /// consent ends by itself on the earliest day on which a person born then can consent alone.
+    /// consent ends by itself on the earliest day on which a person with this birth can consent alone.
     #[arg(long, default_value = "", value_name = "WHEN", conflicts_with = "age_band")]
     born: String,
     /// ISO 3166 code of the jurisdiction, like `DE` or `US-CA`; or `EU`; or `unknown`.

@@ -71,7 +71,7 @@ pub(super) struct Record {
     /// Provenance of the attribute.
     #[arg(long, value_enum, default_value = "declared")]
     provenance: Source,
-    /// Reference to evidence for it, such as a message; may be repeated.
+    /// Reference to evidence for the attribute, such as a message; may be repeated.
     #[arg(long)]
     evidence: Vec<String>,
     /// Event ID of another attribute that this one was derived from; may be repeated.

@@ -32,7 +32,8 @@ pub(super) enum Document {
 }
 
 impl Document {
-    /// Reads a proof, a certificate, a consent receipt, a subject proof or a package, if the file is one.
+    /// Reads a proof, a certificate, a consent receipt, a subject proof or a package. `None` if the file is
+    /// none of these.
     pub fn read(path: &Path) -> Option<Self> {
         // Only regular files are read: reading from a pipe would take bytes that a bundle needs.
         let is_file = std::fs::metadata(path).is_ok_and(|data| data.is_file());
@@ -316,8 +317,8 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
     require_signed(is_signed, "package")
 }
 
-/// The error for a document that the log's key did not sign as a whole. Anybody can change what such a
-/// document says beside the entries in it.
+/// The error for a document that the log's key did not sign as a whole. In such a document, only the entries
+/// of the log are protected against changes.
 fn require_signed(is_signed: bool, what: &str) -> Result<(), CliError> {
     let error =
         || CliError::unchecked(format!("the {what} is not signed as a whole, so not all of it was checked"));

@@ -8,7 +8,7 @@
 //! 3. One atomic, durable write puts these pages in force. It writes the top page, and the root page, which
 //!    says which page is the top page and which root key opens it. It also writes fences (times of erasures),
 //!    intents of erasures, and the changed pages that keep their number and key.
-//! 4. The old root key is destroyed by its keeper.
+//! 4. The keeper of the root key (a `RootCustody`) destroys the old root key.
 //! 5. The old pages, which no key opens anymore, are removed.
 //!
 //! After a crash before step 3 the old tree is in force, and the next start destroys the new root key. After

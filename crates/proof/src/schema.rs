@@ -1,6 +1,7 @@
 //! The messages of `events.proto`, as tables that the build script generates.
 //!
-//! The JSON form of a body and the check of its encoding read the bytes of a message with these tables.
+//! `json.rs`, which converts a body to JSON, and `entry/body.rs`, which checks the encoding of a body, use
+//! these tables to read the bytes of a message.
 
 use prost::bytes::Buf;
 use prost::encoding::{WireType, decode_varint};

@@ -1,8 +1,8 @@
 //! Checks the commitments to the subject map against the streams in the bundle.
 //!
-//! `subject-map.bin` says under which label each stream is in the map, and which secret its commitment has.
-//! So the map can be built again as of the newest commitment. It can also be built as of an earlier one if
-//! nothing was erased since, because the bundle then has every stream as it was.
+//! `subject-map.bin` has the label of each stream in the map, and the secret that blinds the stream's
+//! commitment. So the map can be rebuilt as of the newest commitment. It can also be rebuilt as of an earlier
+//! commitment if nothing was erased since then, because the bundle then has every stream as it was.
 
 use super::given_subjects::{GivenFound, GivenSubjects, Named};
 use super::member::{Member, RECORD_BYTES};
