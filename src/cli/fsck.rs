@@ -19,7 +19,7 @@ use sayso_proof::checkpoint::VerifierKey;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Check a data folder at rest for damage.
+/// Check the data folder of a stopped daemon for damage.
 ///
 /// Everything is recomputed from the entries. The result names what is damaged and what is intact. The check
 /// covers checksums, leaf hashes, the tree against the last published checkpoint, signatures, the chain of
@@ -66,7 +66,7 @@ impl Fsck {
     }
 }
 
-/// Checks a data folder at rest, as `sayso fsck` does. `progress` gets the number of entries checked so far.
+/// Checks the data folder of a stopped daemon, as `sayso fsck` does. `progress` gets the number of entries checked so far.
 ///
 /// # Errors
 /// A daemon has the folder open, or a file can't be read at all. Damage is not an error: the result names it.

@@ -122,7 +122,7 @@ fn erased_text(erased: &proto::ErasedUses) -> String {
     text
 }
 
-/// The kind of use, up to the name of the service.
+/// Describes a use. The text ends right before the name of the service, for example `grant g40 to`.
 fn what(used: &proto::ListedUse) -> String {
     let grant = &used.grant_id;
     match used.kind() {

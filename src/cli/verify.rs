@@ -81,8 +81,9 @@ pub(super) struct Verify {
     /// contain a proof of this, which `sayso certificate --since` adds.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
-    /// File with certificates (PEM) that you trust for timestamps: of an authority, or of the CA above it. At
-    /// least one timestamp in the bundle must be by such an authority. Only a bundle has timestamps.
+    /// File with certificates (PEM) that you trust for timestamps. Each is the certificate of a timestamp
+    /// authority, or of a CA that issued it. At least one timestamp in the bundle must be by such an
+    /// authority. Only a bundle has timestamps.
     #[arg(long, value_name = "FILE")]
     tsa_cert: Option<PathBuf>,
     #[command(flatten)]

@@ -1,5 +1,5 @@
-//! The part of `sayso verify` that says what was given besides the log's key, and what the verdict therefore
-//! does not show.
+//! The part of `sayso verify` that says which evidence was given besides the log's key (witnesses, an older
+//! checkpoint, timestamp authorities), and what the verdict does not show without the rest.
 
 use super::output::count;
 use crate::domain::wording;
@@ -16,7 +16,8 @@ const LOG_OF_OTHERS: &str =
 pub(super) enum Hint {
     /// For a bundle.
     Bundle,
-    /// For a proof, a certificate or a receipt, which an export of the log can contain.
+    /// For a proof, a certificate or a receipt. An export of the same log can be checked against it with
+    /// `--since`.
     Document,
     /// For a package, which takes neither a witness nor an older checkpoint.
     Package,

@@ -1,5 +1,5 @@
-//! The time of one ledger. It is the machine's clock while that is trusted, and it never goes back, not even
-//! after a restart.
+//! The time of one ledger. It follows the machine's clock while that clock is trusted, and never goes back,
+//! not even after a restart.
 //!
 //! Each reading of the machine's clock is compared with the latest time that [`LedgerClock`] returned. Once a
 //! second, a reading is also compared with a monotonic clock. The first reading is also compared with the

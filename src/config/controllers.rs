@@ -1,4 +1,5 @@
-//! Further controllers on the same daemon. Each has its own log, keys, bounds and data subjects.
+//! Configuration of the controllers that a daemon serves besides its first one. Each controller has its own
+//! log, keys, bounds and data subjects.
 
 use super::keys::{BoundsKeys, Pkcs11};
 use super::organization::Organization;

@@ -1,8 +1,8 @@
 //! The file format of a backup: entries and sealed key pages in pieces, with a digest over the whole file at
 //! the end.
 //!
-//! The file begins with `saysoBU1`. A piece has a kind (1 byte), a length (4 bytes, big-endian) and its
-//! content:
+//! The file begins with `saysoBU1`, and the pieces follow. A piece has a kind (1 byte), a length (4 bytes,
+//! big-endian) and its content:
 //!
 //! | kind | content |
 //! | --- | --- |

@@ -2,7 +2,7 @@
 //! rounds in which this ledger asks its own witnesses.
 //!
 //! The protocol is C2SP tlog-witness, with Ed25519 and ML-DSA-44 cosignatures; its messages are in
-//! `sayso_proof::witness`. Callers of this module do the HTTP.
+//! `sayso_proof::witness`. Callers of this module send the HTTP requests.
 
 mod cosigner;
 mod rounds;

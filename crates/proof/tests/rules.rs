@@ -1,5 +1,5 @@
-//! Tests of who signed the rules of a log, and of what no definition may do. The operator who has the log's
-//! key forges each log.
+//! Tests of the checks of a log's rules: who must sign them, and what a definition must not do. The logs are
+//! forged by an operator who has the log's key.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

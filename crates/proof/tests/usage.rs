@@ -1,4 +1,5 @@
-//! Tests of the record of uses: each grant comes with what it rests on, whatever the log's operator wrote.
+//! Tests of the record of uses. It lists each grant with its consent, notice and rules, even in a log that
+//! its operator forged.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

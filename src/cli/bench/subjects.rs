@@ -28,7 +28,8 @@ pub(super) struct Subjects {
     name: String,
     first: u64,
     value_bytes: usize,
-    /// Start of this run in milliseconds since the Unix epoch. It makes the names of its conversations new.
+    /// Start of this run in milliseconds since the Unix epoch. The names of the run's conversations begin
+    /// with this time, so no earlier run has used them.
     run: u64,
 }
 

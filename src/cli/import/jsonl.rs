@@ -111,13 +111,13 @@ fn fields(line: &[u8]) -> Result<Fields, String> {
 #[derive(Debug)]
 pub(super) struct LineRequest {
     pub request: proto::RecordAttributesRequest,
-    /// Whether its time of observation is a date without a time, which became the beginning of that day.
+    /// Whether `observed_at` in the line is a date without a time. The request has the beginning of that day.
     pub has_date_only: bool,
 }
 
-/// Converts a line to a request, with the value as it is written. The idempotency key is a digest of the
-/// request. So the same attribute has the same key, regardless of the order of the line's fields and the
-/// white space between them. Importing a line again adds nothing.
+/// Converts a line to a request. The value keeps the exact text that it has in the line. The idempotency key
+/// is a digest of the request. So the same attribute has the same idempotency key, regardless of the order of
+/// the line's fields and the white space between them. Importing a line again adds nothing.
 ///
 /// # Errors
 /// The line is malformed. The message says how.

@@ -80,7 +80,7 @@ impl ReportFlags {
     /// was requested.
     ///
     /// # Errors
-    /// The file exists and must stay, its format is unknown, or the query is wrong.
+    /// The file exists and `--force` is not given, the format is unknown, or the query is invalid.
     pub fn begin(&self) -> Result<Option<PendingReport>, CliError> {
         let Some(path) = &self.report else { return Ok(None) };
         let format = self.report_format.or_else(|| Format::of(path)).ok_or_else(|| {
@@ -93,7 +93,7 @@ impl ReportFlags {
         Ok(Some(PendingReport { path: path.clone(), format, query, file }))
     }
 
-    /// Prints which moments the dates of the query became.
+    /// For each date without a time in the query, prints the moment that it stands for.
     pub fn note_dates(&self, out: Out) -> Result<(), CliError> {
         out.note_dates(&query::dates(&self.conditions))
     }

@@ -1,4 +1,5 @@
-//! Checks that the entries of one data subject are all that a committed map says they have.
+//! Checks that the given entries of one data subject are complete: none is missing that the committed map
+//! counts.
 
 use super::{RunEnd, Stream};
 use crate::bundle::EntryLine;
