@@ -98,7 +98,8 @@ fn erased(answer: &proto::SubmitRequestResponse) -> String {
 
 /// Show the certificate of an erasure.
 ///
-/// It says what was erased, what is kept and why, and which recipients have acknowledged the erasure.
+/// The certificate says what was erased, what is kept and why, and which recipients have acknowledged the
+/// erasure.
 ///
 /// Example: `sayso certificate 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 -o erasure.txt`
 #[derive(Args)]

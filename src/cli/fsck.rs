@@ -66,7 +66,8 @@ impl Fsck {
     }
 }
 
-/// Checks the data folder of a stopped daemon, as `sayso fsck` does. `progress` gets the number of entries checked so far.
+/// Checks the data folder of a stopped daemon for `sayso fsck`. `progress` gets the number of entries checked
+/// so far.
 ///
 /// # Errors
 /// A daemon has the folder open, or a file can't be read at all. Damage is not an error: the result names it.

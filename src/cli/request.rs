@@ -75,8 +75,8 @@ pub(super) enum Request {
     ///
     /// Example: `sayso request extend 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 --reason 'many requests'`
     Extend(ExtendRequest),
-    /// Withdraw a request for erasure, open or refused, on a person's behalf. If its refusal stopped uses
-    /// of the data, they are allowed again.
+    /// Withdraw a request for erasure, open or refused, on a person's behalf. If the refusal of the request
+    /// stopped uses of the data, these uses are allowed again.
     ///
     /// Example: `sayso request withdraw 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Withdraw(Show),
@@ -274,7 +274,7 @@ impl List {
     }
 }
 
-/// Describes a request with all that it says.
+/// Describes a request with all its fields.
 fn whole_text_of(request: &proto::RightsRequest) -> String {
     let mut text = text_of(request);
     let mut add = |name: &str, value: String| {

@@ -236,7 +236,7 @@ fn headline(outcome: &Outcome<'_>, error: Option<&CliError>) -> String {
     text
 }
 
-/// The error of a bundle with findings, or with grants that could not be checked in full.
+/// The error for a bundle that has findings, or grants that could not be checked in full.
 fn verdict_of(report: &Report) -> Result<(), CliError> {
     if !report.grants_hold() {
         return Err(CliError::unverified(contradictions(report)));

@@ -19,7 +19,7 @@ pub(super) enum Hint {
     /// For a proof, a certificate or a receipt. An export of the same log can be checked against it with
     /// `--since`.
     Document,
-    /// For a package, which takes neither a witness nor an older checkpoint.
+    /// For a package that is not signed. `--witness` and `--since` can't be used with it.
     Package,
 }
 

@@ -1,5 +1,6 @@
-//! An attacker guesses what was erased and computes hashes of the guess, with every key of now. Nothing that
-//! is left confirms the guess. Repeated requests are still answered, without anything to compare with.
+//! Tests that nothing confirms a guess of erased data. The attacker computes hashes of the guess with every
+//! key that still exists, and finds none of these hashes in what is left. Repeated requests are still
+//! recognized.
 
 use crate::forensic_tool::{Findings, Image};
 use crate::harness::{Harness, fact, facts, json};

@@ -1,5 +1,5 @@
-//! The rule that an event publishes a version of: a pack of bounds, a purpose, a category, or the required
-//! version of a notice. Also the tier that publishes the rule.
+//! Finds the rule of which an event publishes a version: a pack of bounds, a purpose, a category, or the
+//! required version of a notice. Also finds the tier that publishes the rule.
 
 use crate::event;
 use crate::event::event_body::Event;

@@ -1,6 +1,7 @@
-//! An operator who has the log's key forges honest logs in many ways. Each forged log has a finding or does
-//! not verify. Where something was erased, it may be checked in part. SAYSO_FORGERIES sets the number of
-//! forgeries: each has other contents and another variant of its kind.
+//! Tests that the verifier detects forgeries by an operator who has the log's key. Each forged log has a
+//! finding or does not verify. If the operator erased a decision, it is enough that the verifier reports a
+//! grant as not fully checked. SAYSO_FORGERIES sets the number of forgeries. Forgeries of the same kind
+//! differ in their contents and details.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod forgery;

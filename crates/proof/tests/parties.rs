@@ -1,4 +1,5 @@
-//! Tests of whom events are about, what they name, and that no event id occurs twice.
+//! Tests that the verifier finds events in the stream of the wrong person, references to another person's
+//! events, and event ids that occur twice.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

@@ -1,4 +1,4 @@
-//! The recipients of data that was erased since. A partial erasure erases the record of what they received,
+//! The recipients of data that was erased later. A partial erasure erases the record of what they received,
 //! but the data subject may still ask who received their data (GDPR Art. 15(1)(c), 19).
 
 use crate::app::error::AppError;

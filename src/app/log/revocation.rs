@@ -1,4 +1,4 @@
-//! A revocation as its recipient is notified of it.
+//! A revocation, in the form in which its recipient receives it.
 
 use crate::app::caller::Caller;
 use crate::domain::event::{ErasureScope, Event, Reason};

@@ -20,7 +20,7 @@ use tonic::transport::Channel;
 #[derive(Clone)]
 pub(super) struct Clients {
     pub profile: ProfileServiceClient<Link>,
-    /// A client without a credential, because each call has the data subject's own.
+    /// A client without a credential of its own, because each call has the credential of its data subject.
     pub own_profile: ProfileServiceClient<Channel>,
     pub consent: ConsentServiceClient<Link>,
     pub grant: GrantServiceClient<Link>,

@@ -57,7 +57,7 @@ pub(super) struct Plan {
 pub(super) struct Call {
     /// Number of the call in the run.
     pub number: u64,
-    /// Number of the data subject that it is about.
+    /// Number of the data subject that the call is about.
     pub subject: u64,
     /// Number of earlier calls in the run about the same subject.
     pub pass: u64,

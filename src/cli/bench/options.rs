@@ -20,7 +20,7 @@ pub(in crate::cli) enum Mode {
     /// Checks of grants.
     Check,
     /// Profiles recomputed from their events. Each profile is read with that person's own token: a read by a
-    /// steward is recorded as an event, so it would also measure a write.
+    /// steward is recorded as an event, so the measurement would include a write.
     Rebuild,
     /// Erasures with scope `all`, each measured until its certificate is returned. Each person is erased
     /// once, so --subjects must be large enough.

@@ -16,8 +16,8 @@ const PURPOSE: &str = "memory";
 const KEYS: u64 = 10;
 /// Subjects that are prepared concurrently.
 const PREPARED_AT_ONCE: u64 = 16;
-/// The same for `erase`. The number is larger there, because concurrent preparations share writes of the key
-/// store.
+/// Subjects that are prepared concurrently for `erase`. More than for the other modes, because concurrent
+/// preparations share writes of the key store.
 const PREPARED_AT_ONCE_FOR_ERASURE: u64 = 256;
 /// Lifetime of the grants: the longest that the daemon allows.
 const GRANT_SECONDS: i64 = 86_400;

@@ -2,8 +2,8 @@
 //!
 //! A decision and the revocations that it causes are written together, in one *frame*: entries at positions
 //! that follow each other, sealed at the same time. A frame may leave revocations to later entries. Then it
-//! ends with a `RevocationsPending`, and until they are recorded, the stream has only events that allow
-//! nothing more.
+//! ends with a `RevocationsPending`, and until they are recorded, the stream has only events that allow no
+//! further use.
 
 use super::contents::Contents;
 use super::effort::Effort;

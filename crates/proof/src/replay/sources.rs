@@ -1,4 +1,4 @@
-//! The attributes from which those of a grant were derived, directly and indirectly.
+//! The attributes from which the attributes of a grant were derived, directly and indirectly.
 
 use super::attribute::AttributeState;
 use super::subject::Subject;

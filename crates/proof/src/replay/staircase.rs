@@ -1,4 +1,4 @@
-//! The highest of the values that count from certain times on.
+//! Finds the highest of several values at a given time. Each value counts from a time of its own on.
 
 use std::collections::BTreeMap;
 

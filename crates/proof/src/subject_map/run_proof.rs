@@ -1,8 +1,8 @@
 //! Proves entries that nothing else ties to the log: the last one before each gap that an erasure left.
 //!
-//! Each entry names the leaf hash of the entry before it, so the newest entry fixes those before it, down to
-//! a gap. Beyond a gap, another proof is needed: otherwise the holder of the log's key could put other
-//! entries there.
+//! Each entry names the leaf hash of the entry before it. So the newest entry fixes the entries before it,
+//! back to the nearest gap. The entries before a gap need a proof of their own: otherwise the holder of the
+//! log's key could replace them.
 
 use crate::checkpoint::Checkpoint;
 use crate::merkle::{Hash, verify_inclusion};
