@@ -25,13 +25,13 @@ pub(super) enum Ground {
     ArchivingResearch,
     /// GDPR Art. 17(3)(e): legal claims.
     LegalClaims,
-    /// GDPR Art. 12(2): the requester could not be identified. Not for holds.
+    /// GDPR Art. 12(2): the requester could not be identified. Not a ground for a hold.
     NotIdentified,
-    /// GDPR Art. 12(5)(b): the request is manifestly unfounded or excessive. Not for holds.
+    /// GDPR Art. 12(5)(b): the request is manifestly unfounded or excessive. Not a ground for a hold.
     Excessive,
-    /// GDPR Art. 21(1): compelling legitimate grounds. Not for holds.
+    /// GDPR Art. 21(1): compelling legitimate grounds. Not a ground for a hold.
     Compelling,
-    /// The conditions of the right are not met. Not for holds.
+    /// The request does not meet the conditions of the right. Not a ground for a hold.
     NotMet,
 }
 

@@ -2,7 +2,7 @@
 //! alerts (`sayso monitor`).
 //!
 //! Somebody who runs a monitor needs no credential of the log. The tiles contain hashes only, so a monitor
-//! sees whether the log only grows, but not what it records. Callers of this module do the HTTP.
+//! sees whether the log only grows, but not what it records. Callers of this module make the HTTP requests.
 
 mod alert;
 mod follow;

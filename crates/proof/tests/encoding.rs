@@ -1,4 +1,5 @@
-//! Every byte of a bundle is prescribed: whoever has the log's key can sign others, and they are rejected.
+//! Every byte of a bundle is prescribed. Somebody who has the log's key can sign a bundle with other bytes,
+//! but the verifier rejects it.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

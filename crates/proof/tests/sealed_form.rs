@@ -1,5 +1,5 @@
-//! What entries about people show in clear: from edition 5 of the rules on, no hash that a guess could be
-//! compared with, and no length beyond a size class.
+//! Tests of what entries about people show in clear. From edition 5 of the rules on, they show no hash that a
+//! guess could be compared with, and no length more exact than a size class.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

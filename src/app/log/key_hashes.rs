@@ -1,5 +1,6 @@
-//! Hashes of erased attribute keys, which stay in a person's stream after an erasure in part. They are under
-//! the person's secret. So nobody can compare them with guesses after all of the person's keys are destroyed.
+//! Hashes of erased attribute keys, which stay in a person's stream after a partial erasure. The hashes are
+//! keyed with the person's secret. So nobody can compare them with guesses after all of the person's keys are
+//! destroyed.
 
 use crate::app::error::AppError;
 use crate::app::log::core::Core;

@@ -1,7 +1,8 @@
 //! Why an entry is rejected, and whether a newer version could read it.
 //!
 //! The daemon states an edition of the rules before it writes anything that older versions do not know. So an
-//! unknown field before such a statement is a fault. After it, this version cannot judge the log.
+//! unknown field before the statement of an unknown edition is a fault. After such a statement, this version
+//! cannot judge the log.
 
 use crate::entry::{Entry, EntryError};
 use crate::event::{EventBody, event_body::Event};
