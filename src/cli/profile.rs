@@ -65,7 +65,7 @@ pub(super) struct Record {
     key: String,
     /// Value: JSON, or a text.
     value: String,
-    /// ID of its category, as in `sayso category list`.
+    /// ID of the attribute's category, as in `sayso category list`.
     #[arg(long)]
     category: String,
     /// Provenance of the attribute.

@@ -1,4 +1,5 @@
-//! Honest logs with random contents, and what an operator with the log's key needs to forge more.
+//! Builds honest logs with random contents, and forges entries with the log's key as a dishonest operator
+//! could.
 
 pub mod bytes;
 pub mod grants;
