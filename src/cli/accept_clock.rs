@@ -22,7 +22,7 @@ use clap::Args;
 /// Example: `sayso accept-clock --now 2026-01-31T12:00:00Z`
 #[derive(Args)]
 pub(super) struct AcceptClock {
-    /// The current time by another clock. The machine's clock must agree with it within a minute.
+    /// The current time according to another clock. The machine's clock must agree with it within a minute.
     #[arg(long, value_parser = times::exact, value_name = "TIME")]
     now: prost_types::Timestamp,
     /// Idempotency key: a repeated request with the same key has no further effect.

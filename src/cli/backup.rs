@@ -262,7 +262,7 @@ fn stage_keys<R: std::io::Read>(
     Ok(Some(unfinished))
 }
 
-/// Puts staged keys in the place of the lost key store.
+/// Moves the staged keys to the place of the lost key store.
 fn take_staged_keys(layout: &Layout, staged: &Path) -> Result<(), CliError> {
     remove(&layout.keys())?;
     std::fs::rename(staged, layout.keys()).map_err(failed(staged))

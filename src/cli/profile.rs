@@ -80,13 +80,13 @@ pub(super) struct Record {
     /// Confidence of an inference, from 0 to 1.
     #[arg(long)]
     confidence: Option<f64>,
-    /// Name of the model that inferred it.
+    /// Name of the model that inferred the attribute.
     #[arg(long, default_value = "")]
     model: String,
-    /// Time at which it was observed. Default: now.
+    /// Time at which the attribute was observed. Default: now.
     #[arg(long, value_name = "TIME", value_parser = times::beginning)]
     observed_at: Option<WrittenTime>,
-    /// Time from which it may not be used.
+    /// Time from which the attribute may not be used.
     #[arg(long, value_name = "TIME", value_parser = times::end)]
     expires_at: Option<WrittenTime>,
     /// Event ID of the attribute that this one corrects.

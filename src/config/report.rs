@@ -1,4 +1,4 @@
-//! Transparency reports, and the record of processing activities.
+//! Settings for transparency reports and for the record of processing activities.
 
 use super::error::{ConfigError, check};
 use serde::Deserialize;

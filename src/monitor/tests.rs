@@ -1,4 +1,4 @@
-//! Tests of looks at a log in memory.
+//! Tests of a monitor that follows a log in memory.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 

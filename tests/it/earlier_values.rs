@@ -1,6 +1,6 @@
-//! Values that an earlier version accepted and this version refuses: what is recorded goes on being found,
-//! shown and honored. The data folder in `tests/vectors/before-strict-values.tar.zst` was written by such a
-//! version.
+//! Values that an earlier version accepted and this version refuses: what was recorded with them is still
+//! found, shown and honored. The data folder in `tests/vectors/before-strict-values.tar.zst` was written by
+//! such a version.
 
 use crate::harness::{self, Harness, json, stdout};
 use sayso::clock::{Clock, SystemClock};
