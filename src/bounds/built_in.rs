@@ -1,4 +1,4 @@
-//! Denials that follow from the rules of the ledger itself. They apply whatever packs are in force.
+//! Denials that follow from the rules of the ledger itself. They apply regardless of the packs in force.
 
 use crate::bounds::error::Denial;
 use crate::domain::attribute::Attribute;

@@ -101,8 +101,8 @@ impl CliError {
         Self::unverified(error)
     }
 
-    /// A bundle does not verify: status 4, with the place of the failure. Or 7, if it is too new; or 1, if
-    /// this machine could not verify it.
+    /// A bundle does not verify: status 4, with the place of the failure. If the bundle is too new, the
+    /// status is 7; if this machine could not verify it, the status is 1.
     pub fn bundle(failure: VerifyFailure) -> Self {
         let mut error = match failure.kind {
             FailureKind::TooNew { .. } => Self::too_new(&failure),
@@ -130,7 +130,7 @@ impl CliError {
         self
     }
 
-    /// Adds what to do next to a failed verification, unless it says so already.
+    /// Adds to a failed verification what to do next, unless the error already says what to do.
     #[must_use]
     pub fn or_next(mut self, next: &str) -> Self {
         if self.0.exit == Exit::Unverified {

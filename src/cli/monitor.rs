@@ -22,15 +22,15 @@ use std::time::Duration;
 
 /// Largest checkpoint, list of keys or tile, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 8 << 20;
-/// Largest answer of a webhook, in bytes. It is not read further.
+/// Bytes that are read of a webhook's answer, at most.
 const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// Follow a log from outside, and raise an alert if it is not append-only.
 ///
 /// The monitor reads the log's checkpoint, its keys and a few of its tiles, and keeps the newest checkpoint
-/// in a state file. It needs no token. At each look it checks that
+/// in a state file. It needs no token. At each check, it verifies that
 ///
-/// - the log's key signed the checkpoint, and newer keys follow from that key;
+/// - the log's key, or a newer key that follows from it by rotations, signed the checkpoint;
 ///
 /// - the log continues the checkpoint that was kept: nothing was removed, changed or forked;
 ///
@@ -42,9 +42,9 @@ const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 /// `STATE.evidence-*`, so that anyone can check them. Keep the state file: without it, the monitor cannot
 /// notice that a log was built anew.
 ///
-/// With --once, the command looks once and ends with status 0 (no alert), 4 (the log contradicts itself or
-/// its key) or 1 (another alert). Without it, the monitor looks at intervals until it receives SIGTERM or
-/// SIGINT, and prints a line after each look.
+/// With --once, the command checks once and ends with status 0 (no alert), 4 (the log contradicts itself or
+/// its key) or 1 (another alert). Without --once, the monitor checks at intervals until it receives SIGTERM
+/// or SIGINT, and prints a line after each check.
 ///
 /// The tiles contain hashes only. They do not show what is recorded, such as rules or erasures: `sayso
 /// verify` shows that for an export.
@@ -59,7 +59,7 @@ pub(super) struct Monitor {
     /// The log's verifier key in C2SP form, or a file with it. After a rotation, the old key works too.
     #[arg(long, value_name = "VKEY")]
     key: String,
-    /// File with the newest checkpoint. The first look makes it.
+    /// File with the newest checkpoint. The first check makes it.
     #[arg(long, default_value = "sayso-monitor.json", value_name = "FILE")]
     state: PathBuf,
     /// Verifier key of a trusted witness in C2SP form, or a file with it; may be repeated. Each such key must
@@ -73,21 +73,21 @@ pub(super) struct Monitor {
     /// witness cosigned it or, without --witness, from when the monitor first saw it.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     age_max: Option<Duration>,
-    /// Raise an alert if the log grew by more entries than this between two looks.
+    /// Raise an alert if the log grew by more entries than this between two checks.
     #[arg(long, value_name = "ENTRIES")]
     growth_max: Option<u64>,
     /// Address that receives a POST with JSON when alerts begin, change or end. Plain http:// works only on
     /// this machine.
     #[arg(long, value_name = "URL")]
     webhook: Option<String>,
-    /// File that receives metrics in the Prometheus text format after each look, for the textfile collector
+    /// File that receives metrics in the Prometheus text format after each check, for the textfile collector
     /// of the node exporter.
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
-    /// Look once, and end with a status that says whether there are alerts.
+    /// Check once, and end with a status that says whether there are alerts.
     #[arg(long, conflicts_with = "every")]
     once: bool,
-    /// Time between two looks.
+    /// Time between two checks.
     #[arg(long, value_name = "DURATION", default_value = "1m", value_parser = parse_duration)]
     every: Duration,
 }
@@ -147,7 +147,7 @@ struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Looks once: updates the state, prints the result, writes metrics and calls the webhook.
+    /// Checks the log once: updates the state, prints the result, writes metrics and calls the webhook.
     async fn look(&mut self, out: Out) -> Result<Look, CliError> {
         let look = self.follower.look(&mut self.kept, SystemClock.now_ms()).await;
         if let Some((kept, shown)) = &look.evidence {
@@ -168,8 +168,8 @@ impl Watch<'_> {
         Ok(look)
     }
 
-    /// Calls the webhook if the alerts differ from those that it last received. A failed call is logged,
-    /// and repeated at the next look.
+    /// Calls the webhook if the alerts differ from those that it last received. A failed call is logged, and
+    /// repeated at the next check.
     async fn notify(&mut self, look: &Look) {
         let Some(url) = &self.command.webhook else { return };
         let mut kinds: Vec<AlertKind> = look.alerts.iter().map(|alert| alert.kind).collect();
@@ -226,7 +226,7 @@ fn text_of(look: &Look) -> String {
     text
 }
 
-/// The status of the command after one look.
+/// The status of the command after one check.
 fn verdict(look: &Look) -> Result<(), CliError> {
     let texts: Vec<String> = look.alerts.iter().map(ToString::to_string).collect();
     match look.alerts.iter().any(|alert| alert.kind.is_contradiction()) {

@@ -25,7 +25,7 @@ static POOL: LazyLock<Option<DescriptorPool>> =
     LazyLock::new(|| DescriptorPool::decode(crate::proto::DESCRIPTORS).ok());
 
 /// Converts a message to canonical proto3 JSON: camelCase names, 64-bit integers as strings. Fields with
-/// their default value are included, so that a `false` can be distinguished from an unknown field.
+/// their default value are included, so that readers can distinguish `false` from an absent field.
 pub(super) fn to_json<M: Message>(name: &str, message: &M) -> Result<Value, CliError> {
     let pool = POOL.as_ref().ok_or_else(|| CliError::failed("the descriptors of the API can't be read"))?;
     let descriptor = pool.get_message_by_name(&format!("sayso.v1.{name}"));

@@ -43,7 +43,7 @@ pub(super) fn beginning(text: &str) -> Result<WrittenTime, String> {
     parse(text, OfDay::Beginning)
 }
 
-/// Parses the last time that something includes: a date means the last moment of its day.
+/// Parses the inclusive end of a period: a date means the last moment of its day.
 pub(super) fn last(text: &str) -> Result<WrittenTime, String> {
     parse(text, OfDay::Last)
 }

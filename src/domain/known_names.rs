@@ -1,5 +1,5 @@
-//! Checks a name against those that are recorded about a data subject. A recorded name is always accepted,
-//! whatever characters it has. `names` says which characters a new name may have.
+//! Checks a name against the names that are recorded about a data subject. A recorded name is always
+//! accepted, regardless of its characters. `names` says which characters a new name may have.
 
 use super::names::{self, NameProblem};
 use super::profile::SubjectState;

@@ -1,4 +1,4 @@
-//! Finds what decisions and signals name without a match in what is recorded about the data subject.
+//! Finds names in decisions and signals that match nothing recorded about the data subject.
 
 use super::consent::{ConsentRecord, Decision};
 use super::event::{Event, Role};
@@ -6,7 +6,7 @@ use super::profile::SubjectState;
 use super::vocabulary::Vocabulary;
 use std::collections::BTreeSet;
 
-/// Something that a request names and that matches nothing. The request is accepted all the same.
+/// Something that a request names, but that matches nothing. The request is accepted all the same.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unmatched {
     /// Nothing was recorded about the data subject before the request.

@@ -1,7 +1,7 @@
 //! Keeps timestamps that a timestamping authority (RFC 3161) issued for checkpoints of the log.
 //!
-//! They are in the folder `timestamps`, beside the file of the kept checkpoint. Each file is a token, named
-//! by the tree size of its checkpoint. No file is ever changed.
+//! The timestamps are in the folder `timestamps`, beside the file of the kept checkpoint. Each file contains
+//! one timestamp and is named by the tree size of the checkpoint. No file is ever changed.
 
 use super::{Ledger, LedgerError, StoreNodes};
 use sayso_proof::bundle::TIMESTAMPS_MAX;

@@ -1,5 +1,5 @@
-//! The command line against a real daemon: help, exit statuses, files, shell completions, manual pages and
-//! JSON.
+//! Tests the command line against a real daemon: help, exit statuses, files, shell completions, manual pages
+//! and JSON.
 
 use crate::harness::{self, Harness, sayso, stdout};
 use sayso::proto::Role;

@@ -1,4 +1,4 @@
-//! TLS, client certificates as credentials, and tokens of external issuers.
+//! Tests TLS, client certificates as credentials, and tokens of external issuers.
 
 use crate::harness::{config, fact, sayso};
 use crate::rights::AdvancedClock;

@@ -1,5 +1,5 @@
-//! Overload: the daemon rejects calls that it cannot take, says when to retry, and loses no acknowledged
-//! write.
+//! Tests overload: the daemon rejects calls beyond its capacity, says when to retry, and loses no
+//! acknowledged write.
 //!
 //! Runs for 4 s by default. For a long run, set `SAYSO_SOAK_SECONDS=600` and
 //! `SAYSO_SOAK_BINARY=target/release/sayso`. It prints latencies and memory.

@@ -1,5 +1,5 @@
-//! What `sayso verify` says about receipts and certificates: every change of a document is detected or named
-//! as not checked, and the verdict says what it does not show.
+//! Tests what `sayso verify` says about receipts and certificates: every change of a document is detected or
+//! named as not checked, and the verdict says what it does not show.
 
 use crate::erasure::{erasure, record, record_ada};
 use crate::harness::{self, Harness, fact};

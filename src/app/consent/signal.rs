@@ -1,4 +1,4 @@
-//! A signal of a data subject, as a request has it.
+//! A signal of a data subject, as a request states it.
 
 use crate::domain::event::SignalKind;
 

@@ -1,4 +1,4 @@
-//! Issues a grant: decides about a use, and makes the decision durable before the answer.
+//! Issues a grant: decides about a use, and makes the decision durable before it answers.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

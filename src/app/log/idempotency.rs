@@ -1,8 +1,8 @@
 //! Idempotency keys tie events to the request that caused them, so that a repeated request is answered from
 //! the log.
 //!
-//! The hash of a key is sealed with the events of a data subject, and found in the stream in memory. System
-//! events have it in clear, and the index of the store finds it.
+//! In events of a data subject, the hash of a key is sealed, and is looked up in the stream in memory. System
+//! events have the hash unencrypted, and it is looked up in the index of the store.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

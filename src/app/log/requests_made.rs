@@ -1,6 +1,6 @@
-//! The requests of a stream that had an idempotency key, and where their events are. Only the sealed events
-//! have the hashes of these keys, and memory has them as long as the stream. So nothing is left of them after
-//! an erasure.
+//! The requests of a stream that had an idempotency key, and where their events are. The hashes of these keys
+//! are stored only in the sealed events, and kept in memory only while the stream is. So nothing is left of
+//! the hashes after an erasure.
 
 use crate::domain::event::{Recorded, RequestKey};
 use sayso_proof::merkle::Hash;
@@ -20,7 +20,7 @@ type Span = (u64, u64);
 #[derive(Default)]
 pub(crate) struct RequestsMade {
     sealed: HashMap<[u8; KEPT_BYTES], Span>,
-    /// Whether early events have their hashes in clear. The index of the store finds those.
+    /// Whether early events have unencrypted hashes. The index of the store finds those.
     has_hashes_in_clear: bool,
 }
 

@@ -1,4 +1,5 @@
-//! A subject's stream: events are sealed one after the other, and the folded state is in memory for reads.
+//! A subject's stream: its events are sealed one after the other, and its folded state is kept in memory for
+//! reads.
 
 use crate::app::log::pending_revocations::PendingRevocations;
 use crate::app::log::requests_made::RequestsMade;

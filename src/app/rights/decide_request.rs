@@ -1,4 +1,4 @@
-//! Decides about a request: a steward accepts, completes or refuses it, or extends its due date.
+//! Records a decision about a request: a steward accepts, completes or refuses it, or extends its due date.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;

@@ -1,10 +1,11 @@
-//! Counts how many people have each inferred value, without keeping any value. Instead of values, a limited
-//! number of counters keep keyed 64-bit hashes.
+//! Counts how many people have each inferred value, without keeping any value. A limited number of counters
+//! identify the values by keyed 64-bit hashes.
 //!
-//! Counts are exact while a category has at most [`VALUES_MAX`] different values. Beyond that the counters
-//! are those of Misra and Gries (1982): never too high, and too low by at most `error`. Groups are compared
-//! in [`BUCKETS`] buckets of the same hash. When several values share a bucket, groups can only come closer
-//! (the data processing inequality). So buckets never make the divergence too high.
+//! Counts are exact while a category has at most [`VALUES_MAX`] different values. Beyond that, the counters
+//! follow Misra and Gries (1982): they are never too high, and too low by at most `error`. To compare groups,
+//! the hashes of values are sorted into [`BUCKETS`] buckets. When several values share a bucket, the groups
+//! can only look more similar (the data processing inequality). So buckets never make the divergence too
+//! high.
 
 use super::suppress::as_number;
 use hmac::{Hmac, KeyInit, Mac};

@@ -1,5 +1,5 @@
-//! Compares consents under redefined purposes with a plain model and with the verifier, which shares no code
-//! with the decision.
+//! Compares which consents cover a use after purposes were redefined: in the daemon, in a plain model, and in
+//! the verifier, which shares no code with the daemon's decision.
 
 use super::cases;
 use crate::bounds::rulebook::RulesHistory;

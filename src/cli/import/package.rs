@@ -61,9 +61,9 @@ pub(super) async fn run(file: &Path, subject: String, at: &Connection, out: Out)
     importer.tally.report(out)
 }
 
-/// Iterates over the indexes of attributes, each after those of its sources. The time is linear in the number
-/// of attributes and links. Attributes that are derived from each other in a circle, or from such attributes,
-/// are left out.
+/// Iterates over the indexes of attributes, each attribute after its sources. The time is linear in the
+/// number of attributes and links. Attributes that are derived from each other in a circle, or from an
+/// attribute in a circle, are left out.
 struct SourceOrder {
     /// Attributes whose sources were all returned. The last one is returned next.
     ready: Vec<usize>,
@@ -191,15 +191,14 @@ impl Importer {
     }
 }
 
-/// Whether an attribute was refused because the person declared otherwise in this ledger.
+/// Whether an attribute was refused because the person declared or contested it in this ledger.
 fn contradicts_the_person(status: &Status) -> bool {
     status.get_details_error_info().is_some_and(|info| info.reason == "STATED_BY_SUBJECT")
 }
 
-/// What is to be recorded of an attribute of a package; `None` if it has expired.
+/// Converts an attribute of a package to the attribute to record; `None` if it has expired.
 ///
-/// # Errors
-/// A time or the provenance is invalid. One attribute does not end the import of the others.
+/// # Errors A time or the provenance is invalid. Then only this attribute is not imported.
 fn input(
     attribute: &ImportedAttribute,
     derived_from: Vec<String>,

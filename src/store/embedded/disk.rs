@@ -1,5 +1,5 @@
-//! File access for files that are written in place: space reserved ahead, positioned reads and writes,
-//! checked syncs.
+//! Accesses files that are written in place: reserves space in advance, reads and writes at positions, and
+//! checks that syncs succeed.
 
 use crate::store::StoreError;
 use rustix::fs::{Advice, FallocateFlags, fadvise, fallocate};

@@ -1,4 +1,5 @@
-//! What entries about data subjects may have in clear, by the edition of the rules that the log follows.
+//! Checks which fields of an entry about a data subject are unencrypted, and whether its body is padded, as
+//! the edition of the rules that the log follows requires.
 
 use super::check::Content;
 use crate::entry::SchemaVersion;

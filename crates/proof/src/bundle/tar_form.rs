@@ -1,7 +1,7 @@
 //! The one form of the tar stream in an archive: every byte of it is prescribed.
 //!
-//! Programs that unpack an archive differ in what they read: a prefix, an extension, a second header. So the
-//! verifier accepts only bytes that mean the same to all of them.
+//! Programs that unpack tar archives differ in how they read prefixes, extensions and repeated headers. So
+//! the verifier accepts only bytes that all of these programs read in the same way.
 
 use super::member::Member;
 use super::report::VerifyFailure;

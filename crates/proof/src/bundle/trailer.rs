@@ -1,7 +1,7 @@
 //! The trailer of an archive: a zstd skippable frame with a signed digest of every byte before it.
 //!
-//! The digest covers tar headers and padding, which no other check covers. Programs that unpack `.tar.zst`
-//! skip the trailer.
+//! The digest also covers the tar headers and the padding, which no other signature covers. Programs that
+//! unpack `.tar.zst` skip the trailer.
 
 use super::allowance::BytesRead;
 use crate::merkle::Hash;

@@ -1,9 +1,9 @@
 //! Decisions of one data subject about use: consents, refusals and withdrawals.
 //!
-//! They are indexed by *case*. A case is one purpose, one category, one recipient and one conversation. These
-//! are the four *axes*; in place of the name on an axis, a case may have [`ALL`]. A decision names each case
-//! that combines names from its terms. To find the decisions that cover a use, the caller looks up each case
-//! that covers the use.
+//! Decisions are indexed by *case*. A case is one purpose, one category, one recipient and one conversation.
+//! These are the four *axes*. On each axis, a case has a name or [`ALL`]. A decision names each case that
+//! combines names from its terms. To find the decisions that cover a use, the caller looks up each case that
+//! covers the use.
 
 use super::definitions::Given;
 use super::effort::Effort;

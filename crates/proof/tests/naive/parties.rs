@@ -1,4 +1,5 @@
-//! Whom events are about, what they name, ids that occur twice, and notices.
+//! Finds events about the wrong party, events that name something that does not exist, and ids that occur
+//! twice.
 
 use super::{Line, Log};
 use sayso_proof::event::event_body::Event;
@@ -13,8 +14,8 @@ pub fn repeated_ids(lines: &[Line]) -> BTreeSet<u64> {
     lines.iter().filter(is_repeated).map(|line| line.position).collect()
 }
 
-/// The positions of entries about the wrong party, or that name what the person did not have, or a notice
-/// that was not published so.
+/// The positions of entries that are about the wrong party, that name what the person did not have, or that
+/// name a notice that was not published in this form.
 pub fn wrong(log: Log<'_>) -> BTreeSet<u64> {
     log.lines.iter().filter(|line| !is_right(log, line)).map(|line| line.position).collect()
 }

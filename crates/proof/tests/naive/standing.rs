@@ -1,4 +1,4 @@
-//! Attributes that were granted earlier: whether they may still be used.
+//! Checks whether attributes that were granted earlier may still be used.
 
 use super::attributes::{self, Attribute};
 use super::{Asked, Handle, Log, consent, person};

@@ -1,4 +1,4 @@
-//! Completes the request that a package answers, once the caller received the whole package.
+//! Completes the request that a package answers, once the caller has received the whole package.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

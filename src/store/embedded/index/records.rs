@@ -6,7 +6,7 @@
 //! | `i` idempotency hash | position of the request's first entry, and number of positions up to its last |
 //! | `x` custom key | positions and values of this and the following custom keys ([`super::runs`]) |
 //! | `p` position / 64, part | for each entry at one of 64 positions, its custom keys ([`super::lists`]) |
-//! | `q` | number of indexed entries; this record is not in the sum |
+//! | `q` | number of indexed entries; the sum over the records does not include this record |
 //!
 //! The number of indexed entries is written only when all these entries are durable in the segments. So a log
 //! with fewer entries than this number has lost some.
