@@ -53,7 +53,7 @@ pub(super) struct Register {
 
 #[derive(Args)]
 pub(super) struct List {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
 }
 

@@ -126,7 +126,7 @@ impl Proof {
 /// sayso-data/dev/log.vkey`
 #[derive(Args)]
 pub(super) struct ProveSubject {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
 }
 

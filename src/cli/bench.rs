@@ -57,7 +57,7 @@ impl Bench {
         }
     }
 
-    /// The ceiling: echoed calls a second, if --with-echo asks for them.
+    /// The ceiling: the number of echoed calls per second, if --with-echo asks for it.
     async fn ceiling(&self) -> Result<Option<f64>, CliError> {
         if !self.with_echo || self.mode == Mode::Echo {
             return Ok(None);

@@ -278,7 +278,7 @@ fn personal(answer: &proto::GetPersonalBoundsResponse) -> String {
 /// Example: `sayso bounds personal ada --never family --never health:advertising --forget-inferences 90d`
 #[derive(Args)]
 pub(super) struct Personal {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// Drop the person's earlier choices: only the flags of this command count.
     #[arg(long)]

@@ -40,7 +40,7 @@ pub(super) enum Consent {
 /// What the decision is about.
 #[derive(Args)]
 pub(super) struct Terms {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// ID of a purpose, as in `sayso purpose list`; may be repeated.
     #[arg(long, required = true)]
@@ -123,7 +123,7 @@ impl Consent {
 /// Example: `sayso consents ada --as-of 2026-01-31`
 #[derive(Args)]
 pub(super) struct Consents {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// Show the decisions as they were at this time.
     #[arg(long, value_name = "TIME", value_parser = times::last)]

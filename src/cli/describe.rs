@@ -28,7 +28,7 @@ enum Band {
 /// Example: `sayso describe ada --age-band teen --age-years 15 --jurisdiction DE`
 #[derive(Args)]
 pub(super) struct Describe {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// The person's age band.
     #[arg(long, value_enum, value_name = "BAND", required_unless_present_any = ["jurisdiction", "born"])]

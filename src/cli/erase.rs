@@ -50,7 +50,7 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 /// Example: `sayso erase ada --scope all`
 #[derive(Args)]
 pub(super) struct Erase {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// What to erase. The scope has no default, because an erasure can't be undone.
     #[arg(long, value_parser = parse_scope, value_name = "all|profile|key=KEY|category=CATEGORY")]

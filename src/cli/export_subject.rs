@@ -34,7 +34,7 @@ enum Kind {
 /// Example: `sayso export-subject ada -o ada.zip`
 #[derive(Args)]
 pub(super) struct ExportSubject {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// The package to write, a `.zip`.
     #[arg(short, long, value_name = "FILE")]
@@ -71,7 +71,7 @@ impl ExportSubject {
     }
 
     /// Returns the number of bytes written, and the number of events read. The daemon reads the person's
-    /// events several times, and each reading counts.
+    /// events several times, and each time counts.
     async fn write(&self, at: &Connection) -> Result<(u64, u64), CliError> {
         let kind = match self.kind {
             Kind::Access => PackageKind::Access,

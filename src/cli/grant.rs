@@ -27,7 +27,7 @@ async fn client(at: &Connection, role: &str) -> Result<GrantServiceClient<Link>,
 /// Example: `sayso grant ada --purpose tone-adaptation`
 #[derive(Args)]
 pub(super) struct Grant {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// ID of the purpose, as in `sayso purpose list`.
     #[arg(long)]
@@ -205,7 +205,7 @@ impl Why {
 /// Example: `sayso evaluate ada --purpose tone-adaptation --recipient tutor --as-of 2026-01-31T12:00:00Z`
 #[derive(Args)]
 pub(super) struct Evaluate {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// ID of the purpose, as in `sayso purpose list`.
     #[arg(long, default_value = "", required_unless_present = "as_of_grant")]

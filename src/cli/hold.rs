@@ -70,7 +70,7 @@ pub(super) enum Hold {
 
 #[derive(Args)]
 pub(super) struct Place {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// Legal ground of the hold.
     #[arg(long, value_enum)]
@@ -92,7 +92,7 @@ pub(super) struct Place {
 
 #[derive(Args)]
 pub(super) struct Lift {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// ID of the hold, as in `sayso hold list`.
     hold: String,
@@ -103,7 +103,7 @@ pub(super) struct Lift {
 
 #[derive(Args)]
 pub(super) struct List {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
 }
 

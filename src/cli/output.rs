@@ -142,7 +142,7 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// A 64-bit integer as proto JSON has it: a string.
+/// A 64-bit integer in the form of proto JSON: a string.
 pub(super) fn int64(number: u64) -> Value {
     number.to_string().into()
 }

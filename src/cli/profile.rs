@@ -59,7 +59,7 @@ pub(super) fn json_text(value: &str) -> Result<String, CliError> {
 /// Example: `sayso record ada tone '"brief"' --category communication-style`
 #[derive(Args)]
 pub(super) struct Record {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// Key that names the attribute.
     key: String,
@@ -152,7 +152,7 @@ impl Record {
 /// Example: `sayso remove ada hobby sleep --reason 'no longer needed'`
 #[derive(Args)]
 pub(super) struct Remove {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// Keys of the attributes, at least one.
     #[arg(required = true)]
@@ -180,7 +180,7 @@ impl Remove {
 /// Example: `sayso contest ada hobby --reason 'that was my sister'`
 #[derive(Args)]
 pub(super) struct Contest {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// Key of the attribute.
     key: String,
@@ -207,7 +207,7 @@ impl Contest {
 /// Example: `sayso confirm ada tone`
 #[derive(Args)]
 pub(super) struct Confirm {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// Key of the attribute.
     key: String,
@@ -231,7 +231,7 @@ pub(super) fn as_of(time: Option<&WrittenTime>) -> Option<proto::AsOf> {
 /// Example: `sayso profile ada --as-of 2026-01-31T12:00:00Z`
 #[derive(Args)]
 pub(super) struct Profile {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// Show the profile as it was recorded at this time.
     #[arg(long, value_name = "TIME", value_parser = times::last)]
@@ -307,7 +307,7 @@ fn text_of(profile: &proto::GetProfileResponse) -> String {
 /// Example: `sayso history ada`
 #[derive(Args)]
 pub(super) struct History {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
 }
 

@@ -20,7 +20,7 @@ use std::path::PathBuf;
 /// Example: `sayso consent receipt ada > consent.jsonld`, then `sayso verify consent.jsonld --key log.vkey`
 #[derive(Args)]
 pub(super) struct Receipt {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// Event ID of the decision. Default: the newest decision.
     #[arg(long, value_name = "ID", default_value = "")]

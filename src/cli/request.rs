@@ -87,7 +87,7 @@ pub(super) struct Submit {
     /// Kind of request.
     #[arg(value_enum)]
     kind: Kind,
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// Key of an attribute to rectify; may be repeated.
     #[arg(long)]
@@ -109,7 +109,7 @@ pub(super) struct Show {
 
 #[derive(Args)]
 pub(super) struct List {
-    /// The controller's ID of the person. Default: the open requests of all people.
+    /// The controller's ID for the person. Default: the open requests of all people.
     subject: Option<String>,
     /// List only requests that are due by this time.
     #[arg(long, value_name = "TIME", value_parser = times::last)]

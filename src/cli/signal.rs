@@ -50,7 +50,7 @@ pub(super) enum Signal {
 /// The person and the purposes of a signal.
 #[derive(Args)]
 pub(super) struct About {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// Limit the signal to this purpose; may be repeated. Default: all purposes.
     #[arg(long)]
@@ -70,7 +70,7 @@ pub(super) struct Pause {
 /// Lift signals.
 #[derive(Args)]
 pub(super) struct Lift {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// Purpose to lift signals for; may be repeated. A signal stays in force for its other purposes. Default:
     /// lift signals for all purposes. A signal that was recorded without a purpose can be lifted only without

@@ -25,7 +25,7 @@ pub(super) struct Token {
     /// Name of the caller. For a service, this is also the recipient that its grants name.
     #[arg(long, required_unless_present = "subject", conflicts_with = "subject")]
     name: Option<String>,
-    /// With the role subject: the controller's ID of the person.
+    /// With the role subject: the controller's ID for the person.
     #[arg(long)]
     subject: Option<String>,
     /// Lifetime of the token.

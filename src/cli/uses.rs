@@ -26,7 +26,7 @@ use clap::Args;
 /// Example: `sayso uses ada --category health --recipient tutor --from 2026-01-01 --to 2026-01-31`
 #[derive(Args)]
 pub(super) struct Uses {
-    /// The controller's ID of the person.
+    /// The controller's ID for the person.
     subject: String,
     /// Only uses of data in this category, or in a category that is or ever was below it.
     #[arg(long, default_value = "")]

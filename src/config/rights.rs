@@ -1,4 +1,4 @@
-//! Requests of data subjects, and when inferences expire.
+//! Settings for requests of data subjects, and for when inferences expire.
 
 use super::error::{ConfigError, check};
 use serde::Deserialize;

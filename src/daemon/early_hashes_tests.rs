@@ -1,4 +1,5 @@
-//! Early versions wrote the hash of an idempotency key in clear. Requests from then are still recognized.
+//! Tests that the daemon still recognizes requests from early versions, which wrote the hash of an
+//! idempotency key unencrypted.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::app::log::receipt::{RequestStamp, WriteOptions};

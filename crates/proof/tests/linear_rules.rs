@@ -1,5 +1,6 @@
-//! A log may publish any number of rules and schedule them for any time: to find those in force takes the
-//! same time for each grant. The events go to the replay directly, because signing so many takes minutes.
+//! Tests that the time to find the rules in force for a grant does not grow with the number of rules that a
+//! log publishes, or schedules for later. The events go to the replay directly, because signing so many takes
+//! minutes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

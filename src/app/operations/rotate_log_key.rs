@@ -1,8 +1,9 @@
 //! Rotates the log key, with an event that both keys sign.
 //!
-//! The new key is durable in its own file before the log names it, and replaces the old file only after that.
-//! If a crash comes in between, the next start repairs the files ([`crate::ledger::LogKeys`]). No other write
-//! is in progress during a rotation, so every entry is signed by the key in force at its position.
+//! The new key is durable in its own file before the log names it, and replaces the old file only afterward.
+//! If a crash happens between these steps, the next start repairs the files ([`crate::ledger::LogKeys`]). No
+//! other write is in progress during a rotation, so every entry is signed by the key in force at its
+//! position.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

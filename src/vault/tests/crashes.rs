@@ -1,4 +1,4 @@
-//! Seeded power failures at every durable step: acknowledged changes survive, a change under way is applied
+//! Seeded power failures at every durable step: acknowledged changes survive, a change in progress is applied
 //! as a whole or not at all, and other subjects stay as they were.
 
 use super::machine::{Machine, Seeded};

@@ -1,4 +1,4 @@
-//! Published rules: which bounds are in force, and whether rules were published as they must be.
+//! Finds which published bounds are in force, and checks that rules were published as they must be.
 
 use super::{Asked, Line, Log};
 use ed25519_dalek::{Signature, VerifyingKey};

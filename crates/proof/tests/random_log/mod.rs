@@ -1,4 +1,5 @@
-//! Random logs of every event kind that grants depend on, over few names, so that events concern each other.
+//! Generates random logs with every kind of event that grants depend on. The logs use few names, so that many
+//! events concern the same things.
 
 mod mutate;
 

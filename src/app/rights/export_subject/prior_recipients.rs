@@ -1,4 +1,4 @@
-//! The recipients of data that was erased since, as a package lists them.
+//! The recipients of data that has been erased, as a package lists them.
 
 use crate::app::error::AppError;
 use crate::app::rights::export_subject::export::Export;

@@ -1,5 +1,5 @@
-//! Tests that decisions and signals that are found by the names in them give the same result as rules that
-//! look at every decision and signal.
+//! Tests that looking up decisions and signals by the names in them gives the same result as going through
+//! every decision and signal.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::consent::{Covering, IntendedUse};
