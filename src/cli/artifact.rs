@@ -35,7 +35,7 @@ pub(super) enum Artifact {
 
 #[derive(Args)]
 pub(super) struct Register {
-    /// ID of the grant under which it was built.
+    /// ID of the grant under which the artifact was built.
     grant: String,
     /// Kind of artifact.
     #[arg(long, value_enum)]

@@ -54,7 +54,7 @@ impl Ground {
 /// Place, lift and list holds: legal grounds that block erasure.
 #[derive(Subcommand)]
 pub(super) enum Hold {
-    /// Block the erasure of a person's data, or of some categories of it.
+    /// Block the erasure of a person's data, or of some categories of the data.
     ///
     /// Example: `sayso hold place ada --ground legal-claims --code case-17`
     Place(Place),

@@ -220,7 +220,7 @@ async fn publish(
 #[serde(deny_unknown_fields)]
 struct SignedRule {
     format: String,
-    /// Origin of the log that it is signed for.
+    /// Origin of the log that the version is signed for.
     origin: String,
     /// The event and its signature, for people.
     body: serde_json::Value,

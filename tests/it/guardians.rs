@@ -1,5 +1,5 @@
-//! A guardian's consent ends by itself when the person reaches the age at which they consent alone, as it
-//! follows from a stated birth.
+//! A guardian's consent ends by itself when the person, by the stated birth, reaches the age at which they
+//! consent alone.
 
 use crate::erasure::verify;
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};

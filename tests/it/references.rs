@@ -1,5 +1,5 @@
-//! After an erasure of a part, the forensic tool opens every entry that the keys of now open. No id of an
-//! erased event is left in any of them.
+//! After a partial erasure, the forensic tool opens every entry that the current keys can open. None of these
+//! entries has the id of an erased event.
 
 use crate::erasure::{erasure, record, verify};
 use crate::forensic_tool::{Findings, Image};

@@ -1,4 +1,5 @@
-//! What a command prints on a terminal: no text of other people can move the cursor, hide text or reorder it.
+//! Tests of what commands print on a terminal: no text that other people wrote can move the cursor, hide text
+//! or reorder it.
 
 use crate::harness::{Harness, fact, stdout};
 use sayso::proto::Role;

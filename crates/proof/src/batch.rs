@@ -5,9 +5,9 @@
 //! The equation is tested for all signatures in one sum, with coefficients that depend on every signature
 //! (Bernstein, Duif, Lange, Schwabe, Yang 2012, section 5).
 //!
-//! There is one difference. The holder of the log's secret key can make an `R` with a small-order component,
-//! which `verify_strict` rejects and the sum may accept. Even then, the log's key has signed the bytes. So a
-//! batch never accepts bytes that the log's key did not sign.
+//! A batch differs from `verify_strict` in one way. The holder of the log's secret key can make an `R` with a
+//! small-order component, which `verify_strict` rejects and the sum may accept. Even then, the log's key has
+//! signed the bytes. So a batch never accepts bytes that the log's key did not sign.
 //!
 //! Each signature has two terms in the sum, one for `R` and one for the key. Nearly all entries of a log are
 //! signed by one key. So the key terms of consecutive signatures by the same key are merged into one term.

@@ -1,5 +1,5 @@
-//! What is missing from a history makes only that uncheckable which depends on it. The tests forge logs as an
-//! operator with the log's key can.
+//! If a part of a history is missing, only what depends on that part becomes uncheckable. The tests forge
+//! logs as an operator with the log's key can.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

@@ -1,6 +1,6 @@
 //! Resumes erasures whose start is recorded but whose keys still exist, because of a crash or a full disk.
 //!
-//! The daemon carries out such an erasure when it next starts, or when the same request is made again.
+//! The daemon carries out an interrupted erasure when it next starts, or when the same request is made again.
 
 use crate::app::erasure::Erasures;
 use crate::app::erasure::erase_subject::Erasure;

@@ -5,9 +5,9 @@
 //! disk sector, and can be rewritten as a whole when its entry is discarded.
 //!
 //! A discard changes an entry's bytes, and the state in its record header (present or discarded). So the
-//! frame's checksum covers neither; it covers the frame header and other fields of the record headers. Each
-//! record header holds two more checksums: one over the header itself, and one over the bytes of its entry.
-//! `docs/storage.md` describes the format.
+//! frame's checksum covers neither the bytes nor the state. It covers the frame header and the other fields
+//! of the record headers. Each record header holds two more checksums: one over the header itself, and one
+//! over the bytes of its entry. `docs/storage.md` describes the format.
 
 use crate::store::NewEntry;
 use sayso_proof::merkle::Hash;
