@@ -26,7 +26,7 @@ impl From<ShellName> for Shell {
 
 /// Print a completion script for a shell.
 ///
-/// Install it where the shell looks for completions: for bash
+/// Install the script where the shell looks for completions: for bash
 /// `~/.local/share/bash-completion/completions/sayso`, for zsh a file `_sayso` in a folder of `$fpath`, for
 /// fish `~/.config/fish/completions/sayso.fish`.
 ///

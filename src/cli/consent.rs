@@ -167,7 +167,7 @@ impl Consents {
     }
 }
 
-/// Whether a decision is in force, and for which purposes a signal stops its use.
+/// Says whether a decision is in force, and for which of its purposes a signal stops use.
 fn standing(record: &proto::ConsentRecord) -> String {
     match record.stopped_purposes.as_slice() {
         _ if !record.in_force => String::new(),

@@ -16,7 +16,7 @@ use clap::{Args, ValueEnum};
 pub(super) struct DefinePurpose {
     /// ID of the purpose, as consents and grants name it.
     id: String,
-    /// ID of the parent that it is part of.
+    /// ID of the parent purpose, of which this purpose is a part.
     #[arg(long, default_value = "")]
     parent: String,
     /// Title for people.
@@ -46,7 +46,7 @@ pub(super) struct DefinePurpose {
 pub(super) struct DefineCategory {
     /// ID of the category, as attributes and consents name it.
     id: String,
-    /// ID of the parent that it is part of.
+    /// ID of the parent category, of which this category is a part.
     #[arg(long, default_value = "")]
     parent: String,
     /// Title for people.

@@ -331,7 +331,7 @@ fn read_tier_key(text: &str) -> Result<TierKey, CliError> {
     parsed.map_err(|error| CliError::usage(format!("--tier-key: `{text}`: {error}, or be a file with one")))
 }
 
-/// Who signed the rules, and what was not compared.
+/// Says which keys signed the rules, and whether each was compared with a key that the user trusts.
 fn rules_of(rules: &RuleSignatures) -> String {
     let mut text = String::new();
     for signer in &rules.signers {

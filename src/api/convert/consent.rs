@@ -1,4 +1,4 @@
-//! Decisions of data subjects, and notices.
+//! Conversions of the messages about decisions of data subjects and about notices.
 
 use crate::api::convert::reasons::denial;
 use crate::api::convert::times::time;

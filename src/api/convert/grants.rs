@@ -1,4 +1,4 @@
-//! Decisions about use, grants and artifacts.
+//! Conversions of the messages about decisions on use, grants and artifacts.
 
 use crate::api::convert::reasons::{denial, revocation};
 use crate::api::convert::times::time;

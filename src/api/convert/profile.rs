@@ -1,4 +1,4 @@
-//! Attributes and events of profiles.
+//! Conversions of the messages about attributes and about the events of profiles.
 
 use crate::api::convert::times::{maybe_millis, time};
 use crate::api::status;

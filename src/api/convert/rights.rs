@@ -1,4 +1,4 @@
-//! Requests of data subjects, holds and erasure certificates.
+//! Conversions of the messages about requests of data subjects, holds and erasure certificates.
 
 use crate::api::convert::times::time;
 use crate::app;

@@ -1,5 +1,6 @@
-//! The full erasures of the last hour, so that a repeated request gets its answer. The log has nothing by
-//! which a repetition could be recognized, because the same thing would confirm guesses of what was erased.
+//! The full erasures of the last hour, so that a repeated request gets its answer. The log keeps nothing that
+//! could identify a repetition: anything that identifies the request would also confirm guesses of what was
+//! erased.
 
 use crate::domain::ids::EventId;
 use lru::LruCache;

@@ -66,7 +66,7 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts an answer. Returns false if the line was refused for another reason than the bounds.
+    /// Counts an answer. Returns false if the line was refused for a reason other than the bounds.
     pub fn add(&mut self, answer: RecordStreamResponse, refused: &mut Refused) -> bool {
         self.answered = self.answered.saturating_add(1);
         if let Some(similar) =

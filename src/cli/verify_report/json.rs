@@ -106,7 +106,7 @@ fn grant_json(grant: &GrantRecord, usage: &Usage) -> io::Result<Value> {
     Ok(value)
 }
 
-/// The bases of a grant's data, for a list in one cell.
+/// The name of the legal basis of an attribute that a grant allowed.
 pub(super) fn basis_name(data: &AllowedData) -> io::Result<String> {
     let value = serde_json::to_value(&data.basis)?;
     Ok(value.as_str().unwrap_or_default().to_owned())

@@ -1,4 +1,5 @@
-//! The contracts without faults, then what each fault leaves.
+//! Tests that the faulty engine meets the contracts of storage when no fault is planned, and what each fault
+//! leaves.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 use super::{Fault, FaultyKeys, FaultyLog, Power};

@@ -1,5 +1,6 @@
-//! The parts of the simulated machine that outlive a loss of power: the root keys, and the stores of log and
-//! keys. The stores are either an engine in memory that simulates a disk, or the embedded engine in a folder.
+//! The parts of the simulated machine that outlive a loss of power: the root keys, and the stores of the log
+//! and of the keys. The stores are either an engine in memory that simulates a disk, or the embedded engine
+//! in a folder.
 
 use super::folder::Folder;
 use sayso::clock::Clock;

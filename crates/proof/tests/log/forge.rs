@@ -1,4 +1,4 @@
-//! Bundles by whoever runs the log and has its key: any content, with valid signatures around it.
+//! Makes bundles as an operator with the log's key could forge them: any content, with valid signatures.
 
 use super::*;
 use aes_gcm::aead::{Aead, KeyInit, Payload};
