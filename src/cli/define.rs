@@ -25,7 +25,7 @@ pub(super) struct DefinePurpose {
     /// IRI of its term in the W3C Data Privacy Vocabulary.
     #[arg(long, default_value = "")]
     iri: String,
-    /// Its rung on the ladder of personalization, which is in order of rising risk.
+    /// Rung of the purpose on the ladder of personalization. The rungs are in order of rising risk.
     #[arg(long, value_enum)]
     rung: Option<Rung>,
     /// Legal basis that you declare for this purpose, beside consent. It does not apply to the purposes below
@@ -94,7 +94,7 @@ impl Redefinition {
     }
 }
 
-/// The ladder of personalization, in order of rising risk.
+/// The rungs of the ladder of personalization, in order of rising risk.
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum Rung {
     /// How something is said.

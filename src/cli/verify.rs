@@ -63,12 +63,12 @@ pub(super) struct Verify {
     #[arg(long = "witness", value_name = "VKEY")]
     witnesses: Vec<String>,
     /// Number of the witnesses named by --witness that must have cosigned the checkpoint. A witness with
-    /// several keys counts once, and one of its keys is enough. Default: every key.
+    /// several keys counts once, and one of its keys is enough. Default: every named key must have cosigned.
     #[arg(long, value_name = "NUMBER", requires = "witnesses")]
     witnesses_min: Option<usize>,
     /// Public key that you trust to sign the rules of a tier, or a file with it; may be repeated, such as for
-    /// a key that was replaced. In a bundle, rules of that tier (bounds; for `provider` also definitions and
-    /// required notices) that another key signed are findings.
+    /// a key that was replaced. Rules of that tier are bounds and, for `provider`, also definitions and
+    /// required notices. If another key signed one of them in a bundle, this is a finding.
     #[arg(long = "tier-key", value_name = "TIER=KEY")]
     tier_keys: Vec<String>,
     /// Subject proof of a person whose ID you know (`sayso prove-subject`), or a folder of such proofs; may
@@ -298,11 +298,11 @@ fn contradictions(report: &Report) -> String {
     text
 }
 
-/// A verdict with what was given and what it does not show.
+/// A verdict, the evidence that was given, and what the verdict does not show.
 struct Context {
     /// The JSON of the verdict.
     value: Value,
-    /// What was given, in a sentence.
+    /// The evidence that was given, in a sentence.
     given: String,
     /// What the verdict does not show, in sentences.
     not_shown: Vec<String>,

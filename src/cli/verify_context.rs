@@ -23,7 +23,7 @@ pub(super) enum Hint {
     Package,
 }
 
-/// What was given, in a sentence.
+/// The evidence that was given, in a sentence.
 pub(super) fn given_text(given: &Given) -> String {
     let witnesses = match given.witness_keys {
         0 => "no witness".to_owned(),
@@ -93,7 +93,7 @@ pub(super) fn cosigners(witnesses: &[Cosigned]) -> String {
     witnesses.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// Adds what was given and what is not shown to the JSON of a verdict.
+/// Adds the evidence that was given, and what is not shown, to the JSON of a verdict.
 pub(super) fn add_to(value: &mut Value, given: &Given) {
     let Some(members) = value.as_object_mut() else { return };
     let since = given.has_since;

@@ -1,5 +1,5 @@
-//! If a part of the data is erased, the record of its uses may be destroyed too. What is left then is who had
-//! received the erased data.
+//! Finds the recipients of data that was erased. An erasure of a part of the data can also destroy the record
+//! of how that part was used. Then only the list of its recipients is left.
 
 use crate::app::error::AppError;
 use crate::app::log::core::Core;
@@ -13,7 +13,7 @@ const RECIPIENTS_MAX: usize = 1_024;
 const ERASURE_BYTES: usize = 96;
 const RECIPIENT_BYTES: usize = 32;
 
-/// A recipient of data that was erased since.
+/// A recipient of data that was erased later.
 #[derive(Clone, Debug)]
 pub struct ErasedRecipient {
     /// Its name.

@@ -50,7 +50,7 @@ impl Subjects {
         format!("bench-{}-{}", self.name, self.first.saturating_add(subject))
     }
 
-    /// A request for `count` events about a subject, the first of them with this number.
+    /// A request for `count` events about a subject. Their numbers begin at `number`.
     pub fn events(&self, subject: u64, number: u64, count: u64) -> proto::RecordAttributesRequest {
         // The value is a JSON string with its quotes. No two values of a subject are the same.
         let width = self.value_bytes.saturating_sub(2);
@@ -154,7 +154,7 @@ pub(super) async fn prepare(
     Ok(grants.into_iter().map(|(_, grant)| grant).collect())
 }
 
-/// Publishes the notice that the subjects consent under. Repeating it changes nothing.
+/// Publishes the notice that the subjects consent under. Publishing it again changes nothing.
 pub(super) async fn publish_notice(at: &Connection) -> Result<(), CliError> {
     let bearer = at.dev_bearer("steward")?;
     let link = tonic::service::interceptor::InterceptedService::new(at.channel().await?, bearer);

@@ -111,7 +111,7 @@ impl PendingReport {
     /// Writes the report. Returns the name of the file.
     ///
     /// # Errors
-    /// The file or a temporary file fails. Then there is no report.
+    /// The report or a temporary file can't be written or read. Then there is no report.
     pub fn write(self, content: &Content<'_>) -> Result<String, CliError> {
         let path = self.path.display().to_string();
         let failed = |error: std::io::Error| CliError::failed(format!("--report: {path}: {error}"));

@@ -1,4 +1,5 @@
-//! The timestamps of a bundle: each must be of the tree of its size, which the leaf hashes give.
+//! Checks the timestamps of a bundle. Each names a tree size, and must be a timestamp of the checkpoint with
+//! the root that the leaf hashes give for this size.
 
 use super::member::Member;
 use super::report::VerifyFailure;
