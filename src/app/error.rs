@@ -1,5 +1,5 @@
-//! Errors of use cases. [`AppError`] also covers the errors of the other rooms (top-level modules) that use
-//! cases call. Only `api::status` turns these errors into gRPC codes.
+//! Errors of use cases. [`AppError`] also covers the errors of the other top-level modules that use cases
+//! call. Only `api::status` turns these errors into gRPC codes.
 
 use crate::app::reserved::Reserved;
 use crate::bounds::error::BoundsError;

@@ -1,5 +1,5 @@
-//! The use cases, one folder for each resource. They use other rooms (top-level modules), but know nothing of
-//! gRPC and HTTP: `api` and `web` convert requests and answers.
+//! The use cases, one folder for each resource. They use other top-level modules, but know nothing of gRPC
+//! and HTTP: `api` and `web` convert requests and answers.
 
 pub(crate) mod caller;
 mod consent;

@@ -58,7 +58,7 @@ pub(super) enum Hold {
     ///
     /// Example: `sayso hold place ada --ground legal-claims --code case-17`
     Place(Place),
-    /// Lift a hold. A request for erasure that it blocked is open again.
+    /// Lift a hold. A request for erasure that the hold blocked is open again.
     ///
     /// Example: `sayso hold lift ada 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Lift(Lift),

@@ -28,7 +28,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 const FORMAT: &str = "sayso signed rule v1";
-/// The largest file with a signed rule: policies of 256 KiB, in two forms.
+/// Largest size of a file with a signed rule, in bytes. The file has policies of up to 256 KiB twice: as JSON
+/// and in base64.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// How a version of a rule is signed.

@@ -1,5 +1,5 @@
-//! Decisions of a person that nobody can refuse or leave without effect: an objection to direct marketing,
-//! and an opt-out of sale, sharing and advertising wherever the person is.
+//! Tests of two decisions that the ledger always records and enforces: an objection to direct marketing, and
+//! an opt-out of sale, sharing and advertising, wherever the person is.
 
 use crate::erasure::{history, record, verify};
 use crate::harness::{self, Clients, Harness, choice, consent, fact, stdout};
