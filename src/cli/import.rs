@@ -40,7 +40,8 @@ const READ_AHEAD_LINES: usize = 256;
 ///
 /// A line counts as recorded once it is durable. Importing a file again adds nothing twice, even after an
 /// interruption. Lines that the bounds forbid are counted and shown, but are not a failure: once the bounds
-/// allow them, the same import records them. Ctrl-C stops reading and waits for the lines in flight.
+/// allow them, the same import records them. Ctrl-C stops reading, and waits for the answers to the lines
+/// that were sent.
 ///
 /// With --package, the file is a package that `sayso export-subject` of another ledger wrote. Declared and
 /// observed attributes are imported. Inferences are not, nor are consents: the person has not consented to

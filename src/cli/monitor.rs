@@ -40,7 +40,7 @@ const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 ///
 /// If two signed checkpoints contradict each other, the monitor keeps both beside the state file, as
 /// `STATE.evidence-*`, so that anyone can check them. Keep the state file: without it, the monitor cannot
-/// notice that a log was built anew.
+/// notice that a log was rebuilt.
 ///
 /// With --once, the command checks once and ends with status 0 (no alert), 4 (the log contradicts itself or
 /// its key) or 1 (another alert). Without --once, the monitor checks at intervals until it receives SIGTERM

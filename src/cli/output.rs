@@ -237,7 +237,7 @@ pub(super) fn changed_or_unmatched(
     std::iter::once(changed(written, revoked_grants)).chain(lines).collect::<Vec<_>>().join("\n")
 }
 
-/// The purposes for which data may still be used although the person said no to them.
+/// The purposes for which data may still be used although the person refused them.
 pub(super) fn remaining_uses(of: &[crate::proto::RemainingUse]) -> String {
     let line = |of: &crate::proto::RemainingUse| {
         let basis = DeclaredBasis::of(of.legal_basis()).map_or("another legal basis", DeclaredBasis::title);

@@ -22,7 +22,7 @@ pub(super) struct RequireNotice {
     /// Time from which earlier versions no longer count. Default: at once.
     #[arg(long, value_name = "TIME", value_parser = times::beginning)]
     from: Option<WrittenTime>,
-    /// Show what this would change for the people in the ledger. Nothing is published.
+    /// Show what the requirement would change for the people in the ledger. Nothing is published.
     #[arg(long)]
     preview: bool,
     #[command(flatten)]

@@ -25,7 +25,7 @@ const EXIT_ABORTED: i32 = 1;
 
 /// Run the daemon.
 ///
-/// SIGTERM or SIGINT stops it: requests in progress are answered (within 5 seconds) and everything is
+/// SIGTERM or SIGINT stops the daemon: requests in progress are answered (within 5 seconds) and everything is
 /// flushed. A second signal stops it immediately. Nothing that was acknowledged is lost.
 ///
 /// Example: `sayso serve --dev`, then in another shell `sayso stats`.

@@ -23,7 +23,7 @@ const RANGE: &str = "must be from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59.99
 pub(super) struct WrittenTime {
     /// The moment.
     pub moment: Timestamp,
-    /// Says which moment a date without a time stands for; `None` if the time was written.
+    /// Says which moment a date without a time stands for; `None` if the text has a time.
     of_day: Option<String>,
 }
 
@@ -74,7 +74,7 @@ impl WrittenTime {
         self.of_day.is_some()
     }
 
-    /// Says which moment a date without a time became; `None` if the time was written.
+    /// Says which moment a date without a time was read as; `None` if the text has a time.
     pub fn note(&self, flag: &str) -> Option<String> {
         let of_day = self.of_day.as_ref()?;
         Some(format!("`{flag}` is {}, {of_day}", wording::time(self.millis())))
@@ -165,7 +165,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    /// The moment, and what a date was taken for.
+    /// The moment that was parsed, and what the parser says about a date.
     fn said(parsed: Result<WrittenTime, String>) -> (String, String) {
         let parsed = parsed.unwrap();
         (wording::time(parsed.millis()), parsed.of_day.unwrap_or_default())

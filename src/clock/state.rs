@@ -1,5 +1,5 @@
-//! Whether the machine's clock is trusted, how far it may be off, and which difference from the ledger's time
-//! an operator has accepted.
+//! The state of the machine's clock: whether it is trusted, how far it may be off, and which difference from
+//! the ledger's time an operator has accepted.
 
 /// While the ledger's time is ahead of an accepted clock, the ledger's time runs slower than that clock, by 1
 /// part in this many. So both agree in the end.

@@ -1,6 +1,6 @@
 //! Attributes that were derived from an attribute of a special category (GDPR Art. 9(1)). To conclude
-//! something from special data is to process it, so they count as inferred from it, whatever provenance their
-//! recorder claims.
+//! something from special data is to process this data. So these attributes count as inferred, regardless of
+//! the provenance that their recorder claims.
 
 use super::attribute::Attribute;
 use super::event::{Actor, Event, Provenance, Recorded, Role};
@@ -12,8 +12,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// The provenance that an attribute counts with. `sources` are the categories of all its direct and indirect
-/// sources. What a data subject records with their own credential is their own statement, whatever it was
-/// derived from. An inference stays an inference even if they confirm it.
+/// sources. What a data subject records with their own credential is their own statement, regardless of its
+/// sources. An inference stays an inference even if they confirm it.
 pub fn effective_provenance<'a>(
     claimed: Provenance,
     recorder: Role,

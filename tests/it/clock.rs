@@ -1,5 +1,5 @@
-//! Clock faults: the machine's clock jumps, freezes and recovers. While the clock is in doubt, all use is
-//! denied, refusals are still recorded, expired grants and credentials stay expired, and the daemon can
+//! Tests clock faults: the machine's clock jumps, freezes and recovers. While the clock is in doubt, all use
+//! is denied, refusals are still recorded, expired grants and credentials stay expired, and the daemon can
 //! start.
 
 use crate::authorization::http;

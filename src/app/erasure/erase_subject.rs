@@ -2,7 +2,7 @@
 //!
 //! 1. One durable write destroys the keys and stores the intent, which says what the next steps have to do. A
 //!    full erasure also sets the fence: the ledger then refuses writes that concern a time before the
-//!    erasure. From here on nothing that was erased can be read.
+//!    erasure. From here on, nothing that was erased can be read.
 //! 2. The bytes of the entries are discarded.
 //! 3. `ErasureCompleted` is recorded in the system stream. After a partial erasure, the subject's own stream
 //!    records it too.

@@ -1,4 +1,4 @@
-//! Which keys signed the rules of a log, and whether the user of the verifier trusts them.
+//! Finds which keys signed the rules of a log, and whether the user of the verifier trusts these keys.
 
 use super::fault::Fault;
 use crate::rule::{Rule, RuleKind, RuleTier, TierKey, is_trusted};

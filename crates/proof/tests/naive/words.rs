@@ -1,4 +1,4 @@
-//! The vocabulary: what purposes and categories meant at a moment.
+//! The vocabulary: finds what purposes and categories meant at a moment.
 
 use super::{Asked, Line, Log};
 use sayso_proof::event::event_body::Event;

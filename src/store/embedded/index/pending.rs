@@ -1,4 +1,4 @@
-//! Pending index records: committed recently, and kept in memory until they are brought into sled.
+//! Pending index records: committed recently, and kept in memory until they are moved into sled.
 //!
 //! There are two generations of records. Commits add to `fresh`. The records in `settling` are being moved
 //! into sled, the index's database, and stay in memory until all of them are there. A reader looks in memory
