@@ -28,7 +28,7 @@ KINDS = [
     ("append", "attribute recorded, one per call"),
     ("ingest", "attribute recorded, 64 per message"),
     ("grant", "new grant"),
-    ("again", "same conversation again"),
+    ("again", "repeated grant in the same conversation"),
     ("rebuild", "profile rebuilt, 10 events"),
 ]
 
