@@ -1,4 +1,4 @@
-//! Conversions of transparency reports and records of processing.
+//! Conversions of transparency reports and of records of processing to and from the messages of the API.
 
 use super::{convert, status};
 use crate::app::{ReportFrame, ReportRequest};

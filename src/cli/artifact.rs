@@ -43,8 +43,8 @@ pub(super) struct Register {
     /// The service's own name for the artifact.
     #[arg(long, default_value = "")]
     name: String,
-    /// Key of an attribute that the artifact was built from; may be repeated. Default: all that the grant
-    /// allows.
+    /// Key of an attribute that the artifact was built from; may be repeated. Default: all attributes that
+    /// the grant allows.
     #[arg(long)]
     source: Vec<String>,
     /// How long the artifact may be used: from 1 minute to 400 days, like `30d`.

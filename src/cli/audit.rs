@@ -119,8 +119,8 @@ impl Proof {
 /// Prove what the log has about a person, or that it has nothing. `sayso verify` verifies the printed proof
 /// without the daemon.
 ///
-/// The proof shows how many events the person has, and the hash of the newest one. It contains no event. If
-/// there are events, the call is recorded as one of them.
+/// The proof shows how many events the person has, and the hash of the newest one. The proof contains no
+/// event. If the person has events, the call is recorded as a further event of the person.
 ///
 /// Example: `sayso prove-subject ada > ada.proof`, then `sayso verify ada.proof --key
 /// sayso-data/dev/log.vkey`

@@ -122,8 +122,8 @@ impl Restore {
 
 /// Allow use again after a restore.
 ///
-/// Confirm that the decisions of people that the restore lost are recorded again. Until you confirm this, no
-/// grant is valid and a new grant allows nothing.
+/// Confirm that people's decisions from after the backup are recorded again. Until you confirm this, no grant
+/// is valid and a new grant allows nothing.
 ///
 /// First find the withdrawals, objections and restrictions since the backup, and record them. Ask the model
 /// services, and the applications through which people speak, what people told them since the backup. Look

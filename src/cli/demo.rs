@@ -123,7 +123,7 @@ enum StepCommand {
     Verify(Verify),
 }
 
-/// What a command of the tour leaves for the commands after it.
+/// The result of a command of the tour, if later commands need it.
 enum Done {
     Nothing,
     /// The ID of a grant.

@@ -175,7 +175,7 @@ impl Remove {
     }
 }
 
-/// Contest an attribute that is wrong. It is no longer used.
+/// Contest an attribute that is wrong. A contested attribute is no longer used.
 ///
 /// Example: `sayso contest ada hobby --reason 'that was my sister'`
 #[derive(Args)]

@@ -1,4 +1,4 @@
-//! Withdraws a request for erasure: the person does not want it any more.
+//! Withdraws a request for erasure, because the person does not want the erasure any more.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,6 +1,6 @@
 //! Flat files of fixed-size items: the location of each entry, and the nodes of the Merkle tree.
 //!
-//! Recovery can rebuild them from the segments, so a commit writes them without a sync.
+//! Recovery can rebuild the flat files from the segments, so a commit writes to them without a sync.
 
 use super::disk;
 use super::segment::Location;

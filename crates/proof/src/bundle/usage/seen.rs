@@ -1,5 +1,5 @@
-//! The events that a record of uses is made from, reduced to what it needs. They contain no values and no
-//! keys of attributes.
+//! The events that a record of uses is made from, reduced to what the record needs. They contain no values
+//! and no keys of attributes.
 
 use crate::event::event_body::Event;
 use crate::event::*;
