@@ -26,7 +26,7 @@ use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
 /// The largest number of lines that wait for the stream to take them. The daemon's flow control limits the
-/// messages in flight.
+/// messages that wait for an answer.
 const READ_AHEAD_LINES: usize = 256;
 
 /// Import attributes from a JSONL file, or from a package of another ledger.
@@ -44,9 +44,9 @@ const READ_AHEAD_LINES: usize = 256;
 /// that were sent.
 ///
 /// With --package, the file is a package that `sayso export-subject` of another ledger wrote. Declared and
-/// observed attributes are imported. Inferences are not, nor are consents: the person has not consented to
-/// anything here yet. --subject names the person in this ledger. The ID in the package is from another
-/// controller, and can be the ID of another person here.
+/// observed attributes are imported. Inferences are not imported. Consents are not imported either, because
+/// the person has not consented to anything in this ledger yet. --subject names the person in this ledger.
+/// The ID in the package is from another controller, and can be the ID of another person here.
 ///
 /// Example: `sayso import memories.jsonl`, `zcat memories.gz | sayso import -`, or
 /// `sayso import ada.zip --package --subject ada`
@@ -60,7 +60,7 @@ pub(super) struct Import {
     /// The file is an access or portability package of another ledger.
     #[arg(long, conflicts_with = "strict", requires = "subject")]
     package: bool,
-    /// With --package: this controller's ID of the person.
+    /// With --package: this controller's ID for the person.
     #[arg(long, requires = "package")]
     subject: Option<String>,
 }

@@ -62,8 +62,8 @@ impl Out {
         print_line(text.trim_end())
     }
 
-    /// Prints which moment each date without a time on the command line became. If the answer is JSON, this
-    /// is printed on standard error.
+    /// Prints which moment each date without a time on the command line was read as. If the answer is JSON,
+    /// this is printed on standard error.
     pub fn note_dates(self, times: &[(&str, Option<&WrittenTime>)]) -> Result<(), CliError> {
         for note in times.iter().filter_map(|(flag, time)| time.as_ref()?.note(flag)) {
             if self.json {

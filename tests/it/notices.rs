@@ -1,5 +1,6 @@
 //! Tests of notices. A provider can require a version of a notice, so that people are asked again. Rules can
-//! depend on the age of a consent, and on the version of its notice. Refusals stay, whatever their notice.
+//! depend on the age of a consent, and on the version of its notice. Refusals stay in force, regardless of
+//! the notice that they name.
 
 use crate::bounds::{World, publish, record, standing, version, world, world_of};
 use crate::harness::{self, NOTICE, ask, choice, consent, provider_key};

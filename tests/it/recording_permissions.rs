@@ -1,7 +1,7 @@
 //! Tests which caller may record what. A service may record what it observes or infers, and every refusal of
-//! a data subject. A data subject's other statements, such as a consent, come through a channel, a steward or
-//! the subject. If subjects refuse something with their own credential, only the subject or a steward can
-//! lift that refusal.
+//! a data subject. A data subject's other statements, such as a consent, are recorded by a channel, a steward
+//! or the data subject. If a data subject refuses something with their own credential, only that data subject
+//! or a steward can lift the refusal.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact, publish_notice};
 use sayso::api::Claim;

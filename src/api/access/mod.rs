@@ -1,5 +1,5 @@
-//! Who may call: credentials, roles, quotas and limits on the bytes of each request, checked before a handler
-//! runs.
+//! Decides who may call: checks credentials, roles, quotas and limits on the bytes of each request before a
+//! handler runs.
 
 pub(crate) mod byte_budget;
 pub(crate) mod credential;

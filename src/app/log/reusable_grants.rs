@@ -1,5 +1,5 @@
-//! Grants that may answer a repeated request, and the counts of how often they did. A count stays here until
-//! it is recorded in the log.
+//! Grants that may answer a repeated request, with counts of how often each has done so. A count stays here
+//! until it is recorded in the log.
 
 use crate::app::log::receipt::EventReceipt;
 use crate::bounds::rulebook::Rules;

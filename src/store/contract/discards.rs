@@ -1,4 +1,4 @@
-//! Discards: the discarded entries are gone, and nothing else is.
+//! Tests the contract of discards: the discarded entries are gone, and nothing else is.
 
 use super::engine::OpenLog;
 use super::source::{Source, assert_holds, commit, handle, request};

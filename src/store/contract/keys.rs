@@ -1,4 +1,4 @@
-//! Key pages: they can be written, read and listed.
+//! Tests the contract of key pages: they can be written, read and listed.
 
 use super::engine::OpenKeys;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Commits: committed entries are there once, complete, and can be found.
+//! Tests the contract of commits: each committed entry is stored once and completely, and can be found.
 
 use super::engine::OpenLog;
 use super::source::{Source, assert_holds, commit, handle, request};

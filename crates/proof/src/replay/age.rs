@@ -1,5 +1,5 @@
-//! Whether a data subject is of full age, as far as it was stated: as an age band, or as the year, month or
-//! date of birth.
+//! Decides whether a data subject is an adult, by what was stated: an age band, or the year, month or date of
+//! birth.
 
 use crate::event::{AgeBand, SubjectDescribed};
 

@@ -1,5 +1,5 @@
-//! Whom each kind of event is about, and what it names of its data subject. Both functions match every kind
-//! of event, so a new kind does not compile until they cover it.
+//! Says whom each kind of event is about, and what of its data subject it names. The two functions that say
+//! this match every kind of event. So code with a new kind does not compile until they cover it.
 
 use crate::event::event_body::Event;
 use crate::event::{Attribute, ErasureScope};

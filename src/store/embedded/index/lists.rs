@@ -5,7 +5,7 @@
 //! records better than many small ones. But a record has at most [`VALUE_BYTES_MAX`] bytes, so longer lists
 //! are split into several records. Each of these records is a *part*. The key of a later part is the key of
 //! the first part, followed by the number 1, 2, and so on. Earlier versions put all bytes into the first
-//! part, whatever its size.
+//! part, regardless of its size.
 
 use super::records;
 use super::runs::Change;
