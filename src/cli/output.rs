@@ -214,7 +214,7 @@ pub(super) fn changed(written: Option<&crate::proto::Receipt>, revoked_grants: &
     format!("{}; {revoked}", receipt(written))
 }
 
-/// [`changed`], with a line for each thing in the request that matches nothing recorded.
+/// The text of [`changed`], with a line for each name in the request that matches nothing recorded.
 pub(super) fn changed_or_unmatched(
     written: Option<&crate::proto::Receipt>,
     revoked_grants: &[String],

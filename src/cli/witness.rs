@@ -42,7 +42,7 @@ pub(super) struct Witness {
     /// once for each further key of the same log.
     #[arg(long = "log", value_name = "VKEY", required = true)]
     logs: Vec<String>,
-    /// Folder for its keys and the checkpoints that it cosigned.
+    /// Folder for the keys of the witness and the checkpoints that it cosigned.
     #[arg(long, default_value = "sayso-witness", value_name = "DIR")]
     folder: PathBuf,
     /// Address to listen on. An address other than loopback needs --certificate.

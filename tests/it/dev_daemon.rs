@@ -1,4 +1,5 @@
-//! A `sayso serve --dev` in its own process and folder. Commands have to find its address by themselves.
+//! Tests a `sayso serve --dev` that runs in its own process and folder. Commands have to find its address by
+//! themselves.
 
 use crate::harness::sayso;
 use std::io::{BufRead, BufReader};

@@ -1,7 +1,7 @@
 //! `sayso-proof` checks a Sayso log offline, without trusting its operator.
 //!
-//! It takes bytes and returns a verdict on them. It uses no daemon, no store, no network and no clock. It
-//! never decides what may be used: it only checks the decisions that the ledger made. `docs/format.md`
+//! The crate takes bytes and returns a verdict on them. It uses no daemon, no store, no network and no clock.
+//! It never decides what may be used: it only checks the decisions that the ledger made. `docs/format.md`
 //! specifies the formats.
 
 mod batch;

@@ -1,5 +1,5 @@
-//! Reasons. Events use the same enum [`Reason`] for denials and for revocations; the API has a separate enum
-//! for each.
+//! Converts reasons. Events use the same enum [`Reason`] for denials and for revocations; the API has a
+//! separate enum for each.
 
 use crate::domain::event::Reason;
 use crate::proto::{DenialReason, RevocationReason};
