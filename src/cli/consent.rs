@@ -45,7 +45,7 @@ pub(super) struct Terms {
     /// ID of a purpose, as in `sayso purpose list`; may be repeated.
     #[arg(long, required = true)]
     purpose: Vec<String>,
-    /// ID of a category; may be repeated. Default: all categories; but a consent covers a special category
+    /// ID of a category; may be repeated. Default: all categories. But a consent covers a special category
     /// only if it names that category.
     #[arg(long)]
     category: Vec<String>,

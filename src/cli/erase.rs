@@ -44,8 +44,8 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 /// bounds, holds and other requests. Scopes `key=KEY` and `category=CATEGORY` erase the matching attributes,
 /// everything that names them, and everything derived from them.
 ///
-/// A hold (`sayso hold`) can block the erasure. Then nothing is erased, the output shows the hold's ground,
-/// and the exit status is 3.
+/// A hold (`sayso hold`) blocks the erasure of the data that it covers. If it covers all data in the scope,
+/// nothing is erased, the output shows the hold's ground, and the exit status is 3.
 ///
 /// Example: `sayso erase ada --scope all`
 #[derive(Args)]

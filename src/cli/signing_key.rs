@@ -8,7 +8,8 @@ use std::path::Path;
 
 /// The private key in a file.
 ///
-/// # Errors The file is missing or contains no key.
+/// # Errors
+/// The file is missing or contains no key.
 pub(super) fn signing_key(path: &Path) -> Result<SigningKey, CliError> {
     let wrong = |error: std::io::Error| CliError::usage(format!("key {}: {error}", path.display()));
     if !path.exists() {

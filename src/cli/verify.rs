@@ -68,7 +68,7 @@ pub(super) struct Verify {
     witnesses_min: Option<usize>,
     /// Public key that you trust to sign the rules of a tier, or a file with it; may be repeated, such as for
     /// a key that was replaced. Rules of that tier are bounds and, for `provider`, also definitions and
-    /// required notices. If another key signed one of them in a bundle, this is a finding.
+    /// required notices. If another key signed one of these rules in a bundle, this is a finding.
     #[arg(long = "tier-key", value_name = "TIER=KEY")]
     tier_keys: Vec<String>,
     /// Subject proof of a person whose ID you know (`sayso prove-subject`), or a folder of such proofs; may

@@ -198,7 +198,8 @@ fn contradicts_the_person(status: &Status) -> bool {
 
 /// Converts an attribute of a package to the attribute to record; `None` if it has expired.
 ///
-/// # Errors A time or the provenance is invalid. Then only this attribute is not imported.
+/// # Errors
+/// A time or the provenance is invalid. Then only this attribute is not imported.
 fn input(
     attribute: &ImportedAttribute,
     derived_from: Vec<String>,
