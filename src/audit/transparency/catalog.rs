@@ -222,8 +222,8 @@ pub const FIGURES: &[FigureSpec] = &[
                      a reply.",
         unit: "inferences",
         limits: "The figure depends on what writers report: which replies an inference was drawn from, and \
-                 what shaped those replies. Attributes count as the same if they have the same key, whatever \
-                 they mean.",
+                 what shaped those replies. Attributes count as the same if they have the same key, even if \
+                 they mean different things.",
         paper: "Individual risks: homogenization and bias reinforcement",
         populations: &[Population::Inferences],
         derivation: Derivation::Inferences,
@@ -235,7 +235,7 @@ pub const FIGURES: &[FigureSpec] = &[
                      was corrected or removed; the person withdrew a contest; the person confirmed an \
                      inference that was not contested. The success ratio is the number of contested \
                      inferences that were corrected or removed, divided by the number of contests. While an \
-                     inference is contested, it is not used, whatever the outcome will be.",
+                     inference is contested, it is not used, regardless of the later outcome.",
         unit: "steps",
         limits: "An outcome may belong to a contest from before the period. People who never looked at their \
                  inferences can't contest them.",
