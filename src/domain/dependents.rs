@@ -1,5 +1,5 @@
-//! Which events of a data subject depend on which, so that an erasure finds everything that depends on what
-//! it erases. Takes time that is linear in the length of the history.
+//! The dependencies between the events of a data subject. With them, an erasure finds everything that depends
+//! on what it erases, in time that is linear in the length of the history.
 
 use super::event::{Event, Recorded, Role};
 use super::event_references::{named_by, subject_of};

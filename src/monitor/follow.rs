@@ -1,4 +1,4 @@
-//! One look at a log: reads its checkpoint and keys, and compares them with what was kept.
+//! One check of a log: reads its checkpoint and keys, and compares them with those in the state file.
 
 use super::alert::{Alert, AlertKind};
 use super::state::Kept;

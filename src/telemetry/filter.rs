@@ -1,4 +1,4 @@
-//! Which log lines and spans may be written.
+//! Decides which log lines and spans may be written.
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterFn, LevelFilter};

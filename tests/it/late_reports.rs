@@ -1,4 +1,4 @@
-//! Uses that are reported after the grant ended: the caller has to say when the use was.
+//! Tests of uses that are reported after their grant ended: the caller has to state the time of the use.
 
 use crate::erasure::{record_ada, verify};
 use crate::harness::{self, Clients, Harness, ask, choice, consent};

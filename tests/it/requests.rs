@@ -1,5 +1,5 @@
-//! The requests that people make under their rights: staff see whom a request is about and what it asks,
-//! a rectification is completed with what was changed, and a complaint is answered with its outcome. One
+//! Tests of the requests that people make under their rights. Staff see whom a request is about and what it
+//! asks. A rectification is completed with the changes that were made, and a complaint with its outcome. One
 //! test is about the record of processing.
 
 use crate::erasure::{erasure, record, verify};

@@ -1,4 +1,5 @@
-//! What an erasure certificate shows, and what it shows only with witnesses or an older checkpoint.
+//! Tests of what an erasure certificate shows, and of what it shows only with witnesses or an older
+//! checkpoint.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod log;

@@ -1,7 +1,8 @@
 //! Request bodies. A body yields only messages that are complete, decompressed, counted, and within the
 //! limits of their method. For any other message the call ends here, before anything is decoded or a handler
-//! sees a byte. There is one exception: if a message of a stream is small enough, but one of its fields
-//! exceeds a limit, the handler gets only its numeric fields and answers with an error. The stream continues.
+//! sees a byte. There is one exception. A message of a stream may be small enough although one of its fields
+//! exceeds a limit. Then the handler gets only the numeric fields of the message and answers with an error,
+//! and the stream continues.
 
 use crate::api::access::byte_budget::Counted;
 use crate::api::access::decompress::Encoding;

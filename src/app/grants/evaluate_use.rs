@@ -1,5 +1,5 @@
 //! Decides which attributes may be used for a purpose, and returns them with their values. A grant needs the
-//! decision as of now. A dry run issues no grant, and can also decide as of an earlier moment.
+//! decision for the current time. A dry run issues no grant, and can also decide for an earlier time.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,4 +1,5 @@
-//! Streams of data subjects about whom nothing is recorded yet. They exist in memory only (`first_append`).
+//! Streams of data subjects about whom nothing is recorded yet. They exist in memory only, until
+//! `first_append` makes them durable.
 
 use crate::app::log::stream::SubjectStream;
 use sayso_proof::merkle::Hash;

@@ -1,4 +1,4 @@
-//! The views that were recorded in the last minutes, so that the same view is not recorded again.
+//! The views that were recorded in the last few minutes, so that the same view is not recorded again.
 
 use crate::domain::ids::Handle;
 use lru::LruCache;

@@ -1,4 +1,4 @@
-//! Reasons to deny all use for now: a clock that is not trusted, a restore that is not confirmed.
+//! Reasons to deny all use temporarily: a clock that is not trusted, and a restore that is not confirmed.
 
 use crate::app::log::core::Core;
 use crate::bounds::decision::Decision;

@@ -1,5 +1,5 @@
-//! Accepts the machine's clock as it is, after it has jumped. While the clock is not trusted, use is denied
-//! and everything else continues (`log::suspension`).
+//! Accepts the time of the machine's clock after the clock has jumped. While the clock is not trusted, use is
+//! denied and everything else continues (`log::suspension`).
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,5 +1,5 @@
-//! Limits the data that a verifier puts aside, in proportion to the bytes that it has read, so that a small
-//! file cannot fill a disk.
+//! Limits the data that a verifier writes to temporary files, in proportion to the bytes that it has read, so
+//! that a small file cannot fill a disk.
 
 use std::cell::Cell;
 use std::rc::Rc;

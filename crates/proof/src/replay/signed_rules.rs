@@ -1,6 +1,6 @@
-//! Who published the rules of a log, and whether they were allowed to: versions of bounds, definitions of
-//! words, and required versions of notices are signed by their tier, for this log, and each version is
-//! published once.
+//! Checks that each rule of a log was published by a caller who may publish it. Rules are versions of bounds,
+//! definitions of words, and required versions of notices. Their tier signs them for this log, and each
+//! version is published once.
 
 use super::fault::Fault;
 use super::signers::{RuleSignatures, Signers};

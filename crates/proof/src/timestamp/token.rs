@@ -1,4 +1,4 @@
-//! A timestamp token: its form, and what it stamps.
+//! A timestamp token: parses it, and checks which text it covers.
 
 use super::TimestampError;
 use super::messages::{MessageImprint, TimeStampReq, TimeStampResp, TstInfo};

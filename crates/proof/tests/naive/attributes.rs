@@ -1,4 +1,4 @@
-//! Attributes: which are current, and whether one may be granted.
+//! Finds which attributes are current, and whether an attribute may be granted.
 
 use super::words::{self, Kind};
 use super::{Asked, consent, person};

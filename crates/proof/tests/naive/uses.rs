@@ -1,4 +1,5 @@
-//! What is recorded about grants after they were issued: uses, repeated answers, artifacts and revocations.
+//! Checks what is recorded about grants after they were issued: uses, repeated answers, artifacts and
+//! revocations.
 
 use super::unrevoked;
 use super::{Handle, Line, Log};
