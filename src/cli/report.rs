@@ -22,8 +22,8 @@ async fn client(at: &Connection) -> Result<AuditServiceClient<Link>, CliError> {
 /// Report measurable benefits and risks of personalization.
 ///
 /// Every figure is about a group of people. A summary comes first. A report with noise (`--epsilon`) shows
-/// beside each number how far the noise reaches, leaves out numbers that are no larger than their noise, and
-/// asks before it spends the privacy budget.
+/// beside each number how far the noise reaches, and leaves out numbers that are no larger than their noise.
+/// The command asks before it spends the privacy budget.
 ///
 /// Example: `sayso report --from 2026-10-01 --to 2026-10-31 -o october.html`
 #[derive(Args)]

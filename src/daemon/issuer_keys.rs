@@ -1,5 +1,5 @@
-//! Reads the keys of a token issuer from where it publishes them, and keeps them in the data folder, so that
-//! the daemon can start while the issuer can't be reached.
+//! Fetches the keys that a token issuer publishes, and keeps them in the data folder. So the daemon can start
+//! while the issuer can't be reached.
 
 use crate::api::JWKS_BYTES_MAX;
 use crate::config::{Config, Tokens};

@@ -1,6 +1,6 @@
 //! Consent receipts: JSON-LD documents with the fields of ISO/IEC TS 27560:2023. The W3C guide "Consent
 //! Records and Receipts as per ISO/IEC TS 27560:2023 using DPV" (2024-08-01,
-//! `https://w3id.org/dpv/guides/consent-27560`) says which term stands for each field.
+//! `https://w3id.org/dpv/guides/consent-27560`) says which term represents each field.
 //! `docs/access-package.md` lists the fields and their terms.
 //!
 //! The terms come from the Data Privacy Vocabulary (DPV) 2 and its extensions PD, LOC, EU and EU-GDPR. Each

@@ -1,5 +1,5 @@
-//! Remembers in which data subject's stream each recently used grant is, so that the next call about the
-//! grant need not read the grant's entry in the log to find the stream.
+//! Remembers in which data subject's stream each recently used grant is. So the next call about such a grant
+//! finds the stream without reading the grant's entry in the log.
 
 use crate::app::log::stream::SubjectStream;
 use crate::domain::ids::{EventId, GrantId};
