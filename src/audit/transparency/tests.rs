@@ -1,4 +1,4 @@
-//! Tests of the transparency report: what it must never reveal, and what it must add up to.
+//! Tests of the transparency report: what it must never reveal, and which of its numbers must add up.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 use super::noise::{Bits, limited, two_sided_geometric};

@@ -18,7 +18,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Time limit of a run with --calls.
 const CALLS_TIME_MAX: Duration = Duration::from_secs(86_400);
 /// A worker walks through its subjects in steps of this prime, so that consecutive calls are not about
-/// neighbors.
+/// neighboring subjects.
 const STEP: u64 = 2_654_435_761;
 /// Interval at which the progress bar is redrawn.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
