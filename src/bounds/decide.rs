@@ -1,7 +1,7 @@
 //! Decides a use: which attributes a recipient may use for a purpose, and which are withheld. Each withheld
 //! class of attributes names the reason and who decided.
 //!
-//! [`Bounds::decide`] is the one function that every use goes through.
+//! Every decision about a use goes through [`Bounds::decide`].
 
 use crate::bounds::attribute_class::Class;
 use crate::bounds::built_in::{self, KeptData, no_legal_basis};

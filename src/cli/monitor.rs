@@ -28,15 +28,15 @@ const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 /// Follow a log from outside, and raise an alert if it is not append-only.
 ///
 /// The monitor reads the log's checkpoint, its keys and a few of its tiles, and keeps the newest checkpoint
-/// in a state file. It needs no token. At each check, it verifies that
+/// in a state file. The monitor needs no token. At each check, it verifies that
 ///
 /// - the log's key, or a newer key that follows from it by rotations, signed the checkpoint;
 ///
 /// - the log continues the checkpoint that was kept: nothing was removed, changed or forked;
 ///
-/// - the given witnesses cosigned it (--witness);
+/// - the given witnesses cosigned the checkpoint (--witness);
 ///
-/// - it is not too old (--age-max) and did not grow too much (--growth-max).
+/// - the checkpoint is not too old (--age-max), and the log did not grow too much (--growth-max).
 ///
 /// If two signed checkpoints contradict each other, the monitor keeps both beside the state file, as
 /// `STATE.evidence-*`, so that anyone can check them. Keep the state file: without it, the monitor cannot
@@ -59,14 +59,15 @@ pub(super) struct Monitor {
     /// The log's verifier key in C2SP form, or a file with it. After a rotation, the old key works too.
     #[arg(long, value_name = "VKEY")]
     key: String,
-    /// File with the newest checkpoint. The first check makes it.
+    /// File with the newest checkpoint. The first check creates it.
     #[arg(long, default_value = "sayso-monitor.json", value_name = "FILE")]
     state: PathBuf,
     /// Verifier key of a trusted witness in C2SP form, or a file with it; may be repeated. Each such key must
     /// have cosigned the checkpoint, unless --witnesses-min requires fewer.
     #[arg(long = "witness", value_name = "VKEY")]
     witnesses: Vec<String>,
-    /// Number of the witnesses named by --witness that must have cosigned. Default: every key.
+    /// Number of witnesses named by --witness that must have cosigned. Default: all, with every key that
+    /// --witness names.
     #[arg(long, value_name = "NUMBER", requires = "witnesses")]
     witnesses_min: Option<usize>,
     /// Raise an alert if the newest checkpoint is older than this, such as 1h. Its age counts from when a

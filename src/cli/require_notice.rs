@@ -19,7 +19,7 @@ pub(super) struct RequireNotice {
     /// First version whose consents count. It must be published.
     #[arg(long)]
     version: String,
-    /// Time from which earlier versions no longer count. Default: at once.
+    /// Time from which earlier versions no longer count. Default: immediately.
     #[arg(long, value_name = "TIME", value_parser = times::beginning)]
     from: Option<WrittenTime>,
     /// Show what the requirement would change for the people in the ledger. Nothing is published.

@@ -1,7 +1,7 @@
 //! Coalesces the responses of concurrent calls into one write.
 //!
-//! The server flushes after each response. If each flush wrote, every response would cost one system call
-//! here and another at the reader. So a flush first yields once to the tasks that are ready, and the
+//! The server flushes after each response. If each flush wrote, every response would cost one system call in
+//! the server and another in the client. So a flush first yields once to the tasks that are ready, and the
 //! responses that they produce go out in the same write. If no other task is ready, the response is written
 //! at once.
 

@@ -1,8 +1,8 @@
 //! A cache of the key tree's top page and interior pages, so that finding a record usually reads only its
 //! leaf page.
 //!
-//! The size of the cache is limited, and its keys are zeroized. It is never older than the tree that the
-//! writer has made durable.
+//! The size of the cache is limited, and its keys are zeroized. The cache is never older than the tree that
+//! the writer has made durable.
 
 use super::custody::Generation;
 use super::pages::PageId;

@@ -1,6 +1,6 @@
-//! An attacker has every copy of the data folder, and every key that exists after an erasure. They can read
-//! other people's data but nothing of the erased person. As a control, the same tool reads everything with a
-//! copy and keys from before the erasure.
+//! Tests an attacker who has every copy of the data folder, and every key that exists after an erasure. They
+//! can read other people's data, but nothing of the erased person. As a control, the same tool reads
+//! everything with a copy and keys from before the erasure.
 
 use crate::crash::{Served, token};
 use crate::forensic_tool::{Findings, Image, find_in_memory};

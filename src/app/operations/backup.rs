@@ -1,10 +1,11 @@
 //! Writes a backup while the daemon runs: the log and the sealed key tree in one file, consistent with each
 //! other.
 //!
-//! The key tree in a backup opens only with the root key of the time of the backup. Together, the two open
-//! everything that was recorded until then. Every erasure replaces the root key and destroys the old one, so
-//! after the next erasure that key tree can't be opened. A restore opens the entries with the current key
-//! tree instead. So it brings back every data subject except the erased ones.
+//! The key tree in a backup opens only with the root key that was in force at the time of the backup.
+//! Together, this key tree and this root key open everything that was recorded until then. Every erasure
+//! replaces the root key and destroys the old one, so after the next erasure the key tree in the backup can't
+//! be opened. A restore opens the entries with the current key tree instead. So a restore brings back every
+//! data subject except the erased ones.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::operations::Operations;

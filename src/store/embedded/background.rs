@@ -2,8 +2,8 @@
 //! It also writes watermarks. A watermark says up to which position the index and the flat files (arrays of
 //! fixed-size items) are durable.
 //!
-//! This work limits the memory for pending records, and the number of entries that recovery has to replay.
-//! Commits do not wait for it, unless `pending_records_max` records are pending.
+//! The thread limits the memory for pending records, and the number of entries that recovery has to replay.
+//! Commits do not wait for the thread, unless `pending_records_max` records are pending.
 
 use super::shared::{Running, Shared};
 use crate::store::StoreError;

@@ -1,6 +1,6 @@
 //! The intent of a discard: its positions, written durably before the first entry is touched.
 //!
-//! If a crash interrupts a discard, opening the log reads this list and finishes the discard.
+//! If a crash interrupts a discard, opening the log reads the intent and finishes the discard.
 
 use super::disk;
 use crate::store::StoreError;

@@ -7,8 +7,8 @@
 //! - A crash interrupted the destruction of the key.
 //! - The key is damaged. It may be the root key in force, and then must not be overwritten.
 //!
-//! So the remains of such a slot are overwritten only after the root key in force, which is then in the other
-//! slot, has opened the key tree.
+//! So what is left in a slot without an intact key is overwritten only after the root key in force, which is
+//! then in the other slot, has opened the key tree.
 //!
 //! Overwriting in place reaches the old bytes if the file system writes in place (ext4, XFS). On file systems
 //! that copy on write (btrfs, ZFS), and inside flash drives, old bytes may remain. Use a hardware security

@@ -4,8 +4,8 @@
 //! extractable). The object has the label [`LABEL`], and the number of the root key as `CKA_ID`. The token
 //! itself wraps the key of the key tree's top page with this object (`CKM_AES_GCM`). Destroying the object
 //! destroys the root key. Whether the creation or destruction of an object survives a power failure depends
-//! on the token. SoftHSM keeps objects in files, and deletes the file of a destroyed object. Its blocks can
-//! still be read from the disk, so an operator gets a warning.
+//! on the token. SoftHSM keeps objects in files, and deletes the file of a destroyed object. The blocks of
+//! the deleted file can still be read from the disk, so an operator gets a warning.
 
 use super::root_custody::{CustodyError, Generation, RootCustody};
 use super::software::NONCE_BYTES;

@@ -1,5 +1,5 @@
-//! Seeded power failures at every durable step: acknowledged changes survive, a change in progress is applied
-//! as a whole or not at all, and other subjects stay as they were.
+//! Tests power failures at every durable step, determined by a seed: acknowledged changes survive, a change
+//! in progress is applied as a whole or not at all, and other subjects stay as they were.
 
 use super::machine::{Machine, Seeded};
 use super::{key, subject};

@@ -1,4 +1,4 @@
-//! Renewals after a restore: versions beyond the end of the log get fresh keys, and destroyed keys stay
+//! Tests renewals after a restore: versions beyond the end of the log get fresh keys, and destroyed keys stay
 //! destroyed.
 
 use super::{Bench, key, subject};

@@ -1,5 +1,5 @@
-//! Says whom each kind of event is about, and what of its data subject it names. The two functions that say
-//! this match every kind of event. So code with a new kind does not compile until they cover it.
+//! For each kind of event: whom the event is about, and which items of its data subject it names. Both
+//! functions match every kind of event. So a new kind does not compile until both functions cover it.
 
 use crate::event::event_body::Event;
 use crate::event::{Attribute, ErasureScope};
