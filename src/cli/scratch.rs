@@ -60,8 +60,9 @@ fn is_same(opened: &File, path: &Path) -> bool {
     matches!((opened.metadata().map(number), now), (Ok(opened), Ok(now)) if opened == now)
 }
 
-/// Removes abandoned folders. If that fails, the next command tries again. Each folder is locked while it is
-/// removed. So if another command has just made it, that command can't begin to use it.
+/// Removes abandoned folders. If that fails, the next command tries again. A folder that another command has
+/// made but not locked yet looks abandoned, too. Each folder is locked while it is removed, so that the other
+/// command can't begin to use it.
 fn remove_abandoned(within: &Path) {
     let Ok(items) = std::fs::read_dir(within) else { return };
     for item in items.flatten().filter(|item| item.file_name().to_string_lossy().starts_with(PREFIX)) {

@@ -1,4 +1,4 @@
-//! Runs a sequencer step by step, for a simulation. Never used by a daemon.
+//! Runs a sequencer step by step, for a simulation. A daemon never uses this module.
 //!
 //! The simulation chooses which waiting writes go into the next batch, and in which order. Everything else is
 //! the code that the sequencer's thread runs.

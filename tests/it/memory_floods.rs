@@ -1,5 +1,5 @@
-//! Floods that try to exhaust memory, with and without a credential. The daemon runs in its own process, and
-//! its resident memory must stay close to what it was before the flood.
+//! Tests floods that try to exhaust memory, with and without a credential. The daemon runs in its own
+//! process, and its resident memory must stay close to what it was before the flood.
 
 use crate::authorization::Raw;
 use crate::harness::{Clients, ask, choice, consent, fact, publish_notice};

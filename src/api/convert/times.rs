@@ -1,4 +1,4 @@
-//! Times and durations: protobuf's well-known types outside, milliseconds inside.
+//! Converts times and durations: the API has protobuf's well-known types, the application has milliseconds.
 
 use crate::api::status;
 use crate::app::Moment;

@@ -144,7 +144,7 @@ pub const FIGURES: &[FigureSpec] = &[
         limits: "A withdrawal may concern consent from before the period, so the withdrawal rate may be \
                  above 1. If one person decides repeatedly, each decision counts. People who never decided \
                  are not included. The rates are computed only from the rows shown.",
-        paper: "Individual benefits: autonomy; individual bounds",
+        paper: "Individual benefits: autonomy; bounds: the individual tier",
         populations: &[Population::Decisions, Population::Signals],
         derivation: Derivation::Consent,
     },
@@ -159,7 +159,7 @@ pub const FIGURES: &[FigureSpec] = &[
         limits: "The figure shows when the ledger stopped honoring a grant, not when a service stopped using \
                  the data that it had. If a reply was reported after its grant was revoked, the service may \
                  have given the reply before the revocation.",
-        paper: "Individual bounds: that a person's requirements have effect",
+        paper: "Bounds: the individual tier (a person's requirements have effect)",
         populations: &[Population::RevocationDelays, Population::GrantStatus],
         derivation: Derivation::RevocationDelays,
     },
@@ -296,7 +296,7 @@ pub const FIGURES: &[FigureSpec] = &[
         unit: "requests",
         limits: "Requests that never reached the ledger are missing. Requests of erased people count only in \
                  the figure `erasures`.",
-        paper: "Individual risks: privacy; individual bounds",
+        paper: "Individual risks: privacy; bounds: the individual tier",
         populations: &[Population::Requests, Population::RequestAges],
         derivation: Derivation::Requests,
     },
