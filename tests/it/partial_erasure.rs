@@ -1,5 +1,5 @@
-//! Tests what each caller is told after a part of a person's data was erased, and what explanations say about
-//! the erased data.
+//! Tests the answers that each caller gets after a part of a person's data was erased, and what explanations
+//! say about the erased data.
 
 use crate::erasure::{erasure, record};
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact, stdout};

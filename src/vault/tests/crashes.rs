@@ -1,5 +1,5 @@
-//! Tests power failures at every durable step, determined by a seed: acknowledged changes survive, a change
-//! in progress is applied as a whole or not at all, and other subjects stay as they were.
+//! Tests power failures at every durable step, determined by a seed. Acknowledged changes survive, a change
+//! in progress is applied as a whole or not at all, and the keys of other subjects do not change.
 
 use super::machine::{Machine, Seeded};
 use super::{key, subject};
