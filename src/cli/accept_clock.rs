@@ -16,8 +16,8 @@ use clap::Args;
 ///
 /// The ledger keeps its own time, which follows the clock but never goes back. `sayso stats` shows the clock
 /// and the ledger's time. If the ledger's time is ahead of an accepted clock, it runs slower by one part in
-/// 128 until both agree. Everything expires by the ledger's time. So if the ledger's time is years ahead
-/// after a jump, it is better to restore a backup from before the jump.
+/// 128 until both agree. Everything expires by the ledger's time. So if a jump left the ledger's time years
+/// ahead, restore a backup from before the jump instead of accepting the clock.
 ///
 /// Example: `sayso accept-clock --now 2026-01-31T12:00:00Z`
 #[derive(Args)]

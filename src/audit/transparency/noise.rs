@@ -3,8 +3,8 @@
 //!
 //! Each row of a table has two numbers: a count, and the number of people in the row. One person is counted
 //! in at most [`ContributionLimit::rows`] rows, and adds at most [`ContributionLimit::each`] to the count of
-//! each row. So one person changes all counts of the table together by at most `rows` times `each` (the L1
-//! sensitivity), and all numbers of people together by at most `rows`. Half of a table's budget is for the
+//! each row. So one person changes the sum of a table's counts by at most `rows` times `each` (the L1
+//! sensitivity), and the sum of its numbers of people by at most `rows`. Half of a table's budget is for the
 //! counts, and half for the numbers of people. The budgets of tables add up (sequential composition).
 
 use super::amount::Amount;
