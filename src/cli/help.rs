@@ -1,9 +1,9 @@
 //! Adapts the definition of the command line for help, manual pages and shell completions. The help shows
 //! commands in groups.
 //!
-//! The help of `sayso` itself shows all connection flags; the help of a command that calls the daemon
-//! only refers to it. A command that calls no daemon but uses a connection flag, such as `--data` of
-//! `sayso token`, shows that flag.
+//! The help of `sayso` itself shows all connection flags; the help of a command that calls the daemon only
+//! refers to that list. A command that calls no daemon but uses a connection flag, such as `--data` of `sayso
+//! token`, shows that flag.
 
 use super::flags::{CONNECTION_FLAGS, used_by};
 use clap::{Arg, Command};

@@ -1,5 +1,5 @@
-//! Data whose erasure was refused (GDPR Art. 17(3)) is used only for what the ground of the refusal requires,
-//! until the person withdraws the request or the data is erased.
+//! Data whose erasure was refused (GDPR Art. 17(3)) is used only for what the legal ground of the refusal
+//! requires, until the person withdraws the request or the data is erased.
 
 use crate::erasure::{erasure, history, hold, record_ada, start_with, verify};
 use crate::harness::{self, Clients, Harness, choice, consent, fact};

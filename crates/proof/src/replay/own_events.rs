@@ -1,4 +1,5 @@
-//! The events of one data subject, by id, so that later events can be checked for what they name.
+//! The events of one data subject, by id, so that a check can tell whether later events name events that
+//! exist.
 
 use super::parties::{Named, named};
 use crate::event::event_body::Event;
