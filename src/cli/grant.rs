@@ -99,8 +99,8 @@ fn decision(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) -
 
 /// Check whether a grant is still valid. The exit status is 5 if it is not.
 ///
-/// If a part of the person's data was erased, name the keys that the grant gave (--key): the answer says
-/// which of them were erased.
+/// If a part of the person's data was erased, name the attribute keys that the grant gave (--key): the answer
+/// says which of them were erased.
 ///
 /// Example: `sayso check g42-ba2ab4254049149d`
 #[derive(Args)]

@@ -133,8 +133,8 @@ pub(super) struct CompleteRequest {
     /// will read.
     #[arg(long, default_value = "")]
     reason: String,
-    /// Key of an attribute that was changed, for a rectification; may be repeated. Default: the keys of the
-    /// request.
+    /// Key of an attribute that was changed, for a rectification; may be repeated. Default: the keys that the
+    /// request names.
     #[arg(long)]
     key: Vec<String>,
 }

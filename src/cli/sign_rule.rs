@@ -82,8 +82,8 @@ impl Signing {
         }
     }
 
-    /// The signature over an event, and the origin that it is for; none if there is no key and none is
-    /// required.
+    /// The signature over an event, and the origin of the log that it is valid for. `None` if there is no key
+    /// and the event needs no signature.
     async fn sign(
         &self,
         event: &Event,

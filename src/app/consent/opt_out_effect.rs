@@ -1,5 +1,5 @@
 //! What an opt-out does: which purposes it stops, and which earlier consents it overrides. The answer to the
-//! signal states both, wherever the person is (Cal. Code Regs. tit. 11, s. 7025(c)).
+//! signal states both, in every jurisdiction (Cal. Code Regs. tit. 11, s. 7025(c)).
 
 use crate::app::caller::Caller;
 use crate::domain::consent::ConsentRecord;

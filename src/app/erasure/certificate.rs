@@ -1,6 +1,6 @@
 //! Makes the certificate of an erasure. The certificate says what was erased, what was kept and on which
-//! ground, which recipients had received the erased data, and which of them acknowledged the erasure. It is
-//! signed and can be verified without the daemon.
+//! legal ground, which recipients had received the erased data, and which of them acknowledged the erasure.
+//! It is signed and can be verified without the daemon.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::Erasures;

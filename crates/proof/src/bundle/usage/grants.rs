@@ -1,4 +1,5 @@
-//! One grant with what it rests on, and how it is put together from the events of one data subject.
+//! Makes the record of one grant, with the consents, notices and rules that it rests on, from the events of
+//! one data subject.
 
 use super::flags::Flags;
 use super::log_events::{LogEvents, role_name};
