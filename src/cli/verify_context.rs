@@ -1,5 +1,6 @@
 //! The part of `sayso verify` that says which evidence was given besides the log's key (witnesses, an older
-//! checkpoint, timestamp authorities), and what the verdict does not show without the rest.
+//! checkpoint, timestamp authorities), and what the verdict does not show without the evidence that was not
+//! given.
 
 use super::output::count;
 use crate::domain::wording;

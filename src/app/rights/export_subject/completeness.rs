@@ -1,6 +1,6 @@
 //! The part of an access package that shows that nothing was left out: the proof of what the log committed to
-//! about the data subject, their entries, and proofs of entries that only an erased entry tied to the
-//! log.
+//! about the data subject, their entries, and a proof of each entry that comes right before a gap that an
+//! erasure left.
 
 use crate::app::error::AppError;
 use crate::app::log::read::{CIPHER_STACK_WORDS, open};
