@@ -17,8 +17,8 @@ const LOG_OF_OTHERS: &str =
 pub(super) enum Hint {
     /// For a bundle.
     Bundle,
-    /// For a proof, a certificate or a receipt. An export of the same log can be checked against it with
-    /// `--since`.
+    /// For a proof, a certificate or a receipt. If the user gives such a document with `--since`, an export
+    /// of the same log can be checked against it.
     Document,
     /// For a package that is not signed. `--witness` and `--since` can't be used with it.
     Package,

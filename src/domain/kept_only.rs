@@ -1,5 +1,5 @@
-//! Data that is kept after a request for its erasure was refused on a ground of GDPR Art. 17(3). It is kept
-//! for that ground alone, so nothing else may use it.
+//! Data that is kept after a request for its erasure was refused on a legal ground of GDPR Art. 17(3). It is
+//! kept on that ground alone, so it may be used only for what the ground requires.
 
 use super::event::{ErasureRefused, ErasureScope};
 use super::ids::EventId;

@@ -1,5 +1,5 @@
-//! The table "How a use is decided" of docs/bounds.md, read as a model of decisions. The order of the
-//! rows and their answers come from the document. The code here only knows when each condition holds.
+//! The table "How a use is decided" of docs/bounds.md, read as a model of decisions. The order of the rows
+//! and their answers come from the document. The code here only knows when each condition is true.
 
 use crate::domain::consent::{Cover, NoConsent};
 use crate::domain::event::Reason;

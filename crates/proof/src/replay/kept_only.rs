@@ -1,5 +1,5 @@
-//! Data whose erasure was refused: it is kept on a legal ground and used only for that ground. This rule
-//! applies from edition 3 of the rules of decisions on.
+//! Data whose erasure was refused: it is kept on a legal ground, and may be used only for what that ground
+//! requires. This rule applies from edition 3 of the rules of decisions on.
 
 use super::vocabulary::WordsInForce;
 use crate::event::{ErasureRefused, ErasureScope, Ground};
