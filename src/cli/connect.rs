@@ -89,7 +89,7 @@ pub(super) use client;
 
 impl Connection {
     /// The configuration in the file if one is named, otherwise the defaults. `--data` on the command line
-    /// overrides the file's `data`. `SAYSO_DATA`, which may be set for other commands, counts only without a
+    /// overrides the file's `data`. `SAYSO_DATA`, which may be set for other commands, is used only without a
     /// file.
     ///
     /// # Errors

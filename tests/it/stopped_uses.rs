@@ -1,5 +1,5 @@
 //! Tests of two decisions that the ledger always records and enforces: an objection to direct marketing, and
-//! an opt-out of sale, sharing and advertising, wherever the person is.
+//! an opt-out of sale, sharing and advertising, in every jurisdiction.
 
 use crate::erasure::{history, record, verify};
 use crate::harness::{self, Clients, Harness, choice, consent, fact, stdout};

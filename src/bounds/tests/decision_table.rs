@@ -45,7 +45,7 @@ impl Facts {
     /// Whether a condition of the table holds.
     fn holds(&self, condition: &str) -> bool {
         match condition {
-            "an erasure was refused, and the ground that keeps the data does not require this purpose" => {
+            "an erasure was refused, and the legal ground that keeps the data does not require this purpose" => {
                 self.kept
             }
             "the person restricted processing for this purpose" => self.restricted,
@@ -60,7 +60,7 @@ impl Facts {
             "no decision of the person covers the use, and no declared legal basis applies" => {
                 self.lacks(NoConsent::Silence)
             }
-            "the words of the consent had another meaning when it was given" => {
+            "a purpose or category that the consent names had another meaning when it was given" => {
                 self.lacks(NoConsent::WordsChanged)
             }
             "the consent names a version of its notice that no longer counts" => {

@@ -1,5 +1,5 @@
-//! The report as CSV (RFC 4180): one line for each grant, category and ground. Lines that begin with `#` have
-//! the verdict and what the list does not show.
+//! The report as CSV (RFC 4180): one line for each grant, category and legal basis (a consent or another
+//! basis). Lines that begin with `#` have the verdict and what the list does not show.
 
 use super::content::{Checked, Content, Outcome, conditions, pack_name};
 use super::json::basis_name;

@@ -78,7 +78,7 @@ fn consent(data: &AllowedData) -> Html {
     ])
 }
 
-/// What a grant allows, one line for each category and ground.
+/// What a grant allows, one line for each category and legal basis (a consent or another basis).
 pub(super) fn data(grant: &GrantRecord) -> Html {
     let block = |data: &AllowedData| {
         let number = format!(", {}: ", count(data.attributes, "attribute"));

@@ -1,6 +1,6 @@
-//! What no definition may do: remove a word from below one of its ancestors, make a special category
-//! ordinary, or put a word below itself or too deep. Otherwise a refusal, a signal or the protection of a
-//! special category would no longer cover the word.
+//! What no definition of a word (a purpose or category) may do: remove a word from below one of its
+//! ancestors, make a special category ordinary, or put a word below itself or too deep. Otherwise a refusal,
+//! a signal or the protection of a special category would no longer cover the word.
 
 use super::definitions::DEPTH_MAX;
 use super::fault::Fault;

@@ -13,7 +13,8 @@ use crate::event::{
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// Maximum number of categories with one ground that are listed for a grant. Further ones are only counted.
+/// Maximum number of pairs of a category and a legal basis that are listed for a grant. Further ones are only
+/// counted.
 const DATA_MAX: usize = 50;
 /// Maximum number of reported uses that are listed for a grant.
 const USES_MAX: usize = 20;
