@@ -36,7 +36,7 @@ pub(super) struct AskAgain {
     /// File with an ID on each line; `-` reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "subject")]
     people: Option<PathBuf>,
-    /// Also list consents that stop counting within this many days.
+    /// Also list consents that will stop allowing uses within this many days.
     #[arg(long, value_name = "DAYS", value_parser = days, default_value = "0d")]
     within: u32,
 }

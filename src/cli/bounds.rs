@@ -155,10 +155,10 @@ pub(super) struct Preview {
     /// Preview the retirement of the pack.
     #[arg(long)]
     retire: bool,
-    /// Also decide for this recipient; may be repeated.
+    /// Also preview uses by this recipient; may be repeated.
     #[arg(long)]
     recipient: Vec<String>,
-    /// Also decide for this purpose; may be repeated.
+    /// Also preview uses for this purpose; may be repeated.
     #[arg(long)]
     purpose: Vec<String>,
 }

@@ -32,7 +32,7 @@ pub(super) struct DefinePurpose {
     /// it, to special categories or to minors. Without this option, consent is the only basis.
     #[arg(long, value_enum, requires = "basis_reference")]
     basis: Option<Basis>,
-    /// What the basis rests on: the assessment of a legitimate interest, the contract, or the law.
+    /// What the legal basis rests on: the assessment of a legitimate interest, the contract, or the law.
     #[arg(long, default_value = "", requires = "basis", value_name = "TEXT")]
     basis_reference: String,
     #[command(flatten)]

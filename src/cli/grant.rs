@@ -107,7 +107,7 @@ fn decision(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) -
 pub(super) struct Check {
     /// ID of the grant.
     grant: String,
-    /// Key that the grant gave; may be repeated.
+    /// Key of an attribute that the grant gave; may be repeated.
     #[arg(long)]
     key: Vec<String>,
 }
@@ -131,7 +131,7 @@ impl Check {
     }
 }
 
-/// Why a grant or an artifact ended. After an erasure, the words say what was erased.
+/// Why a grant or an artifact ended. After an erasure, the text says what was erased.
 fn why_ended(reason: proto::RevocationReason, erased: proto::ErasureScope) -> String {
     let words = wording::reason(reason.into());
     match reason {

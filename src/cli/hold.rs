@@ -12,7 +12,7 @@ async fn client(at: &Connection) -> Result<RightsServiceClient<Link>, CliError> 
     Ok(client!(RightsServiceClient, at.link("steward").await?))
 }
 
-/// The ground on which a request is refused, or on which a hold keeps data from erasure.
+/// The legal ground on which a request is refused, or on which a hold keeps data from erasure.
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum Ground {
     /// GDPR Art. 17(3)(a): freedom of expression and information.
@@ -81,7 +81,7 @@ pub(super) struct Place {
     /// Explanation, without personal data.
     #[arg(long, default_value = "")]
     text: String,
-    /// Category to hold; may be repeated. Default: everything.
+    /// Category whose data the hold keeps; may be repeated. Default: everything.
     #[arg(long)]
     category: Vec<String>,
     /// Purpose for which the legal ground of the hold requires use of the data, such as legal-claims. If the

@@ -11,15 +11,15 @@ use crate::domain::event::{Event, NoticeRequired};
 use crate::proto;
 use clap::Args;
 
-/// The first version of a notice whose consents count.
+/// The oldest version of a notice to which a consent may still allow uses.
 #[derive(Args)]
 pub(super) struct RequireNotice {
     /// ID of the notice.
     id: String,
-    /// First version whose consents count. It must be published.
+    /// Oldest version of the notice to which a consent may still allow uses. It must be published.
     #[arg(long)]
     version: String,
-    /// Time from which earlier versions no longer count. Default: immediately.
+    /// Time from which consents to earlier versions allow nothing. Default: immediately.
     #[arg(long, value_name = "TIME", value_parser = times::beginning)]
     from: Option<WrittenTime>,
     /// Show what the requirement would change for the people in the ledger. Nothing is published.

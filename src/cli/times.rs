@@ -38,7 +38,7 @@ enum OfDay {
     End,
 }
 
-/// Parses a time from which something counts: a date means the beginning of its day.
+/// Parses a time at which something begins: a date means the beginning of its day.
 pub(super) fn beginning(text: &str) -> Result<WrittenTime, String> {
     parse(text, OfDay::Beginning)
 }

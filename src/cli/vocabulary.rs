@@ -126,7 +126,7 @@ pub(super) enum Notice {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Ask people again: consents to earlier versions of the notice stop counting.
+    /// Ask people again: consents to earlier versions of the notice no longer allow uses.
     ///
     /// Grants that rest on a consent to an earlier version are revoked. Refusals stay. A consent to an
     /// earlier version never allows a use again. `sayso consent ask` lists who has to be asked.

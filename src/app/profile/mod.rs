@@ -1,5 +1,5 @@
-//! Recording and reading what is known about a data subject: attributes, and descriptions (age band and
-//! place).
+//! Recording and reading what is known about a data subject: attributes, and descriptions (age and
+//! jurisdiction).
 
 pub(crate) mod attribute_quota;
 pub(crate) mod change;
