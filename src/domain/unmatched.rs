@@ -12,8 +12,8 @@ pub enum Unmatched {
     /// Nothing was recorded about the data subject before the request.
     Subject,
     /// A refusal or withdrawal names this recipient. No decision, personal bound, grant, artifact or
-    /// attribute of the data subject has this name. For a channel: no decision, personal bound or grant of
-    /// any data subject has it.
+    /// attribute of the data subject has this name. If the caller is a channel: no grant of any data subject
+    /// has this name.
     Recipient(String),
     /// The withdrawal with this index, counted from 0, takes nothing away: no consent in force that the
     /// caller may see overlaps with it.
@@ -42,7 +42,7 @@ pub enum SeenBy {
     Recipient {
         /// The name of the caller.
         name: String,
-        /// The recipients of the request that nobody's decision, personal bound or grant names.
+        /// The recipients in the request that no grant of any data subject names.
         unknown: BTreeSet<String>,
     },
 }
