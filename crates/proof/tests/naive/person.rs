@@ -1,4 +1,5 @@
-//! What a person said besides consent: signals, own bounds, age, and refused erasures.
+//! What a person said besides consent: signals, personal bounds, age, and requests for erasure that were
+//! refused.
 
 use super::Asked;
 use super::attributes::Attribute;
