@@ -1,5 +1,5 @@
-//! Finds the consents for which one data subject has to be asked again: those that no longer count, and those
-//! that will not count by a stated time.
+//! Finds the consents for which one data subject has to be asked again: those that no longer allow their
+//! uses, and those that will stop allowing them by a stated time.
 
 use crate::bounds::decide::Case;
 use crate::bounds::rulebook::Rules;

@@ -19,10 +19,10 @@ const PEOPLE_BYTES_MAX: usize = 65_536;
 
 /// List the people who have to be asked for consent again, and why.
 ///
-/// A consent is listed for each of these reasons: it names a version of its notice that no longer counts
-/// (`sayso notice require`), its purpose or category was redefined, a rule requires a newer consent, or (with
-/// --within) it ends soon. Nobody is listed for what they refused or withdrew, or for what another consent
-/// allows.
+/// A consent is listed for each of these reasons: it names a version of its notice from before the required
+/// one (`sayso notice require`), its purpose or category was redefined, a rule requires a newer consent, or
+/// (with --within) it ends soon. Nobody is listed for what they refused or withdrew, or for what another
+/// consent allows.
 ///
 /// The ledger keeps no list of your IDs. Name people, or give a file, to see who they are; otherwise
 /// everybody is examined, and each person is shown by a random pseudonym. With --json, there is one object on

@@ -44,7 +44,7 @@ pub(super) struct Connection {
     pub token_file: Option<PathBuf>,
     /// Data folder. Most commands look there for the tokens of a `--dev` daemon; `serve`, `token` and
     /// `restore` work on the folder itself. On the command line, --data overrides `data` in --config;
-    /// SAYSO_DATA counts only without --config.
+    /// SAYSO_DATA is used only without --config.
     #[arg(long, global = true, env = "SAYSO_DATA", default_value = "sayso-data", value_name = "DIR")]
     pub data: PathBuf,
     /// Whether --data is given on the command line.

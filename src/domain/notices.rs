@@ -1,5 +1,5 @@
-//! Which versions of notices count. A provider can require that people are asked again. From then on,
-//! consents to earlier versions of a notice no longer count.
+//! Which versions of notices are required. A provider can require that people are asked again. From then on,
+//! consents to earlier versions of a notice no longer allow uses.
 
 use super::ids::EventId;
 use crate::domain::event::NoticeRef;

@@ -1,4 +1,5 @@
-//! What operators see: structured logs, metrics, traces, and the place of a panic, never its message.
+//! What operators see: structured logs, metrics, traces, and the location of a panic in the code, never its
+//! message.
 //!
 //! Nothing personal is logged, counted or traced, at any level.
 

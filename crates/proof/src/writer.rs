@@ -2,8 +2,9 @@
 //! the operator.
 //!
 //! A *bound* signature covers the whole event, the log, the tier, the number of the version and the time of
-//! the signature. So it is valid once, in one log. An older form of signature covers the event alone. It
-//! counts only in logs, or parts of logs, before edition 4 of the rules of decisions (see `docs/format.md`).
+//! the signature. So it is valid once, in one log. An older form of signature covers the event alone. It is
+//! accepted only in logs, or parts of logs, before edition 4 of the rules of decisions (see
+//! `docs/format.md`).
 
 use crate::event::event_body::Event;
 use crate::event::{EventBody, WriterSignature};

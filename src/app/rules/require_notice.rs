@@ -1,5 +1,5 @@
-//! Requires a version of a notice: from a stated time on, consents to earlier versions no longer count, so
-//! people have to be asked again.
+//! Requires a version of a notice: from a stated time on, consents to earlier versions no longer allow uses,
+//! so people have to be asked again.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
