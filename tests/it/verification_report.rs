@@ -134,7 +134,7 @@ async fn a_report_lists_every_use_of_a_category_by_a_service_in_a_period_with_it
     let commitments: u64 = everything["subjectMapCommitments"].as_str().unwrap().parse().unwrap();
     assert!(commitments > 0);
     let (_, page) = exported.report("everything.html", &[]);
-    assert!(page.contains("withheld: 1 attribute, ") && page.contains("decided by law (public tier)"));
+    assert!(page.contains("withheld: 1 attribute, ") && page.contains("decided by the law (public bounds)"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! The words in which the page describes grants, events and rules.
 
 use crate::cli::output::count;
+use crate::domain::event::Tier;
 use crate::domain::wording;
 use crate::package::html::{Html, code, escape, foreign, lines, short_time, time, wrapped};
 use sayso_proof::bundle::usage::{
@@ -96,12 +97,8 @@ pub(super) fn data(grant: &GrantRecord) -> Html {
 /// What a grant withholds for one reason, and who decided that.
 fn withheld(class: &WithheldData) -> Html {
     let head = format!("withheld: {}, ", count(class.attributes, "attribute"));
-    let decided = match class.decided_by.as_str() {
-        "public" => ", decided by law (public tier)",
-        "provider" => ", decided by the provider",
-        "individual" => ", decided by the person",
-        _ => "",
-    };
+    let decided = tier(&class.decided_by).map(|tier| format!(", decided by {}", wording::tier(tier)));
+    let decided = decided.unwrap_or_default();
     let reason = format!(": {}{decided}", class.reason.replace('_', " "));
     let cited = |label: &str, name: &str| match name {
         "" => escape(""),
@@ -113,6 +110,16 @@ fn withheld(class: &WithheldData) -> Html {
         cited(", policy ", &class.policy),
         cited(", ", &class.article),
     ])
+}
+
+/// The tier that a report names; `None` if it names none.
+fn tier(name: &str) -> Option<Tier> {
+    match name {
+        "public" => Some(Tier::Public),
+        "provider" => Some(Tier::Provider),
+        "individual" => Some(Tier::Individual),
+        _ => None,
+    }
 }
 
 /// The uses of a grant, and its end.
