@@ -3,7 +3,7 @@
 # test (default: 100,000; `make test` runs a sample). It works in rounds of ROUND cases. Each round has its own
 # seed, so a failure can be repeated. Completed rounds are listed in target/deep, for this build of the tests. So a
 # run that was stopped continues where it was. Before the first round, it mutates each region of a bundle MUTATIONS
-# times, forges FORGERIES logs, and compares two verifiers on MUTATED_LOGS random logs.
+# times, forges FORGERIES logs and documents, and compares two verifiers on MUTATED_LOGS random logs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 CASES="${CASES:-100000}" ROUND="${ROUND:-1000}"
@@ -31,6 +31,9 @@ SAYSO_MUTATIONS="${MUTATIONS:-2000}" cargo test --locked -p sayso-proof --test m
 
 # Logs that an operator forges with the log's key. Each must have a finding.
 SAYSO_FORGERIES="${FORGERIES:-500}" cargo test --locked -p sayso-proof --test forgeries
+
+# Consent receipts, packages and certificates that an operator changes and signs again.
+SAYSO_FORGERIES="${FORGERIES:-500}" cargo test --locked --test it forged_documents::
 
 # Forged and mutated logs, compared with a second verifier.
 PROPTEST_CASES="${MUTATED_LOGS:-5000}" cargo test --locked -p sayso-proof --test mutations

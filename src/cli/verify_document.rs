@@ -259,8 +259,16 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
     let cant_open = |error| CliError::failed(format!("{}: {error}", path.display()));
     let mut file = std::fs::File::open(path).map_err(cant_open)?;
     let verified = package::verify_package(&mut file, keys).map_err(CliError::document)?;
-    let VerifiedPackage { origin, is_signed, files, receipts, not_compared, checkpoint, completeness } =
-        verified;
+    let VerifiedPackage {
+        origin,
+        is_signed,
+        files,
+        receipts,
+        not_compared,
+        checkpoint,
+        other_checkpoints,
+        completeness,
+    } = verified;
     let mut verdict = match &checkpoint {
         Some((checkpoint, note)) => Verdict::of(checkpoint, note, None, keys, options)?,
         None if options.since.is_some() || !options.witnesses.is_empty() => {
@@ -275,6 +283,7 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
         },
     };
     verdict.not_checked.push("times and comments of the ZIP file".to_owned());
+    verdict.not_shown.extend(not_shown_of_checkpoints(other_checkpoints));
     let complete = match &completeness {
         Some(Completeness { subject, entries }) => {
             verdict.not_shown.extend(not_shown_of_subject(subject));
@@ -315,6 +324,18 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
         out,
     )?;
     require_signed(is_signed, "package")
+}
+
+/// What proofs with other checkpoints than that of their package do not show.
+fn not_shown_of_checkpoints(others: u64) -> Option<String> {
+    let text = || {
+        let others = count(others, "other checkpoint");
+        format!(
+            "that the trees of {others} in the proofs of the package are states of the same log; verify receipts one by \
+             one with --since or --witness"
+        )
+    };
+    (others > 0).then(text)
 }
 
 /// The error for a document that the log's key did not sign as a whole. In such a document, only the entries

@@ -43,31 +43,27 @@ pub(super) struct Comparison<'a> {
     receipt: &'a Value,
     /// JSON pointers (RFC 6901) of the fields that agree with the log.
     compared: BTreeSet<String>,
-    /// Whether the decision is limited to conversations, and a process does not say so.
-    lacks_conversations: bool,
+    /// What the log has and the receipt leaves out: paths, with the reason if there is one.
+    missing: BTreeSet<String>,
 }
 
 impl<'a> Comparison<'a> {
     /// Compares a receipt with the log. Returns the paths of all fields that were not compared, because the
-    /// entry does not contain them. A path names a field of every element of an array. If nothing below a
-    /// field was compared, only that field is named.
+    /// entry does not contain them, and of those that the entry contains and the receipt leaves out. A path
+    /// names a field of every element of an array. If nothing below a field was compared, only that field is
+    /// named.
     ///
     /// # Errors
     /// [`ReceiptError::Differs`]: a field differs.
     pub fn of(receipt: &'a Value, logged: &Logged, keys: &KeyChain) -> Result<Vec<String>, ReceiptError> {
-        let mut comparison = Self { receipt, compared: BTreeSet::new(), lacks_conversations: false };
+        let mut comparison = Self { receipt, compared: BTreeSet::new(), missing: BTreeSet::new() };
         comparison.ids(logged)?;
         comparison.notice(logged)?;
         comparison.processes(&logged.terms)?;
         let own = comparison.status(logged)?;
         comparison.provenance(logged, keys)?;
-        let mut left = BTreeSet::new();
+        let mut left = std::mem::take(&mut comparison.missing);
         comparison.collect(receipt, "", "", &own, &mut left);
-        if comparison.lacks_conversations {
-            left.insert(
-                "dpv:hasScope, which is missing: the decision is limited to conversations".to_owned(),
-            );
-        }
         Ok(left.into_iter().collect())
     }
 
@@ -95,9 +91,15 @@ impl<'a> Comparison<'a> {
         Ok(())
     }
 
-    /// Requires that each of these fields has the expected value if a node states it.
+    /// Requires that each of these fields has the expected value if a node states it. Notes the fields that a
+    /// node leaves out.
     fn agree(&mut self, pointer: &str, expected: &Value) -> Result<(), ReceiptError> {
-        let Some(found) = self.receipt.pointer(pointer) else { return Ok(()) };
+        let Some(found) = self.receipt.pointer(pointer) else {
+            if !expected.is_null() {
+                self.missing.insert(format!("{}, which is missing", path_of(pointer)));
+            }
+            return Ok(());
+        };
         match (found, expected) {
             (Value::Object(_), Value::Object(fields)) => {
                 fields.iter().try_for_each(|(name, field)| self.agree(&below(pointer, name), field))
@@ -173,7 +175,10 @@ impl<'a> Comparison<'a> {
     fn conversations(&mut self, pointer: &str, names: &[String]) -> Result<(), ReceiptError> {
         match (self.receipt.pointer(pointer), names) {
             (None, names) => {
-                self.lacks_conversations |= !names.is_empty();
+                if !names.is_empty() {
+                    let problem = "which is missing: the decision is limited to conversations";
+                    self.missing.insert(format!("dpv:hasScope, {problem}"));
+                }
                 Ok(())
             }
             (Some(_), []) => Err(differs(pointer)),
@@ -258,7 +263,7 @@ impl<'a> Comparison<'a> {
     /// pointer of the decision's own status. The other statuses are about other entries of the log.
     fn collect(&self, value: &Value, pointer: &str, path: &str, own: &str, left: &mut BTreeSet<String>) {
         let children: Vec<(String, String, &Value)> = match value {
-            _ if !self.has_compared(pointer) => {
+            _ if !self.has_compared(pointer, value) => {
                 let is_other = pointer.starts_with(own.trim_end_matches(|c: char| c.is_ascii_digit()));
                 let is_status = path.ends_with("dpv:hasConsentStatus");
                 let of_others = if is_other && is_status { " of other decisions and requests" } else { "" };
@@ -284,10 +289,13 @@ impl<'a> Comparison<'a> {
     }
 
     /// Whether this field, or a field below it, was compared.
-    fn has_compared(&self, pointer: &str) -> bool {
+    fn has_compared(&self, pointer: &str, value: &Value) -> bool {
         let inside = format!("{pointer}/");
+        // What is not there can be compared too, but that says nothing about a text in its place.
+        let has_fields = matches!(value, Value::Object(_) | Value::Array(_));
+        let mut below = self.compared.range(inside.clone()..);
         self.compared.contains(pointer)
-            || self.compared.range(inside.clone()..).next().is_some_and(|first| first.starts_with(&inside))
+            || (has_fields && below.next().is_some_and(|first| first.starts_with(&inside)))
     }
 }
 
@@ -296,9 +304,14 @@ fn below(pointer: &str, name: &str) -> String {
     format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
 }
 
-/// The error for a field: its path without the indexes of arrays.
-fn differs(pointer: &str) -> ReceiptError {
+/// The path of a field, without the indexes of arrays.
+fn path_of(pointer: &str) -> String {
     let names =
         pointer.split('/').filter(|name| !name.is_empty() && !name.bytes().all(|b| b.is_ascii_digit()));
-    ReceiptError::Differs(names.collect::<Vec<_>>().join("/"))
+    names.collect::<Vec<_>>().join("/")
+}
+
+/// The error for a field.
+fn differs(pointer: &str) -> ReceiptError {
+    ReceiptError::Differs(path_of(pointer))
 }

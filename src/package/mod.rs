@@ -14,6 +14,7 @@ mod format;
 mod json_file;
 mod json_limits;
 mod manifest;
+mod package_proofs;
 mod page;
 mod read;
 mod receipt;

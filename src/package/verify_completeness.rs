@@ -4,6 +4,7 @@ use super::error::{PackageError, ReadError};
 use super::manifest::{ManifestFile, MemberDigest};
 use super::stated::StatedSubject;
 use sayso_proof::keys::KeyChain;
+use sayso_proof::merkle::Hash;
 use sayso_proof::subject_map::{CheckedStream, RunEnd, RunProof, StreamCheck, SubjectProof, VerifiedSubject};
 use std::io::{BufRead, BufReader, Read};
 use std::slice::Iter;
@@ -50,18 +51,24 @@ pub(super) fn verify_proof(
 }
 
 /// Verifies the entries of a package against its subject proof. Also returns the digest of the member, and
-/// passes the position of each entry to `each`.
+/// passes the position and the leaf hash of each entry to `each`.
 pub(super) fn verify_entries(
     member: &mut dyn Read,
     subject: &VerifiedSubject,
     keys: &KeyChain,
-    mut each: impl FnMut(u64) -> Result<(), PackageError>,
+    mut each: impl FnMut(u64, Hash) -> Result<(), PackageError>,
 ) -> Result<(CheckedStream, ManifestFile), PackageError> {
     let wrong = |problem: String| PackageError::Completeness(ENTRIES, problem);
     let stream = subject.stream.ok_or_else(|| wrong("the proof has no stream".to_owned()))?;
     let mut check = StreamCheck::new(keys, stream);
     let found = for_each_line(ENTRIES, member, |line| {
-        each(check.next_line(line).map_err(|error| wrong(error.to_string()))?)
+        let (position, leaf) = check.next_line(line).map_err(|error| wrong(error.to_string()))?;
+        if position >= subject.committed.tree_size {
+            return Err(wrong(format!(
+                "position {position} is not among the entries that the log committed to"
+            )));
+        }
+        each(position, leaf)
     })?;
     Ok((check.finish().map_err(|error| wrong(error.to_string()))?, found))
 }

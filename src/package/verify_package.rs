@@ -3,6 +3,7 @@
 
 use super::error::{PackageError, ReadError};
 use super::manifest::{MANIFEST, Manifest, ManifestFile, MemberDigest, NOTE};
+use super::package_proofs::PackageProofs;
 use super::stated::{PACKAGE, Stated, StatedSubject, Tee};
 use super::unzip::{for_each_member, with_member};
 use super::verify_completeness::{
@@ -50,13 +51,16 @@ pub struct VerifiedPackage {
     /// of receipts. In a signed package these are statements of the controller; in any other package they
     /// prove nothing.
     pub not_compared: Vec<String>,
+    /// Number of checkpoints in the proofs that have another size than [`Self::checkpoint`]. Nothing shows
+    /// that their trees and that of the package are states of the same log.
+    pub other_checkpoints: u64,
     /// Shows that the package has everything that the log committed to; `None` if the package does not show
     /// that.
     pub completeness: Option<Completeness>,
 }
 
 /// Verifies a package. `keys` is every key that the log had, or one of them. Takes memory for the manifest,
-/// for one receipt, and for 64 KiB of names.
+/// for one receipt, for 64 KiB of names, and about 100 bytes for each receipt.
 ///
 /// # Errors
 /// The first check that fails.
@@ -83,14 +87,18 @@ pub fn verify_package(
         entries,
         has_run_proofs,
         history,
+        proofs: PackageProofs::default(),
     };
     for_each_member(file, |name, member| verifier.member(name, member))?;
     if files.is_some_and(|files| verifier.next != files.len().saturating_add(2)) {
         return Err(PackageError::Manifest("it lists files that the package does not contain"));
     }
-    let Verifier { left, verified, subject, entries, has_run_proofs, .. } = verifier;
+    let Verifier { left, verified, subject, entries, has_run_proofs, proofs, stated_subject, .. } = verifier;
     if files.is_some() && verified.checkpoint.is_none() {
         return Err(PackageError::Manifest("it does not list `package.json`"));
+    }
+    if files.is_some() {
+        proofs.check(stated_subject.as_ref(), subject.as_ref().map(|subject| subject.committed.tree_size))?;
     }
     let completeness = match (subject, entries) {
         (Some(_), Some(entries)) if entries.run_ends.is_empty() == has_run_proofs => {
@@ -105,7 +113,10 @@ pub fn verify_package(
         }
     };
     let (origin, is_signed) = (keys.origin().to_owned(), files.is_some());
-    Ok(VerifiedPackage { origin, is_signed, not_compared: left.names(), completeness, ..verified })
+    let size = verified.checkpoint.as_ref().map(|(checkpoint, _)| checkpoint.size);
+    let other_checkpoints = size.map_or(0, |size| proofs.other_sizes(size));
+    let not_compared = left.names();
+    Ok(VerifiedPackage { origin, is_signed, not_compared, completeness, other_checkpoints, ..verified })
 }
 
 /// The manifest and the size of the log's tree that its signature states; `None` if the package has neither.
@@ -202,6 +213,7 @@ struct Verifier<'a> {
     has_run_proofs: bool,
     /// The position of each event in `package.json`.
     history: Vec<u64>,
+    proofs: PackageProofs,
 }
 
 impl Verifier<'_> {
@@ -230,7 +242,9 @@ impl Verifier<'_> {
         } else if name == PACKAGE {
             let limited = member.take(expected.length.saturating_add(1));
             let stated = Stated::read(Tee { from: limited, see: |bytes: &[u8]| digest.take(bytes) })?;
-            self.verified.checkpoint = Some(stated.verify(self.keys, self.tree_size)?);
+            let (checkpoint, note) = stated.verify(self.keys, self.tree_size)?;
+            self.proofs.add_checkpoint(PACKAGE, &checkpoint)?;
+            self.verified.checkpoint = Some((checkpoint, note));
             (self.history, self.stated_subject) = (stated.history, stated.subject);
             for part in stated.parts {
                 self.left.insert(format!("{PACKAGE}: {part}"));
@@ -238,7 +252,9 @@ impl Verifier<'_> {
         } else if name == COMPLETENESS {
             let bytes = read_all(name, member, PROOF_BYTES_MAX)?;
             digest.take(&bytes);
-            self.subject = Some(verify_proof(&bytes, self.stated_subject.as_ref(), self.keys)?);
+            let subject = verify_proof(&bytes, self.stated_subject.as_ref(), self.keys)?;
+            self.proofs.add_checkpoint(COMPLETENESS, &subject.checkpoint)?;
+            self.subject = Some(subject);
         } else if name == ENTRIES {
             let found = self.entries(member)?;
             return self.compare(expected, found);
@@ -262,16 +278,21 @@ impl Verifier<'_> {
 
     fn entries(&mut self, member: &mut dyn Read) -> Result<ManifestFile, PackageError> {
         let Some(subject) = &self.subject else { return Err(must_follow(ENTRIES, COMPLETENESS)) };
-        let mut history = self.history.iter();
-        let (entries, found) =
-            verify_entries(member, subject, self.keys, |position| match history.next() == Some(&position) {
+        let (mut history, proofs) = (self.history.iter(), &mut self.proofs);
+        let (entries, found) = verify_entries(member, subject, self.keys, |position, leaf| {
+            proofs.add_entry(ENTRIES, position, leaf)?;
+            match history.next() == Some(&position) {
                 true => Ok(()),
                 false => {
                     let problem = format!("its history does not have position {position}");
                     Err(PackageError::Completeness(PACKAGE, problem))
                 }
-            })?;
+            }
+        })?;
         self.entries = Some(entries);
+        for stated in ["position", "recorded_at_ms"] {
+            self.left.insert(format!("{ENTRIES}: {stated}"));
+        }
         Ok(found)
     }
 
@@ -310,6 +331,13 @@ impl Verifier<'_> {
         let text = text.map_err(|_| PackageError::Member(name.to_owned(), "it is not text"))?;
         let receipt = verify_receipt(text, self.keys)
             .map_err(|error| PackageError::Receipt(name.to_owned(), Box::new(error)))?;
+        if self.entries.is_some() {
+            return Err(PackageError::Member(name.to_owned(), "receipts must come before `entries.jsonl`"));
+        }
+        if self.files.is_some() && name != format!("{RECEIPTS}{}.jsonld", receipt.event_id) {
+            return Err(PackageError::Member(name.to_owned(), "it has the name of another decision"));
+        }
+        self.proofs.add_receipt(name, &receipt)?;
         for field in receipt.not_compared {
             self.left.insert(format!("{RECEIPTS}: {field}"));
         }

@@ -11,6 +11,7 @@ use crate::domain::wording;
 use sayso_proof::checkpoint::Checkpoint;
 use sayso_proof::entry::EventKey;
 use sayso_proof::keys::KeyChain;
+use sayso_proof::merkle::{Hash, leaf_hash};
 use sayso_proof::proof::{TlogProof, Verified};
 use sayso_proof::signed_document::{self, DocumentKind};
 use serde_json::Value;
@@ -28,6 +29,12 @@ pub struct VerifiedReceipt {
     pub origin: String,
     /// Position of the decision in the log.
     pub position: u64,
+    /// The id of the decision's event, a UUID.
+    pub event_id: String,
+    /// The leaf hash of the decision's entry.
+    pub leaf: Hash,
+    /// The ledger's pseudonym of the data subject.
+    pub pseudonym: String,
     /// The decision, as a term of DPV.
     pub decision: &'static str,
     /// The purposes that the decision names.
@@ -78,7 +85,10 @@ pub fn verify_receipt(text: &str, keys: &KeyChain) -> Result<VerifiedReceipt, Re
     Ok(VerifiedReceipt {
         origin: verified.entry.origin,
         position: verified.position,
+        leaf: leaf_hash(proof.extra.as_deref().unwrap_or_default()),
         decision: logged.status(),
+        event_id: logged.id,
+        pseudonym: logged.pseudonym,
         purposes: logged.terms.purposes,
         at: wording::time(logged.about_ms),
         is_signed,

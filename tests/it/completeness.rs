@@ -5,6 +5,8 @@ use crate::erasure::{erasure, record, record_ada};
 use crate::harness::{self, Clients, Harness, ask, fact};
 use crate::package::{Unpacked, export, record_history};
 use ed25519_dalek::SigningKey;
+use sayso::config::Config;
+use sayso::daemon::Daemon;
 use sayso::package::Zip;
 use sayso::proto::{self, ErasureScope, PackageKind, Role};
 use sayso_proof::bundle::EntryLine;
@@ -20,10 +22,15 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 
-const LOG_SEED: [u8; 32] = [42; 32];
+pub const LOG_SEED: [u8; 32] = [42; 32];
 
 /// A daemon whose log key the test knows: whoever runs the log is the enemy.
 async fn start_with_known_key() -> Harness {
+    start_with_known_key_and(|_| ()).await
+}
+
+/// Like [`start_with_known_key`], with a changed configuration.
+pub async fn start_with_known_key_and(change: impl FnOnce(&mut Config)) -> Harness {
     use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
     let dir = tempfile::tempdir().unwrap();
     let secrets = dir.path().join("secrets");
@@ -31,7 +38,10 @@ async fn start_with_known_key() -> Harness {
     let mut file = std::fs::OpenOptions::new();
     let mut file = file.write(true).create_new(true).mode(0o600).open(secrets.join("log.key")).unwrap();
     file.write_all(&LOG_SEED).unwrap();
-    Harness::start_in(dir).await
+    let mut config = harness::config(dir.path());
+    change(&mut config);
+    let daemon = Daemon::start(&config).await.unwrap();
+    Harness { dir, daemon }
 }
 
 fn verify(path: &Path, key: &str) -> Output {

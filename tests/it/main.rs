@@ -34,6 +34,7 @@ mod expired_credentials;
 mod flood;
 mod forensic_tool;
 mod forensics;
+mod forged_documents;
 mod fuzzing;
 mod guardians;
 mod guesses;

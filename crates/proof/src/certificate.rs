@@ -207,7 +207,7 @@ pub fn verify(text: &str, keys: impl Into<KeyChain>) -> Result<Verified, Certifi
 /// The fields of a statement that its event does not have.
 fn stated_only(statement: &Statement, event: &ErasureCompleted) -> Vec<&'static str> {
     let mut fields = vec!["completed_at_ms", "issued_at_ms"];
-    if !has_categories(event) && !statement.erased_by_category.is_empty() {
+    if !has_categories(event) {
         fields.push("erased_by_category");
     }
     if !statement.kept.is_empty() {

@@ -23,6 +23,9 @@ pub enum StreamError {
     /// The entry belongs to another stream.
     #[error("the entry at position {0} is about somebody else")]
     OtherSubject(u64),
+    /// The stated recorded time goes back, or is before the entry was sealed.
+    #[error("the recorded time of the entry at position {0} is earlier than it can be")]
+    RecordedTime(u64),
     /// The entry does not follow the one before it.
     #[error("the entry at position {0} does not follow the entry before it")]
     Chain(u64),
@@ -70,6 +73,8 @@ pub struct StreamCheck<'a> {
     stream: Stream,
     /// Position, version and leaf hash of the newest entry so far.
     tip: Option<(u64, u64, Hash)>,
+    /// The recorded time of the newest entry so far.
+    recorded_at_ms: u64,
     checked: CheckedStream,
 }
 
@@ -77,14 +82,15 @@ impl<'a> StreamCheck<'a> {
     /// Begins a check of the entries of this stream. `keys` is every key that the log had.
     #[must_use]
     pub fn new(keys: &'a KeyChain, stream: Stream) -> Self {
-        Self { keys, stream, tip: None, checked: CheckedStream::default() }
+        Self { keys, stream, tip: None, recorded_at_ms: 0, checked: CheckedStream::default() }
     }
 
-    /// Checks the next entry line (docs/format.md), without its newline. Returns its position.
+    /// Checks the next entry line (docs/format.md), without its newline. Returns the position and the leaf
+    /// hash of its entry. That the entry is at this position is only stated, except for the ends of runs.
     ///
     /// # Errors
     /// The line is malformed, or its entry is not the next one.
-    pub fn next_line(&mut self, line: &[u8]) -> Result<u64, StreamError> {
+    pub fn next_line(&mut self, line: &[u8]) -> Result<(u64, Hash), StreamError> {
         let parsed: Line<'_> = serde_json::from_slice(line).map_err(|_| StreamError::Line)?;
         let (position, bytes) = (parsed.position, decode(parsed.entry)?);
         let key = parsed.key.map(event_key).transpose()?;
@@ -102,6 +108,10 @@ impl<'a> StreamCheck<'a> {
         if entry.header.handle != self.stream.handle {
             return Err(StreamError::OtherSubject(position));
         }
+        if parsed.recorded_at_ms < self.recorded_at_ms.max(entry.header.sealed_at_ms) {
+            return Err(StreamError::RecordedTime(position));
+        }
+        self.recorded_at_ms = parsed.recorded_at_ms;
         let (version, previous) = (entry.header.version, entry.header.previous);
         let expected = self.tip.map_or(0, |(_, version, _)| version.saturating_add(1));
         let is_next = version == expected && previous == self.tip.map(|(_, _, leaf)| leaf);
@@ -116,8 +126,9 @@ impl<'a> StreamCheck<'a> {
         self.checked.events += 1;
         self.checked.withheld += u64::from(key.is_none());
         self.checked.erased += version.saturating_sub(expected);
-        self.tip = Some((position, version, leaf_hash(&bytes)));
-        Ok(position)
+        let leaf = leaf_hash(&bytes);
+        self.tip = Some((position, version, leaf));
+        Ok((position, leaf))
     }
 
     /// Checks that the entries are as many as the map has, and that the newest one is the same.
