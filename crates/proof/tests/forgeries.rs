@@ -38,7 +38,7 @@ enum Kind {
 
 use Kind::{Bundle, Log, Missing};
 
-const KINDS: [(&str, Kind); 54] = [
+const KINDS: [(&str, Kind); 55] = [
     ("a grant that cites no consent of the person", Log(grants::citing_no_consent)),
     ("a grant that cites no attribute of the person", Log(grants::citing_no_attribute)),
     ("a grant that describes its attribute otherwise", Log(grants::described_otherwise)),
@@ -53,6 +53,7 @@ const KINDS: [(&str, Kind); 54] = [
     ("a grant for longer than a day", Log(grants::for_longer_than_a_day)),
     ("a grant after an erased decision", Missing(grants::after_an_erased_decision)),
     ("a grant that cites more than was erased", Log(grants::citing_more_than_was_erased)),
+    ("a grant of an attribute that was erased", Log(grants::of_an_attribute_that_was_erased)),
     ("a consent behind an erased attribute", Log(grants::on_a_consent_behind_an_erased_attribute)),
     ("an erasure that nothing states", Log(grants::after_an_erasure_that_nothing_states)),
     ("a use after the expiry", Log(uses::after_the_expiry)),

@@ -13,7 +13,7 @@ use random_log::{Draft, history, is_grant, mutate};
 use sayso_proof::bundle::{self, FailureKind, Options, Source};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{Actor, EventBody, Role};
-use sayso_proof::replay::{Fault, Finding};
+use sayso_proof::replay::Fault;
 use std::collections::BTreeSet;
 
 /// The log of these drafts, and the same entries for the naive verifier.
@@ -61,27 +61,10 @@ fn reported(log: &Log, lines: &[Line]) -> Option<(BTreeSet<u64>, Vec<String>)> {
     findings.retain(|finding| {
         let is_report = !is_of_grant(finding.position) && finding.fault != Fault::UnknownReference;
         let is_later = is_report && wrong.contains(&finding.grant);
-        is_compared(lines, finding) && !is_later
+        !is_later
     });
     let said = findings.iter().map(ToString::to_string).collect();
     Some((findings.iter().map(|one| one.position).collect(), said))
-}
-
-/// Whether the naive verifier looks for a fault. It does not look at what grants withhold, and it does not
-/// compare uses with the rules that were published after their grant.
-fn is_compared(lines: &[Line], finding: &Finding) -> bool {
-    let by_rules = matches!(
-        finding.fault,
-        Fault::NoConsent
-            | Fault::Refused
-            | Fault::NoticeOutdated
-            | Fault::LegalBasis
-            | Fault::UndefinedCategory
-    );
-    let line = lines.iter().find(|line| line.position == finding.position);
-    let is_use = line.is_some_and(|line| matches!(line.event(), Some(Event::GrantUsed(_))));
-    let is_left_out = matches!(finding.fault, Fault::WithheldCount | Fault::WithheldReason);
-    !(is_left_out || is_use && by_rules)
 }
 
 fn compare(drafts: &[Draft]) -> Result<(), TestCaseError> {

@@ -83,6 +83,12 @@ impl World {
         self.log.append_at_same_time(ada(), event)
     }
 
+    /// Reports a use of this many milliseconds ago.
+    fn report_late(&mut self, late_ms: u64) {
+        let used = self.used();
+        self.log.append_late(ada(), Event::GrantUsed(used), late_ms);
+    }
+
     fn withdraw_and_revoke(&mut self) {
         self.log.append(ada(), withdrawn(wide()));
         let revoked = self.revoked();
@@ -455,4 +461,15 @@ fn a_reason_for_withholding_is_true() {
     );
     let unknown = |_: &mut Log, issued: &mut GrantIssued| issued.withheld[0].decided_by_event = vec![9; 16];
     assert_eq!(faults_of_withheld(unknown), [Fault::UnknownReference]);
+}
+
+#[test]
+fn a_use_from_before_a_withdrawal_is_no_finding_if_it_is_reported_after_new_rules() {
+    let mut world = World::new();
+    let garden = CategoryDefined { id: "garden".into(), ..CategoryDefined::default() };
+    world.log.append_system_event(Event::CategoryDefined(garden));
+    world.log.now += 10_000;
+    world.withdraw_and_revoke();
+    world.report_late(5_000);
+    assert_eq!(world.faults(), []);
 }

@@ -55,6 +55,12 @@ fn append_erased(log: &mut Log, event: Event, stated: Option<ErasedKind>) {
     }
 }
 
+/// Appends an event whose content the bundle withholds, so that it may still exist.
+fn append_withheld(log: &mut Log, event: Event) {
+    log.append(ada(), event);
+    *log.keys.last_mut().unwrap() = None;
+}
+
 fn pause() -> Event {
     let kind = SignalKind::Pause.into();
     Event::SignalRecorded(SignalRecorded { kind, ..SignalRecorded::default() })
@@ -102,8 +108,9 @@ fn a_withheld_entry_may_be_a_decision() {
 fn a_grant_of_an_erased_attribute_is_checked_as_far_as_it_says_what_it_was() {
     let erased = |category: &str| {
         let (mut log, attribute_id, consent_id) = log_of_ada();
-        log.erase_stating(&[(log.size() - 2, ErasedKind::Attribute)]);
+        let position = log.size() - 2;
         log.append(ada(), grant(attribute_id, consent_id, "key", category));
+        log.erase_stating(&[(position, ErasedKind::Attribute)]);
         verify(&log)
     };
     assert_eq!(erased("food"), (vec![], vec![Doubt::AttributeMissing]));
@@ -111,10 +118,63 @@ fn a_grant_of_an_erased_attribute_is_checked_as_far_as_it_says_what_it_was() {
     assert_eq!(erased("unheard-of"), (vec![Fault::UndefinedCategory], vec![]));
 }
 
+/// The faults and doubts about a grant of the attribute and consent at these positions of ada's, which were
+/// erased before the grant or after it, with or without a statement of what they were.
+fn of_erased(positions: &[u64], is_before: bool, is_stated: bool) -> (Vec<Fault>, Vec<Doubt>) {
+    let (mut log, attribute_id, consent_id) = log_of_ada();
+    let kind = |at: u64| if at == 9 { ErasedKind::Attribute } else { ErasedKind::Decision };
+    let stated: Vec<_> = positions.iter().map(|at| (*at, kind(*at))).collect();
+    let erase =
+        |log: &mut Log| if is_stated { log.erase_stating(&stated) } else { log.erase(positions, true) };
+    if is_before {
+        erase(&mut log);
+    }
+    log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+    if !is_before {
+        erase(&mut log);
+    }
+    verify(&log)
+}
+
+#[test]
+fn a_grant_of_what_had_been_erased_is_found_although_no_end_is_recorded() {
+    for is_stated in [true, false] {
+        for positions in [&[9][..], &[10], &[9, 10]] {
+            let before = of_erased(positions, true, is_stated);
+            assert_eq!(before, (vec![Fault::Erased], vec![]), "{positions:?}");
+            let (faults, doubts) = of_erased(positions, false, is_stated);
+            assert!(faults.is_empty() && !doubts.is_empty(), "{positions:?}: {faults:?} {doubts:?}");
+        }
+    }
+}
+
+#[test]
+fn a_grant_cites_no_more_missing_events_than_were_not_erased_yet() {
+    for allowed in [1, 2] {
+        let (mut log, _, consent_id) = log_of_ada();
+        let first = log.size();
+        log.append(ada(), recorded(attribute("key", "food")));
+        log.append(ada(), recorded(attribute("key", "food")));
+        log.erase_stating(&[(first, ErasedKind::Attribute)]);
+        let Event::GrantIssued(issued) = grant([1; 16], consent_id, "key", "food") else { panic!() };
+        let of = |number: u64| GrantedAttribute {
+            attribute: event_id(first + number).to_vec(),
+            ..issued.allowed[0].clone()
+        };
+        let allowed: Vec<_> = (0..allowed).map(of).collect();
+        let is_one = allowed.len() == 1;
+        log.append(ada(), Event::GrantIssued(GrantIssued { allowed, ..issued.clone() }));
+        log.erase_stating(&[(first + 1, ErasedKind::Attribute)]);
+        let expected =
+            if is_one { (vec![], vec![Doubt::AttributeMissing]) } else { (vec![Fault::Erased], vec![]) };
+        assert_eq!(verify(&log), expected);
+    }
+}
+
 #[test]
 fn grants_cite_no_more_missing_events_than_are_missing() {
     let (mut log, attribute_id, consent_id) = log_of_ada();
-    append_erased(&mut log, withdrawn(wide()), None);
+    append_withheld(&mut log, withdrawn(wide()));
     log.append(ada(), grant([0x11; 16], [0x22; 16], "key", "food"));
     assert_eq!(verify(&log).0, [Fault::Citation], "one entry is missing, and two are cited");
     log.append(ada(), grant([0x11; 16], consent_id, "key", "food"));
@@ -129,7 +189,7 @@ fn grants_cite_no_more_missing_events_than_are_missing() {
 #[test]
 fn a_grant_does_not_cite_what_comes_after_it() {
     let (mut log, attribute_id, _) = log_of_ada();
-    append_erased(&mut log, given(wide()), None);
+    append_withheld(&mut log, given(wide()));
     log.append(ada(), refused(terms(&["advertising"], &[], &[])));
     let next = event_id(log.size() + 1);
     log.append(ada(), grant(attribute_id, next, "key", "food"));
@@ -142,7 +202,7 @@ fn a_grant_does_not_cite_what_comes_after_it() {
 fn what_contradicts_a_grant_after_the_gap_counts() {
     let after_gap = |event: Event| {
         let (mut log, attribute_id, consent_id) = log_of_ada();
-        append_erased(&mut log, withdrawn(wide()), None);
+        append_withheld(&mut log, withdrawn(wide()));
         log.append(ada(), event);
         log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
         // The missing event may be the consent that this grant cites.

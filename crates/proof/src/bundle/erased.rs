@@ -86,9 +86,27 @@ impl Erased {
             if last >= self.positions.len() || !self.positions.contains_all_in_range(first..last + 1) {
                 return Err(not_erased());
             }
+            self.note_first_erasure(first, last, position);
             self.covered.insert_range(first..last + 1);
         }
-        self.statements.add_erasure(erasure).map_err(str::to_owned)
+        self.statements.add_erasure(position, erasure).map_err(str::to_owned)
+    }
+
+    /// Notes the positions in a range that no earlier erasure lists.
+    fn note_first_erasure(&mut self, first: usize, last: usize, erasure: u64) {
+        let bits = usize::BITS as usize;
+        for (number, word) in
+            self.covered.as_slice().iter().enumerate().take(last / bits + 1).skip(first / bits)
+        {
+            let mut left = !word;
+            while left != 0 {
+                let position = number * bits + left.trailing_zeros() as usize;
+                if (first..=last).contains(&position) {
+                    self.statements.note_erased_at(position as u64, erasure);
+                }
+                left &= left - 1;
+            }
+        }
     }
 
     /// The first erased position that no `ErasureCompleted` lists.

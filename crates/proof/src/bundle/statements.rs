@@ -2,7 +2,7 @@
 
 use crate::event::{ErasedKind, ErasureCompleted};
 use crate::merkle::Hash;
-use crate::replay::Missing;
+use crate::replay::{Missing, MissingEntries};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 
@@ -24,20 +24,21 @@ pub(super) struct MissingVersions {
 /// The statement about one entry.
 #[derive(Clone, Copy)]
 struct Stated {
-    /// The number of the erasure, from 1.
+    /// The position of the erasure.
     erasure: u64,
     position: u64,
     version: u64,
     kind: ErasedKind,
 }
 
-/// The statements of all erasures. Memory: 16 bytes for each erased entry, and about 120 more if a partial
+/// The statements of all erasures. Memory: 32 bytes for each erased entry, and about 120 more if a partial
 /// erasure states what it was.
 #[derive(Default)]
 pub(super) struct Statements {
     /// The erased entries by position, each with the beginning of its leaf hash.
     leaves: Vec<(u64, u64)>,
-    erasures: u64,
+    /// The position of the first erasure that lists each of these entries.
+    erased_at: LargestOf,
     by_leaf: HashMap<u64, Stated>,
     by_erasure: HashMap<(u64, u64), ErasedKind>,
     /// Version, kind and position of each stated entry.
@@ -50,11 +51,23 @@ impl Statements {
         self.leaves.push((position, beginning(leaf)));
     }
 
-    /// Adds the statements of an erasure, whose positions were all added before.
+    /// Notes the first erasure that lists an entry.
+    pub fn note_erased_at(&mut self, position: u64, erasure: u64) {
+        if let Ok(index) = self.leaves.binary_search_by_key(&position, |(position, _)| *position) {
+            self.erased_at.set(index, erasure);
+        }
+    }
+
+    /// Prepares look-ups. All erasures must have been added.
+    pub fn finish(&mut self) {
+        self.erased_at.finish(self.leaves.len());
+    }
+
+    /// Adds the statements of the erasure at `position`, whose positions were all added before.
     ///
     /// # Errors
     /// The numbers of statements and positions differ.
-    pub fn add_erasure(&mut self, erasure: &ErasureCompleted) -> Result<(), &'static str> {
+    pub fn add_erasure(&mut self, position: u64, erasure: &ErasureCompleted) -> Result<(), &'static str> {
         let lengths = erasure.discarded.iter().map(|range| range.last - range.first + 1);
         let count = lengths.fold(0, u64::saturating_add);
         let fits = |statements: usize| statements == 0 || statements as u64 == count;
@@ -64,10 +77,9 @@ impl Statements {
         if !fits(erasure.versions.len()) {
             return Err("the erasure does not state one version for each position");
         }
-        self.erasures += 1;
         let positions = erasure.discarded.iter().flat_map(|range| range.first..=range.last);
-        for ((position, kind), version) in positions.zip(erasure.kinds()).zip(&erasure.versions) {
-            self.add(Stated { erasure: self.erasures, position, version: *version, kind });
+        for ((of, kind), version) in positions.zip(erasure.kinds()).zip(&erasure.versions) {
+            self.add(Stated { erasure: position, position: of, version: *version, kind });
         }
         Ok(())
     }
@@ -97,7 +109,7 @@ impl Statements {
 
     /// What the versions that are missing from a stream were. At most as many as there are erased entries are
     /// looked up: `looked_up` counts them for all streams of a group.
-    pub fn missing(&self, versions: &MissingVersions, looked_up: &mut u64) -> Missing {
+    pub fn missing(&self, versions: &MissingVersions, looked_up: &mut u64) -> MissingEntries {
         *looked_up = looked_up.saturating_add(versions.count);
         let named = self.by_leaf.get(&beginning(&versions.last)).filter(|stated| {
             let is_after = versions.after.is_none_or(|after| after < stated.position);
@@ -105,17 +117,46 @@ impl Statements {
                 && stated.position < versions.before
                 && Some(stated.version) == versions.version.checked_sub(1)
         });
+        let mut missing = MissingEntries::default();
+        let last_erasure = self.last_erasure(versions);
         let Some(named) = named.filter(|_| *looked_up <= self.leaves.len() as u64) else {
-            return Missing::unknown(versions.count);
+            missing.add(last_erasure, Missing::unknown(versions.count));
+            return missing;
         };
-        let mut missing = Missing::default();
-        count(&mut missing, named.kind);
+        missing.add(named.erasure, one(named.kind));
         let first = versions.version.saturating_sub(versions.count);
         for version in first..named.version {
-            let of_same = self.by_erasure.get(&(named.erasure, version)).copied();
-            count(&mut missing, of_same.unwrap_or_else(|| self.worst_kind(version, versions)));
+            match self.by_erasure.get(&(named.erasure, version)) {
+                Some(kind) => missing.add(named.erasure, one(*kind)),
+                None => {
+                    let erasure = self.erasure_of(version, versions).unwrap_or(last_erasure);
+                    missing.add(erasure, one(self.worst_kind(version, versions)));
+                }
+            }
         }
         missing
+    }
+
+    /// The position of the erasure that stated a version, if only one entry with this version was stated
+    /// between the two entries around the gap.
+    fn erasure_of(&self, version: u64, versions: &MissingVersions) -> Option<u64> {
+        let from = versions.after.map_or(0, |after| after.saturating_add(1));
+        let kinds = i32::from(ErasedKind::Unspecified)..=i32::from(ErasedKind::Other);
+        let stated = kinds.flat_map(|kind| {
+            self.by_version.range((version, kind, from)..(version, kind, versions.before)).take(2)
+        });
+        let mut positions = stated.map(|(_, _, position)| *position);
+        let (position, None) = (positions.next()?, positions.next()) else { return None };
+        let index = self.leaves.binary_search_by_key(&position, |(erased, _)| *erased).ok()?;
+        self.erased_at.largest(index, index.saturating_add(1))
+    }
+
+    /// The position of the newest erasure that was the first to list an entry between two of a stream: each
+    /// missing version was erased by then.
+    fn last_erasure(&self, versions: &MissingVersions) -> u64 {
+        let from = versions.after.map_or(0, |after| after.saturating_add(1));
+        let index = |position| self.leaves.partition_point(|(erased, _)| *erased < position);
+        self.erased_at.largest(index(from), index(versions.before)).unwrap_or(u64::MAX)
     }
 
     /// The kind of a version that another erasure stated. If several erasures stated this version of some
@@ -131,14 +172,64 @@ impl Statements {
     }
 }
 
-fn count(missing: &mut Missing, kind: ErasedKind) {
-    let field = match kind {
-        ErasedKind::Unspecified => &mut missing.unknown,
-        ErasedKind::Attribute => &mut missing.attributes,
-        ErasedKind::Decision => &mut missing.decisions,
-        ErasedKind::Other => &mut missing.others,
-    };
-    *field = field.saturating_add(1);
+/// One missing entry of this kind.
+fn one(kind: ErasedKind) -> Missing {
+    let mut missing = Missing::default();
+    match kind {
+        ErasedKind::Unspecified => missing.unknown = 1,
+        ErasedKind::Attribute => missing.attributes = 1,
+        ErasedKind::Decision => missing.decisions = 1,
+        ErasedKind::Other => missing.others = 1,
+    }
+    missing
+}
+
+/// Numbers by index, and the largest of each range. Until [`Self::finish`], only the numbers are kept.
+#[derive(Default)]
+struct LargestOf {
+    /// The numbers; after [`Self::finish`], the second half has them, and each before them is the larger one
+    /// of its two children.
+    tree: Vec<u64>,
+}
+
+impl LargestOf {
+    fn set(&mut self, index: usize, number: u64) {
+        let length = self.tree.len().max(index.saturating_add(1));
+        self.tree.resize(length, 0);
+        self.tree.get_mut(index).into_iter().for_each(|old| *old = number);
+    }
+
+    fn finish(&mut self, length: usize) {
+        self.tree.resize(length, 0);
+        self.tree.splice(0..0, std::iter::repeat_n(0, length));
+        for parent in (1..length).rev() {
+            let larger = self.at(2 * parent).max(self.at(2 * parent + 1));
+            self.tree.get_mut(parent).into_iter().for_each(|old| *old = larger);
+        }
+    }
+
+    fn at(&self, index: usize) -> u64 {
+        self.tree.get(index).copied().unwrap_or_default()
+    }
+
+    /// The largest number from one index to before another; `None` if there is none.
+    fn largest(&self, from: usize, to: usize) -> Option<u64> {
+        let length = self.tree.len() / 2;
+        let (mut from, mut to) = (from.saturating_add(length), to.min(length).saturating_add(length));
+        let mut largest = None;
+        while from < to {
+            if from % 2 == 1 {
+                largest = largest.max(Some(self.at(from)));
+                from += 1;
+            }
+            if to % 2 == 1 {
+                to -= 1;
+                largest = largest.max(Some(self.at(to)));
+            }
+            (from, to) = (from / 2, to / 2);
+        }
+        largest
+    }
 }
 
 /// The first eight bytes of a leaf hash. Only the holder of the log's key could make two entries that share
@@ -146,4 +237,25 @@ fn count(missing: &mut Missing, kind: ErasedKind) {
 fn beginning(leaf: &Hash) -> u64 {
     let (beginning, _) = leaf.split_first_chunk().unwrap_or((&[0; 8], &[]));
     u64::from_be_bytes(*beginning)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+    use super::LargestOf;
+
+    #[test]
+    fn the_largest_number_of_each_range_is_found() {
+        for length in [0, 1, 2, 3, 7, 8, 13] {
+            let numbers: Vec<u64> = (0..length as u64).map(|at| at * 7 % 11 + 1).collect();
+            let mut all = LargestOf::default();
+            numbers.iter().enumerate().for_each(|(at, number)| all.set(at, *number));
+            all.finish(length);
+            for from in 0..=length {
+                for to in from..=length {
+                    assert_eq!(all.largest(from, to), numbers[from..to].iter().max().copied(), "{from} {to}");
+                }
+            }
+        }
+    }
 }

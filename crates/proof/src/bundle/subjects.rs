@@ -21,8 +21,8 @@ use crate::entry::{Handle, Header, SchemaVersion};
 use crate::event::{Actor, EventBody, event_body::Event};
 use crate::merkle::Hash;
 use crate::replay::{
-    Fault, Flag, LogChecks, Missing, Replay, Replayed, RuleEvent, RuleSignatures, SignedRules, SubjectEntry,
-    minimize,
+    Fault, Flag, LogChecks, MissingEntries, Replay, Replayed, RuleEvent, RuleSignatures, SignedRules,
+    SubjectEntry, minimize,
 };
 use crate::rule::TierKey;
 use crate::subject_map::Label;
@@ -276,7 +276,8 @@ impl Subjects {
         progress: &mut dyn FnMut(Progress),
     ) -> io::Result<Outcome> {
         let groups = self.spool.groups();
-        let statements = std::mem::take(&mut erased.statements);
+        let mut statements = std::mem::take(&mut erased.statements);
+        statements.finish();
         let statements = &statements;
         let (faults, rules) = std::mem::take(&mut self.signed_rules).finish();
         let mut replayed = std::mem::take(&mut self.findings);
@@ -360,7 +361,7 @@ impl Subjects {
                     &earlier.event,
                 );
             }
-            let mut missing = Missing::default();
+            let mut missing = MissingEntries::default();
             let tip = tips.get(&header.handle);
             match ChainTip::advance(tip, spooled.position, &header, leaf) {
                 Ok((next, gap)) => {
@@ -379,7 +380,7 @@ impl Subjects {
                 header: &header,
                 readable: spooled.readable,
                 body: spooled.body.as_ref(),
-                missing,
+                missing: &missing,
             });
             Ok(())
         })?;

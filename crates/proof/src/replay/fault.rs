@@ -28,6 +28,9 @@ pub enum Fault {
     /// The attribute had expired.
     #[error("the attribute had expired")]
     Expired,
+    /// The entry of an allowed attribute or of a cited consent had been erased before the grant.
+    #[error("the cited attribute or consent had been erased")]
+    Erased,
     /// The data subject had contested the attribute.
     #[error("the attribute had been contested")]
     Contested,

@@ -80,14 +80,11 @@ impl<'a> GrantCheck<'a> {
                 self.check_state(attribute)?;
                 self.check_attribute(attribute, self.sources.is_derived_from_special(&granted.attribute))?;
             }
-            None if self.subject.may_be_missing_attribute(&granted.attribute, self.context.citing) => {
-                if self.subject.has_missing_ended(&granted.attribute) {
-                    return Err(Fault::Expired);
-                }
+            None => {
+                self.subject.check_missing_attribute(&granted.attribute, self.context.citing)?;
                 self.doubts.insert(Doubt::AttributeMissing);
                 self.check_attribute(&AttributeState::of_grant(granted), false)?;
             }
-            None => return Err(Fault::UnknownAttribute),
         }
         let cited = match granted.legal_basis() {
             LegalBasis::Unspecified | LegalBasis::Consent => None,
@@ -227,11 +224,14 @@ impl<'a> GrantCheck<'a> {
         let allows = match subject.decisions.by_id(cited) {
             Some(consent) => covering.allows(consent) && counts(consent),
             None if covering.refused_at_ms().is_some_and(|at_ms| subject.is_after_missing(at_ms)) => false,
-            None if subject.may_be_missing_consent(cited, self.context.citing) => {
-                self.doubts.insert(Doubt::ConsentMissing);
-                true
-            }
-            None => false,
+            None => match subject.check_missing_consent(cited, self.context.citing) {
+                Ok(()) => {
+                    self.doubts.insert(Doubt::ConsentMissing);
+                    true
+                }
+                Err(Fault::Erased) => return Err(Fault::Erased),
+                Err(_) => false,
+            },
         };
         if allows { Ok(()) } else { covering.check_any(ask_each_time).and(Err(Fault::Citation)) }
     }

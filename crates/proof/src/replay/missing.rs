@@ -31,6 +31,13 @@ impl Missing {
         self.unknown = self.unknown.saturating_add(other.unknown);
     }
 
+    fn subtract(&mut self, other: Self) {
+        self.attributes = self.attributes.saturating_sub(other.attributes);
+        self.decisions = self.decisions.saturating_sub(other.decisions);
+        self.others = self.others.saturating_sub(other.others);
+        self.unknown = self.unknown.saturating_sub(other.unknown);
+    }
+
     /// How many attributes may be missing, at most.
     pub fn attributes_max(&self) -> u64 {
         self.attributes.saturating_add(self.unknown)
@@ -44,6 +51,84 @@ impl Missing {
     /// How many attributes and decisions may be missing together, at most.
     pub fn both_max(&self) -> u64 {
         self.attributes.saturating_add(self.decisions_max())
+    }
+}
+
+/// Entries that are missing from a stream, by the position of the erasure that erased them. What may exist
+/// longer, such as what is withheld, has the position [`u64::MAX`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct MissingEntries {
+    by_erasure: BTreeMap<u64, Missing>,
+    total: Missing,
+}
+
+impl MissingEntries {
+    /// Entries about which nothing is known.
+    pub fn unknown(count: u64) -> Self {
+        let mut entries = Self::default();
+        entries.add(u64::MAX, Missing::unknown(count));
+        entries
+    }
+
+    /// Adds entries that the erasure at this position erased, or an earlier one.
+    pub fn add(&mut self, erasure: u64, missing: Missing) {
+        if missing != Missing::default() {
+            self.by_erasure.entry(erasure).or_default().add(missing);
+            self.total.add(missing);
+        }
+    }
+
+    /// Adds further missing entries.
+    pub fn extend(&mut self, other: &Self) {
+        other.by_erasure.iter().for_each(|(erasure, missing)| self.add(*erasure, *missing));
+    }
+
+    /// The numbers of all entries.
+    pub fn total(&self) -> Missing {
+        self.total
+    }
+
+    /// Removes the entries that were erased before a position.
+    pub fn remove_before(&mut self, position: u64) {
+        while let Some(first) = self.by_erasure.first_entry().filter(|first| *first.key() < position) {
+            self.total.subtract(first.remove());
+        }
+    }
+}
+
+/// The missing events that one grant cites.
+#[derive(Default)]
+pub(super) struct CitedByGrant {
+    /// The position of the grant.
+    position: u64,
+    attributes: BTreeSet<Vec<u8>>,
+    consents: BTreeSet<Vec<u8>>,
+}
+
+impl CitedByGrant {
+    /// Adds an attribute that a grant cites. `remaining` are the missing entries that were not erased before
+    /// the grant. Returns whether the grant cites no more than these.
+    pub fn add_attribute(&mut self, id: &[u8], by: Citing, remaining: Missing) -> bool {
+        self.begin(by);
+        self.attributes.insert(id.to_vec());
+        self.attributes.len() as u64 <= remaining.attributes_max() && self.fits(remaining)
+    }
+
+    /// Like [`Self::add_attribute`], for a consent.
+    pub fn add_consent(&mut self, id: &[u8], by: Citing, remaining: Missing) -> bool {
+        self.begin(by);
+        self.consents.insert(id.to_vec());
+        self.consents.len() as u64 <= remaining.decisions_max() && self.fits(remaining)
+    }
+
+    fn begin(&mut self, by: Citing) {
+        if self.position != by.position {
+            *self = Self { position: by.position, ..Self::default() };
+        }
+    }
+
+    fn fits(&self, remaining: Missing) -> bool {
+        self.attributes.len().saturating_add(self.consents.len()) as u64 <= remaining.both_max()
     }
 }
 

@@ -61,8 +61,8 @@ pub(crate) use flag::Flag;
 pub(crate) use log_checks::LogChecks;
 pub(crate) use minimize::minimize;
 use missing::Citing;
-pub(crate) use missing::Missing;
 pub use missing::{Doubt, UncheckedGrant};
+pub(crate) use missing::{Missing, MissingEntries};
 pub(crate) use signed_rules::{RuleEvent, SignedRules};
 pub use signers::{RuleSignatures, RuleSigner};
 
@@ -216,7 +216,7 @@ pub(crate) struct SubjectEntry<'a> {
     /// The body, if grants depend on it.
     pub body: Option<&'a EventBody>,
     /// What is missing from the stream right before this entry.
-    pub missing: Missing,
+    pub missing: &'a MissingEntries,
 }
 
 impl Replay {
@@ -231,7 +231,7 @@ impl Replay {
         if header.handle != Handle::SYSTEM {
             let known = self.subjects.get(&header.handle);
             let skipped = known.map_or(header.version, |subject| subject.skipped(header.version));
-            let (readable, missing) = (body.is_some(), Missing::unknown(skipped));
+            let (readable, missing) = (body.is_some(), &MissingEntries::unknown(skipped));
             let entry = SubjectEntry { position, recorded_at_ms, header, readable, body, missing };
             return self.apply_subject_entry(&entry);
         }
@@ -285,8 +285,10 @@ impl Replay {
 
     /// Applies an entry of a data subject, readable or not.
     pub(crate) fn apply_subject_entry(&mut self, entry: &SubjectEntry<'_>) {
-        let SubjectEntry { position, header, body, mut missing, .. } = *entry;
-        missing.add(Missing::unknown(u64::from(!entry.readable)));
+        let SubjectEntry { position, header, body, .. } = *entry;
+        let mut entries = entry.missing.clone();
+        entries.extend(&MissingEntries::unknown(u64::from(!entry.readable)));
+        let missing = entries.total();
         let is_missing = missing != Missing::default();
         if is_missing || self.last_handle != Some(header.handle) {
             self.end_frame();
@@ -297,7 +299,7 @@ impl Replay {
             self.people.entry(header.handle.0).or_default().note_missing(missing);
         }
         let subject = self.subjects.entry(header.handle).or_default();
-        let moment_ms = subject.note(position, header.version, header.sealed_at_ms, missing);
+        let moment_ms = subject.note(position, header.version, header.sealed_at_ms, &entries);
         // An event that a grant cites must come before the grant.
         if let Some((by, fault)) = subject.cited_before(&header.event_id) {
             self.result.unjustified += 1;

@@ -171,21 +171,15 @@ impl Person {
             return None;
         }
         let words_at_ms = about_ms.min(now_ms).max(grant.issued_ms);
-        let fault = self.revocations.fault_under_rules(
-            (id, grant),
-            subject,
-            rules.vocabulary,
-            (now_ms, words_at_ms),
-        )?;
-        let is_of_rules = matches!(
-            fault,
-            Fault::NoConsent
-                | Fault::Refused
-                | Fault::NoticeOutdated
-                | Fault::LegalBasis
-                | Fault::UndefinedCategory
-        );
-        is_of_rules.then_some(fault)
+        let has_ended = grant.ended_ms.is_some();
+        let is_of_rules = |fault: Fault| match fault {
+            Fault::NoConsent | Fault::NoticeOutdated | Fault::LegalBasis | Fault::UndefinedCategory => true,
+            // The use was before the end of the grant, so the refusal that ended it was later.
+            Fault::Refused => !has_ended,
+            _ => false,
+        };
+        let times = (now_ms, words_at_ms);
+        self.revocations.fault_under_rules((id, grant), subject, rules.vocabulary, times, is_of_rules)
     }
 }
 

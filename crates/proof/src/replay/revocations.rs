@@ -233,6 +233,7 @@ impl Revocations {
         subject: &mut Subject,
         vocabulary: &Vocabulary,
         (now_ms, words_at_ms): (u64, u64),
+        is_of_rules: impl Fn(Fault) -> bool,
     ) -> Option<Fault> {
         if self.is_limited_since(grant.issued_ms) {
             return None;
@@ -240,7 +241,7 @@ impl Revocations {
         subject.decisions.advance(now_ms);
         subject.effort.swap(&self.effort);
         let judge = Judge { subject, vocabulary, contents: &self.contents, now_ms, words_at_ms };
-        let fault = judge.fault_of_grant(grant);
+        let fault = judge.faults_of_grant(grant).into_iter().find(|fault| is_of_rules(*fault));
         subject.effort.swap(&self.effort);
         if self.effort.take_failure() {
             self.add_unchecked(id, grant.position, grant.is_unchecked, Doubt::TooLong);
@@ -418,10 +419,10 @@ impl Judge<'_> {
     }
 
     /// Why a grant may no longer be used.
-    fn fault_of_grant(&self, of: &IssuedGrant) -> Option<Fault> {
+    fn faults_of_grant(&self, of: &IssuedGrant) -> Vec<Fault> {
         let grant = self.use_of((&of.recipient, &of.purpose, &of.interaction), of.allowed.attributes.iter());
         let (mut check, _) = self.check(&grant);
-        grant.allowed.iter().find_map(|granted| check.check_standing(granted).err())
+        grant.allowed.iter().filter_map(|granted| check.check_standing(granted).err()).collect()
     }
 
     fn check<'b>(&'b self, grant: &'b GrantIssued) -> (GrantCheck<'b>, WordsInForce<'b>) {

@@ -7,7 +7,7 @@ use super::definitions::Given;
 use super::effort::Effort;
 use super::fault::Fault;
 use super::kept_only::KeptData;
-use super::missing::{Cited, Citing, Missing};
+use super::missing::{Cited, CitedByGrant, Citing, Missing, MissingEntries};
 use super::signals::{Signals, Statement};
 use crate::event::event_body::Event;
 use crate::event::{Attribute, ConsentTerms, PersonalBoundsSet, Provenance};
@@ -40,11 +40,15 @@ pub(super) struct Subject {
     /// the Unix epoch.
     moment_ms: u64,
     missing: Missing,
+    /// Those of the missing entries that were not erased before the newest entry.
+    remaining: MissingEntries,
     /// The position and the moment of the last entry before which a decision may be missing.
     missing_until: Option<(u64, u64)>,
     /// The missing attributes and consents that grants cite.
     missing_attributes: RefCell<Cited>,
     missing_consents: RefCell<Cited>,
+    /// The missing events that the newest grant cites.
+    cited: RefCell<CitedByGrant>,
     pub(super) effort: Effort,
     /// Whether the history takes too many steps to replay.
     is_too_long: bool,
@@ -74,7 +78,10 @@ impl Subject {
 
     /// Notes the next entry of the stream, readable or not, and what is missing up to it. Returns the moment
     /// of the entry.
-    pub fn note(&mut self, position: u64, version: u64, sealed_at_ms: u64, missing: Missing) -> u64 {
+    pub fn note(&mut self, position: u64, version: u64, sealed_at_ms: u64, entries: &MissingEntries) -> u64 {
+        let missing = entries.total();
+        self.remaining.extend(entries);
+        self.remaining.remove_before(position);
         self.next_version = version.saturating_add(1);
         self.moment_ms = self.moment_ms.max(sealed_at_ms);
         self.missing.add(missing);
@@ -130,18 +137,37 @@ impl Subject {
         may_exist && note_missing(&mut attributes, id, by, room)
     }
 
+    /// Requires that an attribute that a grant allows may be one of the missing ones, and that the grant
+    /// cites no more of these than had not been erased before it.
+    pub fn check_missing_attribute(&self, id: &[u8], by: Citing) -> Result<(), Fault> {
+        match self.may_be_missing_attribute(id, by) {
+            false => Err(Fault::UnknownAttribute),
+            true if self.has_missing_ended(id) => Err(Fault::Expired),
+            true => match self.cited.borrow_mut().add_attribute(id, by, self.remaining.total()) {
+                true => Ok(()),
+                false => Err(Fault::Erased),
+            },
+        }
+    }
+
     /// Whether an attribute that is missing had ended before.
     pub fn has_missing_ended(&self, id: &[u8]) -> bool {
         <&EventId>::try_from(id).is_ok_and(|id| self.ended_missing.contains(id))
     }
 
-    /// Like [`Self::may_be_missing_attribute`], for a consent.
-    pub fn may_be_missing_consent(&self, id: &[u8], by: Citing) -> bool {
+    /// Like [`Self::check_missing_attribute`], for a consent.
+    pub fn check_missing_consent(&self, id: &[u8], by: Citing) -> Result<(), Fault> {
         let may_exist = self.attribute(id).is_none();
         let (mut consents, attributes) =
             (self.missing_consents.borrow_mut(), self.missing_attributes.borrow());
         let room = self.missing.decisions_max().min(self.missing.both_max() - attributes.len() as u64);
-        may_exist && note_missing(&mut consents, id, by, room)
+        if !(may_exist && note_missing(&mut consents, id, by, room)) {
+            return Err(Fault::Citation);
+        }
+        match self.cited.borrow_mut().add_consent(id, by, self.remaining.total()) {
+            true => Ok(()),
+            false => Err(Fault::Erased),
+        }
     }
 
     /// The first grant that cites an event, as an attribute or as a consent, before the event was recorded,

@@ -102,7 +102,7 @@ impl Profile {
         for granted in &grant.allowed {
             *stated.entry(&granted.category).or_default() += 1;
         }
-        for class in &grant.withheld {
+        for class in grant.withheld.iter().filter(|class| class.count > 0) {
             *stated.entry(&class.category).or_default() += u64::from(class.count);
         }
         stated == self.requested(grant, check)

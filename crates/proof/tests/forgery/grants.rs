@@ -188,6 +188,19 @@ pub fn citing_more_than_was_erased(world: &mut World) {
     world.log.append(World::ada(), Event::GrantIssued(issued));
 }
 
+/// The operator erases an attribute at the end of its retention, does not record that it ended, and goes on
+/// granting it.
+pub fn of_an_attribute_that_was_erased(world: &mut World) {
+    let id = world.log.append(World::ada(), recorded(attribute("gone", "food")));
+    let position = world.log.size() - 1;
+    match world.dice.roll(3) {
+        0 => world.log.erase(&[position], true),
+        1 => world.log.erase_stating(&[(position, ErasedKind::Unspecified)]),
+        _ => world.log.erase_stating(&[(position, ErasedKind::Attribute)]),
+    }
+    issue_with(world, |issued| issued.allowed[0].attribute = id.to_vec());
+}
+
 /// What is erased can hide no consent if it was an attribute.
 pub fn on_a_consent_behind_an_erased_attribute(world: &mut World) {
     world.log.append(World::ada(), recorded(attribute("gone", "food")));

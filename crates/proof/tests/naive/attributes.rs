@@ -172,11 +172,15 @@ pub fn declared_basis(asked: Asked<'_>, attribute: &Attribute) -> Option<(LegalB
 
 /// What may be used for the grant's purpose, apart from consent or another basis.
 pub fn is_in_order(asked: Asked<'_>, all: &[Attribute], one: &Attribute) -> bool {
+    can_be_used(asked, all, one) && words::category(asked, &one.category).is_some()
+}
+
+/// What nothing about the attribute itself forbids, nor the person's own bounds or a refused erasure.
+pub fn can_be_used(asked: Asked<'_>, all: &[Attribute], one: &Attribute) -> bool {
     let overridden = all.iter().any(|old| one.beside.contains(&old.id) && old.is_usable(asked.now));
     one.is_usable(asked.now)
         && !overridden
         && !person::is_kept_only(asked, one)
-        && words::category(asked, &one.category).is_some()
         && person::own_bounds_allow(asked, one)
 }
 

@@ -162,10 +162,27 @@ fn notice_counts(asked: Asked<'_>, one: &Single) -> bool {
         Event::NoticeRequired(required) if required.id == *id => {
             let from = required.effective_from_ms.max(asked.log.moment(line));
             let first = published(&required.version, line.position).unwrap_or(line.position);
-            from > asked.now || published(version, asked.position).is_some_and(|at| at >= first)
+            from > asked.words_at || published(version, asked.position).is_some_and(|at| at >= first)
         }
         _ => true,
     })
+}
+
+/// Whether every permission for a category that has not ended loses to a refusal.
+pub fn is_refused(asked: Asked<'_>, category: &str) -> bool {
+    let all = singles(asked);
+    let permissions: Vec<&Single> = all.iter().filter(|one| permits_case(asked, one, category)).collect();
+    let has_ended = |one: &Single| one.until.is_some_and(|until| until <= asked.now);
+    let ended: Vec<&&Single> = permissions.iter().filter(|one| has_ended(one)).collect();
+    let is_over = |one: &Single| {
+        has_ended(one) || ended.iter().any(|other| (other.from, other.position) > (one.from, one.position))
+    };
+    let loses = |one: &Single| {
+        let refusals = all.iter().filter(|other| !other.permits && names_case(asked, other, category));
+        refusals.into_iter().any(|refusal| !(refusal.from < one.from && is_within(asked, one, refusal)))
+    };
+    let mut standing = permissions.iter().filter(|one| !is_over(one)).peekable();
+    standing.peek().is_some() && standing.all(|one| loses(one))
 }
 
 /// Whether decisions leave room for another legal basis than consent.

@@ -10,6 +10,7 @@ mod rules;
 mod standing;
 mod unrevoked;
 mod uses;
+mod withheld;
 mod words;
 
 pub use parties::repeated_ids;
@@ -68,6 +69,8 @@ pub struct Asked<'a> {
     pub position: u64,
     /// The moment of the grant.
     pub now: u64,
+    /// The time as of which words and required notices count: the moment of the grant, or of its use.
+    pub words_at: u64,
 }
 
 impl<'a> Log<'a> {
@@ -141,9 +144,7 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The positions of all entries that are wrong. Grants of people with missing events are left out. Uses are
-/// not compared with rules that were published after their grant, and withheld classes are not compared with
-/// what the person has.
+/// The positions of all entries that are wrong. Grants of people with missing events are left out.
 pub fn wrong(lines: &[Line]) -> BTreeSet<u64> {
     let mut wrong = wrong_by_itself(lines);
     let log = Log { lines };
@@ -198,7 +199,7 @@ fn wrong_by_itself(lines: &[Line]) -> BTreeSet<u64> {
             continue;
         }
         let now = log.grant_moment(line);
-        let asked = Asked { log, grant, handle: line.handle, position: line.position, now };
+        let asked = Asked { log, grant, handle: line.handle, position: line.position, now, words_at: now };
         if !is_right(asked) {
             wrong.insert(line.position);
         }
@@ -207,7 +208,7 @@ fn wrong_by_itself(lines: &[Line]) -> BTreeSet<u64> {
 }
 
 fn is_right(asked: Asked<'_>) -> bool {
-    if asked.grant.bounds != rules::in_force(asked) {
+    if asked.grant.bounds != rules::in_force(asked) || !withheld::is_right(asked) {
         return false;
     }
     if asked.grant.allowed.is_empty() {
@@ -233,7 +234,7 @@ pub fn complete(
     let own = lines.iter().filter(|line| line.handle == handle).map(|line| line.sealed_at_ms);
     let now = now.max(own.max().unwrap_or(0)).max(log.recorded(position).saturating_sub(500));
     let bare = grant.clone();
-    let asked = Asked { log, grant: &bare, handle, position, now };
+    let asked = Asked { log, grant: &bare, handle, position, now, words_at: now };
     grant.bounds = rules::in_force(asked);
     let careless = roll(5) == 0;
     let mut candidates = attributes::candidates(asked);
@@ -244,5 +245,10 @@ pub fn complete(
         if !candidates.is_empty() {
             grant.allowed.push(candidates.remove(roll(candidates.len())));
         }
+    }
+    // Most grants state what they withhold.
+    if roll(3) > 0 {
+        let bare = grant.clone();
+        grant.withheld = withheld::classes(Asked { grant: &bare, ..asked }, roll);
     }
 }

@@ -1,13 +1,13 @@
 //! Checks whether attributes that were granted earlier may still be used.
 
 use super::attributes::{self, Attribute};
-use super::{Asked, Handle, Log, consent, person};
+use super::{Asked, Handle, Log, consent, person, words};
 use sayso_proof::event::{GrantIssued, GrantedAttribute, LegalBasis};
 
 /// Whether another attribute replaced this one before a position.
 pub fn was_replaced(log: Log<'_>, handle: Handle, position: u64, id: &[u8]) -> bool {
     let grant = GrantIssued::default();
-    let asked = Asked { log, grant: &grant, handle, position, now: 0 };
+    let asked = Asked { log, grant: &grant, handle, position, now: 0, words_at: 0 };
     attributes::attributes(asked).iter().any(|one| one.id[..] == *id && one.replaced)
 }
 
@@ -55,6 +55,24 @@ fn standing(asked: Asked<'_>, granted: &GrantedAttribute, with_objection: bool) 
 pub fn stands(asked: Asked<'_>, granted: &GrantedAttribute, with_objection: bool) -> bool {
     let Standing { itself, sources } = standing(asked, granted, with_objection);
     itself && sources
+}
+
+/// Whether what allowed an attribute still allows its use, or something else does: another consent, or a
+/// basis of the same kind. Nothing else about the attribute is checked.
+pub fn is_on_a_basis(asked: Asked<'_>, granted: &GrantedAttribute) -> bool {
+    let all = attributes::attributes(asked);
+    let Some(one) = all.iter().find(|one| one.id[..] == granted.attribute[..]) else { return true };
+    if !attributes::can_be_used(asked, &all, one) {
+        return true;
+    }
+    let spoken =
+        |names: &[String]| !person::asks_each_time(asked) || names.contains(&asked.grant.interaction);
+    let is_consented = consent::allowing(asked, &one.category).iter().any(|(_, names)| spoken(names));
+    let cited = granted.legal_basis();
+    let may_be_any = matches!(cited, LegalBasis::Unspecified | LegalBasis::Consent);
+    let declared = attributes::declared_basis(asked, one).map(|(kind, _)| kind);
+    words::category(asked, &one.category).is_some()
+        && (is_consented || declared.is_some_and(|kind| may_be_any || kind == cited))
 }
 
 /// Whether an attribute that was granted earlier may not be used any more only because of its sources.

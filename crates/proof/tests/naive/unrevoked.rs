@@ -50,6 +50,16 @@ pub fn contradicted(log: Log<'_>, handle: Handle, before: u64) -> Vec<([u8; 16],
     run.found
 }
 
+/// A granted attribute, or the one with the same content that took its place before a position.
+pub fn as_it_is_now(
+    log: Log<'_>,
+    handle: Handle,
+    granted: &GrantedAttribute,
+    position: u64,
+) -> GrantedAttribute {
+    Run::new(log, handle).as_it_is_now(granted, position)
+}
+
 /// A pass over the entries of one person.
 struct Run<'a> {
     log: Log<'a>,
@@ -152,7 +162,8 @@ impl<'a> Run<'a> {
         if grant.allowed.is_empty() {
             return false;
         }
-        let asked = Asked { log: self.log, grant: &grant, handle: self.handle, position, now };
+        let handle = self.handle;
+        let asked = Asked { log: self.log, grant: &grant, handle, position, now, words_at: now };
         if changes.anything {
             return person::signal_forbids(asked)
                 || !grant.allowed.iter().all(|one| standing::stands(asked, one, true));

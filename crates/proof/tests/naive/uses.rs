@@ -1,10 +1,9 @@
 //! Checks what is recorded about grants after they were issued: uses, repeated answers, artifacts and
 //! revocations.
 
-use super::unrevoked;
-use super::{Handle, Line, Log};
-use sayso_proof::event::GrantIssued;
+use super::{Asked, Handle, Line, Log, consent, standing, unrevoked};
 use sayso_proof::event::event_body::Event;
+use sayso_proof::event::{ConsentTerms, GrantIssued};
 use std::collections::BTreeSet;
 
 const MINUTE_MS: u64 = 60_000;
@@ -71,6 +70,7 @@ fn is_right(log: Log<'_>, line: &Line) -> bool {
             actor.is_none_or(|actor| is_stated(&actor.name, &of.grant.recipient))
                 && of.may_be_used_at(line.about_ms().min(moment), 0)
                 && of.allows(&used.shaped_by)
+                && agrees_with_newer_rules(log, line, &of)
         }),
         Event::GrantGivenAgain(given) => grant_of(&given.grant).is_none_or(|of| {
             let mut stated = [given.first_ms, given.last_ms].into_iter().filter(|stated| *stated > 0);
@@ -100,4 +100,43 @@ fn is_right(log: Log<'_>, line: &Line) -> bool {
         }
         _ => true,
     }
+}
+
+/// Whether a use agrees with the rules that were published since its grant.
+fn agrees_with_newer_rules(log: Log<'_>, line: &Line, of: &Issued<'_>) -> bool {
+    let (handle, position, now) = (line.handle, line.position, log.moment(line));
+    let since = |other: &Line| other.position > of.line.position && other.position < position;
+    let is_rule = |event: &Event| {
+        matches!(
+            event,
+            Event::BoundsPublished(_)
+                | Event::PurposeDefined(_)
+                | Event::CategoryDefined(_)
+                | Event::NoticePublished(_)
+                | Event::NoticeRequired(_)
+        )
+    };
+    let has_end = |terms: &Option<ConsentTerms>| terms.as_ref().is_some_and(|terms| terms.until_ms.is_some());
+    let ends_by_itself = |event: &Event| match event {
+        Event::ConsentGiven(given) => has_end(&given.terms),
+        Event::ConsentRenewed(renewed) => has_end(&renewed.terms),
+        _ => false,
+    };
+    let are_new = log.system(position).any(|(other, event)| since(other) && is_rule(event));
+    let is_limited =
+        log.of(handle, position).any(|(other, event)| ends_by_itself(event) && log.moment(other) > of.issued);
+    let same_edition = log.edition(of.line.position) == log.edition(position);
+    if !are_new || is_limited || !same_edition || of.grant.expires_at_ms <= now {
+        return true;
+    }
+    let used = line.about_ms().min(now);
+    let allowed = of.grant.allowed.iter();
+    let allowed = allowed.map(|one| unrevoked::as_it_is_now(log, handle, one, position)).collect();
+    let grant = GrantIssued { allowed, ..of.grant.clone() };
+    let asked = Asked { log, grant: &grant, handle, position, now, words_at: used.max(of.issued) };
+    grant.allowed.iter().all(|one| {
+        // What ended the grant is no fault of an earlier use.
+        let is_explained = of.ended.is_some() && consent::is_refused(asked, &one.category);
+        standing::is_on_a_basis(asked, one) || is_explained
+    })
 }

@@ -115,7 +115,7 @@ pub fn upward(asked: Asked<'_>, kind: Kind, id: &str, moment: Moment) -> Vec<Str
 }
 
 pub fn now(asked: Asked<'_>) -> Moment {
-    Moment { time: asked.now, position: asked.position }
+    Moment { time: asked.words_at, position: asked.position }
 }
 
 /// The definition of a purpose at the moment of the grant.
@@ -148,7 +148,7 @@ pub fn meant(asked: Asked<'_>, kind: Kind, named: &str, used: &str, given: Momen
 
 fn has_new_meaning(asked: Asked<'_>, kind: Kind, used: &str, given: Moment) -> bool {
     let all: Vec<Definition<'_>> =
-        definitions(asked, kind).into_iter().filter(|one| one.from <= asked.now).collect();
+        definitions(asked, kind).into_iter().filter(|one| one.from <= asked.words_at).collect();
     let is_later = |one: &Definition<'_>| one.from > given.time || one.position >= given.position;
     let mut before: Option<Definition<'_>> = None;
     for one in all.iter().filter(|one| one.id() == used) {
@@ -181,7 +181,8 @@ fn rung_by(all: &[Definition<'_>], used: &str) -> i32 {
 /// put a word below itself or too deep.
 pub fn narrowing(log: Log<'_>) -> BTreeSet<u64> {
     let grant = GrantIssued::default();
-    let asked = Asked { log, grant: &grant, handle: [0; 16], position: u64::MAX, now: u64::MAX };
+    let now = u64::MAX;
+    let asked = Asked { log, grant: &grant, handle: [0; 16], position: now, now, words_at: now };
     let mut wrong = BTreeSet::new();
     for kind in [Kind::Purpose, Kind::Category] {
         let all = definitions(asked, kind);
