@@ -113,6 +113,12 @@ impl App {
         &self.core.ledger
     }
 
+    /// The log's counts of rules and erasures, as a signed note.
+    #[must_use]
+    pub fn counts(&self) -> String {
+        self.core.counts.signed(&self.core.ledger)
+    }
+
     /// The ledger's time, milliseconds since the Unix epoch. Never goes back, not even after a restart.
     #[must_use]
     pub fn now_ms(&self) -> u64 {

@@ -10,6 +10,7 @@ use crate::app::grants::Grants;
 use crate::app::grants::grant_lookup::GrantLookup;
 use crate::app::log::core::{Core, UseLimits};
 use crate::app::log::index::{index_of, index_of_said};
+use crate::app::log::kept_counts::KeptCounts;
 use crate::app::log::kept_map::KeptMap;
 use crate::app::log::named_recipients::NamedRecipients;
 use crate::app::log::notifier::Notifier;
@@ -148,9 +149,8 @@ impl App {
             (find_keys(&settings, &system_events)?, StreamCache::new(stream_cache_limits(&settings)));
         let clock = Arc::clone(&settings.clock) as _;
         let ledger = Ledger::open_signed(settings.ledger, settings.log, signing, clock)?;
-        let restores = restores_in(&system_events);
-        let news = news(&system_events, &settings.witnesses);
-        let subject_map = KeptMap::new(&system_events);
+        let (restores, news) = (restores_in(&system_events), news(&system_events, &settings.witnesses));
+        let (subject_map, counts) = (KeptMap::new(&system_events), KeptCounts::new(&system_events));
         let rules = RulesHistory::new(system_events.into_iter(), settings.clock.now_ms())
             .map_err(AppError::from)
             .map_err(failed("reading the rules"))?;
@@ -172,6 +172,7 @@ impl App {
             rules: RwLock::new(rules),
             rules_lock: Arc::default(),
             system_stream: tokio::sync::Mutex::new(system_stream),
+            counts,
             notifier: Notifier::default(),
             named_recipients: NamedRecipients::default(),
             recent_views: RecentViews::default(),

@@ -13,7 +13,7 @@ use crate::daemon::DaemonError;
 use crate::daemon::app_settings::{custody, ledger_clock, open_app};
 use crate::daemon::data_dir::Layout;
 use crate::daemon::harden::restrict_new_files;
-use crate::ledger::{Ledger, LogKeys};
+use crate::ledger::{Ledger, LogKeys, write_timestamp};
 use crate::proto;
 use crate::proto::operator_service_client::OperatorServiceClient;
 use crate::store::backup::{BackupReader, Piece};
@@ -205,8 +205,12 @@ fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
     remove(&unfinished)?;
     let log = EmbeddedLog::open(&unfinished, Options::default()).map_err(CliError::failed)?;
     let origin = config.origin();
+    let new_timestamps = layout.timestamps().with_extension("restoring");
+    remove(&new_timestamps)?;
+    let keep_timestamp = &mut |size, token: &[u8]| write_timestamp(&new_timestamps, size, token);
     let (mut restored, keys) =
-        app::restore_log(open()?, &log, &vault, &origin, clock.as_ref()).map_err(CliError::failed)?;
+        app::restore_log(open()?, &log, &vault, &origin, clock.as_ref(), keep_timestamp)
+            .map_err(CliError::failed)?;
     // Without the newest log key, the log could not be continued.
     let log_key = LogKeys::Folder(secrets).find(Some(&keys.newest().key), true, clock.as_ref());
     log_key.map_err(CliError::failed)?;
@@ -216,6 +220,7 @@ fn restore(file: &Path, config: &Config) -> Result<Restored, CliError> {
     let kept = Ledger::kept_checkpoint(&layout.checkpoint()).map_err(CliError::failed)?;
     restored.last_checkpoint = kept.unwrap_or_default();
     layout.keep_restored(&restored).map_err(CliError::failed)?;
+    take_timestamps(&layout, &new_timestamps).map_err(failed(&new_timestamps))?;
     std::fs::rename(&unfinished, layout.log()).map_err(failed(&unfinished))?;
     let synced = File::open(&config.data).and_then(|dir| dir.sync_all());
     synced.map_err(failed(&config.data))?;
@@ -266,4 +271,24 @@ fn stage_keys<R: std::io::Read>(
 fn take_staged_keys(layout: &Layout, staged: &Path) -> Result<(), CliError> {
     remove(&layout.keys())?;
     std::fs::rename(staged, layout.keys()).map_err(failed(staged))
+}
+
+/// Moves the timestamps of the backup to the place of the log's timestamps. Those that the data folder has
+/// already stay: they also cover trees that are lost, and prove that these existed.
+fn take_timestamps(layout: &Layout, restored: &Path) -> std::io::Result<()> {
+    let files = match std::fs::read_dir(restored) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        files => files?,
+    };
+    let folder = layout.timestamps();
+    std::fs::create_dir_all(&folder)?;
+    for file in files {
+        let file = file?;
+        let place = folder.join(file.file_name());
+        if !place.exists() {
+            std::fs::rename(file.path(), place)?;
+        }
+    }
+    File::open(&folder)?.sync_all()?;
+    std::fs::remove_dir_all(restored)
 }

@@ -29,6 +29,7 @@ mod interrupt;
 mod keys;
 mod man;
 mod monitor;
+mod monitor_metrics;
 mod output;
 mod preview;
 mod profile;

@@ -3,6 +3,7 @@
 use super::connect::Connection;
 use super::error::CliError;
 use super::interrupt::interrupted;
+use super::monitor_metrics::MetricsPage;
 use super::output::{Out, count, proto_style};
 use super::times::parse_duration;
 use super::verify::{read_key, read_witnesses};
@@ -17,6 +18,7 @@ use clap::Args;
 use sayso_proof::bundle::Options;
 use serde_json::json;
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,18 +38,21 @@ const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 ///
 /// - the given witnesses cosigned the checkpoint (--witness);
 ///
-/// - the checkpoint is not too old (--age-max), and the log did not grow too much (--growth-max).
+/// - the checkpoint is not too old (--age-max), and the log did not grow too much (--growth-max);
 ///
-/// If two signed checkpoints contradict each other, the monitor keeps both beside the state file, as
-/// `STATE.evidence-*`, so that anyone can check them. Keep the state file: without it, the monitor cannot
+/// - the log's signed counts of rules and erasures fit its tree and the earlier counts, and did not grow too
+///   much (--rules-growth-max, --erasures-growth-max).
+///
+/// If two signed checkpoints or counts contradict each other, the monitor keeps both beside the state file,
+/// as `STATE.evidence-*`, so that anyone can check them. Keep the state file: without it, the monitor cannot
 /// notice that a log was rebuilt.
 ///
 /// With --once, the command checks once and ends with status 0 (no alert), 4 (the log contradicts itself or
 /// its key) or 1 (another alert). Without --once, the monitor checks at intervals until it receives SIGTERM
 /// or SIGINT, and prints a line after each check.
 ///
-/// The tiles contain hashes only. They do not show what is recorded, such as rules or erasures: `sayso
-/// verify` shows that for an export.
+/// The tiles contain hashes only, so they do not show what is recorded. The counts of rules and erasures
+/// are what the operator states. `sayso verify --counts` shows for an export whether counts are true.
 ///
 /// Example: `sayso monitor https://ledger.example --key log.vkey --witness w1.vkey --age-max 1h`
 #[derive(Args)]
@@ -77,6 +82,13 @@ pub(super) struct Monitor {
     /// Raise an alert if the log grew by more entries than this between two checks.
     #[arg(long, value_name = "ENTRIES")]
     growth_max: Option<u64>,
+    /// Raise an alert if the log has more new rules than this between two checks. Rules are bounds, purposes,
+    /// categories, notices, retention and editions of the rules of decisions.
+    #[arg(long, value_name = "NUMBER")]
+    rules_growth_max: Option<u64>,
+    /// Raise an alert if more erasures than this were completed between two checks.
+    #[arg(long, value_name = "NUMBER")]
+    erasures_growth_max: Option<u64>,
     /// Address that receives a POST with JSON when alerts begin, change or end. Plain http:// works only on
     /// this machine.
     #[arg(long, value_name = "URL")]
@@ -85,6 +97,9 @@ pub(super) struct Monitor {
     /// of the node exporter.
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
+    /// Address, such as 127.0.0.1:9464, that serves the same metrics at /metrics over plain HTTP.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
+    metrics_addr: Option<SocketAddr>,
     /// Check once, and end with a status that says whether there are alerts.
     #[arg(long, conflicts_with = "every")]
     once: bool,
@@ -98,7 +113,12 @@ impl Monitor {
         telemetry::start(out.json || !std::io::stderr().is_terminal(), None);
         let follower = self.follower(at.ca.clone())?;
         let opened = StateFile::open(&self.state, &follower.key.name).map_err(CliError::failed)?;
-        let mut watch = Watch { command: &self, follower, ca: at.ca.clone(), file: opened.0, kept: opened.1 };
+        let page = match self.metrics_addr {
+            Some(address) => Some(MetricsPage::serve(address).await?),
+            None => None,
+        };
+        let (file, kept) = opened;
+        let mut watch = Watch { command: &self, follower, ca: at.ca.clone(), file, kept, page };
         if self.once {
             let look = watch.look(out).await?;
             return verdict(&look);
@@ -121,7 +141,12 @@ impl Monitor {
         let witnesses = read_witnesses(&self.witnesses)?;
         let options = Options { witnesses, witnesses_min: self.witnesses_min, ..Options::default() };
         let age_max_ms = self.age_max.map(|age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
-        let limits = Limits { age_max_ms, growth_max: self.growth_max };
+        let limits = Limits {
+            age_max_ms,
+            growth_max: self.growth_max,
+            rules_growth_max: self.rules_growth_max,
+            erasures_growth_max: self.erasures_growth_max,
+        };
         Ok(Follower { key: read_key(&self.key)?, options, limits, get: get_below(&self.url, ca) })
     }
 }
@@ -145,6 +170,7 @@ struct Watch<'a> {
     ca: Option<PathBuf>,
     file: StateFile,
     kept: Option<Kept>,
+    page: Option<MetricsPage>,
 }
 
 impl Watch<'_> {
@@ -153,7 +179,7 @@ impl Watch<'_> {
         let look = self.follower.look(&mut self.kept, SystemClock.now_ms()).await;
         if let Some((kept, shown)) = &look.evidence {
             let path = self.file.keep_evidence(kept, shown).map_err(CliError::failed)?;
-            tracing::error!(path = %path.display(), "kept two signed checkpoints that contradict each other");
+            tracing::error!(path = %path.display(), "kept two signed notes that contradict each other");
         }
         self.notify(&look).await;
         if let Some(kept) = &self.kept {
@@ -162,6 +188,9 @@ impl Watch<'_> {
         if let Some(path) = &self.command.metrics {
             let written = write_durably(path, &metrics_of(&look));
             written.map_err(|error| CliError::failed(format!("--metrics: {}: {error}", path.display())))?;
+        }
+        if let Some(page) = &self.page {
+            page.set(metrics_of(&look));
         }
         let value = serde_json::to_value(&look).map_err(CliError::failed)?;
         out.print_value(&proto_style(value), &text_of(&look))?;
@@ -218,6 +247,9 @@ fn text_of(look: &Look) -> String {
     };
     let mut text =
         format!("{} {}: {}{growth}", wording::time(look.at_ms), look.origin, count(look.entries, "entry"));
+    if let Some((rules, erasures)) = look.rules.zip(look.erasures) {
+        text.push_str(&format!(", states {} and {}", count(rules, "rule"), count(erasures, "erasure")));
+    }
     if !look.witnesses.is_empty() {
         text.push_str(&format!(", cosigned by {}", cosigners(&look.witnesses)));
     }

@@ -21,7 +21,11 @@ use sayso_proof::timestamp::Authorities;
 use sayso_proof::unseen::Given;
 use sayso_proof::witness::WitnessKey;
 use serde_json::{Value, json};
+use std::io::Read;
 use std::path::{Path, PathBuf};
+
+/// Largest file of signed counts, in bytes. A longer file has no valid form.
+const COUNTS_BYTES_MAX: u64 = 16 << 10;
 
 /// Verify a bundle, proof, certificate, receipt or package offline.
 ///
@@ -86,6 +90,11 @@ pub(super) struct Verify {
     /// authority. Only a bundle has timestamps.
     #[arg(long, value_name = "FILE")]
     tsa_cert: Option<PathBuf>,
+    /// Counts of rules and erasures that the log's key signed (from the path /counts of its public pages). A
+    /// bundle must have as many of these events in the entries that the counts are about. A monitor keeps the
+    /// newest counts in its state file.
+    #[arg(long, value_name = "FILE")]
+    counts: Option<PathBuf>,
     #[command(flatten)]
     report: ReportFlags,
 }
@@ -108,6 +117,9 @@ impl Verify {
                 "--subject-proof can be used only with a bundle, which has all streams",
             ));
         }
+        if options.counts.is_some() {
+            return Err(CliError::usage("--counts can be used only with a bundle, which has all events"));
+        }
         let keys = self.key_chain(&key)?;
         document.verify(&keys, &options, out).map_err(|error| match &self.keys {
             None => error.or_next("if the log has changed its key, give all of its keys with `--keys FILE`"),
@@ -122,7 +134,8 @@ impl Verify {
         let tier_keys = self.tier_keys.iter().map(|text| read_tier_key(text)).collect::<Result<_, _>>()?;
         let subject_proofs = verify_completeness::read_subject_proofs(&self.subject_proofs)?;
         let witnesses_min = self.witnesses_min;
-        Ok(Options { since, witnesses, witnesses_min, authorities, tier_keys, subject_proofs })
+        let counts = self.counts.as_deref().map(read_counts).transpose()?;
+        Ok(Options { since, counts, witnesses, witnesses_min, authorities, tier_keys, subject_proofs })
     }
 
     fn key_chain(&self, key: &VerifierKey) -> Result<KeyChain, CliError> {
@@ -248,6 +261,13 @@ fn verdict_of(report: &Report) -> Result<(), CliError> {
             .next("verify an export that was made before the erasure, or one in which nothing is withheld"));
     }
     Ok(())
+}
+
+fn read_counts(path: &Path) -> Result<String, CliError> {
+    let wrong = |error| CliError::usage(format!("--counts: {}: {error}", path.display()));
+    let (mut text, file) = (String::new(), std::fs::File::open(path).map_err(wrong)?);
+    file.take(COUNTS_BYTES_MAX).read_to_string(&mut text).map_err(wrong)?;
+    Ok(text)
 }
 
 fn read_authorities(path: &Path) -> Result<Authorities, CliError> {
@@ -390,6 +410,10 @@ fn text_of(report: &Report) -> String {
     );
     if let Some(size) = report.continues {
         text.push_str(&format!("\ncontinues the earlier checkpoint of {}", count(size, "entry")));
+    }
+    if let Some(size) = report.counts {
+        let first = count(size, "entry");
+        text.push_str(&format!("\nthe counts of rules and erasures are those of the first {first}"));
     }
     if report.key_rotations > 0 {
         text.push_str(&format!(

@@ -102,6 +102,11 @@ impl Layout {
         self.0.join("checkpoint")
     }
 
+    /// The folder of timestamps of checkpoints.
+    pub(crate) fn timestamps(&self) -> PathBuf {
+        self.0.join("timestamps")
+    }
+
     /// The last keys that the token issuer published.
     pub(crate) fn issuer_keys(&self) -> PathBuf {
         self.0.join("issuer-keys.json")

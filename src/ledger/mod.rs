@@ -20,6 +20,7 @@ pub use error::{LedgerError, SubmitError};
 pub use kept_checkpoint::KeptCheckpoint;
 pub use key::{FoundKeys, LogKey, LogKeys, Signing};
 pub use manual_sequencing::ManualSequencing;
+pub use timestamps::write_timestamp;
 pub use types::{Committed, Place, Prepared, SignedCheckpoint, SignedEntry};
 
 use crate::clock::SharedClock;

@@ -1,7 +1,8 @@
 //! Keeps timestamps that a timestamping authority (RFC 3161) issued for checkpoints of the log.
 //!
 //! The timestamps are in the folder `timestamps`, beside the file of the kept checkpoint. Each file contains
-//! one timestamp and is named by the tree size of the checkpoint. No file is ever changed.
+//! one timestamp and is named by the tree size of the checkpoint. A file is replaced only if a restored log
+//! reaches the same size again.
 
 use super::{Ledger, LedgerError, StoreNodes};
 use sayso_proof::bundle::TIMESTAMPS_MAX;
@@ -10,7 +11,7 @@ use sayso_proof::merkle::Frontier;
 use sayso_proof::timestamp::Token;
 use std::fs::{self, File};
 use std::io::{Error, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 impl Ledger {
     /// Keeps a token for the checkpoint of the first `size` entries durably. Without a file for the kept
@@ -20,42 +21,43 @@ impl Ledger {
     /// The file can't be written.
     pub fn keep_timestamp(&self, size: u64, token: &[u8]) -> Result<(), Error> {
         let Some(folder) = &self.timestamps else { return Ok(()) };
-        fs::create_dir_all(folder)?;
-        let unfinished = folder.join("unfinished");
-        let mut file = File::create(&unfinished)?;
-        file.write_all(token)?;
-        file.sync_all()?;
-        fs::rename(&unfinished, folder.join(format!("{size}.tst")))?;
-        File::open(folder)?.sync_all()
+        write_timestamp(folder, size, token)
     }
 
-    /// The tree size of the newest kept timestamp; 0 if there is none.
+    /// The tree size of the newest kept timestamp; 0 if there is none. A log that was restored from a backup
+    /// can have timestamps of larger trees, which it lost. They do not count.
     #[must_use]
     pub fn newest_timestamp(&self) -> u64 {
-        self.timestamps.as_deref().map(sizes_in).and_then(|sizes| sizes.last().copied()).unwrap_or(0)
+        self.timestamp_sizes(self.checkpoint().size).last().copied().unwrap_or(0)
     }
 
     /// The newest kept timestamps of trees of at most `size` entries, in order of tree size, at most 1,024
-    /// of them. Timestamps that can't be read, or that are of another tree, are left out: a log that was
-    /// restored from a backup can have them.
+    /// of them.
     #[must_use]
     pub fn timestamps(&self, size: u64) -> Vec<(u64, Vec<u8>)> {
-        let Some(folder) = &self.timestamps else { return Vec::new() };
-        let sizes: Vec<u64> = sizes_in(folder).into_iter().filter(|of| (1..=size).contains(of)).collect();
+        let sizes = self.timestamp_sizes(size);
         let newest = sizes.iter().skip(sizes.len().saturating_sub(TIMESTAMPS_MAX));
-        let read = newest.filter_map(|of| {
-            let token = fs::read(folder.join(format!("{of}.tst"))).ok()?;
-            let text = self.text_at(*of).ok()?;
-            let is_own = Token::parse(&token).and_then(|parsed| parsed.check_text(&text)).is_ok();
-            if !is_own {
-                tracing::warn!(
-                    size = of,
-                    "a kept timestamp is not of this log; it is left out of the export"
-                );
-            }
-            is_own.then_some((*of, token))
-        });
-        read.collect()
+        newest.filter_map(|of| Some((*of, self.timestamp(*of)?))).collect()
+    }
+
+    /// The tree sizes, in order, of all kept timestamps of trees of at most `size` entries.
+    #[must_use]
+    pub fn timestamp_sizes(&self, size: u64) -> Vec<u64> {
+        let sizes = self.timestamps.as_deref().map(sizes_in).unwrap_or_default();
+        sizes.into_iter().filter(|of| (1..=size).contains(of)).collect()
+    }
+
+    /// The kept timestamp of the first `size` entries. `None` if it can't be read, or is of another tree: a
+    /// log that was restored from a backup can have such timestamps.
+    #[must_use]
+    pub fn timestamp(&self, size: u64) -> Option<Vec<u8>> {
+        let token = fs::read(path_of(self.timestamps.as_deref()?, size)).ok()?;
+        let text = self.text_at(size).ok()?;
+        let is_own = Token::parse(&token).and_then(|parsed| parsed.check_text(&text)).is_ok();
+        if !is_own {
+            tracing::warn!(size, "a kept timestamp is not of this log; exports and backups leave it out");
+        }
+        is_own.then_some(token)
     }
 
     /// The text of the checkpoint of the first `size` entries.
@@ -63,6 +65,24 @@ impl Ledger {
         let root = Frontier::load(size, &StoreNodes(self.store.as_ref()))?.root();
         Ok(Checkpoint { origin: self.origin.clone(), size, root }.to_text())
     }
+}
+
+fn path_of(folder: &Path, size: u64) -> PathBuf {
+    folder.join(format!("{size}.tst"))
+}
+
+/// Writes a token for the checkpoint of the first `size` entries into a folder durably.
+///
+/// # Errors
+/// The file can't be written.
+pub fn write_timestamp(folder: &Path, size: u64, token: &[u8]) -> Result<(), Error> {
+    fs::create_dir_all(folder)?;
+    let unfinished = folder.join("unfinished");
+    let mut file = File::create(&unfinished)?;
+    file.write_all(token)?;
+    file.sync_all()?;
+    fs::rename(&unfinished, path_of(folder, size))?;
+    File::open(folder)?.sync_all()
 }
 
 /// The tree sizes of the timestamps in a folder, in order.

@@ -11,7 +11,7 @@ pub enum AlertKind {
     Fork,
     /// The log shows an older tree, and no longer serves what it showed before.
     RolledBack,
-    /// The checkpoint is malformed, or the log's key did not sign it.
+    /// The checkpoint or the counts are malformed, or the log's key did not sign them.
     Unsigned,
     /// The log's list of keys is invalid, or does not continue the earlier list.
     Keys,
@@ -23,12 +23,18 @@ pub enum AlertKind {
     Stale,
     /// The log grew by more than is allowed between two looks.
     Growth,
+    /// The log's key signed counts of rules and erasures that contradict each other.
+    Counts,
+    /// The log has more new rules than are allowed between two looks.
+    RulesGrowth,
+    /// The log has more new erasures than are allowed between two looks.
+    ErasuresGrowth,
     /// The log does not answer.
     Unreachable,
 }
 
 /// Every kind.
-pub(super) const KINDS: [AlertKind; 9] = [
+pub(super) const KINDS: [AlertKind; 12] = [
     AlertKind::Fork,
     AlertKind::RolledBack,
     AlertKind::Unsigned,
@@ -37,6 +43,9 @@ pub(super) const KINDS: [AlertKind; 9] = [
     AlertKind::Uncosigned,
     AlertKind::Stale,
     AlertKind::Growth,
+    AlertKind::Counts,
+    AlertKind::RulesGrowth,
+    AlertKind::ErasuresGrowth,
     AlertKind::Unreachable,
 ];
 
@@ -53,6 +62,9 @@ impl AlertKind {
             Self::Uncosigned => "UNCOSIGNED",
             Self::Stale => "STALE",
             Self::Growth => "GROWTH",
+            Self::Counts => "COUNTS",
+            Self::RulesGrowth => "RULES_GROWTH",
+            Self::ErasuresGrowth => "ERASURES_GROWTH",
             Self::Unreachable => "UNREACHABLE",
         }
     }
@@ -61,7 +73,13 @@ impl AlertKind {
     /// causes.
     #[must_use]
     pub fn is_contradiction(self) -> bool {
-        matches!(self, Self::Fork | Self::RolledBack | Self::Unsigned | Self::Keys | Self::WrongTiles)
+        match self {
+            Self::Fork | Self::RolledBack | Self::Unsigned | Self::Keys | Self::WrongTiles | Self::Counts => {
+                true
+            }
+            Self::Uncosigned | Self::Stale | Self::Growth | Self::Unreachable => false,
+            Self::RulesGrowth | Self::ErasuresGrowth => false,
+        }
     }
 }
 

@@ -1,23 +1,15 @@
-//! One check of a log: reads its checkpoint and keys, and compares them with those in the state file.
+//! One check of a log: reads its checkpoint, keys and counts, and compares them with those in the state
+//! file.
 
 use super::alert::{Alert, AlertKind};
+use super::counts::{Newest, compare_counts, show_counts};
+use super::findings::{Limits, Look};
 use super::state::Kept;
 use super::tiles::{Get, Unproven, compare};
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::context::{self, Options};
 use sayso_proof::keys::KeyChain;
 use sayso_proof::witness::Cosigned;
-use serde::Serialize;
-
-/// What the user allows.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Limits {
-    /// Largest age of the newest checkpoint, milliseconds: since a witness cosigned it or, without witnesses,
-    /// since this monitor first saw its tree. `None` allows any age.
-    pub age_max_ms: Option<u64>,
-    /// Largest number of new entries between two looks. `None` allows any number.
-    pub growth_max: Option<u64>,
-}
 
 /// Follows one log.
 pub struct Follower {
@@ -31,58 +23,48 @@ pub struct Follower {
     pub get: Box<Get>,
 }
 
-/// The result of one look.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Look {
-    /// Name of the log.
-    pub origin: String,
-    /// When the look began, in milliseconds since the Unix epoch.
-    pub at_ms: u64,
-    /// Entries of the newest checkpoint that is known to continue the earlier ones.
-    pub entries: u64,
-    /// New entries since the last look; none at the first look.
-    pub grown_by: Option<u64>,
-    /// Age of the newest checkpoint, milliseconds. See [`Limits::age_max_ms`].
-    pub age_ms: u64,
-    /// The given witnesses that cosigned the checkpoint.
-    pub witnesses: Vec<Cosigned>,
-    /// The alerts.
-    pub alerts: Vec<Alert>,
-    /// Two signed checkpoints that contradict each other: the kept one and the one shown.
-    #[serde(skip)]
-    pub evidence: Option<(String, String)>,
-}
-
 /// What the log showed.
 struct Shown {
     note: String,
     checkpoint: Checkpoint,
     keys: String,
+    chain: KeyChain,
     cosigned: Vec<Cosigned>,
+    counts: Option<String>,
 }
 
 impl Follower {
-    /// Looks at the log once. Updates `kept` to the newest checkpoint, unless the log contradicts the kept
-    /// one.
+    /// Looks at the log once. Updates `kept` to the newest checkpoint and counts, unless the log contradicts
+    /// the kept ones.
     pub async fn look(&self, kept: &mut Option<Kept>, now_ms: u64) -> Look {
         let mut look = Look { origin: self.key.name.clone(), at_ms: now_ms, ..Look::default() };
-        if let Err(alert) = self.compare_with_kept(kept, now_ms, &mut look).await {
+        if let Err(alert) = self.compare(kept, now_ms, &mut look).await {
             look.alerts.push(alert);
         }
         if let Some(kept) = kept {
             self.judge_age(kept, now_ms, &mut look);
+            show_counts(kept, &mut look);
         }
         look
+    }
+
+    async fn compare(&self, kept: &mut Option<Kept>, now_ms: u64, look: &mut Look) -> Result<(), Alert> {
+        let mut shown = self.read(kept.as_ref(), look).await?;
+        let (counts, note, checkpoint, chain) =
+            (shown.counts.take(), shown.note.clone(), shown.checkpoint.clone(), shown.chain.clone());
+        self.compare_with_kept(kept, shown, now_ms, look).await?;
+        let Some(kept) = kept else { return Ok(()) };
+        let newest = Newest { keys: &chain, checkpoint: &checkpoint, note: &note };
+        compare_counts(&self.get, &self.limits, kept, &newest, counts, look).await
     }
 
     async fn compare_with_kept(
         &self,
         kept: &mut Option<Kept>,
+        shown: Shown,
         now_ms: u64,
         look: &mut Look,
     ) -> Result<(), Alert> {
-        let shown = self.read(kept.as_ref(), look).await?;
         look.witnesses.clone_from(&shown.cosigned);
         let cosigned_at_s = shown.cosigned.iter().map(|one| one.at_s).max();
         let size = shown.checkpoint.size;
@@ -92,6 +74,7 @@ impl Follower {
                 keys: shown.keys,
                 first_seen_ms: now_ms,
                 cosigned_at_s,
+                counts: None,
                 notified: Vec::new(),
             });
             return Ok(());
@@ -121,22 +104,21 @@ impl Follower {
         before.cosigned_at_s = before.cosigned_at_s.max(cosigned_at_s);
         before.checkpoint = shown.note;
         before.keys = shown.keys;
-        match self.limits.growth_max {
-            Some(most) if size - old.size > most => Err(Alert::new(
-                AlertKind::Growth,
-                format!(
-                    "the log grew by {} entries since the last look; at most {most} are allowed",
-                    size - old.size
-                ),
-            )),
-            _ => Ok(()),
+        let grown_by = size.saturating_sub(old.size);
+        if let Some(most) = self.limits.growth_max.filter(|most| grown_by > *most) {
+            let message =
+                format!("the log grew by {grown_by} entries since the last look; at most {most} are allowed");
+            look.alerts.push(Alert::new(AlertKind::Growth, message));
         }
+        Ok(())
     }
 
     /// Reads and verifies what the log shows now.
     async fn read(&self, kept: Option<&Kept>, look: &mut Look) -> Result<Shown, Alert> {
         let note = self.text("checkpoint").await?;
         let note = note.ok_or_else(|| Alert::new(AlertKind::Unreachable, "the log has no checkpoint"))?;
+        // The keys are read last, so they have every key that signed the others.
+        let counts = self.text("counts").await?;
         // A log that never changed its key need not serve a list of keys.
         let keys = self.text("keys").await?.unwrap_or_default();
         let chain = match keys.as_str() {
@@ -152,7 +134,7 @@ impl Follower {
             look.alerts.push(Alert::new(AlertKind::Uncosigned, error));
             Vec::new()
         });
-        Ok(Shown { note, checkpoint, keys, cosigned })
+        Ok(Shown { note, checkpoint, keys, chain, cosigned, counts })
     }
 
     /// The text of a document; none if the log does not have it.

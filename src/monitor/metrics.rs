@@ -1,7 +1,7 @@
 //! The metrics of a monitor in the Prometheus text format.
 
 use super::alert::KINDS;
-use super::follow::Look;
+use super::findings::Look;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -27,6 +27,9 @@ pub fn metrics_of(look: &Look) -> String {
     gauge("entries", "Entries of the newest checkpoint that continues the earlier ones", one(look.entries));
     gauge("checkpoint_age_seconds", "Age of the newest checkpoint", one(look.age_ms / 1_000));
     gauge("cosigners", "Given witnesses that cosigned the checkpoint", one(look.witnesses.len() as u64));
+    let counted = |value: Option<u64>| value.map(|value| (log.clone(), value)).into_iter().collect();
+    gauge("rules", "Events about rules, as the newest counts of the log state", counted(look.rules));
+    gauge("erasures", "Completed erasures, as the newest counts of the log state", counted(look.erasures));
     let alerts = KINDS.map(|kind| {
         let is_raised = look.alerts.iter().any(|alert| alert.kind == kind);
         (vec![("log", look.origin.clone()), ("kind", kind.name().to_owned())], u64::from(is_raised))

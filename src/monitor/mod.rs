@@ -1,10 +1,13 @@
-//! Follows a log from outside: reads its checkpoint, keys and tiles, keeps the newest checkpoint, and raises
-//! alerts (`sayso monitor`).
+//! Follows a log from outside: reads its checkpoint, keys, counts and tiles, keeps the newest checkpoint and
+//! counts, and raises alerts (`sayso monitor`).
 //!
 //! Somebody who runs a monitor needs no credential of the log. The tiles contain hashes only, so a monitor
-//! sees whether the log only grows, but not what it records. Callers of this module make the HTTP requests.
+//! sees whether the log only grows, but not what it records. The counts are what the operator states.
+//! Callers of this module make the HTTP requests.
 
 mod alert;
+mod counts;
+mod findings;
 mod follow;
 mod metrics;
 mod state;
@@ -13,7 +16,8 @@ mod tests;
 mod tiles;
 
 pub use alert::{Alert, AlertKind};
-pub use follow::{Follower, Limits, Look};
+pub use findings::{Limits, Look};
+pub use follow::Follower;
 pub use metrics::metrics_of;
 pub use state::{Kept, StateError, StateFile};
 pub use tiles::{Answer, Get};

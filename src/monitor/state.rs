@@ -1,4 +1,4 @@
-//! The state of a monitor: the newest checkpoint that it has seen, in one small file.
+//! The state of a monitor: the newest checkpoint and counts that it has seen, in one small file.
 //!
 //! The file is replaced atomically. A monitor that lost it would accept a rebuilt log, so a damaged file is
 //! refused.
@@ -6,6 +6,7 @@
 use super::alert::AlertKind;
 use crate::witness::write_durably;
 use sayso_proof::checkpoint::{Checkpoint, NoteError};
+use sayso_proof::counts::Counts;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -43,6 +44,9 @@ pub struct Kept {
     pub first_seen_ms: u64,
     /// When a trusted witness last cosigned a checkpoint of this size, in seconds since the Unix epoch.
     pub cosigned_at_s: Option<u64>,
+    /// The newest counts of rules and erasures, as a note; none if the log served none.
+    #[serde(default)]
+    pub counts: Option<String>,
     /// Kinds of the alerts that the webhook last received.
     #[serde(default)]
     pub notified: Vec<AlertKind>,
@@ -56,6 +60,16 @@ impl Kept {
     pub fn checkpoint(&self) -> Result<Checkpoint, NoteError> {
         let (text, _) = self.checkpoint.split_once("\n\n").ok_or(NoteError::Form("no signatures"))?;
         Checkpoint::parse(&format!("{text}\n"))
+    }
+
+    /// The counts of the kept note, if there is one. They were verified before they were kept.
+    ///
+    /// # Errors
+    /// The note is damaged.
+    pub fn counts(&self) -> Result<Option<Counts>, NoteError> {
+        let Some(note) = &self.counts else { return Ok(None) };
+        let (text, _) = note.split_once("\n\n").ok_or(NoteError::Form("no signatures"))?;
+        Counts::parse(&format!("{text}\n")).map(Some)
     }
 }
 
@@ -89,6 +103,7 @@ impl StateFile {
         let damaged = |reason: String| StateError::Damaged(path.to_owned(), reason);
         let kept: Kept = serde_json::from_str(&text).map_err(|error| damaged(error.to_string()))?;
         let checkpoint = kept.checkpoint().map_err(|error| damaged(error.to_string()))?;
+        kept.counts().map_err(|error| damaged(error.to_string()))?;
         if checkpoint.origin != origin {
             return Err(damaged(format!("it is of {}", checkpoint.origin)));
         }

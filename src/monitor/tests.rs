@@ -7,7 +7,8 @@ use super::{AlertKind, Follower, Kept, Limits, StateFile, metrics_of};
 use ed25519_dalek::SigningKey;
 use proptest::prelude::*;
 use sayso_proof::bundle::Options;
-use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
+use sayso_proof::checkpoint::{Checkpoint, VerifierKey, sign_note};
+use sayso_proof::counts::{Counts, EventCounts};
 use sayso_proof::merkle::{self, Frontier, Hash};
 use sayso_proof::witness::WitnessSigner;
 use std::sync::{Arc, Mutex};
@@ -53,13 +54,14 @@ fn tile(leaves: &[Hash], path: &str) -> Option<Vec<u8>> {
 struct Served {
     leaves: Vec<Hash>,
     note: String,
+    counts: Option<String>,
     is_down: bool,
 }
 
 impl Served {
     fn new(leaves: Vec<Hash>) -> Self {
         let note = checkpoint(&leaves).sign(&log_key());
-        Self { leaves, note, is_down: false }
+        Self { leaves, note, counts: None, is_down: false }
     }
 }
 
@@ -70,6 +72,7 @@ fn getting(served: &Arc<Mutex<Served>>) -> Box<Get> {
         let answer: Answer = match path.as_str() {
             _ if log.is_down => Err("down".into()),
             "checkpoint" => Ok((200, log.note.into_bytes())),
+            "counts" => Ok(log.counts.map_or((404, Vec::new()), |note| (200, note.into_bytes()))),
             path => Ok(tile(&log.leaves, path).map_or((404, Vec::new()), |bytes| (200, bytes))),
         };
         Box::pin(std::future::ready(answer))
@@ -104,6 +107,7 @@ impl Monitored {
         assert_eq!(
             look.evidence.is_some(),
             kinds.contains(&AlertKind::Fork)
+                || kinds.contains(&AlertKind::Counts)
                 || kinds.contains(&AlertKind::RolledBack)
                 || kinds.contains(&AlertKind::WrongTiles)
         );
@@ -164,7 +168,7 @@ async fn a_checkpoint_that_is_unsigned_uncosigned_or_old_raises_an_alert() {
     assert!(log.kept.is_none());
     log.serve(Served { is_down: true, ..Served::new(leaves(0, 0, 9)) });
     assert_eq!(log.look(1).await, [AlertKind::Unreachable]);
-    log.follower.limits = Limits { age_max_ms: Some(1_000), growth_max: Some(5) };
+    log.follower.limits = Limits { age_max_ms: Some(1_000), growth_max: Some(5), ..Limits::default() };
     log.serve(Served::new(leaves(0, 0, 9)));
     assert_eq!(log.look(10_000).await, []);
     assert_eq!(log.look(11_001).await, [AlertKind::Stale]);
@@ -180,6 +184,58 @@ async fn a_checkpoint_that_is_unsigned_uncosigned_or_old_raises_an_alert() {
     log.serve(Served { note: format!("{}{line}", plain.note), ..plain });
     assert_eq!(log.look(20_500).await, []);
     assert_eq!(log.look(21_001).await, [AlertKind::Stale]);
+}
+
+/// A log whose counts are of the first `size` of its leaves.
+fn with_counts(leaves: Vec<Hash>, size: usize, rules: u64, erasures: u64) -> Served {
+    let tree = checkpoint(&leaves[..size]);
+    let text = Counts { tree, events: EventCounts { rules, erasures } }.to_text();
+    Served { counts: Some(sign_note(&text, ORIGIN, &log_key())), ..Served::new(leaves) }
+}
+
+#[tokio::test]
+async fn counts_are_compared_with_the_tree_and_with_earlier_counts() {
+    let mut log = Monitored::new(leaves(0, 0, 20));
+    assert_eq!(log.look(1).await, [], "a log without counts");
+    // Counts may be about an older or a newer tree than the checkpoint.
+    let older = checkpoint(&leaves(0, 0, 300)).sign(&log_key());
+    log.serve(Served { note: older, ..with_counts(leaves(0, 0, 400), 350, 5, 0) });
+    assert_eq!(log.look(2).await, []);
+    log.serve(with_counts(leaves(0, 0, 400), 320, 5, 0));
+    assert_eq!(log.look(3).await, []);
+    let kept = log.kept.as_ref().unwrap().counts().unwrap().unwrap();
+    assert_eq!(kept.tree.size, 350);
+    for (served, kind) in [
+        (with_counts(leaves(0, 0, 400), 400, 4, 0), AlertKind::Counts),
+        (with_counts(leaves(0, 0, 400), 350, 6, 0), AlertKind::Counts),
+        (with_counts(leaves(0, 0, 400), 320, 6, 0), AlertKind::Counts),
+        (with_counts(leaves(0, 0, 400), 400, 5, 51), AlertKind::Counts),
+        (Served { counts: None, ..Served::new(leaves(0, 0, 400)) }, AlertKind::Unreachable),
+        (
+            Served { counts: Some("sayso counts v1\n".into()), ..Served::new(leaves(0, 0, 400)) },
+            AlertKind::Unsigned,
+        ),
+    ] {
+        log.serve(served);
+        assert_eq!(log.look(4).await, [kind]);
+    }
+    // The tree of the counts is another one.
+    let forked = with_counts(leaves(1, 300, 400), 400, 5, 0).counts;
+    log.serve(Served { counts: forked, ..Served::new(leaves(0, 0, 400)) });
+    assert_eq!(log.look(5).await, [AlertKind::Fork]);
+    let stranger = with_counts(leaves(0, 0, 400), 400, 5, 0).counts.unwrap();
+    let text = stranger.split_once("\n\n").unwrap().0.to_owned() + "\n";
+    let counts = Some(sign_note(&text, ORIGIN, &SigningKey::from_bytes(&[2; 32])));
+    log.serve(Served { counts, ..Served::new(leaves(0, 0, 400)) });
+    assert_eq!(log.look(6).await, [AlertKind::Unsigned]);
+    log.follower.limits =
+        Limits { rules_growth_max: Some(2), erasures_growth_max: Some(0), ..Limits::default() };
+    log.serve(with_counts(leaves(0, 0, 400), 400, 7, 0));
+    assert_eq!(log.look(7).await, []);
+    log.serve(with_counts(leaves(0, 0, 450), 450, 10, 1));
+    assert_eq!(log.look(8).await, [AlertKind::RulesGrowth, AlertKind::ErasuresGrowth]);
+    log.serve(with_counts(leaves(0, 0, 450), 450, 10, 1));
+    assert_eq!(log.look(9).await, []);
 }
 
 #[tokio::test]

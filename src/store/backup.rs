@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `E` | the next entry: position (8), recorded time (8), leaf hash (32), bytes (none if discarded) |
 //! | `C` | the checkpoint over the entries |
+//! | `T` | a timestamp: tree size (8), token (RFC 3161) |
 //! | `K` | a key page: length of its id (1), id, page |
 //! | `Z` | the end: SHA-256 of everything before this piece |
 //!
@@ -21,6 +22,7 @@ use std::io::{Error, ErrorKind, Read, Write};
 const MAGIC: &[u8; 8] = b"saysoBU1";
 const ENTRY: u8 = b'E';
 const CHECKPOINT: u8 = b'C';
+const TIMESTAMP: u8 = b'T';
 const KEY_PAGE: u8 = b'K';
 const END: u8 = b'Z';
 /// The longest piece, bytes. The size limit of a request limits the size of an entry. The number of one
@@ -78,6 +80,14 @@ impl<W: Write> BackupWriter<W> {
         self.piece(CHECKPOINT, &[note.as_bytes()])
     }
 
+    /// Writes a timestamp of the checkpoint of the first `size` entries. It comes after the checkpoint.
+    ///
+    /// # Errors
+    /// `out` can't be written.
+    pub fn timestamp(&mut self, size: u64, token: &[u8]) -> Result<(), Error> {
+        self.piece(TIMESTAMP, &[&size.to_be_bytes(), token])
+    }
+
     /// Writes a sealed key page, verbatim.
     ///
     /// # Errors
@@ -107,6 +117,8 @@ pub enum Piece {
     Entry(StoredEntry),
     /// The checkpoint over all entries.
     Checkpoint(String),
+    /// A timestamp: the size of its tree, and the token.
+    Timestamp(u64, Vec<u8>),
     /// A sealed key page.
     KeyPage(Page),
 }
@@ -173,6 +185,10 @@ impl<R: Read> BackupReader<R> {
                     .map_err(|_| damaged("the checkpoint of the backup is not UTF-8"))?;
                 Ok(Some(Piece::Checkpoint(note)))
             }
+            [TIMESTAMP] => match content.split_first_chunk::<8>() {
+                Some((size, token)) => Ok(Some(Piece::Timestamp(u64::from_be_bytes(*size), token.to_vec()))),
+                None => Err(damaged("a timestamp of the backup is malformed")),
+            },
             [KEY_PAGE] => decode_page(&content).map(|page| Some(Piece::KeyPage(page))),
             [END] if content == digest_so_far => {
                 self.has_ended = true;
@@ -229,10 +245,12 @@ mod tests {
         let mut writer = BackupWriter::begin(&mut out).unwrap();
         entries.iter().for_each(|entry| writer.entry(entry).unwrap());
         writer.checkpoint("note").unwrap();
+        writer.timestamp(2, b"token").unwrap();
         writer.key_page(&page).unwrap();
         writer.finish().unwrap();
         let [first, second] = entries.map(Piece::Entry);
-        let expected = [first, second, Piece::Checkpoint("note".into()), Piece::KeyPage(page)];
+        let timestamp = Piece::Timestamp(2, b"token".to_vec());
+        let expected = [first, second, Piece::Checkpoint("note".into()), timestamp, Piece::KeyPage(page)];
         assert_eq!(pieces(&out).unwrap(), expected);
         for at in 0..out.len() {
             let mut flipped = out.clone();

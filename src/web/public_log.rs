@@ -1,5 +1,5 @@
-//! Serves the log's checkpoint, public keys and hash tiles (C2SP tlog-tiles). The entries themselves are not
-//! public. Their hashes reveal nothing, because entries have high entropy.
+//! Serves the log's checkpoint, public keys, counts and hash tiles (C2SP tlog-tiles). The entries themselves
+//! are not public. Their hashes reveal nothing, because entries have high entropy.
 
 use super::logs::NamedApp;
 use axum::extract::Path;
@@ -24,6 +24,11 @@ pub(super) async fn checkpoint(NamedApp(app): NamedApp) -> Response {
 /// `/keys`, `/<controller>/keys`.
 pub(super) async fn keys(NamedApp(app): NamedApp) -> Response {
     ([TEXT, NO_STORE], app.ledger().key_chain().to_jsonl()).into_response()
+}
+
+/// `/counts`, `/<controller>/counts`.
+pub(super) async fn counts(NamedApp(app): NamedApp) -> Response {
+    ([TEXT, NO_STORE], app.counts()).into_response()
 }
 
 /// `/tile/<L>/<N>[.p/<W>]`, `/<controller>/tile/<L>/<N>[.p/<W>]`.

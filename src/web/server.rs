@@ -16,15 +16,17 @@ use sayso_proof::event::Role;
 use std::future::Future;
 
 /// Every route, by its name in the role table.
-pub const ROUTES: [&str; 9] = [
+pub const ROUTES: [&str; 11] = [
     "GET /healthz",
     "GET /readyz",
     "GET /metrics",
     "GET /checkpoint",
     "GET /keys",
+    "GET /counts",
     "GET /tile/{*path}",
     "GET /{controller}/checkpoint",
     "GET /{controller}/keys",
+    "GET /{controller}/counts",
     "GET /{controller}/tile/{*path}",
 ];
 
@@ -90,6 +92,7 @@ fn router(logs: Logs, table: &RoleTable) -> Router {
             "GET /metrics" => get(status::metrics_text),
             "GET /checkpoint" | "GET /{controller}/checkpoint" => get(public_log::checkpoint),
             "GET /keys" | "GET /{controller}/keys" => get(public_log::keys),
+            "GET /counts" | "GET /{controller}/counts" => get(public_log::counts),
             "GET /tile/{*path}" | "GET /{controller}/tile/{*path}" => get(public_log::tile),
             _ => return None,
         })

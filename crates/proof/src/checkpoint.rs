@@ -15,7 +15,7 @@ pub(crate) const SIGNATURE_PREFIX: &str = "\u{2014} ";
 /// Maximum number of signature lines of a note: the log's and its witnesses'.
 const SIGNATURES_MAX: usize = 64;
 
-/// Why a note, a checkpoint or a verifier key is rejected.
+/// Why a note or a verifier key is rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum NoteError {
     /// The text is not a signed note.
@@ -30,6 +30,9 @@ pub enum NoteError {
     /// The text is not a checkpoint.
     #[error("not a checkpoint: {0}")]
     Checkpoint(&'static str),
+    /// The text is not that of counts.
+    #[error("not counts of a log: {0}")]
+    Counts(&'static str),
     /// The key is not in vkey form.
     #[error("not a verifier key: {0}")]
     Key(&'static str),

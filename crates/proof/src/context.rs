@@ -23,6 +23,8 @@ use std::str::FromStr;
 pub struct Options {
     /// An older checkpoint of the same log, as a signed note. The bundle or document must extend it.
     pub since: Option<String>,
+    /// Counts that the log's key signed, as a note. The events of a bundle must agree with them.
+    pub counts: Option<String>,
     /// Witnesses that the user trusts.
     pub witnesses: Vec<WitnessKey>,
     /// Number of these witnesses that must have cosigned the checkpoint. `None`: every key must have cosigned

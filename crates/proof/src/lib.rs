@@ -10,6 +10,7 @@ pub mod certificate;
 pub mod checkpoint;
 pub mod context;
 mod cose;
+pub mod counts;
 pub mod entry;
 pub mod event;
 pub mod json;

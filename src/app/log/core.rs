@@ -1,6 +1,7 @@
 //! [`Core`], which all use cases share: the ledger, the vault, the clock, subject streams and rules.
 
 use crate::app::error::{AppError, Cause};
+use crate::app::log::kept_counts::KeptCounts;
 use crate::app::log::kept_map::KeptMap;
 use crate::app::log::named_recipients::NamedRecipients;
 use crate::app::log::notifier::Notifier;
@@ -45,6 +46,8 @@ pub(crate) struct Core {
     pub rules_lock: Arc<tokio::sync::RwLock<()>>,
     /// Locked while a write to the system stream is in progress.
     pub system_stream: tokio::sync::Mutex<SystemStream>,
+    /// The numbers of rules and erasures.
+    pub counts: KeptCounts,
     pub notifier: Notifier,
     pub named_recipients: NamedRecipients,
     pub recent_views: RecentViews,

@@ -7,6 +7,7 @@ pub(crate) mod decision_frame;
 pub(crate) mod first_append;
 pub(crate) mod idempotency;
 pub(crate) mod index;
+pub(crate) mod kept_counts;
 pub(crate) mod kept_map;
 pub(crate) mod key_hashes;
 pub(crate) mod load_stream;

@@ -11,7 +11,7 @@ use crate::app::log::system_stream::{SystemEvent, SystemStream};
 use crate::bounds::rulebook::is_rule;
 use crate::domain::event::{Actor, Draft, Event, Recorded, RequestKey, Role, codec};
 use crate::domain::ids::{EventId, Handle};
-use crate::ledger::LogKey;
+use crate::ledger::{Committed, LogKey, Prepared, SubmitError};
 use crate::telemetry::metrics;
 use sayso_proof::entry::{self, Header, SchemaVersion};
 use sayso_proof::event::EventBody;
@@ -116,15 +116,14 @@ impl Core {
             drafts.push((header, ready.entry.leaf_hash(), draft));
             prepared.push(ready);
         }
-        let committed = match (new_key, prepared.pop()) {
-            (Some(new), Some(entry)) if prepared.is_empty() => {
-                self.ledger.submit_rotation(entry, new).await?
-            }
-            (_, last) => {
-                prepared.extend(last);
-                self.ledger.submit(prepared).await?
-            }
-        };
+        self.counts.begin(&self.ledger);
+        let committed = self.submit_system_events(prepared, new_key).await;
+        match &committed {
+            Ok(_) => self.counts.end(drafts.iter().map(|(_, _, draft)| &draft.event)),
+            Err(SubmitError::Stopped) => {}
+            Err(_) => self.counts.end(std::iter::empty()),
+        }
+        let committed = committed?;
         kinds.into_iter().for_each(|kind| metrics().event(kind));
         *system_stream = SystemStream { version, newest: previous, last_sealed_at_ms: sealed_at_ms };
         let places = committed.entries.iter();
@@ -152,6 +151,20 @@ impl Core {
         self.rules.write().unwrap_or_else(PoisonError::into_inner).push(&recorded, self.now_ms())?;
         let checkpoint = committed.checkpoint.note.clone();
         Ok((Receipt { events: receipts, checkpoint, replayed: false }, recorded))
+    }
+
+    async fn submit_system_events(
+        &self,
+        mut prepared: Vec<Prepared>,
+        new_key: Option<Arc<LogKey>>,
+    ) -> Result<Committed, SubmitError> {
+        match (new_key, prepared.pop()) {
+            (Some(new), Some(entry)) if prepared.is_empty() => self.ledger.submit_rotation(entry, new).await,
+            (_, last) => {
+                prepared.extend(last);
+                self.ledger.submit(prepared).await
+            }
+        }
     }
 }
 

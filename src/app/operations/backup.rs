@@ -1,5 +1,5 @@
-//! Writes a backup while the daemon runs: the log and the sealed key tree in one file, consistent with each
-//! other.
+//! Writes a backup while the daemon runs: the log, its timestamps and the sealed key tree in one file,
+//! consistent with each other.
 //!
 //! The key tree in a backup opens only with the root key that was in force at the time of the backup.
 //! Together, this key tree and this root key open everything that was recorded until then. Every erasure
@@ -66,6 +66,11 @@ impl Operations {
         };
         tail.iter().try_for_each(|entry| backup.entry(entry)).map_err(failed)?;
         backup.checkpoint(&checkpoint.note).map_err(failed)?;
+        let ledger = &self.core.ledger;
+        for size in ledger.timestamp_sizes(checkpoint.size) {
+            let token = ledger.timestamp(size);
+            token.map_or(Ok(()), |token| backup.timestamp(size, &token)).map_err(failed)?;
+        }
         pages.iter().try_for_each(|page| backup.key_page(page)).map_err(failed)?;
         backup.finish().map_err(failed)
     }

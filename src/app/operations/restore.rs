@@ -59,6 +59,9 @@ pub enum RestoreError {
     /// The file can't be read, is cut off, or is damaged.
     #[error("the backup: {0}")]
     Backup(#[from] std::io::Error),
+    /// A timestamp can't be written.
+    #[error("writing the timestamps: {0}")]
+    Timestamps(std::io::Error),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -83,8 +86,8 @@ pub enum RestoreError {
 }
 
 /// Writes the entries of a backup into an empty log, except those whose keys were destroyed. Key pages of the
-/// backup are ignored, because the current vault is used. Also returns the log's keys; the newest key is
-/// needed to run the restored log.
+/// backup are ignored, because the current vault is used. `keep_timestamp` gets the tree size and the token
+/// of each timestamp. Also returns the log's keys; the newest key is needed to run the restored log.
 ///
 /// # Errors
 /// The backup is damaged or of another log, or something can't be read or written. The caller must then
@@ -95,6 +98,7 @@ pub fn restore_log(
     vault: &Vault,
     origin: &str,
     clock: &dyn Clock,
+    keep_timestamp: &mut dyn FnMut(u64, &[u8]) -> std::io::Result<()>,
 ) -> Result<(Restored, KeyChain), RestoreError> {
     let mut writer = LogWriter::new(log, vault, origin, clock);
     let mut reader = BackupReader::begin(from)?;
@@ -103,6 +107,9 @@ pub fn restore_log(
         match piece {
             Piece::Entry(entry) => writer.take(entry)?,
             Piece::Checkpoint(found) => note = Some(found),
+            Piece::Timestamp(size, token) => {
+                keep_timestamp(size, &token).map_err(RestoreError::Timestamps)?;
+            }
             Piece::KeyPage(_) => {}
         }
     }

@@ -83,7 +83,8 @@ impl World {
             vault.erasure_done(request).await?;
         }
         let log = self.stores().log();
-        let (restored, _) = restore_log(backup, log.as_ref(), &vault, super::ORIGIN, clock.as_ref())?;
+        let (restored, _) =
+            restore_log(backup, log.as_ref(), &vault, super::ORIGIN, clock.as_ref(), &mut |_, _| Ok(()))?;
         Ok(restored)
     }
 }

@@ -36,8 +36,8 @@ pub enum FailureKind {
         /// The edition.
         edition: u32,
     },
-    /// Nothing: this machine could not read the bundle or use a temporary file, so the verification did not
-    /// end.
+    /// Nothing: the verification did not end, because this machine could not read the bundle or use a
+    /// temporary file, or because the bundle is older than counts that the user gave.
     Machine,
 }
 

@@ -68,6 +68,10 @@ pub struct Report {
     pub signatures: u64,
     /// Size of the given older checkpoint that this log extends, if one was given.
     pub continues: Option<u64>,
+    /// Number of entries that the given counts are about, if they were given. The bundle has the stated
+    /// numbers of events.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counts: Option<u64>,
     /// Files that only the operator states: the log's key signed them, but no entry contains them.
     pub stated_only: Vec<String>,
     /// The timestamps by authorities that the user trusts. Each covers the first entries of the log.

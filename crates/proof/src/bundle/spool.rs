@@ -142,8 +142,9 @@ fn decode_records<M: Message + Default>(
 
 /// What to report when a temporary file cannot be used.
 pub(super) fn failed(error: &io::Error) -> Rejection {
-    let next = "set TMPDIR to a folder with enough free space";
-    Rejection::machine(format!("cannot use a temporary file: {error}; {next}"))
+    let folder = tempfile::env::temp_dir();
+    let next = "set TMPDIR to a folder that exists, that you may write to, and that has enough free space";
+    Rejection::machine(format!("cannot use a temporary file in `{}`: {error}; {next}", folder.display()))
 }
 
 fn file_missing() -> io::Error {

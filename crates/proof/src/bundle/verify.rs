@@ -1,6 +1,7 @@
 //! Verifies a bundle from its first file to its last. It recomputes everything and trusts only the log's key.
 
 mod hashes;
+mod stated_counts;
 
 use super::allowance::BytesRead;
 use super::chain::Chains;
@@ -20,6 +21,7 @@ use crate::checkpoint::{Checkpoint, VerifierKey};
 use crate::context::{self, Options};
 use crate::keys::KeyChain;
 use ed25519_dalek::VerifyingKey;
+use stated_counts::StatedCounts;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -69,6 +71,7 @@ pub(super) fn run<'a>(
         options,
         progress,
         since: None,
+        counts: None,
         checkpoint_note: String::new(),
         checkpoint: Checkpoint { origin: key.name.clone(), size: 0, root: [0; 32] },
         last_member: None,
@@ -104,6 +107,8 @@ struct Verifier<'a> {
     options: &'a Options,
     progress: &'a mut dyn FnMut(Progress),
     since: Option<Checkpoint>,
+    /// Counts that the user gave.
+    counts: Option<StatedCounts>,
     /// The checkpoint. It is not verified before the keys are known.
     checkpoint_note: String,
     checkpoint: Checkpoint,
@@ -301,6 +306,9 @@ impl<'a> Verifier<'a> {
                 "the log is smaller than the older checkpoint that it must extend".to_owned(),
             ));
         }
+        let open = |note| StatedCounts::open(note, &self.keys, self.checkpoint.size);
+        self.counts = self.options.counts.as_deref().map(open).transpose()?;
+        self.report.signatures += u64::from(self.counts.is_some());
         Ok(())
     }
 
@@ -363,6 +371,8 @@ impl<'a> Verifier<'a> {
                 }
                 self.files.expect_document(checked.position, body)?;
                 let (position, state) = (checked.position, &mut self.entries);
+                let counted = self.counts.as_mut().zip(body.event.as_ref());
+                counted.into_iter().for_each(|(counts, event)| counts.add(position, event));
                 state.as_mut().map_or(Ok(()), |state| state.commitments.take(position, body))?;
             }
         }
@@ -440,7 +450,11 @@ impl<'a> Verifier<'a> {
             let position = Some(self.next_position);
             return Err(VerifyFailure { position, ..VerifyFailure::at("entries", "the entry is missing") });
         }
-        self.deferred.take().map_or(Ok(()), Err)
+        self.deferred.take().map_or(Ok(()), Err)?;
+        if let Some(counts) = self.counts.take() {
+            self.report.counts = Some(counts.compare()?);
+        }
+        Ok(())
     }
 
     fn check_manifest_note(&mut self, bytes: &[u8]) -> Result<(), VerifyFailure> {

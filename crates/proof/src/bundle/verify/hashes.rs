@@ -17,7 +17,7 @@ impl Verifier<'_> {
         }
         let (allowance, mut kept) = (self.read.clone(), 0_u64);
         let mut leaf_hashes = std::mem::take(&mut self.leaf_hashes);
-        let mut timestamps = std::mem::take(&mut self.timestamps);
+        let (mut timestamps, mut counts) = (std::mem::take(&mut self.timestamps), self.counts.take());
         let (mut tree, mut digest) = (Frontier::new(), Sha256::new());
         let mut root_at_since = self.since.as_ref().filter(|since| since.size == 0).map(|_| tree.root());
         let read = self.read_pieces(member, length, data, &mut |piece| {
@@ -28,6 +28,7 @@ impl Verifier<'_> {
                     root_at_since = Some(tree.root());
                 }
                 timestamps.reach(&tree);
+                counts.iter_mut().for_each(|counts| counts.reach(&tree));
             }
             kept = kept.saturating_add(piece.len() as u64);
             allowance.allow_leaves(kept)?;
@@ -35,7 +36,7 @@ impl Verifier<'_> {
         });
         read.map_err(|rejection| VerifyFailure::rejected(member, rejection))?;
         leaf_hashes.rewind().map_err(spool_failure)?;
-        self.leaf_hashes = leaf_hashes;
+        (self.leaf_hashes, self.counts) = (leaf_hashes, counts);
         (self.report.timestamps, self.report.timestamps_untrusted) =
             timestamps.finish(&self.checkpoint.origin, self.options.authorities.as_ref())?;
         self.files.add_digest(member, length, &digest.finalize().into());
@@ -68,6 +69,8 @@ impl Verifier<'_> {
             Some((Member::LeafHashes.to_string(), "the root of the tree differs from the checkpoint"))
         } else if self.since.as_ref().map(|since| since.root) != root_at_since {
             Some(("--since".to_owned(), "the log does not extend the older checkpoint"))
+        } else if self.counts.as_ref().is_some_and(|counts| !counts.has_root()) {
+            Some(("--counts".to_owned(), "the counts are about another tree, which the log does not extend"))
         } else {
             None
         };
