@@ -73,7 +73,22 @@ pub async fn post_bytes(
     body: Vec<u8>,
     bytes_max: usize,
 ) -> Result<(u16, Vec<u8>), FetchError> {
-    let body = Body { content_type: Some(content_type), bytes: body };
+    let body = Body { content_type: Some(content_type), headers: Vec::new(), bytes: body };
+    in_time(exchange(url, ca, Some(body), bytes_max)).await
+}
+
+/// As [`post_bytes`], for a JSON body, with further headers.
+///
+/// # Errors
+/// As [`post_bytes`].
+pub async fn post_signed(
+    url: &str,
+    ca: Option<&Path>,
+    headers: &[(&'static str, String)],
+    body: Vec<u8>,
+    bytes_max: usize,
+) -> Result<(u16, Vec<u8>), FetchError> {
+    let body = Body { content_type: Some("application/json"), headers: headers.to_vec(), bytes: body };
     in_time(exchange(url, ca, Some(body), bytes_max)).await
 }
 
@@ -91,7 +106,7 @@ async fn in_time(
 /// # Errors
 /// There is no response within 10 seconds, or it is larger than 1 MiB or not UTF-8.
 pub async fn post(url: &str, ca: Option<&Path>, body: String) -> Result<(u16, String), FetchError> {
-    let body = Body { content_type: None, bytes: body.into_bytes() };
+    let body = Body { content_type: None, headers: Vec::new(), bytes: body.into_bytes() };
     let (status, body) = in_time(exchange(url, ca, Some(body), BYTES_MAX)).await?;
     Ok((status, String::from_utf8(body).map_err(FetchError::from_error)?))
 }
@@ -99,6 +114,8 @@ pub async fn post(url: &str, ca: Option<&Path>, body: String) -> Result<(u16, St
 /// The body of a request.
 struct Body {
     content_type: Option<&'static str>,
+    /// Further headers.
+    headers: Vec<(&'static str, String)>,
     bytes: Vec<u8>,
 }
 
@@ -158,11 +175,14 @@ where
     let connection = tokio::spawn(connection);
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
     let host = uri.authority().map_or("", |authority| authority.as_str());
-    let request = match &body {
+    let mut request = match &body {
         None => Request::get(path).header("accept", "application/json"),
         Some(Body { content_type: Some(kind), .. }) => Request::post(path).header("content-type", *kind),
         Some(Body { content_type: None, .. }) => Request::post(path),
     };
+    for (name, value) in body.iter().flat_map(|body| &body.headers) {
+        request = request.header(*name, value);
+    }
     let body = Full::<Bytes>::from(body.map(|body| body.bytes).unwrap_or_default());
     let request = request.header("host", host).body(body).map_err(FetchError::from_error)?;
     let response = sender.send_request(request).await.map_err(FetchError::from_error)?;

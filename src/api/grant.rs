@@ -4,7 +4,8 @@ use crate::api::access::layer;
 use crate::api::convert::reasons::revocation;
 use crate::api::{Api, convert, paging, status};
 use crate::app::{
-    CheckedGrant, GrantRequest, Issued, Moment, NewArtifact, Revocation, Use, UseCase, UseQuery,
+    CheckedGrant, CheckedIds, GrantRequest, HeldId, Issued, Moment, NewArtifact, Revocation, Use, UseCase,
+    UseQuery,
 };
 use crate::domain::event::Reason;
 use crate::domain::ids::GrantId;
@@ -49,6 +50,8 @@ fn revoked(revocation: Revocation) -> proto::WatchRevocationsResponse {
         cause_event_id: revocation.cause,
         source_event_id: revocation.source,
         erased_scope: revocation.erased_scope.into(),
+        reminder: revocation.reminder,
+        named_by: revocation.named_by,
     }
 }
 
@@ -129,6 +132,16 @@ impl GrantService for Api {
         }))
     }
 
+    async fn check_ids(&self, request: Request<proto::CheckIdsRequest>) -> Answer<proto::CheckIdsResponse> {
+        let caller = layer::caller(&request)?;
+        let ids = request.into_inner().ids;
+        let held: Result<Vec<HeldId>, _> = ids.iter().map(|id| HeldId::parse(id)).collect();
+        let checked = self.app.grants.check_ids(&caller, &held.map_err(status::of)?).await;
+        let CheckedIds { states, cursor } = checked.map_err(status::of)?;
+        let states = ids.into_iter().zip(states).map(|(id, state)| convert::grants::id_state(id, state));
+        Ok(Response::new(proto::CheckIdsResponse { states: states.collect(), cursor }))
+    }
+
     async fn report_use(
         &self,
         request: Request<proto::ReportUseRequest>,
@@ -160,6 +173,20 @@ impl GrantService for Api {
         let receipt =
             self.app.grants.acknowledge(&caller, request.cursor, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::AcknowledgeResponse {
+            receipt: Some(convert::writes::receipt(receipt, &caller)),
+        }))
+    }
+
+    async fn report_erasure(
+        &self,
+        request: Request<proto::ReportErasureRequest>,
+    ) -> Answer<proto::ReportErasureResponse> {
+        let caller = layer::caller(&request)?;
+        let request = request.into_inner();
+        let options = convert::writes::options(request.options.as_ref(), &request)?;
+        let report = convert::erasures::report(request)?;
+        let receipt = self.app.erasure.report_erasure(&caller, report, &options).await.map_err(status::of)?;
+        Ok(Response::new(proto::ReportErasureResponse {
             receipt: Some(convert::writes::receipt(receipt, &caller)),
         }))
     }

@@ -109,6 +109,22 @@ impl RightsService for Api {
 
     type ExportSubjectStream = std::pin::Pin<Box<dyn tokio_stream::Stream<Item = ExportAnswer> + Send>>;
 
+    async fn list_outstanding_erasures(
+        &self,
+        request: Request<proto::ListOutstandingErasuresRequest>,
+    ) -> Answer<proto::ListOutstandingErasuresResponse> {
+        let request = request.into_inner();
+        let (after, count) =
+            (convert::erasures::start(&request.page_token)?, paging::size(request.page_size)?);
+        let found = self.app.erasure.list_outstanding(after, count, request.overdue_only);
+        let page = found.map_err(status::of)?;
+        Ok(Response::new(proto::ListOutstandingErasuresResponse {
+            outstanding: page.recipients.into_iter().map(convert::erasures::outstanding).collect(),
+            next_page_token: page.next.map(convert::erasures::token).unwrap_or_default(),
+            left_out: page.left_out,
+        }))
+    }
+
     async fn export_subject(
         &self,
         request: Request<proto::ExportSubjectRequest>,

@@ -2,9 +2,11 @@
 
 use super::Moment;
 use super::error::AppError;
+use super::log::address::address;
 use crate::domain::event::{Actor, Role};
 use crate::domain::ids::SubjectId;
 use crate::domain::profile::SubjectState;
+use std::borrow::Cow;
 
 /// The caller, as authenticated by its credential; never read from a request field.
 #[derive(Clone, Debug)]
@@ -36,6 +38,11 @@ impl Caller {
                 SubjectId::new(requested).map_err(|violation| AppError::invalid("subject", violation.problem))
             }
         }
+    }
+
+    /// The name under which the index knows the caller as a recipient.
+    pub(super) fn address(&self) -> Cow<'_, str> {
+        address(self.role, &self.name)
     }
 
     /// Whether the caller may see what belongs to other callers: their grants, and how much is recorded about

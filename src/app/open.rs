@@ -2,6 +2,7 @@
 
 use crate::app::App;
 use crate::app::consent::Consent;
+use crate::app::erasure::ErasureSettings;
 use crate::app::erasure::Erasures;
 use crate::app::erasure::completion_queue::CompletionQueue;
 use crate::app::erasure::recent_erasures::RecentErasures;
@@ -9,12 +10,14 @@ use crate::app::error::{AppError, Cause};
 use crate::app::grants::Grants;
 use crate::app::grants::grant_lookup::GrantLookup;
 use crate::app::log::core::{Core, UseLimits};
+use crate::app::log::disclosures::Disclosures;
 use crate::app::log::index::{index_of, index_of_said};
 use crate::app::log::kept_counts::KeptCounts;
 use crate::app::log::kept_map::KeptMap;
 use crate::app::log::named_recipients::NamedRecipients;
 use crate::app::log::notifier::Notifier;
 use crate::app::log::open_requests::OpenRequests;
+use crate::app::log::outstanding::Deadlines;
 use crate::app::log::pending_streams::PendingStreams;
 use crate::app::log::read::open_system_entry;
 use crate::app::log::recent_views::RecentViews;
@@ -83,6 +86,8 @@ pub struct Settings {
     pub witnesses: Vec<String>,
     /// How data subject requests are handled.
     pub rights: RightsSettings,
+    /// How recipients of erased data are treated.
+    pub erasures: ErasureSettings,
     /// What one recipient may have open about one data subject.
     pub use_limits: UseLimits,
     /// How long an inference may be used if it is recorded without an expiry.
@@ -120,6 +125,7 @@ struct Parts {
     tier_keys: TierKeys,
     controller: Arc<Controller>,
     rights: RightsSettings,
+    erasures: ErasureSettings,
     inferences: InferenceTerms,
     attribute_limits: AttributeLimits,
     report: ReportSettings,
@@ -136,11 +142,8 @@ impl App {
         if settings.log.head().size > 0 && settings.keys.count_pages(&[])? == 0 {
             return Err(OpenError::NoKeys);
         }
-        let vault = Arc::new(Vault::open(
-            Arc::clone(&settings.keys),
-            Arc::clone(&settings.custody),
-            Arc::clone(&settings.clock) as _,
-        )?);
+        let (keys, custody) = (Arc::clone(&settings.keys), Arc::clone(&settings.custody));
+        let vault = Arc::new(Vault::open(keys, custody, Arc::clone(&settings.clock) as _)?);
         let failed = |step| move |error| OpenError::Start(step, error);
         let (system_events, system_stream) =
             read_system_stream(settings.log.as_ref()).map_err(failed("reading the rules"))?;
@@ -150,7 +153,7 @@ impl App {
         let clock = Arc::clone(&settings.clock) as _;
         let ledger = Ledger::open_signed(settings.ledger, settings.log, signing, clock)?;
         let (restores, news) = (restores_in(&system_events), news(&system_events, &settings.witnesses));
-        let (subject_map, counts) = (KeptMap::new(&system_events), KeptCounts::new(&system_events));
+        let (subject_map, counts, disclosures) = projections(&system_events, settings.erasures.deadlines);
         let rules = RulesHistory::new(system_events.into_iter(), settings.clock.now_ms())
             .map_err(AppError::from)
             .map_err(failed("reading the rules"))?;
@@ -158,6 +161,7 @@ impl App {
             tier_keys: settings.tier_keys,
             controller: Arc::new(settings.controller),
             rights: settings.rights,
+            erasures: settings.erasures,
             inferences: settings.inferences,
             attribute_limits: settings.attribute_limits,
             report: settings.report,
@@ -179,6 +183,7 @@ impl App {
             unrecorded_reuse: UnrecordedReuse::default(),
             pending_streams: PendingStreams::default(),
             open_requests: OpenRequests::default(),
+            disclosures,
             subject_map,
             use_limits: settings.use_limits,
             erasing: Arc::default(),
@@ -212,9 +217,15 @@ impl App {
 
     /// Builds the use cases over one core.
     fn from_core(core: Arc<Core>, parts: Parts) -> Self {
-        let Parts { tier_keys, controller, rights, inferences, attribute_limits, report, log_keys } = parts;
+        let Parts { tier_keys, controller, rights, erasures, inferences, attribute_limits, report, log_keys } =
+            parts;
         let (completion_queue, recent_erasures) = (CompletionQueue::default(), RecentErasures::default());
-        let erasure = Arc::new(Erasures { core: Arc::clone(&core), completion_queue, recent_erasures });
+        let erasure = Arc::new(Erasures {
+            core: Arc::clone(&core),
+            settings: erasures,
+            completion_queue,
+            recent_erasures,
+        });
         let consent = Arc::new(Consent { core: Arc::clone(&core), controller: Arc::clone(&controller) });
         let started_from_ms = core.store().head().recorded_at_ms;
         let rights = Rights {
@@ -259,7 +270,8 @@ impl App {
     /// The store failed. The next call finds what this call did not do.
     pub async fn run_maintenance(&self) -> Result<bool, AppError> {
         self.operations.end_key_transition();
-        self.rights.end_expired().await
+        let has_more = self.erasure.remind_recipients().await?;
+        Ok(self.rights.end_expired().await? || has_more)
     }
 
     /// Finishes what the last stop left unfinished.
@@ -377,6 +389,12 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// What the system events say about the subject map and about disclosures.
+fn projections(system_events: &[Recorded], deadlines: Deadlines) -> (KeptMap, KeptCounts, Disclosures) {
+    let disclosures = Disclosures::new(system_events, deadlines);
+    (KeptMap::new(system_events), KeptCounts::new(system_events), disclosures)
 }
 
 fn restores_in(system_events: &[Recorded]) -> Vec<Recorded> {

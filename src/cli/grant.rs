@@ -132,7 +132,7 @@ impl Check {
 }
 
 /// Why a grant or an artifact ended. After an erasure, the text says what was erased.
-fn why_ended(reason: proto::RevocationReason, erased: proto::ErasureScope) -> String {
+pub(super) fn why_ended(reason: proto::RevocationReason, erased: proto::ErasureScope) -> String {
     let words = wording::reason(reason.into());
     match reason {
         proto::RevocationReason::PartlyErased => format!("{words} ({})", wording::erased(erased, false)),

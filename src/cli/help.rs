@@ -13,8 +13,11 @@ use std::fmt::Write as _;
 const GROUPS: [(&str, &[&str]); 8] = [
     ("People", &["record", "remove", "contest", "confirm", "profile", "history", "describe", "import"]),
     ("Consent", &["consent", "consents", "signal"]),
-    ("Use", &["grant", "check", "used", "why", "uses", "evaluate", "watch", "acknowledge", "artifact"]),
-    ("Rights", &["request", "erase", "certificate", "export-subject", "hold", "retention"]),
+    (
+        "Use",
+        &["grant", "check", "used", "why", "uses", "evaluate", "lost", "watch", "acknowledge", "artifact"],
+    ),
+    ("Rights", &["request", "erase", "certificate", "erasures", "export-subject", "hold", "retention"]),
     ("Rules", &["purpose", "category", "notice", "bounds"]),
     ("Audit", &["audit", "verify", "checkpoint", "proof", "prove-subject", "report", "record-of-processing"]),
     (

@@ -17,6 +17,7 @@ mod define;
 mod demo;
 mod describe;
 mod erase;
+mod erasures;
 mod error;
 mod export_subject;
 mod flags;
@@ -27,6 +28,7 @@ mod hold;
 mod import;
 mod interrupt;
 mod keys;
+mod lost;
 mod man;
 mod monitor;
 mod monitor_metrics;
@@ -108,10 +110,13 @@ enum Command {
     Used(grant::Used),
     Why(grant::Why),
     Evaluate(grant::Evaluate),
+    Lost(lost::Lost),
     Watch(grant::Watch),
     Acknowledge(grant::Acknowledge),
     Erase(erase::Erase),
     Certificate(erase::Certificate),
+    #[command(subcommand)]
+    Erasures(erasures::Erasures),
     ExportSubject(export_subject::ExportSubject),
     #[command(subcommand)]
     Artifact(artifact::Artifact),
@@ -246,10 +251,12 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::Used(command) => command.run(at, out).await,
         Command::Why(command) => command.run(at, out).await,
         Command::Evaluate(command) => command.run(at, out).await,
+        Command::Lost(command) => command.run(at, out).await,
         Command::Watch(command) => command.run(at, out).await,
         Command::Acknowledge(command) => command.run(at, out).await,
         Command::Erase(command) => command.run(at, out).await,
         Command::Certificate(command) => command.run(at, out).await,
+        Command::Erasures(command) => command.run(at, out).await,
         Command::ExportSubject(command) => command.run(at, out).await,
         Command::Artifact(command) => command.run(at, out).await,
         Command::Request(command) => command.run(at, out).await,

@@ -3,6 +3,7 @@
 
 use super::keys::{BoundsKeys, Pkcs11};
 use super::organization::Organization;
+use super::recipients::RecipientConfig;
 use super::report::{ProcessingConfig, ReportConfig};
 use super::rights::Rights;
 use super::tokens::Tokens;
@@ -35,6 +36,9 @@ pub struct ControllerConfig {
     /// Requests of data subjects.
     #[serde(default)]
     pub rights: Rights,
+    /// Recipients with a key or a webhook.
+    #[serde(default)]
+    pub recipients: Vec<RecipientConfig>,
     /// Transparency reports.
     #[serde(default)]
     pub report: ReportConfig,

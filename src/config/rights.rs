@@ -16,6 +16,11 @@ pub struct Rights {
     pub steward_decides_erasures: bool,
     /// How often the ledger looks for what has expired, milliseconds. 10 to 3,600,000.
     pub expiry_interval_ms: u64,
+    /// How long a recipient has to say what it did about an erasure, milliseconds. 1,000 to 31,536,000,000 (a
+    /// year).
+    pub recipient_answer_ms: u64,
+    /// The time between two reminders of a recipient, milliseconds. 1,000 to 31,536,000,000.
+    pub recipient_reminder_ms: u64,
 }
 
 /// Rules for the deadlines of requests.
@@ -30,14 +35,23 @@ pub enum RequestRules {
 
 impl Default for Rights {
     fn default() -> Self {
-        Self { jurisdiction: RequestRules::Gdpr, steward_decides_erasures: false, expiry_interval_ms: 1_000 }
+        Self {
+            jurisdiction: RequestRules::Gdpr,
+            steward_decides_erasures: false,
+            expiry_interval_ms: 1_000,
+            recipient_answer_ms: 14 * 86_400_000,
+            recipient_reminder_ms: 4 * 86_400_000,
+        }
     }
 }
 
 impl Rights {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         let is_valid = (10..=3_600_000).contains(&self.expiry_interval_ms);
-        check(is_valid, "rights.expiry_interval_ms", "10 to 3,600,000")
+        check(is_valid, "rights.expiry_interval_ms", "10 to 3,600,000")?;
+        let (year, allowed) = (31_536_000_000, "1,000 to 31,536,000,000");
+        check((1_000..=year).contains(&self.recipient_answer_ms), "rights.recipient_answer_ms", allowed)?;
+        check((1_000..=year).contains(&self.recipient_reminder_ms), "rights.recipient_reminder_ms", allowed)
     }
 }
 

@@ -7,6 +7,7 @@ use super::keys::{BoundsKeys, Pkcs11};
 use super::limits::Limits;
 use super::names::{NAME_ALLOWED, is_name};
 use super::organization::Organization;
+use super::recipients::{RecipientConfig, check_recipients};
 use super::report::{ProcessingConfig, ReportConfig};
 use super::rights::{Inferences, Rights};
 use super::telemetry::TelemetryConfig;
@@ -55,6 +56,8 @@ pub struct Config {
     pub telemetry: TelemetryConfig,
     /// Requests of data subjects.
     pub rights: Rights,
+    /// Recipients with a key or a webhook.
+    pub recipients: Vec<RecipientConfig>,
     /// When inferences expire.
     pub inferences: Inferences,
     /// Transparency reports.
@@ -106,6 +109,7 @@ impl Default for Config {
             limits: Limits::default(),
             telemetry: TelemetryConfig::default(),
             rights: Rights::default(),
+            recipients: Vec::new(),
             inferences: Inferences::default(),
             report: ReportConfig::default(),
             witnesses: Witnesses::default(),
@@ -150,6 +154,7 @@ impl Config {
         self.telemetry.check()?;
         self.limits.check()?;
         self.rights.check()?;
+        check_recipients(&self.recipients)?;
         self.inferences.check()?;
         self.report.check()?;
         self.witnesses.check()?;
@@ -208,6 +213,7 @@ impl Config {
             tokens: other.tokens.clone().or_else(|| self.tokens.clone()),
             pkcs11: other.pkcs11.clone(),
             rights: other.rights.clone(),
+            recipients: other.recipients.clone(),
             report: other.report.clone(),
             processing: other.processing.clone(),
             controllers: Vec::new(),

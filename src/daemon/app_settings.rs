@@ -1,9 +1,11 @@
 //! Converts the configuration to the settings of the application, and opens the application.
 
-use crate::app::{App, ReportSettings, RightsSettings, Settings, TierKeys, UseLimits};
+use crate::app::{
+    App, Deadlines, ErasureSettings, ReportSettings, RightsSettings, Settings, TierKeys, UseLimits,
+};
 use crate::audit::transparency::Declared;
 use crate::clock::{ClockLimits, LedgerClock, SharedClock};
-use crate::config::{Config, Limits, RequestRules};
+use crate::config::{Config, Limits, RequestRules, recipient_keys};
 use crate::daemon::cosigning;
 use crate::daemon::data_dir::Layout;
 use crate::daemon::error::DaemonError;
@@ -122,6 +124,13 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
                 RequestRules::California => Jurisdiction::California,
             },
             steward_decides_erasures: config.rights.steward_decides_erasures,
+        },
+        erasures: ErasureSettings {
+            deadlines: Deadlines {
+                answer_ms: config.rights.recipient_answer_ms,
+                remind_ms: config.rights.recipient_reminder_ms,
+            },
+            recipient_keys: recipient_keys(&config.recipients)?,
         },
         restored,
         use_limits: UseLimits {

@@ -18,6 +18,7 @@ mod reload;
 mod shutdown;
 mod start;
 mod timestamping;
+mod webhooks;
 
 pub use controller::{OpenController, issuer};
 pub use dev_keys::use_dev_tier_keys;

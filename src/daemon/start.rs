@@ -9,7 +9,7 @@ use crate::daemon::data_dir::make_private_dir;
 use crate::daemon::error::DaemonError;
 use crate::daemon::lost_parts::check_parts;
 use crate::daemon::shutdown::{drain, wait};
-use crate::daemon::{background, controller, cosigning, limits, reload, timestamping};
+use crate::daemon::{background, controller, cosigning, limits, reload, timestamping, webhooks};
 use crate::roles::RoleTable;
 use crate::telemetry::metrics;
 use crate::tls::{Certificates, Incoming, TlsFiles};
@@ -145,6 +145,11 @@ impl Daemon {
             let stamping =
                 async move { timestamping::run(&config_of_task, app_of_task, time, until_stopped).await };
             self.tasks.push(tokio::spawn(stamping));
+            let (config_of_task, app_of_task) = (config.clone(), app());
+            let (time, until_stopped) = (Arc::clone(&open.time) as _, until());
+            let telling =
+                async move { webhooks::run(&config_of_task, app_of_task, time, until_stopped).await };
+            self.tasks.push(tokio::spawn(telling));
             let credential_clock = Arc::clone(&open.clock) as _;
             reload::keep_tokens(config, open.tokens.clone(), credential_clock, stopped.clone());
         }

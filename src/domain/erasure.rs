@@ -99,7 +99,9 @@ pub struct Selection {
     pub kinds: Vec<ErasedKind>,
     /// The number of erased attributes by category.
     pub categories: BTreeMap<String, u32>,
-    /// Recipients with erased grants or erased artifacts.
+    /// The keys of the erased attributes.
+    pub keys: BTreeSet<String>,
+    /// Recipients with erased grants or erased artifacts, except those that were granted nothing.
     pub recipients: Vec<PriorRecipient>,
     /// Events in the scope that are kept, counted by ground.
     pub kept: Vec<KeptOnGround>,
@@ -282,6 +284,7 @@ impl<'a> Closure<'a> {
     fn selection(self) -> Selection {
         let mut selection = Selection::default();
         let mut recipients: BTreeMap<String, PriorRecipient> = BTreeMap::new();
+        let mut received: BTreeSet<&String> = BTreeSet::new();
         let remaining = self.history.iter().filter(|event| !self.gone.contains(&event.version));
         let remaining: BTreeSet<EventId> = remaining.map(|event| event.event_id).collect();
         for event in self.history.iter().filter(|event| self.gone.contains(&event.version)) {
@@ -298,6 +301,7 @@ impl<'a> Closure<'a> {
                 | Event::EarlierAttributeRecorded(attribute)
                 | Event::AttributeCorrected { attribute, .. } => {
                     *selection.categories.entry(attribute.category.clone()).or_default() += 1;
+                    selection.keys.insert(attribute.key.clone());
                 }
                 Event::GrantIssued(grant) => {
                     prior(&grant.recipient);
@@ -305,9 +309,13 @@ impl<'a> Closure<'a> {
                     let erased = grant.allowed.iter().filter(|cited| self.ids.contains(&cited.attribute));
                     let keys = erased.map(|cited| cited.key.clone());
                     selection.recipient_keys.entry(grant.recipient.clone()).or_default().extend(keys);
+                    if !grant.allowed.is_empty() {
+                        received.insert(&grant.recipient);
+                    }
                 }
                 Event::ArtifactRegistered(artifact) => {
                     prior(&artifact.recipient);
+                    received.insert(&artifact.recipient);
                     recipients.entry(artifact.recipient.clone()).or_default().artifact_ids.push(id);
                 }
                 _ => {}
@@ -315,6 +323,8 @@ impl<'a> Closure<'a> {
         }
         // Retention affects no recipients, because the grants had ended before.
         if !self.is_retention() {
+            // Who was granted nothing received nothing.
+            recipients.retain(|name, _| received.contains(name));
             selection.recipients = recipients.into_values().collect();
         }
         self.note_kept(&mut selection);

@@ -52,12 +52,17 @@ pub fn class(event: &Event) -> Class {
         | Event::RequestDecided(_)
         | Event::RequestExtended(_)
         | Event::RequestWithdrawn(_)
+        // Like a request, the list shows how the data subject was treated. An erasure of the profile keeps
+        // it.
+        | Event::RecipientsKept(_)
         | Event::AccessProvided(_)
         | Event::HoldPlaced(_)
         | Event::HoldLifted(_)
         // A view of a record, like a request, shows how the data subject was treated.
         | Event::RecordViewed(_) => Class::Requests,
         Event::RecipientAcknowledged(_)
+        | Event::RecipientReported(_)
+        | Event::RecipientReminded(_)
         | Event::ErasureCompleted(_)
         | Event::BoundsPublished(_)
         | Event::PurposeDefined(_)

@@ -27,15 +27,7 @@ pub(super) fn named_by(event: &Event) -> Vec<EventId> {
         Event::GrantUsed(GrantUsed { grant, reply: _, shaped_by, count: _, ai_disclosure_shown: _ }) => {
             [&[*grant], shaped_by.as_slice()].concat()
         }
-        Event::GrantGivenAgain(GrantGivenAgain {
-            grant,
-            count: _,
-            first_ms: _,
-            last_ms: _,
-            recipient: _,
-        }) => {
-            vec![*grant]
-        }
+        Event::GrantGivenAgain(again) => of_reuse(again),
         Event::GrantRevoked { grant, reason: _, cause, grant_id: _, recipient: _, source } => {
             [Some(*grant), *cause, *source].into_iter().flatten().collect()
         }
@@ -52,12 +44,15 @@ pub(super) fn named_by(event: &Event) -> Vec<EventId> {
         | Event::RevocationsPending { .. }
         | Event::RecordingRefused(_)
         | Event::RecipientAcknowledged(_)
+        | Event::RecipientReported(_)
+        | Event::RecipientReminded(_)
         | Event::ErasureRequested(_)
         | Event::AccessProvided(_)
         | Event::RequestSubmitted(_)
         | Event::RequestDecided(_)
         | Event::RequestExtended(_)
         | Event::RequestWithdrawn(_)
+        | Event::RecipientsKept(_)
         | Event::HoldPlaced(_)
         | Event::HoldLifted(_)
         | Event::ErasureRefused(_)
@@ -136,6 +131,11 @@ fn of_grant(grant: &GrantIssued) -> Vec<EventId> {
     named
 }
 
+fn of_reuse(again: &GrantGivenAgain) -> Vec<EventId> {
+    let GrantGivenAgain { grant, count: _, first_ms: _, last_ms: _, recipient: _ } = again;
+    vec![*grant]
+}
+
 fn of_artifact(artifact: &ArtifactRegistered) -> Vec<EventId> {
     let ArtifactRegistered { recipient: _, kind: _, name: _, sources, grant, purpose: _, expires_at_ms: _ } =
         artifact;
@@ -200,7 +200,8 @@ mod tests {
     const OTHER_BYTES: &str = "AccessProvided.request BackupRestored.restore BoundsPublished.schema_digest \
         ErasureCompleted.request ErasureRefused.holds ErasureRefused.request ErasureRequested.request \
         ErasureSummary.key_hash ErasureSummary.recipient_keys EventBody.idempotency_hash EventBody.request_digest \
-        HoldLifted.hold HoldPlaced.hold LogOpened.public_key NoticeRef.digest RequestDecided.request \
+        HoldLifted.hold HoldPlaced.hold KeptRecipient.keys LogOpened.public_key NoticeRef.digest RecipientReported.evidence \
+        RecipientReported.public_key RecipientReported.signature RequestDecided.request \
         RequestExtended.request RequestSubmitted.follows RequestSubmitted.key_hash RequestSubmitted.request \
         RequestWithdrawn.request RestoreConfirmed.restore SubjectMapCommitted.root \
         SubjectMapCommitted.vrf_public_key WriterSignature.public_key WriterSignature.signature";

@@ -29,6 +29,7 @@ pub mod names;
 pub mod notices;
 pub mod profile;
 mod profile_bytes;
+pub mod recipients;
 pub mod recorder_usage;
 pub mod request;
 pub mod retention;

@@ -29,9 +29,10 @@ impl SubjectState {
         let grants: usize =
             grants.map(|grant| size_of::<GrantState>() + issued(&grant.issued, &mut lists)).sum();
         let rights = &self.rights;
+        let recipients = rights.recipients.bytes();
         let held = rights.holds.len() + rights.kept.len() + rights.fences.len();
         let rights = rights.requests.len() + held + rights.artifacts.len();
-        size_of::<Self>() + attributes + consents + grants + rights * RIGHT_BYTES
+        size_of::<Self>() + attributes + consents + grants + rights * RIGHT_BYTES + recipients
     }
 }
 

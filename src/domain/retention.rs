@@ -106,6 +106,7 @@ pub fn is_no_reason_to_keep(event: &Event) -> bool {
             | Event::ConsentExpired { .. }
             | Event::SubjectDescribed(_)
             | Event::RecordViewed(_)
+            | Event::RecipientsKept(_)
     )
 }
 

@@ -4,6 +4,7 @@
 use super::event::{Actor, ArtifactRegistered, ErasureRefused, Event, HoldPlaced, Reason, Recorded};
 use super::ids::{EventId, GrantId};
 use super::kept_only::{KeptOnly, KeptRefusals};
+use super::recipients::RecipientList;
 use super::request::{Decided, RequestOutcome, RequestRecord, keeps_data};
 use super::vocabulary::Vocabulary;
 use crate::domain::event::{ErasureScope, Role};
@@ -124,6 +125,8 @@ pub struct Rights {
     pub fences: Vec<Fence>,
     /// Artifacts by the event that registered them.
     pub artifacts: BTreeMap<EventId, Artifact>,
+    /// The recipients of disclosures whose record has ended.
+    pub recipients: RecipientList,
     /// Events of consents whose expiry is recorded.
     pub expired_consents: BTreeSet<EventId>,
 }
@@ -175,6 +178,7 @@ impl Rights {
                 let (by, placed_at_ms) = (event.actor.clone(), event.recorded_at_ms);
                 self.holds.push(Hold { id, placed: placed.clone(), by, placed_at_ms });
             }
+            Event::RecipientsKept(kept) => self.recipients.add(kept),
             Event::HoldLifted(lifted) => self.holds.retain(|hold| hold.id != lifted.hold),
             Event::ConsentExpired { consent } => {
                 self.expired_consents.insert(*consent);

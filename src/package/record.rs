@@ -195,12 +195,16 @@ pub struct Withheld {
 pub struct Recipient {
     /// The name of its credential.
     pub name: String,
+    /// What it is: `service` or `auditor`.
+    pub kind: &'static str,
     /// When it first received data.
     pub first_received_at: String,
     /// When it last received data.
     pub last_received_at: String,
-    /// How often it received data.
+    /// How often it received data, as far as that is still recorded.
     pub disclosures: u64,
+    /// Whether it received data whose record has ended. Then the other numbers and lists are about the rest.
+    pub earlier_records_ended: bool,
     /// How many uses it reported: the sum of their counts.
     pub uses: u64,
     /// The purposes.

@@ -31,6 +31,10 @@ pub struct LogStatus {
     pub ready: bool,
     /// Erasures whose keys are destroyed and that are not yet complete.
     pub erasures_unfinished: u64,
+    /// Recipients that were told about an erasure and have not said what they did.
+    pub erasures_outstanding: u64,
+    /// Those of them whose time is over.
+    pub erasures_overdue: u64,
     /// A backup was restored, and use is denied until the restore is confirmed.
     pub restore_unconfirmed: bool,
     /// The machine's clock is not trusted, and use is denied.
@@ -116,6 +120,9 @@ pub struct Metrics {
     rules_delayed: Counter,
     erasures: Family<[Label; 1], Counter>,
     erasures_unfinished: Family<[Label; 1], Gauge>,
+    erasures_outstanding: Family<[Label; 1], Gauge>,
+    erasures_overdue: Family<[Label; 1], Gauge>,
+    webhook_deliveries: Family<[Label; 2], Counter>,
     restore_unconfirmed: Family<[Label; 1], Gauge>,
     clock_skewed: Family<[Label; 1], Gauge>,
     clock_skew_seconds: Family<[Label; 1], Gauge>,
@@ -168,6 +175,9 @@ impl Metrics {
             rules_delayed: Counter::default(),
             erasures: Family::default(),
             erasures_unfinished: Family::default(),
+            erasures_outstanding: Family::default(),
+            erasures_overdue: Family::default(),
+            webhook_deliveries: Family::default(),
             restore_unconfirmed: Family::default(),
             clock_skewed: Family::default(),
             clock_skew_seconds: Family::default(),
@@ -259,6 +269,21 @@ impl Metrics {
             "erasures_unfinished",
             "Erasures whose keys are destroyed and that are not yet complete",
             self.erasures_unfinished.clone(),
+        );
+        to.register(
+            "erasures_outstanding",
+            "Recipients that were told about an erasure and have not said what they did",
+            self.erasures_outstanding.clone(),
+        );
+        to.register(
+            "erasures_overdue",
+            "Recipients that have not said in time what they did about an erasure",
+            self.erasures_overdue.clone(),
+        );
+        to.register(
+            "webhook_deliveries",
+            "Attempts to deliver a notice of an erasure to a webhook, by recipient and outcome",
+            self.webhook_deliveries.clone(),
         );
         to.register(
             "restore_unconfirmed",
@@ -445,6 +470,12 @@ impl Metrics {
         self.erasures.get_or_create(&[("state", step.name().to_owned())]).inc();
     }
 
+    /// Counts an attempt to deliver a notice to the webhook of a configured recipient.
+    pub fn webhook_delivery(&self, recipient: &str, outcome: &'static str) {
+        let of = [("recipient", recipient.to_owned()), ("outcome", outcome.to_owned())];
+        self.webhook_deliveries.get_or_create(&of).inc();
+    }
+
     /// Sets the folder that is measured at each scrape.
     pub fn watch_folder(&self, data: PathBuf) {
         // If tests start a second daemon in one process, the folder of the first daemon stays.
@@ -483,6 +514,8 @@ impl Metrics {
             self.entry_bytes.get_or_create(&of).set(signed(status.entry_bytes));
             self.subjects.get_or_create(&of).set(signed(status.subjects));
             self.erasures_unfinished.get_or_create(&of).set(signed(status.erasures_unfinished));
+            self.erasures_outstanding.get_or_create(&of).set(signed(status.erasures_outstanding));
+            self.erasures_overdue.get_or_create(&of).set(signed(status.erasures_overdue));
             self.restore_unconfirmed.get_or_create(&of).set(i64::from(status.restore_unconfirmed));
             self.clock_skewed.get_or_create(&of).set(i64::from(status.clock_skewed));
             self.clock_skew_seconds.get_or_create(&of).set(status.clock_skew_ms / 1_000);

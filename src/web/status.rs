@@ -22,12 +22,15 @@ pub(super) async fn ready(State(logs): State<Logs>) -> (StatusCode, String) {
 /// Metrics for Prometheus: OpenMetrics if the scraper asks for it, otherwise the older text format.
 pub(super) async fn metrics_text(State(logs): State<Logs>, headers: HeaderMap) -> Response {
     let status_of = |(name, app): &(String, Arc<App>)| {
+        let (erasures_outstanding, erasures_overdue) = app.erasure.outstanding_counts();
         let status = LogStatus {
             entries: app.ledger().checkpoint().size,
             entry_bytes: app.ledger().store().entry_bytes(),
             subjects: app.reports.subject_count().unwrap_or_default(),
             ready: app.is_ready(),
             erasures_unfinished: app.erasure.unfinished_erasures().unwrap_or_default(),
+            erasures_outstanding,
+            erasures_overdue,
             restore_unconfirmed: app.is_restore_unconfirmed(),
             clock_skewed: app.clock_state().is_skewed(),
             clock_skew_ms: app.clock_state().skew_ms(),

@@ -176,7 +176,7 @@ async fn a_restriction_or_objection_takes_effect_at_once_and_ends_when_it_is_ref
 }
 
 /// Waits until the condition is true. Fails if it is still false after about 12 s.
-async fn wait_until(mut condition: impl AsyncFnMut() -> bool) {
+pub async fn wait_until(mut condition: impl AsyncFnMut() -> bool) {
     for _ in 0..600 {
         if condition().await {
             return;

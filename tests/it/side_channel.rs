@@ -142,6 +142,7 @@ pub fn settings(controller: &str, work: &Arc<AtomicU64>, time: &Arc<LedgerClock>
         restored: None,
         witnesses: Vec::new(),
         rights: RightsSettings { jurisdiction: Jurisdiction::Gdpr, steward_decides_erasures: false },
+        erasures: sayso::app::ErasureSettings::default(),
         inferences: InferenceTerms { lasts_ms: 365 * 86_400_000, lasts_ms_by_category: BTreeMap::new() },
         attribute_limits: AttributeLimits::default(),
         report: ReportSettings {

@@ -13,6 +13,7 @@ mod cose;
 pub mod counts;
 pub mod entry;
 pub mod event;
+pub mod evidence;
 pub mod json;
 pub mod keys;
 pub mod merkle;

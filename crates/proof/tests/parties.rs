@@ -50,6 +50,27 @@ fn system_events_are_found_in_the_streams_of_people() {
 }
 
 #[test]
+fn what_recipients_report_and_are_reminded_of_comes_before() {
+    let reported =
+        |positions| Event::RecipientReported(RecipientReported { positions, ..Default::default() });
+    let reminded = |position, named_at| {
+        Event::RecipientReminded(RecipientReminded { position, named_at, ..Default::default() })
+    };
+    let at = Log::with_vocabulary().size();
+    let of = |event: Event| {
+        let mut log = Log::with_vocabulary();
+        log.append_system_event(event);
+        faults(&log)
+    };
+    let unknown = [Fault::UnknownReference];
+    assert_eq!(of(reported(vec![0, at - 1])), []);
+    assert_eq!(of(reported(vec![0, at])), unknown);
+    assert_eq!(of(reminded(at - 1, 0)), []);
+    assert_eq!(of(reminded(at, 0)), unknown);
+    assert_eq!(of(reminded(0, at)), unknown);
+}
+
+#[test]
 fn a_view_may_concern_one_person_or_all() {
     let mut log = Log::with_vocabulary();
     log.append(ada(), Event::RecordViewed(RecordViewed::default()));

@@ -5,7 +5,7 @@ use crate::api::convert::times::time;
 use crate::api::convert::writes::proof;
 use crate::app::{self, Caller};
 use crate::domain::current_attribute::CurrentAttribute;
-use crate::domain::event::{Reason, Tier, WithheldClass, codec};
+use crate::domain::event::{ErasureScope, Reason, Tier, WithheldClass, codec};
 use crate::domain::legal_basis::Basis;
 use crate::domain::wording;
 use crate::proto;
@@ -160,5 +160,22 @@ pub fn artifact(of: app::ArtifactStanding) -> proto::Artifact {
         reason: revocation(ended.unwrap_or_default()).into(),
         expires_at: Some(artifact.registered.expires_at_ms).filter(|end| *end > 0).map(time),
         acknowledged,
+    }
+}
+
+/// The state of an id that a recipient has.
+#[must_use]
+pub fn id_state(id: String, state: app::HeldState) -> proto::IdState {
+    use proto::IdStanding;
+    let (standing, reason, erased) = match state {
+        app::HeldState::Valid => (IdStanding::Valid, Reason::Unspecified, ErasureScope::Unspecified),
+        app::HeldState::Ended { reason, erased } => (IdStanding::Ended, reason, erased),
+        app::HeldState::Unknown => (IdStanding::Unknown, Reason::Unspecified, ErasureScope::Unspecified),
+    };
+    proto::IdState {
+        id,
+        standing: standing.into(),
+        reason: revocation(reason).into(),
+        erased_scope: erased.into(),
     }
 }

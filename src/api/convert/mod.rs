@@ -2,6 +2,7 @@
 
 pub mod bounds;
 pub mod consent;
+pub mod erasures;
 pub mod grants;
 pub mod profile;
 pub mod reasons;

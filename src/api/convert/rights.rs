@@ -2,7 +2,7 @@
 
 use crate::api::convert::times::time;
 use crate::app;
-use crate::domain::event::codec;
+use crate::domain::event::{PriorRecipient, Role, codec};
 use crate::domain::request::{RequestOutcome, RequestRecord};
 use crate::domain::rights::Hold;
 use crate::proto;
@@ -14,8 +14,12 @@ pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
     let recipients = of.completed.recipients.iter().map(|recipient| proto::PriorRecipientStatus {
         name: recipient.name.clone(),
         grants: number(recipient.grant_ids.len()),
-        acknowledged: of.acknowledged.contains(&recipient.name),
+        acknowledged: of.has_acknowledged(recipient),
         artifacts: number(recipient.artifact_ids.len()),
+        role: role_of(recipient).into(),
+        outcome: of.outcome_of(recipient).0.into(),
+        reason: of.outcome_of(recipient).1.to_owned(),
+        has_evidence: of.outcome_of(recipient).2,
     });
     let completed = codec::message(&of.completed);
     proto::ErasureCertificate {
@@ -30,6 +34,14 @@ pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
         proof: of.proof,
         kept: completed.kept,
         document: of.document,
+    }
+}
+
+/// The role of a recipient. Most are services, and events do not say so.
+fn role_of(recipient: &PriorRecipient) -> Role {
+    match recipient.role() {
+        Role::Unspecified => Role::Service,
+        role => role,
     }
 }
 

@@ -5,8 +5,11 @@
 use crate::app::caller::Caller;
 use crate::app::erasure::Erasures;
 use crate::app::error::{AppError, Cause};
+use crate::app::log::address::address_of;
 use crate::app::log::read::open_system_entry;
-use crate::domain::event::{ErasureCompleted, Event, codec};
+use crate::domain::event::{
+    ErasureCompleted, ErasureOutcome, Event, PriorRecipient, RecipientReported, codec,
+};
 use crate::domain::ids::EventId;
 use crate::domain::request::RequestRecord;
 use sayso_proof::certificate::{self, Kept, Recipient, Statement};
@@ -27,12 +30,32 @@ pub struct Certificate {
     pub position: u64,
     /// When it was recorded, milliseconds since the Unix epoch.
     pub completed_at_ms: u64,
-    /// Recipients that acknowledged the erasure.
-    pub acknowledged: Vec<String>,
+    /// Recipients that acknowledged the erasure, as the index knows them.
+    acknowledged: Vec<String>,
+    /// What recipients reported, as the index knows them.
+    reports: BTreeMap<String, RecipientReported>,
     /// Inclusion proof of the event, `c2sp.org/tlog-proof` text.
     pub proof: String,
     /// The certificate as one signed text.
     pub document: String,
+}
+
+impl Certificate {
+    /// Whether a recipient acknowledged the erasure.
+    #[must_use]
+    pub fn has_acknowledged(&self, recipient: &PriorRecipient) -> bool {
+        self.acknowledged.iter().any(|address| *address == address_of(recipient))
+    }
+
+    /// What a recipient reported: the outcome, the reason, and whether there is evidence.
+    #[must_use]
+    pub fn outcome_of(&self, recipient: &PriorRecipient) -> (ErasureOutcome, &str, bool) {
+        match self.reports.get(address_of(recipient).as_ref()) {
+            Some(report) => (report.outcome(), &report.reason, !report.evidence.is_empty()),
+            None if self.has_acknowledged(recipient) => (ErasureOutcome::Deleted, "", false),
+            None => (ErasureOutcome::Unspecified, "", false),
+        }
+    }
 }
 
 /// The recorded completion of an erasure.
@@ -94,10 +117,14 @@ impl Erasures {
     ) -> Result<Option<Certificate>, AppError> {
         let Some(completion) = self.completion_of(request)? else { return Ok(None) };
         let CompletedErasure { event: completed, position, recorded_at_ms: completed_at_ms } = completion;
-        let mut acknowledged = Vec::new();
+        let (mut acknowledged, mut reports) = (Vec::new(), BTreeMap::new());
         for recipient in &completed.recipients {
-            if self.core.has_acknowledged(&recipient.name, position)? {
-                acknowledged.push(recipient.name.clone());
+            let address = address_of(recipient).into_owned();
+            if let Some(report) = self.core.outcome_of(&address, position)? {
+                reports.insert(address.clone(), report);
+            }
+            if self.core.has_acknowledged(&address, position)? {
+                acknowledged.push(address);
             }
         }
         let summary = record.and_then(|record| record.decided.as_ref()?.event.erasure.as_ref());
@@ -110,6 +137,7 @@ impl Erasures {
             position,
             completed_at_ms,
             acknowledged,
+            reports,
             proof: self.core.ledger.proof_text(position)?,
             document: String::new(),
         };
@@ -124,7 +152,7 @@ impl Erasures {
             name: recipient.name.clone(),
             grants: recipient.grant_ids.len() as u64,
             artifacts: recipient.artifact_ids.len() as u64,
-            acknowledged: of.acknowledged.contains(&recipient.name),
+            acknowledged: of.has_acknowledged(recipient),
         });
         let kept = completed.kept.iter().map(|kept| Kept {
             ground: kept.ground.as_str_name().trim_start_matches("GROUND_").to_lowercase(),

@@ -72,7 +72,9 @@ impl Erasures {
         holds: &[Hold],
     ) -> Result<Selection, AppError> {
         let history = self.history(stream)?;
-        Ok(erasure::select(&history, scope, holds, &self.core.rules().vocabulary))
+        let mut selection = erasure::select(&history, scope, holds, &self.core.rules().vocabulary);
+        self.add_notified(&mut selection, &history, scope, &stream.keys)?;
+        Ok(selection)
     }
 
     /// All events of a subject that can still be read, oldest first.
@@ -193,6 +195,10 @@ impl Erasures {
         // The start event comes last and is not erased. So it is the newest event that remains, and versions
         // continue from it.
         let mut frame = self.core.with_revocations(&append, pending_events);
+        let history = self.history(&stream)?;
+        let going = erasure::select(&history, &erasure.scope, &erasure.holds, &append.rules.vocabulary);
+        let kept = self.kept_recipients(&history, &going.versions, &stream.keys)?;
+        frame.events.extend(kept.into_iter().map(|list| self.core.plan(Event::RecipientsKept(list))));
         frame.events.push(self.core.plan(erasure.start_event()));
         let write_lock = self.core.commit_and_keep_lock(append, frame).await?;
         let selection = self.select(&stream, &erasure.scope, &erasure.holds)?;

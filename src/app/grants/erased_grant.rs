@@ -6,7 +6,7 @@ use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::grants::standing::{CheckedGrant, Standing};
 use crate::domain::erased_grant::ErasedGrant;
-use crate::domain::event::{ErasureSummary, Reason};
+use crate::domain::event::{ErasureSummary, PriorRecipient, Reason};
 use crate::domain::ids::{EventId, GrantId};
 use crate::vault::SubjectKeys;
 use std::sync::Arc;
@@ -40,7 +40,8 @@ impl Grants {
             }
         }
         let id = grant.to_string();
-        let recipient = completed.recipients.iter().find(|each| each.grant_ids.contains(&id));
+        let has = |each: &&PriorRecipient| each.grant_ids.contains(&id) || each.artifact_ids.contains(&id);
+        let recipient = completed.recipients.iter().find(has);
         let category = part.map(|(_, summary)| summary.category).filter(|_| caller.sees_others());
         Ok(Some(ErasedGrant {
             request: completed.request,

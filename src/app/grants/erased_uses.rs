@@ -2,6 +2,7 @@
 //! of how that part was used. Then only the list of its recipients is left.
 
 use crate::app::error::AppError;
+use crate::app::log::address::address_of;
 use crate::app::log::core::Core;
 use crate::app::log::read::open_system_entry;
 use crate::domain::event::{ErasureScope, Event, PriorRecipient, RequestDecided};
@@ -81,7 +82,7 @@ impl Core {
                 name: prior.name.clone(),
                 grants: number(prior.grant_ids.len()),
                 artifacts: number(prior.artifact_ids.len()),
-                has_acknowledged: self.has_acknowledged(&prior.name, position)?,
+                has_acknowledged: self.has_acknowledged(&address_of(prior), position)?,
             });
         }
         let recipients_left_out = number(all.len().saturating_sub(RECIPIENTS_MAX));

@@ -2,6 +2,7 @@
 
 pub(crate) mod artifacts;
 pub(crate) mod check_grant;
+pub(crate) mod check_ids;
 pub(crate) mod erased_grant;
 pub(crate) mod erased_uses;
 pub(crate) mod evaluate_use;

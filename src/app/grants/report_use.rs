@@ -4,6 +4,7 @@ use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::log::append::{Begun, Timestamping};
+use crate::app::log::outstanding::role_in_event;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::domain::attribute::{AHEAD_MS_MAX, is_text};
@@ -100,11 +101,14 @@ impl Grants {
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
         let position = cursor.checked_sub(1).ok_or(AppError::NotFound("revocation"))?;
-        if !self.core.has_revocation(&caller.name, position)? {
+        if !self.core.has_revocation(&caller.address(), position)? {
             return Err(AppError::NotFound("revocation"));
         }
-        let event =
-            Event::RecipientAcknowledged(RecipientAcknowledged { position, recipient: caller.name.clone() });
+        // A reminder, or the report of another recipient, is about an erasure.
+        let position = self.core.erasure_of_notice(position)?.unwrap_or(position);
+        let role = role_in_event(caller.role);
+        let (recipient, role) = (caller.name.clone(), role.into());
+        let event = Event::RecipientAcknowledged(RecipientAcknowledged { position, recipient, role });
         let about_ms = self.core.event_time(options)?;
         let request_stamp = self.core.request_stamp(caller, options)?;
         let events = vec![SystemEvent::new(event)];

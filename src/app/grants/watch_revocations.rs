@@ -97,7 +97,7 @@ impl Grants {
         caller: &Caller,
         after_cursor: Option<u64>,
     ) -> Result<Watch, AppError> {
-        let key = revocations_key(&caller.name);
+        let key = revocations_key(&caller.address());
         let subscription = self.core.notifier.subscribe(&key);
         let after = after_cursor.map(|cursor| self.core.rules().cursor_after_restores(cursor));
         let size = self.core.ledger.checkpoint().size;

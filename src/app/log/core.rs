@@ -1,6 +1,7 @@
 //! [`Core`], which all use cases share: the ledger, the vault, the clock, subject streams and rules.
 
 use crate::app::error::{AppError, Cause};
+use crate::app::log::disclosures::Disclosures;
 use crate::app::log::kept_counts::KeptCounts;
 use crate::app::log::kept_map::KeptMap;
 use crate::app::log::named_recipients::NamedRecipients;
@@ -56,6 +57,8 @@ pub(crate) struct Core {
     pub pending_streams: PendingStreams,
     /// Data subject requests that are not answered yet, by due date.
     pub open_requests: OpenRequests,
+    /// What the system events say about disclosures.
+    pub disclosures: Disclosures,
     /// What the log commits to about each data subject.
     pub subject_map: KeptMap,
     pub use_limits: UseLimits,

@@ -1,9 +1,10 @@
 //! Keys of the index that is kept with the log. They find events by recipient, request or expiry.
 
+use crate::app::log::address::{address, address_of};
 use crate::app::log::revocation::Revocation;
 use crate::domain::birth::Birth;
 use crate::domain::description::TEEN_YEARS;
-use crate::domain::event::{ErasureScope, Event, SubjectDescribed};
+use crate::domain::event::{ErasureOutcome, ErasureScope, Event, Reason, SubjectDescribed};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::request::RequestOutcome;
 use serde::{Deserialize, Serialize};
@@ -21,11 +22,18 @@ pub(crate) const REVOCATIONS: &[u8] = b"fall";
 /// Completed erasures, by request.
 pub(crate) const ERASURE: &[u8] = b"done";
 
-/// Erased grants and their recipients.
+/// Erased grants and artifacts, and their recipients.
 pub(crate) const ERASED_GRANTS: &[u8] = b"gone";
 
 /// Acknowledged revocations, by position and recipient.
 pub(crate) const ACKNOWLEDGED: &[u8] = b"ack";
+
+/// What recipients reported about erasures, by position and recipient.
+pub(crate) const OUTCOMES: &[u8] = b"outc";
+
+pub(crate) fn outcome_key(position: u64, recipient: &str) -> Vec<u8> {
+    [OUTCOMES, &position.to_be_bytes(), &recipient_hash(recipient)].concat()
+}
 
 /// The value of an index record of a revocation, as JSON. For an erasure it has the reason only; earlier
 /// versions also wrote the ids of grants and artifacts.
@@ -114,15 +122,15 @@ fn records_of(event: &Event, now_ms: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
         Event::ErasureCompleted(done) => {
             let mut records = vec![([ERASURE, &done.request.0].concat(), Vec::new())];
             for each in &done.recipients {
-                let ids = each.grant_ids.iter().filter_map(|id| id.parse::<GrantId>().ok());
-                records.extend(
-                    ids.map(|id| ([erased_grant_key(&id), recipient_hash(&each.name)].concat(), Vec::new())),
-                );
+                let ids = each.grant_ids.iter().chain(&each.artifact_ids);
+                let ids = ids.filter_map(|id| id.parse::<GrantId>().ok());
+                let hash = recipient_hash(&address_of(each));
+                records.extend(ids.map(|id| ([erased_grant_key(&id), hash.clone()].concat(), Vec::new())));
             }
             // The event has the ids of grants and artifacts. There may be thousands, and values are short.
             let reason = done.reason().into();
             let record = || RevocationRecord { reason, ..RevocationRecord::default() };
-            records.extend(done.recipients.iter().map(|each| revocation(&each.name, record())));
+            records.extend(done.recipients.iter().map(|each| revocation(&address_of(each), record())));
             records
         }
         Event::ArtifactRegistered(_) => [(ARTIFACTS.to_vec(), Vec::new())].into_iter().chain(timed).collect(),
@@ -135,11 +143,42 @@ fn records_of(event: &Event, now_ms: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
             )]
         }
         Event::RecipientAcknowledged(acknowledged) => {
-            vec![(acknowledgment_key(acknowledged.position, &acknowledged.recipient), Vec::new())]
+            let recipient = address(acknowledged.role(), &acknowledged.recipient);
+            vec![(acknowledgment_key(acknowledged.position, &recipient), Vec::new())]
         }
+        Event::RecipientReported(_) | Event::RecipientReminded(_) => index_of_answers(event),
         Event::SubjectDescribed(described) => age_changes(described, now_ms),
         Event::LogOpened(_) => vec![(HAS_RECIPIENT_NAMES.to_vec(), Vec::new())],
         other => index_of_pending(other).into_iter().chain(timed).collect(),
+    }
+}
+
+/// The index records of what a recipient reports about an erasure, and of a reminder. Recipients that are
+/// named or reminded find the notice by their name; its reason is that of the erasure.
+fn index_of_answers(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let reason = Reason::Erased.into();
+    let notice = serde_json::to_vec(&RevocationRecord { reason, ..RevocationRecord::default() });
+    let notice = notice.unwrap_or_default();
+    match event {
+        Event::RecipientReported(report) => {
+            let own = address(report.role(), &report.recipient);
+            let mut records = Vec::new();
+            for position in &report.positions {
+                let outcome = report.outcome();
+                if outcome != ErasureOutcome::Unspecified {
+                    records.push((outcome_key(*position, &own), Vec::new()));
+                }
+                if outcome == ErasureOutcome::Deleted {
+                    records.push((acknowledgment_key(*position, &own), Vec::new()));
+                }
+            }
+            records.extend(report.onward.iter().map(|name| (revocations_key(name), notice.clone())));
+            records
+        }
+        Event::RecipientReminded(reminded) => {
+            vec![(revocations_key(&address(reminded.role(), &reminded.recipient)), notice)]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -158,8 +197,18 @@ pub(crate) fn revocation_of(event: &Event) -> Option<(Vec<u8>, Revocation)> {
     };
     let (cursor, recorded_at_ms) = (0, 0);
     let erased_scope = ErasureScope::Unspecified;
-    let announced =
-        Revocation { cursor, grant_ids, artifact_ids, reason, recorded_at_ms, cause, source, erased_scope };
+    let announced = Revocation {
+        cursor,
+        grant_ids,
+        artifact_ids,
+        reason,
+        recorded_at_ms,
+        cause,
+        source,
+        erased_scope,
+        reminder: 0,
+        named_by: String::new(),
+    };
     Some((revocations_key(recipient), announced))
 }
 

@@ -2,17 +2,20 @@
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
+use crate::app::log::address::address_of;
 use crate::app::log::core::Core;
 use crate::app::log::index::{
     ARTIFACT_END, ATTRIBUTE_END, CONSENT_END, CONSENT_SAID, ERASURE, HAS_RECIPIENT_NAMES, REQUEST,
-    REVOCATIONS, RevocationRecord, acknowledgment_key, end_and_position, erased_grant_key, position_of,
-    recipient_hash, recipient_name_key, revocations_key,
+    REVOCATIONS, RevocationRecord, acknowledgment_key, end_and_position, erased_grant_key, outcome_key,
+    position_of, recipient_hash, recipient_name_key, revocations_key,
 };
 use crate::app::log::moment::Moment;
 use crate::app::log::read::{for_each_event, open, open_system_entry};
 use crate::app::log::revocation::Revocation;
 use crate::app::log::stream::SubjectStream;
-use crate::domain::event::{ErasureCompleted, ErasureScope, Event, Reason, Recorded, Role};
+use crate::domain::event::{
+    ErasureCompleted, ErasureScope, Event, PriorRecipient, Reason, RecipientReported, Recorded, Role,
+};
 use crate::domain::ids::{EventId, GrantId, Handle, SubjectId};
 use crate::domain::profile::SubjectState;
 use crate::domain::request::RequestRecord;
@@ -24,6 +27,12 @@ use std::sync::Arc;
 const READ_COUNT: usize = 256;
 /// Index records of open requests in one read.
 const REQUESTS_READ_COUNT: usize = 1_024;
+
+/// The most erasures that are read of those that name one grant.
+const ERASURES_OF_GRANT_MAX: usize = 16;
+
+/// The most reports that are read of those of one recipient about one erasure.
+const OUTCOMES_MAX: usize = 64;
 
 /// Something that has ended, in an index of ends.
 pub(crate) struct Ended {
@@ -72,10 +81,12 @@ impl Core {
                 cause: record.cause,
                 source: record.source,
                 erased_scope: ErasureScope::Unspecified,
+                reminder: 0,
+                named_by: String::new(),
             };
             if matches!(reason, Reason::Erased | Reason::PartlyErased) {
                 revocation.erased_scope = ErasureScope::All;
-                complete_from_erasure(&mut revocation, recipient, stored)?;
+                self.complete_from_erasure(&mut revocation, recipient, stored)?;
             }
             revocations.push(revocation);
         }
@@ -94,16 +105,22 @@ impl Core {
             Role::Steward | Role::Auditor | Role::Subject => erased_grant_key(grant),
             _ => return Ok(None),
         };
-        let found = self.store().index_scan(&key, None, 1)?;
-        let Some((key, _)) = found.first() else { return Ok(None) };
-        let event = open_system_entry(self.store().read_entry(position_of(key))?)?;
-        match event.event {
-            Event::ErasureCompleted(completed) => Ok(Some((completed, event.recorded_at_ms))),
-            _ => {
+        let mut first = None;
+        for (key, _) in self.store().index_scan(&key, None, ERASURES_OF_GRANT_MAX)? {
+            let event = open_system_entry(self.store().read_entry(position_of(&key))?)?;
+            let Event::ErasureCompleted(completed) = event.event else {
                 let wrong = "the index of erased grants points to another event";
-                Err(AppError::Internal(crate::app::Cause::Inconsistent(wrong)))
+                return Err(AppError::Internal(crate::app::Cause::Inconsistent(wrong)));
+            };
+            // Later erasures name a grant again if its recipient had received what they erased. The one that
+            // erased everything counts, otherwise the one that erased the grant.
+            let is_whole = completed.is_whole();
+            first = first.filter(|_| !is_whole).or(Some((completed, event.recorded_at_ms)));
+            if is_whole {
+                break;
             }
         }
+        Ok(first)
     }
 
     /// Whether a revocation for this recipient is recorded at this position.
@@ -115,6 +132,23 @@ impl Core {
     /// Whether a recipient acknowledged the revocation at this position.
     pub(crate) fn has_acknowledged(&self, recipient: &str, position: u64) -> Result<bool, AppError> {
         Ok(!self.store().index_scan(&acknowledgment_key(position, recipient), None, 1)?.is_empty())
+    }
+
+    /// What a recipient reported last about an erasure: its outcome, and why; `None` if it reported none.
+    pub(crate) fn outcome_of(
+        &self,
+        recipient: &str,
+        position: u64,
+    ) -> Result<Option<RecipientReported>, AppError> {
+        let found = self.store().index_scan(&outcome_key(position, recipient), None, OUTCOMES_MAX)?;
+        let Some((key, _)) = found.last() else { return Ok(None) };
+        match open_system_entry(self.store().read_entry(position_of(key))?)?.event {
+            Event::RecipientReported(report) => Ok(Some(report)),
+            _ => {
+                let wrong = "the index of outcomes points to another event";
+                Err(AppError::Internal(crate::app::Cause::Inconsistent(wrong)))
+            }
+        }
     }
 
     /// Whether a grant of any data subject before this position names this recipient. Also true if that is
@@ -297,19 +331,57 @@ impl Core {
     }
 }
 
-/// Adds what the event of an erasure says to the revocation for a recipient. `recipient` is the hash of its
-/// name.
-fn complete_from_erasure(
+impl Core {
+    /// Adds what the event of an erasure says to the revocation for a recipient. `recipient` is the hash of
+    /// its name. The revocation may be a reminder, or be because another recipient passed the data on.
+    fn complete_from_erasure(
+        &self,
+        revocation: &mut Revocation,
+        recipient: &[u8],
+        stored: StoredEntry,
+    ) -> Result<(), AppError> {
+        match open_system_entry(stored)?.event {
+            Event::ErasureCompleted(completed) => {
+                let is_own = |of: &PriorRecipient| recipient_hash(&address_of(of)) == recipient;
+                complete_from(revocation, completed, is_own);
+            }
+            Event::RecipientReminded(reminded) => {
+                revocation.reminder = reminded.number;
+                match reminded.named_at {
+                    0 => {
+                        let completed = self.erasure_at(reminded.position)?;
+                        let is_own = |of: &PriorRecipient| recipient_hash(&address_of(of)) == recipient;
+                        complete_from(revocation, completed, is_own);
+                    }
+                    named_at => {
+                        let report = self.store().read_entry(named_at)?;
+                        self.complete_from_erasure(revocation, recipient, report)?;
+                    }
+                }
+            }
+            Event::RecipientReported(report) => {
+                let Some(position) = report.positions.first() else { return Ok(()) };
+                let completed = self.erasure_at(*position)?;
+                let named_by = (report.role(), report.recipient.as_str());
+                let is_namer = |of: &PriorRecipient| (of.role(), of.name.as_str()) == named_by;
+                complete_from(revocation, completed, is_namer);
+                revocation.named_by.clone_from(&report.recipient);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Adds what an erasure says, with the ids of the recipient that `is_named` selects.
+fn complete_from(
     revocation: &mut Revocation,
-    recipient: &[u8],
-    stored: StoredEntry,
-) -> Result<(), AppError> {
-    let Event::ErasureCompleted(completed) = open_system_entry(stored)?.event else { return Ok(()) };
+    completed: ErasureCompleted,
+    is_named: impl Fn(&PriorRecipient) -> bool,
+) {
     revocation.reason = completed.reason();
     revocation.erased_scope = completed.scope;
-    let named = completed.recipients.into_iter().find(|each| recipient_hash(&each.name) == recipient);
-    if let Some(named) = named {
+    if let Some(named) = completed.recipients.into_iter().find(|of| is_named(of)) {
         (revocation.grant_ids, revocation.artifact_ids) = (named.grant_ids, named.artifact_ids);
     }
-    Ok(())
 }

@@ -1,9 +1,12 @@
 //! The log as use cases see it: one stream for each data subject, one for the system, one way to append and
 //! one way to read.
 
+pub(crate) mod address;
 pub(crate) mod append;
+pub(crate) mod audit_exports;
 pub(crate) mod core;
 pub(crate) mod decision_frame;
+pub(crate) mod disclosures;
 pub(crate) mod first_append;
 pub(crate) mod idempotency;
 pub(crate) mod index;
@@ -17,6 +20,7 @@ pub(crate) mod named_recipients;
 pub(crate) mod new_streams;
 pub(crate) mod notifier;
 pub(crate) mod open_requests;
+pub(crate) mod outstanding;
 pub(crate) mod pending_revocations;
 pub(crate) mod pending_streams;
 pub(crate) mod prior_recipients;

@@ -112,6 +112,8 @@ mod tests {
             cause: String::new(),
             source: String::new(),
             erased_scope: crate::domain::event::ErasureScope::Unspecified,
+            reminder: 0,
+            named_by: String::new(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! but the data subject may still ask who received their data (GDPR Art. 15(1)(c), 19).
 
 use crate::app::error::AppError;
+use crate::app::log::address::address_of;
 use crate::app::log::core::Core;
 use crate::app::log::read::open_system_entry;
 use crate::domain::event::{ErasureScope, Event};
@@ -44,7 +45,7 @@ impl Core {
             let Event::ErasureCompleted(completed) = event.event else { continue };
             for recipient in completed.recipients {
                 found.push(PriorRecipient {
-                    acknowledged: self.has_acknowledged(&recipient.name, position)?,
+                    acknowledged: self.has_acknowledged(&address_of(&recipient), position)?,
                     name: recipient.name,
                     erased_at_ms: event.recorded_at_ms,
                     scope: erased.scope,

@@ -24,6 +24,10 @@ pub struct Revocation {
     pub source: String,
     /// What was erased, if the revocation is because of an erasure.
     pub erased_scope: ErasureScope,
+    /// Which reminder of an erasure this is, from 1; 0 if it is none.
+    pub reminder: u32,
+    /// The recipient that passed the data on to this one; empty if the ledger disclosed it.
+    pub named_by: String,
 }
 
 /// The recipient whose grant or artifact an event revokes. Empty for `RevocationsPending`, which concerns

@@ -148,7 +148,7 @@ impl Core {
             })
             .unzip();
         watched_keys.iter().for_each(|key| self.notifier.notify(key));
-        self.rules.write().unwrap_or_else(PoisonError::into_inner).push(&recorded, self.now_ms())?;
+        self.apply_system_events(&recorded)?;
         let checkpoint = committed.checkpoint.note.clone();
         Ok((Receipt { events: receipts, checkpoint, replayed: false }, recorded))
     }
@@ -165,6 +165,15 @@ impl Core {
                 self.ledger.submit(prepared).await
             }
         }
+    }
+}
+
+impl Core {
+    /// Applies new system events to what is computed from them.
+    fn apply_system_events(&self, recorded: &[Recorded]) -> Result<(), AppError> {
+        self.disclosures.add(recorded);
+        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
+        Ok(rules.push(recorded, self.now_ms())?)
     }
 }
 

@@ -6,6 +6,7 @@
 
 use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;
+use crate::app::erasure::notified::{list_versions, records_disclosure};
 use crate::app::error::AppError;
 use crate::app::log::append::PendingEvent;
 use crate::app::log::index::said_key;
@@ -257,6 +258,13 @@ impl Rights {
         let mut selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
         if selection.versions.is_empty() {
             return Ok(());
+        }
+        if let Scope::Versions(versions) = &mut scope
+            && records_disclosure(&history, &selection.versions)
+        {
+            // A new list takes the place of earlier ones.
+            versions.extend(list_versions(&history));
+            selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
         }
         let remains = |event: &&Recorded| selection.versions.binary_search(&event.version).is_err();
         if holds.is_empty() && history.iter().filter(remains).all(|event| is_no_reason_to_keep(&event.event))

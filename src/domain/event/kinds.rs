@@ -12,8 +12,8 @@ use crate::domain::consent::{Decision, Terms};
 use crate::domain::ids::EventId;
 use sayso_proof::event::{
     AuditExported, CategoryDefined, ClockAccepted, DecisionRulesAdopted, LogKeyRotated, LogOpened,
-    NoticePublished, NoticeRequired, PersonalBoundsSet, Reason, RecipientAcknowledged, SignalKind,
-    SubjectMapCommitted, WitnessAdded, WitnessRemoved,
+    NoticePublished, NoticeRequired, PersonalBoundsSet, Reason, RecipientAcknowledged, RecipientReminded,
+    RecipientReported, RecipientsKept, SignalKind, SubjectMapCommitted, WitnessAdded, WitnessRemoved,
 };
 
 /// An event.
@@ -105,6 +105,10 @@ pub enum Event {
     RecordingRefused(RecordingRefused),
     /// A recipient acknowledged that it carried out revocations.
     RecipientAcknowledged(RecipientAcknowledged),
+    /// A recipient said what it did about erasures.
+    RecipientReported(RecipientReported),
+    /// A recipient was reminded of an erasure.
+    RecipientReminded(RecipientReminded),
     /// The data subject asked for erasure.
     ErasureRequested(ErasureRequested),
     /// An export of the data subject's data was handed out.
@@ -133,6 +137,8 @@ pub enum Event {
     RequestExtended(RequestExtended),
     /// The data subject withdrew a request for erasure.
     RequestWithdrawn(RequestWithdrawn),
+    /// The record of disclosures ended, and the list of their recipients is kept.
+    RecipientsKept(RecipientsKept),
     /// A legal hold was placed; it blocks erasure.
     HoldPlaced(HoldPlaced),
     /// A legal hold was lifted.
@@ -206,6 +212,7 @@ impl Event {
             | Self::RequestDecided(_)
             | Self::RequestExtended(_)
             | Self::HoldPlaced(_)
+            | Self::RecipientsKept(_)
             | Self::AccessProvided(_) => true,
             // Other kinds may allow more, or only the subject's state shows whether they do.
             _ => false,

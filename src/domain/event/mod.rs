@@ -30,13 +30,15 @@ pub use uses::{
 
 // The enumerations of the published schema.
 pub use sayso_proof::event::{
-    AgeBand, ArtifactKind, ErasedKind, ErasureScope, Ground, Jurisdiction, LegalBasis, PackageKind,
-    Provenance, Reason, RequestKind, RequestOutcome, RetentionClass, Role, Rung, SignalKind, Tier,
+    AgeBand, ArtifactKind, ErasedKind, ErasureOutcome, ErasureScope, EvidenceKind, Ground, Jurisdiction,
+    LegalBasis, PackageKind, Provenance, Reason, RequestKind, RequestOutcome, RetentionClass, Role, Rung,
+    SignalKind, Tier,
 };
 // These messages consist of texts and numbers only. They have no ids and no enumerations, so they need no
 // conversion.
 pub use sayso_proof::event::{
-    AuditExported, CategoryDefined, ClockAccepted, ConsentTerms, DecisionRulesAdopted, LogKeyRotated,
-    LogOpened, NeverUse, NoticePublished, NoticeRef, NoticeRequired, PersonalBoundsSet, PositionRange,
-    PriorRecipient, RecipientAcknowledged, SubjectMapCommitted, WitnessAdded, WitnessRemoved,
+    AuditExported, CategoryDefined, ClockAccepted, ConsentTerms, DecisionRulesAdopted, KeptRecipient,
+    LogKeyRotated, LogOpened, NeverUse, NoticePublished, NoticeRef, NoticeRequired, PersonalBoundsSet,
+    PositionRange, PriorRecipient, RecipientAcknowledged, RecipientReminded, RecipientReported,
+    RecipientsKept, SubjectMapCommitted, WitnessAdded, WitnessRemoved,
 };

@@ -129,7 +129,16 @@ fn reason(of: &Withheld) -> String {
 
 pub(super) fn recipient(of: &Recipient) -> [Html; 6] {
     let times = |number: u64| if number == 1 { "once".to_owned() } else { format!("{number} times") };
-    let often = format!("received data {}, reported a use {}", times(of.disclosures), times(of.uses));
+    let often = match (of.kind, of.disclosures) {
+        ("auditor", number) => format!("received or saw data {}, as an auditor", times(number)),
+        (_, number) => format!("received data {}, reported a use {}", times(number), times(of.uses)),
+    };
+    let ended = "The record of earlier disclosures has ended";
+    let often = match (of.earlier_records_ended, of.disclosures) {
+        (false, _) => often,
+        (true, 0) => ended.to_owned(),
+        (true, _) => format!("{often}. {ended}"),
+    };
     let all = |names: &[String]| lines(names.iter().map(|name| escape(name)));
     let (first, last) = (time(&of.first_received_at), time(&of.last_received_at));
     [code(&of.name), first, last, escape(&often), all(&of.purposes), all(&of.categories)]

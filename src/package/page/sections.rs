@@ -30,8 +30,9 @@ pub(super) fn text(section: Section) -> SectionText {
         ),
         Section::Recipients => of(
             "Who has received your data",
-            "Every service that has received data about you.",
-            &["Service", "First received", "Last received", "How often", "Purposes", "Kinds of data"],
+            "Every service that has received data about you, and every auditor that exported or viewed records with them. \
+             The list is kept longer than the record of each disclosure.",
+            &["Who", "First received", "Last received", "How often", "Purposes", "Kinds of data"],
         ),
         Section::PriorRecipients => of(
             "Who had received data that was erased since",

@@ -27,7 +27,7 @@ enum Recorded {
 use Recorded::{InSubjectStream, InSystemStream, NoPersonalData, OfItsGrant};
 
 /// What each method records. A new method must be added here.
-const RECORDED: [(&str, Recorded); 59] = [
+const RECORDED: [(&str, Recorded); 62] = [
     ("ProfileService/RecordAttributes", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RecordStream", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RemoveAttributes", InSubjectStream("AttributeRemoved")),
@@ -44,8 +44,10 @@ const RECORDED: [(&str, Recorded); 59] = [
     ("ConsentService/ListOutdatedConsents", InSubjectStream("RecordViewed")),
     ("GrantService/RequestGrant", InSubjectStream("GrantIssued")),
     ("GrantService/CheckGrant", OfItsGrant("GrantIssued")),
+    ("GrantService/CheckIds", OfItsGrant("GrantIssued")),
     ("GrantService/ReportUse", InSubjectStream("GrantUsed")),
     ("GrantService/Acknowledge", InSystemStream("RecipientAcknowledged")),
+    ("GrantService/ReportErasure", InSystemStream("RecipientReported")),
     ("GrantService/WatchRevocations", OfItsGrant("GrantRevoked")),
     ("GrantService/ExplainGrant", InSubjectStream("RecordViewed")),
     ("GrantService/EvaluateUse", InSubjectStream("RecordViewed")),
@@ -54,6 +56,8 @@ const RECORDED: [(&str, Recorded); 59] = [
     ("GrantService/ListUses", InSubjectStream("RecordViewed")),
     ("RightsService/SubmitRequest", InSubjectStream("RequestSubmitted")),
     ("RightsService/GetErasureCertificate", InSubjectStream("RecordViewed")),
+    // The list names recipients of erasures, and no person.
+    ("RightsService/ListOutstandingErasures", NoPersonalData),
     ("RightsService/ExportSubject", InSubjectStream("AccessProvided")),
     ("RightsService/GetRequest", InSubjectStream("RecordViewed")),
     ("RightsService/ListRequests", InSubjectStream("RecordViewed")),
@@ -339,6 +343,10 @@ async fn every_method_records_its_access_as_declared() {
                 OfItsGrant(kind) => {
                     let answer = world.call(role, method, body).await;
                     assert!(!harness::contains(&answer, b"canary"), "{method} reveals data of ada");
+                    if role == Role::Auditor {
+                        // An auditor has no grants. It is told about erasures of what its bundles have.
+                        continue;
+                    }
                     let request = proto::ListEventsRequest { page_size: 1_000, ..Default::default() };
                     let events = world.ada.profile.list_events(request).await.unwrap().into_inner().events;
                     let recipient = format!("recipient: {:?}", name_of(role));
@@ -360,6 +368,52 @@ async fn every_method_records_its_access_as_declared() {
     }
 }
 
+impl World {
+    /// Lets an auditor export the log, and erases somebody who was in it. Returns the cursor of the notice.
+    async fn erase_after_export(&self, auditor: &mut Clients) -> u64 {
+        let mut steward = self.harness.as_role(Role::Steward, "mina").await;
+        steward.profile.record_attributes(fact("gone", "key", "activity", "x")).await.unwrap();
+        let export = proto::ExportAuditRequest::default();
+        let mut bundle = auditor.audit.export_audit(export).await.unwrap().into_inner();
+        while bundle.message().await.unwrap().is_some() {}
+        let request = proto::SubmitRequestRequest {
+            subject: "gone".into(),
+            kind: proto::RequestKind::Erasure.into(),
+            scope: proto::ErasureScope::All.into(),
+            ..Default::default()
+        };
+        let answer = steward.rights.submit_request(request).await.unwrap().into_inner();
+        answer.certificate.unwrap().position + 1
+    }
+
+    /// A report of this role about an erasure. The auditor exported the log before, and named the service as
+    /// a recipient.
+    async fn report_of(&self, role: Role) -> proto::ReportErasureRequest {
+        let auditor = name_of(Role::Auditor);
+        let mut clients = self.harness.as_role(Role::Auditor, &auditor).await;
+        let cursor = self.erase_after_export(&mut clients).await;
+        let report = proto::ReportErasureRequest {
+            notices: vec![proto::ErasureNotice { cursor }],
+            outcome: proto::ErasureOutcome::Deleted.into(),
+            ..Default::default()
+        };
+        match role {
+            Role::Steward => proto::ReportErasureRequest {
+                recipient: auditor,
+                recipient_role: Role::Auditor.into(),
+                ..report
+            },
+            Role::Service => {
+                let onward = vec![name_of(Role::Service)];
+                let named = proto::ReportErasureRequest { onward, ..report.clone() };
+                clients.grant.report_erasure(named).await.unwrap();
+                report
+            }
+            _ => report,
+        }
+    }
+}
+
 /// A request for this method that succeeds. Creates first what the request needs.
 async fn request(world: &mut World, words: &mut Words, role: Role, method: &str) -> Vec<u8> {
     let ready = Requests { words, role }.body(method);
@@ -368,7 +422,8 @@ async fn request(world: &mut World, words: &mut Words, role: Role, method: &str)
     }
     let mut clients = world.harness.as_role(role, &name_of(role)).await;
     let subject = words["subject"].clone();
-    let needs_grant = ["CheckGrant", "ReportUse", "RegisterArtifact", "Acknowledge", "WatchRevocations"];
+    let needs_grant =
+        ["CheckGrant", "CheckIds", "ReportUse", "RegisterArtifact", "Acknowledge", "WatchRevocations"];
     let name = method.split('/').next_back().unwrap();
     if role == Role::Service && (needs_grant.contains(&name) || name == "ExplainGrant") {
         let grant = clients.grant.request_grant(ask(&subject)).await.unwrap().into_inner();
@@ -379,6 +434,9 @@ async fn request(world: &mut World, words: &mut Words, role: Role, method: &str)
         let watch = proto::WatchRevocationsRequest { after_cursor: Some(0) };
         let mut revocations = clients.grant.watch_revocations(watch).await.unwrap().into_inner();
         revocations.message().await.unwrap();
+        if role == Role::Auditor {
+            world.erase_after_export(&mut clients).await;
+        }
         let pause = |lift| proto::RecordSignalRequest {
             kind: proto::SignalKind::Pause.into(),
             lift,
@@ -393,9 +451,14 @@ async fn request(world: &mut World, words: &mut Words, role: Role, method: &str)
         };
     }
     match name {
+        "ReportErasure" => world.report_of(role).await.encode_to_vec(),
         "ReportUse" => {
             let (grant_id, reply) = (words["grant_id"].clone(), "r".into());
             proto::ReportUseRequest { grant_id, reply, ..Default::default() }.encode_to_vec()
+        }
+        "CheckIds" => {
+            // The answer repeats the ids of the request, so the request has no key.
+            proto::CheckIdsRequest { ids: vec![words["grant_id"].clone()] }.encode_to_vec()
         }
         "RegisterArtifact" => {
             let (grant_id, kind) = (words["grant_id"].clone(), proto::ArtifactKind::Cache.into());

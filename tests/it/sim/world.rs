@@ -182,6 +182,7 @@ impl World {
             restored: self.restored.clone(),
             witnesses: Vec::new(),
             rights: RightsSettings { jurisdiction: Jurisdiction::Gdpr, steward_decides_erasures: false },
+            erasures: sayso::app::ErasureSettings::default(),
             use_limits: UseLimits {
                 open_grants_max: 1_024,
                 artifacts_max: 1_024,

@@ -36,6 +36,12 @@ impl LogChecks {
             Event::RecipientAcknowledged(acknowledged) if acknowledged.position >= position => {
                 vec![Fault::UnknownReference]
             }
+            Event::RecipientReminded(reminded) if reminded.position.max(reminded.named_at) >= position => {
+                vec![Fault::UnknownReference]
+            }
+            Event::RecipientReported(report) if report.positions.iter().any(|named| *named >= position) => {
+                vec![Fault::UnknownReference]
+            }
             _ => Vec::new(),
         }
     }

@@ -117,6 +117,7 @@ fn about_requests(event: Event) -> ControlFlow<Event, Event> {
         }
         // Later checks need to know only that it was recorded.
         Event::RecordViewed(_) => Event::RecordViewed(RecordViewed::default()),
+        Event::RecipientsKept(_) => Event::RecipientsKept(RecipientsKept::default()),
         other => return ControlFlow::Continue(other),
     })
 }

@@ -62,11 +62,14 @@ pub(super) fn about(event: &Event) -> About {
         | Event::RequestDecided(_)
         | Event::RequestExtended(_)
         | Event::RequestWithdrawn(_)
+        | Event::RecipientsKept(_)
         | Event::HoldPlaced(_)
         | Event::HoldLifted(_) => About::Person,
         Event::RecordViewed(_) => About::PersonOrAll,
         // The acknowledgment names a position and a recipient, and no data subject.
         Event::RecipientAcknowledged(_)
+        | Event::RecipientReported(_)
+        | Event::RecipientReminded(_)
         | Event::ErasureCompleted(_)
         | Event::BoundsPublished(_)
         | Event::PurposeDefined(_)
@@ -148,8 +151,11 @@ pub(super) fn named(event: &Event) -> Vec<Named<'_>> {
         | Event::RecordingRefused(_)
         | Event::RequestSubmitted(_)
         | Event::HoldPlaced(_)
+        | Event::RecipientsKept(_)
         | Event::RecordViewed(_)
         | Event::RecipientAcknowledged(_)
+        | Event::RecipientReported(_)
+        | Event::RecipientReminded(_)
         | Event::ErasureCompleted(_)
         | Event::BoundsPublished(_)
         | Event::PurposeDefined(_)

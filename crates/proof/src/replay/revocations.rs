@@ -496,6 +496,7 @@ fn allows_nothing_more(event: &Event) -> bool {
             | Event::RequestDecided(_)
             | Event::RequestExtended(_)
             | Event::HoldPlaced(_)
+            | Event::RecipientsKept(_)
             | Event::AccessProvided(_)
     )
 }

@@ -39,6 +39,8 @@ fn may_concern_a_person(event: &Event) -> bool {
     !matches!(
         event,
         Event::RecipientAcknowledged(_)
+            | Event::RecipientReported(_)
+            | Event::RecipientReminded(_)
             | Event::ErasureCompleted(_)
             | Event::BoundsPublished(_)
             | Event::PurposeDefined(_)
@@ -69,6 +71,8 @@ fn is_right_system_event(log: Log<'_>, line: &Line, event: &Event) -> bool {
             |(_, event)| matches!(event, Event::BackupRestored(restored) if restored.restore == one.restore),
         ),
         Event::RecipientAcknowledged(one) => one.position < line.position,
+        Event::RecipientReminded(one) => one.position < line.position && one.named_at < line.position,
+        Event::RecipientReported(one) => one.positions.iter().all(|position| *position < line.position),
         _ => true,
     }
 }

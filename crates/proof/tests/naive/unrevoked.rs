@@ -274,6 +274,7 @@ fn may_wait(event: &Event) -> bool {
             | Event::RequestDecided(_)
             | Event::RequestExtended(_)
             | Event::HoldPlaced(_)
+            | Event::RecipientsKept(_)
             | Event::AccessProvided(_)
     )
 }

@@ -311,6 +311,7 @@ impl Writer {
             }),
             26 => self.erasure_refused(),
             27 => Event::RequestWithdrawn(RequestWithdrawn { request: vec![self.dice.of(&[1, 2]); 16] }),
+            28 => Event::RecipientsKept(RecipientsKept::default()),
             _ => self.grant(handle),
         }
     }

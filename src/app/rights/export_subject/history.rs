@@ -202,6 +202,9 @@ fn about_rights(event: &Event) -> Option<String> {
         Event::RequestSubmitted(of) => format!("your request was submitted: {}", request(of.kind)),
         Event::RequestExtended(of) => with_reason("the time to answer your request was extended", &of.reason),
         Event::RequestWithdrawn(_) => "you withdrew your request for erasure".into(),
+        Event::RecipientsKept(_) => {
+            "the record of some disclosures ended; the list of who received your data is kept".into()
+        }
         Event::RequestDecided(of) => {
             let outcome = match of.outcome {
                 RequestOutcome::Accepted => "accepted",

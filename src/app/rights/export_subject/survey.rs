@@ -3,8 +3,9 @@
 
 use crate::app::error::AppError;
 use crate::app::rights::export_subject::export::Export;
-use crate::domain::event::{Event, GrantIssued, Recorded};
+use crate::domain::event::{Event, GrantIssued, Recorded, Role};
 use crate::domain::ids::EventId;
+use crate::domain::recipients::RecipientList;
 use crate::domain::vocabulary::Vocabulary;
 use crate::domain::wording;
 use crate::package::{ConsentRequest, Recipient};
@@ -13,8 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// What the first pass found.
 #[derive(Default)]
 pub(crate) struct Survey {
-    /// Recipients of data, by name.
-    pub recipients: BTreeMap<String, Recipient>,
+    /// Recipients of data, by kind and name.
+    pub recipients: BTreeMap<(&'static str, String), Recipient>,
     /// Every request for consent.
     pub asked: Vec<ConsentRequest>,
     /// Recipients for which the package states what is permitted. `None` stands for any recipient that no
@@ -38,7 +39,46 @@ impl Survey {
             survey.take(event);
             Ok(())
         })?;
+        survey.add_kept(&export.state.rights.recipients);
+        if let Some((_, first)) =
+            export.rights.core.store().read_subject(export.stream.keys.handle, 0, 1)?.first()
+        {
+            for holder in export.rights.core.disclosures.audit_exports.holders_of(*first) {
+                let times = (holder.first_ms, holder.last_ms);
+                let recipient = survey.recipient(Role::Auditor, &holder.name, times);
+                recipient.disclosures = recipient.disclosures.saturating_add(holder.bundles);
+            }
+        }
         Ok(survey)
+    }
+
+    /// Adds the recipients of disclosures whose record has ended.
+    fn add_kept(&mut self, list: &RecipientList) {
+        for kept in list.iter() {
+            self.recipient(kept.role(), &kept.name, (kept.first_ms, kept.last_ms)).earlier_records_ended =
+                true;
+        }
+    }
+
+    /// A recipient that received data at these times (first and last, milliseconds since the Unix epoch).
+    fn recipient(&mut self, role: Role, name: &str, (first_ms, last_ms): (u64, u64)) -> &mut Recipient {
+        let (first, last) = (wording::time(first_ms), wording::time(last_ms));
+        let kind = if role == Role::Auditor { "auditor" } else { "service" };
+        let recipient = self.recipients.entry((kind, name.to_owned())).or_insert_with(|| Recipient {
+            name: name.to_owned(),
+            kind,
+            first_received_at: first.clone(),
+            last_received_at: last.clone(),
+            disclosures: 0,
+            earlier_records_ended: false,
+            uses: 0,
+            purposes: Vec::new(),
+            categories: Vec::new(),
+        });
+        // These texts sort like the times that they state.
+        recipient.first_received_at = std::mem::take(&mut recipient.first_received_at).min(first);
+        recipient.last_received_at = std::mem::take(&mut recipient.last_received_at).max(last);
+        recipient
     }
 
     fn take(&mut self, event: &Recorded) {
@@ -52,15 +92,19 @@ impl Survey {
                 }
             }
             Event::GrantGivenAgain(again) if self.grants.contains_key(&again.grant) => {
-                if let Some(recipient) = self.recipients.get_mut(&again.recipient) {
-                    recipient.disclosures = recipient.disclosures.saturating_add(again.count.into());
-                    recipient.last_received_at = wording::time(again.last_ms);
-                }
+                let times = (again.last_ms, again.last_ms);
+                let recipient = self.recipient(Role::Service, &again.recipient, times);
+                recipient.disclosures = recipient.disclosures.saturating_add(again.count.into());
             }
             Event::GrantUsed(used) if self.grants.contains_key(&used.grant) => {
-                if let Some(recipient) = self.recipients.get_mut(&event.actor.name) {
+                if let Some(recipient) = self.recipients.get_mut(&("service", event.actor.name.clone())) {
                     recipient.uses = recipient.uses.saturating_add(u64::from(used.count));
                 }
+            }
+            Event::RecordViewed(view) if view.role == Role::Auditor => {
+                let times = (event.recorded_at_ms, event.recorded_at_ms);
+                let recipient = self.recipient(Role::Auditor, &view.name, times);
+                recipient.disclosures = recipient.disclosures.saturating_add(1);
             }
             Event::Consent { decision, terms } if decision.is_yes() => {
                 self.named.extend(terms.purposes.iter().cloned());
@@ -81,17 +125,7 @@ impl Survey {
     }
 
     fn received(&mut self, at_ms: u64, issued: &GrantIssued) {
-        let at = wording::time(at_ms);
-        let recipient = self.recipients.entry(issued.recipient.clone()).or_insert_with(|| Recipient {
-            name: issued.recipient.clone(),
-            first_received_at: at.clone(),
-            last_received_at: String::new(),
-            disclosures: 0,
-            uses: 0,
-            purposes: Vec::new(),
-            categories: Vec::new(),
-        });
-        recipient.last_received_at = at;
+        let recipient = self.recipient(Role::Service, &issued.recipient, (at_ms, at_ms));
         recipient.disclosures = recipient.disclosures.saturating_add(1);
         insert(&mut recipient.purposes, &issued.purpose);
         issued.allowed.iter().for_each(|allowed| insert(&mut recipient.categories, &allowed.category));

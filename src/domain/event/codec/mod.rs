@@ -116,20 +116,13 @@ pub fn decode_intent(bytes: &[u8]) -> Result<ErasureIntent, CodecError> {
 /// The message of an event alone, without its author and time. Writers sign this message.
 #[must_use]
 pub fn encode_event(event: &Event) -> Body {
-    let bytes = EventId::to_wire;
     match event {
         Event::AttributeRecorded(attribute) => encode_recorded(attribute),
         Event::EarlierAttributeRecorded(attribute) => encode_earlier(attribute),
-        Event::AttributeCorrected { corrects, attribute } => {
-            let attribute = Some(encode_attribute(attribute));
-            Body::AttributeCorrected(log::AttributeCorrected { corrects: bytes(corrects), attribute })
-        }
+        Event::AttributeCorrected { corrects, attribute } => encode_corrected(corrects, attribute),
         Event::AttributeContested { attribute, reason } => encode_contested(attribute, reason),
         Event::AttributeConfirmed { attribute } => encode_confirmed(attribute),
-        Event::AttributeRemoved { attribute, reason } => {
-            let (attribute, reason) = (bytes(attribute), reason.clone());
-            Body::AttributeRemoved(log::AttributeRemoved { attribute, reason })
-        }
+        Event::AttributeRemoved { attribute, reason } => encode_removed(attribute, reason),
         Event::ConsentRequested(terms) => {
             Body::ConsentRequested(log::ConsentRequested { terms: Some(terms.clone()) })
         }
@@ -159,6 +152,9 @@ pub fn encode_event(event: &Event) -> Body {
         Event::RequestDecided(event) => Body::RequestDecided(event.to_wire()),
         Event::RequestExtended(event) => Body::RequestExtended(event.to_wire()),
         Event::RequestWithdrawn(event) => Body::RequestWithdrawn(event.to_wire()),
+        Event::RecipientReported(report) => Body::RecipientReported(report.clone()),
+        Event::RecipientReminded(reminded) => Body::RecipientReminded(reminded.clone()),
+        Event::RecipientsKept(kept) => Body::RecipientsKept(kept.clone()),
         Event::HoldPlaced(event) => Body::HoldPlaced(event.to_wire()),
         Event::HoldLifted(event) => Body::HoldLifted(event.to_wire()),
         Event::ErasureRefused(event) => Body::ErasureRefused(event.to_wire()),
@@ -181,6 +177,16 @@ pub fn encode_event(event: &Event) -> Body {
         Event::WitnessRemoved(removed) => Body::WitnessRemoved(removed.clone()),
         Event::FiguresReported(figures) => Body::FiguresReported(figures.to_wire()),
     }
+}
+
+fn encode_corrected(corrects: &EventId, attribute: &Attribute) -> Body {
+    let (corrects, attribute) = (corrects.to_wire(), Some(encode_attribute(attribute)));
+    Body::AttributeCorrected(log::AttributeCorrected { corrects, attribute })
+}
+
+fn encode_removed(attribute: &EventId, reason: &str) -> Body {
+    let (attribute, reason) = (attribute.to_wire(), reason.to_owned());
+    Body::AttributeRemoved(log::AttributeRemoved { attribute, reason })
 }
 
 fn encode_contested(attribute: &EventId, reason: &str) -> Body {
@@ -269,6 +275,16 @@ fn decode_earlier(event: log::EarlierAttributeRecorded) -> Result<Event, CodecEr
     Ok(Event::EarlierAttributeRecorded(decode_attribute(event.attribute)?))
 }
 
+fn decode_corrected(event: log::AttributeCorrected) -> Result<Event, CodecError> {
+    let corrects = Field::from_wire(event.corrects, "corrects")?;
+    Ok(Event::AttributeCorrected { corrects, attribute: decode_attribute(event.attribute)? })
+}
+
+fn decode_removed(event: log::AttributeRemoved) -> Result<Event, CodecError> {
+    let attribute = Field::from_wire(event.attribute, "attribute")?;
+    Ok(Event::AttributeRemoved { attribute, reason: event.reason })
+}
+
 fn decode_contested(event: log::AttributeContested) -> Result<Event, CodecError> {
     let attribute = Field::from_wire(event.attribute, "attribute")?;
     Ok(Event::AttributeContested { attribute, reason: event.reason })
@@ -278,18 +294,12 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
     Ok(match body {
         Body::AttributeRecorded(event) => Event::AttributeRecorded(decode_attribute(event.attribute)?),
         Body::EarlierAttributeRecorded(event) => decode_earlier(event)?,
-        Body::AttributeCorrected(event) => Event::AttributeCorrected {
-            corrects: Field::from_wire(event.corrects, "corrects")?,
-            attribute: decode_attribute(event.attribute)?,
-        },
+        Body::AttributeCorrected(event) => decode_corrected(event)?,
         Body::AttributeContested(event) => decode_contested(event)?,
         Body::AttributeConfirmed(event) => {
             Event::AttributeConfirmed { attribute: Field::from_wire(event.attribute, "attribute")? }
         }
-        Body::AttributeRemoved(event) => Event::AttributeRemoved {
-            attribute: Field::from_wire(event.attribute, "attribute")?,
-            reason: event.reason,
-        },
+        Body::AttributeRemoved(event) => decode_removed(event)?,
         Body::ConsentRequested(event) => Event::ConsentRequested(terms(event.terms)?),
         Body::ConsentGiven(event) => consent(Decision::Given, event.terms)?,
         Body::ConsentRefused(event) => consent(Decision::Refused, event.terms)?,
@@ -319,6 +329,9 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::RequestDecided(event) => Event::RequestDecided(typed(event)?),
         Body::RequestExtended(event) => Event::RequestExtended(typed(event)?),
         Body::RequestWithdrawn(event) => Event::RequestWithdrawn(typed(event)?),
+        Body::RecipientReported(report) => Event::RecipientReported(report),
+        Body::RecipientReminded(reminded) => Event::RecipientReminded(reminded),
+        Body::RecipientsKept(kept) => Event::RecipientsKept(kept),
         Body::HoldPlaced(event) => Event::HoldPlaced(typed(event)?),
         Body::HoldLifted(event) => Event::HoldLifted(typed(event)?),
         Body::ErasureRefused(event) => Event::ErasureRefused(typed(event)?),

@@ -5,10 +5,11 @@ use super::*;
 use crate::domain::event::{
     AccessProvided, Actor, AuditExported, BackupRestored, BoundsPublished, CategoryDefined, ClockAccepted,
     DecisionRulesAdopted, ErasedKind, ErasureCompleted, ErasureRequested, ErasureScope, ErasureSummary,
-    FiguresReported, GrantIssued, GrantUsed, GrantedAttribute, Ground, KeptOnGround, LogKeyRotated,
-    LogOpened, NoticePublished, NoticeRequired, PackageKind, PositionRange, PriorRecipient, Provenance,
-    PurposeDefined, RecipientAcknowledged, RecordViewed, RequestDecided, RequestKind, RequestWithdrawn,
-    RestoreConfirmed, Role, Rung, SubjectMapCommitted, Tier, WithheldClass, WitnessAdded, WitnessRemoved,
+    FiguresReported, GrantIssued, GrantUsed, GrantedAttribute, Ground, KeptOnGround, KeptRecipient,
+    LogKeyRotated, LogOpened, NoticePublished, NoticeRequired, PackageKind, PositionRange, PriorRecipient,
+    Provenance, PurposeDefined, RecipientAcknowledged, RecipientsKept, RecordViewed, RequestDecided,
+    RequestKind, RequestWithdrawn, RestoreConfirmed, Role, Rung, SubjectMapCommitted, Tier, WithheldClass,
+    WitnessAdded, WitnessRemoved,
 };
 use crate::domain::histories::{terms, varied_histories};
 use crate::domain::ids::Handle;
@@ -72,6 +73,32 @@ fn recorded_attribute() -> impl Strategy<Value = Event> {
     ]
 }
 
+fn recipients_kept() -> impl Strategy<Value = Event> {
+    any::<u64>().prop_map(|at_ms| {
+        Event::RecipientsKept(RecipientsKept {
+            recipients: vec![KeptRecipient {
+                name: "tutor".into(),
+                role: if at_ms % 2 == 0 { Role::Auditor.into() } else { 0 },
+                first_ms: at_ms,
+                last_ms: at_ms.saturating_add(1),
+                grant_ids: vec!["g7-0101010101010101".into()],
+                keys: vec![vec![7; 8]],
+                keys_left_out: at_ms % 3 == 0,
+            }],
+        })
+    })
+}
+
+fn recipient_acknowledged() -> impl Strategy<Value = Event> {
+    any::<u64>().prop_map(|position| {
+        Event::RecipientAcknowledged(RecipientAcknowledged {
+            position,
+            recipient: "tutor".into(),
+            role: if position % 2 == 0 { Role::Auditor.into() } else { 0 },
+        })
+    })
+}
+
 fn subject_event() -> impl Strategy<Value = Event> {
     let corrected = (event_id(), attribute());
     let issued = (".{0,9}", any::<u64>(), proptest::collection::vec(any::<u64>(), 0..3));
@@ -130,10 +157,8 @@ fn subject_event() -> impl Strategy<Value = Event> {
             grant_id,
             source: cause,
         }),
-        any::<u64>().prop_map(|position| Event::RecipientAcknowledged(RecipientAcknowledged {
-            position,
-            recipient: "tutor".into(),
-        })),
+        recipient_acknowledged(),
+        recipients_kept(),
         event_id().prop_map(|request| {
             Event::ErasureRequested(ErasureRequested { request, scope: ErasureScope::All })
         }),

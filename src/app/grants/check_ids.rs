@@ -1,0 +1,188 @@
+//! Tells a recipient which of its grants, artifacts and cached attributes have ended, so that it can bring
+//! its cache up to date after it watched no revocations for a while.
+
+use crate::app::caller::Caller;
+use crate::app::error::AppError;
+use crate::app::grants::Grants;
+use crate::app::grants::check_grant::FoundGrant;
+use crate::app::log::read::open;
+use crate::domain::attribute::is_text;
+use crate::domain::event::{ErasureScope, Event, Reason};
+use crate::domain::ids::{EventId, GrantId};
+use std::sync::Arc;
+
+/// The most ids in one request.
+pub(crate) const IDS_MAX: usize = 1_024;
+const KEY_BYTES_MAX: usize = 256;
+
+/// What a recipient has: a grant, an artifact, or an attribute that a grant gave it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldId {
+    /// The id of the grant or artifact.
+    pub id: GrantId,
+    /// The key of the attribute, for a cached attribute.
+    pub key: Option<String>,
+}
+
+impl HeldId {
+    /// Reads `g<position>-<token>`, or the same with `/` and a key.
+    ///
+    /// # Errors
+    /// The text is neither.
+    pub fn parse(text: &str) -> Result<Self, AppError> {
+        let (id, key) = text.split_once('/').map_or((text, None), |(id, key)| (id, Some(key)));
+        let problem = "each must be a grant or artifact (`g<position>-<token>`), or `<grant>/<key>`";
+        let id = id.parse().map_err(|_| AppError::invalid("ids", problem))?;
+        if key.is_some_and(|key| !is_text(key, 1, KEY_BYTES_MAX)) {
+            return Err(AppError::invalid("ids", problem));
+        }
+        Ok(Self { id, key: key.map(str::to_owned) })
+    }
+}
+
+/// The state of something that a recipient has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldState {
+    /// It may be used.
+    Valid,
+    /// It may not be used any more.
+    Ended {
+        /// Why.
+        reason: Reason,
+        /// What was erased, if it ended because of an erasure.
+        erased: ErasureScope,
+    },
+    /// The ledger has nothing of the caller under this id.
+    Unknown,
+}
+
+impl HeldState {
+    fn ended(reason: Reason) -> Self {
+        Self::Ended { reason, erased: ErasureScope::Unspecified }
+    }
+}
+
+/// The states of what a recipient has, in the order of the request.
+#[derive(Clone, Debug)]
+pub struct CheckedIds {
+    /// The states.
+    pub states: Vec<HeldState>,
+    /// The cursor from which a watch reports everything that ends after these states were read.
+    pub cursor: u64,
+}
+
+impl Grants {
+    /// The state of each of these ids. The caller learns only about what is its own: anything else is
+    /// unknown.
+    ///
+    /// # Errors
+    /// There are too many ids, or the store failed.
+    pub async fn check_ids(
+        self: &Arc<Self>,
+        caller: &Caller,
+        held: &[HeldId],
+    ) -> Result<CheckedIds, AppError> {
+        if held.len() > IDS_MAX {
+            return Err(AppError::invalid("ids", "must have at most 1,024"));
+        }
+        let cursor = self.core.ledger.checkpoint().size;
+        let mut states = Vec::with_capacity(held.len());
+        for each in held {
+            states.push(self.state_of(caller, each).await?);
+        }
+        Ok(CheckedIds { states, cursor })
+    }
+
+    async fn state_of(self: &Arc<Self>, caller: &Caller, held: &HeldId) -> Result<HeldState, AppError> {
+        let found = match self.find_grant(caller, &held.id).await {
+            Err(AppError::GrantErased(erased)) => {
+                let checked = self.check_erased(*erased, &[]).await?;
+                let reason = checked.standing.reason.unwrap_or(Reason::Erased);
+                return Ok(HeldState::Ended { reason, erased: checked.erased_scope });
+            }
+            Err(AppError::NotFound(_)) => return Ok(HeldState::Unknown),
+            found => found?,
+        };
+        if let Some(state) = self.state_of_artifact(caller, &found) {
+            // An attribute can be cached under a grant only.
+            return Ok(if held.key.is_some() { HeldState::Unknown } else { state });
+        }
+        let (standing, recipient) = match self.standing(&found, &held.id) {
+            Err(AppError::NotFound(_)) => return Ok(HeldState::Unknown),
+            standing => standing?,
+        };
+        if recipient != caller.name {
+            return Ok(HeldState::Unknown);
+        }
+        if let Some(key) = &held.key {
+            match self.attribute_of(&found, &held.id, key)? {
+                None => return Ok(HeldState::Unknown),
+                Some(Some(reason)) => return Ok(HeldState::ended(reason)),
+                Some(None) => {}
+            }
+        }
+        Ok(standing.reason.map_or(HeldState::Valid, HeldState::ended))
+    }
+
+    /// The state of the artifact that this event registered; `None` if it registered none.
+    fn state_of_artifact(&self, caller: &Caller, found: &FoundGrant) -> Option<HeldState> {
+        let now_ms = self.core.now_ms();
+        let suspended = self.core.suspension_reason();
+        let now = found.stream.read();
+        let artifact = now.state.rights.artifacts.get(&found.event)?;
+        if artifact.registered.recipient != caller.name {
+            return Some(HeldState::Unknown);
+        }
+        let reason = artifact.ended_at(now_ms).or(suspended);
+        Some(reason.map_or(HeldState::Valid, HeldState::ended))
+    }
+
+    /// Why the attribute that a grant gave under a key is not current any more; `Some(None)` if it is
+    /// current, `None` if the grant gave no such attribute.
+    fn attribute_of(
+        &self,
+        found: &FoundGrant,
+        grant: &GrantId,
+        key: &str,
+    ) -> Result<Option<Option<Reason>>, AppError> {
+        let of_state = |found: &FoundGrant| {
+            let now = found.stream.read();
+            let grant = now.state.grants.get(&found.event)?;
+            Some(grant.issued.allowed.iter().find(|cited| cited.key == key).map(|cited| cited.attribute))
+        };
+        let given: Option<EventId> = match of_state(found) {
+            Some(given) => given,
+            None => {
+                let stored = self.core.store().read_entry(grant.position)?;
+                let Event::GrantIssued(issued) = open(&found.stream.keys, stored)?.event else {
+                    return Ok(None);
+                };
+                issued.allowed.iter().find(|cited| cited.key == key).map(|cited| cited.attribute)
+            }
+        };
+        let Some(given) = given else { return Ok(None) };
+        let now = found.stream.read();
+        Ok(Some(match now.state.attributes.get(key) {
+            Some(current) if current.event_id == given && current.contested => Some(Reason::Contested),
+            Some(current) if current.event_id == given => None,
+            Some(_) => Some(Reason::AttributeReplaced),
+            None => Some(Reason::AttributeRemoved),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+
+    #[test]
+    fn an_id_may_have_a_key_and_the_key_may_have_slashes() {
+        let grant = "g7-0102030405060708";
+        assert_eq!(HeldId::parse(grant).unwrap().key, None);
+        assert_eq!(HeldId::parse(&format!("{grant}/a/b")).unwrap().key.unwrap(), "a/b");
+        for bad in ["", "/", "7", "g7-0102030405060708/", "g7/key"] {
+            assert!(HeldId::parse(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The command `sayso erasures`.
+
+use super::connect::Connection;
+use super::connect::{Link, client};
+use super::error::CliError;
+use super::output::{self, Out, count, plain_name};
+use super::signing_key::signing_key;
+use crate::clock::{Clock, SystemClock};
+use crate::proto;
+use crate::proto::audit_service_client::AuditServiceClient;
+use crate::proto::grant_service_client::GrantServiceClient;
+use crate::proto::rights_service_client::RightsServiceClient;
+use clap::{Args, Subcommand, ValueEnum};
+use ed25519_dalek::Signer;
+use sayso_proof::event::RecipientReported;
+use sayso_proof::evidence;
+use sha2::{Digest, Sha256};
+use std::path::{Path, PathBuf};
+
+/// The largest file that is evidence.
+const EVIDENCE_BYTES_MAX: u64 = 1 << 30;
+
+/// List the recipients that have not answered an erasure, and report what a recipient did.
+#[derive(Subcommand)]
+pub(super) enum Erasures {
+    /// List the recipients that were told about an erasure and have not said what they did.
+    ///
+    /// The oldest erasure comes first. A recipient is overdue if it has not answered in time.
+    ///
+    /// Example: `sayso erasures outstanding --overdue`
+    Outstanding(Outstanding),
+    /// Report what a recipient did about an erasure.
+    ///
+    /// A recipient reports for itself; a steward names the recipient with --recipient. With an outcome, the
+    /// recipient is no longer outstanding.
+    ///
+    /// Evidence stays with the recipient: the ledger gets a commitment to the file. The command prints the
+    /// salt of the commitment. Keep it with the file; without it, nobody can show that the file is the
+    /// evidence.
+    ///
+    /// Example: `sayso erasures report 1285 --outcome deleted --evidence protocol.pdf`
+    Report(Box<Report>),
+}
+
+#[derive(Args)]
+pub(super) struct Outstanding {
+    /// Only recipients that are overdue.
+    #[arg(long)]
+    overdue: bool,
+}
+
+/// What a recipient did.
+#[derive(Clone, Copy, ValueEnum)]
+enum Outcome {
+    /// It deleted what it had.
+    Deleted,
+    /// Deletion is impossible (GDPR Art. 19).
+    Impossible,
+    /// Deletion would involve disproportionate effort (GDPR Art. 19).
+    Disproportionate,
+}
+
+/// What the evidence is.
+#[derive(Clone, Copy, ValueEnum)]
+enum Kind {
+    /// A statement.
+    Statement,
+    /// Another file, such as a protocol of the deletion.
+    File,
+}
+
+#[derive(Args)]
+pub(super) struct Report {
+    /// Cursor of the notice, as in `sayso watch` or `sayso erasures outstanding`; may be repeated.
+    #[arg(required = true)]
+    cursor: Vec<u64>,
+    /// What the recipient did.
+    #[arg(long, value_enum)]
+    outcome: Option<Outcome>,
+    /// Why deletion is impossible or disproportionate, without personal data.
+    #[arg(long, default_value = "")]
+    reason: String,
+    /// File that shows what was done.
+    #[arg(long, value_name = "FILE")]
+    evidence: Option<PathBuf>,
+    /// What the evidence is.
+    #[arg(long, value_enum, default_value = "file", requires = "evidence")]
+    kind: Kind,
+    /// Private key of the recipient, to sign the evidence with. Then CURSOR must be that of the first notice,
+    /// not that of a reminder.
+    #[arg(long, value_name = "FILE", requires_all = ["evidence", "name"])]
+    key: Option<PathBuf>,
+    /// Name of the recipient, which is part of what it signs.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    name: String,
+    /// Name of a recipient to whom the data was passed on; may be repeated. It is told, and has to answer.
+    #[arg(long, value_name = "NAME")]
+    onward: Vec<String>,
+    /// Name of the recipient that a steward reports for.
+    #[arg(long, value_name = "NAME", default_value = "")]
+    recipient: String,
+    /// The recipient is an auditor and not a service.
+    #[arg(long, requires = "recipient")]
+    auditor: bool,
+}
+
+impl Erasures {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        match self {
+            Self::Outstanding(list) => list.run(at, out).await,
+            Self::Report(report) => report.run(at, out).await,
+        }
+    }
+}
+
+impl Outstanding {
+    async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut client: RightsServiceClient<Link> = client!(RightsServiceClient, at.link("steward").await?);
+        let mut request =
+            proto::ListOutstandingErasuresRequest { overdue_only: self.overdue, ..Default::default() };
+        let mut is_empty = true;
+        loop {
+            let page = client.list_outstanding_erasures(request.clone()).await?.into_inner();
+            is_empty &= page.outstanding.is_empty();
+            page.outstanding.iter().try_for_each(|of| out.print("OutstandingErasure", of, text_of))?;
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                if page.left_out > 0 {
+                    out.print_note(&format!("{} not listed", count(page.left_out, "further recipient")))?;
+                }
+                break;
+            }
+        }
+        if is_empty { out.print_note("nobody is outstanding") } else { Ok(()) }
+    }
+}
+
+fn text_of(of: &proto::OutstandingErasure) -> String {
+    let role = if of.role() == proto::Role::Auditor { "auditor " } else { "" };
+    let mut text = format!(
+        "{}  cursor {}  {role}`{}`: erasure {} ({}) of {} and {}",
+        output::time(of.completed_at.as_ref()),
+        of.cursor,
+        of.recipient,
+        of.request_id,
+        plain_name(of.scope().as_str_name(), "ERASURE_SCOPE_"),
+        count(of.grants.into(), "grant"),
+        count(of.artifacts.into(), "artifact"),
+    );
+    if !of.named_by.is_empty() {
+        text.push_str(&format!("\n  named by `{}`", of.named_by));
+    }
+    let reminded = match of.reminders {
+        0 => "not reminded yet".to_owned(),
+        number => format!("reminded {}", count(number.into(), "time")),
+    };
+    match &of.overdue_since {
+        Some(since) => text.push_str(&format!("\n  OVERDUE since {}, {reminded}", output::time(Some(since)))),
+        None => text.push_str(&format!("\n  due {}, {reminded}", output::time(of.due_at.as_ref()))),
+    }
+    text
+}
+
+impl Report {
+    async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let outcome = match self.outcome {
+            None => proto::ErasureOutcome::Unspecified,
+            Some(Outcome::Deleted) => proto::ErasureOutcome::Deleted,
+            Some(Outcome::Impossible) => proto::ErasureOutcome::Impossible,
+            Some(Outcome::Disproportionate) => proto::ErasureOutcome::Disproportionate,
+        };
+        let role = if self.recipient.is_empty() { "service" } else { "steward" };
+        let evidence = match &self.evidence {
+            Some(path) => Some(self.evidence_of(path, outcome, role, at).await?),
+            None => None,
+        };
+        let salt = evidence.as_ref().map(|of: &proto::ErasureEvidence| hex::encode(&of.salt));
+        let recipient_role = if self.auditor { proto::Role::Auditor } else { proto::Role::Unspecified };
+        let request = proto::ReportErasureRequest {
+            notices: self.cursor.into_iter().map(|cursor| proto::ErasureNotice { cursor }).collect(),
+            recipient: self.recipient,
+            recipient_role: recipient_role.into(),
+            outcome: outcome.into(),
+            reason: self.reason,
+            evidence,
+            onward: self.onward,
+            options: None,
+        };
+        let mut client: GrantServiceClient<Link> = client!(GrantServiceClient, at.link(role).await?);
+        let answer = client.report_erasure(request).await?.into_inner();
+        out.print("ReportErasureResponse", &answer, |answer| output::receipt(answer.receipt.as_ref()))?;
+        match salt {
+            Some(salt) => {
+                output::print_error_line(&format!("keep this salt with the evidence: {salt}"));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The evidence: its digest, a salt, and the signature of the recipient.
+    async fn evidence_of(
+        &self,
+        path: &Path,
+        outcome: proto::ErasureOutcome,
+        role: &'static str,
+        at: &Connection,
+    ) -> Result<proto::ErasureEvidence, CliError> {
+        let digest = digest_of(path)?;
+        let mut salt = [0; 32];
+        SystemClock.fill(&mut salt);
+        let kind = match self.kind {
+            Kind::Statement => proto::EvidenceKind::Statement,
+            Kind::File => proto::EvidenceKind::File,
+        };
+        let mut of = proto::ErasureEvidence {
+            kind: kind.into(),
+            sha256: digest.to_vec(),
+            salt: salt.to_vec(),
+            ..Default::default()
+        };
+        let Some(key) = &self.key else { return Ok(of) };
+        let key = signing_key(key)?;
+        let mut client: AuditServiceClient<Link> = client!(AuditServiceClient, at.link(role).await?);
+        let checkpoint = client.get_checkpoint(proto::GetCheckpointRequest {}).await?.into_inner();
+        let origin = checkpoint.checkpoint.lines().next().unwrap_or_default().to_owned();
+        let mut positions: Vec<u64> = self.cursor.iter().map(|cursor| cursor.saturating_sub(1)).collect();
+        positions.sort_unstable();
+        positions.dedup();
+        let statement = evidence::statement(
+            &origin,
+            &RecipientReported {
+                positions,
+                recipient: self.name.clone(),
+                outcome: outcome.into(),
+                evidence: evidence::commitment(&salt, &digest).to_vec(),
+                ..RecipientReported::default()
+            },
+        );
+        of.public_key = key.verifying_key().to_bytes().to_vec();
+        of.signature = key.sign(statement.as_bytes()).to_bytes().to_vec();
+        Ok(of)
+    }
+}
+
+/// SHA-256 of a file.
+fn digest_of(path: &Path) -> Result<[u8; 32], CliError> {
+    let failed = |error: std::io::Error| CliError::failed(format!("{}: {error}", path.display()));
+    let file = std::fs::File::open(path).map_err(failed)?;
+    if file.metadata().map_err(failed)?.len() > EVIDENCE_BYTES_MAX {
+        return Err(CliError::failed("the evidence must have at most 1 GiB"));
+    }
+    let (mut hasher, mut limited) = (Sha256::new(), std::io::Read::take(file, EVIDENCE_BYTES_MAX));
+    let mut buffer = vec![0; 65_536];
+    loop {
+        match std::io::Read::read(&mut limited, &mut buffer).map_err(failed)? {
+            0 => return Ok(hasher.finalize().into()),
+            read => hasher.update(buffer.get(..read).unwrap_or_default()),
+        }
+    }
+}

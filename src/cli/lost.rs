@@ -1,0 +1,127 @@
+//! The command `sayso lost`.
+
+use super::connect::Connection;
+use super::connect::{Link, client};
+use super::error::CliError;
+use super::grant::why_ended;
+use super::output::{self, Out, count};
+use crate::proto::grant_service_client::GrantServiceClient;
+use crate::proto::{self, IdStanding};
+use clap::Args;
+use std::io::BufRead;
+use std::path::PathBuf;
+
+/// The most ids in one call.
+const IDS_MAX: usize = 1_024;
+/// The most bytes of ids in one call.
+const BYTES_MAX: usize = 131_072;
+/// The longest line of a file with ids.
+const LINE_BYTES_MAX: usize = 512;
+
+/// List which of the caller's grants, artifacts and cached attributes have ended.
+///
+/// A service that watched no revocations for a while uses this command to bring its cache up to date. An ID
+/// is that of a grant, that of an artifact, or GRANT/KEY for an attribute that a grant gave the caller. What
+/// is erased or unknown must be deleted; what has ended for another reason must not be used.
+///
+/// The answer has a cursor. `sayso watch --after` continues there without a gap.
+///
+/// The exit status is 5 if anything has ended or is unknown. With --json, there is one object for each ID.
+///
+/// Example: `sayso lost g42-ba2ab4254049149d g42-ba2ab4254049149d/tone --file ids.txt`
+#[derive(Args)]
+pub(super) struct Lost {
+    /// ID of a grant or artifact, or GRANT/KEY.
+    #[arg(required_unless_present = "file")]
+    ids: Vec<String>,
+    /// File with more IDs, one on each line; `-` reads standard input.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Print only what has ended or is unknown.
+    #[arg(long)]
+    ended_only: bool,
+}
+
+impl Lost {
+    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+        let mut client: GrantServiceClient<Link> = client!(GrantServiceClient, at.link("service").await?);
+        let mut lines = Lines::open(self.file)?;
+        let (mut given, mut first_cursor, mut lost, mut all) = (self.ids.into_iter(), None, 0_u64, 0_u64);
+        loop {
+            let ids = next_ids(&mut given, &mut lines)?;
+            if ids.is_empty() {
+                break;
+            }
+            let answer = client.check_ids(proto::CheckIdsRequest { ids }).await?.into_inner();
+            first_cursor.get_or_insert(answer.cursor);
+            for state in &answer.states {
+                let has_ended = state.standing() != IdStanding::Valid;
+                (lost, all) = (lost.saturating_add(u64::from(has_ended)), all.saturating_add(1));
+                if has_ended || !self.ended_only {
+                    out.print("IdState", state, text_of)?;
+                }
+            }
+        }
+        if let Some(cursor) = first_cursor {
+            out.print_note(&format!("{lost} of {}; watch from cursor {cursor} on", count(all, "ID")))?;
+        }
+        if lost > 0 { Err(CliError::grant_invalid()) } else { Ok(()) }
+    }
+}
+
+fn text_of(state: &proto::IdState) -> String {
+    let standing = match state.standing() {
+        IdStanding::Valid => "valid".to_owned(),
+        IdStanding::Ended => format!("ended: {}", why_ended(state.reason(), state.erased_scope())),
+        IdStanding::Unknown | IdStanding::Unspecified => {
+            "unknown: the ledger has nothing of yours under this ID; delete it".to_owned()
+        }
+    };
+    output::table(&[vec![state.id.clone(), standing]])
+}
+
+/// The ids of the next call: as many as fit.
+fn next_ids(given: &mut impl Iterator<Item = String>, lines: &mut Lines) -> Result<Vec<String>, CliError> {
+    let (mut ids, mut bytes) = (Vec::new(), 0_usize);
+    while ids.len() < IDS_MAX && bytes.saturating_add(LINE_BYTES_MAX) <= BYTES_MAX {
+        let Some(id) = given.next().map_or_else(|| lines.next(), |id| Ok(Some(id)))? else { break };
+        bytes = bytes.saturating_add(id.len());
+        ids.push(id);
+    }
+    Ok(ids)
+}
+
+/// The lines of a file, one at a time.
+struct Lines(Option<Box<dyn BufRead>>);
+
+impl Lines {
+    fn open(path: Option<PathBuf>) -> Result<Self, CliError> {
+        let Some(path) = path else { return Ok(Self(None)) };
+        if path.as_os_str() == "-" {
+            return Ok(Self(Some(Box::new(std::io::stdin().lock()))));
+        }
+        let file = std::fs::File::open(&path)
+            .map_err(|error| CliError::failed(format!("{}: {error}", path.display())))?;
+        Ok(Self(Some(Box::new(std::io::BufReader::new(file)))))
+    }
+
+    /// The next line that is not empty.
+    fn next(&mut self) -> Result<Option<String>, CliError> {
+        let Some(lines) = &mut self.0 else { return Ok(None) };
+        loop {
+            let mut line = Vec::new();
+            let limit = LINE_BYTES_MAX as u64;
+            let read = std::io::Read::take(&mut *lines, limit).read_until(b'\n', &mut line);
+            if read.map_err(CliError::failed)? == 0 {
+                return Ok(None);
+            }
+            if line.len() >= LINE_BYTES_MAX && !line.ends_with(b"\n") {
+                return Err(CliError::failed("a line of the file has more than 512 bytes"));
+            }
+            let text = String::from_utf8(line).map_err(|_| CliError::failed("the file must be UTF-8"))?;
+            if !text.trim().is_empty() {
+                return Ok(Some(text.trim().to_owned()));
+            }
+        }
+    }
+}
