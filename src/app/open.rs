@@ -11,7 +11,7 @@ use crate::app::grants::Grants;
 use crate::app::grants::grant_lookup::GrantLookup;
 use crate::app::log::core::{Core, UseLimits};
 use crate::app::log::disclosures::Disclosures;
-use crate::app::log::index::{index_of, index_of_said};
+use crate::app::log::index::{at_position, index_of, index_of_said};
 use crate::app::log::kept_counts::KeptCounts;
 use crate::app::log::kept_map::KeptMap;
 use crate::app::log::named_recipients::NamedRecipients;
@@ -227,17 +227,14 @@ impl App {
             recent_erasures,
         });
         let consent = Arc::new(Consent { core: Arc::clone(&core), controller: Arc::clone(&controller) });
-        let started_from_ms = core.store().head().recorded_at_ms;
+        let retention_cursor = tokio::sync::Mutex::new(RetentionCursor::load(&core));
         let rights = Rights {
             core: Arc::clone(&core),
             erasure: Arc::clone(&erasure),
             consent: Arc::clone(&consent),
             controller,
             settings: rights,
-            retention_cursor: tokio::sync::Mutex::new(RetentionCursor {
-                started_from_ms,
-                ..Default::default()
-            }),
+            retention_cursor,
         };
         let rules = RuleChanges {
             core: Arc::clone(&core),
@@ -375,11 +372,7 @@ impl App {
                     Ok(event) => {
                         let said = index_of_said(&event.event, event.about_ms.min(event.sealed_at_ms));
                         let found = index_of(&event.event, event.recorded_at_ms).into_iter().chain(said);
-                        let found = found.map(|(mut key, value)| {
-                            key.extend_from_slice(&position.to_be_bytes());
-                            (key, value)
-                        });
-                        records.push((position, found.collect()));
+                        records.push((position, found.map(|record| at_position(record, position)).collect()));
                     }
                     Err(AppError::Erased) => {}
                     Err(error) => return Err(error),

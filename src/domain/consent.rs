@@ -168,6 +168,17 @@ impl ConsentLog {
         &self.records
     }
 
+    /// The decisions that can matter to cases of one recipient: those that name it, and those that name none.
+    /// For its cases, they give the same answers as all decisions.
+    #[must_use]
+    pub fn about_recipient(&self, recipient: &str) -> Self {
+        let is_about = |record: &&ConsentRecord| {
+            let named = &record.terms.recipients;
+            named.is_empty() || named.iter().any(|name| name == recipient)
+        };
+        Self { records: self.records.iter().filter(is_about).cloned().collect() }
+    }
+
     /// Whether the decisions allow a case.
     ///
     /// A yes allows what it covers, with three exceptions: a no blocks it, a later yes that covered the case

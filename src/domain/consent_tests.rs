@@ -433,6 +433,23 @@ proptest! {
     }
 
     #[test]
+    fn decisions_about_other_recipients_do_not_matter(log in histories(), purpose in 0_usize..3, category in 0_usize..4) {
+        let (log, vocabulary) = (ConsentLog { records: log }, default_vocabulary());
+        let purpose = ["memory", "safety", "personalization"][purpose];
+        let category = ["work", "health", "mental-health", "family"][category];
+        for recipient in ["", "tutor", "other", "unknown"] {
+            let case = ConsentCase { purpose, category, recipient, interaction: "", now_ms: 1_000 };
+            let about = log.about_recipient(recipient);
+            prop_assert_eq!(about.cover(&vocabulary, &case), log.cover(&vocabulary, &case));
+            prop_assert_eq!(about.allowing(&vocabulary, &case), log.allowing(&vocabulary, &case));
+            for basis in [DeclaredBasis::Contract, DeclaredBasis::LegitimateInterest, DeclaredBasis::LegalObligation] {
+                let room = |log: &ConsentLog| log.leave_room_for(basis, &vocabulary, &case);
+                prop_assert_eq!(room(&about), room(&log));
+            }
+        }
+    }
+
+    #[test]
     fn the_consent_that_allows_a_case_is_a_yes_that_covers_it(log in histories(), category in 0_usize..4) {
         let category = ["work", "health", "mental-health", "family"][category];
         if let Cover::Allowed { by, .. } = cover(&log, "memory", category) {

@@ -104,6 +104,20 @@ impl Description {
         }
     }
 
+    /// Whether this description was recorded after another was stated, at `stated_ms`, and would lose to it:
+    /// the other raises or withdraws the age, or replaces the jurisdiction. Times are milliseconds since the
+    /// Unix epoch.
+    #[must_use]
+    pub fn is_later(&self, description: &SubjectDescribed, stated_ms: u64, now_ms: u64) -> bool {
+        let mut after = self.clone();
+        after.apply(description, self.recorded_at_ms);
+        let has_age = self.age != Age::default();
+        let raises = has_age
+            && (after.age == Age::default() || after.age.years_min(now_ms) > self.age.years_min(now_ms));
+        let moves = !self.jurisdiction.is_empty() && after.jurisdiction != self.jurisdiction;
+        stated_ms <= self.recorded_at_ms && (raises || moves)
+    }
+
     /// Whether a description would raise the age above what the controller's staff stated, or withdraw their
     /// statement. `now_ms` is milliseconds since the Unix epoch.
     #[must_use]
@@ -117,6 +131,14 @@ impl Description {
 
 fn states_age(description: &SubjectDescribed) -> bool {
     description.age_band != AgeBand::Unspecified || !description.born.is_empty()
+}
+
+/// Whether a description only takes back what was stated before.
+#[must_use]
+pub fn takes_back(description: &SubjectDescribed) -> bool {
+    let SubjectDescribed { age_band, age_years: _, jurisdiction, born } = description;
+    let states_age = !matches!(age_band, AgeBand::Unspecified | AgeBand::Unknown) || !born.is_empty();
+    !states_age && matches!(jurisdiction.as_str(), "" | UNKNOWN)
 }
 
 /// Validates a description. `now_ms` is milliseconds since the Unix epoch.

@@ -1,6 +1,7 @@
 //! Retention rules: how long each class of events is kept, and which events have passed that time.
 
 use super::DAY_MS;
+use super::attribute::Attribute;
 use super::event::{ArtifactInvalidated, ErasureRefused, Event, HoldLifted, HoldPlaced, Reason, Recorded};
 use super::event::{RequestDecided, RequestExtended, RequestSubmitted, RetentionDefined};
 use super::ids::EventId;
@@ -46,6 +47,23 @@ impl Retention {
     fn rule(&self, class: RetentionClass, category: &str, purpose: &str) -> Option<u64> {
         let name = (class, category.to_owned(), purpose.to_owned());
         self.rules.get(&name).map(|(rule, _)| rule.keep_ms)
+    }
+
+    /// When an attribute ends, milliseconds since the Unix epoch, and whether a rule ends it. It ends at its
+    /// own expiry or at the end of the period of its category, whichever comes first. `None` if it never
+    /// ends.
+    #[must_use]
+    pub fn attribute_ends_ms(
+        &self,
+        attribute: &Attribute,
+        recorded_at_ms: u64,
+        vocabulary: &Vocabulary,
+    ) -> Option<(u64, bool)> {
+        let ancestry = vocabulary.category_ancestry(&attribute.category);
+        let keep = self.keep_ms(RetentionClass::Profile, &ancestry, &[]);
+        let own = attribute.expires_at_ms.map(|end| (end, false));
+        let by_rule = keep.map(|keep| (recorded_at_ms.saturating_add(keep), true));
+        own.into_iter().chain(by_rule).min()
     }
 
     /// How long an event of this class is kept. The rule of its category or purpose applies; if that has no
@@ -129,10 +147,7 @@ impl Ending<'_> {
             Event::AttributeRecorded(attribute)
             | Event::EarlierAttributeRecorded(attribute)
             | Event::AttributeCorrected { attribute, .. } => {
-                let ancestry = self.vocabulary.category_ancestry(&attribute.category);
-                let keep = self.retention.keep_ms(RetentionClass::Profile, &ancestry, &[]);
-                let own = attribute.expires_at_ms.map(|end| (end, false));
-                own.into_iter().chain(after(event.recorded_at_ms, keep)).min()
+                self.retention.attribute_ends_ms(attribute, event.recorded_at_ms, self.vocabulary)
             }
             Event::GrantIssued(grant) => {
                 let ancestry = self.vocabulary.purpose_ancestry(&grant.purpose);

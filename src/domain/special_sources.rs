@@ -81,14 +81,44 @@ pub struct History {
     shaped: BTreeMap<ReplyName, BTreeSet<ShapedBy>>,
     /// The number of links in all lists.
     links: usize,
+    /// The version of the first event that may be in this history.
+    first: u64,
     /// The version after the newest event that was noted.
     next: u64,
+    /// How often the history was reset.
+    resets: u64,
 }
 
 /// Approximate bytes of memory for an attribute, grant or reply, without its links.
 const ENTRY_BYTES: usize = 192;
 
 impl History {
+    /// An empty history for the events that follow those of this history.
+    #[must_use]
+    pub fn following(&self) -> Self {
+        Self { first: self.next, next: self.next, resets: self.resets, ..Self::default() }
+    }
+
+    /// Adds a history that [`History::following`] began. Does nothing if this history has other events by
+    /// now: it got them in the meantime, or it was reset, for example because some of them were erased.
+    pub fn append(&mut self, later: Self) {
+        if (later.first, later.resets) != (self.next, self.resets) {
+            return;
+        }
+        self.next = later.next;
+        self.origins.extend(later.origins);
+        self.grants.extend(later.grants);
+        for (name, shaped_by) in later.shaped {
+            self.shaped.entry(name).or_default().extend(shaped_by);
+        }
+        self.links = self.links.saturating_add(later.links);
+    }
+
+    /// Drops everything. What was read before is not added anymore.
+    pub fn reset(&mut self) {
+        *self = Self { resets: self.resets.wrapping_add(1), ..Self::default() };
+    }
+
     /// The version of the first event that was not noted yet.
     #[must_use]
     pub fn next_version(&self) -> u64 {

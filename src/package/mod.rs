@@ -32,7 +32,7 @@ pub use controller::Controller;
 pub use error::{PackageError, ReadError, ReceiptError};
 pub use format::{FORMAT, Kind, Section, VERSION};
 pub use json_file::JsonFile;
-pub use page::{Counts, Head, Page, html};
+pub use page::{Counts, Head, Page, Titles, html};
 pub use read::{Imported, ImportedAttribute, is_zip, read};
 pub use receipt::{ConsentRequest, Receipt, ReceiptProof};
 pub use record::{

@@ -132,6 +132,9 @@ pub struct Attribute {
     pub confirmed: bool,
     /// How long it is kept, in words.
     pub retention: String,
+    /// When it is going to be erased, if that is known. The page states it as people write times.
+    #[serde(skip)]
+    pub erased_at: Option<String>,
     /// Titles of the purposes that it may be used for now; not in a portability package.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub may_be_used_for: Option<Vec<String>>,

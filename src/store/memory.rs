@@ -2,7 +2,10 @@
 //!
 //! Tests use both as simple stores, and as the model that other engines are compared with.
 
-use super::{CommitError, Frame, Head, IndexRecord, KeyStore, LogStore, Page, StoreError, StoredEntry};
+use super::{
+    CommitError, Frame, Head, IndexRecord, KeyStore, LogStore, PROGRESS_BYTES_MAX, Page, StoreError,
+    StoredEntry,
+};
 use sayso_proof::entry::{self, Handle};
 use sayso_proof::merkle::{Hash, node_hash};
 use std::collections::BTreeMap;
@@ -23,6 +26,7 @@ struct State {
     custom: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The keys of an entry's custom index records, by position.
     custom_keys: BTreeMap<u64, Vec<Vec<u8>>>,
+    progress: Option<Vec<u8>>,
 }
 
 impl MemoryLog {
@@ -191,9 +195,22 @@ impl LogStore for MemoryLog {
             if entry.ok_or(StoreError::Missing("entry"))?.bytes.is_none() {
                 continue;
             }
-            state.custom_keys.insert(*position, records.iter().map(|(key, _)| key.clone()).collect());
+            let keys = state.custom_keys.entry(*position).or_default();
+            keys.extend(records.iter().map(|(key, _)| key.clone()));
             state.custom.extend(records.iter().cloned());
         }
+        Ok(())
+    }
+
+    fn read_progress(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.state().progress.clone())
+    }
+
+    fn write_progress(&self, progress: &[u8]) -> Result<(), StoreError> {
+        if progress.len() > PROGRESS_BYTES_MAX {
+            return Err(StoreError::LimitExceeded("progress has at most 4,000 bytes"));
+        }
+        self.writable()?.progress = Some(progress.to_vec());
         Ok(())
     }
 

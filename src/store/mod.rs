@@ -16,6 +16,9 @@ use sayso_proof::merkle::Hash;
 /// A custom index record: a key and a value that the ledger chooses.
 pub type IndexRecord = (Vec<u8>, Vec<u8>);
 
+/// The most bytes of what [`LogStore::write_progress`] stores.
+pub const PROGRESS_BYTES_MAX: usize = 4_000;
+
 /// An entry to append to the log.
 #[derive(Clone, Debug)]
 pub struct NewEntry {
@@ -190,9 +193,24 @@ pub trait LogStore: Send + Sync {
     /// ledger reads the entries from there on and restores the records with [`LogStore::index_restore`].
     fn unindexed_from(&self) -> Option<u64>;
 
-    /// Restores custom index records by position, durably. Afterward no record of an entry before `done_to`
-    /// is missing. Records of entries that were discarded in the meantime are dropped.
+    /// Restores custom index records by position, durably. Records that are there already stay. Afterward no
+    /// record of an entry before `done_to` is missing. Records of entries that were discarded in the meantime
+    /// are dropped.
     fn index_restore(&self, records: &[(u64, Vec<IndexRecord>)], done_to: u64) -> Result<(), StoreError>;
+
+    /// What [`LogStore::write_progress`] stored last. `None` if nothing intact is stored.
+    fn read_progress(&self) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Stores how far the ledger's walks over the index have come. This replaces what was stored before.
+    ///
+    /// The store can't rebuild it, and backups do not have it. Without it, the ledger repeats work.
+    ///
+    /// Durability: on `Ok` it survives a power cut. After a crash before that, it is there, or what was
+    /// stored before.
+    ///
+    /// Retry: safe. A failure does not stop the store. [`StoreError::LimitExceeded`] if there are more than
+    /// [`PROGRESS_BYTES_MAX`] bytes.
+    fn write_progress(&self, progress: &[u8]) -> Result<(), StoreError>;
 
     /// Total bytes of the entries that were not discarded, for statistics.
     fn entry_bytes(&self) -> u64;

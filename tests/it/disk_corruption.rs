@@ -26,7 +26,7 @@ use std::sync::Arc;
 const FEW: u64 = 8;
 
 /// Files with bytes that no check covers, and the reason why damage to them loses nothing.
-const HARMLESS: [(&str, &str); 8] = [
+const HARMLESS: [(&str, &str); 9] = [
     (
         "secrets/issuer.key",
         "signs credentials, which are not part of the ledger: tokens are refused and must be issued again",
@@ -35,6 +35,10 @@ const HARMLESS: [(&str, &str); 8] = [
     (
         "log/mark",
         "bytes after the watermark in its slot; the watermark has a checksum and never claims too much",
+    ),
+    (
+        "log/progress",
+        "each slot has a checksum; without an intact slot, what has ended is looked at once more",
     ),
     ("log/index/", "space that sled does not use; its records have checksums and can be rebuilt"),
     ("log/tree/", "preallocated space, and hashes past the watermark: rebuilt at open"),

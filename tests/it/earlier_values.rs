@@ -2,11 +2,14 @@
 //! found, shown and honored. The data folder in `tests/vectors/before-strict-values.tar.zst` was written by
 //! such a version.
 
+use crate::bounds::{self, World};
 use crate::harness::{self, Harness, json, stdout};
+use crate::notices::YEARLY;
 use sayso::clock::{Clock, SystemClock};
 use sayso::daemon::Daemon;
-use sayso::proto::{self, ConsentDecision, Role};
+use sayso::proto::{self, ConsentDecision, RevocationReason, Role, Tier};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A little after the newest event of the folder, milliseconds since the Unix epoch.
 const OPENED_MS: u64 = 1_796_000_000_000;
@@ -14,11 +17,13 @@ const OPENED_MS: u64 = 1_796_000_000_000;
 /// A clock that starts at [`OPENED_MS`].
 struct LaterClock {
     start_ms: u64,
+    /// Moved forward by this many milliseconds.
+    advanced_ms: Arc<AtomicU64>,
 }
 
 impl Clock for LaterClock {
     fn now_ms(&self) -> u64 {
-        OPENED_MS + SystemClock.steady_ms() - self.start_ms
+        OPENED_MS + SystemClock.steady_ms() - self.start_ms + self.advanced_ms.load(Ordering::SeqCst)
     }
 
     fn steady_ms(&self) -> u64 {
@@ -32,12 +37,19 @@ impl Clock for LaterClock {
 
 /// Opens the folder of the earlier version.
 pub async fn open() -> Harness {
+    open_with(Arc::default()).await
+}
+
+/// Opens the folder of the earlier version, on a clock that the test moves forward.
+async fn open_with(advanced_ms: Arc<AtomicU64>) -> Harness {
     let dir = tempfile::tempdir().unwrap();
     let packed = include_bytes!("../vectors/before-strict-values.tar.zst");
     let unpacked = zstd::stream::decode_all(packed.as_slice()).unwrap();
     tar::Archive::new(unpacked.as_slice()).unpack(dir.path()).unwrap();
-    let clock = LaterClock { start_ms: SystemClock.steady_ms() };
-    let daemon = Daemon::start_with(&harness::config(dir.path()), Arc::new(clock)).await.unwrap();
+    let clock = LaterClock { start_ms: SystemClock.steady_ms(), advanced_ms };
+    let mut config = harness::config(dir.path());
+    config.rights.expiry_interval_ms = 10;
+    let daemon = Daemon::start_with(&config, Arc::new(clock)).await.unwrap();
     Harness { dir, daemon }
 }
 
@@ -178,4 +190,44 @@ async fn a_refusal_recorded_before_for_an_unusual_name_holds_and_can_be_repeated
     assert!(refused.message().contains("`choices[0].recipients` must not have the invisible"), "{refused:?}");
     // The refused recipient itself gets in no more.
     assert!(harness.daemon.issuer.mint(Role::Service, "tutor\u{200b}", 60).is_err());
+}
+
+const DAY_MS: u64 = 86_400_000;
+
+/// The earlier version did not index consents by when they were given.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_consent_recorded_before_ends_what_rests_on_it_at_the_age_that_a_rule_names() {
+    let advanced_ms = Arc::<AtomicU64>::default();
+    let harness = open_with(Arc::clone(&advanced_ms)).await;
+    let service = harness.as_role(Role::Service, "reader").await;
+    let steward = harness.as_role(Role::Steward, "privacy-team").await;
+    let authority = harness.as_role(Role::Authority, "regulator").await;
+    let mut world = World { harness, service, steward, authority };
+    bounds::publish(&mut world, bounds::version(Tier::Provider, "fresh", "1", YEARLY)).await.unwrap();
+    advanced_ms.store(178 * DAY_MS, Ordering::SeqCst);
+    world.service = world.harness.as_role(Role::Service, "reader").await;
+    let grant = world.service.grant.request_grant(harness::ask(ZOE)).await.unwrap().into_inner();
+    assert_eq!(grant.allowed.len(), 1);
+    let request = proto::RegisterArtifactRequest {
+        grant_id: grant.grant_id,
+        kind: proto::ArtifactKind::Summary.into(),
+        ..Default::default()
+    };
+    world.service.grant.register_artifact(request).await.unwrap();
+    let list = proto::ListArtifactsRequest { subject: ZOE.into(), ..Default::default() };
+    let reason = async |world: &mut World| {
+        let artifacts =
+            world.service.grant.list_artifacts(list.clone()).await.unwrap().into_inner().artifacts;
+        artifacts[0].reason()
+    };
+    assert_eq!(reason(&mut world).await, RevocationReason::Unspecified);
+    advanced_ms.store(180 * DAY_MS, Ordering::SeqCst);
+    world.service = world.harness.as_role(Role::Service, "reader").await;
+    for _ in 0..500 {
+        if reason(&mut world).await == RevocationReason::ConsentTooOld {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    panic!("the artifact did not end");
 }

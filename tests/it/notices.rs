@@ -185,7 +185,7 @@ async fn a_required_version_is_signed_waits_for_its_time_and_is_never_taken_back
     assert_eq!(outcome(&mut world).await, ALLOWED);
 }
 
-const YEARLY: &str = "@id(\"fresh\")\n@title(\"Consent counts for 180 days\")\n@reason(\"CONSENT_TOO_OLD\")\nforbid (principal, action in Action::\"use\", resource) when { context.consent_days >= 180 };\n";
+pub const YEARLY: &str = "@id(\"fresh\")\n@title(\"Consent counts for 180 days\")\n@reason(\"CONSENT_TOO_OLD\")\nforbid (principal, action in Action::\"use\", resource) when { context.consent_days >= 180 };\n";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rule_ends_a_consent_by_its_age_and_with_it_the_grants() {

@@ -172,3 +172,35 @@ async fn the_access_page_speaks_to_you() {
     assert!(page.contains("“tutor” built something from 1 detail (“vectors of music”)"), "{page}");
     assert!(page.contains("was told to delete something that it had built: you withdrew"), "{page}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_names_purposes_and_kinds_of_data_in_words_and_says_when_a_detail_is_erased() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = record_ada(&harness).await;
+    let mut tone = fact("ada", "tone", "communication-style", "brief");
+    tone.attributes[0].expires_at = Some(prost_types::Timestamp { seconds: 1_893_456_000, nanos: 0 });
+    record(&mut service, tone).await;
+    let rule = proto::SetRetentionRequest {
+        class: proto::RetentionClass::Profile.into(),
+        category: "work".into(),
+        keep: Some(prost_types::Duration { seconds: 30 * 86_400, nanos: 0 }),
+        ..Default::default()
+    };
+    steward.rights.set_retention(rule).await.unwrap();
+    service.grant.request_grant(ask("ada")).await.unwrap();
+    let (page, json) = unpack(&harness, "words").await;
+    let of = |key: &str| json["attributes"].as_array().unwrap().iter().find(|of| of["key"] == key).unwrap();
+    assert_eq!(of("tone")["retention"], "until 2030-01-01T00:00:00.000Z; then it is erased");
+    assert!(of("job")["retention"].as_str().unwrap().ends_with("Z; then it is erased"), "{}", of("job"));
+    assert_eq!(of("music")["retention"], "until it is removed or erased");
+    assert!(section(&page, "attributes").contains("January 1, 2030, 00:00 UTC"));
+    for id in ["permitted_uses", "recipients", "disclosures"] {
+        let shown = section(&page, id);
+        assert!(shown.contains("Preferred tone") && !shown.contains("communication-style"), "{id}: {shown}");
+        assert!(shown.contains("Adapting the tone of replies"), "{id}: {shown}");
+    }
+    // A service with a name comes before all others.
+    let permitted = section(&page, "permitted_uses");
+    let at = |text: &str| permitted.find(text).unwrap();
+    assert!(at("tutor") < at("any other service that asks"), "{permitted}");
+}

@@ -28,8 +28,8 @@ use sayso_proof::merkle::Hash;
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tonic::transport::Channel;
 
@@ -37,6 +37,8 @@ use tonic::transport::Channel;
 struct Counted<S> {
     inner: S,
     work: Arc<AtomicU64>,
+    /// Whoever reads the events of a subject waits for this lock.
+    reading: Arc<Mutex<()>>,
 }
 
 impl<S> Counted<S> {
@@ -60,6 +62,7 @@ impl LogStore for Counted<MemoryLog> {
         self.count().read_entries(start, count)
     }
     fn read_subject(&self, handle: Handle, start: u64, count: usize) -> Result<Vec<(u64, u64)>, StoreError> {
+        drop(self.reading.lock().unwrap());
         self.count().read_subject(handle, start, count)
     }
     fn subject_head(&self, handle: Handle) -> Result<Option<(u64, u64)>, StoreError> {
@@ -91,6 +94,12 @@ impl LogStore for Counted<MemoryLog> {
     fn index_restore(&self, records: &[(u64, Vec<IndexRecord>)], done_to: u64) -> Result<(), StoreError> {
         self.count().index_restore(records, done_to)
     }
+    fn read_progress(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.count().read_progress()
+    }
+    fn write_progress(&self, progress: &[u8]) -> Result<(), StoreError> {
+        self.count().write_progress(progress)
+    }
     fn entry_bytes(&self) -> u64 {
         self.inner.entry_bytes()
     }
@@ -118,6 +127,16 @@ impl KeyStore for Counted<MemoryKeys> {
 }
 
 pub fn settings(controller: &str, work: &Arc<AtomicU64>, time: &Arc<LedgerClock>) -> Settings {
+    settings_with(controller, work, time, &Arc::default())
+}
+
+fn settings_with(
+    controller: &str,
+    work: &Arc<AtomicU64>,
+    time: &Arc<LedgerClock>,
+    reading: &Arc<Mutex<()>>,
+) -> Settings {
+    let (work, reading) = (|| Arc::clone(work), || Arc::clone(reading));
     Settings {
         use_limits: UseLimits { open_grants_max: 1_024, artifacts_max: 1_024, revocations_at_once_max: 256 },
         ledger: LedgerOptions {
@@ -132,8 +151,8 @@ pub fn settings(controller: &str, work: &Arc<AtomicU64>, time: &Arc<LedgerClock>
         },
         log_keys: LogKeys::Seed([42; 32]),
         custody: Arc::<MemoryCustody>::default(),
-        log: Arc::new(Counted { inner: MemoryLog::default(), work: Arc::clone(work) }),
-        keys: Arc::new(Counted { inner: MemoryKeys::default(), work: Arc::clone(work) }),
+        log: Arc::new(Counted { inner: MemoryLog::default(), work: work(), reading: reading() }),
+        keys: Arc::new(Counted { inner: MemoryKeys::default(), work: work(), reading: reading() }),
         clock: Arc::clone(time),
         tier_keys: TierKeys::default(),
         cached_subjects_max: 1_024,
@@ -178,17 +197,18 @@ fn options() -> ApiOptions {
 }
 
 /// Two controllers over counting stores, behind the real access layer. `work` counts the operations of the
-/// first controller's stores.
-struct Served {
-    channel: Channel,
+/// first controller's stores. While `reading` is locked, reads of a subject's events wait.
+pub struct Served {
+    pub channel: Channel,
+    pub reading: Arc<Mutex<()>>,
     issuers: [Arc<Issuer>; 2],
     apps: Vec<Arc<App>>,
     work: Arc<AtomicU64>,
 }
 
 impl Served {
-    async fn start(dir: &Path) -> Self {
-        let work = Arc::default();
+    pub async fn start(dir: &Path) -> Self {
+        let (work, reading) = (Arc::default(), Arc::default());
         let issuer = |name: &str| {
             let path = dir.join(format!("{name}.key"));
             Arc::new(Issuer::load_or_create(&path, name, Arc::new(SystemClock)).unwrap())
@@ -204,7 +224,7 @@ impl Served {
         let trusted = vec![trusted("dev", &issuers[0]), trusted("acme", &issuers[1])];
         let mut apps = Vec::new();
         for (name, counted) in [("dev", &work), ("acme", &Arc::default())] {
-            apps.push(App::open(settings(name, counted, &time)).await.unwrap());
+            apps.push(App::open(settings_with(name, counted, &time, &reading)).await.unwrap());
         }
         let methods = api::methods();
         let actions = methods.iter().map(String::as_str).chain(sayso::web::ROUTES);
@@ -229,10 +249,10 @@ impl Served {
         let at = listener.local_addr().unwrap();
         let incoming = Incoming::new(listener, None, bounds).unwrap();
         tokio::spawn(api::serve(incoming, std::future::pending(), apps.clone(), access, options()));
-        Self { channel: channel_to(at).await, issuers, apps, work }
+        Self { channel: channel_to(at).await, reading, issuers, apps, work }
     }
 
-    fn token(&self, controller: usize, claim: Claim, name: &str) -> String {
+    pub fn token(&self, controller: usize, claim: Claim, name: &str) -> String {
         self.issuers[controller].mint(claim, name, 3_600).unwrap()
     }
 

@@ -2,10 +2,13 @@
 //! attribute, whatever provenance the recorder claims.
 
 use crate::erasure::verify;
-use crate::harness::{Clients, Harness, choice, consent, fact, publish_notice};
+use crate::harness::{self, Clients, Harness, choice, consent, fact, publish_notice};
 use crate::package::{Unpacked, export};
+use crate::side_channel::Served;
 use sayso::proto::{self, ConsentDecision, DenialReason, Provenance, Role};
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 use tonic::Code;
 use tonic_types::StatusExt;
 
@@ -251,4 +254,26 @@ async fn an_inference_from_a_reply_is_usable_if_its_special_source_was_recorded_
     record(&mut world.service, from_reply("late", "reply")).await.unwrap();
     assert!(world.ask(&["again", "late"]).await.0.allowed.is_empty());
     verify(&world.harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[allow(clippy::await_holding_lock, reason = "the store waits for the lock in a thread of its own")]
+async fn other_writes_about_a_person_do_not_wait_for_the_history_that_a_reply_needs() {
+    let dir = tempfile::tempdir().unwrap();
+    let served = Served::start(dir.path()).await;
+    let clients = |role: Role, name: &str| {
+        Clients::over(&served.channel, Some(&served.token(0, harness::claim_for(role), name)))
+    };
+    let (mut ada, mut steward) = (clients(Role::Subject, "ada"), clients(Role::Steward, "team"));
+    record(&mut ada, fact("ada", "job", "work", "teacher")).await.unwrap();
+    let held = Arc::clone(&served.reading);
+    let held = held.lock().unwrap();
+    let inference = tokio::spawn(async move { record(&mut steward, from_reply("tired", "reply-1")).await });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!inference.is_finished(), "it reads the history");
+    let other = record(&mut ada, fact("ada", "city", "location", "Graz"));
+    let recorded = tokio::time::timeout(Duration::from_secs(10), other).await;
+    drop(held);
+    recorded.expect("the write does not wait").unwrap();
+    inference.await.unwrap().unwrap();
 }

@@ -114,18 +114,8 @@ impl Consent {
         subject: &SubjectId,
         options: &WriteOptions,
     ) -> Result<Option<ConsentChanged>, AppError> {
-        match self.core.existing_stream(subject).await {
-            Ok(_) => return Ok(None),
-            Err(AppError::UnknownSubject) => {}
-            Err(error) => return Err(error),
-        }
-        self.core.event_time(options)?;
-        if let Some(stale) = caller.stale(options.expected_version, &SubjectState::default()) {
-            return Err(stale);
-        }
-        let checkpoint = self.core.ledger.checkpoint().note.clone();
-        let receipt = Receipt { events: Vec::new(), checkpoint, replayed: false };
-        Ok(Some(ConsentChanged {
+        let receipt = self.core.receipt_if_unknown(caller, subject, options).await?;
+        Ok(receipt.map(|receipt| ConsentChanged {
             receipt,
             revoked_grants: Vec::new(),
             unmatched: vec![Unmatched::Subject],

@@ -2,11 +2,14 @@
 //! exists in memory only. The subject's handle (their random pseudonym in the log) and key become durable
 //! right before the first event. So a write that is refused, for whatever reason, leaves nothing behind.
 
+use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::{Append, Frame, Written};
 use crate::app::log::core::Core;
+use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::stream::SubjectStream;
 use crate::domain::ids::SubjectId;
+use crate::domain::profile::SubjectState;
 use crate::vault::{PendingSubject, VaultError};
 use sayso_proof::merkle::Hash;
 use std::sync::{Arc, Weak};
@@ -43,6 +46,31 @@ impl Core {
             }
         };
         self.stream_of(keys).await
+    }
+
+    /// The receipt of a request that takes something back, about a person about whom nothing is recorded. It
+    /// has no events: the request leaves nothing in the log, so it does not create the person. `None` if
+    /// something is recorded.
+    ///
+    /// # Errors
+    /// The stated time or the expected version is wrong, or the store fails.
+    pub(crate) async fn receipt_if_unknown(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        options: &WriteOptions,
+    ) -> Result<Option<Receipt>, AppError> {
+        match self.existing_stream(subject).await {
+            Ok(_) => return Ok(None),
+            Err(AppError::UnknownSubject) => {}
+            Err(error) => return Err(error),
+        }
+        self.event_time(options)?;
+        if let Some(stale) = caller.stale(options.expected_version, &SubjectState::default()) {
+            return Err(stale);
+        }
+        let checkpoint = self.ledger.checkpoint().note.clone();
+        Ok(Some(Receipt { events: Vec::new(), checkpoint, replayed: false }))
     }
 
     /// The stream of a data subject with recorded events, for a write. If their first write is in progress,

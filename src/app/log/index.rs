@@ -7,6 +7,7 @@ use crate::domain::description::TEEN_YEARS;
 use crate::domain::event::{ErasureOutcome, ErasureScope, Event, Reason, SubjectDescribed};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::request::RequestOutcome;
+use crate::store::IndexRecord;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -98,6 +99,11 @@ pub(crate) fn index_of(event: &Event, now_ms: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
     records
 }
 
+/// An index record of the entry at a position. The position ends the key, so that keys are unique.
+pub(crate) fn at_position((key, value): IndexRecord, position: u64) -> IndexRecord {
+    ([key.as_slice(), &position.to_be_bytes()].concat(), value)
+}
+
 fn records_of(event: &Event, now_ms: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
     let timed = index_of_requests(event);
     let id = |event: &Option<EventId>| event.map(|id| id.to_string()).unwrap_or_default();
@@ -148,7 +154,9 @@ fn records_of(event: &Event, now_ms: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
         }
         Event::RecipientReported(_) | Event::RecipientReminded(_) => index_of_answers(event),
         Event::SubjectDescribed(described) => age_changes(described, now_ms),
-        Event::LogOpened(_) => vec![(HAS_RECIPIENT_NAMES.to_vec(), Vec::new())],
+        Event::LogOpened(_) => {
+            [HAS_RECIPIENT_NAMES, HAS_CONSENTS_SAID].map(|mark| (mark.to_vec(), Vec::new())).into()
+        }
         other => index_of_pending(other).into_iter().chain(timed).collect(),
     }
 }
@@ -229,6 +237,9 @@ pub(crate) const CONSENT_END: &[u8] = b"cend";
 /// Consents by when the data subject gave them.
 pub(crate) const CONSENT_SAID: &[u8] = b"said";
 
+/// Marks an index that has all consents by when they were given. Indexes of earlier versions lack them.
+pub(crate) const HAS_CONSENTS_SAID: &[u8] = b"sall";
+
 /// The index record of a consent by when the data subject gave it, milliseconds since the Unix epoch. Rules
 /// may compare its age.
 pub(crate) fn index_of_said(event: &Event, said_ms: u64) -> Option<(Vec<u8>, Vec<u8>)> {
@@ -237,7 +248,7 @@ pub(crate) fn index_of_said(event: &Event, said_ms: u64) -> Option<(Vec<u8>, Vec
 }
 
 /// The prefix of the index records of consents that were given at this time.
-pub(crate) fn said_key(said_ms: u64) -> Vec<u8> {
+fn said_key(said_ms: u64) -> Vec<u8> {
     [CONSENT_SAID, &said_ms.to_be_bytes()].concat()
 }
 

@@ -7,7 +7,6 @@ use crate::app::log::read::for_each_event;
 use crate::app::log::requests_made::RequestsMade;
 use crate::app::log::stream::{StreamState, SubjectStream};
 use crate::domain::profile::SubjectState;
-use crate::domain::special_sources::History;
 use crate::vault::SubjectKeys;
 use std::sync::Arc;
 
@@ -41,7 +40,7 @@ impl Core {
         // After an erasure, a stream can have the same version as before but fewer events. So decisions
         // made on the old state must not be used again.
         stream.reusable_grants().forget_decisions();
-        *stream.history() = History::default();
+        stream.history().reset();
         Ok(())
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod disclosures;
 pub(crate) mod first_append;
 pub(crate) mod idempotency;
 pub(crate) mod index;
+pub(crate) mod index_consents;
 pub(crate) mod kept_counts;
 pub(crate) mod kept_map;
 pub(crate) mod key_hashes;

@@ -31,6 +31,10 @@ pub(crate) struct SubjectStream {
     /// What attributes were derived from, as far as requests needed it. Code that locks both this and `now`
     /// locks `now` first.
     history: Mutex<History>,
+    /// Locked while `history` is read ahead of a write, so that requests that come together read it once.
+    pub history_reading: tokio::sync::Mutex<()>,
+    /// The number of requests that use `history`. Until there are none, it stays in memory, however large.
+    history_users: AtomicUsize,
     /// The handle and keys of a data subject about whom nothing is recorded yet, and the hash under which
     /// other writers find this stream. The handle and keys become durable right before the first event; then
     /// this is `None`. Only the owner of the write lock changes it.
@@ -75,8 +79,19 @@ impl SubjectStream {
         let (weight, measure_at) = (AtomicUsize::new(0), AtomicU64::new(0));
         let now = RwLock::new(now);
         let (reusable_grants, pending_subject) = (Mutex::default(), Mutex::default());
-        let (write_lock, history) = (Arc::default(), Mutex::default());
-        Self { keys, write_lock, now, reusable_grants, history, pending_subject, weight, measure_at }
+        let (write_lock, history, history_users) = (Arc::default(), Mutex::default(), AtomicUsize::new(0));
+        Self {
+            keys,
+            write_lock,
+            now,
+            reusable_grants,
+            history,
+            history_reading: tokio::sync::Mutex::default(),
+            history_users,
+            pending_subject,
+            weight,
+            measure_at,
+        }
     }
 
     /// The stream of a data subject about whom nothing is recorded yet.
@@ -109,7 +124,7 @@ impl SubjectStream {
     pub fn forget(&self) {
         *self.write() = StreamState { erased: true, ..StreamState::default() };
         *self.reusable_grants() = ReusableGrants::default();
-        *self.history() = History::default();
+        self.history().reset();
     }
 
     /// Whether revocations are in effect that are still to be recorded.
@@ -138,8 +153,30 @@ impl SubjectStream {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Keeps the history in memory while a request uses it.
+    pub fn use_history(self: &Arc<Self>) -> HistoryUse {
+        self.history_users.fetch_add(1, Ordering::AcqRel);
+        HistoryUse(Arc::clone(self))
+    }
+
     /// The current state, for the owner of the write lock only.
     pub fn write(&self) -> RwLockWriteGuard<'_, StreamState> {
         self.now.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A longer history is not kept in memory for the next request.
+const HISTORY_BYTES_MAX: usize = 16 << 20;
+
+/// A request that uses the history of a stream.
+pub(crate) struct HistoryUse(Arc<SubjectStream>);
+
+impl Drop for HistoryUse {
+    fn drop(&mut self) {
+        let is_last = self.0.history_users.fetch_sub(1, Ordering::AcqRel) == 1;
+        let mut history = self.0.history();
+        if is_last && history.bytes() > HISTORY_BYTES_MAX {
+            history.reset();
+        }
     }
 }

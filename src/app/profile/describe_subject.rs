@@ -11,6 +11,7 @@ use crate::app::statement_rules;
 use crate::domain::description;
 use crate::domain::event::{Event, SubjectDescribed};
 use crate::domain::ids::SubjectId;
+use crate::domain::unmatched::Unmatched;
 use std::sync::Arc;
 
 impl Profiles {
@@ -29,6 +30,17 @@ impl Profiles {
     ) -> Result<ConsentChanged, AppError> {
         description::check(&description, self.core.now_ms()).map_err(AppError::Invalid)?;
         statement_rules::check_description(caller, &description)?;
+        if description::takes_back(&description)
+            && let Some(receipt) = self.core.receipt_if_unknown(caller, subject, options).await?
+        {
+            return Ok(ConsentChanged {
+                revoked_grants: Vec::new(),
+                receipt,
+                unmatched: vec![Unmatched::Subject],
+                effect: None,
+                remaining_uses: Vec::new(),
+            });
+        }
         let append = match self.core.begin(caller, subject, options, None, Timestamping::Shared).await? {
             Begun::Replayed(receipt, events) => {
                 return Ok(ConsentChanged {
@@ -42,6 +54,14 @@ impl Profiles {
             Begun::Append(append) => append,
         };
         let now_ms = append.now_ms;
+        let stated_ms = options.about_ms;
+        if stated_ms
+            .is_some_and(|ms| append.stream.read().state.description.is_later(&description, ms, now_ms))
+        {
+            let wrong =
+                "must be after the current description was recorded, unless the new one protects more";
+            return Err(AppError::invalid("options.about", wrong));
+        }
         statement_rules::check_staff_override(caller, &append.stream.read().state, &description, now_ms)?;
         let frame =
             self.core.with_revocations(&append, vec![self.core.plan(Event::SubjectDescribed(description))]);

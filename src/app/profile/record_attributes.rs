@@ -6,6 +6,7 @@ use crate::app::log::append::{Append, Begun, Frame, PendingEvent, Timestamping};
 use crate::app::log::moment::Moment;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::revocation::revoked_ids;
+use crate::app::log::stream::HistoryUse;
 use crate::app::profile::Profiles;
 use crate::app::profile::change::Change;
 use crate::app::profile::placed_by_time::PlacedByTime;
@@ -60,7 +61,8 @@ impl Profiles {
         new: NewAttributes,
         options: &WriteOptions,
     ) -> Result<Recording, AppError> {
-        match self.begin_recording(caller, &new, options).await? {
+        let (begun, _in_use) = self.begin_recording(caller, &new, options).await?;
+        match begun {
             Begun::Replayed(receipt, events) => self.replayed_recording(caller, &new, receipt, &events).await,
             Begun::Append(append) => self.finish_recording(append, new).await,
         }
@@ -99,9 +101,10 @@ impl Profiles {
         new: NewAttributes,
         options: &WriteOptions,
     ) -> Result<JoinHandle<Result<Recording, AppError>>, AppError> {
-        let begun = self.begin_recording(caller, &new, options).await?;
+        let (begun, in_use) = self.begin_recording(caller, &new, options).await?;
         let profiles = Arc::clone(self);
         Ok(tokio::spawn(async move {
+            let _in_use = in_use;
             match begun {
                 // A client that connects again repeats many messages. To answer these cheaply, a repeated
                 // message gets only its receipt.
@@ -116,11 +119,13 @@ impl Profiles {
         caller: &Caller,
         new: &NewAttributes,
         options: &WriteOptions,
-    ) -> Result<Begun, AppError> {
+    ) -> Result<(Begun, Option<HistoryUse>), AppError> {
         self.check_attributes(new)?;
         statement_rules::check_provenance(caller, new.attributes.iter().map(|(attribute, _)| attribute))?;
         let oldest_ms = new.attributes.iter().map(|(attribute, _)| attribute.observed_at_ms).min();
-        self.core.begin(caller, &new.subject, options, oldest_ms, Timestamping::Shared).await
+        let in_use = self.prepare_sources(&new.subject, &new.attributes).await;
+        let begun = self.core.begin(caller, &new.subject, options, oldest_ms, Timestamping::Shared).await?;
+        Ok((begun, in_use))
     }
 
     async fn finish_recording(

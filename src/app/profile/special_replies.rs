@@ -5,11 +5,11 @@
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::Append;
 use crate::app::log::read::for_each_event;
-use crate::app::log::stream::SubjectStream;
+use crate::app::log::stream::{HistoryUse, SubjectStream};
 use crate::app::profile::Profiles;
 use crate::domain::attribute::{Attribute, LINKS_MAX};
 use crate::domain::event::{Actor, Provenance};
-use crate::domain::ids::EventId;
+use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::special_sources::{History, Sources, effective_provenance};
 use crate::domain::vocabulary::Vocabulary;
 use std::collections::BTreeSet;
@@ -18,10 +18,28 @@ use std::sync::Arc;
 /// The categories of all direct and indirect sources of an attribute, current or not.
 pub(super) type SourceCategories = BTreeSet<String>;
 
-/// A longer history is not kept in memory for the next request.
-const HISTORY_BYTES_MAX: usize = 16 << 20;
-
 impl Profiles {
+    /// Reads the history that [`Profiles::complete_sources`] is going to need, before the write lock is
+    /// taken. The history can be long, and other writes about the data subject must not wait for it. Only
+    /// what is recorded meanwhile is read under the lock. Keep the result until the sources are complete.
+    pub(super) async fn prepare_sources(
+        self: &Arc<Self>,
+        subject: &SubjectId,
+        new: &[(Attribute, Option<EventId>)],
+    ) -> Option<HistoryUse> {
+        if !new.iter().any(|(attribute, _)| has_sources(attribute)) {
+            return None;
+        }
+        // An error comes up again under the lock, and is answered then.
+        let stream = self.core.stream(subject).await.ok()??;
+        let in_use = stream.use_history();
+        if needs_history(&stream, new) {
+            let _one_at_a_time = stream.history_reading.lock().await;
+            self.read_history(&stream).await.ok()?;
+        }
+        Some(in_use)
+    }
+
     /// If an inference names replies, adds the special attributes that shaped these replies to its sources.
     /// Then marks every attribute that counts as inferred. Call it after the sources were checked. Returns
     /// the categories of each attribute's sources.
@@ -33,25 +51,20 @@ impl Profiles {
         append: &Append,
         new: &mut [(Attribute, Option<EventId>)],
     ) -> Result<Vec<SourceCategories>, AppError> {
-        let has_sources =
-            |(of, _): &(Attribute, _)| !of.derived_from.is_empty() || !of.from_replies.is_empty();
-        if !new.iter().any(has_sources) {
+        if !new.iter().any(|(attribute, _)| has_sources(attribute)) {
             return Ok(vec![SourceCategories::new(); new.len()]);
         }
-        if needs_history(append, new) {
+        let _in_use = append.stream.use_history();
+        if needs_history(&append.stream, new) {
             self.read_history(&append.stream).await?;
         }
         let (actor, vocabulary) = (append.caller.actor(), &append.rules.vocabulary);
         let now = append.stream.read();
-        let mut history = append.stream.history();
+        let history = append.stream.history();
         let sources = Sources::new(&now.state, &history);
         let completed = new.iter_mut().enumerate();
         let completed = completed.map(|(number, (of, _))| complete(&sources, of, number, &actor, vocabulary));
-        let completed = completed.collect();
-        if history.bytes() > HISTORY_BYTES_MAX {
-            *history = History::default();
-        }
-        completed
+        completed.collect()
     }
 
     /// Reads those events of a subject that the history in memory does not have yet.
@@ -61,20 +74,26 @@ impl Profiles {
     pub(super) async fn read_history(self: &Arc<Self>, stream: &Arc<SubjectStream>) -> Result<(), AppError> {
         let (profiles, stream) = (Arc::clone(self), Arc::clone(stream));
         let task = tokio::task::spawn_blocking(move || {
-            let mut history = stream.history();
-            let next = history.next_version();
-            for_each_event(&stream.keys, profiles.core.store(), next, |event, _| {
-                history.note(&event);
+            // The history is not locked meanwhile, so that a write that needs it does not wait.
+            let mut later = stream.history().following();
+            for_each_event(&stream.keys, profiles.core.store(), later.next_version(), |event, _| {
+                later.note(&event);
                 Ok(())
-            })
+            })?;
+            stream.history().append(later);
+            Ok(())
         });
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
     }
 }
 
+fn has_sources(attribute: &Attribute) -> bool {
+    !attribute.derived_from.is_empty() || !attribute.from_replies.is_empty()
+}
+
 /// Whether the current attributes do not say what these attributes were derived from.
-fn needs_history(append: &Append, new: &[(Attribute, Option<EventId>)]) -> bool {
-    let (now, none) = (append.stream.read(), History::default());
+fn needs_history(stream: &SubjectStream, new: &[(Attribute, Option<EventId>)]) -> bool {
+    let (now, none) = (stream.read(), History::default());
     let mut attributes = new.iter().map(|(attribute, _)| attribute);
     if now.state.version == 0 || attributes.clone().any(|of| !of.from_replies.is_empty()) {
         return now.state.version > 0;

@@ -9,7 +9,7 @@ use crate::app::erasure::erase_subject::Erasure;
 use crate::app::erasure::notified::{list_versions, records_disclosure};
 use crate::app::error::AppError;
 use crate::app::log::append::PendingEvent;
-use crate::app::log::index::said_key;
+use crate::app::log::index::CONSENT_SAID;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::stream::SubjectStream;
 use crate::app::log::system_stream::SystemEvent;
@@ -119,7 +119,29 @@ impl Rights {
         let has_more = self.end_artifacts(&mut cursor.artifacts, now_ms).await? || !is_last;
         let has_more = self.end_aged(&mut cursor, now_ms).await? || has_more;
         self.apply_rules(&mut cursor).await?;
+        let has_more = self.index_earlier_consents(&mut cursor).await? || has_more;
+        cursor.store(&self.core);
         Ok(has_more)
+    }
+
+    /// Indexes consents that an earlier version recorded by when they were given, for a page of the log. Then
+    /// consents of every age are looked at anew. Returns whether there are more.
+    async fn index_earlier_consents(
+        self: &Arc<Self>,
+        cursor: &mut RetentionCursor,
+    ) -> Result<bool, AppError> {
+        if self.core.has_consents_said()? {
+            return Ok(false);
+        }
+        let next = self.core.index_consents_said(cursor.indexed_to).await?;
+        match next {
+            Some(next) => cursor.indexed_to = next,
+            None => {
+                (cursor.indexed_to, cursor.aged_ms) = (0, 0);
+                cursor.ages.clear();
+            }
+        }
+        Ok(true)
     }
 
     /// Revokes what rests on consents that have reached an age that a rule in force compares. Returns whether
@@ -128,12 +150,12 @@ impl Rights {
     async fn end_aged(self: &Arc<Self>, cursor: &mut RetentionCursor, now_ms: u64) -> Result<bool, AppError> {
         let ages = self.core.rules().bounds.consent_ages();
         cursor.ages.retain(|days, _| ages.contains(days));
-        let (mut has_more, started_from_ms) = (false, cursor.started_from_ms.min(now_ms));
+        let (mut has_more, aged_ms) = (false, cursor.aged_ms);
         for days in ages {
             let age_ms = days.saturating_mul(DAY_MS);
             let Some(said_by_ms) = now_ms.checked_sub(age_ms) else { continue };
             let of_age = cursor.ages.entry(days).or_insert_with(|| {
-                EndCursor::beginning(said_key(started_from_ms.saturating_sub(age_ms.saturating_add(DAY_MS))))
+                EndCursor::after_time(CONSENT_SAID, aged_ms.saturating_sub(age_ms.saturating_add(DAY_MS)))
             });
             let page = self.core.consents_said(said_by_ms, of_age.after(), SUBJECTS_MAX)?;
             for stream in self.streams_at(of_age.open(&page)).await? {
@@ -143,6 +165,7 @@ impl Rights {
             of_age.advance(&page, said_by_ms.saturating_sub(SETTLED_MS), is_last);
             has_more |= !is_last;
         }
+        cursor.aged_ms = now_ms;
         Ok(has_more)
     }
 

@@ -10,7 +10,7 @@ use crate::app::rules::RuleChanges;
 use crate::bounds::personal_bounds::personal_policies;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
-use crate::domain::event::{Event, PersonalBoundsSet};
+use crate::domain::event::{Event, NeverUse, PersonalBoundsSet};
 use crate::domain::ids::SubjectId;
 use crate::domain::profile::PersonalBounds;
 use std::sync::Arc;
@@ -55,15 +55,28 @@ impl RuleChanges {
         options: &WriteOptions,
     ) -> Result<PersonalBoundsChanged, AppError> {
         self.check_personal(&choices)?;
-        let policies = personal_policies(&choices);
-        let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
+        if choices == PersonalBoundsSet::default()
+            && let Some(receipt) = self.core.receipt_if_unknown(caller, subject, options).await?
+        {
+            let policies = personal_policies(&choices);
+            return Ok(PersonalBoundsChanged { receipt, revoked_grants: Vec::new(), policies });
+        }
+        let begun = self.core.begin(caller, subject, options, None, Timestamping::Distinct).await?;
+        let append = match begun {
             Begun::Replayed(receipt, events) => {
                 let revoked_grants = revoked_ids(caller, events.iter().map(|event| &event.event));
+                let recorded = events.iter().find_map(|event| match &event.event {
+                    Event::PersonalBoundsSet(choices) => Some(personal_policies(choices)),
+                    _ => None,
+                });
+                let policies = recorded.unwrap_or_default();
                 return Ok(PersonalBoundsChanged { receipt, revoked_grants, policies });
             }
             Begun::Append(append) => append,
         };
         check_names(&append, &choices)?;
+        let choices = with_later_choices(&append, choices, options.about_ms)?;
+        let policies = personal_policies(&choices);
         let frame =
             self.core.with_revocations(&append, vec![self.core.plan(Event::PersonalBoundsSet(choices))]);
         let written = self.core.commit(append, frame).await?;
@@ -122,4 +135,93 @@ fn check_names(append: &Append, choices: &PersonalBoundsSet) -> Result<(), AppEr
         checks.need_name(now.state.interaction_problem(name), "paused_interactions");
     }
     Ok(checks.finish()?)
+}
+
+/// The choices to record. What was chosen before the current choices were recorded, and arrives now, lifts
+/// none of them: it only adds to what they forbid.
+fn with_later_choices(
+    append: &Append,
+    choices: PersonalBoundsSet,
+    chosen_ms: Option<u64>,
+) -> Result<PersonalBoundsSet, AppError> {
+    let now = append.stream.read();
+    let later =
+        now.state.personal.as_ref().filter(|set| chosen_ms.is_some_and(|ms| ms <= set.recorded_at_ms));
+    let Some(later) = later else { return Ok(choices) };
+    let both = forbidding_both(later.choices.clone(), choices);
+    let count = both.never.len().max(both.paused_interactions.len());
+    match count <= CHOICES_MAX {
+        true => Ok(both),
+        false => Err(AppError::invalid(
+            "bounds",
+            "must have at most 64 entries in each list together with the current bounds, which were recorded \
+             after these were chosen",
+        )),
+    }
+}
+
+/// The choices that forbid everything that one or the other forbids.
+fn forbidding_both(mut one: PersonalBoundsSet, other: PersonalBoundsSet) -> PersonalBoundsSet {
+    let PersonalBoundsSet {
+        never,
+        only_recipients,
+        declared_only,
+        forget_inferences_days,
+        ask_each_time,
+        paused,
+        paused_interactions,
+    } = other;
+    let more = |never: &NeverUse| !one.never.contains(never);
+    let more: Vec<_> = never.into_iter().filter(more).collect();
+    one.never.extend(more);
+    let has_both = !one.only_recipients.is_empty() && !only_recipients.is_empty();
+    match one.only_recipients.is_empty() {
+        true => one.only_recipients = only_recipients,
+        false if has_both => one.only_recipients.retain(|name| only_recipients.contains(name)),
+        false => {}
+    }
+    // An empty list would mean all recipients.
+    let has_none_left = has_both && one.only_recipients.is_empty();
+    one.declared_only |= declared_only;
+    one.forget_inferences_days = match (one.forget_inferences_days, forget_inferences_days) {
+        (0, days) | (days, 0) => days,
+        (one, other) => one.min(other),
+    };
+    one.ask_each_time |= ask_each_time;
+    one.paused |= paused || has_none_left;
+    let is_new = |name: &String| !one.paused_interactions.contains(name);
+    let more: Vec<_> = paused_interactions.into_iter().filter(is_new).collect();
+    one.paused_interactions.extend(more);
+    one
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn combined_choices_forbid_what_either_forbids() {
+        let never = |category: &str| NeverUse { category: category.into(), ..Default::default() };
+        let one = PersonalBoundsSet {
+            never: vec![never("work")],
+            only_recipients: vec!["a".into(), "b".into()],
+            forget_inferences_days: 30,
+            ..Default::default()
+        };
+        let other = PersonalBoundsSet {
+            never: vec![never("work"), never("health")],
+            only_recipients: vec!["b".into(), "c".into()],
+            forget_inferences_days: 7,
+            declared_only: true,
+            ..Default::default()
+        };
+        let both = forbidding_both(one.clone(), other.clone());
+        let expected = PersonalBoundsSet { only_recipients: vec!["b".into()], ..other.clone() };
+        assert_eq!(both, expected);
+        assert_eq!(forbidding_both(one.clone(), PersonalBoundsSet::default()), one);
+        assert_eq!(forbidding_both(PersonalBoundsSet::default(), one.clone()), one);
+        // No recipient is left.
+        let elsewhere = PersonalBoundsSet { only_recipients: vec!["c".into()], ..Default::default() };
+        assert!(forbidding_both(one, elsewhere).paused);
+    }
 }

@@ -34,8 +34,10 @@ impl RuleChanges {
         checks.need_name(names::problem(&notice.id).filter(|_| !is_known), "id");
         checks.need_name(names::problem(&notice.version), "version");
         checks.finish()?;
-        if !is_text(&notice.language, 0, 35) {
-            return Err(AppError::invalid("language", "must be a BCP 47 tag"));
+        let is_tag = notice.language.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+        if !is_tag || notice.language.len() > 35 {
+            let wrong = "must be a BCP 47 tag, such as `de-AT`, of at most 35 letters, digits and hyphens";
+            return Err(AppError::invalid("language", wrong));
         }
         if notice.text.is_empty() || notice.text.len() > NOTICE_BYTES_MAX {
             return Err(AppError::invalid("text", "must have 1 byte to 64 KiB"));

@@ -86,17 +86,29 @@ fn table(page: &mut String, letter: &str, title: &str, headings: &[&str], rows: 
         page.push_str("<p class=\"quiet\">None.</p>\n</section>\n");
         return;
     }
-    let headings: String =
-        headings.iter().map(|heading| format!("<th scope=\"col\">{heading}</th>")).collect();
-    let _infallible =
-        write!(page, "<div class=\"scroll\"><table>\n<thead><tr>{headings}</tr></thead>\n<tbody>\n");
+    let columns: String = headings
+        .iter()
+        .map(|heading| format!("<th role=\"columnheader\" scope=\"col\">{heading}</th>"))
+        .collect();
+    // The ARIA roles are explicit, because a table loses its implicit roles when the style lays it out as
+    // cards.
+    let _infallible = write!(
+        page,
+        "<table class=\"cards\" role=\"table\">\n<thead role=\"rowgroup\"><tr role=\"row\">{columns}</tr></thead>\n\
+         <tbody role=\"rowgroup\">\n"
+    );
     for row in rows {
-        let mut cells = row.into_iter();
-        let first = cells.next().unwrap_or_default();
-        let rest: String = cells.map(|cell| format!("<td>{cell}</td>")).collect();
-        let _infallible = writeln!(page, "<tr><th scope=\"row\">{first}</th>{rest}</tr>");
+        page.push_str("<tr role=\"row\">");
+        for (number, (cell, heading)) in row.iter().zip(headings).enumerate() {
+            let (open, close) = match number {
+                0 => ("th role=\"rowheader\" scope=\"row\"", "th"),
+                _ => ("td role=\"cell\"", "td"),
+            };
+            let _infallible = write!(page, "<{open} data-label=\"{heading}\">{cell}</{close}>");
+        }
+        page.push_str("</tr>\n");
     }
-    page.push_str("</tbody>\n</table></div>\n</section>\n");
+    page.push_str("</tbody>\n</table>\n</section>\n");
 }
 
 fn list(page: &mut String, letter: &str, title: &str, items: &[String]) {

@@ -135,6 +135,14 @@ impl LogStore for Scripted {
         self.inner.unindexed_from()
     }
 
+    fn read_progress(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.read_progress()
+    }
+
+    fn write_progress(&self, progress: &[u8]) -> Result<(), StoreError> {
+        self.inner.write_progress(progress)
+    }
+
     fn index_restore(&self, records: &[(u64, Vec<IndexRecord>)], done_to: u64) -> Result<(), StoreError> {
         self.inner.index_restore(records, done_to)
     }

@@ -2,13 +2,14 @@
 
 use super::html::{Html, code, count, escape, foreign, lines, soft, tag, time, value};
 use super::merged::Merged;
+use super::titles::Titles;
 use crate::domain::event::Reason;
 use crate::domain::wording;
 use crate::package::record::{
     ActorName, Artifact, Attribute, Consent, History, NamedAttribute, PermittedUse, PriorRecipient,
     Recipient, RevokedGrant, Signal, Use, VocabularyTerm, Withheld,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 fn actor(of: &ActorName) -> Html {
     let role = match of.role {
@@ -63,7 +64,11 @@ pub(super) fn attribute(of: &Attribute) -> [Html; 6] {
         Some(purposes) if purposes.is_empty() => nothing(),
         Some(purposes) => lines(purposes.iter().map(|purpose| escape(purpose))),
     };
-    let kept = [Html(format!("since {}", time(&of.recorded_at).0)), escape(&of.retention)];
+    let until = match &of.erased_at {
+        Some(end) => Html(format!("until {}; then it is erased", time(end).0)),
+        None => escape(&of.retention),
+    };
+    let kept = [Html(format!("since {}", time(&of.recorded_at).0)), until];
     [foreign(&of.key), lines(shown), lines(kind), lines(source), lines(kept), uses]
 }
 
@@ -72,7 +77,7 @@ fn nothing() -> Html {
 }
 
 /// One line for each category and legal basis, with the keys of the attributes.
-fn keys(of: &[NamedAttribute]) -> Html {
+fn keys(of: &[NamedAttribute], titles: &Titles) -> Html {
     let mut categories: BTreeMap<(&str, Option<&str>), Vec<String>> = BTreeMap::new();
     for named in of {
         categories.entry((&named.category, named.legal_basis)).or_default().push(foreign(&named.key).0);
@@ -80,25 +85,26 @@ fn keys(of: &[NamedAttribute]) -> Html {
     lines(categories.into_iter().map(|((category, basis), keys)| {
         // Consent is the usual basis, so only another basis is named.
         let without = basis.map(|basis| format!("; without consent, on the basis of {basis}"));
+        let category = titles.category(category);
         let about = soft(&format!("({category}{})", without.unwrap_or_default()));
         Html(format!("{} {}", keys.join(", "), about.0))
     }))
 }
 
-pub(super) fn permitted_use(of: &PermittedUse) -> [Html; 4] {
+pub(super) fn permitted_use(of: &PermittedUse, titles: &Titles) -> [Html; 4] {
     let recipient = match &of.recipient {
         Some(name) => code(name),
         None => Html("any other service that asks".into()),
     };
-    let allowed = if of.allowed.is_empty() { nothing() } else { keys(&of.allowed) };
+    let allowed = if of.allowed.is_empty() { nothing() } else { keys(&of.allowed, titles) };
     let basis = soft(&format!("legal basis: {}", of.legal_bases));
     let purpose = lines([escape(&of.purpose_title), code(&of.purpose), basis]);
-    [purpose, recipient, allowed, withheld(&of.withheld)]
+    [purpose, recipient, allowed, withheld(&of.withheld, titles)]
 }
 
 /// Shows one line for each reason, because people care about the reason. `package.json` lists each class
 /// separately.
-fn withheld(classes: &[Withheld]) -> Html {
+fn withheld(classes: &[Withheld], titles: &Titles) -> Html {
     let mut reasons: Vec<(String, u64, Vec<&str>)> = Vec::new();
     for class in classes {
         let reason = reason(class);
@@ -114,6 +120,7 @@ fn withheld(classes: &[Withheld]) -> Html {
         }
     }
     lines(reasons.into_iter().map(|(reason, number, categories)| {
+        let categories: Vec<&str> = categories.into_iter().map(|id| titles.category(id)).collect();
         let categories = soft(&format!("({})", categories.join(", "))).0;
         Html(format!("{}: {} {categories}", count(number, "detail", "details"), escape(&reason).0))
     }))
@@ -127,7 +134,7 @@ fn reason(of: &Withheld) -> String {
     }
 }
 
-pub(super) fn recipient(of: &Recipient) -> [Html; 6] {
+pub(super) fn recipient(of: &Recipient, titles: &Titles) -> [Html; 6] {
     let times = |number: u64| if number == 1 { "once".to_owned() } else { format!("{number} times") };
     let often = match (of.kind, of.disclosures) {
         ("auditor", number) => format!("received or saw data {}, as an auditor", times(number)),
@@ -139,16 +146,20 @@ pub(super) fn recipient(of: &Recipient) -> [Html; 6] {
         (true, 0) => ended.to_owned(),
         (true, _) => format!("{often}. {ended}"),
     };
-    let all = |names: &[String]| lines(names.iter().map(|name| escape(name)));
+    let purposes = lines(of.purposes.iter().map(|id| escape(titles.purpose(id))));
+    let categories = lines(of.categories.iter().map(|id| escape(titles.category(id))));
     let (first, last) = (time(&of.first_received_at), time(&of.last_received_at));
-    [code(&of.name), first, last, escape(&often), all(&of.purposes), all(&of.categories)]
+    [code(&of.name), first, last, escape(&often), purposes, categories]
 }
 
-fn allowed_by(consents: &[String]) -> Html {
-    lines(consents.iter().map(|consent| Html(format!("your consent {}", code(consent).0))))
+/// The consents, and the legal bases other than consent.
+fn allowed_by(consents: &[String], attributes: &[NamedAttribute]) -> Html {
+    let bases: BTreeSet<&str> = attributes.iter().filter_map(|named| named.legal_basis).collect();
+    let consents = consents.iter().map(|consent| Html(format!("your consent {}", code(consent).0)));
+    lines(consents.chain(bases.into_iter().map(escape)))
 }
 
-pub(super) fn disclosure(of: &Merged) -> [Html; 6] {
+pub(super) fn disclosure(of: &Merged, titles: &Titles) -> [Html; 6] {
     let Merged { first, last_at, count: number } = of;
     let (mut when, mut grant) = (vec![time(&first.at)], Vec::new());
     if *number > 1 {
@@ -161,14 +172,17 @@ pub(super) fn disclosure(of: &Merged) -> [Html; 6] {
             grant.push(Html(format!("in {}", foreign(&first.interaction).0)));
         }
     }
-    let (details, purpose) = (keys(&first.attributes), escape(&first.purpose_title));
-    [lines(when), code(&first.recipient), details, purpose, allowed_by(&first.consents), lines(grant)]
+    let (details, purpose) = (keys(&first.attributes, titles), escape(&first.purpose_title));
+    let allowed_by = allowed_by(&first.consents, &first.attributes);
+    [lines(when), code(&first.recipient), details, purpose, allowed_by, lines(grant)]
 }
 
-pub(super) fn prior_recipient(of: &PriorRecipient) -> [Html; 5] {
+pub(super) fn prior_recipient(of: &PriorRecipient, titles: &Titles) -> [Html; 5] {
     let what = match (of.scope, &of.category) {
         ("key", _) => Html("what was stored under one key".into()),
-        ("category", Some(category)) => Html(format!("one kind of data: {}", escape(category).0)),
+        ("category", Some(category)) => {
+            Html(format!("one kind of data: {}", escape(titles.category(category)).0))
+        }
         ("category", None) => Html("one kind of data".into()),
         ("profile", _) => Html("your profile".into()),
         _ => Html("everything that could be erased".into()),
@@ -181,7 +195,7 @@ pub(super) fn prior_recipient(of: &PriorRecipient) -> [Html; 5] {
     [code(&of.name), time(&of.erased_at), what, lines(had), Html(deletion.into())]
 }
 
-pub(super) fn artifact(of: &Artifact) -> [Html; 6] {
+pub(super) fn artifact(of: &Artifact, titles: &Titles) -> [Html; 6] {
     let what = [escape(of.kind), foreign(&of.name), code(&of.artifact_id)];
     let allowed = match (of.explanation, &of.expires_at) {
         (Some(why), _) => {
@@ -191,11 +205,11 @@ pub(super) fn artifact(of: &Artifact) -> [Html; 6] {
         (None, Some(end)) => Html(format!("yes, until {}", time(end).0)),
         (None, None) => Html("yes".into()),
     };
-    let (details, purpose) = (keys(&of.attributes), escape(&of.purpose_title));
+    let (details, purpose) = (keys(&of.attributes, titles), escape(&of.purpose_title));
     [time(&of.at), code(&of.recipient), details, purpose, lines(what), allowed]
 }
 
-pub(super) fn reported_use(of: &Use) -> [Html; 6] {
+pub(super) fn reported_use(of: &Use, titles: &Titles) -> [Html; 6] {
     let mut reply = vec![foreign(&of.reply), Html(format!("permission {}", code(&of.grant_id).0))];
     if of.count > 1 {
         reply.push(escape(&format!("{} times", of.count)));
@@ -203,8 +217,15 @@ pub(super) fn reported_use(of: &Use) -> [Html; 6] {
     if of.ai_disclosure_shown {
         reply.push(Html("you were told that you talk to a machine".into()));
     }
-    let (details, purpose) = (keys(&of.attributes), escape(&of.purpose_title));
-    [time(&of.at), code(&of.recipient), details, purpose, allowed_by(&of.consents), lines(reply)]
+    let (details, purpose) = (keys(&of.attributes, titles), escape(&of.purpose_title));
+    [
+        time(&of.at),
+        code(&of.recipient),
+        details,
+        purpose,
+        allowed_by(&of.consents, &of.attributes),
+        lines(reply),
+    ]
 }
 
 pub(super) fn revoked_grant(of: &RevokedGrant) -> [Html; 4] {
@@ -250,7 +271,7 @@ pub(super) fn consent(of: &Consent) -> [Html; 7] {
     [when, lines(decided), purposes, categories, recipients, lines(how), allows_use]
 }
 
-pub(super) fn signal(of: &Signal) -> [Html; 3] {
+pub(super) fn signal(of: &Signal, titles: &Titles) -> [Html; 3] {
     let what = match of.kind {
         "objection" => "You object (GDPR Art. 21)",
         "restriction" => "You restricted use (GDPR Art. 18)",
@@ -262,7 +283,7 @@ pub(super) fn signal(of: &Signal) -> [Html; 3] {
     let purposes = match of.purposes.as_slice() {
         [] if of.interaction.is_some() => Html("one conversation".into()),
         [] => Html("everything".into()),
-        names => lines(names.iter().map(|name| escape(name))),
+        names => lines(names.iter().map(|name| escape(titles.purpose(name)))),
     };
     [time(&of.recorded_at), Html(what.into()), purposes]
 }

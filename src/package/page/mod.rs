@@ -7,8 +7,10 @@ mod introduction;
 mod json_text;
 mod merged;
 mod sections;
+mod titles;
 
 pub use introduction::{Counts, Head};
+pub use titles::Titles;
 
 use super::controller::Controller;
 use super::format::{Kind, Section};
@@ -25,6 +27,7 @@ const STYLE: &str = include_str!("page.css");
 pub struct Page<W: Write> {
     out: W,
     kind: Kind,
+    titles: Titles,
     section: Option<Section>,
     /// Whether the current section has records.
     has_records: bool,
@@ -37,7 +40,7 @@ impl<W: Write> Page<W> {
     ///
     /// # Errors
     /// Writing failed.
-    pub fn begin(mut out: W, head: &Head<'_>) -> io::Result<Self> {
+    pub fn begin(mut out: W, head: &Head<'_>, titles: Titles) -> io::Result<Self> {
         let hash = base64::engine::general_purpose::STANDARD.encode(Sha256::digest(STYLE));
         write!(
             out,
@@ -56,13 +59,13 @@ impl<W: Write> Page<W> {
             writeln!(out, "<li><a href=\"#{}\">{}</a></li>", section.name(), sections::text(*section).title)?;
         }
         out.write_all(b"<li><a href=\"#rights\">Your rights</a></li>\n</ul>\n</nav>\n<main>\n")?;
-        Ok(Self { out, kind: head.kind, section: None, has_records: false, merged: None })
+        Ok(Self { out, kind: head.kind, titles, section: None, has_records: false, merged: None })
     }
 
     /// Writes the line of the disclosures that were collected.
     fn write_merged(&mut self) -> io::Result<()> {
         match self.merged.take() {
-            Some(merged) => self.row(Section::Disclosures, &cells::disclosure(&merged)),
+            Some(merged) => self.row(Section::Disclosures, &cells::disclosure(&merged, &self.titles)),
             None => Ok(()),
         }
     }
@@ -164,15 +167,15 @@ impl<W: Write> Sink for Page<W> {
         self.has_records = true;
         match record {
             Record::Attribute(of) => self.row(section, &cells::attribute(of)),
-            Record::PermittedUse(of) => self.row(section, &cells::permitted_use(of)),
-            Record::Recipient(of) => self.row(section, &cells::recipient(of)),
-            Record::PriorRecipient(of) => self.row(section, &cells::prior_recipient(of)),
+            Record::PermittedUse(of) => self.row(section, &cells::permitted_use(of, &self.titles)),
+            Record::Recipient(of) => self.row(section, &cells::recipient(of, &self.titles)),
+            Record::PriorRecipient(of) => self.row(section, &cells::prior_recipient(of, &self.titles)),
             Record::Disclosure(of) => self.disclosure(of),
-            Record::Use(of) => self.row(section, &cells::reported_use(of)),
-            Record::Artifact(of) => self.row(section, &cells::artifact(of)),
+            Record::Use(of) => self.row(section, &cells::reported_use(of, &self.titles)),
+            Record::Artifact(of) => self.row(section, &cells::artifact(of, &self.titles)),
             Record::RevokedGrant(of) => self.row(section, &cells::revoked_grant(of)),
             Record::Consent(of) => self.row(section, &cells::consent(of)),
-            Record::Signal(of) => self.row(section, &cells::signal(of)),
+            Record::Signal(of) => self.row(section, &cells::signal(of, &self.titles)),
             Record::History(of) => self.row(section, &cells::history(of)),
             Record::Notice(of) => self.notice(of),
         }

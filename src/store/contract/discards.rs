@@ -58,6 +58,22 @@ pub fn a_request_can_be_discarded_in_part(open: OpenLog<'_>) {
     assert_eq!(discard(&[4]), None);
 }
 
+pub fn restored_records_are_added_to_those_that_are_there(open: OpenLog<'_>) {
+    let (log, mut source) = (open(), Source::default());
+    let frames = source.singles(&[1, 2]);
+    commit(&*log, &frames);
+    let [first, second] = [&frames[0][0].index[0], &frames[1][0].index[0]];
+    let added = (b"later".to_vec(), b"value".to_vec());
+    for records in [vec![added.clone()], vec![added.clone(), first.clone()]] {
+        log.index_restore(&[(0, records)], 2).unwrap();
+        let mut expected = vec![first.clone(), second.clone(), added.clone()];
+        expected.sort();
+        assert_eq!(log.index_scan(&[], None, 10).unwrap(), expected);
+    }
+    log.discard(&[0]).unwrap();
+    assert_eq!(log.index_scan(&[], None, 10).unwrap(), [second.clone()]);
+}
+
 pub fn no_records_are_restored_for_a_discarded_entry(open: OpenLog<'_>) {
     let (log, mut source) = (open(), Source::default());
     let frames = source.singles(&[1, 2]);

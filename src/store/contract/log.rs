@@ -2,7 +2,7 @@
 
 use super::engine::OpenLog;
 use super::source::{Source, assert_holds, commit, handle, request};
-use crate::store::{CommitError, Frame, Head, StoreError};
+use crate::store::{CommitError, Frame, Head, PROGRESS_BYTES_MAX, StoreError};
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::{Hash, node_hash};
 use std::sync::Arc;
@@ -165,6 +165,26 @@ pub fn a_closed_log_is_read_only(open: OpenLog<'_>) {
     assert!(matches!(log.discard(&[0]), Err(StoreError::Stopped)));
     assert!(matches!(log.index_restore(&[], 0), Err(StoreError::Stopped)));
     assert_holds(&*log, 0, &frames);
+}
+
+/// Progress is no part of the log: entries, index and erasures leave it as it is.
+pub fn progress_is_replaced_as_a_whole(open: OpenLog<'_>) {
+    let (log, mut source) = (open(), Source::default());
+    assert_eq!(log.read_progress().unwrap(), None);
+    for progress in [b"first".as_slice(), b"", &[9; PROGRESS_BYTES_MAX], b"last"] {
+        log.write_progress(progress).unwrap();
+        assert_eq!(log.read_progress().unwrap().unwrap(), progress);
+    }
+    let too_long = log.write_progress(&[9; PROGRESS_BYTES_MAX + 1]);
+    assert!(matches!(too_long, Err(StoreError::LimitExceeded(_))));
+    let frames = source.singles(&[1, 2]);
+    commit(&*log, &frames);
+    log.discard(&[1]).unwrap();
+    assert_eq!(log.read_progress().unwrap().unwrap(), b"last");
+    assert_holds(&*log, 0, &frames[..1]);
+    log.close().unwrap();
+    assert!(matches!(log.write_progress(b"closed"), Err(StoreError::Stopped)));
+    assert_eq!(log.read_progress().unwrap().unwrap(), b"last");
 }
 
 pub fn a_found_entry_can_be_read_during_commits(open: OpenLog<'_>) {

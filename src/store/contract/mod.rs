@@ -43,6 +43,9 @@ macro_rules! log_suite {
             $crate::store::contract::a_request_can_be_discarded_in_part as a_request_can_be_discarded_in_part,
             $crate::store::contract::no_records_are_restored_for_a_discarded_entry
                 as no_records_are_restored_for_a_discarded_entry,
+            $crate::store::contract::progress_is_replaced_as_a_whole as progress_is_replaced_as_a_whole,
+            $crate::store::contract::restored_records_are_added_to_those_that_are_there
+                as restored_records_are_added_to_those_that_are_there,
             $crate::store::contract::a_closed_log_is_read_only as a_closed_log_is_read_only,
             $crate::store::contract::a_found_entry_can_be_read_during_commits
                 as a_found_entry_can_be_read_during_commits,

@@ -117,6 +117,15 @@ impl LogStore for EmbeddedLog {
         self.shared.index_restore(records, done_to)
     }
 
+    fn read_progress(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.shared.progress_file.read()
+    }
+
+    fn write_progress(&self, progress: &[u8]) -> Result<(), StoreError> {
+        self.shared.check_running()?;
+        self.shared.progress_file.write(progress)
+    }
+
     fn entry_bytes(&self) -> u64 {
         self.shared.entry_bytes.load(Ordering::Relaxed)
     }

@@ -15,6 +15,7 @@ mod inspect;
 mod intent;
 mod keys;
 mod log;
+mod progress;
 mod recovery;
 mod scan;
 mod segment;

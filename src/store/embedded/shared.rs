@@ -5,6 +5,7 @@ use super::flat::{Locations, Tree};
 use super::folder_lock::FolderLock;
 use super::index::Index;
 use super::intent::Intent;
+use super::progress::ProgressFile;
 use super::segment::{Segments, Tail};
 use super::watermark::{Extent, Watermark, WatermarkFile};
 use crate::store::{Head, StoreError, StoredEntry};
@@ -85,6 +86,7 @@ pub struct Shared {
     pub(super) index: Index,
     pub(super) intent: Intent,
     pub(super) watermark_file: WatermarkFile,
+    pub(super) progress_file: ProgressFile,
     /// Where the log ends. Only the writer advances it, as the last step of a commit.
     pub(super) head: RwLock<Head>,
     /// Number of entries that can be read. It is ahead of the head while a commit adds entries to the index.
@@ -116,6 +118,7 @@ impl Shared {
             locations: Locations::open(&dir.join("locations"))?,
             tree: Tree::open(&dir.join("tree"))?,
             intent: Intent::open(dir)?,
+            progress_file: ProgressFile::open(dir)?,
             index,
             watermark_file,
             options,

@@ -210,6 +210,14 @@ impl LogStore for FaultyLog {
         })
     }
 
+    fn read_progress(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.disk.read_progress()
+    }
+
+    fn write_progress(&self, progress: &[u8]) -> Result<(), StoreError> {
+        self.change(|| self.disk.write_progress(progress))
+    }
+
     fn entry_bytes(&self) -> u64 {
         self.disk.entry_bytes()
     }

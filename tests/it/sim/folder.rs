@@ -288,6 +288,14 @@ impl LogStore for FolderLog {
         self.change(|| self.log.index_restore(records, done_to))
     }
 
+    fn read_progress(&self) -> Result<Option<Vec<u8>>, StoreError> {
+        self.log.read_progress()
+    }
+
+    fn write_progress(&self, progress: &[u8]) -> Result<(), StoreError> {
+        self.change(|| self.log.write_progress(progress))
+    }
+
     fn entry_bytes(&self) -> u64 {
         self.log.entry_bytes()
     }

@@ -28,7 +28,7 @@ use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{AccessProvided, Event, PackageKind, Provenance};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::wording;
-use crate::package::{self, Counts, Head, JsonFile, Kind, Page, Record, Section, Sink, Zip};
+use crate::package::{self, Counts, Head, JsonFile, Kind, Page, Record, Section, Sink, Titles, Zip};
 use sayso_proof::signed_document::DocumentKind;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
@@ -181,7 +181,12 @@ impl Export {
                 events: self.state.version,
             },
         };
-        let mut page = Page::begin(zip.begin("index.html")?, &head)?;
+        let words = &self.rules.vocabulary;
+        let titles = Titles {
+            purposes: words.purposes().map(|of| (of.id.clone(), of.title.clone())).collect(),
+            categories: words.categories().map(|of| (of.id.clone(), of.title.clone())).collect(),
+        };
+        let mut page = Page::begin(zip.begin("index.html")?, &head, titles)?;
         self.write_sections(survey, &mut page)?;
         page.finish(&self.rights.controller)?;
         Ok(())
@@ -331,11 +336,18 @@ impl Export {
         survey: &Survey,
         mut each: impl FnMut(package::PermittedUse) -> Result<(), AppError>,
     ) -> Result<(), AppError> {
+        // A person may have decided about each of many recipients alone. So each decision is made with the
+        // consents that can matter to its recipient.
+        let mut state = self.state.clone();
         for purpose in survey.purposes(&self.rules.vocabulary) {
-            for recipient in &survey.deciding_for {
+            // Recipients with a name come before all others.
+            let (named, others): (Vec<_>, Vec<_>) =
+                survey.deciding_for.iter().partition(|recipient| recipient.is_some());
+            for recipient in named.into_iter().chain(others) {
                 let use_case = UseCase { purpose: purpose.clone(), ..UseCase::default() };
                 let name = recipient.as_deref().unwrap_or_default();
-                let decision = decide(&self.rules, &self.state, name, &use_case, self.now_ms);
+                state.consents = self.state.consents.about_recipient(name);
+                let decision = decide(&self.rules, &state, name, &use_case, self.now_ms);
                 each(self.permitted_use(&purpose, recipient.clone(), decision))?;
             }
         }

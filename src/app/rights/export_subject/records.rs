@@ -133,6 +133,9 @@ impl Export {
         let value =
             value.map_err(|_| AppError::Internal(Cause::Inconsistent("a recorded value is not JSON")))?;
         let category = self.category(&attribute.category);
+        let (retention, words) = (&self.rules.retention, &self.rules.vocabulary);
+        let ends = retention.attribute_ends_ms(attribute, current.recorded_at_ms, words);
+        let erased_at = ends.map(|(end_ms, _)| wording::time(end_ms));
         Ok(Attribute {
             event_id: current.event_id.to_string(),
             key: attribute.key.clone(),
@@ -155,10 +158,11 @@ impl Export {
             model: (!attribute.model.is_empty()).then(|| attribute.model.clone()),
             contested: current.contested,
             confirmed: current.confirmed,
-            retention: match attribute.expires_at_ms {
-                Some(_) => "not used after its expiry; kept until it is removed or erased".into(),
+            retention: match &erased_at {
+                Some(end) => format!("until {end}; then it is erased"),
                 None => "until it is removed or erased".into(),
             },
+            erased_at,
             may_be_used_for,
         })
     }

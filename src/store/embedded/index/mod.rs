@@ -25,7 +25,7 @@ use records::{Chunk, INDEXED};
 use runs::RunChanges;
 use sayso_proof::entry::{Handle, Header};
 use sayso_proof::merkle::Hash;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -89,7 +89,10 @@ impl Adding<'_> {
                 spans.entry(hash).or_insert((position, position)).1 = position;
             }
             if !entry.custom.is_empty() {
-                sum = sum.wrapping_add(fresh.put_list(position, records::encode_keys(entry.custom)));
+                sum = sum.wrapping_add(fresh.put_list(
+                    position,
+                    records::encode_keys(entry.custom.iter().map(|(key, _)| key.as_slice())),
+                ));
             }
             for (key, value) in encode_custom(position, entry.custom) {
                 sum = sum.wrapping_add(fresh.put(key, value));
@@ -239,16 +242,21 @@ impl Index {
         Ok(Chunk::decode(key, self.database.get(key)?.as_deref()))
     }
 
-    /// Restores custom records, and returns the changes of the sum. The restored records are not durable yet.
-    /// The caller makes sure that no records are pending.
+    /// Restores custom records, and returns the changes of the sum. Records that are there already stay. The
+    /// restored records are not durable yet. The caller makes sure that no records are pending.
     pub fn restore(&self, records: &[(u64, Vec<IndexRecord>)]) -> Result<Vec<RemovedSum>, StoreError> {
         let mut batches = Batches::new(&self.database);
         let mut removed = Vec::new();
         let mut lists = ListChanges::new(&self.database);
         for (position, index) in records.iter().filter(|(_, index)| !index.is_empty()) {
-            let list = records::encode_keys(index);
+            // The list goes on naming records that were there before. Otherwise a discard would miss them.
+            let previous = lists.set(*position, None)?;
+            let keys = previous.as_deref().map(records::decode_keys).unwrap_or_default();
+            let all: BTreeSet<&[u8]> =
+                keys.iter().chain(index.iter().map(|(key, _)| key)).map(Vec::as_slice).collect();
+            let list = records::encode_keys(all);
             let added = lists::sum(*position, &list);
-            let previous = lists.set(*position, Some(list))?;
+            lists.set(*position, Some(list))?;
             let replaced = previous.map_or(0, |previous| lists::sum(*position, &previous));
             removed.push((*position, replaced.wrapping_sub(added)));
         }

@@ -151,9 +151,9 @@ pub fn custom_record((key, value): IndexRecord) -> IndexRecord {
 }
 
 /// Encodes the keys of records, each with its length.
-pub fn encode_keys(records: &[IndexRecord]) -> Vec<u8> {
+pub fn encode_keys<'a>(keys: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for (key, _) in records {
+    for key in keys {
         bytes.extend_from_slice(&u32::try_from(key.len()).unwrap_or(u32::MAX).to_be_bytes());
         bytes.extend_from_slice(key);
     }
