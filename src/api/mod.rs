@@ -4,6 +4,7 @@
 mod access;
 mod audit;
 mod bounds;
+mod connections;
 mod consent;
 mod convert;
 mod grant;
@@ -28,26 +29,21 @@ use crate::app::App;
 use crate::proto;
 use crate::tls::Incoming;
 use access::layer::AccessLayer;
+use connections::serve_connections;
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tonic::service::Routes;
-use tonic::transport::Server;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::Layer;
 
 /// How often the health service checks the store.
 const HEALTH_INTERVAL: Duration = Duration::from_millis(250);
 /// The name under which `grpc.health.v1` reports the witnesses. The health service does not know the name if
 /// no witness is configured.
 const WITNESSES: &str = "sayso.witnesses";
-/// The number of streams that a peer may open and reset before its connection is closed (CVE-2023-44487).
-const RESETS_MAX: usize = 64;
-/// The largest size of a call's headers, in bytes.
-const HEADERS_BYTES_MAX: u32 = 16 << 10;
-/// How often an idle connection is pinged, and how long it may take to answer.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
 
 /// Decodes a request's attributes and drops the result. For fuzzers.
 #[doc(hidden)]
@@ -68,9 +64,6 @@ struct Api {
 /// Why serving ended.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The transport failed.
-    #[error("grpc: {0}")]
-    Transport(#[from] tonic::transport::Error),
     /// Reflection could not be set up.
     #[error("reflection: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
@@ -80,7 +73,7 @@ pub enum ServeError {
 /// of their controllers' numbers in `access`.
 ///
 /// # Errors
-/// The transport fails, or reflection cannot be set up.
+/// Reflection cannot be set up.
 pub async fn serve(
     incoming: Incoming,
     shutdown: impl Future<Output = ()> + Send,
@@ -96,21 +89,12 @@ pub async fn serve(
         .build_v1()?;
     // Each controller has its own services, so a caller cannot reach the application of another controller.
     let behind = apps.into_iter().map(|app| services(Api { app }, options)).collect();
-    let served = Server::builder()
-        .accept_http1(true)
-        .max_concurrent_streams(Some(options.streams_max))
-        .http2_max_pending_accept_reset_streams(Some(RESETS_MAX))
-        .http2_max_header_list_size(Some(HEADERS_BYTES_MAX))
-        .http2_keepalive_interval(Some(KEEP_ALIVE.0))
-        .http2_keepalive_timeout(Some(KEEP_ALIVE.1))
-        .layer(tonic_web::GrpcWebLayer::new())
-        .layer(AccessLayer::new(access, behind, options))
-        .add_service(health_service)
-        .add_service(reflection)
-        .serve_with_incoming_shutdown(incoming, shutdown)
-        .await;
+    let routes = Routes::new(health_service).add_service(reflection);
+    let service = AccessLayer::new(access, behind, options).layer(routes);
+    let service = tonic_web::GrpcWebLayer::new().layer(service);
+    serve_connections(incoming, shutdown, service, options.streams_max).await;
     watching.abort();
-    Ok(served?)
+    Ok(())
 }
 
 /// The services of one controller, with a limit for messages and with compression for clients that ask for

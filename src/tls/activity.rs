@@ -7,6 +7,12 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::sync::Notify;
+
+/// How long a connection of a data subject stays open without a call in progress.
+const DATA_SUBJECT_QUIET_MAX: Duration = Duration::from_secs(1);
+/// How often such a connection is checked.
+const QUIET_CHECK: Duration = Duration::from_millis(250);
 
 /// The calls of one connection, and whether a caller has authenticated over it.
 #[derive(Debug)]
@@ -24,6 +30,8 @@ pub struct Activity {
     is_authenticated: AtomicBool,
     /// Whether the connection should close because it has carried only rejected credentials.
     is_abandoned: AtomicBool,
+    /// Notified when a data subject has authenticated over this connection.
+    data_subject: Notify,
     /// The connection's slot, which is protected from eviction once a caller has authenticated.
     slot: Option<SlotHandle>,
 }
@@ -38,6 +46,7 @@ impl Default for Activity {
             unread: Mutex::default(),
             is_authenticated: AtomicBool::new(false),
             is_abandoned: AtomicBool::new(false),
+            data_subject: Notify::new(),
             slot: None,
         }
     }
@@ -66,6 +75,34 @@ impl Activity {
         }
     }
 
+    /// Reports that a data subject has authenticated.
+    pub fn data_subject_authenticated(&self) {
+        self.data_subject.notify_one();
+    }
+
+    /// Waits until a data subject has authenticated and no call has been in progress for a second. The
+    /// connection should close then: the HTTP/2 library keeps the last 4 KiB of header values, so it would keep
+    /// tokens of people in memory.
+    pub async fn quiet_after_data_subject(&self) {
+        self.data_subject.notified().await;
+        while !self.was_quiet_for(DATA_SUBJECT_QUIET_MAX) {
+            tokio::time::sleep(QUIET_CHECK).await;
+        }
+    }
+
+    /// Whether no call has been in progress for longer than `max`.
+    fn was_quiet_for(&self, max: Duration) -> bool {
+        // The count of calls must be loaded before `quiet_since_ms`: the last call to end stores
+        // `quiet_since_ms` before it lowers the count.
+        let is_quiet = self.in_progress.load(Ordering::Acquire) == 0;
+        let quiet_since_ms = self.quiet_since_ms.load(Ordering::Acquire);
+        is_quiet && self.has_passed(quiet_since_ms, max)
+    }
+
+    fn has_passed(&self, since_ms: u64, max: Duration) -> bool {
+        u128::from(self.now_ms().saturating_sub(since_ms)) > max.as_millis()
+    }
+
     /// Protects the connection from eviction, because its client has presented a valid credential.
     pub(super) fn protect_slot(&self) {
         if let Some(slot) = &self.slot {
@@ -85,16 +122,9 @@ impl Activity {
     /// `idle_max`, or its client has left a piece of a response unread for more than `stall_max`.
     #[must_use]
     pub fn should_close(&self, idle_max: Duration, stall_max: Duration) -> bool {
-        // The count of calls must be loaded before `quiet_since_ms`: the last call to end stores
-        // `quiet_since_ms` before it lowers the count.
-        let is_quiet = self.in_progress.load(Ordering::Acquire) == 0;
-        let quiet_since_ms = self.quiet_since_ms.load(Ordering::Acquire);
-        let now_ms = self.now_ms();
-        let passed =
-            |since_ms: u64, max: Duration| u128::from(now_ms.saturating_sub(since_ms)) > max.as_millis();
         self.is_abandoned.load(Ordering::Relaxed)
-            || (is_quiet && passed(quiet_since_ms, idle_max))
-            || self.unread().values().any(|since_ms| passed(*since_ms, stall_max))
+            || self.was_quiet_for(idle_max)
+            || self.unread().values().any(|since_ms| self.has_passed(*since_ms, stall_max))
     }
 
     fn now_ms(&self) -> u64 {
@@ -162,6 +192,22 @@ mod tests {
         assert!(!activity.should_close(NEVER, Duration::ZERO), "the call has ended");
         std::thread::sleep(Duration::from_millis(5));
         assert!(activity.should_close(Duration::ZERO, NEVER));
+    }
+
+    #[tokio::test]
+    async fn a_connection_of_a_data_subject_ends_once_it_is_quiet() {
+        let activity = Arc::new(Activity::default());
+        let ended_within = async |ms| {
+            let limit = Duration::from_millis(ms);
+            tokio::time::timeout(limit, activity.quiet_after_data_subject()).await.is_ok()
+        };
+        assert!(!ended_within(50).await, "no data subject has authenticated");
+        let call = activity.begin_call();
+        activity.data_subject_authenticated();
+        assert!(!ended_within(1_500).await, "a call is in progress");
+        drop(call);
+        activity.data_subject_authenticated();
+        assert!(ended_within(10_000).await);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! evicted.
 
 use super::activity::Activity;
+use super::clear_reads::ClearReads;
 use super::client_certificate::ClientCertificate;
 use super::coalesce_writes::WriteCoalescer;
 use super::per_address::Slot;
@@ -120,7 +121,8 @@ impl Connected for Connection {
 /// The byte stream of a connection.
 pub(super) enum Wire {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    /// The reader of TLS decrypts in its buffer, so that is cleared too.
+    Tls(Box<TlsStream<ClearReads<TcpStream>>>),
 }
 
 macro_rules! on_wire {

@@ -2,6 +2,7 @@
 
 use super::activity::Activity;
 use super::certificates::Certificates;
+use super::clear_reads::ClearReads;
 use super::client_certificate::ClientCertificate;
 use super::connection::{Connection, ConnectionLimits, Peer, Wire};
 use super::per_address::{Admission, ConnectionSlots, Slot, limited_address};
@@ -130,7 +131,8 @@ async fn shake_hands(
     slot: Slot,
     mut evicted: oneshot::Receiver<()>,
 ) -> Option<Connection> {
-    let handshake = tokio::time::timeout(limits.handshake_max, certificates.acceptor().accept(tcp));
+    let handshake =
+        tokio::time::timeout(limits.handshake_max, certificates.acceptor().accept(ClearReads::new(tcp)));
     let done = tokio::select! {
         done = handshake => done,
         // During the handshake this can only be an eviction: otherwise the channel closes only after a

@@ -7,15 +7,19 @@
 
 mod activity;
 mod certificates;
+mod clear_reads;
 mod client_certificate;
 mod coalesce_writes;
 mod connection;
+mod frame_tracker;
 mod handshake_time;
 mod incoming;
 mod per_address;
 
 pub use activity::{Activity, Call};
 pub use certificates::{Certificates, TlsError, TlsFiles};
+pub use clear_reads::ClearReads;
 pub use client_certificate::ClientCertificate;
 pub use connection::{Connection, ConnectionLimits, Peer};
+pub use frame_tracker::PREFACE as HTTP2_PREFACE;
 pub use incoming::Incoming;

@@ -17,6 +17,7 @@ mod bounds;
 mod cli;
 mod clock;
 mod completeness;
+mod connection_buffers;
 mod consent_decisions;
 mod controllers;
 mod counts;

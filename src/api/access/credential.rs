@@ -142,7 +142,7 @@ impl Issuer {
     ) -> Result<Verified, CredentialError> {
         let (caller, expires_s) = guard.verify(|| self.verify(token))?;
         let verified = Verified { caller: Arc::new(caller), expires_s, key: None };
-        self.cached_tokens.put(digest, verified.clone());
+        self.cached_tokens.remember(digest, &verified);
         Ok(verified)
     }
 

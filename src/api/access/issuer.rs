@@ -178,7 +178,7 @@ impl Tokens {
             return Err(CredentialError::Lapsed(TOO_OLD));
         }
         let verified = guard.verify(|| self.verify(token, &keys.1, (now_ms / 1_000, latest_ms / 1_000)))?;
-        self.cached_tokens.put(digest, verified.clone());
+        self.cached_tokens.remember(digest, &verified);
         Ok(verified)
     }
 

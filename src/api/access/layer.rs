@@ -107,7 +107,12 @@ impl AccessLayer {
         let activity = request.extensions().get::<Peer>().map(|peer| &peer.activity);
         let found = self.credentials.caller(bearer, request.extensions());
         match (activity, &found) {
-            (Some(activity), Ok(_)) => activity.authenticated(),
+            (Some(activity), Ok((_, caller, _))) => {
+                activity.authenticated();
+                if caller.subject.is_some() {
+                    activity.data_subject_authenticated();
+                }
+            }
             (Some(activity), Err(CredentialError::TooMany(_))) => activity.abandon(),
             _ => {}
         }
