@@ -5,7 +5,8 @@
 # - SoftHSM for root keys in a token
 # - libfiu to make flushes fail
 # - libfaketime to make the clock jump
-# - Python for the checks in tests/outside
+# - OpenSSL to make certificates
+# - Python for the checks in tests/outside and in sdk/python
 # - Prometheus
 # - Node.js for buf and an OpenID provider
 # It skips what is already installed.
@@ -19,6 +20,7 @@ command -v python3 >/dev/null || packages+=(python3)
 python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
 command -v softhsm2-util >/dev/null || packages+=(softhsm2)
 command -v fiu-ctrl >/dev/null || packages+=(fiu-utils)
+command -v openssl >/dev/null || packages+=(openssl)
 command -v faketime >/dev/null || packages+=(faketime)
 command -v zstd >/dev/null || packages+=(zstd)
 command -v node >/dev/null || packages+=(nodejs)
@@ -46,6 +48,15 @@ fi
 # An independent witness. It declares a newer Python than it really needs.
 if ! "$venv/bin/python" -c 'import aics_witness' 2>/dev/null; then
     "$venv/bin/pip" install --quiet --disable-pip-version-check --ignore-requires-python "aics-witness==0.1.0" "aics-tlog==0.2.1"
+fi
+
+# The tools and libraries of the Python package. They are installed again when their versions change.
+sdk=target/python-sdk-venv
+if ! cmp -s sdk/python/requirements-dev.txt "$sdk/requirements-dev.txt"; then
+    rm -rf "$sdk"
+    python3 -m venv "$sdk"
+    "$sdk/bin/pip" install --quiet --disable-pip-version-check -r sdk/python/requirements-dev.txt
+    cp sdk/python/requirements-dev.txt "$sdk"
 fi
 
 # Prometheus and promtool, unpacked into target/. Installing the package would start a server.

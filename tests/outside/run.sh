@@ -18,6 +18,8 @@ outside=target/tmp/outside
 "$python" tests/outside/witness.py target/debug/sayso
 # Checks timestamps of checkpoints with an authority made with OpenSSL.
 "$python" tests/outside/timestamps.py target/debug/sayso
+# Checks the Python package against the daemon.
+tests/outside/python_sdk.sh "${CARGO_TARGET_DIR:-target}/debug/sayso"
 # Checks the proto files with buf, and the daemon's metrics with Prometheus.
 tests/outside/proto.sh
 python3 tests/outside/prometheus.py "${CARGO_TARGET_DIR:-target}/debug/sayso" target/tools/usr/bin

@@ -1,0 +1,86 @@
+"""The calls of one use, for code with asyncio."""
+
+from __future__ import annotations
+
+from types import TracebackType
+
+from sayso import _operations as operations
+from sayso._operations import Names
+from sayso._use import UseState
+from sayso.aio._caller import Caller
+from sayso.answers import Check
+from sayso.errors import InvalidStateError
+
+__all__ = ["Use"]
+
+
+class Use(UseState):
+    """One use of facts about a person, around the making of one reply."""
+
+    def __init__(
+        self,
+        caller: Caller,
+        person: str,
+        purpose: str,
+        chat: str,
+        categories: Names,
+        keys: Names,
+        ttl: float | None,
+        strict: bool,
+    ) -> None:
+        super().__init__(
+            lambda: operations.request_grant(person, purpose, chat=chat, categories=categories, keys=keys, ttl=ttl),
+            caller.defaults.renderer,
+            strict,
+        )
+        self._caller, self._purpose = caller, purpose
+
+    async def __aenter__(self) -> Use:
+        try:
+            self._accept(await self._caller.run(self._begin(), self._caller.defaults.reply_timeout), self._purpose)
+        except Exception as problem:
+            self._fail(problem)
+        self._caller.open_uses.add(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            # An error of the reply is more important than one of its report.
+            self._strict = False
+        try:
+            if self._to_report(kind is not None):
+                await self.check()
+                await self.report()
+        finally:
+            self._caller.open_uses.remove(self)
+            self._close()
+
+    async def check(self) -> Check:
+        """Asks whether the grant is still valid, for example before the reply is sent. When in doubt, it is not."""
+        if not self.grant_id:
+            return Check(False, None, self.status)
+        try:
+            return self._checked(
+                await self._caller.run(operations.check_grant(self.grant_id), self._caller.defaults.reply_timeout)
+            )
+        except Exception as problem:
+            return self._unchecked(problem)
+
+    async def report(self) -> bool:
+        """Reports the replies that are not reported yet, and says whether all are.
+
+        The `async with` block does this at its end. Call it again if `reported` is false.
+        """
+        for reply in self._open_replies():
+            try:
+                try:
+                    reply.receipt = await self._caller.run(self._report(reply, is_past=self.stands is not True))
+                except InvalidStateError:
+                    # The grant ended between the check and the report.
+                    reply.receipt = await self._caller.run(self._report(reply, is_past=True))
+                self._caller.replies.add(reply.name, self.grant_id)
+            except Exception as problem:
+                self._note(problem)
+        return self.reported
