@@ -74,7 +74,8 @@ pub async fn serve_connections<S>(
     stop.closed().await;
 }
 
-/// Serves one connection until the client ends it, or until it is to be closed and its calls have been answered.
+/// Serves one connection until the client ends it, or until it is to be closed and its calls have been
+/// answered.
 async fn serve_one<S>(
     mut connection: Connection,
     service: S,

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// The largest file that is evidence.
 const EVIDENCE_BYTES_MAX: u64 = 1 << 30;
 
-/// List the recipients that have not answered an erasure, and report what a recipient did.
+/// List recipients that have not answered an erasure, and report an answer.
 #[derive(Subcommand)]
 pub(super) enum Erasures {
     /// List the recipients that were told about an erasure and have not said what they did.

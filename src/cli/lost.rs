@@ -18,7 +18,7 @@ const BYTES_MAX: usize = 131_072;
 /// The longest line of a file with ids.
 const LINE_BYTES_MAX: usize = 512;
 
-/// List which of the caller's grants, artifacts and cached attributes have ended.
+/// List which of the caller's grants and artifacts have ended.
 ///
 /// A service that watched no revocations for a while uses this command to bring its cache up to date. An ID
 /// is that of a grant, that of an artifact, or GRANT/KEY for an attribute that a grant gave the caller. What

@@ -180,6 +180,20 @@ pub trait LogStore: Send + Sync {
     /// The value of a custom index record.
     fn index_get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
 
+    /// What [`LogStore::write_progress`] stored last. `None` if nothing intact is stored.
+    fn read_progress(&self) -> Result<Option<Vec<u8>>, StoreError>;
+
+    /// Stores how far the ledger's walks over the index have come. This replaces what was stored before.
+    ///
+    /// The store can't rebuild it, and backups do not have it. Without it, the ledger repeats work.
+    ///
+    /// Durability: on `Ok` it survives a power cut. After a crash before that, it is there, or what was
+    /// stored before.
+    ///
+    /// Retry: safe. A failure does not stop the store. [`StoreError::LimitExceeded`] if there are more than
+    /// [`PROGRESS_BYTES_MAX`] bytes.
+    fn write_progress(&self, progress: &[u8]) -> Result<(), StoreError>;
+
     /// Custom index records whose key starts with `prefix` and is greater than `after` (if given), in order,
     /// at most `count`.
     fn index_scan(
@@ -197,20 +211,6 @@ pub trait LogStore: Send + Sync {
     /// record of an entry before `done_to` is missing. Records of entries that were discarded in the meantime
     /// are dropped.
     fn index_restore(&self, records: &[(u64, Vec<IndexRecord>)], done_to: u64) -> Result<(), StoreError>;
-
-    /// What [`LogStore::write_progress`] stored last. `None` if nothing intact is stored.
-    fn read_progress(&self) -> Result<Option<Vec<u8>>, StoreError>;
-
-    /// Stores how far the ledger's walks over the index have come. This replaces what was stored before.
-    ///
-    /// The store can't rebuild it, and backups do not have it. Without it, the ledger repeats work.
-    ///
-    /// Durability: on `Ok` it survives a power cut. After a crash before that, it is there, or what was
-    /// stored before.
-    ///
-    /// Retry: safe. A failure does not stop the store. [`StoreError::LimitExceeded`] if there are more than
-    /// [`PROGRESS_BYTES_MAX`] bytes.
-    fn write_progress(&self, progress: &[u8]) -> Result<(), StoreError>;
 
     /// Total bytes of the entries that were not discarded, for statistics.
     fn entry_bytes(&self) -> u64;

@@ -80,8 +80,8 @@ impl Activity {
         self.data_subject.notify_one();
     }
 
-    /// Waits until a data subject has authenticated and no call has been in progress for a second. The
-    /// connection should close then: the HTTP/2 library keeps the last 4 KiB of header values, so it would keep
+    /// Waits until a data subject has authenticated and no call has been in progress for a second. Then the
+    /// connection should close: the HTTP/2 library keeps the last 4 KiB of header values, so it would keep
     /// tokens of people in memory.
     pub async fn quiet_after_data_subject(&self) {
         self.data_subject.notified().await;

@@ -59,6 +59,7 @@ impl FrameTracker {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::indexing_slicing, reason = "tests")]
     use super::*;
     use proptest::prelude::*;
 

@@ -27,7 +27,7 @@ impl Clock for LaterClock {
     }
 
     fn steady_ms(&self) -> u64 {
-        SystemClock.steady_ms()
+        SystemClock.steady_ms() + self.advanced_ms.load(Ordering::SeqCst)
     }
 
     fn fill(&self, bytes: &mut [u8]) {
@@ -221,7 +221,7 @@ async fn a_consent_recorded_before_ends_what_rests_on_it_at_the_age_that_a_rule_
         artifacts[0].reason()
     };
     assert_eq!(reason(&mut world).await, RevocationReason::Unspecified);
-    advanced_ms.store(180 * DAY_MS, Ordering::SeqCst);
+    advanced_ms.store(181 * DAY_MS, Ordering::SeqCst);
     world.service = world.harness.as_role(Role::Service, "reader").await;
     for _ in 0..500 {
         if reason(&mut world).await == RevocationReason::ConsentTooOld {
@@ -229,5 +229,5 @@ async fn a_consent_recorded_before_ends_what_rests_on_it_at_the_age_that_a_rule_
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
-    panic!("the artifact did not end");
+    panic!("the artifact did not end: {:?}", reason(&mut world).await);
 }

@@ -21,7 +21,7 @@ const SECRET: &str = "canary-value";
 pub type Words = HashMap<&'static str, String>;
 
 /// Fields that identify what a request is about. A new field of this kind must be added here.
-const ID_FIELDS: [&str; 18] = [
+const ID_FIELDS: [&str; 19] = [
     "subject",
     "subjects",
     "event_id",
@@ -36,6 +36,7 @@ const ID_FIELDS: [&str; 18] = [
     "artifact_id",
     "artifact_ids",
     "id",
+    "ids",
     "key",
     "keys",
     "purpose",
@@ -156,7 +157,7 @@ pub async fn populated_subject(channel: &Channel, token: impl Fn(Role, &str) -> 
                 "subject" | "subjects" => subject,
                 "event_id" | "source_event_id" | "cause_event_id" => &event,
                 "consent_event_id" => &consent,
-                "grant_id" | "grant_ids" | "as_of_grant" => &grant,
+                "grant_id" | "grant_ids" | "ids" | "as_of_grant" => &grant,
                 "request_id" => &request,
                 "hold_id" => &hold,
                 "artifact_id" | "artifact_ids" => &artifact,

@@ -81,7 +81,10 @@ async fn recipients_of_data_that_was_erased_since_stay_known() {
     build(&mut service, &grant, "job").await;
     steward.rights.submit_request(erasure("ada", ErasureScope::Category, "work")).await.unwrap();
     let (page, package) = unpack(&harness, "erased").await;
-    assert_eq!(package["recipients"], serde_json::json!([]), "the record of what it received is erased");
+    let listed = &package["recipients"][0];
+    assert_eq!((&listed["name"], &listed["earlier_records_ended"]), (&"tutor".into(), &true.into()));
+    assert_eq!(listed["disclosures"], 0, "the record of what it received is erased");
+    assert_eq!(package["recipients"].as_array().unwrap().len(), 1);
     let recipient = &package["prior_recipients"][0];
     assert_eq!((recipient["name"].as_str(), recipient["scope"].as_str()), (Some("tutor"), Some("category")));
     assert_eq!((&recipient["grants"], &recipient["artifacts"]), (&1.into(), &1.into()));
@@ -190,7 +193,7 @@ async fn the_page_names_purposes_and_kinds_of_data_in_words_and_says_when_a_deta
     service.grant.request_grant(ask("ada")).await.unwrap();
     let (page, json) = unpack(&harness, "words").await;
     let of = |key: &str| json["attributes"].as_array().unwrap().iter().find(|of| of["key"] == key).unwrap();
-    assert_eq!(of("tone")["retention"], "until 2030-01-01T00:00:00.000Z; then it is erased");
+    assert_eq!(of("tone")["retention"], "until 2030-01-01T00:00:00Z; then it is erased");
     assert!(of("job")["retention"].as_str().unwrap().ends_with("Z; then it is erased"), "{}", of("job"));
     assert_eq!(of("music")["retention"], "until it is removed or erased");
     assert!(section(&page, "attributes").contains("January 1, 2030, 00:00 UTC"));

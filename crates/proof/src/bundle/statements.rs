@@ -156,7 +156,9 @@ impl Statements {
     fn last_erasure(&self, versions: &MissingVersions) -> u64 {
         let from = versions.after.map_or(0, |after| after.saturating_add(1));
         let index = |position| self.leaves.partition_point(|(erased, _)| *erased < position);
-        self.erased_at.largest(index(from), index(versions.before)).unwrap_or(u64::MAX)
+        let newest = self.erased_at.largest(index(from), index(versions.before));
+        // 0 if no erasure lists any of them.
+        newest.filter(|erasure| *erasure > 0).unwrap_or(u64::MAX)
     }
 
     /// The kind of a version that another erasure stated. If several erasures stated this version of some

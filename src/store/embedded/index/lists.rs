@@ -1,11 +1,11 @@
 //! For each entry, a list of the keys of its custom records (index records that the ledger chose). A
 //! discard finds the records by these keys.
 //!
-//! The lists of consecutive positions are encoded together. Sled, the index's database, handles a few large
-//! records better than many small ones. But a record has at most [`VALUE_BYTES_MAX`] bytes, so longer lists
-//! are split into several records. Each of these records is a *part*. The key of a later part is the key of
-//! the first part, followed by the number 1, 2, and so on. Earlier versions put all bytes into the first
-//! part, regardless of its size.
+//! The lists of neighboring positions are encoded together in one record of sled, the index's database. Sled
+//! handles a few large records better than many small ones. A record has at most [`VALUE_BYTES_MAX`] bytes,
+//! so a longer encoding is split into several records. Each of these records is a *part*. The key of a later
+//! part is the key of the first part, followed by the number 1, 2, and so on. Earlier versions put all bytes
+//! into the first part, regardless of its size.
 
 use super::records;
 use super::runs::Change;
