@@ -357,6 +357,11 @@ async fn an_address_over_its_invalid_token_limit_keeps_its_verified_clients() {
     let valid = |name: &str| token(&daemon, "dev", Role::Auditor, name);
     let mut verified = with(&valid("known"));
     checkpoint(&mut verified).await.unwrap();
+    // Verified tokens of data subjects are not cached with the subject's id.
+    let mut ada = with(&token(&daemon, "dev", Role::Subject, "ada"));
+    let profile = proto::GetProfileRequest::default;
+    let shown = ada.profile.get_profile(profile()).await.map_or_else(|status| status.code(), |_| Code::Ok);
+    assert!(matches!(shown, Code::Ok | Code::NotFound), "{shown:?}");
     let forged = |number: usize| format!("{}{number}", valid("forged"));
     for number in 0..5 {
         let refused = checkpoint(&mut with(&forged(number))).await.unwrap_err();
@@ -373,6 +378,8 @@ async fn an_address_over_its_invalid_token_limit_keeps_its_verified_clients() {
         assert!(wait > Duration::ZERO && wait <= Duration::from_secs(60), "{wait:?}");
     }
     checkpoint(&mut verified).await.unwrap();
+    let still = ada.profile.get_profile(profile()).await.map_or_else(|status| status.code(), |_| Code::Ok);
+    assert_eq!(still, shown);
     // A connection that sends only invalid tokens is closed.
     let (at, head) = (daemon.grpc, headers_of("/sayso.v1.AuditService/GetCheckpoint", &forged(6)));
     let closed = tokio::task::spawn_blocking(move || {

@@ -298,8 +298,15 @@ impl Credentials {
         // tokens do not reveal which controllers exist.
         let claimed = number.or_else(|| self.claimed(token)).unwrap_or_default();
         let trusted = self.trusted.get(claimed).ok_or(CredentialError::Missing)?;
-        let guard = Guard { throttle: Some(&self.throttle), from: peer.and_then(|peer| peer.address) };
-        let (caller, lifetime) = trusted.caller(token, digest, guard)?;
+        // A token that was verified before works from an address with too many invalid ones, too: others must
+        // not keep a data subject, whose verified token is not cached, from saying no.
+        let throttle = Some(&self.throttle).filter(|_| number.is_none());
+        let guard = Guard { throttle, from: peer.and_then(|peer| peer.address) };
+        let verified = trusted.caller(token, digest, guard);
+        if verified.is_err() {
+            self.numbers.remove(&digest);
+        }
+        let (caller, lifetime) = verified?;
         if number.is_none() {
             self.numbers.put(digest, claimed);
         }

@@ -1,5 +1,5 @@
 //! Limits the number of invalid tokens from one address. Beyond the limit, a token from that address is
-//! accepted only if the cache of verified tokens has it. Every other token is refused without being checked.
+//! accepted only if it was verified before. Every other token is refused without being checked.
 
 use crate::api::access::error::CredentialError;
 use crate::clock::SharedClock;

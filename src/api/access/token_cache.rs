@@ -49,6 +49,11 @@ impl<T: Clone> TokenCache<T> {
         self.lock().put(digest, value);
     }
 
+    /// Removes a token.
+    pub fn remove(&self, digest: &TokenDigest) {
+        self.lock().pop(digest);
+    }
+
     /// Removes every token.
     pub fn clear(&self) {
         self.lock().clear();
