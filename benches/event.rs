@@ -1,6 +1,6 @@
 //! Measures each step that an event takes into the log and back: `cargo bench --bench event`.
 //!
-//! The event is the one that `sayso bench` records: an inference with a value of 450 bytes.
+//! The event is the one that `sayso bench` records: an inferred attribute with a value of 450 bytes.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -1,4 +1,5 @@
-//! Compiles `events.proto` without protoc, and generates the field tables for its JSON form.
+//! Compiles `events.proto` without protoc, and generates the tables of fields from which `src/json.rs` writes
+//! events as JSON.
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 use std::error::Error;

@@ -1,13 +1,14 @@
 //! Verifies many Ed25519 signatures together.
 //!
-//! A batch accepts what `verify_strict` of ed25519-dalek accepts: `s` is canonical, `R` is the canonical
-//! encoding of its point, neither `R` nor the key has small order, and `R = s B - k A` without a cofactor.
-//! The equation is tested for all signatures in one sum, with coefficients that depend on every signature
-//! (Bernstein, Duif, Lange, Schwabe, Yang 2012, section 5).
+//! A batch accepts every signature that `verify_strict` of ed25519-dalek accepts: `s` is canonical, `R` is
+//! the canonical encoding of its point, neither `R` nor the key has small order, and `R = s B - k A` without
+//! a cofactor. The equation is tested for all signatures in one sum, with coefficients that depend on every
+//! signature (Bernstein, Duif, Lange, Schwabe, Yang 2012, section 5).
 //!
 //! A batch differs from `verify_strict` in one way. The holder of the log's secret key can make an `R` with a
-//! small-order component, which `verify_strict` rejects and the sum may accept. Even then, the log's key has
-//! signed the bytes. So a batch never accepts bytes that the log's key did not sign.
+//! small-order component. `verify_strict` rejects a signature with such an `R`, and a batch may accept it.
+//! Even then, the log's key has signed the bytes. So a batch never accepts bytes that the log's key did not
+//! sign.
 //!
 //! Each signature has two terms in the sum, one for `R` and one for the key. Nearly all entries of a log are
 //! signed by one key. So the key terms of consecutive signatures by the same key are merged into one term.

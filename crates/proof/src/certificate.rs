@@ -2,9 +2,10 @@
 //! states what was erased. The proof shows that the erasure's `ErasureCompleted` event is in the log. To
 //! verify a certificate, only the log's keys are needed, not the log.
 //!
-//! The note adds facts that are not in the event, which is a system event: the number of erased attributes by
-//! category after a partial erasure, and which recipients acknowledged the erasure. The same log signs the
-//! note and the event's entry. Facts that are in both must agree; [`Verified::stated_only`] names the others.
+//! The note adds facts that the event does not have, such as the number of erased attributes by category
+//! after a partial erasure, and which recipients acknowledged the erasure. The same log signs the note and
+//! the event's entry. Facts that are in both must agree; [`Verified::stated_only`] names the facts that only
+//! the note has.
 //!
 //! A certificate alone does not show that its log is the one that others see. The operator has the log's key
 //! and can sign an erasure in a copy of the log, or in an invented one. [`crate::context`] checks witnesses

@@ -1,8 +1,8 @@
 //! Signed counts: how many events about rules, and how many erasures, a log has. Somebody who sees only
 //! hashes can watch both grow.
 //!
-//! The counts are a note of the log's key over a tree of the log. They are the operator's statement: a bundle
-//! of the log shows whether they are true.
+//! The counts are in a note that names one tree of the log and is signed by the log's key. They are the
+//! operator's statement: a bundle of the log shows whether they are true.
 
 use crate::checkpoint::{Checkpoint, NoteError};
 use crate::event::event_body::Event;

@@ -1,4 +1,5 @@
-//! The generated messages of `proto/sayso/v1/events.proto`, which are signed, sealed and exported.
+//! The Rust types generated from `proto/sayso/v1/events.proto`: the messages that are signed, sealed and
+//! exported.
 #![allow(
     missing_docs,
     clippy::all,

@@ -1,5 +1,5 @@
-//! Evidence of a recipient about an erasure: the commitment in the log, and the statement that the recipient
-//! signs. docs/format.md specifies both.
+//! The evidence that a recipient gives of how it carried out an erasure: the commitment in the log, and the
+//! statement that the recipient signs. docs/format.md specifies both.
 
 use crate::event::RecipientReported;
 use sha2::{Digest, Sha256};

@@ -1,5 +1,5 @@
-//! The successive keys of one log: for each key, where it was in force, and the proof that it follows the
-//! previous key.
+//! The successive keys of one log: for each key, at which positions it was in force, and the proof that it
+//! follows the previous key.
 //!
 //! A log changes its key with a `LogKeyRotated` event. The event contains a statement that names the old key
 //! and the new key. Both keys sign the statement, and the old key signs the event's entry. So a verifier that

@@ -1,6 +1,8 @@
-//! Checks that involve several entries: recorded time, the system stream's chain, key rotations and erasure.
+//! Checks that involve several entries: the order of recorded times, the chain of system events, key
+//! rotations and erasures.
 //!
-//! The chains of data subjects are checked in `subjects.rs`.
+//! In a chain, each entry names the leaf hash of its stream's previous entry. `subjects.rs` checks the chains
+//! of data subjects.
 
 use super::check::{CheckedEntry, Content};
 use super::erased::{Erased, Gap};

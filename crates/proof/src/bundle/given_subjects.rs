@@ -1,8 +1,9 @@
-//! Compares the streams in a bundle with the ids that the user knows, each with its subject proof.
+//! Compares the streams in a bundle with the ids that the user knows. For each id, a subject proof shows
+//! which stream is the id's.
 //!
 //! A bundle does not contain the ids of people. So only somebody who knows the ids can see that a stream
-//! belongs to none of them. Such a stream is a second stream about a person, or is about a person who was
-//! kept secret.
+//! belongs to none of them. Such a stream is a second stream about one of these people, or is about a person
+//! whom the operator concealed.
 
 use crate::entry::Handle;
 use crate::keys::KeyChain;

@@ -1,8 +1,8 @@
-//! Why an entry is rejected, and whether a newer version could read it.
+//! Why an entry is rejected, and whether a newer version of the verifier could read it.
 //!
-//! The daemon states an edition of the rules before it writes anything that older versions do not know. So an
-//! unknown field before the statement of an unknown edition is a fault. After such a statement, this version
-//! cannot judge the log.
+//! Before the daemon writes anything that older versions do not know, it records which edition of the rules
+//! of decisions the log follows from then on. So an unknown field is a fault, unless the log has stated an
+//! edition that this version does not know. After such a statement, this version cannot judge the log.
 
 use crate::entry::{Entry, EntryError};
 use crate::event::{EventBody, event_body::Event};

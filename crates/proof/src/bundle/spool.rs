@@ -1,7 +1,7 @@
-//! Keeps records in groups, to be processed one group at a time later.
+//! The spool: keeps records on disk while a bundle is read, in groups that are processed one at a time later.
 //!
-//! A small number of records stays in memory. Further records go to a temporary file without a name, so
-//! nothing is left behind, no matter how the program ends.
+//! A small number of records stays in memory. Further records go to a temporary file without a name, so no
+//! file remains, no matter how the program ends.
 
 use super::rejection::Rejection;
 use prost::Message;

@@ -1,4 +1,5 @@
-//! What erasures state about the entries that they erased: what each entry was, and its version.
+//! What erasures state about the entries that they erased: the kind of each entry, and, after a partial
+//! erasure, its version.
 
 use crate::event::{ErasedKind, ErasureCompleted};
 use crate::merkle::Hash;

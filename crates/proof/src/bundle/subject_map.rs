@@ -1,8 +1,10 @@
-//! Checks the commitments to the subject map against the streams in the bundle.
+//! Checks the commitments to the subject map (a map of all streams, whose root the log records) against the
+//! streams in the bundle.
 //!
 //! `subject-map.bin` has the label of each stream in the map, and the secret that blinds the stream's
-//! commitment. So the map can be rebuilt as of the newest commitment. It can also be rebuilt as of an earlier
-//! commitment if nothing was erased since then, because the bundle then has every stream as it was.
+//! commitment. So the verifier can rebuild the map as of the newest recorded root. It can also rebuild the
+//! map as of an earlier root if nothing was erased since then, because the bundle then has every stream as it
+//! was.
 
 use super::given_subjects::{GivenFound, GivenSubjects, Named};
 use super::member::{Member, RECORD_BYTES};

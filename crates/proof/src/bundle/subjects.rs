@@ -1,4 +1,5 @@
-//! Checks the chain and replays the grants of every data subject.
+//! Checks each data subject's chain of entries, and replays their grants (checks again whether each could be
+//! issued).
 //!
 //! While the bundle is read, the needed parts of each entry go to a spool, which uses a temporary file.
 //! Afterward the spool is processed one group of subjects at a time, so memory grows neither with the entries

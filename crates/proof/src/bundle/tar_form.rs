@@ -1,4 +1,4 @@
-//! The one form of the tar stream in an archive: every byte of it is prescribed.
+//! The only accepted form of the tar stream in an archive: every byte of it is prescribed.
 //!
 //! Programs that unpack tar archives differ in how they read prefixes, extensions and repeated headers. So
 //! the verifier accepts only bytes that all of these programs read in the same way.

@@ -1,5 +1,5 @@
-//! Checks the timestamps of a bundle. Each names a tree size, and must be a timestamp of the checkpoint with
-//! the root that the leaf hashes give for this size.
+//! Checks the timestamps of a bundle. Each timestamp names a tree size, and must cover the checkpoint of that
+//! size whose root follows from the leaf hashes.
 
 use super::member::Member;
 use super::report::VerifyFailure;

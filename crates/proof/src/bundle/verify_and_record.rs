@@ -1,4 +1,4 @@
-//! Verifies a bundle and records the uses in it.
+//! Verifies a bundle, and makes the record of the uses in it.
 
 use super::report::{Progress, Report, VerifyFailure};
 use super::source::Source;

@@ -1,4 +1,4 @@
-//! Writes a bundle as a stream, without a temporary file. Memory holds at most one file of entries, and the
+//! Writes a bundle as a stream, without a temporary file. Memory holds at most one file of entries, plus all
 //! bounds and notices.
 
 use super::entry_line::{EntryLine, LineError};

@@ -1,5 +1,5 @@
-//! Decides whether a data subject is an adult, by what was stated: an age band, or the year, month or date of
-//! birth.
+//! Decides whether a data subject is an adult, from what was stated: an age band, or the year, month or date
+//! of birth.
 
 use crate::event::{AgeBand, SubjectDescribed};
 

@@ -1,9 +1,9 @@
 //! Decisions of one data subject about use: consents, refusals and withdrawals.
 //!
-//! Decisions are indexed by *case*. A case is one purpose, one category, one recipient and one conversation.
-//! These are the four *axes*. On each axis, a case has a name or [`ALL`]. A decision names each case that
-//! combines names from its terms. To find the decisions that cover a use, the caller looks up each case that
-//! covers the use.
+//! Decisions are indexed by *case*. A case has four *axes*: a purpose, a category, a recipient and a
+//! conversation. On each axis, it has one name, or [`ALL`], which stands for every name. A decision is stored
+//! under each combination of the names in its terms. To find the decisions about a use, the caller looks up
+//! the cases that include the use.
 
 use super::definitions::Given;
 use super::effort::Effort;

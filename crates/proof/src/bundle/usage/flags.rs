@@ -1,4 +1,4 @@
-//! Which entries have a finding, and which grants were not checked in full.
+//! Collects, for the record of uses, which entries have a finding and which grants were not checked in full.
 
 use crate::replay::Flag;
 use fixedbitset::FixedBitSet;

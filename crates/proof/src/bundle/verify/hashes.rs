@@ -1,4 +1,4 @@
-//! The files of a bundle that have no lines: the leaf hashes and the records of the subject map.
+//! Reads the binary files of a bundle: the leaf hashes and the records of the subject map.
 
 use super::{Verifier, spool_failure};
 use crate::bundle::member::Member;

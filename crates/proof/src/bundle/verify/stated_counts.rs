@@ -1,4 +1,5 @@
-//! Compares signed counts that the user gave with the events of a bundle.
+//! Compares signed counts of events (see `counts.rs`), which the user gave with `--counts`, with the events
+//! of a bundle.
 
 use crate::bundle::rejection::Rejection;
 use crate::bundle::report::VerifyFailure;
