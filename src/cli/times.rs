@@ -48,12 +48,12 @@ pub(super) fn last(text: &str) -> Result<WrittenTime, String> {
     parse(text, OfDay::Last)
 }
 
-/// Parses a time at which something ends: a date means that it lasts for the whole day.
+/// Parses the time at which something ends. A date means the end of that day, so that the day is included.
 pub(super) fn end(text: &str) -> Result<WrittenTime, String> {
     parse(text, OfDay::End)
 }
 
-/// Parses a moment: a date alone is refused.
+/// Parses an exact time: a date alone is refused.
 pub(super) fn exact(text: &str) -> Result<Timestamp, String> {
     match beginning(text)? {
         WrittenTime { moment, of_day: None } => Ok(moment),
@@ -101,8 +101,8 @@ fn date_of(text: &str) -> Option<(Date, &str)> {
     date.parse().ok().filter(|_| is_date).map(|date| (date, zone))
 }
 
-/// The zone after a date, and its name: `Z`, an offset such as `+01:00`, or a name such as `[Europe/Berlin]`.
-/// Without one it is UTC.
+/// The time zone after a date, and its name. The zone is `Z`, an offset such as `+01:00`, or a name such as
+/// `[Europe/Berlin]`. A date without a zone is in UTC.
 fn zone_of(text: &str) -> Option<(TimeZone, String)> {
     if matches!(text, "" | "Z" | "z") {
         return Some((TimeZone::UTC, "UTC".into()));
@@ -116,8 +116,8 @@ fn zone_of(text: &str) -> Option<(TimeZone, String)> {
     Some((TimeZone::fixed(pieces.to_numeric_offset()?), format!("UTC{text}")))
 }
 
-/// The moment of a day, in nanoseconds since the Unix epoch, and its name. The end of the last day of the
-/// year 9999 is the last moment that the ledger accepts.
+/// The moment of a day that `of_day` selects, in nanoseconds since the Unix epoch, and what it is called. The
+/// end of the last day of the year 9999 is the last moment that the ledger accepts.
 fn moment_of(date: Date, zone: &TimeZone, of_day: OfDay) -> (i128, &'static str) {
     let beginning = |date: Date| {
         let midnight = DateTime::from_parts(date, Time::midnight());
@@ -138,14 +138,14 @@ fn moment_of(date: Date, zone: &TimeZone, of_day: OfDay) -> (i128, &'static str)
     }
 }
 
-/// Nanoseconds since the Unix epoch. Calculated by the calendar, because the timestamps of jiff end 26 hours
-/// before the year 9999 does.
+/// Nanoseconds since the Unix epoch. They are calculated from the calendar date, because the timestamps of
+/// jiff (a library for times) end 26 hours before the year 9999 does.
 fn nanos_of(civil: DateTime, offset: Offset) -> i128 {
     let offset = i128::from(offset.seconds()).saturating_mul(SECOND_NANOS);
     civil.duration_since(EPOCH).as_nanos().saturating_sub(offset)
 }
 
-/// The timestamp, if the ledger accepts the time.
+/// A timestamp; `None` if the ledger does not accept the time.
 fn stamp(nanos: i128) -> Option<Timestamp> {
     let seconds = u64::try_from(nanos.div_euclid(SECOND_NANOS)).ok()?;
     let seconds = i64::try_from(seconds).ok().filter(|_| seconds <= TIME_MS_MAX / 1000)?;

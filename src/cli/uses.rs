@@ -13,9 +13,9 @@ use clap::Args;
 
 /// List how services used a person's data, and what allowed each use.
 ///
-/// A use is one of these: a grant that allowed data, the same grant given again in its conversation, a
-/// reported reply, or an artifact. A grant that allowed nothing is not a use. The oldest use comes first.
-/// With --json, there is one object on each line.
+/// A use is one of these: a grant that allowed data, a repeated request that was answered with an
+/// earlier grant of its conversation, a reported reply, or an artifact. A grant that allowed
+/// nothing is not a use. The oldest use comes first. With --json, there is one object on each line.
 ///
 /// If an erasure destroyed the record of uses, the list names who had received the erased data.
 ///

@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// Largest file of signed counts, in bytes. A longer file has no valid form.
+/// Largest size of a file of signed counts, in bytes. No valid file is larger.
 const COUNTS_BYTES_MAX: u64 = 16 << 10;
 
 /// Verify a bundle, proof, certificate, receipt or package offline.
@@ -70,14 +70,16 @@ pub(super) struct Verify {
     /// several keys counts once, and one of its keys is enough. Default: every named key must have cosigned.
     #[arg(long, value_name = "NUMBER", requires = "witnesses")]
     witnesses_min: Option<usize>,
-    /// Public key that you trust to sign the rules of a tier, or a file with it; may be repeated, such as for
-    /// a key that was replaced. Rules of that tier are bounds and, for `provider`, also definitions and
-    /// required notices. If another key signed one of these rules in a bundle, this is a finding.
+    /// Public key that you trust to sign the rules of a tier, or a file with it; may be repeated,
+    /// such as for a key that was replaced. The rules of a tier are its bounds; those of `provider`
+    /// are also definitions of purposes and categories, and required notices. If another key signed
+    /// one of these rules in a bundle, this is a finding.
     #[arg(long = "tier-key", value_name = "TIER=KEY")]
     tier_keys: Vec<String>,
-    /// Subject proof of a person whose ID you know (`sayso prove-subject`), or a folder of such proofs; may
-    /// be repeated. With these, the answer for a bundle lists the streams of all other IDs. If you give the
-    /// proof of each ID that you know, this list shows any second stream about one of these people.
+    /// Subject proof of a person whose ID you know (`sayso prove-subject`), or a folder of such
+    /// proofs; may be repeated. The command then lists the streams in a bundle that belong to none
+    /// of these people. If you give a proof for each ID that you know, the list has any second
+    /// stream about one of them.
     #[arg(long = "subject-proof", value_name = "PATH")]
     subject_proofs: Vec<PathBuf>,
     /// A checkpoint seen earlier, or an earlier proof, certificate or receipt that has one. The log of
@@ -90,9 +92,10 @@ pub(super) struct Verify {
     /// authority. Only a bundle has timestamps.
     #[arg(long, value_name = "FILE")]
     tsa_cert: Option<PathBuf>,
-    /// Counts of rules and erasures that the log's key signed (from the path /counts of its public pages). A
-    /// bundle must have as many of these events in the entries that the counts are about. A monitor keeps the
-    /// newest counts in its state file.
+    /// File with the counts of rules and erasures that the log's key signed (from the path /counts
+    /// of its public pages). The counts are for the first entries of the log, up to a stated
+    /// number. In these entries, the bundle must have the same numbers of both. A monitor keeps
+    /// the newest counts in its state file.
     #[arg(long, value_name = "FILE")]
     counts: Option<PathBuf>,
     #[command(flatten)]
@@ -224,7 +227,7 @@ impl Verify {
     }
 }
 
-/// The error of a verdict. If the report could not be written either, that error is printed first.
+/// The error of a verdict. If writing the report failed too, that error is printed first.
 fn after<T>(written: Option<Result<T, CliError>>, verdict: CliError, out: Out) -> CliError {
     if let Some(Err(error)) = written {
         out.report(&error);
@@ -341,7 +344,7 @@ fn in_context(report: &Report, options: &Options) -> Result<Context, CliError> {
     Ok(Context { value, given: verify_context::given_text(&given), not_shown })
 }
 
-/// The key of a tier, on the command line or in a file.
+/// Reads the key of a tier, given directly or in a file.
 fn read_tier_key(text: &str) -> Result<TierKey, CliError> {
     let parsed = text.parse::<TierKey>().or_else(|error| {
         let (tier, path) = text.split_once('=').ok_or(error)?;

@@ -1,4 +1,4 @@
-//! The part of `sayso verify` that says what a bundle shows about the completeness of the streams in it.
+//! The part of `sayso verify` that says whether entries or streams could be missing from a bundle.
 
 use super::error::CliError;
 use super::output::{count, people};

@@ -1,6 +1,6 @@
-//! The part of `sayso verify` that says which evidence was given besides the log's key (witnesses, an older
-//! checkpoint, timestamp authorities), and what the verdict does not show without the evidence that was not
-//! given.
+//! The part of `sayso verify` about evidence besides the log's key: witnesses, an older checkpoint and
+//! timestamp authorities. It says which evidence was given, and what the verdict does not show without the
+//! rest.
 
 use super::output::count;
 use crate::domain::wording;
@@ -12,15 +12,15 @@ use serde_json::{Value, json};
 const LOG_OF_OTHERS: &str =
     "that others see the same log, and not a copy or an invented one that its operator signed";
 
-/// What a user can give besides the file to detect forks of the log.
+/// The kind of file, which decides what to suggest for detecting forks of the log.
 #[derive(Clone, Copy)]
 pub(super) enum Hint {
     /// For a bundle.
     Bundle,
-    /// For a proof, a certificate or a receipt. If the user gives such a document with `--since`, an export
-    /// of the same log can be checked against it.
+    /// For a proof, a certificate or a receipt. Such a file has a checkpoint, so an export of the same log
+    /// can be checked against it (`--since`).
     Document,
-    /// For a package that is not signed. `--witness` and `--since` can't be used with it.
+    /// For a package that is not signed as a whole. It can't be checked with `--witness` or `--since`.
     Package,
 }
 

@@ -57,7 +57,7 @@ impl Document {
         }
     }
 
-    /// The note of the checkpoint in a file: the file itself, or the checkpoint of the document in it.
+    /// The checkpoint in a file, as a signed note. The file is that note, or a document with a checkpoint.
     /// Nothing is verified.
     ///
     /// # Errors
@@ -326,7 +326,7 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
     require_signed(is_signed, "package")
 }
 
-/// What proofs with other checkpoints than that of their package do not show.
+/// What a package does not show if its proofs have other checkpoints than the package itself.
 fn not_shown_of_checkpoints(others: u64) -> Option<String> {
     let text = || {
         let others = count(others, "other checkpoint");
@@ -338,8 +338,8 @@ fn not_shown_of_checkpoints(others: u64) -> Option<String> {
     (others > 0).then(text)
 }
 
-/// The error for a document that the log's key did not sign as a whole. In such a document, only the entries
-/// of the log are protected against changes.
+/// The error for a document that the log's key did not sign as a whole. In such a document, only what the
+/// log's entries contain is protected against changes.
 fn require_signed(is_signed: bool, what: &str) -> Result<(), CliError> {
     let error =
         || CliError::unchecked(format!("the {what} is not signed as a whole, so not all of it was checked"));

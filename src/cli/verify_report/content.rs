@@ -41,7 +41,7 @@ pub(in crate::cli) struct Checked<'a> {
     pub json: &'a Value,
 }
 
-/// A query in words, each condition by itself.
+/// The conditions of a query, each in words.
 pub(super) fn conditions(query: &Query) -> Vec<String> {
     let any = |what: &str, of: &[String]| (!of.is_empty()).then(|| format!("{what} {}", of.join(" or ")));
     let people: Vec<String> = query.people.iter().map(ToString::to_string).collect();

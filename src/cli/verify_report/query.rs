@@ -70,7 +70,7 @@ fn once(slot: &mut Option<u64>, key: &str, time: &WrittenTime) -> Result<(), Cli
     }
 }
 
-/// The times in the conditions, for a note about those that were written as dates.
+/// The times in the conditions of a query. The command prints a note about those without a time of day.
 pub(super) fn dates<'a>(conditions: &'a [Condition]) -> Vec<(&'static str, Option<&'a WrittenTime>)> {
     let date = |condition: &'a Condition| match condition {
         Condition::From(time) => Some(("--query from", Some(time))),

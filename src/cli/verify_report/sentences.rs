@@ -1,4 +1,4 @@
-//! The words in which the page describes grants, events and rules.
+//! The sentences in which the HTML report describes grants, events and rules.
 
 use crate::cli::output::count;
 use crate::domain::event::Tier;
