@@ -23,18 +23,20 @@ pub(super) enum Bounds {
     Show(Show),
     Publish(Publish),
     PublishSigned(PublishSigned),
-    /// Run the test tables of packs, without a daemon.
+    /// Run the test cases of packs, without a daemon.
     ///
     /// Example: `sayso bounds test`, `sayso bounds test gdpr`, or for your own pack `sayso bounds test
     /// ./my-pack`
     Test(super::bounds_test::Test),
     Preview(Preview),
     Personal(Personal),
-    /// Make a key that signs the bounds of a tier, and print its public key for the configuration.
+    /// Make a key that signs the bounds of a tier. Print its public key, for the daemon's
+    /// configuration.
     ///
     /// Example: `sayso bounds keygen steward.key`
     Keygen {
-        /// File for the private key. If it exists, its public key is printed and the file stays as it is.
+        /// File for the private key. If the file exists, its public key is printed and the file
+        /// stays as it is.
         file: PathBuf,
     },
 }
@@ -120,7 +122,8 @@ impl PackVersion {
     }
 }
 
-/// Publish a version of a pack, signed by its tier's key. Grants that it contradicts are revoked.
+/// Publish a version of a pack, signed by its tier's key. Open grants that the version contradicts
+/// are revoked.
 ///
 /// Example: `sayso bounds publish bounds/provider/tutoring --tier provider --version 2 --key steward.key`
 #[derive(Args)]
@@ -130,7 +133,7 @@ pub(super) struct Publish {
     /// Name of the version. A version can be published only once.
     #[arg(long)]
     version: String,
-    /// Retire the pack: from then on its policies decide nothing.
+    /// Retire the pack: once this version is in force, the pack has no policies.
     #[arg(long)]
     retire: bool,
     #[command(flatten)]
@@ -155,10 +158,10 @@ pub(super) struct Preview {
     /// Preview the retirement of the pack.
     #[arg(long)]
     retire: bool,
-    /// Also preview uses by this recipient; may be repeated.
+    /// Recipient to preview besides those that grants and consents name; may be repeated.
     #[arg(long)]
     recipient: Vec<String>,
-    /// Also preview uses for this purpose; may be repeated.
+    /// Purpose to preview besides those that grants and consents name; may be repeated.
     #[arg(long)]
     purpose: Vec<String>,
 }
@@ -299,10 +302,12 @@ pub(super) struct Personal {
     /// Allow a use only if a consent names the conversation that the use is for.
     #[arg(long)]
     ask_each_time: bool,
-    /// Pause all use; with a value, only use in this conversation.
+    /// Pause all use of the person's data. With the name of a conversation: pause only use in that
+    /// conversation.
     #[arg(long, value_name = "INTERACTION", num_args = 0..=1, default_missing_value = "")]
     pause: Option<String>,
-    /// End the pause of all use; with a value, only the pause of this conversation.
+    /// End the pause of all use. With the name of a conversation: end only the pause of that
+    /// conversation.
     #[arg(long, value_name = "INTERACTION", num_args = 0..=1, default_missing_value = "", conflicts_with = "pause")]
     resume: Option<String>,
 }
@@ -336,7 +341,7 @@ impl Personal {
         })
     }
 
-    /// Adds the flags to what the person chose before.
+    /// Adds the flags to what the person chose before, and returns the result.
     fn added_to(self, mut chosen: PersonalBounds) -> PersonalBounds {
         for never in self.never {
             let (category, purpose) = never.split_once(':').unwrap_or((&never, ""));

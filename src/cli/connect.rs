@@ -54,7 +54,8 @@ pub(super) struct Connection {
     /// use it.
     #[arg(long, global = true)]
     pub insecure: bool,
-    /// Call as this role, with its token in --data. Default: the role that the command is meant for.
+    /// Call as this role, with the role's token in the data folder (--data). Default: the role that
+    /// the command is meant for.
     #[arg(id = "as", long = "as", global = true, value_name = "ROLE", value_parser = ROLES_WITH_TOKENS)]
     pub role: Option<String>,
 }
@@ -79,7 +80,7 @@ impl Interceptor for Bearer {
 /// The transport of the generated clients.
 pub(super) type Link = InterceptedService<Channel, Bearer>;
 
-/// Makes a generated client over a [`Link`], with this program's limit on the size of a response.
+/// Makes a generated client over a [`Link`], with the command line's limit on the size of a response.
 macro_rules! client {
     ($client:ident, $link:expr) => {
         $client::new($link).max_decoding_message_size($crate::cli::connect::ANSWER_BYTES_MAX)
@@ -170,12 +171,13 @@ impl Connection {
         }
     }
 
-    /// The token that a `--dev` daemon left for a role in the data folder.
+    /// The token that a `--dev` daemon wrote to the data folder for a role.
     pub fn dev_bearer(&self, role: &str) -> Result<Bearer, CliError> {
         self.token_in(&dev_token(&self.data, role))
     }
 
-    /// Reads the token in a file. Refuses an address to which the token would travel unencrypted.
+    /// Reads the token from a file. Fails if the token would travel unencrypted to another machine, unless
+    /// `--insecure` allows that.
     fn token_in(&self, path: &Path) -> Result<Bearer, CliError> {
         let uri: Uri = self.address().parse().map_err(|_| not_a_url())?;
         if !self.insecure && uri.scheme_str() == Some("http") && !is_loopback(&uri) {

@@ -14,7 +14,7 @@ async fn client(at: &Connection) -> Result<ConsentServiceClient<Link>, CliError>
     Ok(client!(ConsentServiceClient, at.link("steward").await?))
 }
 
-/// Record a decision of a person, or list who has to be asked again.
+/// Record a person's decision about consent, or list the people to ask again.
 #[derive(Subcommand)]
 pub(super) enum Consent {
     /// Record that the person consented.

@@ -87,16 +87,16 @@ impl Plan {
         }
     }
 
-    /// When a worker's call number `turn` is due. The calls of all workers are spread evenly. `None` means
-    /// immediately.
+    /// Returns the time at which call number `turn` of a worker is due. With a rate, the due times of all
+    /// workers' calls are spread evenly. `None`: no rate is set, so the call is due immediately.
     pub fn due(&self, worker: u64, turn: u64) -> Option<Instant> {
         let nanos = u128::from(self.number(worker, turn)).saturating_mul(1_000_000_000);
         let nanos = nanos / u128::from(self.rate?.max(1));
         self.start.checked_add(Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX)))
     }
 
-    /// Waits until a worker's call number `turn` is due, and returns the call with the time at which it was
-    /// due. `None` means that all calls are made, or the time is over.
+    /// Waits until call number `turn` of a worker is due. Returns the call and the time at which it was due.
+    /// `None` means that all calls are made, or the time is over.
     pub async fn next(&self, worker: u64, turn: u64) -> Option<(Call, Instant)> {
         let due = self.due(worker, turn);
         if let Some(due) = due {
@@ -116,7 +116,7 @@ impl Plan {
         turn.saturating_mul(self.workers).saturating_add(worker)
     }
 
-    /// The call number `turn` of a worker. Workers never share a subject, and a worker visits all of its
+    /// Returns call number `turn` of a worker. Workers never share a subject, and a worker visits all of its
     /// subjects before it visits one again.
     fn call(&self, worker: u64, turn: u64) -> Call {
         let own = self.subjects.saturating_sub(worker).div_ceil(self.workers).max(1);
@@ -144,8 +144,8 @@ impl Plan {
 /// The measurements of a run.
 #[derive(Debug)]
 pub(super) struct Measured {
-    /// Latencies in microseconds of the calls that were due during the measurement, even if the answer
-    /// arrived after it.
+    /// Latencies in microseconds of the calls that were due during the measurement, even if their
+    /// answers arrived after its end.
     pub latencies: Histogram<u64>,
     /// Calls answered during the measurement.
     pub answered: u64,
@@ -195,7 +195,7 @@ pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Runs every worker to its end. The callers are assigned to workers in turn.
+/// Runs all workers until they are done. Callers are assigned to workers in round-robin order.
 pub(super) async fn run<C: Caller>(plan: Plan, callers: Vec<C>) -> Result<Measured, CliError> {
     let plan = Arc::new(plan);
     let shown = plan.show();

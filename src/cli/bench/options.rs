@@ -8,29 +8,29 @@ use std::time::Duration;
 /// What to measure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(in crate::cli) enum Mode {
-    /// One event in each call, durable before its answer.
+    /// Calls that record one event each. A call is answered once its event is durable.
     Append,
     /// Messages over streams, each with several events (--events-per-call). A message is answered once its
     /// events are durable. Answers come in the order of the messages.
     Ingest,
     /// New grants, each a durable event.
     Grant,
-    /// Requests in a conversation that has a grant already.
+    /// Requests for a grant in a conversation that has one already. The answers reuse it.
     Again,
     /// Checks of grants.
     Check,
-    /// Profiles recomputed from their events. Each profile is read with that person's own token: a read by a
-    /// steward is recorded as an event, so the measurement would include a write.
+    /// Profiles recomputed from their events. Each profile is read with that person's own token. A
+    /// steward's read is recorded as an event, so the measurement would include a write.
     Rebuild,
     /// Erasures with scope `all`, each measured until its certificate is returned. Each person is erased
     /// once, so --subjects must be large enough.
     Erase,
     /// Time from the acknowledgment of a withdrawal until each of --watchers has received the revocation.
     Revoke,
-    /// An export of the whole log, and its verification as by `sayso verify`.
+    /// One export of the whole log, and its repeated verification, as by `sayso verify`.
     Verify,
-    /// The ceiling: how many calls the transport alone achieves. The benchmark runs a server that only
-    /// echoes, in a separate process.
+    /// The ceiling for all other modes: how many calls the transport alone achieves. The benchmark
+    /// runs a server that only echoes, in a separate process.
     Echo,
     /// The server of `echo`.
     #[value(hide = true)]
@@ -42,7 +42,8 @@ impl Mode {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Whether the mode needs people who were prepared before the measurement.
+    /// Whether the mode needs people whose attributes (and, for some modes, consents and grants) were
+    /// recorded before the measurement.
     pub fn needs_preparation(self) -> bool {
         !matches!(self, Self::Append | Self::Ingest | Self::Verify | Self::Echo | Self::EchoServer)
     }
@@ -50,9 +51,10 @@ impl Mode {
 
 /// Measure a running daemon: throughput and latency.
 ///
-/// Calls are made with the tokens in a `--dev` daemon's data folder (--data). Workers never share a person.
-/// Without --rate a worker calls again as soon as it has its answer. With --rate, each call is due at a fixed
-/// time. Its latency counts from that time, even if the call starts late (no coordinated omission).
+/// The load comes from workers (--concurrency), which call in parallel and never share a person.
+/// They use the tokens in a `--dev` daemon's data folder (--data). Without --rate, a worker calls
+/// again as soon as it has its answer. With --rate, each call is due at a fixed time. Its latency
+/// counts from that time, even if the call starts late (no coordinated omission).
 ///
 /// Example: `sayso bench append --concurrency 64 --duration 10s`
 #[derive(Args, Clone, Debug)]
@@ -63,7 +65,8 @@ pub(in crate::cli) struct Bench {
     /// Connections to spread the load over.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=1024))]
     pub connections: u64,
-    /// Workers, which is the largest number of requests in flight.
+    /// Largest number of requests in flight: one for each worker or, for `ingest`, the messages that
+    /// wait for their answers.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=65_536))]
     pub concurrency: u64,
     /// Time to measure, after the warm-up.
@@ -75,20 +78,22 @@ pub(in crate::cli) struct Bench {
     /// Make this many calls and measure all of them, instead of --duration and --warm-up.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     pub calls: Option<u64>,
-    /// Calls to start each second, over all workers. Default: a worker calls again as soon as it has its
-    /// answer.
+    /// Calls to start each second, over all workers. Default: each worker calls again as soon as it
+    /// has its answer.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub rate: Option<u64>,
     /// Number of people that the load is about; raised to the number of workers if it is smaller.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
     pub subjects: u64,
-    /// Name of the group of people, so that a later run can use them again. Default: a new group each run.
+    /// Name of the group of people. A later run with the same name uses the same people. Default: a
+    /// new group each run.
     #[arg(long, value_name = "NAME")]
     pub people: Option<String>,
-    /// Number of the group's first person in this run.
+    /// Number of the group's first person that this run uses, counted from 0.
     #[arg(long, default_value_t = 0)]
     pub first: u64,
-    /// Skip the preparation, because an earlier run prepared these people. Not for `check` and `revoke`.
+    /// Skip the preparation, because an earlier run prepared these people. Not possible for `check`
+    /// and `revoke`.
     #[arg(long, requires = "people")]
     pub prepared: bool,
     /// Length of a recorded value or of an echoed message, in bytes.
@@ -107,7 +112,7 @@ pub(in crate::cli) struct Bench {
 }
 
 impl Bench {
-    /// A plan that starts now, for this many workers.
+    /// The schedule of a run that starts now, with this many workers.
     pub(super) fn plan(&self, workers: u64) -> Plan {
         Plan::new(LoadOptions {
             subjects: self.subjects,

@@ -12,7 +12,8 @@ pub(super) fn peak_rss_bytes() -> Option<u64> {
     line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()?.checked_mul(1024)
 }
 
-/// Prints one JSON object or a few lines. `ceiling` is the number of echoed calls per second.
+/// Prints the measurements: one JSON object with --json, otherwise a few lines. `ceiling` is the number of
+/// echoed calls per second.
 pub(super) fn print(
     bench: &Bench,
     measured: &Measured,

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-/// Watches on one connection. The daemon allows more, which leaves room for other calls.
+/// Number of watches on one connection. It is below the daemon's limit, to leave room for other calls.
 const WATCHES_PER_CONNECTION: u64 = 500;
 /// Time limit for a revocation to reach every watch.
 const DELIVERY_MAX: Duration = Duration::from_secs(30);

@@ -1,4 +1,5 @@
-//! The made-up people that the load is about, and their preparation before the measurement.
+//! The made-up people whom the calls of a benchmark are about, and the preparation of these people before the
+//! measurement.
 
 use super::clients::Clients;
 use super::options::{Bench, Mode};
@@ -16,8 +17,8 @@ const PURPOSE: &str = "memory";
 const KEYS: u64 = 10;
 /// Subjects that are prepared concurrently.
 const PREPARED_AT_ONCE: u64 = 16;
-/// Subjects that are prepared concurrently for `erase`. More than for the other modes, because concurrent
-/// preparations share writes of the key store.
+/// Subjects that are prepared concurrently for `erase`. The number is higher than for the other modes,
+/// because concurrent preparations share writes of the key store.
 const PREPARED_AT_ONCE_FOR_ERASURE: u64 = 256;
 /// Lifetime of the grants: the longest that the daemon allows.
 const GRANT_SECONDS: i64 = 86_400;
@@ -28,8 +29,8 @@ pub(super) struct Subjects {
     name: String,
     first: u64,
     value_bytes: usize,
-    /// Start of this run in milliseconds since the Unix epoch. The names of the run's conversations begin
-    /// with this time, so no earlier run has used them.
+    /// Start of this run in milliseconds since the Unix epoch. Names of conversations begin with
+    /// this time, so no earlier run has used the same names.
     run: u64,
 }
 
@@ -50,7 +51,8 @@ impl Subjects {
         format!("bench-{}-{}", self.name, self.first.saturating_add(subject))
     }
 
-    /// A request for `count` events about a subject. Their numbers begin at `number`.
+    /// A request to record `count` attributes of a subject, each a separate event. The events are numbered
+    /// from `number`, and each has another value.
     pub fn events(&self, subject: u64, number: u64, count: u64) -> proto::RecordAttributesRequest {
         // The value is a JSON string with its quotes. No two values of a subject are the same.
         let width = self.value_bytes.saturating_sub(2);
@@ -74,8 +76,8 @@ impl Subjects {
         format!("{}-{number}", self.run)
     }
 
-    /// A request for a grant of the longest lifetime. If it names an interaction, a repeated request can
-    /// reuse the grant.
+    /// A request for a grant with the longest lifetime. If it names a conversation (`interaction`), the
+    /// answer to a repeated request can reuse the grant.
     pub fn longest_grant(&self, subject: u64, interaction: &str) -> proto::RequestGrantRequest {
         proto::RequestGrantRequest {
             subject: self.id(subject),
@@ -86,7 +88,7 @@ impl Subjects {
         }
     }
 
-    /// A subject's decision about the use of their data.
+    /// A subject's consent to the benchmark's purpose, or its withdrawal.
     pub fn consent(&self, subject: u64, decision: ConsentDecision) -> proto::RecordConsentRequest {
         let choice = proto::ConsentChoice {
             decision: decision.into(),
@@ -154,7 +156,7 @@ pub(super) async fn prepare(
     Ok(grants.into_iter().map(|(_, grant)| grant).collect())
 }
 
-/// Publishes the notice that the subjects consent under. Publishing it again changes nothing.
+/// Publishes the notice that the subjects consent under. A repeated call changes nothing.
 pub(super) async fn publish_notice(at: &Connection) -> Result<(), CliError> {
     let bearer = at.dev_bearer("steward")?;
     let link = tonic::service::interceptor::InterceptedService::new(at.channel().await?, bearer);

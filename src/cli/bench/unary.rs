@@ -1,4 +1,4 @@
-//! Modes whose calls are one request and one response.
+//! The modes of `sayso bench` that make unary calls: one request and one response each.
 
 use super::clients::Clients;
 use super::load::{Call, Caller};

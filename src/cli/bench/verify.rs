@@ -24,7 +24,8 @@ struct Exported {
     took: Duration,
 }
 
-/// Exports the log once, and verifies it repeatedly until the time is over, at least once.
+/// Exports the log once. Then verifies the export repeatedly, at least once, until verification has taken
+/// `--duration`.
 pub(super) async fn run(bench: &Bench, at: &Connection, out: Out) -> Result<(), CliError> {
     let folder = tempfile::tempdir().map_err(CliError::failed)?;
     let path = folder.path().join("log.tar.zst");
