@@ -1,5 +1,5 @@
-//! Compiles `events.proto` without protoc, and generates the tables of fields from which `src/json.rs` writes
-//! events as JSON.
+//! Compiles `events.proto` without protoc, and generates the tables of message fields that `src/schema.rs`
+//! includes.
 use prost_types::field_descriptor_proto::{Label, Type};
 use prost_types::{DescriptorProto, EnumDescriptorProto, FieldDescriptorProto, FileDescriptorSet};
 use std::error::Error;
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Rust source with a static for each message and enum, in the form that `src/json.rs` expects.
+/// Rust source with a static for each message and enum, in the form that `src/schema.rs` expects.
 fn json_table(set: &FileDescriptorSet) -> Result<String, Box<dyn Error>> {
     let mut source = String::new();
     for file in &set.file {

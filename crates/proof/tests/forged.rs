@@ -1,5 +1,6 @@
-//! Logs that an operator forged with the log's own key, and logs that were slow to verify. They are beside
-//! the project, in `shared/data/bundles/`; without that folder there is nothing to test.
+//! Tests with bundles that an operator forged with the log's own key, and with logs that were slow to verify.
+//! The bundles are not in this repository, but in `shared/data/bundles/` beside it. Without that folder,
+//! these tests check nothing.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use sayso_proof::bundle::{self, Options, Report, Source, VerifyFailure};

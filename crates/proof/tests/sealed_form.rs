@@ -1,5 +1,6 @@
-//! Tests of what entries about people show in clear. From edition 5 of the rules on, they show no hash that a
-//! guess could be compared with, and no length more exact than a size class.
+//! Tests of what entries about people show without being decrypted. From edition 5 of the rules on, they show
+//! no hash with which somebody could test a guess, and no length more exact than a size class (a range of
+//! lengths).
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

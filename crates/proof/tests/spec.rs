@@ -1,4 +1,4 @@
-//! Test vectors: those of the specifications, and our own for other implementations.
+//! Checks test vectors: those of the specifications, and our own, which other implementations can use.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

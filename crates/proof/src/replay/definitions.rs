@@ -1,5 +1,5 @@
-//! The definitions of words (purposes or categories), with their hierarchy, now and at earlier times. A word
-//! may have any number of definitions: a look-up takes logarithmic time.
+//! Stores the definitions of words (purposes or categories), with their hierarchy, now and at earlier times.
+//! A look-up takes logarithmic time in the number of definitions of a word.
 
 use crate::event::LegalBasis;
 use std::collections::BTreeMap;

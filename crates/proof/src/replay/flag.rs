@@ -1,4 +1,4 @@
-//! What a replay found about an entry, in short.
+//! Flags: which entries have a finding, and which grants a replay could not check in full.
 
 /// A finding, or a grant that could not be checked in full. Unlike the lists in a report, flags have no
 /// maximum number.

@@ -1,4 +1,5 @@
-//! What a replay did not see, and what it therefore did not check.
+//! The entries that a replay did not have, because they were erased or withheld, and what it could not check
+//! without them.
 
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};

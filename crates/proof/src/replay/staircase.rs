@@ -1,4 +1,4 @@
-//! Finds the highest of several values at a given time. Each value counts from a time of its own on.
+//! Finds the highest of the values that apply at a given time. Each value applies from its own time on.
 
 use std::collections::BTreeMap;
 

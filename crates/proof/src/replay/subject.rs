@@ -1,4 +1,4 @@
-//! The state of one data subject that grants depend on.
+//! The part of a data subject's state that the check of a grant depends on.
 
 use super::age::Age;
 use super::attribute::{AttributeState, EventId};

@@ -1,5 +1,5 @@
-//! The purposes and categories that are in force, with what follows from their definitions, and the versions
-//! of notices that count.
+//! The purposes and categories in force, what their definitions imply (such as which categories are special),
+//! and which versions of notices still allow a use.
 
 use super::definitions::{Given, Moment, Version, Words};
 use super::notices::Notices;

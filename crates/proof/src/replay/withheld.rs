@@ -1,5 +1,5 @@
-//! What a grant withholds: the numbers must add up to what the data subject has, and the reasons must be
-//! true, as far as they follow from the data subject's own events.
+//! Checks what a grant withholds: the numbers must add up to what the data subject has, and the reasons must
+//! be true, as far as they follow from the data subject's own events.
 
 use super::fault::Fault;
 use super::grant::GrantCheck;

@@ -1,4 +1,4 @@
-//! A proof of what the map has for a label: a commitment, or nothing.
+//! Proves what the subject map has for a label: a commitment, or nothing.
 
 use super::{EMPTY, Label, leaf_hash, node_hash};
 use crate::merkle::Hash;

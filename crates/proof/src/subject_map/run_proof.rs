@@ -1,4 +1,5 @@
-//! Proves entries that nothing else ties to the log: the last one before each gap that an erasure left.
+//! Proves the entries that the chain of a stream does not tie to the log: the last entry before each gap that
+//! an erasure left.
 //!
 //! Each entry names the leaf hash of the entry before it. So the newest entry fixes the entries before it,
 //! back to the nearest gap. The entries before a gap need a proof of their own: otherwise the holder of the

@@ -1,4 +1,4 @@
-//! A subject proof: what a committed map has for one id, as a document that can be verified offline.
+//! A subject proof: shows offline what the subject map has for one id.
 
 use super::{Blinding, Label, MapLeaf, MapProof, MapProofError, Stream, VrfError, verify_label};
 use crate::checkpoint::Checkpoint;

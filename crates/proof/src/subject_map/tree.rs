@@ -1,4 +1,4 @@
-//! The map as the ledger keeps it: all leaves in memory, and the hashes above them.
+//! The subject map as the ledger keeps it: all leaves in memory, and the hashes above them.
 //!
 //! Leaves are in buckets by their first bits. A change marks its bucket, and [`SubjectMap::root`] hashes only
 //! marked buckets and the nodes above them. Memory: about 100 bytes for each label.

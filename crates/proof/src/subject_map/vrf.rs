@@ -1,7 +1,7 @@
 //! The verifiable random function that makes labels from ids: ECVRF-EDWARDS25519-SHA512-ELL2 (RFC 9381).
 //!
-//! Without the secret key nobody can compute or guess a label. With the public key everybody can check the
-//! proof of a label, and an id has only one label.
+//! Without the secret key, a label cannot be computed or guessed. With the public key, anyone can check the
+//! proof of a label. Each id has only one label.
 
 use super::Label;
 use curve25519_dalek::EdwardsPoint;

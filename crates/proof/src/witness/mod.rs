@@ -2,7 +2,7 @@
 //!
 //! A witness cosigns a checkpoint of a log only if the checkpoint extends the last one that the witness
 //! cosigned for that log. So clients that require the witness's cosignature cannot be shown different
-//! histories. The code for HTTP and for the witness's storage is elsewhere.
+//! histories. The daemon's crate has the code for HTTP and for the witness's storage.
 
 mod key;
 mod request;

@@ -1,4 +1,5 @@
-//! What a grant withholds: the numbers, and the reasons as far as they follow from the person's events.
+//! Checks what a grant withholds: the numbers, and the reasons as far as they follow from the person's
+//! events.
 
 use super::attributes::{self, Attribute};
 use super::words::{self, Kind};

@@ -1,4 +1,4 @@
-//! Which attributes can be used: those that were neither ended, contested nor replaced.
+//! Tests which attributes can be used: those that were neither ended, contested nor replaced.
 
 use super::*;
 

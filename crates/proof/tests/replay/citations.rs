@@ -1,4 +1,4 @@
-//! What a grant cites: attributes, consents, bounds and definitions, as of its own position.
+//! Tests what a grant must cite: attributes, consents, bounds and definitions, as of its own position.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Which consents allow a grant, and which refusals override them.
+//! Tests which consents allow a grant, and which refusals override them.
 
 use super::*;
 

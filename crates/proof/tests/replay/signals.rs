@@ -1,4 +1,4 @@
-//! What forbids every grant of a use: signals, refused erasures and unconfirmed restores.
+//! Tests what forbids every grant of a use: signals, refused erasures and unconfirmed restores.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! What commitments state: those that contradict the log, or each other, are found.
+//! Tests that commitments that contradict the log, or each other, are found.
 
 use super::*;
 

@@ -1,4 +1,5 @@
-//! Commitments to the subject map in bundles: right ones verify, and every kind of wrong one is found.
+//! Tests of commitments to the subject map in bundles: right ones verify, and every kind of wrong one is
+//! found.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod commitments;

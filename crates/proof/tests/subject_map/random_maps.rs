@@ -1,4 +1,4 @@
-//! Random logs with right maps, and what maps cost.
+//! Tests random logs with right maps, and measures what maps cost.
 
 use super::*;
 use proptest::prelude::*;

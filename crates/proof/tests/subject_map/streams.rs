@@ -1,4 +1,4 @@
-//! Which streams are in the map: none is left out, and nobody has two under one id.
+//! Tests which streams are in the map: none is left out, and no id has two.
 
 use super::*;
 
