@@ -45,17 +45,17 @@ pub(super) struct Terms {
     /// ID of a purpose, as in `sayso purpose list`; may be repeated.
     #[arg(long, required = true)]
     purpose: Vec<String>,
-    /// ID of a category; may be repeated. Default: all categories. But a consent covers a special category
-    /// only if it names that category.
+    /// ID of a category; may be repeated. Default: all categories. But a consent covers a special
+    /// category only if it names that special category.
     #[arg(long)]
     category: Vec<String>,
-    /// Name of a recipient; may be repeated. Default: all.
+    /// Name of a recipient; may be repeated. Default: all recipients.
     #[arg(long)]
     recipient: Vec<String>,
     /// Record explicit consent. Special categories need it (GDPR Art. 9(2)(a)).
     #[arg(long)]
     explicit: bool,
-    /// ID of the notice that the person saw. A consent needs one.
+    /// ID of the notice that the person saw. A decision to give or renew a consent needs a notice.
     #[arg(long, default_value = "")]
     notice: String,
     /// Version of the notice. Default: the newest.
@@ -64,8 +64,8 @@ pub(super) struct Terms {
     /// How the person expressed the decision: web, voice, chat, ...
     #[arg(long, default_value = "")]
     channel: String,
-    /// Name of a conversation, as the service names it in its grants; may be repeated. The decision is
-    /// limited to the named conversations.
+    /// Name of a conversation, as the service names it when it requests grants; may be repeated.
+    /// The decision is limited to the named conversations.
     #[arg(long)]
     interaction: Vec<String>,
     /// Time at which the decision ends. If it is only a date, the decision ends at the end of that day.

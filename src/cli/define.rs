@@ -25,14 +25,17 @@ pub(super) struct DefinePurpose {
     /// IRI of its term in the W3C Data Privacy Vocabulary.
     #[arg(long, default_value = "")]
     iri: String,
-    /// Rung of the purpose on the ladder of personalization. The rungs are in order of rising risk.
+    /// How far the purpose goes in personalizing, as a rung on the ladder of rising risk
+    /// (docs/bounds.md).
     #[arg(long, value_enum)]
     rung: Option<Rung>,
-    /// Legal basis that you declare for this purpose, beside consent. It does not apply to the purposes below
-    /// it, to special categories or to minors. Without this option, consent is the only basis.
+    /// Legal basis that you declare for this purpose, beside consent. The legal basis does not
+    /// apply to the purposes below this one, to special categories or to minors. Without this
+    /// option, consent is the only basis.
     #[arg(long, value_enum, requires = "basis_reference")]
     basis: Option<Basis>,
-    /// What the legal basis rests on: the assessment of a legitimate interest, the contract, or the law.
+    /// What the legal basis rests on: your assessment of a legitimate interest, the contract, or
+    /// the law.
     #[arg(long, default_value = "", requires = "basis", value_name = "TEXT")]
     basis_reference: String,
     #[command(flatten)]
@@ -55,7 +58,7 @@ pub(super) struct DefineCategory {
     /// IRI of its term in the W3C Data Privacy Vocabulary.
     #[arg(long, default_value = "")]
     iri: String,
-    /// A special category (GDPR Art. 9(1)). Below a special category, every category is special.
+    /// A special category (GDPR Art. 9(1)). All categories below it are special, too.
     #[arg(long)]
     special: bool,
     #[command(flatten)]
@@ -82,24 +85,25 @@ pub(super) struct Redefinition {
 }
 
 impl Redefinition {
-    /// Tells the user which moment a date without a time stands for.
+    /// Tells the user how a date without a time was understood.
     fn note(&self, out: Out) -> Result<(), CliError> {
         out.note_dates(&[("--from", self.from.as_ref())])
     }
 
-    /// Publishes a definition. It is signed if there is a key.
+    /// Publishes a definition, signed if a key is given or found.
     async fn publish(&self, event: Event, at: &Connection, out: Out) -> Result<(), CliError> {
         self.signing.publish(event, Signature::Optional, at, out).await?;
         self.note(out)
     }
 }
 
-/// The rungs of the ladder of personalization, in order of rising risk.
+/// How far a purpose goes in personalizing: the rungs of the ladder of rising risk
+/// (docs/bounds.md), lowest risk first.
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum Rung {
     /// How something is said.
     Style,
-    /// What the person needs in order to understand what is said.
+    /// What the person needs in order to understand the reply.
     Accessibility,
     /// What matters to the person.
     Relevance,

@@ -1,5 +1,5 @@
-//! `sayso demo`: a guided tour of a daemon with sample people. It shows commands, runs them in a folder of
-//! its own, and prints their output.
+//! `sayso demo`: a guided tour of a daemon with sample people. The tour shows commands, runs them in a
+//! temporary folder, and prints their output.
 
 use super::audit::Audit;
 use super::connect::Connection;
@@ -123,7 +123,7 @@ enum StepCommand {
     Verify(Verify),
 }
 
-/// The result of a command of the tour, if later commands need it.
+/// What a command of the tour leaves for later commands, if anything.
 enum Done {
     Nothing,
     /// The ID of a grant.
@@ -136,7 +136,7 @@ struct Tour {
 }
 
 impl Tour {
-    /// Announces a command, shows it, and runs it as a user would.
+    /// Announces a command in a comment, shows it, and runs it as a user would.
     async fn step(&self, announcement: &str, command: &str) -> Result<Done, CliError> {
         println!("\n# {announcement}");
         self.show(command).await
@@ -222,7 +222,7 @@ impl Tour {
         }
     }
 
-    /// Changes one byte of the bundle and shows that it no longer verifies.
+    /// Changes one byte of the bundle and shows that the bundle no longer verifies.
     async fn tamper(&self) -> Result<(), CliError> {
         let mut bytes = std::fs::read("log.tar.zst").map_err(CliError::failed)?;
         let middle = bytes.len() / 2;
@@ -239,7 +239,7 @@ impl Tour {
     }
 }
 
-/// Prints what a watch reports, until it reports that a grant was revoked.
+/// Prints what a watch reports, up to and including the revocation of a grant.
 async fn wait_for_revocation(watching: Done, grant: &str) -> Result<(), CliError> {
     println!("\n# The watch reports at once:");
     let Done::Watching(mut watching) = watching else { return Err(CliError::failed("there is no watch")) };

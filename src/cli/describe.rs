@@ -21,7 +21,7 @@ enum Band {
     Unknown,
 }
 
-/// Record a person's age band or date of birth, and jurisdiction. Some rules depend on them.
+/// Record a person's age band or date of birth, and jurisdiction. Some rules depend on these.
 ///
 /// Anything that the flags do not set stays unchanged.
 ///
@@ -36,8 +36,9 @@ pub(super) struct Describe {
     /// Age of a teen in years, 13 to 17. Without it a teen counts as 13.
     #[arg(long)]
     age_years: Option<u32>,
-    /// Year, month or date of birth, like 2010, 2010-05 or 2010-05-17, instead of an age band. A guardian's
-    /// consent ends by itself on the earliest day on which a person with this birth can consent alone.
+    /// Year, month or date of birth, like 2010, 2010-05 or 2010-05-17, instead of an age band. A
+    /// guardian's consent ends by itself on the earliest day on which the person can be old enough
+    /// to consent alone.
     #[arg(long, default_value = "", value_name = "WHEN", conflicts_with = "age_band")]
     born: String,
     /// ISO 3166 code of the jurisdiction, like `DE` or `US-CA`; or `EU`; or `unknown`.

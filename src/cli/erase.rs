@@ -38,11 +38,11 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 
 /// Erase a person, or a part of their data. Returns when the erasure is complete.
 ///
-/// Scope `all` erases everything, including the person's keys and the record that leads from their ID to
-/// their events. Scope `profile` erases attributes, grants, reports of use, artifacts, and requests that name
-/// attribute keys or contain free text. It keeps consents, signals, the person's description, personal
-/// bounds, holds and other requests. Scopes `key=KEY` and `category=CATEGORY` erase the matching attributes,
-/// everything that names them, and everything derived from them.
+/// Scope `all` erases everything, including the person's keys and the link from their ID to their
+/// events. Scope `profile` erases attributes, grants, reports of use, artifacts, and requests that
+/// name attribute keys or contain free text. It keeps consents, signals, the person's description,
+/// personal bounds, holds and other requests. Scopes `key=KEY` and `category=CATEGORY` erase the
+/// matching attributes, everything that names them, and everything derived from them.
 ///
 /// A hold (`sayso hold`) blocks the erasure of the data that it covers. If it covers all data in the scope,
 /// nothing is erased, the output shows the hold's ground, and the exit status is 3.
@@ -109,13 +109,13 @@ pub(super) struct Certificate {
     /// Write the signed certificate to a file. `sayso verify` verifies it without the daemon.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
-    /// Write to a file only the log's proof that the erasure was completed. The signed certificate contains
-    /// the same proof. `sayso verify` verifies the file without the daemon.
+    /// Write to a file only the log's proof that the erasure was completed. The signed certificate
+    /// contains the same proof. `sayso verify` verifies the proof without the daemon.
     #[arg(long, value_name = "FILE")]
     proof: Option<PathBuf>,
-    /// A checkpoint seen earlier, or an earlier proof, certificate or receipt that has one. The written
-    /// certificate then also contains a proof that the log continues that checkpoint. `sayso verify --since`
-    /// checks this proof.
+    /// File with a checkpoint that you have seen before, or with an earlier proof, certificate or
+    /// receipt, each of which contains one. The written certificate (--output) then also proves
+    /// that the log continues that checkpoint. `sayso verify --since` checks this.
     #[arg(long, value_name = "FILE", requires = "output")]
     since: Option<PathBuf>,
     /// Replace a FILE that exists.

@@ -20,23 +20,25 @@ use std::path::{Path, PathBuf};
 /// The largest file that is evidence.
 const EVIDENCE_BYTES_MAX: u64 = 1 << 30;
 
-/// List recipients that have not answered an erasure, and report an answer.
+/// List recipients that have not reported on an erasure yet, and report for one.
 #[derive(Subcommand)]
 pub(super) enum Erasures {
-    /// List the recipients that were told about an erasure and have not said what they did.
+    /// List the recipients that were notified of an erasure and have not yet reported what they
+    /// did.
     ///
-    /// The oldest erasure comes first. A recipient is overdue if it has not answered in time.
+    /// The recipients of the oldest erasure come first. A recipient is overdue if it has not
+    /// reported in time.
     ///
     /// Example: `sayso erasures outstanding --overdue`
     Outstanding(Outstanding),
     /// Report what a recipient did about an erasure.
     ///
-    /// A recipient reports for itself; a steward names the recipient with --recipient. With an outcome, the
-    /// recipient is no longer outstanding.
+    /// A recipient reports for itself; a steward names the recipient with --recipient. After a
+    /// report with --outcome, `outstanding` no longer lists the recipient.
     ///
-    /// Evidence stays with the recipient: the ledger gets a commitment to the file. The command prints the
-    /// salt of the commitment. Keep it with the file; without it, nobody can show that the file is the
-    /// evidence.
+    /// The file with the evidence (--evidence) stays with the recipient. The ledger gets only a
+    /// commitment to it: a salted digest. The command prints the salt. Keep the salt with the file:
+    /// without it, you cannot prove later that this file is the evidence.
     ///
     /// Example: `sayso erasures report 1285 --outcome deleted --evidence protocol.pdf`
     Report(Box<Report>),
@@ -65,19 +67,20 @@ enum Outcome {
 enum Kind {
     /// A statement.
     Statement,
-    /// Another file, such as a protocol of the deletion.
+    /// Another file, such as a record of the deletion.
     File,
 }
 
 #[derive(Args)]
 pub(super) struct Report {
-    /// Cursor of the notice, as in `sayso watch` or `sayso erasures outstanding`; may be repeated.
+    /// Cursor of the notification or of a reminder, as in `sayso watch` or `sayso erasures
+    /// outstanding`; may be repeated.
     #[arg(required = true)]
     cursor: Vec<u64>,
     /// What the recipient did.
     #[arg(long, value_enum)]
     outcome: Option<Outcome>,
-    /// Why deletion is impossible or disproportionate, without personal data.
+    /// Why deletion is impossible or would involve disproportionate effort, without personal data.
     #[arg(long, default_value = "")]
     reason: String,
     /// File that shows what was done.
@@ -86,14 +89,15 @@ pub(super) struct Report {
     /// What the evidence is.
     #[arg(long, value_enum, default_value = "file", requires = "evidence")]
     kind: Kind,
-    /// Private key of the recipient, to sign the evidence with. Then CURSOR must be that of the first notice,
-    /// not that of a reminder.
+    /// Private key of the recipient, to sign the evidence with. Then CURSOR must be that of the
+    /// first notification, not that of a reminder.
     #[arg(long, value_name = "FILE", requires_all = ["evidence", "name"])]
     key: Option<PathBuf>,
-    /// Name of the recipient, which is part of what it signs.
+    /// Name of the recipient that signs, which is part of the signed statement.
     #[arg(long, value_name = "NAME", default_value = "")]
     name: String,
-    /// Name of a recipient to whom the data was passed on; may be repeated. It is told, and has to answer.
+    /// Name of a further recipient to whom this recipient passed the data on; may be repeated. The
+    /// ledger notifies the further recipient, which then has to report, too.
     #[arg(long, value_name = "NAME")]
     onward: Vec<String>,
     /// Name of the recipient that a steward reports for.
@@ -198,7 +202,8 @@ impl Report {
         }
     }
 
-    /// The evidence: its digest, a salt, and the signature of the recipient.
+    /// The evidence for the report: digest and salt of the file and, if there is a key, the recipient's
+    /// signature.
     async fn evidence_of(
         &self,
         path: &Path,

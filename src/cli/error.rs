@@ -1,4 +1,4 @@
-//! A failed command: its exit status, its message for people, and its JSON for programs.
+//! The error of a failed command: its exit status, its message for people, and its JSON for programs.
 
 use sayso_proof::bundle::{FailureKind, VerifyFailure};
 use sayso_proof::entry::EntryError;
@@ -23,7 +23,7 @@ enum Exit {
     TooNew = 7,
 }
 
-/// A failed command. Boxed, since it is large and rare.
+/// The error of a failed command. Boxed, because it is large and rare.
 #[derive(Debug)]
 pub(super) struct CliError(Box<Failure>);
 
@@ -78,18 +78,18 @@ impl CliError {
         Self::new(Exit::Unverified, "UNVERIFIED", error)
     }
 
-    /// What is verified is intact, but not all of it could be checked: status 6.
+    /// What was verified is intact, but not all of it could be checked: status 6.
     pub fn unchecked(error: impl Display) -> Self {
         Self::new(Exit::Unchecked, "UNCHECKED", error)
     }
 
-    /// What is verified was made by a newer version: status 7. It is neither forged nor damaged.
+    /// What was verified comes from a newer version: status 7. It is neither forged nor damaged.
     pub fn too_new(error: impl Display) -> Self {
         let error = Self::new(Exit::TooNew, "TOO_NEW", format!("too new for this version: {error}"));
         error.next("verify it with a newer version of sayso")
     }
 
-    /// A document does not verify: status 4; or 7, if its entry has fields of a newer version.
+    /// A document does not verify: status 4. If its entry has fields of a newer version, the status is 7.
     pub fn document(error: impl std::error::Error + 'static) -> Self {
         let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(&error);
         while let Some(one) = cause {
@@ -113,12 +113,13 @@ impl CliError {
         error
     }
 
-    /// The checked grant is not valid: status 5, silent, since standard output has the answer.
+    /// A checked grant is not valid: status 5. Nothing is written to standard error, because standard output
+    /// has the answer.
     pub fn grant_invalid() -> Self {
         Self::silent(Exit::GrantInvalid, "GRANT_INVALID", "the grant is not valid")
     }
 
-    /// The reader of standard output is gone: status 1, silent.
+    /// The reader of standard output is gone: status 1. Nothing is written to standard error.
     pub fn closed() -> Self {
         Self::silent(Exit::Failed, "FAILED", "standard output was closed")
     }
@@ -130,7 +131,7 @@ impl CliError {
         self
     }
 
-    /// Adds to a failed verification what to do next, unless the error already says what to do.
+    /// Adds to a failed verification what to do next, unless the error has such advice already.
     #[must_use]
     pub fn or_next(mut self, next: &str) -> Self {
         if self.0.exit == Exit::Unverified {
@@ -149,7 +150,7 @@ impl CliError {
         self.0.exit as u8
     }
 
-    /// What went wrong, without what to do next.
+    /// What went wrong, without the advice on what to do next.
     pub fn message(&self) -> &str {
         &self.0.message
     }
@@ -164,7 +165,7 @@ impl CliError {
         self.0.exit == Exit::GrantInvalid
     }
 
-    /// The error as JSON, in the style of proto JSON.
+    /// The error as JSON, in the style of the JSON mapping of protocol buffers.
     pub fn json(&self) -> Value {
         let failure = &self.0;
         let mut error = Map::new();
@@ -213,8 +214,8 @@ impl Display for CliError {
     }
 }
 
-/// The exit status for a gRPC code. A denial has its own status, so that scripts can recognize it. A grant
-/// that allows nothing is a successful answer and has no error code.
+/// The exit status for a gRPC code. A denied call has an exit status of its own, so that scripts can
+/// recognize it. A grant that allows nothing is a successful answer and has no error code.
 fn exit_of(code: Code) -> Exit {
     match code {
         Code::Unauthenticated | Code::PermissionDenied => Exit::Denied,
@@ -222,7 +223,7 @@ fn exit_of(code: Code) -> Exit {
     }
 }
 
-/// What to do next, if there is advice. `has_reason` says that the daemon itself gave a reason.
+/// Advice on what to do next, if there is any. `has_reason`: the daemon itself gave a reason for the error.
 fn next_of(code: Code, has_reason: bool) -> Option<&'static str> {
     match code {
         Code::Unauthenticated => Some(

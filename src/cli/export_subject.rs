@@ -24,12 +24,12 @@ enum Kind {
 
 /// Export a person's data as a package, one ZIP file.
 ///
-/// By default, the package has everything in the ledger about the person (--kind). It contains a page to
-/// read, JSON for programs, and consent receipts.
+/// By default (`--kind access`), the package has everything in the ledger about the person. It
+/// contains a page to read, JSON for programs, and consent receipts.
 ///
-/// The package is written to FILE.partial, with access for its owner only, and renamed once it is complete
-/// and durable. An interrupted export leaves no file. The export is recorded as an event. Another ledger
-/// imports the package with `sayso import FILE --package --subject ID`.
+/// The package is written to FILE.partial, with access for its owner only. It is renamed to FILE
+/// once it is complete and durable. An interrupted export leaves no file. The export is recorded as
+/// an event. Another ledger imports the package with `sayso import FILE --package --subject ID`.
 ///
 /// Example: `sayso export-subject ada -o ada.zip`
 #[derive(Args)]
@@ -45,8 +45,8 @@ pub(super) struct ExportSubject {
     /// What the package contains.
     #[arg(long, value_enum, default_value = "access")]
     kind: Kind,
-    /// ID of the request (access or portability, like --kind) that the package answers. The request is
-    /// completed once the daemon has sent the whole package.
+    /// ID of the data subject request that the package answers; its kind must be that of --kind.
+    /// The request is completed once the daemon has sent the whole package.
     #[arg(long, value_name = "ID", default_value = "")]
     request: String,
 }
@@ -71,7 +71,7 @@ impl ExportSubject {
     }
 
     /// Returns the number of bytes written, and the number of events read. The daemon reads the person's
-    /// events several times, and each time counts.
+    /// events several times; an event counts each time.
     async fn write(&self, at: &Connection) -> Result<(u64, u64), CliError> {
         let kind = match self.kind {
             Kind::Access => PackageKind::Access,

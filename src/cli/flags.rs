@@ -1,4 +1,5 @@
-//! Rules for the connection flags: a command refuses those that it does not use, instead of ignoring them.
+//! Refuses connection flags that a command does not use, instead of ignoring them. Connection flags, such as
+//! --addr, say how to reach a daemon.
 
 use clap::error::{Error, ErrorKind};
 use clap::parser::ValueSource;
@@ -8,7 +9,7 @@ use clap::{ArgMatches, Command};
 pub(super) const CONNECTION_FLAGS: [&str; 8] =
     ["addr", "ca", "cert", "tls_key", "token_file", "data", "as", "insecure"];
 
-/// Commands that call no daemon, each with the connection flags that it still uses.
+/// Commands that call no daemon, each with the connection flags that it uses all the same.
 const OFFLINE_COMMANDS: [(&str, &[&str]); 12] = [
     ("serve", &["data"]),
     ("token", &["data"]),
@@ -24,17 +25,18 @@ const OFFLINE_COMMANDS: [(&str, &[&str]); 12] = [
     ("man", &[]),
 ];
 
-/// The connection flags that a command uses. `path` is its path without the program, such as `bounds test`.
+/// The connection flags that a command uses. `path` has the words of the command after `sayso`, such as
+/// `bounds test`.
 pub(super) fn used_by(path: &str) -> &'static [&'static str] {
     let offline = OFFLINE_COMMANDS.iter().find(|(command, _)| *command == path);
     offline.map_or(&CONNECTION_FLAGS, |(_, used)| used)
 }
 
-/// Refuses a connection flag on the command line of a command that does not use it. Environment
+/// Returns an error if the command line has a connection flag that its command does not use. Environment
 /// variables are not refused: they may be set for other commands.
 ///
 /// # Errors
-/// A flag is given that the command does not use.
+/// The command line has a connection flag that the command does not use.
 pub(super) fn refuse_unused(command: &mut Command, matches: &ArgMatches) -> Result<(), Error> {
     let (path, last) = last_subcommand(matches);
     let used = used_by(&path);
