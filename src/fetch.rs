@@ -1,5 +1,6 @@
-//! Sends HTTP requests to other services. The daemon fetches the keys (JWKS) of token issuers, and exchanges
-//! checkpoints with witnesses. `sayso monitor` reads public logs.
+//! Sends HTTP requests to other services. The daemon fetches the keys (JWKS) of token issuers, exchanges
+//! checkpoints with witnesses, requests timestamps and calls webhooks. `sayso monitor` reads public logs and
+//! sends alerts.
 //!
 //! Requests use HTTPS, or plain HTTP to this machine. Redirects are not followed.
 

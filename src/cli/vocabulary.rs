@@ -128,8 +128,9 @@ pub(super) enum Notice {
     },
     /// Ask people again: consents to earlier versions of the notice no longer allow uses.
     ///
-    /// Grants that rest on a consent to an earlier version are revoked. Refusals stay. A consent to an
-    /// earlier version never allows a use again. `sayso consent ask` lists who has to be asked.
+    /// Grants that rest on a consent to an earlier version are revoked. Refusals stay in force. A
+    /// consent to an earlier version never allows a use again. `sayso consent ask` lists who has to
+    /// be asked.
     ///
     /// Example: `sayso notice require welcome --version 2 --from 2027-01-01 --key steward.key`
     Require(RequireNotice),

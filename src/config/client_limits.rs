@@ -1,4 +1,4 @@
-//! Limits on what clients may use: connections, and calls of one credential.
+//! Limits on what clients may use: connections, and calls with one credential.
 
 use super::error::{ConfigError, check};
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Tasks that run beside requests, for each controller, until the daemon stops.
+//! Tasks of each controller that run in the background until the daemon stops.
 
 use crate::app::App;
 use crate::daemon::error::DaemonError;

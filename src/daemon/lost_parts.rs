@@ -1,9 +1,10 @@
 //! Refuses to start the daemon if a part of its data folder is lost, before anything is created in the
 //! folder.
 //!
-//! A new, empty store in the place of a lost one would hide the loss. If the log is lost, the log key
-//! would sign a second log, and a restore would refuse to replace that log. If the key tree is lost, a
-//! restore would take the new key tree for the current one, and nobody's data could be opened anymore.
+//! A new, empty store in the place of a lost one would hide the loss. If the log is lost, the log key would
+//! sign a second log, and a restore would refuse to replace that log. If the key tree (the sealed keys of all
+//! people) is lost, a restore would take the new, empty key tree for the current one, and no data about
+//! people could be opened anymore.
 
 use crate::config::Config;
 use crate::daemon::data_dir::Layout;

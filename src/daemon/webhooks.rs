@@ -1,9 +1,10 @@
-//! Tells recipients that do not watch about erasures, by webhook (Standard Webhooks, standardwebhooks.com).
+//! Notifies recipients of erasures by webhook (Standard Webhooks, standardwebhooks.com), so that they need
+//! not watch revocations.
 //!
-//! A notice is delivered in order, at least once, and with the same id each time. It has the ids of the
-//! recipient's own grants and artifacts, and nothing about the person. A restart delivers again what the
-//! recipient has not answered. That the webhook took the notice is no answer: the recipient reports what it
-//! did.
+//! Messages to a webhook are delivered in order and at least once; a repeated message has the same id. A
+//! message has the ids of the recipient's own grants and artifacts, and nothing about the person. A restart
+//! delivers again what the recipient has not answered. Receiving a message is not an answer: the recipient
+//! answers by reporting what it did.
 
 use crate::app::{App, AppError, Caller, Revocation};
 use crate::clock::SharedClock;

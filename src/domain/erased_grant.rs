@@ -1,4 +1,4 @@
-//! What is left of a grant whose record was erased.
+//! What is known about a grant after an erasure destroyed its record.
 
 use super::event::{ErasureScope, Reason};
 use super::ids::EventId;

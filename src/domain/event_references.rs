@@ -1,4 +1,4 @@
-//! Which other events an event names, what it is about, and which data it names.
+//! Which other events an event names, which of them it is about, and which data it names.
 
 use super::attribute::Attribute;
 use super::event::{ArtifactInvalidated, ArtifactRegistered, Event, GrantGivenAgain, GrantIssued, GrantUsed};

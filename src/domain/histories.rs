@@ -1,5 +1,5 @@
-//! Random histories of one data subject, as the use cases could have written them, for property tests here
-//! and in `bounds`.
+//! Random histories of one data subject, with only what the use cases in `app` could have written. Property
+//! tests here and in `bounds` use them.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::attribute::{Attribute, Secret};

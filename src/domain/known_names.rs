@@ -1,5 +1,5 @@
 //! Checks a name against the names that are recorded about a data subject. A recorded name is always
-//! accepted, regardless of its characters. `names` says which characters a new name may have.
+//! accepted, regardless of its characters. The module `names` says which characters a new name may have.
 
 use super::names::{self, NameProblem};
 use super::profile::SubjectState;

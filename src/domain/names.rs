@@ -1,7 +1,8 @@
 //! Which characters a name may have. Names are ids, keys and recipients: the ledger compares them byte for
 //! byte, so two names that look the same must be the same.
 //!
-//! A name that is already recorded still matches, whatever characters it has. Only a new name is refused.
+//! A name that is already recorded still matches, whatever characters it has. Only names that are not
+//! recorded yet are checked.
 
 use std::fmt::{self, Display};
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! The list of those who received data about a data subject. It outlives the record of the disclosures (GDPR
-//! Art. 15(1)(c), 19): when that record ends, a `RecipientsKept` event keeps names, times and a few ids.
+//! The list of those who received data about a data subject (GDPR Art. 15(1)(c), 19). It outlives the record
+//! of the disclosures: when that record is erased, a `RecipientsKept` event keeps names, times and a few ids.
 
 use super::event::{Event, GrantIssued, KeptRecipient, RecipientsKept, Recorded, Role};
 use super::ids::{EventId, GrantId};

@@ -1,5 +1,5 @@
-//! The purposes of two decisions that take effect under every pack. An opt-out stops sale, sharing and
-//! advertising. An objection to direct marketing can't be refused.
+//! The purposes that two decisions of a person stop, whatever the packs say. An opt-out stops sale, sharing
+//! and advertising. An objection to direct marketing stops direct marketing, and can't be refused.
 
 use super::vocabulary::Vocabulary;
 use std::collections::BTreeSet;

@@ -1,5 +1,5 @@
-//! What consents name: purposes and categories, which are two hierarchies with W3C Data Privacy Vocabulary
-//! IRIs, and versions of notices. Events define them.
+//! The vocabulary of consents, which events define: two hierarchies, of purposes and of categories, with W3C
+//! Data Privacy Vocabulary IRIs; and versions of notices.
 
 use super::hierarchy::{Ancestor, Hierarchy, Since, Word};
 use super::legal_basis::DeclaredBasis;

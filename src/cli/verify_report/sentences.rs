@@ -222,7 +222,7 @@ pub(super) fn author(of: &LogEvent) -> Html {
     lines(std::iter::once(by).chain(key))
 }
 
-/// The sets of packs that grants cite, each with its number, from 1.
+/// Numbers the sets of packs that grants cite, starting with 1.
 pub(super) fn rule_sets(usage: &Usage) -> BTreeMap<Vec<u64>, usize> {
     usage.rule_sets().zip(1..).map(|(set, number)| (set.to_vec(), number)).collect()
 }
