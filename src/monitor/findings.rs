@@ -1,4 +1,4 @@
-//! The result of one check of a log, and what the user allows.
+//! The result of one check of a log, and the limits that the user sets for it.
 
 use super::alert::Alert;
 use sayso_proof::witness::Cosigned;

@@ -1,9 +1,9 @@
 //! Follows a log from outside: reads its checkpoint, keys, counts and tiles, keeps the newest checkpoint and
 //! counts, and raises alerts (`sayso monitor`).
 //!
-//! Somebody who runs a monitor needs no credential of the log. The tiles contain hashes only, so a monitor
-//! sees whether the log only grows, but not what it records. The counts are what the operator states.
-//! Callers of this module make the HTTP requests.
+//! A monitor needs no credential. The tiles contain only hashes, so a monitor sees whether the log only
+//! grows, but not what it records. The counts are a statement of the operator. Callers of this module make
+//! the HTTP requests.
 
 mod alert;
 mod counts;

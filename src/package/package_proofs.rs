@@ -1,5 +1,6 @@
-//! What the proofs in a package say about each other: all of its receipts are about one person, whose entries
-//! have each of their decisions, and checkpoints of the same size have the same tree.
+//! Compares the proofs in a package with each other. All receipts must be about one person, the person's
+//! entries must have each decision that a receipt is about, and checkpoints of the same size must have the
+//! same tree.
 
 use super::error::PackageError;
 use super::stated::{PACKAGE, StatedSubject};

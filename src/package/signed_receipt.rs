@@ -1,5 +1,5 @@
-//! The signature of a consent receipt: a property of its provenance. It covers the canonical JSON (RFC 8785)
-//! of the whole receipt without this property.
+//! The signature of a consent receipt, kept as a property in the receipt's provenance (`dct:provenance`). It
+//! covers the canonical JSON (RFC 8785) of the whole receipt without this property.
 
 use sayso_proof::merkle::Hash;
 use sayso_proof::signed_document::{self, DocumentError};

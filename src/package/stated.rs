@@ -1,5 +1,6 @@
-//! What `package.json` states, as far as it can be verified: its format, and the log and the checkpoint that
-//! it comes from. Everything else is a statement of the operator, and is only named.
+//! The parts of `package.json` that can be verified: its format, its log and its checkpoint, and, with a
+//! subject proof, the person and the positions in `history`. The rest is a statement of the operator, and
+//! only its names are kept.
 
 use super::error::{PackageError, ReadError};
 use super::format::{FORMAT, VERSION};

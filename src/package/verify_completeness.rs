@@ -1,4 +1,4 @@
-//! Verifies that an access package has everything that the log committed to about its data subject.
+//! Verifies that an access package has every entry that the log's subject map commits to for the person.
 
 use super::error::{PackageError, ReadError};
 use super::manifest::{ManifestFile, MemberDigest};

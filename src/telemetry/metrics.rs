@@ -1,7 +1,7 @@
 //! Metrics for Prometheus.
 //!
-//! Labels are methods, gRPC codes, kinds of events, tiers and names from the configuration. A label is never
-//! a caller's text.
+//! Values of labels are methods, gRPC codes, kinds of events, tiers and names from the configuration, never
+//! text from a caller.
 
 use super::disk_usage::{Usage, usage};
 use super::prometheus_text::to_prometheus_text;

@@ -1,7 +1,7 @@
 //! Exports traces to a collector, as OTLP over gRPC.
 //!
-//! Of a span, only the fields in [`FIELDS`] are exported. Any other field is dropped, including any
-//! field that is added to a span later. Log lines are never exported.
+//! Only the fields of a span that [`FIELDS`] lists are exported. Any other field is dropped, including one
+//! that is added to a span later. Log lines are never exported.
 
 use super::filter::is_ours;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};

@@ -1,5 +1,5 @@
-//! Disclosures that follow one another and differ only in their time and permission. They share a line of the
-//! page, so that a page about years of use stays short.
+//! Merges consecutive disclosures that differ only in their time, conversation and grant. They share a line
+//! of the page, so that a page about years of use stays short.
 
 use crate::package::record::Disclosure;
 

@@ -1,4 +1,5 @@
-//! The progress of the ledger's walks over the index: bytes that the ledger chooses, in a file of two slots.
+//! Stores bytes in which the ledger notes how far its passes over the index have come. The file has two
+//! slots.
 
 use super::disk;
 use crate::store::{PROGRESS_BYTES_MAX, StoreError};

@@ -11,9 +11,9 @@
 //! The number of indexed entries is written only when all these entries are durable in the segments. So a log
 //! with fewer entries than this number has lost some.
 //!
-//! The chunk is the version divided by [`CHUNK_VERSIONS`]. If the subject has no entry with one of the
-//! versions in a chunk, all bits of the position for that version are set. Discarded entries do not count as
-//! a request's first or last entry.
+//! The chunk is the version divided by [`CHUNK_VERSIONS`]. If the subject has no entry with a version of
+//! the chunk, all bits of the position for that version are set. Discarded entries do not count as a request's
+//! first or last entry.
 //!
 //! Numbers are big-endian.
 

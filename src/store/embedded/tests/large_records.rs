@@ -1,4 +1,4 @@
-//! Entries with many index records, or with large ones.
+//! Tests of entries with many or large index records.
 
 use super::{open, scratch, small};
 use crate::store::contract::{Source, commit};
