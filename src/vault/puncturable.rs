@@ -14,8 +14,9 @@
 //! subject are destroyed the next time. Until then, anybody who has both these nodes and a copy of the lost
 //! log can open the entries that the lost log recorded after the backup.
 //!
-//! The last version seals no event. Its key is the *secret* of the subject, for hashes that nobody may
-//! compare with guesses after the subject's keys are destroyed. A renewal does not change the secret.
+//! The last version seals no event. Its key is the *secret* of the subject, with which the ledger hashes the
+//! subject's data. After the subject's keys are destroyed, nobody can compare these hashes with guesses. A
+//! renewal does not change the secret.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;

@@ -1,5 +1,5 @@
-//! HTTP: the public log in the C2SP tlog-tiles layout, health, metrics, and the server of `sayso witness`. No
-//! other room (top-level module) knows axum.
+//! HTTP: the public log in the C2SP tlog-tiles layout, health, metrics, and the server of `sayso witness`.
+//! Only this room (top-level module) and the metrics of `sayso monitor` use axum.
 
 mod logs;
 mod public_log;

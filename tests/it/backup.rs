@@ -1,6 +1,6 @@
-//! Restoring a backup brings back everyone except erased people. People who were erased after the backup
-//! was taken, and so are still in it, stay erased too. The log records the restore, and the operator must
-//! confirm the restore before data is used again.
+//! Restoring a backup brings back everyone except erased people. People who were erased after the backup was
+//! taken stay erased too, although the backup has their data. The log records the restore, and the operator
+//! must confirm the restore before data is used again.
 
 use crate::crash::{Served, assert_recorded, record_until_failure, token, wait_for};
 use crate::forensic_tool::{Findings, Image};

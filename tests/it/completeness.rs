@@ -1,5 +1,5 @@
-//! The subject map: packages are shown to be complete, absence is shown, and after an erasure nothing
-//! confirms a guess of the id.
+//! Tests of the subject map: it shows that packages are complete and that ids have no entries. After an
+//! erasure, no new proof and no file of the daemon has the person's label or secret.
 
 use crate::erasure::{erasure, record, record_ada};
 use crate::harness::{self, Clients, Harness, ask, fact};

@@ -1,4 +1,5 @@
-//! What ends by time ends once, for everybody, however often the daemon restarts, crashes or fails to write.
+//! What ends by time, such as a consent, ends once for each person, however often the daemon restarts,
+//! crashes or fails to write.
 
 use crate::harness::{Clients, Harness, config, fact};
 use crate::rights::AdvancedClock;

@@ -1,5 +1,5 @@
-//! A guardian's consent ends by itself when the person, by the stated birth, reaches the age at which they
-//! consent alone.
+//! A guardian's consent ends by itself when the person reaches the age at which they consent alone. The age
+//! is computed from the stated birth.
 
 use crate::erasure::verify;
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};

@@ -1,6 +1,6 @@
-//! What a person said later wins, whenever it arrives: personal bounds and descriptions that were stated
-//! before the current ones, and arrive after them, lift nothing. What was never said is taken back without a
-//! trace.
+//! What a person stated later wins, whenever it arrives. Personal bounds and descriptions that were stated
+//! before the current ones, and arrive after them, lift nothing. If something was never stated, taking it
+//! back records nothing.
 
 use crate::harness::{Clients, Harness, ask, choice, consent, fact, publish_notice};
 use sayso::proto::{self, AgeBand, ConsentDecision, Role};

@@ -1,5 +1,6 @@
-//! Tests of `CheckIds` and `sayso lost`: after a time without a watch, a service learns which of its grants,
-//! artifacts and cached attributes have ended, and nothing about those of others.
+//! Tests of `CheckIds` and `sayso lost`: after a time in which it watched no revocations, a service learns
+//! which of its grants, artifacts and cached attributes have ended, and nothing about those of other
+//! services.
 
 use crate::erasure::{erasure, record};
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact, json};

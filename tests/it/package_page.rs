@@ -1,6 +1,6 @@
 //! Tests what the access package tells a person about artifacts and about the recipients of data that has
-//! been erased. A grant that allowed nothing does not count as a use there. Also tests that the package's
-//! page shows consecutive equal disclosures on one line, and addresses the person as "you".
+//! been erased. In the package, a grant that allowed nothing does not count as a use. Also tests that the
+//! package's page shows consecutive equal disclosures on one line, and addresses the person as "you".
 
 use crate::erasure::{erasure, record};
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};

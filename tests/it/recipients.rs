@@ -1,5 +1,5 @@
-//! Tests of the list of a person's recipients: it outlives the record of uses, has auditors in it and nobody
-//! who received nothing, and everybody in it is told about an erasure.
+//! Tests of the list of a person's recipients. It outlives the record of uses, has auditors in it, and omits
+//! those who received nothing. After an erasure, every recipient of the erased data is notified.
 
 use crate::erasure::{erasure, history, record, verify};
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};

@@ -1,5 +1,5 @@
-//! Signatures of rules: each is valid for one version, in one log, for a limited time. The commands sign what
-//! the daemon states, or what the publisher states, and can sign on another machine.
+//! Signatures of rules: each is valid for one version, in one log, for a limited time. The commands take the
+//! log and the version from the daemon or from the publisher, and can sign on another machine.
 
 use crate::bounds::{World, version, world};
 use crate::harness::{self, NOTICE, provider_key, sayso, stdout};

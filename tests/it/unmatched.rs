@@ -1,7 +1,8 @@
 //! Tests that a request is accepted although nothing matches what it names: a refusal or withdrawal for an
 //! unknown person or recipient, a withdrawal that takes no consent away, or the lifting of a signal that is
-//! not in force. The answer says so to the person, a channel or a steward. A service is never told: otherwise
-//! it could learn which people the ledger has data about.
+//! not in force. The answer says so to the person, a channel or a steward; but a channel does not learn which
+//! recipients a person has dealings with. A service is never told: otherwise it could learn which people the
+//! ledger has data about.
 
 use crate::harness::{self, Clients, Harness, choice, consent, json, publish_notice, stdout};
 use sayso::proto::{self, ConsentDecision, Role, SignalKind, UnmatchedKind};
