@@ -21,13 +21,15 @@ use std::sync::Arc;
 
 /// Check the data folder of a stopped daemon for damage.
 ///
-/// Everything is recomputed from the entries. The result names what is damaged and what is intact. The check
-/// covers checksums, leaf hashes, the tree against the last published checkpoint, signatures, the chain of
-/// each person, the indexes, both copies of the key pages, and whether each person's key opens their entries.
+/// Everything is recomputed from the log's entries. The output names what is damaged and what is
+/// intact. The check covers checksums, leaf hashes, the tree of hashes against the last published
+/// checkpoint, signatures, the chain of each person's entries, the indexes, both copies of the
+/// pages of the key store, and whether each person's key opens their entries.
 ///
-/// The data folder is not changed. The daemon must not run. The command copies the log's index into the
-/// system's folder for temporary files, which needs room for the copy. The copied files have no names. They
-/// disappear when the command ends, even if it is killed. The exit status is 4 if anything is damaged.
+/// The data folder is not changed. No daemon may run on it. The command copies the log's index into
+/// the system's folder for temporary files, which needs room for the copy. The copied files have no
+/// names, and disappear when the command ends, even if it is killed. The exit status is 4 if
+/// anything is damaged.
 ///
 /// Example: `sayso fsck sayso-data`
 #[derive(Args)]
@@ -94,7 +96,8 @@ pub fn examine_folder(config: &Config, progress: &mut dyn FnMut(u64)) -> Result<
     Ok(examined)
 }
 
-/// The log's key, and the next key if a rotation was interrupted. The next start completes such a rotation.
+/// The verifier key of the log and, if a key rotation was interrupted, of the next log key. The next start of
+/// the daemon completes such a rotation.
 fn log_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Vec<VerifierKey> {
     let look = |name: &str| LogKey::inspect(&layout.secrets().join(name));
     let mut keys = Vec::new();
@@ -126,7 +129,7 @@ fn kept_checkpoint(layout: &Layout, beside: &mut Examined) -> Result<Option<Stri
     Ok(note)
 }
 
-/// Opens the key tree. If it does not open, records what is wrong.
+/// Opens the tree of people's keys. If it does not open, records what is wrong.
 fn open_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Option<KeyCheck> {
     let store = match EmbeddedKeys::inspect(&layout.keys()) {
         Ok(store) => store,

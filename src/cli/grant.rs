@@ -99,15 +99,15 @@ fn decision(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) -
 
 /// Check whether a grant is still valid. The exit status is 5 if it is not.
 ///
-/// If a part of the person's data was erased, name the attribute keys that the grant gave (--key): the answer
-/// says which of them were erased.
+/// After an erasure of a part of the person's data, name the keys of attributes that the grant
+/// allowed (--key). The output then says which of these attributes were erased.
 ///
 /// Example: `sayso check g42-ba2ab4254049149d`
 #[derive(Args)]
 pub(super) struct Check {
     /// ID of the grant.
     grant: String,
-    /// Key of an attribute that the grant gave; may be repeated.
+    /// Key of an attribute that the grant allowed; may be repeated.
     #[arg(long)]
     key: Vec<String>,
 }
@@ -131,7 +131,7 @@ impl Check {
     }
 }
 
-/// Why a grant or an artifact ended. After an erasure, the text says what was erased.
+/// Why a grant or an artifact ended, in words. After an erasure, the text says what was erased.
 pub(super) fn why_ended(reason: proto::RevocationReason, erased: proto::ErasureScope) -> String {
     let words = wording::reason(reason.into());
     match reason {
@@ -153,13 +153,14 @@ pub(super) struct Used {
     /// Key of a granted attribute that shaped the reply; may be repeated.
     #[arg(long, value_name = "KEY")]
     shaped_by: Vec<String>,
-    /// How many times the grant was used for the reply.
+    /// How many times the grant was used for this one reply.
     #[arg(long, default_value_t = 1)]
     count: u32,
     /// Report that the person was informed that the reply comes from an AI system.
     #[arg(long)]
     ai_disclosure_shown: bool,
-    /// Time at which the grant was used. Default: now. Needed if the grant has ended since.
+    /// Time at which the grant was used. Default: now. State it if the grant was valid then, but
+    /// has ended since.
     #[arg(long, value_name = "TIME", value_parser = times::exact)]
     used_at: Option<prost_types::Timestamp>,
 }
@@ -186,7 +187,7 @@ impl Used {
 /// Example: `sayso why g42-ba2ab4254049149d`
 #[derive(Args)]
 pub(super) struct Why {
-    /// ID of the grant, as the reply cites it.
+    /// ID of the grant under which the reply was written.
     grant: String,
 }
 
@@ -219,15 +220,15 @@ pub(super) struct Evaluate {
     /// Ask only for the attribute with this key; may be repeated.
     #[arg(long)]
     key: Vec<String>,
-    /// Evaluate for use in this conversation, as the service names it. A consent or a pause can be limited to
-    /// one conversation.
+    /// Evaluate a use in this conversation, as the service names it. A consent or a pause can be
+    /// limited to one conversation.
     #[arg(long, default_value = "")]
     interaction: String,
-    /// Evaluate with the profile, consents and rules of this time.
+    /// Evaluate with the profile, consents and rules as they were at this time.
     #[arg(long, value_name = "TIME", value_parser = times::last)]
     as_of: Option<WrittenTime>,
-    /// Evaluate with the bounds and the vocabulary of this time, instead of those at --as-of. For example,
-    /// try today's bounds on an earlier profile.
+    /// Evaluate with the bounds and the vocabulary as they were at this time, instead of those at
+    /// --as-of. For example, try today's bounds on an earlier profile.
     #[arg(long, value_name = "TIME", value_parser = times::last)]
     bounds_as_of: Option<WrittenTime>,
     /// Repeat the decision that led to this grant, with the profile, consents and rules of the time when the
@@ -271,8 +272,8 @@ impl Evaluate {
 
 /// Show revocations of the caller's grants and artifacts as they happen.
 ///
-/// The command runs until it is interrupted. Each revocation has a cursor. To miss no revocation, continue
-/// after the last one that was handled (--after).
+/// The command runs until it is interrupted. Each revocation has a cursor. If you start the command
+/// again, name the cursor of the last revocation that you handled (--after), so that you miss none.
 ///
 /// Example: `sayso watch --after 1284`
 #[derive(Args)]
@@ -334,7 +335,7 @@ impl Watching {
 /// Example: `sayso acknowledge 1285`
 #[derive(Args)]
 pub(super) struct Acknowledge {
-    /// Cursor of the revocation, as in `sayso watch`.
+    /// Cursor of the revocation that was carried out, as in `sayso watch`.
     cursor: u64,
 }
 

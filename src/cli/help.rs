@@ -1,9 +1,9 @@
-//! Adapts the definition of the command line for help, manual pages and shell completions. The help shows
-//! commands in groups.
+//! Adapts clap's definition of the command line for the help, the manual pages and the shell completions. The
+//! help shows commands in groups.
 //!
 //! The help of `sayso` itself shows all connection flags; the help of a command that calls the daemon only
-//! refers to that list. A command that calls no daemon but uses a connection flag, such as `--data` of `sayso
-//! token`, shows that flag.
+//! refers to the help of `sayso`. A command that calls no daemon but uses a connection flag, such as `--data`
+//! of `sayso token`, shows that flag.
 
 use super::flags::{CONNECTION_FLAGS, used_by};
 use clap::{Arg, Command};
@@ -54,7 +54,7 @@ Exit status:
   6  What is verified is intact, but not all of it could be checked
   7  What is verified was made by a newer version";
 
-/// Added to the help of the commands that call a daemon.
+/// Sentence that is added to the help of the commands that call a daemon.
 const SEE_CONNECTION_FLAGS: &str = "The flags for the connection to the daemon are in `sayso --help`.";
 
 /// The command line as `--help` shows it.
@@ -81,7 +81,8 @@ pub(super) fn for_manual(command: Command) -> Command {
     command.mut_subcommands(shape).after_help(EXIT_STATUS)
 }
 
-/// The command line as shells complete it: connection flags only behind commands that use them.
+/// The command line as shells complete it: connection flags are completed only after a command that uses
+/// them.
 pub(super) fn for_completions(command: Command) -> Command {
     let flags = connection_flags(&command);
     let shape = |inner: Command| shaped(inner, "", &|inner, path| add_used_flags(inner, path, &flags));
@@ -120,7 +121,7 @@ fn add_used_flags(command: Command, path: &str, flags: &[Arg]) -> Command {
     command.args(used.map(|flag| flag.clone().global(false)))
 }
 
-/// One line for each command of a group, with the first sentence of its help.
+/// One line for each command of a group: its name and the first sentence of its help.
 fn rows(command: &Command, members: &[&str]) -> String {
     let width = command.get_subcommands().map(|inner| inner.get_name().len()).max().unwrap_or_default();
     let literal = command.get_styles().get_literal();

@@ -12,7 +12,7 @@ async fn client(at: &Connection) -> Result<RightsServiceClient<Link>, CliError> 
     Ok(client!(RightsServiceClient, at.link("steward").await?))
 }
 
-/// The legal ground on which a request is refused, or on which a hold keeps data from erasure.
+/// Legal ground for refusing a request or for a hold, which blocks an erasure.
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum Ground {
     /// GDPR Art. 17(3)(a): freedom of expression and information.
@@ -29,9 +29,11 @@ pub(super) enum Ground {
     NotIdentified,
     /// GDPR Art. 12(5)(b): the request is manifestly unfounded or excessive. Not a ground for a hold.
     Excessive,
-    /// GDPR Art. 21(1): compelling legitimate grounds. Not a ground for a hold.
+    /// GDPR Art. 21(1): compelling legitimate grounds, which override an objection. Not a ground
+    /// for a hold.
     Compelling,
-    /// The request does not meet the conditions of the right. Not a ground for a hold.
+    /// The request does not meet the conditions of the right that it invokes. Not a ground for a
+    /// hold.
     NotMet,
 }
 
@@ -54,11 +56,11 @@ impl Ground {
 /// Place, lift and list holds: legal grounds that block erasure.
 #[derive(Subcommand)]
 pub(super) enum Hold {
-    /// Block the erasure of a person's data, or of some categories of the data.
+    /// Place a hold: block the erasure of a person's data, or of some categories of the data.
     ///
     /// Example: `sayso hold place ada --ground legal-claims --code case-17`
     Place(Place),
-    /// Lift a hold. A request for erasure that the hold blocked is open again.
+    /// Lift a hold. If the hold blocked a request for erasure, that request is open again.
     ///
     /// Example: `sayso hold lift ada 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Lift(Lift),
@@ -81,11 +83,12 @@ pub(super) struct Place {
     /// Explanation, without personal data.
     #[arg(long, default_value = "")]
     text: String,
-    /// Category whose data the hold keeps; may be repeated. Default: everything.
+    /// Category whose data the hold protects from erasure; may be repeated. Default: all data.
     #[arg(long)]
     category: Vec<String>,
-    /// Purpose for which the legal ground of the hold requires use of the data, such as legal-claims. If the
-    /// hold prevents an erasure, the kept data may be used for no other purpose. Default: none.
+    /// Purpose for which the legal ground of the hold requires use of the data, such as
+    /// legal-claims. Once the hold has blocked an erasure, the protected data may be used for this
+    /// purpose only. Default: for no purpose.
     #[arg(long)]
     purpose: Option<String>,
 }

@@ -25,28 +25,30 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// The largest number of lines that wait for the stream to take them. The daemon's flow control limits the
-/// messages that wait for an answer.
+/// Largest number of lines that are read ahead, before the stream takes them. The number of messages that
+/// wait for an answer is limited by the daemon's flow control.
 const READ_AHEAD_LINES: usize = 256;
 
 /// Import attributes from a JSONL file, or from a package of another ledger.
 ///
 /// Each line is one attribute: {"subject": "ada", "key": "tone", "value": "brief", "category":
 /// "communication-style", "provenance": "declared", "evidence": ["chat-3"], "observed_at":
-/// "2026-01-05T09:00:00Z"}. A date without a time means the beginning of that day, in UTC or in the zone
-/// after it ("2026-01-05+01:00"). The value can be any JSON. An inferred attribute can have `confidence` and
-/// `model`. Declared attributes need a credential with the role `channel`, `service-channel` or `steward`.
-/// Other attributes need the role `service`, `service-channel` or `steward`.
+/// "2026-01-05T09:00:00Z"}. A date without a time means the beginning of that day: in UTC, or in
+/// the time zone that follows the date ("2026-01-05+01:00"). The value can be any JSON. An inferred
+/// attribute can have `confidence` and `model`. Declared attributes need a credential with the role
+/// `channel`, `service-channel` or `steward`. Other attributes need the role `service`,
+/// `service-channel` or `steward`.
 ///
-/// A line counts as recorded once it is durable. Importing a file again adds nothing twice, even after an
-/// interruption. Lines that the bounds forbid are counted and shown, but are not a failure: once the bounds
-/// allow them, the same import records them. Ctrl-C stops reading, and waits for the answers to the lines
-/// that were sent.
+/// A line counts as recorded once its event is durable. Importing a file again adds nothing twice,
+/// even after an interruption. Lines that the bounds forbid are counted and shown, but are not a
+/// failure: once the bounds allow these lines, importing the same file again records them. Ctrl-C
+/// stops reading, and waits for the answers to the lines that were sent.
 ///
-/// With --package, the file is a package that `sayso export-subject` of another ledger wrote. Declared and
-/// observed attributes are imported. Inferences are not imported. Consents are not imported either, because
-/// the person has not consented to anything in this ledger yet. --subject names the person in this ledger.
-/// The ID in the package is from another controller, and can be the ID of another person here.
+/// With --package, the file is a package that `sayso export-subject` wrote for another ledger.
+/// Declared and observed attributes are imported. Inferences are not imported. Consents are not
+/// imported either, because the person has not consented to anything in this ledger yet. --subject
+/// names the person in this ledger. The ID in the package is not used: it comes from another
+/// controller, and could be the ID of another person here.
 ///
 /// Example: `sayso import memories.jsonl`, `zcat memories.gz | sayso import -`, or
 /// `sayso import ada.zip --package --subject ada`
@@ -54,7 +56,7 @@ const READ_AHEAD_LINES: usize = 256;
 pub(super) struct Import {
     /// File to import, or `-` for standard input.
     file: PathBuf,
-    /// Stop at the first refused line. Default: continue with the next one.
+    /// Stop at the first refused line. Default: continue with the next line.
     #[arg(long)]
     strict: bool,
     /// The file is an access or portability package of another ledger.
@@ -116,8 +118,8 @@ impl Import {
         printed
     }
 
-    /// Reads on a separate thread, because reading standard input can block forever. The process exits
-    /// without waiting for this thread to finish.
+    /// Reads the lines of the input on a separate thread, because reading standard input can block forever.
+    /// The process exits without waiting for this thread to finish.
     fn read(
         &self,
         from: Box<dyn BufRead + Send>,
@@ -137,7 +139,8 @@ impl Import {
         (lines, reading)
     }
 
-    /// Succeeds only if every line of the file was acknowledged and none was refused.
+    /// Returns an error unless every line of the file was acknowledged and none was refused. A line that the
+    /// bounds forbid does not count as refused.
     fn verdict(
         &self,
         tally: &Tally,
@@ -179,7 +182,7 @@ impl Import {
     }
 }
 
-/// Opens the input. Also returns its length in bytes if it is a regular file.
+/// Opens the input for reading. Also returns its length in bytes if it is a regular file.
 fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), CliError> {
     if path == Path::new("-") {
         return Ok((Box::new(BufReader::new(io::stdin())), None));
@@ -192,7 +195,7 @@ fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), CliError>
     Ok((Box::new(BufReader::new(file)), Some(data.len()).filter(|_| data.is_file())))
 }
 
-/// Sends lines to the stream until the end, and waits while the stream is full.
+/// Sends the lines of the input to the stream until the input ends, and waits while the stream is full.
 fn read_lines(
     mut from: Box<dyn BufRead + Send>,
     lines: &mpsc::Sender<RecordStreamRequest>,
@@ -234,8 +237,8 @@ async fn wait_until_stopped(stopped: &mut watch::Receiver<bool>) {
     let _stopped = stopped.wait_for(|stop| *stop).await;
 }
 
-/// Turns lines into a stream, and counts the messages sent. The stream can be ended while the reader still
-/// waits for input.
+/// Turns lines into a stream of messages, and counts the messages sent. The stream can be ended while the
+/// thread that reads the lines still waits for input.
 fn relay(
     mut lines: mpsc::Receiver<RecordStreamRequest>,
     mut stopped: watch::Receiver<bool>,

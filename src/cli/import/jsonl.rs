@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use std::io::{self, BufRead, Read};
 
-/// Longest line in bytes: well above the daemon's limit for one attribute.
+/// Longest line in bytes. It is well above the daemon's limit for one attribute.
 pub(super) const LINE_BYTES_MAX: usize = 1 << 20;
 
 /// The result of reading a line.
@@ -57,8 +57,8 @@ fn skip_line(from: &mut dyn BufRead) -> io::Result<()> {
     }
 }
 
-/// The fields of a line, each as any JSON. This module checks their types, because the messages of serde
-/// could repeat a value.
+/// The fields of a line, each as any JSON. This module checks their types itself, because serde's
+/// error messages could repeat a value, which is personal data.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {

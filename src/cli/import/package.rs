@@ -27,12 +27,12 @@ struct Tally {
     expired: u64,
     /// Derived from attributes that were not imported.
     without_sources: u64,
-    /// Keys of refused attributes, with the daemon's reasons.
+    /// Keys of refused attributes, each with the reason for the refusal.
     refused: Vec<(String, String)>,
 }
 
-/// Records the declared and observed attributes of a package. Sources come before the attributes derived from
-/// them.
+/// Records the declared and observed attributes of a package. An attribute is recorded after the attributes
+/// that it was derived from (its sources).
 pub(super) async fn run(file: &Path, subject: String, at: &Connection, out: Out) -> Result<(), CliError> {
     let invalid = |error: &dyn std::fmt::Display| CliError::usage(format!("{}: {error}", file.display()));
     let mut opened = std::fs::File::open(file).map_err(|error| invalid(&error))?;
@@ -65,9 +65,9 @@ pub(super) async fn run(file: &Path, subject: String, at: &Connection, out: Out)
 /// number of attributes and links. Attributes that are derived from each other in a circle, or from an
 /// attribute in a circle, are left out.
 struct SourceOrder {
-    /// Attributes whose sources were all returned. The last one is returned next.
+    /// Attributes whose sources were all returned. The next call returns the last one.
     ready: Vec<usize>,
-    /// By attribute: the number of its sources that were not returned yet.
+    /// For each attribute: the number of its sources that were not returned yet.
     missing: Vec<usize>,
     /// By attribute: the attributes derived from it.
     derived: Vec<Vec<usize>>,
@@ -117,7 +117,7 @@ impl Iterator for SourceOrder {
 struct Importer {
     subject: String,
     client: ProfileServiceClient<Link>,
-    /// Event IDs in this ledger by event ID in the package.
+    /// The event IDs that the attributes have in this ledger, by their event IDs in the package.
     imported: HashMap<String, String>,
     tally: Tally,
 }
@@ -191,7 +191,8 @@ impl Importer {
     }
 }
 
-/// Whether an attribute was refused because the person declared or contested it in this ledger.
+/// Whether an attribute was refused because the person declared or contested an attribute with its key in
+/// this ledger.
 fn contradicts_the_person(status: &Status) -> bool {
     status.get_details_error_info().is_some_and(|info| info.reason == "STATED_BY_SUBJECT")
 }
@@ -199,7 +200,7 @@ fn contradicts_the_person(status: &Status) -> bool {
 /// Converts an attribute of a package to the attribute to record; `None` if it has expired.
 ///
 /// # Errors
-/// A time or the provenance is invalid. Then only this attribute is not imported.
+/// A time or the provenance is invalid. The caller then skips this attribute and imports the others.
 fn input(
     attribute: &ImportedAttribute,
     derived_from: Vec<String>,
@@ -305,7 +306,8 @@ mod tests {
         assert!(SourceOrder::of(&twice).is_err());
     }
 
-    /// The worst order: each attribute is derived from the one after it. A quadratic algorithm takes hours.
+    /// The slowest order: each attribute is derived from the one after it. An algorithm that takes
+    /// quadratic time would need hours.
     #[test]
     fn a_long_chain_takes_linear_time() {
         let sources: Vec<[usize; 1]> = (1..=50_000).map(|next| [next]).collect();

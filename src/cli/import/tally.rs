@@ -1,4 +1,4 @@
-//! What an import did, counted by outcome, and its report.
+//! Counts what became of each line of an import, and prints the result.
 
 use super::super::error::CliError;
 use super::super::output::{Out, count, int64};
@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// The largest number of refused lines, and of lines that bounds forbid, whose reason is kept. Further lines
-/// are only counted.
+/// Number of refused lines whose reasons are kept, at most; the same limit applies to lines that bounds
+/// forbid. Further lines are only counted.
 const REASONS_MAX: usize = 1_000;
-/// The largest number of lines of one kind that is printed as text.
+/// Largest number of lines of one outcome that are printed as text.
 const SHOWN_MAX: usize = 20;
 
 /// Lines refused by this command or by the daemon.
@@ -60,7 +60,8 @@ pub(super) struct Tally {
     pub forbidden: u64,
     /// Reasons by line number, at most [`REASONS_MAX`].
     pub forbidden_reasons: BTreeMap<u64, String>,
-    /// Existing keys that a new key could be confused with, by line number, at most [`REASONS_MAX`].
+    /// For lines with a new attribute key: an existing key with which it could be confused, by line
+    /// number. At most [`REASONS_MAX`].
     pub similar_keys: BTreeMap<u64, String>,
     pub answered: u64,
 }
