@@ -57,8 +57,9 @@ pub(super) struct Verify {
     /// The log's verifier key in C2SP form, or a file with it.
     #[arg(long, value_name = "VKEY")]
     key: String,
-    /// File with all keys that the log has had (`sayso keys show`). --key must be one of them. If the log has
-    /// changed its key, files other than bundles may need this; a bundle contains the keys.
+    /// File with all keys that the log has had (`sayso keys show`). --key must be one of them. If
+    /// the log has changed its key, verifying anything but a bundle may need this file; a bundle
+    /// contains the keys.
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
     /// Verifier key of a trusted witness in C2SP form, or a file with it; may be repeated. The key may be

@@ -1,4 +1,4 @@
-//! Makes ids of events that sort in the order in which they were made.
+//! Makes event ids that sort in the order in which they were made.
 
 use super::Clock;
 use std::sync::{Mutex, PoisonError};

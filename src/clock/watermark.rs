@@ -1,7 +1,7 @@
 //! A file with an upper bound of all times that the ledger's clock has returned. After a restart, the
 //! ledger's time continues from there, even if the machine's clock is behind it.
 //!
-//! Two slots are written in turn, so that a torn write leaves the other one valid. A file without a valid
+//! Two slots are written in turn, so that a torn write leaves the other slot valid. A file without a valid
 //! slot counts as empty; the time then continues from the newest entry of the log.
 
 use std::fs::{File, OpenOptions};

@@ -1,5 +1,5 @@
-//! Tests that the daemon still recognizes requests from early versions, which wrote the hash of an
-//! idempotency key unencrypted.
+//! Tests that the daemon still recognizes a repeated request that an early version recorded. Such versions
+//! wrote the hash of an idempotency key unencrypted.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use crate::app::log::receipt::{RequestStamp, WriteOptions};

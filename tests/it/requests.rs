@@ -1,6 +1,6 @@
 //! Tests of the requests that people make under their rights. Staff see whom a request is about and what it
-//! asks. A rectification is completed with the changes that were made, and a complaint with its outcome. One
-//! test is about the record of processing.
+//! asks for. A rectification is completed with the changes that were made, and a complaint with its outcome.
+//! One test is about the record of processing activities (GDPR Art. 30).
 
 use crate::erasure::{erasure, record, verify};
 use crate::harness::{self, Harness, fact, stdout};

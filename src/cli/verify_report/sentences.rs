@@ -112,7 +112,7 @@ fn withheld(class: &WithheldData) -> Html {
     ])
 }
 
-/// The tier that a report names; `None` if it names none.
+/// The tier with this name; `None` for any other text.
 fn tier(name: &str) -> Option<Tier> {
     match name {
         "public" => Some(Tier::Public),

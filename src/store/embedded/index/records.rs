@@ -12,8 +12,8 @@
 //! with fewer entries than this number has lost some.
 //!
 //! The chunk is the version divided by [`CHUNK_VERSIONS`]. If the subject has no entry with a version of
-//! the chunk, all bits of the position for that version are set. Discarded entries do not count as a request's
-//! first or last entry.
+//! the chunk, all bits of the position for that version are set. Discarded entries do not count as the first
+//! or last entry of a request.
 //!
 //! Numbers are big-endian.
 
