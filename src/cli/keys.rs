@@ -19,12 +19,13 @@ pub(super) enum Keys {
     Show(Show),
 }
 
-/// Give the log a new signing key. The event that records the rotation has the signatures of the old key and
-/// of the new key.
+/// Give the log a new signing key. Both the old and the new key sign the event that records the
+/// rotation.
 ///
-/// Bundles and proofs made before the rotation still verify, and `sayso verify --key` with an old key follows
-/// the rotation. During --transition, checkpoints carry the signatures of both keys. Give the new key to
-/// verifiers and witnesses in that time. When the transition ends, the old key is destroyed.
+/// Bundles and proofs made before the rotation still verify. `sayso verify --key` accepts an old
+/// key and follows the rotations to the newest one. During --transition, both keys sign
+/// checkpoints. Give the new key to verifiers and witnesses in that time. When the transition ends,
+/// the old key is destroyed.
 ///
 /// A backup from before the rotation can be restored only with the old key. Make a new backup after each
 /// rotation. With `--transition 0s`, no earlier backup can be restored.
@@ -32,7 +33,7 @@ pub(super) enum Keys {
 /// Example: `sayso keys rotate --transition 7d`
 #[derive(Args)]
 pub(super) struct Rotate {
-    /// How long checkpoints carry the signatures of both keys. Use `0s` if the old key was stolen.
+    /// How long both keys sign checkpoints. Use `0s` if the old key was stolen.
     #[arg(long, default_value = "7d", value_parser = parse_duration)]
     transition: Duration,
     /// Idempotency key: a repeated request with the same key has no further effect.

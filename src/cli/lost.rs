@@ -13,18 +13,20 @@ use std::path::PathBuf;
 
 /// The most ids in one call.
 const IDS_MAX: usize = 1_024;
-/// The most bytes of ids in one call.
+/// Largest total size of the IDs in one call, in bytes.
 const BYTES_MAX: usize = 131_072;
-/// The longest line of a file with ids.
+/// Longest line of a file with IDs, in bytes.
 const LINE_BYTES_MAX: usize = 512;
 
 /// List which of the caller's grants and artifacts have ended.
 ///
-/// A service that watched no revocations for a while uses this command to bring its cache up to date. An ID
-/// is that of a grant, that of an artifact, or GRANT/KEY for an attribute that a grant gave the caller. What
-/// is erased or unknown must be deleted; what has ended for another reason must not be used.
+/// If a service watched no revocations for a while, this command tells it what to remove from its
+/// cache. An ID is the ID of a grant or of an artifact, or it is GRANT/KEY for one attribute that a
+/// grant allowed. Delete everything that is reported as erased or unknown. Do not use what has
+/// ended for another reason.
 ///
-/// The answer has a cursor. `sayso watch --after` continues there without a gap.
+/// Without --json, the last line has a cursor. `sayso watch --after` with that cursor continues
+/// without a gap.
 ///
 /// The exit status is 5 if anything has ended or is unknown. With --json, there is one object for each ID.
 ///
@@ -37,7 +39,7 @@ pub(super) struct Lost {
     /// File with more IDs, one on each line; `-` reads standard input.
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
-    /// Print only what has ended or is unknown.
+    /// Print only the IDs whose grant, artifact or attribute has ended or is unknown.
     #[arg(long)]
     ended_only: bool,
 }
@@ -80,7 +82,7 @@ fn text_of(state: &proto::IdState) -> String {
     output::table(&[vec![state.id.clone(), standing]])
 }
 
-/// The ids of the next call: as many as fit.
+/// The IDs for the next call: as many as one call may have.
 fn next_ids(given: &mut impl Iterator<Item = String>, lines: &mut Lines) -> Result<Vec<String>, CliError> {
     let (mut ids, mut bytes) = (Vec::new(), 0_usize);
     while ids.len() < IDS_MAX && bytes.saturating_add(LINE_BYTES_MAX) <= BYTES_MAX {
@@ -91,7 +93,7 @@ fn next_ids(given: &mut impl Iterator<Item = String>, lines: &mut Lines) -> Resu
     Ok(ids)
 }
 
-/// The lines of a file, one at a time.
+/// The lines of a file, read one at a time.
 struct Lines(Option<Box<dyn BufRead>>);
 
 impl Lines {

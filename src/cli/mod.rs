@@ -1,5 +1,5 @@
-//! The command line, with a file for each command or group of related commands. Only this room (a top-level
-//! module) may import every other room.
+//! The command line. Each command, or group of related commands, has its own file. Only this room (a
+//! top-level module) may import every other room.
 
 mod accept_clock;
 mod artifact;
@@ -68,9 +68,9 @@ use std::time::Duration;
 
 /// The consent and profile ledger for personalized language models.
 ///
-/// Start a daemon with `sayso serve --dev`, or take a guided tour with `sayso demo`. Commands call the daemon
-/// at --addr with the token in --token-file. By default, a command uses the token that a `--dev` daemon left
-/// in --data.
+/// Start a daemon with `sayso serve --dev`, or take a guided tour with `sayso demo`. Commands call
+/// the daemon at --addr with the token in --token-file. Without --token-file, a command uses the
+/// token that a `--dev` daemon wrote to the data folder (--data).
 #[derive(Parser)]
 #[command(name = "sayso", version, max_term_width = 100)]
 pub struct Cli {
@@ -157,7 +157,7 @@ enum Command {
     Man(man::Man),
 }
 
-/// Decodes one line of `sayso import`, for the fuzzers.
+/// Decodes one line of a file for `sayso import`. Fuzz tests call this function.
 #[doc(hidden)]
 pub fn decode_import_line(line: &[u8]) {
     import::decode_line(line);

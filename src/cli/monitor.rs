@@ -22,15 +22,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Largest checkpoint, list of keys or tile, in bytes.
+/// Largest size of a document that is read from a log (a checkpoint, a list of keys or a tile), in bytes.
 const DOCUMENT_BYTES_MAX: usize = 8 << 20;
-/// Bytes that are read of a webhook's answer, at most.
+/// Largest number of bytes that are read of a webhook's answer.
 const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// Follow a log from outside, and raise an alert if it is not append-only.
 ///
-/// The monitor reads the log's checkpoint, its keys and a few of its tiles, and keeps the newest checkpoint
-/// in a state file. The monitor needs no token. At each check, it verifies that
+/// The monitor reads the log's checkpoint, its keys and a few of its tiles (blocks of hashes), and
+/// keeps the newest checkpoint in a state file. The monitor needs no token. At each check, it
+/// verifies that
 ///
 /// - the log's key, or a newer key that follows from it by rotations, signed the checkpoint;
 ///
@@ -40,8 +41,8 @@ const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 ///
 /// - the checkpoint is not too old (--age-max), and the log did not grow too much (--growth-max);
 ///
-/// - the log's signed counts of rules and erasures fit its tree and the earlier counts, and did not grow too
-///   much (--rules-growth-max, --erasures-growth-max).
+/// - the log's signed counts of rules and erasures agree with the log's tree and with the earlier
+///   counts, and did not grow too much (--rules-growth-max, --erasures-growth-max).
 ///
 /// If two signed checkpoints or counts contradict each other, the monitor keeps both beside the state file,
 /// as `STATE.evidence-*`, so that anyone can check them. Keep the state file: without it, the monitor cannot
@@ -51,8 +52,9 @@ const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 /// its key) or 1 (another alert). Without --once, the monitor checks at intervals until it receives SIGTERM
 /// or SIGINT, and prints a line after each check.
 ///
-/// The tiles contain hashes only, so they do not show what is recorded. The counts of rules and erasures
-/// are what the operator states. `sayso verify --counts` shows for an export whether counts are true.
+/// The tiles contain only hashes, so the monitor does not see what is recorded. The counts of rules
+/// and erasures are statements of the operator. To learn whether they are true, check them against
+/// an export of the log with `sayso verify --counts`.
 ///
 /// Example: `sayso monitor https://ledger.example --key log.vkey --witness w1.vkey --age-max 1h`
 #[derive(Args)]
@@ -71,19 +73,21 @@ pub(super) struct Monitor {
     /// have cosigned the checkpoint, unless --witnesses-min requires fewer.
     #[arg(long = "witness", value_name = "VKEY")]
     witnesses: Vec<String>,
-    /// Number of witnesses named by --witness that must have cosigned. Default: all, with every key that
-    /// --witness names.
+    /// Number of witnesses that must have cosigned, of those named by --witness. A witness with
+    /// several keys counts once. Default: every key that --witness names must have cosigned.
     #[arg(long, value_name = "NUMBER", requires = "witnesses")]
     witnesses_min: Option<usize>,
-    /// Raise an alert if the newest checkpoint is older than this, such as 1h. Its age counts from when a
-    /// witness cosigned it or, without --witness, from when the monitor first saw it.
+    /// Raise an alert if the newest checkpoint is older than this, such as 1h. The checkpoint's age
+    /// counts from when a witness cosigned it or, without --witness, from when the monitor first
+    /// saw it.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     age_max: Option<Duration>,
     /// Raise an alert if the log grew by more entries than this between two checks.
     #[arg(long, value_name = "ENTRIES")]
     growth_max: Option<u64>,
-    /// Raise an alert if the log has more new rules than this between two checks. Rules are bounds, purposes,
-    /// categories, notices, retention and editions of the rules of decisions.
+    /// Raise an alert if more new rules than this were published between two checks. Rules are
+    /// bounds, purposes, categories, notices, retention periods and editions of the rules of
+    /// decisions.
     #[arg(long, value_name = "NUMBER")]
     rules_growth_max: Option<u64>,
     /// Raise an alert if more erasures than this were completed between two checks.
@@ -151,7 +155,7 @@ impl Monitor {
     }
 }
 
-/// Reads documents below the address of a log.
+/// Returns a function that reads documents below the address of a log.
 fn get_below(url: &str, ca: Option<PathBuf>) -> Box<Get> {
     let url = url.trim_end_matches('/').to_owned();
     Box::new(move |path| {
@@ -198,8 +202,8 @@ impl Watch<'_> {
         Ok(look)
     }
 
-    /// Calls the webhook if the alerts differ from those that it last received. A failed call is logged, and
-    /// repeated at the next check.
+    /// Calls the webhook if the kinds of alerts differ from those that it was last notified of. A failed call
+    /// is logged, and repeated at the next check.
     async fn notify(&mut self, look: &Look) {
         let Some(url) = &self.command.webhook else { return };
         let mut kinds: Vec<AlertKind> = look.alerts.iter().map(|alert| alert.kind).collect();
@@ -259,7 +263,7 @@ fn text_of(look: &Look) -> String {
     text
 }
 
-/// The status of the command after one check.
+/// The result of the command after a single check: an error if there are alerts.
 fn verdict(look: &Look) -> Result<(), CliError> {
     let texts: Vec<String> = look.alerts.iter().map(ToString::to_string).collect();
     match look.alerts.iter().any(|alert| alert.kind.is_contradiction()) {

@@ -10,13 +10,14 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// The metrics are gauges only, so the text is the same as in OpenMetrics.
+/// Content type of the metrics, in the Prometheus text format. All metrics are gauges, which OpenMetrics
+/// writes in the same way.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The metrics of the newest look; none before the first look ends.
+/// The metrics of the newest check. None until the first check is done.
 type Newest = Arc<RwLock<Option<String>>>;
 
-/// A page with the metrics of the newest look, served until it is dropped.
+/// A page with the metrics of the newest check. It is served until this value is dropped.
 pub(super) struct MetricsPage {
     newest: Newest,
     server: JoinHandle<()>,

@@ -1,4 +1,4 @@
-//! Prints results: JSON in the style of proto JSON for programs, or text for people.
+//! Prints the results of commands: as JSON in the style of proto JSON for programs, or as text for people.
 
 use super::error::CliError;
 use super::times::WrittenTime;
@@ -48,12 +48,12 @@ impl Out {
         if self.json { print_json(&to_json(name, message)?) } else { self.print_text(&text(message)) }
     }
 
-    /// Prints a JSON value on one line, or the text.
+    /// Prints one of two forms of a result: the JSON value, on one line, or the text.
     pub fn print_value(self, value: &Value, text: &str) -> Result<(), CliError> {
         if self.json { print_json(value) } else { self.print_text(text) }
     }
 
-    /// Prints a line for people. With JSON it prints nothing.
+    /// Prints a line for people. With --json, prints nothing.
     pub fn print_note(self, text: &str) -> Result<(), CliError> {
         if self.json { Ok(()) } else { self.print_text(text) }
     }
@@ -62,8 +62,8 @@ impl Out {
         print_line(text.trim_end())
     }
 
-    /// Prints which moment each date without a time on the command line was read as. If the answer is JSON,
-    /// this is printed on standard error.
+    /// Prints, for each date without a time on the command line, as which moment it was understood. With
+    /// --json, the notes go to standard error.
     pub fn note_dates(self, times: &[(&str, Option<&WrittenTime>)]) -> Result<(), CliError> {
         for note in times.iter().filter_map(|(flag, time)| time.as_ref()?.note(flag)) {
             if self.json {
@@ -112,7 +112,7 @@ pub(super) fn print_bytes(bytes: &[u8]) -> Result<(), CliError> {
     })
 }
 
-/// Formats a time of the API as RFC 3339, or as `-` where there is none.
+/// Formats a time of the API as in RFC 3339, or as `-` if the time is absent.
 pub(super) fn time(time: Option<&prost_types::Timestamp>) -> String {
     let millis = time.and_then(|time| {
         let seconds = u64::try_from(time.seconds).ok()?;
@@ -147,7 +147,8 @@ pub(super) fn int64(number: u64) -> Value {
     number.to_string().into()
 }
 
-/// JSON members whose value is a map with data as its keys. These keys are not converted to camelCase.
+/// Names of JSON members whose value is a map from recorded names, such as IDs of categories. The keys of
+/// such a map are not converted to camelCase.
 const DATA_MAPS: [&str; 1] = ["erasedByCategory"];
 
 /// Converts the JSON of a Rust type to the style of proto JSON: names are camelCase, and integers are
@@ -185,7 +186,7 @@ fn camel_case(name: &str) -> String {
     camel
 }
 
-/// A number with its noun in the right form: `1 grant`, `2 grants`, `3 entries`.
+/// A number with its noun in the singular or plural: `1 grant`, `2 grants`, `3 entries`.
 pub(super) fn count(number: u64, noun: &str) -> String {
     let stem = noun.strip_suffix('y').filter(|stem| !stem.ends_with(['a', 'e', 'o', 'u']));
     match (number, stem) {
@@ -205,7 +206,7 @@ pub(super) fn list(rows: &[Vec<String>], none: &str) -> String {
     if rows.is_empty() { none.to_owned() } else { table(rows) }
 }
 
-/// The receipt of a write, and the grants that the write revoked.
+/// Describes the receipt of a write, and lists the grants that the write revoked.
 pub(super) fn changed(written: Option<&crate::proto::Receipt>, revoked_grants: &[String]) -> String {
     let revoked = match revoked_grants {
         [] => "no open grants were revoked".to_owned(),
@@ -237,7 +238,8 @@ pub(super) fn changed_or_unmatched(
     std::iter::once(changed(written, revoked_grants)).chain(lines).collect::<Vec<_>>().join("\n")
 }
 
-/// The purposes for which data may still be used although the person refused them.
+/// A line for each purpose for which data may still be used although the person said no, because the
+/// purpose's legal basis is a contract or a legal obligation.
 pub(super) fn remaining_uses(of: &[crate::proto::RemainingUse]) -> String {
     let line = |of: &crate::proto::RemainingUse| {
         let basis = DeclaredBasis::of(of.legal_basis()).map_or("another legal basis", DeclaredBasis::title);
@@ -249,7 +251,7 @@ pub(super) fn remaining_uses(of: &[crate::proto::RemainingUse]) -> String {
     of.iter().map(line).collect()
 }
 
-/// A hint that a new key could be confused with an existing one.
+/// A hint that a new attribute key could be confused with an existing one.
 pub(super) fn similar_key(new: &str, similar: &crate::proto::SimilarKey) -> String {
     let existing = &similar.key;
     format!(

@@ -1,4 +1,5 @@
-//! Runs a preview of bounds or definitions, and prints what would change.
+//! Calls the daemon for a preview of new bounds, definitions or required notices, and prints what they would
+//! change.
 
 use super::connect::Link;
 use super::error::CliError;

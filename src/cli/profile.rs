@@ -86,7 +86,7 @@ pub(super) struct Record {
     /// Time at which the attribute was observed. Default: now.
     #[arg(long, value_name = "TIME", value_parser = times::beginning)]
     observed_at: Option<WrittenTime>,
-    /// Time from which the attribute may not be used.
+    /// Time from which the attribute must no longer be used.
     #[arg(long, value_name = "TIME", value_parser = times::end)]
     expires_at: Option<WrittenTime>,
     /// Event ID of the attribute that this one corrects.
@@ -98,7 +98,8 @@ pub(super) struct Record {
     /// Idempotency key: a repeated request with the same key has no further effect.
     #[arg(long, default_value = "")]
     idempotency_key: String,
-    /// Refuse the write unless the person has this many events.
+    /// Record only if the person's version is this one: the number of the person's events or, for a
+    /// service, `GetConsentsResponse.version`.
     #[arg(long)]
     expected_version: Option<u64>,
 }
@@ -146,8 +147,8 @@ impl Record {
     }
 }
 
-/// Remove attributes from a person's profile. The events that recorded the attributes stay in the log until
-/// these events are erased.
+/// Remove attributes from a person's profile. The events that recorded these attributes stay in the
+/// log until they are erased.
 ///
 /// Example: `sayso remove ada hobby sleep --reason 'no longer needed'`
 #[derive(Args)]
@@ -233,7 +234,7 @@ pub(super) fn as_of(time: Option<&WrittenTime>) -> Option<proto::AsOf> {
 pub(super) struct Profile {
     /// The controller's ID for the person.
     subject: String,
-    /// Show the profile as it was recorded at this time.
+    /// Show the profile as it was at this time.
     #[arg(long, value_name = "TIME", value_parser = times::last)]
     as_of: Option<WrittenTime>,
     /// Recompute the profile from its events, without any cache.
