@@ -4,8 +4,8 @@
 //!
 //! The note adds facts that the event does not have, such as the number of erased attributes by category
 //! after a partial erasure, and which recipients acknowledged the erasure. The same log signs the note and
-//! the event's entry. Facts that are in both must agree; [`Verified::stated_only`] names the facts that only
-//! the note has.
+//! the event's entry. Facts that are in both the note and the event must agree; [`Verified::stated_only`]
+//! names the facts that only the note has.
 //!
 //! A certificate alone does not show that its log is the one that others see. The operator has the log's key
 //! and can sign an erasure in a copy of the log, or in an invented one. [`crate::context`] checks witnesses

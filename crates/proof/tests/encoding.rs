@@ -1,5 +1,5 @@
-//! Every byte of a bundle is prescribed. Somebody who has the log's key can sign a bundle with other bytes,
-//! but the verifier rejects it.
+//! Tests that every byte of a bundle is prescribed. Somebody who has the log's key can sign a bundle with
+//! other bytes, but the verifier rejects this bundle.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

@@ -1,5 +1,5 @@
-//! Tests that the time to verify a log is proportional to its size, whatever events it has. A replay that
-//! compared every decision with every other one would take hours for the logs of these tests.
+//! Tests that the time to verify a log is proportional to its size, regardless of which events it has. A
+//! replay that compared every decision with every other one would take hours for the logs of these tests.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

@@ -1,4 +1,5 @@
-//! Pads the plaintext of a sealed body to a size class, so that the length of an entry identifies nobody.
+//! Pads the plaintext of a sealed body to a size class, so that the length of an entry does not identify a
+//! person.
 //!
 //! The padding is one byte 0x80 and then zero bytes. A size class is a power of two, or one and a half times
 //! a power of two.
