@@ -1,5 +1,5 @@
 //! The whole life of profiles on real data. The tests import 1,283 attributes of ten subjects, of which the
-//! bounds refuse some. For one subject, they request grants, withdraw consent, explain a grant and erase
+//! bounds forbid some. For one subject, they request grants, withdraw consent, explain a grant and erase
 //! everything. The exported bundle then verifies.
 
 use crate::harness::{self, Clients, Harness, NOTICE, ask, choice, consent, contains, facts, files_below};
