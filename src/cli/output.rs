@@ -215,7 +215,7 @@ pub(super) fn changed(written: Option<&crate::proto::Receipt>, revoked_grants: &
     format!("{}; {revoked}", receipt(written))
 }
 
-/// The text of [`changed`], with a line for each name in the request that matches nothing recorded.
+/// The text of [`changed`], with a line for each part of the request that matches nothing in the ledger.
 pub(super) fn changed_or_unmatched(
     written: Option<&crate::proto::Receipt>,
     revoked_grants: &[String],

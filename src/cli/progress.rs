@@ -8,13 +8,13 @@ fn styled(bar: ProgressBar, template: &str) -> ProgressBar {
     style.map_or_else(|_| bar.clone(), |style| bar.clone().with_style(style.progress_chars("=> ")))
 }
 
-/// A bar that counts entries. If the total is 0, the caller sets it later.
+/// A progress bar that counts entries. If `total` is 0, the caller sets the total later.
 pub(super) fn entries(total: u64, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::new(total).with_message(what);
     styled(bar, "{msg} [{bar:40}] {pos}/{len} {per_sec} {eta}")
 }
 
-/// A bar that counts the bytes of a file, or a spinner where the total is unknown.
+/// A progress bar that counts the bytes of a file, or a spinner if the total is unknown.
 pub(super) fn bytes(total: Option<u64>, what: &'static str) -> ProgressBar {
     match total {
         Some(total) => {
@@ -25,7 +25,7 @@ pub(super) fn bytes(total: Option<u64>, what: &'static str) -> ProgressBar {
     }
 }
 
-/// Advances the bar of a verification, made by [`entries`].
+/// Shows the progress of a verification on a bar that [`entries`] made.
 pub(super) fn verification(bar: &ProgressBar, progress: Progress) {
     let (done, total) = match progress {
         Progress::Entries(done, total) => (done, total),

@@ -13,9 +13,9 @@ use std::path::PathBuf;
 
 /// Show the receipt of a decision, as JSON-LD (ISO/IEC TS 27560), for the person to keep.
 ///
-/// The receipt names the person only by a pseudonym. It contains the proof that the decision is in the log,
-/// and the log's key signs it as a whole. `sayso verify` verifies the receipt without the daemon, and without
-/// trusting the daemon.
+/// The receipt names the person only by a pseudonym. It contains the proof that the decision is in
+/// the log, and the log's key signs the whole receipt. `sayso verify` verifies the receipt offline,
+/// without trusting the daemon.
 ///
 /// Example: `sayso consent receipt ada > consent.jsonld`, then `sayso verify consent.jsonld --key log.vkey`
 #[derive(Args)]

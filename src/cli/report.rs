@@ -21,9 +21,10 @@ async fn client(at: &Connection) -> Result<AuditServiceClient<Link>, CliError> {
 
 /// Report measurable benefits and risks of personalization.
 ///
-/// Every figure is about a group of people. A summary comes first. A report with noise (`--epsilon`) shows
-/// beside each number how far the noise reaches, and leaves out numbers that are no larger than their noise.
-/// The command asks before it spends the privacy budget.
+/// Every figure is about a group of people. A summary comes first. In a report with noise
+/// (`--epsilon`), every number has its 95% interval beside it, such as `120 ± 30`, and numbers that
+/// are no larger than their noise are left out. The command asks before it spends the privacy
+/// budget.
 ///
 /// Example: `sayso report --from 2026-10-01 --to 2026-10-31 -o october.html`
 #[derive(Args)]
@@ -40,10 +41,11 @@ pub(super) struct Report {
     /// Replace FILE if it exists.
     #[arg(long, requires = "output")]
     force: bool,
-    /// Smallest number of people in a group that is shown.
+    /// Smallest group that is shown, as a number of people.
     #[arg(long, default_value_t = 10)]
     k: u32,
-    /// Add noise with this epsilon, which is taken from the period's privacy budget. Default: no noise.
+    /// Add noise for differential privacy with this epsilon, which is taken from the period's
+    /// privacy budget. Default: no noise.
     #[arg(long, default_value_t = 0.0)]
     epsilon: f64,
     /// Spend the privacy budget without asking. A report with noise asks first, and fails without a terminal.
@@ -94,7 +96,7 @@ impl Report {
     }
 }
 
-/// What the report would spend of the privacy budget.
+/// Asks the daemon what the report would spend of the privacy budget.
 async fn budget(
     client: &mut AuditServiceClient<Link>,
     request: proto::GetTransparencyReportRequest,
@@ -136,7 +138,7 @@ struct Page {
 }
 
 impl Page {
-    /// Checks the destination before the daemon is asked.
+    /// Checks, before the daemon is asked for the report, that the page may be written to its destination.
     fn check(&self) -> Result<(), CliError> {
         self.path.as_deref().map_or(Ok(()), |path| self.existing.check(path))
     }

@@ -15,7 +15,7 @@ async fn client(at: &Connection) -> Result<RightsServiceClient<Link>, CliError> 
     Ok(client!(RightsServiceClient, at.link("steward").await?))
 }
 
-/// Kinds of requests. Erasure has a separate command: `sayso erase`.
+/// Kinds of data subject requests. Erasure has a separate command: `sayso erase`.
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
     /// Access (GDPR Art. 15).
@@ -54,15 +54,15 @@ pub(super) enum Request {
     ///
     /// Example: `sayso request list`
     List(List),
-    /// Accept a request. An accepted erasure is carried out.
+    /// Accept a request. If it is a request for erasure, the erasure is carried out.
     ///
     /// Example: `sayso request accept 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Accept(Decide),
     /// Complete a request that was carried out.
     ///
-    /// A rectification can be completed only after an attribute was changed. The completion records the
-    /// changes since the request was submitted. A complaint, and a request about an automated decision, is
-    /// completed with its outcome (--reason).
+    /// A rectification can be completed only after an attribute was changed. The completion records
+    /// the changes since the request was submitted. To complete a complaint, or a request about an
+    /// automated decision, state its outcome with --reason.
     ///
     /// Example: `sayso request complete 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Complete(CompleteRequest),
@@ -75,8 +75,8 @@ pub(super) enum Request {
     ///
     /// Example: `sayso request extend 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 --reason 'many requests'`
     Extend(ExtendRequest),
-    /// Withdraw a request for erasure, open or refused, on a person's behalf. If the refusal of the request
-    /// stopped uses of the data, these uses are allowed again.
+    /// Withdraw a request for erasure on a person's behalf, whether it is open or was refused. If
+    /// uses of the data stopped because the request was refused, they are allowed again.
     ///
     /// Example: `sayso request withdraw 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Withdraw(Show),
@@ -109,7 +109,8 @@ pub(super) struct Show {
 
 #[derive(Args)]
 pub(super) struct List {
-    /// The controller's ID for the person. Default: the open requests of all people.
+    /// The controller's ID for the person whose requests are listed. Default: all people, but only
+    /// their open requests.
     subject: Option<String>,
     /// List only requests that are due by this time.
     #[arg(long, value_name = "TIME", value_parser = times::last)]
@@ -149,8 +150,8 @@ pub(super) struct RefuseRequest {
     /// Reason that the person will read, without personal data.
     #[arg(long)]
     reason: String,
-    /// For a refused erasure: the purpose for which the ground requires use of the kept data, such as
-    /// legal-claims. The data may then be used for no other purpose. Default: it is used for no purpose.
+    /// For a refused erasure: the purpose for which the ground requires use of the kept data, such
+    /// as legal-claims. The data may then be used for this purpose only. Default: for no purpose.
     #[arg(long)]
     purpose: Option<String>,
 }

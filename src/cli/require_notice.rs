@@ -11,12 +11,13 @@ use crate::domain::event::{Event, NoticeRequired};
 use crate::proto;
 use clap::Args;
 
-/// The oldest version of a notice to which a consent may still allow uses.
+/// A notice, and the oldest of its versions that still suffices for consents.
 #[derive(Args)]
 pub(super) struct RequireNotice {
     /// ID of the notice.
     id: String,
-    /// Oldest version of the notice to which a consent may still allow uses. It must be published.
+    /// Oldest version of the notice that still suffices: consents to earlier versions allow
+    /// nothing. The version must be published already.
     #[arg(long)]
     version: String,
     /// Time from which consents to earlier versions allow nothing. Default: immediately.

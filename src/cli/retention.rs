@@ -14,9 +14,10 @@ enum Class {
     /// Attributes, with their corrections, contests and confirmations. The days count from when the attribute
     /// was recorded.
     Profile,
-    /// Decisions about consent. The days count from when they are no longer in force.
+    /// Decisions about consent, and signals. The days of a decision count from when it is no longer
+    /// in force, those of a signal from when it was recorded. A signal in force is kept.
     Consent,
-    /// Requests. The days count from when they were decided.
+    /// Requests and holds. The days of a request count from when it was decided or withdrawn.
     Requests,
     /// Grants and reports of use. The days count from when the grant expires.
     Uses,

@@ -4,7 +4,8 @@ use super::connect::{Connection, Link, client};
 use super::error::CliError;
 use crate::proto::bounds_service_client::BoundsServiceClient;
 
-/// Connects with the credential that the flags name, or with the token of `role` in the data folder.
+/// Makes a client of this service. The call's credential is the one that the flags name, or the token of
+/// `role` in the data folder.
 pub(super) async fn client(at: &Connection, role: &str) -> Result<BoundsServiceClient<Link>, CliError> {
     Ok(client!(BoundsServiceClient, at.link(role).await?))
 }

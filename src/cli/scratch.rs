@@ -1,5 +1,5 @@
-//! A folder for the temporary files of one command. If the command is killed, its folder stays. The next
-//! command that needs a temporary folder removes abandoned ones.
+//! A folder for the temporary files of one command. If the command is killed, its folder stays, and the next
+//! command that needs a temporary folder removes it.
 
 use crate::secret;
 use std::fs::{File, Permissions};
@@ -10,20 +10,20 @@ use tempfile::TempDir;
 
 /// Prefix of the names of these folders.
 const PREFIX: &str = "sayso-fsck-";
-/// Number of attempts to make a folder. An attempt fails if another command removes the folder before it is
-/// locked.
+/// Number of attempts to make a folder. An attempt fails if another command removes the new folder before
+/// this command has locked it.
 const TRIES_MAX: usize = 16;
 
 /// A folder in the system's folder for temporary files, with access for its owner only. It is removed on
 /// drop.
 pub(super) struct Scratch {
     dir: TempDir,
-    /// Locked while this command runs. An unlocked folder is abandoned.
+    /// The lock on the folder while this command runs. A folder that is not locked is abandoned.
     _lock: File,
 }
 
 impl Scratch {
-    /// Makes a new folder, after removing abandoned ones.
+    /// Makes a new folder, after removing abandoned folders of other commands.
     ///
     /// # Errors
     /// The folder can't be made or locked.
@@ -61,7 +61,7 @@ fn is_same(opened: &File, path: &Path) -> bool {
 }
 
 /// Removes abandoned folders. If that fails, the next command tries again. A folder that another command has
-/// made but not locked yet looks abandoned, too. Each folder is locked while it is removed, so that the other
+/// made but not locked yet looks abandoned, too. While a folder is removed, it is locked, so that the other
 /// command can't begin to use it.
 fn remove_abandoned(within: &Path) {
     let Ok(items) = std::fs::read_dir(within) else { return };

@@ -34,10 +34,10 @@ pub(super) struct Serve {
     /// Configuration file (TOML). Flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Development mode: write these files to DATA/dev, where other commands find them: the log's verifier
-    /// key, the daemon's address, and a token for each role but that of a data subject. Also make the keys
-    /// that sign bounds there, unless the configuration names such keys. Connections are unencrypted, and are
-    /// accepted from this machine only (loopback).
+    /// Development mode: write these files to DATA/dev, where other commands find them: the log's
+    /// verifier key, the daemon's address, and a token for each role except `subject`. Also make
+    /// the keys that sign bounds there, unless the configuration names such keys. Connections are
+    /// unencrypted, and are accepted from this machine only (loopback).
     #[arg(long)]
     dev: bool,
     /// Address for gRPC.
@@ -149,7 +149,8 @@ pub(super) fn write_dev_files(daemon: &Daemon) -> Result<(), DaemonError> {
     Ok(())
 }
 
-/// Removes the addresses that [`write_dev_files`] wrote, so that no command looks for a daemon that is gone.
+/// Removes the files with the daemon's address that [`write_dev_files`] wrote, so that no command looks for a
+/// daemon that has stopped.
 fn forget_dev_address(folders: &[PathBuf]) -> Result<(), DaemonError> {
     for path in folders.iter().map(|folder| Layout::new(folder).dev_address()) {
         match std::fs::remove_file(&path) {

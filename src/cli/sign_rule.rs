@@ -1,5 +1,5 @@
-//! Signs a version of a rule (bounds, a definition or a required notice) and publishes it, or writes it to a
-//! file. The file can be published later, even from another machine.
+//! Signs a version of a rule (bounds, a definition or a required notice), and publishes the version or writes
+//! it to a file. The file can be published later, even from another machine.
 
 use super::atomic_file::{AtomicFile, Existing};
 use super::connect::Connection;
@@ -28,24 +28,27 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 const FORMAT: &str = "sayso signed rule v1";
-/// Largest size of a file with a signed rule, in bytes. The file has policies of up to 256 KiB twice: as JSON
-/// and in base64.
+/// Largest size of a file with a signed rule, in bytes. The file contains the rule's policies, at most 256
+/// KiB, twice: as JSON and in base64.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// How a version of a rule is signed.
+/// How to sign a version of a rule.
 #[derive(Args, Default)]
 pub(super) struct Signing {
-    /// Private key of the tier. Default: the one that a `--dev` daemon left in --data, if there is one.
+    /// Private key of the tier. Default: the key that a `--dev` daemon wrote to the data folder, if
+    /// there is one.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
-    /// Origin of the log that you sign for. Nothing is signed if the daemon has another origin.
+    /// Origin of the log that you sign for, which is the log's name in its checkpoints. Nothing is
+    /// signed if the daemon's log has another origin.
     #[arg(long, value_name = "ORIGIN")]
     origin: Option<String>,
-    /// Number of this version among those of its pack, purpose, category or notice, counted from 1. Nothing
-    /// is signed if the daemon expects another number.
+    /// Number of this version among the versions of its pack, purpose, category or notice, counted
+    /// from 1. Nothing is signed if the daemon expects another number.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     sequence: Option<u64>,
-    /// Time to state in the signature. Default: now. Needed only if the ledger's clock is far ahead.
+    /// Time to state in the signature. Default: now. Set it only if the ledger's clock is far
+    /// ahead.
     #[arg(long, value_name = "TIME", value_parser = times::exact)]
     signed_at: Option<Timestamp>,
     /// Write the signed version to this file instead of publishing it. `sayso bounds publish-signed`
@@ -54,7 +57,7 @@ pub(super) struct Signing {
     sign_only: Option<PathBuf>,
 }
 
-/// Whether an event has to be signed. The definition of a new purpose or category need not be.
+/// Whether an event has to be signed. The definition of a new purpose or category may be unsigned.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Signature {
     Required,
@@ -109,7 +112,8 @@ impl Signing {
         Ok(Some((origin, signature)))
     }
 
-    /// What the signature is bound to: the origin, the number of the version, and the time.
+    /// What the signature covers besides the event: the log's origin, the number of the version, and the
+    /// time.
     async fn binding(&self, rule: &Rule, at: &Connection) -> Result<(String, u64, u64), CliError> {
         let stated_ms = self.signed_at.as_ref().map(millis);
         let now_ms = SystemClock.now_ms();
@@ -243,7 +247,7 @@ fn write(path: &Path, origin: &str, event: &Event, signature: WriterSignature) -
     AtomicFile::write_whole(path, Existing::Keep, text.as_bytes()).map(|_| ())
 }
 
-/// Publish a version that `--sign-only` signed: bounds, a definition or a required notice.
+/// Publish a version of a rule that `--sign-only` wrote: bounds, a definition or a required notice.
 ///
 /// Example: `sayso bounds publish-signed tutoring-2.json`
 #[derive(Args)]

@@ -28,8 +28,8 @@ pub(super) enum Signal {
     /// Example: `sayso signal pause ada`, or in one conversation `sayso signal pause ada --interaction
     /// chat-7`
     Pause(Pause),
-    /// Record that the person opts out of the sale and sharing of their data (CCPA s. 1798.120). A Global
-    /// Privacy Control signal is such an opt-out.
+    /// Record that the person opts out of the sale and sharing of their data (CCPA s. 1798.120) and
+    /// of advertising. A Global Privacy Control signal is such an opt-out.
     ///
     /// Example: `sayso signal opt-out ada`
     OptOut(About),
@@ -62,7 +62,7 @@ pub(super) struct About {
 pub(super) struct Pause {
     #[command(flatten)]
     about: About,
-    /// Limit the pause to this conversation, by its name in grants.
+    /// Limit the pause to this conversation, as the service names it when it requests grants.
     #[arg(long, default_value = "")]
     interaction: String,
 }
@@ -72,13 +72,13 @@ pub(super) struct Pause {
 pub(super) struct Lift {
     /// The controller's ID for the person.
     subject: String,
-    /// Purpose to lift signals for; may be repeated. A signal stays in force for its other purposes. Default:
-    /// lift signals for all purposes. A signal that was recorded without a purpose can be lifted only without
-    /// this flag.
+    /// Purpose for which signals are lifted; may be repeated. A signal stays in force for its other
+    /// purposes. Default: signals are lifted for all purposes. A signal that was recorded without a
+    /// purpose can be lifted only without this flag.
     #[arg(long)]
     purpose: Vec<String>,
-    /// Kind of signal to lift; may be repeated. Default: all kinds that are in force. With a channel's token,
-    /// name the kinds: a channel can't read which kinds are in force.
+    /// Kind of signal to lift; may be repeated. Default: all kinds that are in force. With a
+    /// channel's token, name the kinds, because a channel can't read which kinds are in force.
     #[arg(long, value_enum, value_name = "KIND")]
     what: Vec<Kind>,
     /// Lift only the pause of this conversation.
@@ -159,8 +159,8 @@ impl Lift {
     }
 }
 
-/// The kinds of the signals in force that name one of `purposes`. If `purposes` is empty, the kinds of all
-/// signals in force.
+/// The kinds of signals in force that name one of `purposes`; with no `purposes`, the kinds of all signals in
+/// force.
 async fn in_force(link: &Link, subject: &str, purposes: &[String]) -> Result<Vec<SignalKind>, CliError> {
     let request = proto::GetProfileRequest { subject: subject.to_owned(), ..Default::default() };
     let profile = whole_profile(client!(ProfileServiceClient, link.clone()), request).await?;

@@ -1,4 +1,4 @@
-//! Reads the private key that a publisher signs with.
+//! Reads a private key, with which a publisher signs rules or a recipient signs evidence of an erasure.
 
 use super::error::CliError;
 use crate::clock::SystemClock;

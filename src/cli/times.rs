@@ -18,7 +18,7 @@ const EXPECTED: &str =
     "must be a time like 2026-01-31T12:00:00Z, or a date, which can have a zone: 2026-01-31+01:00";
 const RANGE: &str = "must be from 1970-01-01T00:00:00Z to 9999-12-31T23:59:59.999Z";
 
-/// A time that a person wrote. A date without a time stands for its whole day.
+/// A time as a person wrote it. A date without a time stands for one moment ([`OfDay`]).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct WrittenTime {
     /// The moment.

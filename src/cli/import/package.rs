@@ -61,9 +61,9 @@ pub(super) async fn run(file: &Path, subject: String, at: &Connection, out: Out)
     importer.tally.report(out)
 }
 
-/// Iterates over the indexes of attributes, each attribute after its sources. The time is linear in the
-/// number of attributes and links. Attributes that are derived from each other in a circle, or from an
-/// attribute in a circle, are left out.
+/// Iterates over the indexes of attributes, each attribute after its sources. The time is linear in
+/// the number of attributes and of their references to sources. Attributes that are derived from
+/// each other in a circle, or from an attribute in a circle, are left out.
 struct SourceOrder {
     /// Attributes whose sources were all returned. The next call returns the last one.
     ready: Vec<usize>,
