@@ -1,9 +1,10 @@
-//! Serves each accepted connection: HTTP/2 for gRPC, HTTP/1 for gRPC-Web, told apart by the first bytes.
+//! Serves each accepted connection: HTTP/2 for gRPC, HTTP/1 for gRPC-Web, distinguished by the first bytes of
+//! the connection.
 //!
 //! Connections are served with hyper, not with tonic's server, because tonic's server can't set the size of
-//! the header table (RFC 7541, section 2.3.2). An entry of that table keeps the whole buffer in memory from
-//! which it was read, with everything else that the client sent at that time, for as long as the connection
-//! is open.
+//! the header table (RFC 7541, section 2.3.2). An entry of that table keeps the whole buffer from which it
+//! was read in memory, with everything else that the client sent in that buffer, for as long as the
+//! connection is open.
 
 use crate::tls::{ClearReads, Connection, HTTP2_PREFACE, Incoming};
 use hyper::server::conn::{http1, http2};

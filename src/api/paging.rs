@@ -1,5 +1,5 @@
-//! Page sizes and page tokens. Every list of the API has pages, with the fields `page_size`, `page_token` and
-//! `next_page_token`.
+//! Page sizes and page tokens. Every list in the API is returned in pages, with the fields `page_size`,
+//! `page_token` and `next_page_token`.
 
 use crate::api::status;
 use crate::app::Room;

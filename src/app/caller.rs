@@ -1,4 +1,4 @@
-//! The caller of a use case, and the data subject that its request concerns.
+//! The caller of a use case: which data subject its request concerns, and what it may see.
 
 use super::Moment;
 use super::error::AppError;

@@ -1,4 +1,5 @@
-//! Opens an [`App`] from its stores and keys, and finishes what a crash interrupted.
+//! Opens an [`App`] (all use cases of one ledger) from its stores and keys, and finishes what a crash
+//! interrupted, such as an erasure.
 
 use crate::app::App;
 use crate::app::consent::Consent;

@@ -1,5 +1,5 @@
-//! Counts the bytes of requests and answers in progress, for each caller and for the whole daemon, with a
-//! limit for each.
+//! Limits the memory that requests and answers take: counts the bytes of those in progress, for each caller
+//! and for the whole daemon, and refuses a call that would exceed either limit.
 
 use crate::api::status;
 use std::sync::Arc;

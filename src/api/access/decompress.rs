@@ -1,5 +1,5 @@
-//! Decompresses messages. Tonic could do so too, but here every byte is counted before memory is allocated
-//! for it.
+//! Decompresses messages. Tonic could do that too, but this code counts every byte against a limit before it
+//! allocates memory for it.
 
 use std::io::{self, Read};
 use tonic::Status;

@@ -1,5 +1,5 @@
-//! Verifies bearer tokens of an external issuer. Its keys come from a JWKS (RFC 7517) and may change at
-//! runtime.
+//! Verifies bearer tokens of an external issuer. The issuer's keys come from a JWKS (a published set of keys,
+//! RFC 7517) and may change while the daemon runs.
 
 use crate::api::access::error::CredentialError;
 use crate::api::access::jwks;

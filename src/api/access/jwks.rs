@@ -1,4 +1,5 @@
-//! Reads the keys that a token issuer publishes (JWKS, RFC 7517), within limits.
+//! Reads the keys that a token issuer publishes (JWKS, RFC 7517), with limits on their size and number, and
+//! selects those that can verify tokens.
 
 use crate::api::access::error::CredentialError;
 use jsonwebtoken::jwk::{

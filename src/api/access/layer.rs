@@ -1,5 +1,5 @@
 //! Access control of every call: identifies the caller, and checks that its role may call the method. Every
-//! answer has a request id, which is also in the log lines of the call.
+//! answer has a request id, which is also in the lines that the daemon logs about the call.
 
 use crate::api::access::credential::Credentials;
 use crate::api::access::decompress::Encoding;

@@ -1,7 +1,8 @@
 //! Checks that request messages are within their limits: the bytes of each text and the elements of each
 //! list. The check reads the encoded message before it is decoded, because decoded objects are many times
-//! larger than their bytes. Its time is linear in the size of the message, and it neither allocates nor uses
-//! reflection. The limits are generated from options of the fields (`proto/sayso/v1/limits.proto`).
+//! larger than the bytes of a message. It takes time linear in the size of the message, allocates nothing and
+//! uses no reflection. The limits are generated from the options of the fields
+//! (`proto/sayso/v1/limits.proto`).
 
 use crate::api::status;
 use crate::domain::Violation;

@@ -1,4 +1,5 @@
-//! The names of methods, as the role table (`src/bounds/roles.cedar`) has them.
+//! The names of gRPC methods, as they are written in the role policies (`src/bounds/roles.cedar`) and in the
+//! role table that is made from these policies (`crate::roles`).
 
 use crate::proto;
 use prost_reflect::DescriptorPool;

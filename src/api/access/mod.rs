@@ -1,5 +1,5 @@
-//! Decides who may call: checks credentials, roles, quotas and limits on the bytes of each request before a
-//! handler runs.
+//! Decides which calls are handled: checks the credential, the role and the quotas of the caller, and the
+//! limits on the bytes of the request, before a handler runs.
 
 pub(crate) mod byte_budget;
 pub(crate) mod credential;

@@ -1,6 +1,6 @@
-//! Quotas: how many calls one credential may make in a span of time, how many at once, and with how many
-//! bytes in progress. A credential is identified by a hash of controller, role and name. The names themselves
-//! are not stored.
+//! Quotas: how many calls one credential may make in a span of time, how many at the same time, and how many
+//! bytes of its requests and answers may be in memory. A credential is identified by a hash of controller,
+//! role and name. The names themselves are not stored.
 
 use crate::api::access::byte_budget::{Budget, Counted, RETRY_AFTER};
 use crate::api::status;

@@ -1,8 +1,8 @@
-//! Request bodies. A body yields only messages that are complete, decompressed, counted, and within the
-//! limits of their method. For any other message the call ends here, before anything is decoded or a handler
-//! sees a byte. There is one exception. A message of a stream may be small enough although one of its fields
-//! exceeds a limit. Then the handler gets only the numeric fields of the message and answers with an error,
-//! and the stream continues.
+//! Request bodies. A body passes a message on only if it is complete, decompressed, counted against the byte
+//! budgets, and within the limits of its method. With any other message the call ends here, before anything
+//! is decoded or a handler sees a byte. There is one exception: in a stream of requests, a message may be
+//! small enough as a whole although one of its fields exceeds a limit. Then the handler gets only the numeric
+//! fields of that message and answers with an error, and the stream continues.
 
 use crate::api::access::byte_budget::Counted;
 use crate::api::access::decompress::Encoding;

@@ -1,4 +1,5 @@
-//! The roles of credentials, and the callers that they identify.
+//! The names of roles, as they are written in tokens and certificates, and the caller that a role and a name
+//! identify.
 
 use crate::api::access::error::CredentialError;
 use crate::app::Caller;

@@ -1,4 +1,6 @@
-//! Caches verified tokens of services and staff, so that a signature is verified once and not for every call.
+//! Caches verified tokens, so that a signature is verified once and not for every call. A data subject's
+//! token is not cached with its content, because the subject may be erased: the cache has only its digest and
+//! the number of its controller, and its signature is verified at each call.
 
 use crate::api::access::jwks::TrustedKey;
 use crate::app::Caller;

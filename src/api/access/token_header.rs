@@ -1,4 +1,5 @@
-//! The header of a token, read before its signature is verified, and the tolerance for clocks that differ.
+//! Reads the header of a token before its signature is verified, and says by how much the clock of an issuer
+//! may differ from the daemon's.
 
 use crate::api::access::error::CredentialError;
 use jsonwebtoken::Header;

@@ -1,5 +1,6 @@
-//! Vocabulary and bounds: conversions between the messages of requests and the events that record them. Both
-//! have the same fields and differ only in how they write times.
+//! Conversions between the API's messages about vocabulary (purposes and categories), notices and bounds, and
+//! the events that record these. A message and its event have the same fields and differ only in how they
+//! write times.
 
 use crate::api::convert::times::{maybe_millis, time};
 use crate::api::status;

@@ -1,4 +1,5 @@
-//! Conversions of the messages about decisions of data subjects and about notices.
+//! Conversions of the API's messages about consents, refusals and withdrawals of data subjects, and about
+//! notices.
 
 use crate::api::convert::reasons::denial;
 use crate::api::convert::times::time;

@@ -1,4 +1,5 @@
-//! What recipients report about erasures, and who has not answered.
+//! Conversions of the messages in which recipients report what they did about erasures, and of the list of
+//! recipients that have not reported.
 
 use crate::api::convert::times::time;
 use crate::api::status;

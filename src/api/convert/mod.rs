@@ -1,4 +1,5 @@
-//! Conversions between the API's messages and the application's types, a file for each kind of message.
+//! Conversions between the API's messages and the types of the use cases (`app`), one file for each kind of
+//! message.
 
 pub mod bounds;
 pub mod consent;

@@ -1,5 +1,5 @@
-//! Converts reasons. Events use the same enum [`Reason`] for denials and for revocations; the API has a
-//! separate enum for each.
+//! Converts reasons. In events, the enum [`Reason`] says both why a use was denied and why a grant was
+//! revoked; the API has separate enums for denials and revocations.
 
 use crate::domain::event::Reason;
 use crate::proto::{DenialReason, RevocationReason};

@@ -1,4 +1,5 @@
-//! Converts times and durations: the API has protobuf's well-known types, the application has milliseconds.
+//! Converts times and durations: the API uses protobuf's `Timestamp` and `Duration`, the use cases (`app`)
+//! use milliseconds.
 
 use crate::api::status;
 use crate::app::Moment;

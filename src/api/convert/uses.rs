@@ -1,4 +1,5 @@
-//! Converts uses of attributes, each with the legal basis and the rules that allowed it.
+//! Converts listed uses of a data subject's attributes, each with the consents, legal basis and rules that
+//! allowed it.
 
 use crate::api::convert::grants::consent_of;
 use crate::api::convert::reasons::revocation;

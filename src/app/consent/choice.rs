@@ -1,5 +1,5 @@
-//! The choices of a data subject in a request, who made them, how they were presented, and what changed when
-//! they were recorded.
+//! The consent decisions (choices) of a data subject in one request, who made them, how they were presented,
+//! and what changed when they were recorded.
 
 use crate::app::consent::opt_out_effect::OptOutEffect;
 use crate::app::consent::remaining_uses::RemainingUse;

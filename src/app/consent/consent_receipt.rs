@@ -1,4 +1,5 @@
-//! Makes the receipt of one consent decision, with a proof that can be verified without trusting the ledger.
+//! Makes the receipt of one consent decision, with a proof that the log has the decision. Anyone can verify
+//! the proof without trusting the ledger.
 
 use crate::app::consent::Consent;
 use crate::app::error::{AppError, Cause};

@@ -1,4 +1,5 @@
-//! Records requests for consent, and the decisions that data subjects make.
+//! Records that data subjects were asked for consent, and the decisions that they make: consents, renewals,
+//! refusals and withdrawals.
 
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;

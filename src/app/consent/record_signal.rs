@@ -1,4 +1,5 @@
-//! Records signals (objection, restriction, opt-outs, limit on sensitive data, pause) and lifts them.
+//! Records the signals of data subjects (objection, restriction, opt-outs, limit on sensitive data, pause),
+//! and that a signal is lifted.
 
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;

@@ -1,5 +1,5 @@
 //! The purposes for which data may still be used although the data subject said no to them, because their
-//! legal basis can't be refused.
+//! legal basis, such as a contract or a legal obligation, does not depend on the subject's agreement.
 
 use crate::domain::consent::{ConsentRecord, Terms};
 use crate::domain::event::PurposeDefined;

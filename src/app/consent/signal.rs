@@ -1,4 +1,4 @@
-//! A signal of a data subject, as a request states it.
+//! A request to record or lift a signal of a data subject.
 
 use crate::domain::event::SignalKind;
 

@@ -1,6 +1,6 @@
 //! Tells callers that speak for people which parts of their request match nothing in the ledger. A service
-//! that is not a channel is never told this, because the answer would reveal about whom something is
-//! recorded. A channel gets no answer that would reveal which other recipients a person deals with.
+//! that is not a channel never learns which parts these are, because that would reveal about whom something
+//! is recorded. A channel learns of none that would reveal which other recipients a person deals with.
 
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;

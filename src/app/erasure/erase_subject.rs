@@ -1,13 +1,15 @@
-//! Erases a data subject, or a part of their record. Every step can be resumed after a crash.
+//! Erases a data subject, or a part of their record. First the subject's stream records the start
+//! (`ErasureRequested`). Then come three steps, each of which can be resumed after a crash:
 //!
-//! 1. One durable write destroys the keys and stores the intent, which says what the next steps have to do. A
-//!    full erasure also sets the fence: the ledger then refuses writes that concern a time before the
-//!    erasure. From here on, nothing that was erased can be read.
+//! 1. One durable write destroys the keys and stores the intent, which says what the next steps have to do.
+//!    In a full erasure, this write also sets the fence: from then on, the ledger refuses writes about the
+//!    subject that concern a time before the erasure. After step 1, nothing that was erased can be read.
 //! 2. The bytes of the entries are discarded.
-//! 3. `ErasureCompleted` is recorded in the system stream. After a partial erasure, the subject's own stream
-//!    records it too.
+//! 3. `ErasureCompleted` is recorded in the system stream. After a partial erasure that a request caused, the
+//!    subject's own stream records the outcome, too (`RequestDecided`).
 //!
-//! If a crash interrupts an erasure after step 1, the daemon finishes the erasure when it next starts.
+//! If a crash interrupts an erasure, the daemon finishes the erasure when it next starts: from step 2 if the
+//! keys are destroyed (`finish_erasures`), otherwise from step 1 (`resume_erasures`).
 
 use crate::app::erasure::Erasures;
 use crate::app::erasure::completion_queue::Completion;

@@ -1,5 +1,6 @@
-//! Who is told about an erasure (GDPR Art. 19): besides the recipients of erased grants and artifacts, those
-//! whose grants' record had ended before, and auditors that exported the log or looked at the record.
+//! Who is notified of an erasure (GDPR Art. 19): recipients of erased grants and artifacts, recipients whose
+//! grants had already been erased (by an earlier partial erasure or at the end of retention), and auditors
+//! that exported the log or viewed the subject's record.
 
 use crate::app::erasure::Erasures;
 use crate::app::error::AppError;

@@ -1,6 +1,6 @@
-//! The full erasures of the last hour, so that a repeated request gets its answer. The log keeps nothing that
-//! could identify a repetition: anything that identifies the request would also confirm guesses of what was
-//! erased.
+//! The full erasures of the last hour, so that a repeated request gets the same answer. They are kept in
+//! memory only: anything in the log by which a repeated request could be recognized would also confirm
+//! guesses of who was erased.
 
 use crate::domain::ids::EventId;
 use lru::LruCache;

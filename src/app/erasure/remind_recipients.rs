@@ -1,4 +1,5 @@
-//! Reminds recipients that were told about an erasure and have not answered, and lists them.
+//! Reminds recipients that were notified of an erasure and have not reported what they did about it, and
+//! lists them.
 
 use crate::app::erasure::Erasures;
 use crate::app::error::{AppError, Cause};

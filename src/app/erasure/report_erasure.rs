@@ -1,5 +1,6 @@
-//! Records what a recipient did about an erasure (GDPR Art. 17(2), 19): that it deleted what it had, or why
-//! that is impossible or disproportionate, with evidence, and to whom it had passed the data on.
+//! Records what a recipient did about an erasure (GDPR Art. 17(2), 19): that it deleted the data, or why
+//! deleting it is impossible or disproportionate. A report can have evidence, and can name further recipients
+//! to which the data was passed on.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::Erasures;

@@ -1,5 +1,5 @@
-//! Tells a recipient which of its grants, artifacts and cached attributes have ended, so that it can bring
-//! its cache up to date after it watched no revocations for a while.
+//! Tells a recipient which of its grants, artifacts and cached attributes may no longer be used, so that it
+//! can bring its cache up to date after a time in which it did not watch revocations.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,5 +1,5 @@
-//! What is known about a grant whose record was erased: when it was erased, what was erased with it, and
-//! which of the attribute keys that its recipient names were erased.
+//! What is known about a grant whose record was erased: when and why it was erased, what was erased with it,
+//! and, if its recipient asks about attribute keys, which of these keys were erased.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

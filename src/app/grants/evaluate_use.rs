@@ -1,5 +1,6 @@
-//! Decides which attributes may be used for a purpose, and returns them with their values. A grant needs the
-//! decision for the current time. A dry run issues no grant, and can also decide for an earlier time.
+//! Decides which attributes may be used for a purpose, and returns them with their values. A grant is issued
+//! from a decision for the current time. A dry run decides without issuing a grant, and can also decide for
+//! an earlier time.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

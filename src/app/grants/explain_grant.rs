@@ -1,4 +1,5 @@
-//! Explains a grant: on whose say-so the model knew and used each attribute for a personalized reply.
+//! Explains a grant, and so the replies that were made with it: who recorded each attribute, which consents
+//! and rules allowed its use, and what was withheld.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,4 +1,4 @@
-//! A request for a grant, and the answer.
+//! The types of a request for a grant and of its answer.
 
 use crate::app::grants::evaluate_use::{Allowed, UseCase};
 use crate::app::log::receipt::Receipt;

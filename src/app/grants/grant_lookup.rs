@@ -1,5 +1,5 @@
-//! Remembers in which data subject's stream each recently used grant is. So the next call about such a grant
-//! finds the stream without reading the grant's entry in the log.
+//! A cache from recently used grants to the streams of their data subjects. With it, the next call about a
+//! grant finds the stream without reading the grant's entry in the log.
 
 use crate::app::log::stream::SubjectStream;
 use crate::domain::ids::{EventId, GrantId};

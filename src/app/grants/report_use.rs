@@ -1,4 +1,4 @@
-//! Records what recipients report: that they used a grant, or that they carried out a revocation.
+//! Records what recipients report: that they used a grant for a reply, or that they carried out a revocation.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

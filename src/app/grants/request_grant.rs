@@ -1,4 +1,5 @@
-//! Issues a grant: decides about a use, and makes the decision durable before it answers.
+//! Issues a grant: decides which attributes the recipient may use, and records the decision durably before
+//! the recipient gets it.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

@@ -1,9 +1,9 @@
 //! Answers a repeated request in the same conversation with its existing grant, from memory and without a new
 //! event. A grant is reused only if a decision made now would be the same: it would allow the same attributes
 //! by the same consents under the same bounds, and withhold the same attributes. To find out, the use is
-//! decided again. The result is kept for later requests until something changes that a decision may depend
-//! on. Reuses are counted. The count of many reuses is later recorded as one event, `GrantGivenAgain`, in the
-//! subject's stream.
+//! decided again. If the decision is the same, later requests are answered without deciding again, until
+//! something changes that a decision may depend on. Reuses are counted in memory. Later, one event in the
+//! subject's stream (`GrantGivenAgain`) records the count.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

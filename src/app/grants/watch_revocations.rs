@@ -1,5 +1,5 @@
-//! Streams revocations to the recipient whose grants and artifacts they revoke: first those in the log after
-//! a cursor, then new revocations as they happen.
+//! Streams to a recipient the revocations of its grants and artifacts: first those that the log has after the
+//! recipient's cursor, then new revocations as they happen.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

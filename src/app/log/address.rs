@@ -1,4 +1,5 @@
-//! The names under which the index knows recipients.
+//! The names under which the index lists recipients. An auditor may have the same name as a service, so the
+//! names of auditors get a prefix.
 
 use crate::domain::event::{PriorRecipient, Role};
 use std::borrow::Cow;

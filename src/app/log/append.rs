@@ -1,4 +1,5 @@
-//! The one way to write to a subject's stream: take the write lock, decide, seal, sign, make durable, notify.
+//! The only way to write to a subject's stream: take the write lock, decide which events to write, seal
+//! (encrypt) and sign them, make them durable, and notify watchers.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

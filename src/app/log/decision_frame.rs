@@ -1,7 +1,6 @@
-//! Builds the frame of a change: the events that are written together. The frame has the events of the
-//! change, and as many revocations as fit. Each of them revokes an open grant or artifact that the change
-//! contradicts. The other revocations are pending: they take effect with the frame and are recorded right
-//! after it.
+//! Builds the frame of a change, that is, the events that are written together. The frame has the events of
+//! the change, and revocations of the open grants and artifacts that the change contradicts, as many as fit.
+//! The other revocations are pending: they take effect with the frame and are recorded right after it.
 
 use crate::app::log::append::{Append, Frame, PendingEvent};
 use crate::app::log::core::Core;

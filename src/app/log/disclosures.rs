@@ -1,5 +1,5 @@
-//! What the system events say about disclosures: which audit bundles there are, and which recipients have
-//! not said what they did about an erasure.
+//! What the system events say about disclosed data: which audit bundles were exported, and which recipients
+//! have not reported what they did about an erasure.
 
 use crate::app::log::audit_exports::AuditExports;
 use crate::app::log::outstanding::{Deadlines, Outstanding};

@@ -1,6 +1,6 @@
 //! Makes the first append to the stream of a data subject. While the write is checked and decided, the stream
 //! exists in memory only. The subject's handle (their random pseudonym in the log) and key become durable
-//! right before the first event. So a write that is refused, for whatever reason, leaves nothing behind.
+//! right before the first event. So a refused write leaves nothing behind.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

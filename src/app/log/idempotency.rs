@@ -1,8 +1,9 @@
 //! Idempotency keys tie events to the request that caused them, so that a repeated request is answered from
 //! the log.
 //!
-//! In events of a data subject, the hash of a key is sealed, and is looked up in the stream in memory. System
-//! events have the hash unencrypted, and it is looked up in the index of the store.
+//! An event has only a hash of the key. In a data subject's events the hash is sealed, and a request is found
+//! by the hashes that the stream keeps in memory. System events have the hash unencrypted, and a request is
+//! found in the index of the store.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,4 +1,5 @@
-//! Keys of the index that is kept with the log. They find events by recipient, request or expiry.
+//! Keys of the index that the store keeps beside the log. With them, events are found by recipient, request
+//! or expiry without reading the whole log.
 
 use crate::app::log::address::{address, address_of};
 use crate::app::log::revocation::Revocation;

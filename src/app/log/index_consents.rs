@@ -1,4 +1,5 @@
-//! Indexes consents by when they were given, in logs that an earlier version wrote without this index.
+//! Adds an index of consents, by when they were given, to logs that an earlier version of the daemon wrote
+//! without it.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;

@@ -1,4 +1,5 @@
-//! How many rules and erasures the log has, for the signed counts that anyone may read.
+//! Counts the events about rules and erasures in the log, for the signed counts. Anyone may read these, so
+//! that even a reader who sees only the log's hashes can watch both numbers grow.
 
 use crate::domain::event::{Event, Recorded, codec};
 use crate::ledger::{Ledger, SignedCheckpoint};

@@ -1,5 +1,5 @@
-//! The subject map of a log, kept in memory, and the changes to it that no entry shows. `subject_map.rs`
-//! keeps the map up to date.
+//! The subject map of a log (docs/completeness.md), kept in memory, and the changes to the map that can't be
+//! read from new entries, such as an erasure. `subject_map.rs` keeps the map up to date.
 
 use crate::domain::event::{Event, Recorded, SubjectMapCommitted};
 use crate::domain::ids::Handle;

@@ -1,6 +1,6 @@
 //! Hashes of erased attribute keys, which stay in a person's stream after a partial erasure. The hashes are
-//! keyed with the person's secret. So nobody can compare them with guesses after all of the person's keys are
-//! destroyed.
+//! keyed with the person's secret. So after all of the person's keys are destroyed, guesses of an attribute
+//! key can't be checked against the hashes.
 
 use crate::app::error::AppError;
 use crate::app::log::core::Core;

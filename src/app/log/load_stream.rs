@@ -1,4 +1,4 @@
-//! Loads a subject's stream: folds all events of the subject in the log.
+//! Loads a subject's stream into memory: folds all events of the subject in the log into the subject's state.
 
 use crate::app::error::AppError;
 use crate::app::log::core::Core;

@@ -1,4 +1,4 @@
-//! Looks up events by index key or by position, and the state of a subject at a moment.
+//! Finds events by index key or by position, and computes the state of a subject at a moment, now or earlier.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,5 +1,5 @@
-//! Limits how many grants are indexed by the name of their recipient. A few records for each name are enough
-//! to see whether the name is in use.
+//! Limits how many grants are indexed by the name of their recipient. The index only has to show whether any
+//! grant names a certain recipient, and a few records for each name are enough for that.
 
 use crate::app::log::index::recipient_hash;
 use std::collections::HashMap;

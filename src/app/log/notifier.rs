@@ -1,5 +1,5 @@
-//! Notifies watchers of revocations. Watchers of one recipient that read after the same cursor share one read
-//! of the index.
+//! Notifies watchers of revocations. Watchers that wait at the same cursor for revocations of the same
+//! recipient share one read of the index.
 
 use crate::app::error::AppError;
 use crate::app::log::revocation::Revocation;

@@ -1,4 +1,5 @@
-//! Data subject requests that are not answered yet, by due date. They are loaded from the index at the start.
+//! Data subject requests that are not answered yet, by due date. They are loaded from the index when the
+//! daemon starts.
 
 use crate::app::log::index::{REQUEST, index_of_requests};
 use crate::domain::event::{Event, Recorded};

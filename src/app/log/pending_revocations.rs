@@ -1,6 +1,6 @@
 //! Revocations that a change causes, but that did not fit into its frame (the events that are written
-//! together). They take effect with the change, for every reader of the stream. Their events follow in later
-//! frames (`record_pending`), even after a restart.
+//! together). They take effect with the change, for every reader of the stream. Their events are recorded in
+//! later frames (`record_pending`), after a restart if need be.
 
 use crate::app::log::index::revocation_of;
 use crate::app::log::revocation::Revocation;

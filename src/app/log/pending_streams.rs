@@ -1,4 +1,5 @@
-//! Streams with revocations that are in effect but not recorded yet.
+//! A list of the streams with revocations that are in effect but not recorded yet, so that recording is tried
+//! again and watchers learn of late revocations.
 
 use crate::app::log::revocation::Revocation;
 use crate::app::log::stream::SubjectStream;

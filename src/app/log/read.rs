@@ -1,4 +1,5 @@
-//! Reads events, for all use cases: the events of a subject's stream, one entry of it, or a system event.
+//! Reads and decrypts events, for all use cases: all events of a subject's stream, one of them, or a system
+//! event.
 
 use crate::app::error::AppError;
 use crate::domain::event::{Recorded, codec};

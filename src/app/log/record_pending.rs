@@ -1,6 +1,6 @@
-//! Records revocations that are already in effect. The ledger tries to record them right after the change
-//! that caused them, and again before the next write to the stream. After a failure or a restart, it tries
-//! again at intervals.
+//! Records pending revocations, which are already in effect. They are recorded right after the change that
+//! caused them, or at the latest before the next write to the stream. After a failure or a restart, the
+//! ledger tries again at intervals.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::Frame;

@@ -1,6 +1,6 @@
 //! The requests of a stream that had an idempotency key, and where their events are. The hashes of these keys
-//! are stored only in the sealed events, and kept in memory only while the stream is. So nothing is left of
-//! the hashes after an erasure.
+//! are stored only in the sealed events, and kept in memory only as long as the stream is. So an erasure
+//! leaves none of these hashes.
 
 use crate::domain::event::{Recorded, RequestKey};
 use sayso_proof::merkle::Hash;

@@ -1,5 +1,5 @@
-//! Grants that may answer a repeated request, with counts of how often each has done so. A count stays here
-//! until it is recorded in the log.
+//! The grants of one subject that may answer a repeated request, with counts of how often each was reused. A
+//! count is kept here until it is recorded in the log.
 
 use crate::app::log::receipt::EventReceipt;
 use crate::bounds::rulebook::Rules;

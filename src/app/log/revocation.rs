@@ -1,4 +1,4 @@
-//! A revocation, in the form in which its recipient receives it.
+//! A revocation, in the form in which a recipient that watches revocations receives it.
 
 use crate::app::caller::Caller;
 use crate::domain::event::{ErasureScope, Event, Reason};

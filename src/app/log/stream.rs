@@ -1,5 +1,5 @@
-//! A subject's stream: its events are sealed one after the other, and its folded state is kept in memory for
-//! reads.
+//! A subject's stream in memory: the keys of its events, the lock under which one write at a time appends to
+//! it, and its folded state for reads.
 
 use crate::app::log::pending_revocations::PendingRevocations;
 use crate::app::log::requests_made::RequestsMade;

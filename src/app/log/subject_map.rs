@@ -1,10 +1,9 @@
-//! Commits to the subject map: for each data subject, the number of their events and the newest one
-//! (docs/completeness.md).
+//! Commits to the subject map in the log. The map has, for each data subject, the number of their events and
+//! the newest one, and shows that an export left nothing out (docs/completeness.md).
 //!
-//! The map is in memory only, so a crash leaves nothing to repair. It follows the log: before each
-//! commitment, the map is updated from the entries since the last commitment. So no write has to update the
-//! map. After a start the map is built from the log and the vault when it is first needed, with the same root
-//! as before.
+//! The map is in memory only, so a crash leaves nothing to repair. Writes do not update it: before each
+//! commitment, it is updated from the entries since the last commitment. After a start, it is built from the
+//! log and the vault when it is first needed, and gets the same root hash as before.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::{Core, NoErasures};

@@ -1,5 +1,5 @@
-//! Appends to the system stream: events that belong to no data subject, such as vocabulary, notices, bounds,
-//! and what the ledger says about itself.
+//! Appends to the system stream: events that belong to no data subject, such as those that define vocabulary,
+//! notices and bounds, and events about the ledger itself (a key rotation, a restore).
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

@@ -1,5 +1,5 @@
-//! The end of the system stream, and events to be appended to it. Events of this stream belong to no data
-//! subject.
+//! The end of the system stream (its version and newest hash), and the form of an event to be appended to it.
+//! Events of this stream belong to no data subject.
 
 use crate::app::log::index::index_of;
 use crate::domain::event::Event;

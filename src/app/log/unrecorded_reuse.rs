@@ -1,4 +1,4 @@
-//! Streams whose counts of reused grants are not recorded yet.
+//! A list of the streams that have counts of reused grants to be recorded in the log.
 
 use crate::app::log::stream::SubjectStream;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

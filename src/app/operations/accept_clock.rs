@@ -1,5 +1,5 @@
-//! Accepts the time of the machine's clock after the clock has jumped. While the clock is not trusted, use is
-//! denied and everything else continues (`log::suspension`).
+//! Records that an operator accepts the time of the machine's clock after it has jumped. Until then the clock
+//! is not trusted: all use is denied, and everything else continues (`log::suspension`).
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

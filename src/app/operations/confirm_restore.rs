@@ -1,6 +1,6 @@
-//! Confirms a restore. Until then all use is denied: withdrawals, objections and restrictions since the
-//! backup are lost, and the uses that they had stopped must not silently start again. Recording continues, so
-//! that lost decisions can be recorded again.
+//! Records that an operator confirms a restore. Until then all use is denied: withdrawals, objections and
+//! restrictions since the backup are lost, and the uses that they had stopped must not silently start again.
+//! Recording continues, so that lost decisions can be recorded again.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

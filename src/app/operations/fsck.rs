@@ -1,6 +1,6 @@
-//! Checks a data folder that no daemon has open, without changing it. The check computes leaf hashes and the
-//! tree from the entries, and compares the tree with the last published checkpoint. It verifies signatures
-//! and the chain of each stream, and checks whether each subject's keys open their entries.
+//! Checks a data folder for damage, without changing it, while no daemon has it open. The check computes the
+//! hash tree from the entries, and compares its root with the last published checkpoint. It verifies
+//! signatures and the chain of each stream, and checks whether each subject's keys open their entries.
 
 use crate::store::StoreError;
 use crate::store::embedded::{LogFound, Seen, inspect};

@@ -1,4 +1,5 @@
-//! Operations: backup, restore, rotation of the log key, checks of a data folder, accepting the clock.
+//! The operator's use cases: backup, restore and its confirmation, rotation of the log key, checking a data
+//! folder, accepting the clock.
 
 pub(crate) mod accept_clock;
 pub(crate) mod backup;

@@ -1,8 +1,8 @@
-//! Restores a log from a backup, with the current key tree. So every data subject comes back, except those
-//! who were erased.
+//! Restores a log from a backup. If the data folder still has a key tree, the entries are opened with this
+//! tree and not with that of the backup, so data that was erased after the backup does not come back.
 //!
-//! Entries whose keys were destroyed since the backup are discarded again before the log can be read. The
-//! next start records what happened: `ErasureCompleted` for those entries, then `BackupRestored`.
+//! Entries whose keys were destroyed since the backup are discarded again before the log can be read. When
+//! the daemon next starts, it records `ErasureCompleted` for those entries, then `BackupRestored`.
 
 use crate::app::error::AppError;
 use crate::app::log::receipt::RequestStamp;

@@ -1,9 +1,10 @@
-//! Rotates the log key, with an event that both keys sign.
+//! Rotates the log key: records an event that both the old and the new key sign, and signs all later entries
+//! and checkpoints with the new key.
 //!
-//! The new key is durable in its own file before the log names it, and replaces the old file only afterward.
-//! If a crash happens between these steps, the next start repairs the files ([`crate::ledger::LogKeys`]). No
-//! other write is in progress during a rotation, so every entry is signed by the key in force at its
-//! position.
+//! The new key is written durably to a file of its own before the event that names it is recorded. Only
+//! afterward does this file replace that of the old key. If a crash happens between these steps, the next
+//! start repairs the files ([`crate::ledger::LogKeys`]). No other write is in progress during a rotation, so
+//! every entry is signed by the key in force at its position.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

@@ -1,4 +1,5 @@
-//! Checks the limits on what may be recorded about a data subject.
+//! Checks the limits on how many attributes, and how many bytes of them, one service and all callers together
+//! may record about a data subject.
 
 use crate::app::error::AppError;
 use crate::app::log::append::{Append, PendingEvent};

@@ -1,4 +1,4 @@
-//! What a caller may do to an attribute that is recorded already.
+//! The changes that a request can make to a recorded attribute: remove, contest or confirm it.
 
 /// A change to a current attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,4 +1,5 @@
-//! Records what bounds need to know about a data subject: age band and jurisdiction.
+//! Records the description of a data subject, that is, their age and jurisdiction, on which bounds may
+//! depend.
 
 use crate::app::caller::Caller;
 use crate::app::consent::choice::ConsentChanged;

@@ -1,4 +1,5 @@
-//! Reads a profile: from memory or from the events, now or at an earlier moment.
+//! Reads a profile, as it is now or was at an earlier moment, from the state in memory or, for a check, anew
+//! from the events.
 
 use crate::app::error::AppError;
 use crate::app::log::moment::Moment;

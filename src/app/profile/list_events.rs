@@ -1,4 +1,4 @@
-//! Lists the events of a data subject as they were recorded.
+//! Lists the events of a data subject, oldest first, as they were recorded and not as a folded state.
 
 use crate::app::error::AppError;
 use crate::app::log::read::open;

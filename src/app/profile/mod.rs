@@ -1,4 +1,4 @@
-//! Recording and reading what is known about a data subject: attributes, and descriptions (age and
+//! Records and reads what is known about a data subject: attributes, and the description (age and
 //! jurisdiction).
 
 pub(crate) mod attribute_quota;

@@ -1,4 +1,5 @@
-//! Pages of answers, each small enough for the client to read, regardless of how much is recorded.
+//! Divides an answer into pages that a gRPC client accepts (half of its usual limit for one message),
+//! regardless of how much is recorded.
 
 use crate::app::error::AppError;
 use crate::app::log::moment::Moment;

@@ -1,5 +1,5 @@
-//! Finds the attributes of a request that were observed before the current attribute under their key. An
-//! attribute that comes earlier in the same request counts as recorded already.
+//! Finds the attributes of a request that were observed before the attribute that is current under the same
+//! key. An attribute that precedes them in the request counts as recorded already.
 
 use crate::app::log::append::{Append, PendingEvent};
 use crate::app::log::decision_frame::apply_pending;

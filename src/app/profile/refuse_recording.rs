@@ -1,4 +1,4 @@
-//! Refuses to record what bounds forbid, and records the attempt.
+//! Refuses to record attributes that bounds forbid, and records that a caller tried to.
 
 use crate::app::error::AppError;
 use crate::app::log::append::Append;
