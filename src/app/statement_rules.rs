@@ -1,8 +1,8 @@
 //! Rules about who may record which statement. A data subject's own words come from the data subject, a
 //! channel (an application through which people speak) or a steward. A service records what it observes and
-//! infers. In addition, a service may record that a data subject refuses something. A request that these
-//! rules reject leaves nothing in the log, with one exception: if it contains refusals by the data subject,
-//! these are recorded.
+//! infers, and may also record that a data subject refuses something. A request that these rules reject
+//! leaves nothing in the log, with one exception: if the request contains refusals by the data subject, these
+//! are recorded.
 
 use crate::app::caller::Caller;
 use crate::app::consent::choice::Choice;

@@ -1,4 +1,5 @@
-//! Passes written bytes to a receiver in pieces, for streaming exports.
+//! A writer that passes the written bytes to a receiver in pieces. With it, exports and backups are sent to
+//! the caller while they are made.
 
 use std::io::{Error, ErrorKind, Write};
 

@@ -1,4 +1,5 @@
-//! Classes of attributes. The attributes of a class share everything that a decision about them depends on.
+//! Classes of attributes. The attributes of a class share everything that a decision about them depends on,
+//! so a class is decided once for all of them.
 
 use crate::bounds::cedar_request::ClassTraits;
 use crate::domain::event::Provenance;

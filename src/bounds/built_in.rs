@@ -1,4 +1,5 @@
-//! Denials that follow from the rules of the ledger itself. They apply regardless of the packs in force.
+//! Denials that are built into the ledger, such as those after a refused erasure. They apply regardless of
+//! the packs in force.
 
 use crate::bounds::error::Denial;
 use crate::domain::attribute::Attribute;

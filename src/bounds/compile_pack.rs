@@ -1,4 +1,5 @@
-//! Compiles the text of one pack to named policies, or reports what is wrong with it and where.
+//! Compiles the text of one pack to named policies, or reports what is wrong with the text, with line and
+//! column.
 
 use crate::bounds::equivalent_categories::Distinctions;
 use crate::bounds::error::BoundsError;

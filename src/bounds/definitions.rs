@@ -1,6 +1,6 @@
-//! The vocabulary at a moment: the purposes and categories, and the versions of notices that count. It is
-//! built from the events that define purposes and categories, publish or require notices, and adopt an
-//! edition of the rules of decisions.
+//! The vocabulary at a moment: the purposes and categories, and the versions of notices under which consents
+//! still count. It is built from the events that define purposes and categories, publish or require notices,
+//! and adopt an edition of the rules of decisions.
 
 use crate::bounds::engine::UNRECORDED;
 use crate::domain::event::{CategoryDefined, Event, NoticeRequired, PurposeDefined, Recorded, Role};

@@ -1,5 +1,5 @@
-//! The Cedar engine: compiles packs by tier, evaluates each tier separately, and caches outcomes by class of
-//! attributes.
+//! Wraps the Cedar engine: compiles the packs of each tier, evaluates each tier separately, and caches
+//! outcomes by class of attributes.
 
 use super::entities::entities;
 use crate::bounds::cedar_request::CedarRequest;

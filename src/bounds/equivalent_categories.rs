@@ -2,9 +2,10 @@
 //!
 //! A class is a category with a provenance, such as `work/inferred`. Two categories are equivalent only if,
 //! for each provenance, no policy can tell their two classes apart. A policy can tell two classes of the same
-//! provenance apart in two ways. It can ask whether a class equals a given class, or is `in` a given class or
-//! category; then the policy contains the id of that class or category. Or it can ask for the properties that
-//! the schema gives a class: whether it is special, its risks and its benefits.
+//! provenance apart in two ways. It can ask whether the class of an attribute equals, or is `in`, a class or
+//! category that the policy names; then the policy's text contains the id of that class or category. Or it
+//! can ask for the properties that the schema gives a class: whether it is special, its risks and its
+//! benefits.
 
 use crate::bounds::entities::class;
 use crate::domain::event::Provenance;

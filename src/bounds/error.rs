@@ -1,4 +1,4 @@
-//! Why bounds cannot be compiled, and why a use or a recording is denied.
+//! The reasons why bounds cannot be compiled, and the denial of a use or of a recording.
 
 use crate::domain::event::{Reason, Tier};
 

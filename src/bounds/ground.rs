@@ -1,5 +1,5 @@
-//! What a use of one category could rest on: the data subject's consents, or the legal basis that the
-//! controller declares for the purpose.
+//! What could permit a use of attributes of one category: the data subject's consents, or the legal basis
+//! that the controller declares for the purpose.
 
 use crate::bounds::decision::ConsentTraits;
 use crate::bounds::thresholds::Thresholds;

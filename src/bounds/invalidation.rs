@@ -1,5 +1,5 @@
 //! Finds the grants and artifacts that are no longer valid, because they contradict the data subject's state
-//! or the rules in force, and gives the reason of each.
+//! or the rules in force, and gives the reason for each.
 
 use crate::bounds::decide::Case;
 use crate::bounds::decision::Decision;

@@ -1,5 +1,5 @@
-//! Personal bounds: compiles a data subject's choices to policies that only forbid. The data subject can
-//! choose only among the fields of `PersonalBoundsSet`.
+//! Compiles a data subject's personal bounds to policies, which only forbid. The data subject writes no
+//! policy text, but makes choices in the fields of `PersonalBoundsSet`.
 //!
 //! The policies contain names of categories, purposes, recipients and conversations, each as a quoted string.
 //! No other text of a caller reaches the engine. The data subject is shown exactly the policies that are

@@ -1,6 +1,6 @@
 //! Thresholds: the numbers with which the bounds in force compare an attribute's age and confidence, and a
-//! consent's age. Values between two thresholds have the same outcome, so outcomes are cached by threshold
-//! rather than by day.
+//! consent's age. All values between two thresholds lead to the same outcome, so an outcome is cached for all
+//! of them together, and not, for example, for each day of age.
 
 use crate::domain::DAY_MS;
 use cedar_policy::Policy;

@@ -1,4 +1,5 @@
-//! Turns a decision into one that withholds everything, while all use is suspended.
+//! Turns a decision into one that withholds everything. This happens while all use is suspended: a restore is
+//! not confirmed, or the clock is not trusted.
 
 use crate::bounds::decision::Decision;
 use crate::domain::event::{Provenance, Reason, Tier, WithheldClass};

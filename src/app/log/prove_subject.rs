@@ -1,4 +1,5 @@
-//! Proves what the log has about a data subject, or that it has nothing (docs/completeness.md).
+//! Proves how many events the log has about a data subject and which is the newest, or that it has none, by a
+//! commitment to the subject map (docs/completeness.md).
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;

@@ -1,5 +1,5 @@
-//! Keys of new attributes: which characters they may have, and which existing keys they could be confused
-//! with.
+//! Checks the characters of the keys of new attributes, and finds existing keys that a new key could be
+//! confused with, so that one attribute is not recorded under two keys by mistake.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

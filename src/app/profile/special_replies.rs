@@ -1,6 +1,7 @@
-//! Completes new attributes that were derived from special data. Marks each as an inference. If the attribute
-//! names replies (`from_replies`), adds the special attributes that shaped those replies to its sources
-//! (`derived_from`).
+//! Completes new attributes that were derived from others. If a new attribute names replies (`from_replies`),
+//! the attributes of special categories that shaped those replies are added to its sources (`derived_from`).
+//! If it then has a source of a special category, it is marked as inferred, even if its caller declared
+//! another provenance.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::Append;

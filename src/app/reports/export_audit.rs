@@ -1,4 +1,5 @@
-//! Exports the whole log as one bundle that can be verified offline. Memory does not grow with the log.
+//! Exports the whole log as one bundle that can be verified offline. The memory that an export takes does not
+//! grow with the log.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

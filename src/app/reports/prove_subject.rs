@@ -1,4 +1,5 @@
-//! Proves what the log has about one data subject, or that it has nothing.
+//! Makes the proof that the log has a certain number of events about one data subject, or none. It proves
+//! what the log committed to, and discloses no event (docs/completeness.md).
 
 use crate::app::error::AppError;
 use crate::app::reports::Reports;

@@ -1,8 +1,9 @@
-//! Makes transparency reports. A blocking thread goes through all data subjects, one after another, and
+//! Makes transparency reports. A thread of its own goes through all data subjects, one after another, and
 //! counts the events of each.
 //!
-//! The report, with the privacy budget that it spends, is recorded before any figure is sent. So no report is
-//! made without a record, and a report that fails halfway has spent its budget.
+//! Before any figure is sent, an event records the report and how much it spends of the privacy budget (the
+//! limit on what all reports with noise may reveal together). So no report is made without a record, and a
+//! report that fails halfway has spent its part of the budget.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

@@ -1,4 +1,5 @@
-//! Finds the changes that carried out a request for rectification (GDPR Art. 16).
+//! Finds the changes of attributes with which a request for rectification (GDPR Art. 16) was carried out, so
+//! that its completion names them.
 
 use crate::app::error::AppError;
 use crate::app::log::stream::SubjectStream;

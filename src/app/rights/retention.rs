@@ -1,8 +1,9 @@
-//! Ends what has expired: consents, artifacts, records of uses and requests, and attributes. An attribute
-//! ends at its own expiry or when a retention rule ends it, whichever comes first.
+//! Retention passes: they end what has expired (consents and artifacts) and erase what is no longer to be
+//! kept (attributes, and records of uses and requests). An attribute ends at its own expiry or when a
+//! retention rule ends it, whichever comes first.
 //!
-//! The ledger's clock decides what has expired. One pass handles a limited number of subjects. Everything
-//! that ends is recorded.
+//! The ledger's clock decides what has expired. One pass handles a limited number of subjects. Each end and
+//! each erasure is recorded as an event.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;

@@ -1,4 +1,5 @@
-//! How far retention passes have come, in memory and as it is stored for the next start.
+//! How far retention passes have come. The next pass continues from there, and so does the first pass after a
+//! restart, because a part of it is stored.
 
 use crate::app::log::core::Core;
 use crate::app::log::index::{ARTIFACT_END, ATTRIBUTE_END, CONSENT_END, CONSENT_SAID};

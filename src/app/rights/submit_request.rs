@@ -1,5 +1,5 @@
-//! Submits a request of a data subject: records it with its due date, and fulfills it before the answer if no
-//! steward has to decide.
+//! Submits a request of a data subject: records it with its due date, and, if no steward has to decide, also
+//! fulfills it before the call returns.
 
 use crate::app::caller::Caller;
 use crate::app::consent::remaining_uses::{RemainingUse, remaining_uses};

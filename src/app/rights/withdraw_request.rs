@@ -1,4 +1,4 @@
-//! Withdraws a request for erasure, because the person does not want the erasure any more.
+//! Withdraws a request for erasure, because the person no longer wants the erasure.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

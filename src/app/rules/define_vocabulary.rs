@@ -1,6 +1,6 @@
 //! Defines the vocabulary: purposes and categories, which are its words. A new word needs no signature,
-//! unless it declares a legal basis. A definition that replaces another one is signed by the provider, and
-//! may come into force later.
+//! unless it declares a legal basis. A definition that replaces another one must be signed with the
+//! provider's key, and may come into force later.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

@@ -1,5 +1,5 @@
-//! Sets and reads personal bounds. They are set as a whole, and shown together with the policies that
-//! implement them.
+//! Sets and reads personal bounds. One call sets all of a person's bounds and replaces the earlier ones. The
+//! bounds are shown together with the policies that implement them.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

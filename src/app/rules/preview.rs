@@ -1,4 +1,5 @@
-//! What a preview of bounds found: counts, and a few data subjects as examples.
+//! The result of a preview of bounds: how many grants and uses the bounds would change, and a few data
+//! subjects (by handle) as examples.
 
 use crate::domain::ids::Handle;
 use std::collections::BTreeMap;

@@ -1,4 +1,5 @@
-//! The rules that were last applied to all open grants, and the task that applies new rules.
+//! Which rules the last revocation pass applied to all open grants, and the background task that runs a pass
+//! when other rules come into force.
 
 use crate::bounds::rulebook::Rules;
 use std::sync::Mutex;

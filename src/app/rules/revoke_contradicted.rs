@@ -1,10 +1,10 @@
 //! Applies new bounds and new vocabulary to open grants and to artifacts: revokes what they contradict.
 //!
-//! A revocation pass runs when rules are published, when a version comes into force later, and after a pass
-//! that was cut short. `CheckGrant` does not wait for a pass: if a grant was issued under other rules, it
-//! compares the grant with the rules in force. A pass reads open grants from an index by expiry, and
-//! artifacts from an index by position. It reads a page at a time, so that its memory does not grow with the
-//! number of data subjects.
+//! A revocation pass runs when rules are published, when a published version comes into force later, and
+//! after a pass that was interrupted. `CheckGrant` does not wait for a pass: it compares a grant that was
+//! issued under other rules with the rules in force. A pass reads open grants from an index by expiry, and
+//! artifacts from an index by position, a page at a time. So its memory does not grow with the number of data
+//! subjects.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

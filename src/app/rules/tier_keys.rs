@@ -1,4 +1,4 @@
-//! The keys that rules of each tier must be signed with.
+//! The public keys that verify the signatures of published rules, one for each tier that is signed.
 
 /// Public keys (Ed25519, raw) that rules must be signed with. Nothing can be published for a tier without a
 /// key.

@@ -1,4 +1,5 @@
-//! A number of a report, and how far noise may have moved it from the true number.
+//! A number in a transparency report, and how far the noise of the report may have moved it from the true
+//! number.
 
 /// A number, and how far noise may have moved it.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

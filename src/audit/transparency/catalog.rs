@@ -1,4 +1,5 @@
-//! The catalog: every figure, with its definition, unit and limits.
+//! The catalog of the transparency report: every figure, with its definition, its unit and what it can't
+//! show.
 //!
 //! `docs/transparency-report.md` contains the same texts; a test compares them.
 

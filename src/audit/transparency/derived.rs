@@ -1,4 +1,5 @@
-//! Tables and ratios computed from published tables, so that they reveal nothing more.
+//! Tables and ratios that are computed only from published tables, so that they reveal nothing that those do
+//! not.
 
 use super::amount::Amount;
 use super::figure::{FigureTable, Interval, Ratio, TableForm, Unprinted};

@@ -1,5 +1,6 @@
-//! Makes figures from populations. Each population is shown in one table. Every other number about the
-//! population is computed from what this table shows.
+//! Makes the figures of a report from populations (sets of counted things, such as all replies). Each
+//! population is shown in one table. Every other number about the population is computed from what this table
+//! shows.
 
 use super::amount::Amount;
 use super::catalog::{self, Derivation, FigureSpec};

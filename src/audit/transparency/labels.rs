@@ -1,4 +1,5 @@
-//! Labels of the rows of a report: words for values of events, and buckets for numbers.
+//! Labels of the rows of a report's tables: words for what events say, such as `refused`, and buckets for
+//! numbers, such as durations.
 
 use crate::domain::DAY_MS;
 use crate::domain::consent::Decision;

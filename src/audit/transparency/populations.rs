@@ -1,4 +1,5 @@
-//! The populations: what each table counts, such as replies, with its unit and the labels of its rows.
+//! Defines the populations: what each table counts (such as replies), with the table's unit, the headings and
+//! labels of its rows, and how much one person may contribute.
 
 use super::labels::{
     ALLOWED, ARTIFACT_BUCKETS, BYTES_BUCKETS, Bucket, CONFIRMED, CONTEST_WITHDRAWN, CONTESTED, DISCLOSED,

@@ -1,5 +1,5 @@
 //! The record of processing activities (GDPR Art. 30(1)), made from the vocabulary, the grants, the stored
-//! attributes, and the controller's configuration. Letters such as (b) are the points of Art. 30(1).
+//! attributes, and the controller's configuration. Letters such as (b) mean the points of Art. 30(1).
 
 use crate::domain::event::{CategoryDefined, GrantIssued, PurposeDefined};
 use crate::domain::vocabulary::Vocabulary;

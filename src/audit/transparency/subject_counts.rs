@@ -1,4 +1,4 @@
-//! What the report counts about one data subject.
+//! What a transparency report counts about one data subject.
 //!
 //! Counts can be merged: the counts for the days of a period add up to the counts for the period.
 

@@ -1,4 +1,5 @@
-//! The summary of a report: its most important numbers in a few lines, and what it can't show.
+//! The summary of a report: its most important numbers in a few lines, and which of them are not shown, and
+//! why.
 
 use super::figure::{Figure, FigureTable, Ratio, Status, SummaryLine};
 use super::number_format;

@@ -1,5 +1,5 @@
-//! Decides which rows of a table may be shown. No group of fewer than k people is shown, or can be computed
-//! from the rows that are shown.
+//! Decides which rows of a report's table may be shown. No group of fewer than k people (k is the smallest
+//! group that the report may show) is shown, or can be computed from the rows that are shown.
 //!
 //! Rows of fewer than k people are summed in *others*, together with the smallest row of at least k people.
 //! So *others* has at least two rows and at least k people. Anyone could compute its sum from the total, but

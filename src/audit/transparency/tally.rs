@@ -1,4 +1,5 @@
-//! The counts of all data subjects, and of system events.
+//! Adds up the counts of all data subjects in the tables of a report, and counts system events, such as
+//! erasures.
 
 use super::labels::{DURATION_BUCKETS, bucket};
 use super::noise;

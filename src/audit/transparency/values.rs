@@ -1,11 +1,12 @@
-//! Counts how many people have each inferred value, without keeping any value. A limited number of counters
-//! identify the values by keyed 64-bit hashes.
+//! Counts how many people have each inferred value, without keeping any value: each of a limited number of
+//! counters identifies its value by a keyed 64-bit hash. With the counts, a report says by how much the
+//! inferences about different groups of people differ (the divergence).
 //!
 //! Counts are exact while a category has at most [`VALUES_MAX`] different values. Beyond that, the counters
 //! follow Misra and Gries (1982): they are never too high, and too low by at most `error`. To compare groups,
-//! the hashes of values are sorted into [`BUCKETS`] buckets. When several values share a bucket, the groups
-//! can only look more similar (the data processing inequality). So buckets never make the divergence too
-//! high.
+//! the hashes of values are sorted into [`BUCKETS`] buckets. Values that share a bucket can only make the
+//! groups look more similar (the data processing inequality), so the divergence is never too high because of
+//! buckets.
 
 use super::suppress::as_number;
 use hmac::{Hmac, KeyInit, Mac};

@@ -1,5 +1,5 @@
-//! Finds the consents that rules end by their age: a use is allowed under a new consent, but not under an old
-//! one.
+//! Finds the consents that become too old under a rule in force, such as one that allows a use only under a
+//! consent from the last year.
 
 use super::{Case, Deciding};
 use crate::bounds::attribute_class::Class;

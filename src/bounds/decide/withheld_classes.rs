@@ -1,4 +1,5 @@
-//! Builds the classes of withheld attributes: why each is withheld, and who decided.
+//! Groups the withheld attributes of a decision into the classes that the answer lists, each with the reason
+//! and who decided.
 
 use super::{Deciding, Verdict};
 use crate::bounds::built_in::{consent_reason, outdated_notice};

@@ -1,4 +1,5 @@
-//! The tests that a bounds pack carries: a table of cases, each a scenario and the decision it expects.
+//! The tests that come with a pack of bounds: a table of cases, each with a scenario and the decision that is
+//! expected for it.
 
 pub(crate) mod run;
 pub(crate) mod scenario;

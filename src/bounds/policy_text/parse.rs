@@ -1,5 +1,5 @@
 //! The only module that calls Cedar's parser. Text from callers is first scanned, and then parsed on a
-//! separate thread.
+//! separate thread with a large stack.
 //!
 //! The stack of a parser thread (`STACK_BYTES`) is large enough for every text:
 //!

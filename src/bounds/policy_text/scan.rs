@@ -2,13 +2,13 @@
 //!
 //! Cedar's parser, validator and evaluator are recursive, and the text determines the depth of their trees:
 //! brackets and `if` nest, and each operator, member access and call adds a level. The scan reads the same
-//! tokens as Cedar's lexer and counts what can make a tree deep or large. For a text that Cedar parses
-//! without an error, the counts are upper bounds.
+//! tokens as Cedar's lexer and counts what can make a tree deep or large. If Cedar parses a text without an
+//! error, its trees are no deeper or larger than these counts.
 //!
-//! For an invalid text, the counts are not upper bounds: Cedar's parser recovers from errors, and may nest
-//! where the brackets do not. The resulting tree is never evaluated, only dropped. It has at most as many
+//! For an invalid text, the tree may be deeper than the counts: Cedar's parser recovers from errors, and may
+//! nest where the brackets do not. Such a tree is never evaluated, only dropped. It has at most as many
 //! levels as the parsed piece (see [`pieces`]) has tokens. [`crate::bounds::policy_text::parse`] uses a stack
-//! that is large enough for such a tree.
+//! that is large enough to drop it.
 
 mod lexer;
 

@@ -1,5 +1,5 @@
-//! Compares decisions with a simple model of the default packs, and with the verifier. The verifier shares no
-//! code with the model or with the code that decides.
+//! Compares decisions in random histories with those of a simple model of the default packs, and with those
+//! of the verifier. The verifier shares no code with the model or with the code that decides.
 
 use super::decision_table::{self, Facts};
 use super::*;

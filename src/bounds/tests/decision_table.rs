@@ -1,5 +1,6 @@
-//! The table "How a use is decided" of docs/bounds.md, read as a model of decisions. The order of the rows
-//! and their answers come from the document. The code here only knows when each condition is true.
+//! The table "How a use is decided" of docs/bounds.md, read as a model of decisions, so that the document
+//! can't differ from the code. The order of the rows and their answers come from the document; the code here
+//! only decides when the condition of each row is true.
 
 use crate::domain::consent::{Cover, NoConsent};
 use crate::domain::event::Reason;

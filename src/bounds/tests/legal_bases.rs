@@ -1,4 +1,5 @@
-//! Compares decisions under a declared legal basis with a plain model, and with the verifier.
+//! Compares decisions about purposes with a declared legal basis (such as a contract) with a plain model, and
+//! with the verifier.
 
 use super::against_models::{BOUNDS, facts, faults_after};
 use super::decision_table::{self, Facts};

@@ -1,5 +1,5 @@
-//! The part of the model of decisions (`model.rs`) that says which provenance the decision uses for an
-//! attribute: the recorded one, or `inferred`.
+//! The part of the model of decisions (`model.rs`) that says which provenance an attribute has for a
+//! decision: the recorded one, or `inferred`.
 
 use crate::domain::attribute::Attribute;
 use crate::domain::event::Provenance;

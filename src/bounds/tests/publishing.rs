@@ -1,5 +1,5 @@
-//! Tests of publishing: which packs are rejected, and that a request is denied if the evaluation of a policy
-//! fails.
+//! Tests of publishing: which packs are rejected, which versions and tiers decide, and that a use is denied
+//! if the evaluation of a policy fails.
 
 use super::*;
 use crate::domain::event::{PurposeDefined, Reason};

@@ -1,4 +1,5 @@
-//! Runs the test table of each shipped pack, and checks the errors of invalid tables.
+//! Runs the test table of each shipped pack, and checks which errors are reported for failed cases and
+//! invalid tables.
 
 use super::*;
 use crate::bounds::pack_tests::run::{Outcome, run_pack_tests, tier};

@@ -1,4 +1,5 @@
-//! Completes the request that a package answers, once the caller has received the whole package.
+//! Marks the request (for access or portability) that a package answers as completed, once the caller has
+//! received the whole package.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

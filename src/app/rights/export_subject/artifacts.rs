@@ -1,4 +1,5 @@
-//! The artifacts in a package: what services built from the data, and whether they may still use it.
+//! The part of an access package about artifacts: what services built from the person's data, and whether
+//! they may still use it.
 
 use crate::app::error::AppError;
 use crate::app::log::read::open;

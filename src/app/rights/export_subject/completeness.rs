@@ -1,6 +1,6 @@
-//! The part of an access package that shows that nothing was left out: the proof of what the log committed to
-//! about the data subject, their entries, and a proof of each entry that comes right before a gap that an
-//! erasure left.
+//! The part of an access package that shows that nothing was left out: a proof of the number of events to
+//! which the log committed for the data subject, the entries themselves, and, for each gap that an erasure
+//! left among them, an inclusion proof of the entry right before the gap.
 
 use crate::app::error::AppError;
 use crate::app::log::read::{CIPHER_STACK_WORDS, open};

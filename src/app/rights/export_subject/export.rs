@@ -1,4 +1,5 @@
-//! An export in progress: the state from which it is made, and the pass over the subject's events.
+//! An export of a package in progress: the state from which the package is made, and the code that reads the
+//! subject's events one by one.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

@@ -1,4 +1,5 @@
-//! Writes the history in a package: every event as the log has it, with an explanation in words.
+//! Writes the history in a package: every event of the person as the log has it, each with an explanation in
+//! words.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::rights::export_subject::records::by;

@@ -1,4 +1,4 @@
-//! The recipients of data that has been erased, as a package lists them.
+//! The part of an access package that lists who received data before it was erased.
 
 use crate::app::error::AppError;
 use crate::app::rights::export_subject::export::Export;

@@ -1,5 +1,6 @@
-//! The first pass over the events. It finds the recipients of data and the position of each grant. It also
-//! collects purposes and recipients: for each pair of them, the package states what is permitted.
+//! The first pass of an export over the subject's events. It finds the recipients of the data and the
+//! position of each grant. It also collects the purposes and recipients that the events name: for each pair
+//! of a purpose and a recipient, the package states what is permitted.
 
 use crate::app::error::AppError;
 use crate::app::rights::export_subject::export::Export;
