@@ -19,15 +19,18 @@ enum Kind {
     Summary,
 }
 
-/// Register and list artifacts that services built from a profile. An artifact is revoked when one of the
-/// attributes behind it expires, is changed or removed, or may no longer be used.
+/// Register and list artifacts: what services built from a person's attributes and keep, such as an
+/// embedding. An artifact is invalidated (listed as `revoked`) when one of the attributes that it
+/// was built from expires, is corrected, replaced or removed, or may no longer be used.
 #[derive(Subcommand)]
 pub(super) enum Artifact {
-    /// Register an artifact that was built under a grant.
+    /// Register an artifact that a service built from the attributes of a grant, so that the
+    /// service is notified when it may no longer use the artifact.
     ///
     /// Example: `sayso artifact register g52-aef0e2ef58e9a59a --kind embedding --name vectors-7`
     Register(Register),
-    /// List the artifacts that were built from a person's profile.
+    /// List the artifacts that were built from a person's attributes, and whether each may still be
+    /// used.
     ///
     /// Example: `sayso artifact list ada`
     List(List),

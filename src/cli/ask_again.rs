@@ -19,24 +19,27 @@ const PEOPLE_BYTES_MAX: usize = 65_536;
 
 /// List the people who have to be asked for consent again, and why.
 ///
-/// A consent is listed for each of these reasons: it names a version of its notice from before the required
-/// one (`sayso notice require`), its purpose or category was redefined, a rule requires a newer consent, or
-/// (with --within) it ends soon. Nobody is listed for what they refused or withdrew, or for what another
-/// consent allows.
+/// There are four reasons to list a consent: it names a version of its notice from before the
+/// required one (`sayso notice require`), a purpose or category that it names was redefined, a rule
+/// requires a newer consent, or (with --within) the consent ends soon. Consents that the person has
+/// taken back or that have ended are not listed, nor are uses that another consent of the person
+/// allows.
 ///
-/// The ledger keeps no list of your IDs. Name people, or give a file, to see who they are; otherwise
-/// everybody is examined, and each person is shown by a random pseudonym. With --json, there is one object on
-/// each line. The people can see who asked.
+/// The ledger keeps no list of your IDs. Name people, or give a file, to see their IDs; otherwise
+/// all people are examined, and each is shown by a random pseudonym. With --json, each line is one
+/// object. For each person who is named or listed, an event records who asked; the person can read
+/// it.
 ///
 /// Example: `sayso consent ask --people customers.txt --within 30d`
 #[derive(Args)]
 pub(super) struct AskAgain {
     /// The controller's IDs of people. Default: everybody.
     subject: Vec<String>,
-    /// File with an ID on each line; `-` reads standard input.
+    /// File with the controller's IDs of people, one on each line; `-` reads standard input.
     #[arg(long, value_name = "FILE", conflicts_with = "subject")]
     people: Option<PathBuf>,
-    /// Also list consents that will stop allowing uses within this many days.
+    /// Also list consents that allow uses now, and will stop allowing them within this many days,
+    /// such as `30d`.
     #[arg(long, value_name = "DAYS", value_parser = days, default_value = "0d")]
     within: u32,
 }
@@ -130,7 +133,7 @@ fn why(reason: DenialReason) -> &'static str {
     }
 }
 
-/// IDs in parts that fit in one request.
+/// Splits IDs into parts, each of which fits in one request.
 fn parts(subjects: &[String]) -> Vec<&[String]> {
     let (mut parts, mut rest) = (Vec::new(), subjects);
     while !rest.is_empty() {

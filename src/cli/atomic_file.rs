@@ -1,4 +1,5 @@
-//! Writes a file that gets its final name only when it is complete and durable.
+//! Writes a file that gets its final name only when it is complete and durable, so that an interrupted
+//! command never leaves a part of a file under that name.
 
 use super::error::CliError;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -8,7 +9,7 @@ use std::io::{Error, ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// Whether a file may take the place of one that exists.
+/// Whether a new file may replace an existing one of the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Existing {
     /// The existing file stays, and writing fails.
@@ -23,7 +24,8 @@ impl Existing {
         if force { Self::Replace } else { Self::Keep }
     }
 
-    /// Checks a destination before any work is done for it.
+    /// Checks that a file may be written at the destination, so that a command fails before it does
+    /// any work.
     ///
     /// # Errors
     /// The destination exists and must not be replaced.
@@ -103,8 +105,8 @@ impl AtomicFile {
         Ok(self.bytes)
     }
 
-    /// Renames the file to its destination. Refuses a destination that appeared after [`AtomicFile::begin`],
-    /// unless it may be replaced.
+    /// Renames the file to its destination. Fails if a file appeared at the destination after
+    /// [`AtomicFile::begin`], unless it may be replaced.
     fn rename(&self) -> Result<(), CliError> {
         if self.existing == Existing::Keep {
             match renameat_with(CWD, &self.path, CWD, &self.destination, RenameFlags::NOREPLACE) {

@@ -23,10 +23,11 @@ pub(super) enum Audit {
     Export(Export),
 }
 
-/// Write the whole log into a bundle that verifies offline.
+/// Write the whole log into one file (a bundle) that an auditor can verify offline.
 ///
-/// The bundle is written to FILE.partial, with access for its owner only, and renamed once it is complete and
-/// durable. An interrupted export leaves no file. The export itself is recorded as an event.
+/// The bundle contains the events of all people in readable form, except with --sealed. It is
+/// written to FILE.partial, with access for its owner only, and renamed once it is complete and
+/// durable. An interrupted export leaves no file. An event in the log records the export.
 ///
 /// Example: `sayso audit export -o log.tar.zst`, then `sayso verify log.tar.zst --key
 /// sayso-data/dev/log.vkey`
@@ -38,7 +39,8 @@ pub(super) struct Export {
     /// Replace FILE if it exists.
     #[arg(long)]
     force: bool,
-    /// Leave the contents of events sealed. The structure of the log still verifies.
+    /// Leave the contents of people's events sealed (encrypted). Signatures and hashes can still be
+    /// verified, but not what these events say, such as whether a grant followed the rules.
     #[arg(long)]
     sealed: bool,
 }
@@ -58,7 +60,7 @@ impl Audit {
 }
 
 impl Export {
-    /// Returns the numbers of bytes and entries written.
+    /// Writes the bundle. Returns the number of its bytes and of its entries.
     async fn write(&self, at: &Connection) -> Result<(u64, u64), CliError> {
         // The file comes first, because an export that can't be written must not be recorded.
         let mut file = AtomicFile::begin(&self.output, Existing::from_force(self.force))?;
@@ -77,12 +79,13 @@ impl Export {
     }
 }
 
-/// Show the newest checkpoint: the size and root hash of the log, signed.
+/// Show the newest checkpoint: a signed statement of the log's size and root hash.
 ///
 /// Example: `sayso checkpoint > seen`, and later `sayso verify log.tar.zst --key log.vkey --since seen`
 #[derive(Args)]
 pub(super) struct Checkpoint {
-    /// Show the newest checkpoint that enough witnesses cosigned, with their signatures.
+    /// Show instead the newest checkpoint that enough witnesses (as configured) cosigned, with
+    /// their cosignatures.
     #[arg(long)]
     cosigned: bool,
 }
@@ -104,7 +107,7 @@ impl Checkpoint {
 /// Example: `sayso proof 41 > entry.proof`, then `sayso verify entry.proof --key sayso-data/dev/log.vkey`
 #[derive(Args)]
 pub(super) struct Proof {
-    /// Position of the entry, as in its receipt.
+    /// Position (number) of the entry in the log, which the command that recorded it printed.
     position: u64,
 }
 
@@ -116,11 +119,11 @@ impl Proof {
     }
 }
 
-/// Prove what the log has about a person, or that it has nothing. `sayso verify` verifies the printed proof
-/// without the daemon.
+/// Prove how many events the log has about a person, or that it has none. `sayso verify` verifies
+/// the printed proof without the daemon.
 ///
-/// The proof shows how many events the person has, and the hash of the newest one. The proof contains no
-/// event. If the person has events, the call is recorded as a further event of the person.
+/// The proof shows the number of the person's events and the hash of the newest one, but no content
+/// of an event. If the person has events, a further event records that this proof was requested.
 ///
 /// Example: `sayso prove-subject ada > ada.proof`, then `sayso verify ada.proof --key
 /// sayso-data/dev/log.vkey`
@@ -139,7 +142,8 @@ impl ProveSubject {
     }
 }
 
-/// Show sizes and counts of the log. They contain no personal data.
+/// Show the log's name, its numbers of entries, people and bytes, the daemon's version and, if all
+/// use is denied, why. Personal data is not shown.
 ///
 /// Example: `sayso stats --json`
 #[derive(Args)]

@@ -26,10 +26,11 @@ use std::io::{BufReader, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Largest number of key pages staged in one write.
+/// Largest number of key pages (parts of the key tree in a backup) that are written at once.
 const PAGES_MAX: usize = 128;
 
-/// Back up the log and the sealed key tree while the daemon runs. The root key is never in the backup.
+/// Back up the log and the sealed keys of people's data (the key tree) while the daemon runs. The
+/// root key, which opens the key tree, is never in the backup.
 ///
 /// Example: `sayso backup -o sayso.backup`
 #[derive(Args)]
@@ -66,10 +67,11 @@ impl Backup {
 
 /// Restore a lost log from a backup. The daemon must not run.
 ///
-/// The data folder (--data) must contain the folder `secrets`. An existing key tree in the folder `keys` is
-/// kept, so people who were erased since the backup stay erased. A missing or empty key tree is restored from
-/// the backup. But the current root key opens a restored key tree only if nothing was erased since the
-/// backup. Move an existing log away first.
+/// The data folder (--data) must contain the folder `secrets`, which a backup does not have. An
+/// existing key tree in the folder `keys` is kept, so people who were erased since the backup stay
+/// erased. A missing or empty key tree is restored from the backup. But the current root key opens
+/// a restored key tree only if nothing was erased since the backup. Move an existing log away
+/// first.
 ///
 /// Everything that was recorded after the backup is lost. No use of people's data is allowed until you run
 /// `sayso confirm-restore`.
@@ -79,10 +81,12 @@ impl Backup {
 pub(super) struct Restore {
     /// The backup to read.
     file: PathBuf,
-    /// Configuration file (TOML). Only `data`, `ledger`, `controller` and `pkcs11` are used.
+    /// Configuration file of the daemon (TOML). A restore uses only `data`, `ledger`, `controller`
+    /// and `pkcs11`.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Name of one of the configuration's controllers. Default: the first.
+    /// Name of the controller whose log is restored, if the configuration has several. Default: the
+    /// first.
     #[arg(long, value_name = "NAME", requires = "config")]
     controller: Option<String>,
 }
@@ -122,12 +126,12 @@ impl Restore {
 
 /// Allow use again after a restore.
 ///
-/// Confirm that people's decisions from after the backup are recorded again. Until you confirm this, no grant
-/// is valid and a new grant allows nothing.
+/// Confirm that you have recorded again what people decided after the backup, which the restore
+/// lost. Until you confirm this, no grant is valid and a new grant allows nothing.
 ///
-/// First find the withdrawals, objections and restrictions since the backup, and record them. Ask the model
-/// services, and the applications through which people speak, what people told them since the backup. Look
-/// through mailboxes as well. The confirmation is recorded as an event.
+/// First find the withdrawals, objections and restrictions since the backup, and record them. Ask
+/// those who run the model services, and the applications through which people speak, what people
+/// decided since the backup. Look through mailboxes as well. An event records the confirmation.
 ///
 /// Example: `sayso confirm-restore`
 #[derive(Args)]
@@ -234,9 +238,9 @@ fn remove(dir: &Path) -> Result<(), CliError> {
     }
 }
 
-/// Writes the backup's key pages into a folder beside the place of a lost key store. Returns the folder, or
-/// `None` if the key store is not lost. Reads the backup to its end in both cases, so that a damaged backup
-/// is refused before the log is written.
+/// Writes the backup's key pages into a folder beside the place of the key store (the folder
+/// `keys`) if that is lost. Returns the folder, or `None` if the key store is not lost. Reads the
+/// backup to its end in both cases, so that a damaged backup is refused before the log is written.
 fn stage_keys<R: std::io::Read>(
     layout: &Layout,
     mut backup: BackupReader<R>,
@@ -273,8 +277,9 @@ fn take_staged_keys(layout: &Layout, staged: &Path) -> Result<(), CliError> {
     std::fs::rename(staged, layout.keys()).map_err(failed(staged))
 }
 
-/// Moves the timestamps of the backup to the place of the log's timestamps. Those that the data folder has
-/// already stay: they also cover trees that are lost, and prove that these existed.
+/// Moves the timestamps of the backup to the folder of the log's timestamps. Timestamps that are
+/// already in this folder stay: some are for states of the log that are lost, and prove that these
+/// states existed.
 fn take_timestamps(layout: &Layout, restored: &Path) -> std::io::Result<()> {
     let files = match std::fs::read_dir(restored) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),

@@ -1,5 +1,5 @@
-//! `sayso bench`: puts load on a daemon that runs in another process, over the same API that every caller
-//! uses.
+//! `sayso bench`: measures the throughput and latency of a daemon that runs in another process, over the same
+//! API that every caller uses.
 
 mod clients;
 mod echo;
@@ -57,7 +57,8 @@ impl Bench {
         }
     }
 
-    /// The ceiling: the number of echoed calls per second, if --with-echo asks for it.
+    /// Measures the ceiling, that is, the calls per second of a server that only echoes. `None`
+    /// without --with-echo.
     async fn ceiling(&self) -> Result<Option<f64>, CliError> {
         if !self.with_echo || self.mode == Mode::Echo {
             return Ok(None);

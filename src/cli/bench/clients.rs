@@ -1,5 +1,5 @@
-//! The gRPC clients that share a connection, with the credentials that a `--dev` daemon left in its data
-//! folder.
+//! The gRPC clients with which a benchmark calls the daemon. They share a connection, and use the credentials
+//! that a `--dev` daemon writes to its data folder.
 
 use super::options::Bench;
 use crate::api::Issuer;
@@ -20,7 +20,8 @@ use tonic::transport::Channel;
 #[derive(Clone)]
 pub(super) struct Clients {
     pub profile: ProfileServiceClient<Link>,
-    /// A client without a credential of its own, because each call has the credential of its data subject.
+    /// A client without a credential of its own: each call gets the credential of the data subject
+    /// that it is about.
     pub own_profile: ProfileServiceClient<Channel>,
     pub consent: ConsentServiceClient<Link>,
     pub grant: GrantServiceClient<Link>,
@@ -51,7 +52,8 @@ impl Clients {
     }
 }
 
-/// The built-in issuer of the `--dev` daemon, which mints the data subjects' own tokens.
+/// The built-in issuer of tokens, with the key of the `--dev` daemon. With it, the benchmark makes
+/// a token for each data subject.
 pub(super) fn issuer(at: &Connection) -> Result<Issuer, CliError> {
     let config = Config { data: at.data.clone(), ..Config::default() };
     daemon::issuer(&config, Arc::new(SystemClock)).map_err(CliError::failed)

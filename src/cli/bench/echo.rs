@@ -1,5 +1,5 @@
-//! Measures the ceiling: how many calls the transport alone achieves on this machine, with a server that only
-//! echoes.
+//! Measures the ceiling for all other measurements: how many calls per second the transport alone achieves on
+//! this machine, with a server that only echoes.
 
 use super::load::{self, Call, Caller, Measured};
 use super::options::{Bench, Mode};
@@ -56,7 +56,8 @@ impl tower::Service<http::Request<tonic::body::Body>> for Echo {
     }
 }
 
-/// Serves on a free port until standard input ends. Prints the address.
+/// Runs the echo server on a free port, and prints its address. Standard input is a pipe from the
+/// benchmark: when it ends, the benchmark has exited, and so does the server.
 pub(super) async fn serve() -> Result<(), CliError> {
     let incoming = TcpIncoming::bind(SocketAddr::from(([127, 0, 0, 1], 0))).map_err(CliError::failed)?;
     let address = incoming.local_addr().map_err(CliError::failed)?;
@@ -120,7 +121,8 @@ impl Caller for EchoCaller {
     }
 }
 
-/// Starts the echo server and calls it with the workers that the flags ask for.
+/// Starts the echo server and calls it, with the number of workers and connections that the flags
+/// state.
 pub(super) async fn measure(bench: &Bench) -> Result<Measured, CliError> {
     let server = EchoProcess::start()?;
     let mut callers = Vec::new();

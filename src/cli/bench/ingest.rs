@@ -1,5 +1,5 @@
-//! `bench ingest`: sends messages over one stream for each connection. A window limits how many messages of a
-//! stream wait for their answers.
+//! `bench ingest`: measures recording over streams (`RecordStream`), one for each connection. Each message
+//! has several events. A window limits how many messages of a stream wait for their answers.
 
 use super::clients::Clients;
 use super::load::{Measured, Plan};
@@ -81,7 +81,8 @@ impl Stream {
     }
 }
 
-/// Receives the answers, which come in the order of the messages.
+/// Receives the answers of a stream, which come in the order of its messages, and measures the
+/// latency of each.
 async fn receive(
     plan: &Plan,
     mut answers: tonic::Streaming<proto::RecordStreamResponse>,

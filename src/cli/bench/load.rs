@@ -1,4 +1,5 @@
-//! Runs workers that call until the time is over or all calls are made, and measures each call.
+//! Runs the workers of a benchmark, which make calls in parallel until the time is over or all calls are
+//! made, and measures each call.
 
 use crate::cli::error::CliError;
 use crate::cli::progress;
@@ -17,8 +18,8 @@ const LATENCY_MAX_US: u64 = 600_000_000;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 /// Time limit of a run with --calls.
 const CALLS_TIME_MAX: Duration = Duration::from_secs(86_400);
-/// A worker walks through its subjects in steps of this prime, so that consecutive calls are not about
-/// neighboring subjects.
+/// A worker visits its subjects in steps of this prime and not one after the other, so that
+/// consecutive calls are not about subjects with neighboring numbers.
 const STEP: u64 = 2_654_435_761;
 /// Interval at which the progress bar is redrawn.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
@@ -59,11 +60,11 @@ pub(super) struct Call {
     pub number: u64,
     /// Number of the data subject that the call is about.
     pub subject: u64,
-    /// Number of earlier calls in the run about the same subject.
+    /// Number of earlier calls in this run that were about the same subject.
     pub pass: u64,
 }
 
-/// Makes calls. Each worker has its own clone.
+/// Makes the calls of one mode of the benchmark. Each worker has its own clone.
 pub(super) trait Caller: Clone + Send + 'static {
     /// Makes one call and waits for its response.
     fn call(&mut self, call: Call) -> impl Future<Output = Result<(), Status>> + Send;
@@ -181,7 +182,7 @@ impl Measured {
         }
     }
 
-    /// Sets the length of the measurement, once all calls are answered.
+    /// Sets the length of the measurement. Call it once all calls are answered.
     pub fn finish(&mut self, plan: &Plan) {
         self.took = Instant::now().min(plan.until).saturating_duration_since(plan.measuring_from);
     }
@@ -195,7 +196,8 @@ pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Runs all workers until they are done. Callers are assigned to workers in round-robin order.
+/// Runs all workers until they are done, and returns their measurements together. Each worker gets
+/// a clone of one of the callers, which are assigned in round-robin order.
 pub(super) async fn run<C: Caller>(plan: Plan, callers: Vec<C>) -> Result<Measured, CliError> {
     let plan = Arc::new(plan);
     let shown = plan.show();
