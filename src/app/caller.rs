@@ -1,4 +1,4 @@
-//! The caller of a use case: which data subject its request concerns, and what it may see.
+//! The caller of a use case: which data subject its request concerns, and what the caller may see.
 
 use super::Moment;
 use super::error::AppError;

@@ -54,7 +54,7 @@ pub enum DefinitionProblem {
     LostAncestor(String),
     /// The purpose would be on a lower rung of the ladder of rising risk.
     LowerRung,
-    /// A special category would not be special any more.
+    /// A special category would no longer be special.
     NoLongerSpecial,
     /// The purpose would get this ancestor, and with it an exemption that a rule makes.
     Exempted(String),

@@ -1,4 +1,4 @@
-//! Conversions of the messages about decisions on use, grants and artifacts.
+//! Conversions of the messages about grants and artifacts, and about decisions to allow or withhold a use.
 
 use crate::api::convert::reasons::{denial, revocation};
 use crate::api::convert::times::time;

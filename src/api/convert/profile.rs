@@ -1,4 +1,4 @@
-//! Conversions of the messages about attributes and about the events of profiles.
+//! Conversions of the messages about the attributes of a profile and about recorded events.
 
 use crate::api::convert::times::{maybe_millis, time};
 use crate::api::status;

@@ -1,5 +1,5 @@
-//! Converts reasons. In events, the enum [`Reason`] says both why a use was denied and why a grant was
-//! revoked; the API has separate enums for denials and revocations.
+//! Converts reasons. Events have one enum, [`Reason`], for why a use was denied and for why a grant was
+//! revoked; the API has a separate enum for each.
 
 use crate::domain::event::Reason;
 use crate::proto::{DenialReason, RevocationReason};

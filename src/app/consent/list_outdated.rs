@@ -14,7 +14,7 @@ use crate::domain::ids::{Handle, SubjectId};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// The people that are examined for one page, and the most that a query names.
+/// The largest number of people that are examined for one page, and that a query may name.
 const PEOPLE_MAX: usize = 256;
 /// How far ahead the list can look, in days: ten years.
 const WITHIN_DAYS_MAX: u32 = 3_652;

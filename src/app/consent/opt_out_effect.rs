@@ -1,6 +1,6 @@
-//! What an opt-out does: which purposes it stops, and which earlier consents it overrides. California
-//! requires that the answer to an opt-out states both (Cal. Code Regs. tit. 11, s. 7025(c)); the ledger
-//! states them in every jurisdiction.
+//! What an opt-out does: which purposes it stops, and which earlier consents it overrides. The answer to the
+//! opt-out states both. That an opt-out overrides earlier consents is the law in California (Cal. Code Regs.
+//! tit. 11, s. 7025(c)); the ledger applies it in every jurisdiction.
 
 use crate::app::caller::Caller;
 use crate::domain::consent::ConsentRecord;

@@ -59,7 +59,7 @@ pub struct ArtifactStanding {
     pub artifact: Artifact,
     /// Whether its recipient acknowledged the invalidation.
     pub acknowledged: bool,
-    /// Why it must not be used any more; `None` if it is valid.
+    /// Why it must no longer be used; `None` if it is valid.
     pub ended: Option<Reason>,
 }
 

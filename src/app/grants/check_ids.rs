@@ -45,7 +45,7 @@ impl HeldId {
 pub enum HeldState {
     /// It may be used.
     Valid,
-    /// It may not be used any more.
+    /// It may no longer be used.
     Ended {
         /// Why.
         reason: Reason,
@@ -137,8 +137,8 @@ impl Grants {
         Some(reason.map_or(HeldState::Valid, HeldState::ended))
     }
 
-    /// Why the attribute that a grant gave under a key is not current any more; `Some(None)` if it is
-    /// current, `None` if the grant gave no such attribute.
+    /// Why the attribute that a grant gave under a key is no longer current; `Some(None)` if it is current,
+    /// `None` if the grant gave no such attribute.
     fn attribute_of(
         &self,
         found: &FoundGrant,

@@ -25,7 +25,7 @@ pub struct Grant {
     pub withheld: Vec<WithheldClass>,
     /// Milliseconds since the Unix epoch.
     pub expires_at_ms: u64,
-    /// Whether this grant was issued for an earlier call with the same request and is not valid any more.
+    /// Whether this grant was issued for an earlier call with the same request and is no longer valid.
     pub has_ended: bool,
     /// The receipt of the `GrantIssued` event.
     pub receipt: Receipt,

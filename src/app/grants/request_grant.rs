@@ -136,8 +136,8 @@ impl Grants {
         Err(AppError::LimitReached { what: "grants", open })
     }
 
-    /// The grant of a repeated request, with those attributes that are still current. If the grant is not
-    /// valid any more, the answer has no values and does not say what was withheld.
+    /// The grant of a repeated request, with those attributes that are still current. If the grant is no
+    /// longer valid, the answer has no values and does not say what was withheld.
     async fn issued_before(
         self: &Arc<Self>,
         subject: &SubjectId,

@@ -133,7 +133,7 @@ fn is_same(decision: &Decision, issued: &Issued) -> bool {
     allows_same && decision.withheld[..] == issued.withheld[..] && decision.bounds[..] == issued.bounds[..]
 }
 
-/// The current attributes that a grant allows; `None` if one of them is not current any more.
+/// The current attributes that a grant allows; `None` if one of them is no longer current.
 fn current(issued: &Issued, state: &SubjectState) -> Option<Vec<Allowed>> {
     issued.allowed.iter().map(|cited| current_of(cited, state)).collect()
 }

@@ -1,4 +1,4 @@
-//! The standing of a grant: whether it is valid, and why not.
+//! The standing of a grant: whether it is valid, until when, and, if it is not valid, why.
 
 use crate::domain::event::{ErasureScope, Reason};
 

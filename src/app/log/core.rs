@@ -70,7 +70,7 @@ pub(crate) struct Core {
     pub stopping: tokio::sync::watch::Sender<bool>,
 }
 
-/// Keeps erasures out until it is dropped. A task that goes on after its caller is gone must own it.
+/// Keeps erasures out until it is dropped. A task that continues after its caller is gone must own this lock.
 pub(crate) type NoErasures = tokio::sync::OwnedRwLockWriteGuard<()>;
 
 impl Core {

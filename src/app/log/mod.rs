@@ -1,5 +1,5 @@
-//! The log as use cases see it: one stream for each data subject, one for the system, one way to append and
-//! one way to read.
+//! The log as use cases see it: one stream for each data subject and one for the system, each with one way to
+//! append to it and one way to read it.
 
 pub(crate) mod address;
 pub(crate) mod append;

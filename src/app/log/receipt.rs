@@ -1,4 +1,4 @@
-//! Options of a write, and the receipt that it returns.
+//! The options of a write, such as an idempotency key, and the receipt that a write returns.
 
 use crate::app::log::revocation::recipient_of_revoked;
 use crate::domain::event::{Recorded, RequestKey};

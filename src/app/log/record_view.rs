@@ -1,7 +1,8 @@
 //! Records who views what is recorded about a data subject. Every view by anyone but the subject is an event
 //! in the subject's stream: sealed with everything else, shown to the subject, erased with the stream. A data
 //! subject may know when and why their data was consulted (GDPR Art. 15(1), as interpreted by the CJEU in
-//! C-579/21, Pankki S, 22 June 2023). Beyond that, the event has the role and the name of the caller.
+//! C-579/21, Pankki S, 22 June 2023). The event has the time, the called method, and the role and the name of
+//! the caller.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -64,7 +64,7 @@ impl Core {
             return Ok(());
         }
         let (core, subject, stream) = (Arc::clone(self), subject.clone(), Arc::clone(stream));
-        // This goes on if the caller disconnects, so that the map follows each link.
+        // This continues if the caller disconnects, so that the map follows each link.
         let task = tokio::spawn(async move {
             // An erasure has this lock, so it knows the label that it must remove.
             let _write_lock = stream.write_lock().await;
@@ -131,7 +131,7 @@ impl Core {
     async fn committed_map(self: &Arc<Self>, no_erasures: NoErasures) -> Result<Committed, AppError> {
         let state = Arc::clone(&self.subject_map.state).lock_owned().await;
         let core = Arc::clone(self);
-        // This goes on if the caller disconnects, so the task owns the lock.
+        // This continues if the caller disconnects, so the task owns the lock.
         let task = tokio::spawn(async move {
             let updating = Arc::clone(&core);
             let updated = tokio::task::spawn_blocking(move || {

@@ -53,7 +53,7 @@ impl Core {
     }
 
     /// Publishes system events as one frame (events that are written together). This runs in a separate task,
-    /// which goes on if the caller disconnects.
+    /// which continues if the caller disconnects.
     pub(crate) async fn publish_as(
         self: &Arc<Self>,
         actor: Actor,

@@ -2,10 +2,10 @@
 //! consistent with each other.
 //!
 //! The key tree in a backup opens only with the root key that was in force at the time of the backup.
-//! Together they open everything that had been recorded by then. Every erasure replaces the root key and
-//! destroys the old one, so after the next erasure the key tree in the backup can't be opened. A restore then
-//! needs the key tree that the data folder still has, and brings back every data subject except the erased
-//! ones.
+//! Together, the key tree and this root key open everything that had been recorded by then. Every erasure
+//! replaces the root key and destroys the old one, so after the next erasure the key tree in the backup can't
+//! be opened. A restore then needs the key tree that the data folder still has, and brings back every data
+//! subject except the erased ones.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::operations::Operations;

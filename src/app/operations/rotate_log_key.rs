@@ -35,7 +35,7 @@ pub struct Rotated {
 impl Operations {
     /// Rotates the log key. For `transition_ms`, checkpoints also have the old key's signature, so that
     /// verifiers that only know the old key can still verify them. Use 0 if the old key is compromised and
-    /// must not sign anything any more.
+    /// must no longer sign anything.
     ///
     /// # Errors
     /// The transition is longer than 366 days, the key can't be made, or the event can't be written.

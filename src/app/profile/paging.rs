@@ -1,5 +1,5 @@
-//! Divides an answer into pages that a gRPC client accepts (half of its usual limit for one message),
-//! regardless of how much is recorded.
+//! Divides answers into pages of about 2 MiB at most, half of what gRPC clients accept by default. So every
+//! page can be received, however much is recorded.
 
 use crate::app::error::AppError;
 use crate::app::log::moment::Moment;

@@ -1,5 +1,5 @@
-//! Makes transparency reports. A thread of its own goes through all data subjects, one after another, and
-//! counts the events of each.
+//! Makes transparency reports. For each report, a separate thread goes through all data subjects, one after
+//! another, and counts the events of each.
 //!
 //! Before any figure is sent, an event records the report and how much it spends of the privacy budget (the
 //! limit on what all reports with noise may reveal together). So no report is made without a record, and a

@@ -1,4 +1,5 @@
-//! Records a decision about a request: a steward accepts, completes or refuses it, or extends its due date.
+//! Records a decision about a data subject's request: a steward accepts, completes or refuses it, or extends
+//! its due date.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;
@@ -58,9 +59,8 @@ pub enum Verdict {
 impl Rights {
     /// Decides about a request.
     ///
-    /// # Errors
-    /// There is no such request, the request was decided already or can't be extended any more, a field is
-    /// invalid, the expected version is stale, or the store fails.
+    /// # Errors There is no such request, the request was decided already or can no longer be extended, a
+    /// field is invalid, the expected version is stale, or the store fails.
     pub async fn decide_request(
         self: &Arc<Self>,
         caller: &Caller,

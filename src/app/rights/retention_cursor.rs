@@ -1,5 +1,5 @@
-//! How far retention passes have come. The next pass continues from there, and so does the first pass after a
-//! restart, because a part of it is stored.
+//! How far retention passes have come. The next pass continues there. A part of this progress is stored, so
+//! that the first pass after a restart does not begin anew.
 
 use crate::app::log::core::Core;
 use crate::app::log::index::{ARTIFACT_END, ATTRIBUTE_END, CONSENT_END, CONSENT_SAID};
@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The most keys that a cursor remembers as done. Further ones are looked at again in each round.
 const DONE_MAX: usize = 1 << 16;
-/// Stored times are rounded down to this many milliseconds. So the progress is stored rarely, and it shows
-/// when nobody's consents or attributes end.
+/// Stored times are rounded down to this many milliseconds. So the progress is stored rarely, and it does not
+/// reveal at which time a certain person's consent or attribute ends.
 const STORED_STEP_MS: u64 = 600_000;
 /// Hexadecimal digits of a handle that are stored: enough to tell where a round was, and too few to name the
 /// data subject.

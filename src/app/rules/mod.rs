@@ -1,5 +1,5 @@
-//! The rules that decisions follow: vocabulary, notices, bounds of the three tiers, and their effect on open
-//! grants.
+//! Publishes and reads the rules that decisions follow (vocabulary, notices, bounds of the three tiers), and
+//! revokes the open grants that changed rules contradict.
 
 pub(crate) mod define_vocabulary;
 pub(crate) mod personal_bounds;

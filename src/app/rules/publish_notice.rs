@@ -1,4 +1,5 @@
-//! Publishes a notice, and reads the rules in force.
+//! Publishes a notice, the text that people see before they decide about consent. Also reads the rules in
+//! force.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

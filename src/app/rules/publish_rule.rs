@@ -1,5 +1,5 @@
-//! Records an event that changes the rules of decisions, and revokes the grants that the changed rules
-//! contradict.
+//! Records an event that changes a rule, such as a version of bounds or the definition of a purpose, and
+//! revokes the grants that the changed rule contradicts.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,4 +1,5 @@
-//! Tests of decisions about the attributes of a data subject.
+//! Tests of single decisions about a use: how withheld attributes are counted and explained, what derived
+//! attributes depend on, and when a decision ends.
 
 use super::*;
 use crate::domain::attribute::{Attribute, Secret};

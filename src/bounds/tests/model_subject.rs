@@ -1,4 +1,5 @@
-//! The part of the model of decisions that is about the data subject as a whole: refused erasures and age.
+//! The part of the model of decisions (`model.rs`) for what concerns a data subject as a whole: refused
+//! erasures and age.
 
 use crate::bounds::tests::model::{CATEGORIES, DAY_MS, ancestry};
 use crate::domain::event::{AgeBand, ErasureRefused, ErasureScope, Event, Recorded};
