@@ -38,7 +38,7 @@ pub(super) enum Artifact {
 
 #[derive(Args)]
 pub(super) struct Register {
-    /// ID of the grant under which the artifact was built.
+    /// ID of the grant that allowed the attributes from which the artifact was built.
     grant: String,
     /// Kind of artifact.
     #[arg(long, value_enum)]
@@ -50,7 +50,7 @@ pub(super) struct Register {
     /// the grant allows.
     #[arg(long)]
     source: Vec<String>,
-    /// How long the artifact may be used: from 1 minute to 400 days, like `30d`.
+    /// How long the artifact may be used at most: from 1 minute to 400 days, such as `30d`.
     #[arg(long, default_value = "90d", value_parser = parse_duration)]
     ttl: Duration,
 }

@@ -92,7 +92,7 @@ impl AtomicFile {
         written.map_err(failed(&self.path))
     }
 
-    /// Makes the file durable and gives it its name. Returns its length in bytes.
+    /// Makes the file durable and gives it its final name. Returns its length in bytes.
     pub fn finish(mut self) -> Result<u64, CliError> {
         if let Some(file) = &self.file {
             file.sync_all().map_err(failed(&self.path))?;

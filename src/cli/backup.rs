@@ -271,7 +271,7 @@ fn stage_keys<R: std::io::Read>(
     Ok(Some(unfinished))
 }
 
-/// Moves the staged keys to the place of the lost key store.
+/// Moves the key pages that [`stage_keys`] wrote to the place of the lost key store.
 fn take_staged_keys(layout: &Layout, staged: &Path) -> Result<(), CliError> {
     remove(&layout.keys())?;
     std::fs::rename(staged, layout.keys()).map_err(failed(staged))
