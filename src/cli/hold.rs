@@ -25,15 +25,17 @@ pub(super) enum Ground {
     ArchivingResearch,
     /// GDPR Art. 17(3)(e): legal claims.
     LegalClaims,
-    /// GDPR Art. 12(2): the requester could not be identified. Not a ground for a hold.
+    /// GDPR Art. 12(2): the requester could not be identified. For refusing a request only, not for
+    /// a hold.
     NotIdentified,
-    /// GDPR Art. 12(5)(b): the request is manifestly unfounded or excessive. Not a ground for a hold.
+    /// GDPR Art. 12(5)(b): the request is manifestly unfounded or excessive. For refusing a request
+    /// only, not for a hold.
     Excessive,
-    /// GDPR Art. 21(1): compelling legitimate grounds, which override an objection. Not a ground
-    /// for a hold.
+    /// GDPR Art. 21(1): compelling legitimate grounds, which override an objection. For refusing a
+    /// request only, not for a hold.
     Compelling,
-    /// The request does not meet the conditions of the right that it invokes. Not a ground for a
-    /// hold.
+    /// The request does not meet the conditions of the right that it invokes. For refusing a
+    /// request only, not for a hold.
     NotMet,
 }
 
@@ -60,7 +62,9 @@ pub(super) enum Hold {
     ///
     /// Example: `sayso hold place ada --ground legal-claims --code case-17`
     Place(Place),
-    /// Lift a hold. If the hold blocked a request for erasure, that request is open again.
+    /// Lift a hold. A request for erasure that was refused only because of this hold is open again.
+    /// If an erasure destroyed everything except the data that this hold protected, a new request
+    /// for the rest is recorded.
     ///
     /// Example: `sayso hold lift ada 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Lift(Lift),
@@ -77,18 +81,18 @@ pub(super) struct Place {
     /// Legal ground of the hold.
     #[arg(long, value_enum)]
     ground: Ground,
-    /// The controller's own short code for the case, without personal data.
+    /// The controller's own short code that identifies the case, without personal data.
     #[arg(long)]
     code: String,
-    /// Explanation, without personal data.
+    /// Reason for the hold in words, without personal data.
     #[arg(long, default_value = "")]
     text: String,
     /// Category whose data the hold protects from erasure; may be repeated. Default: all data.
     #[arg(long)]
     category: Vec<String>,
-    /// Purpose for which the legal ground of the hold requires use of the data, such as
-    /// legal-claims. Once the hold has blocked an erasure, the protected data may be used for this
-    /// purpose only. Default: for no purpose.
+    /// Purpose, such as legal-claims, for which the protected data may still be used once the hold
+    /// has blocked an erasure, because the legal ground requires that use. Default: the data may
+    /// then be used for no purpose.
     #[arg(long)]
     purpose: Option<String>,
 }

@@ -25,8 +25,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Largest number of lines that are read ahead, before the stream takes them. The number of messages that
-/// wait for an answer is limited by the daemon's flow control.
+/// Largest number of lines that are read but not yet sent to the daemon. How many sent lines may
+/// wait for the daemon's answer is limited by its flow control.
 const READ_AHEAD_LINES: usize = 256;
 
 /// Import attributes from a JSONL file, or from a package of another ledger.
@@ -41,13 +41,15 @@ const READ_AHEAD_LINES: usize = 256;
 ///
 /// A line counts as recorded once its event is durable. Importing a file again adds nothing twice,
 /// even after an interruption. Lines that the bounds forbid are counted and shown, but are not a
-/// failure: once the bounds allow these lines, importing the same file again records them. Ctrl-C
-/// stops reading, and waits for the answers to the lines that were sent.
+/// failure: once the bounds allow these lines, importing the same file again records them. After
+/// Ctrl-C, the command reads no more lines, waits for the answers to the lines that were sent, and
+/// ends.
 ///
 /// With --package, the file is a package that `sayso export-subject` wrote for another ledger.
-/// Declared and observed attributes are imported. Inferences are not imported. Consents are not
-/// imported either, because the person has not consented to anything in this ledger yet. --subject
-/// names the person in this ledger. The ID in the package is not used: it comes from another
+/// Declared and observed attributes are imported, except expired ones and those that were derived
+/// from an attribute that is not imported. Inferences are not imported. Consents are not imported
+/// either, because the person has not consented to anything in this ledger yet. --subject names the
+/// person in this ledger. The person's ID in the package is not used: it comes from another
 /// controller, and could be the ID of another person here.
 ///
 /// Example: `sayso import memories.jsonl`, `zcat memories.gz | sayso import -`, or
@@ -56,7 +58,8 @@ const READ_AHEAD_LINES: usize = 256;
 pub(super) struct Import {
     /// File to import, or `-` for standard input.
     file: PathBuf,
-    /// Stop at the first refused line. Default: continue with the next line.
+    /// Stop at the first refused line. Default: continue with the next line, and report the failure
+    /// at the end.
     #[arg(long)]
     strict: bool,
     /// The file is an access or portability package of another ledger.
@@ -195,7 +198,8 @@ fn open(path: &Path) -> Result<(Box<dyn BufRead + Send>, Option<u64>), CliError>
     Ok((Box::new(BufReader::new(file)), Some(data.len()).filter(|_| data.is_file())))
 }
 
-/// Sends the lines of the input to the stream until the input ends, and waits while the stream is full.
+/// Reads the lines of the input, converts each to a message for the daemon, and puts the messages
+/// into the channel `lines`. Waits while the channel is full.
 fn read_lines(
     mut from: Box<dyn BufRead + Send>,
     lines: &mpsc::Sender<RecordStreamRequest>,
@@ -237,8 +241,8 @@ async fn wait_until_stopped(stopped: &mut watch::Receiver<bool>) {
     let _stopped = stopped.wait_for(|stop| *stop).await;
 }
 
-/// Turns lines into a stream of messages, and counts the messages sent. The stream can be ended while the
-/// thread that reads the lines still waits for input.
+/// Makes the stream of messages that is sent to the daemon, and counts these messages. The stream
+/// can be ended while the thread that reads the lines still waits for input.
 fn relay(
     mut lines: mpsc::Receiver<RecordStreamRequest>,
     mut stopped: watch::Receiver<bool>,

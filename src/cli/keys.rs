@@ -27,13 +27,14 @@ pub(super) enum Keys {
 /// checkpoints. Give the new key to verifiers and witnesses in that time. When the transition ends,
 /// the old key is destroyed.
 ///
-/// A backup from before the rotation can be restored only with the old key. Make a new backup after each
-/// rotation. With `--transition 0s`, no earlier backup can be restored.
+/// A backup from before the rotation can be restored only with the old key. So make a new backup
+/// after each rotation. Once the old key is destroyed (immediately, with `--transition 0s`),
+/// earlier backups cannot be restored unless you kept a copy of the key.
 ///
 /// Example: `sayso keys rotate --transition 7d`
 #[derive(Args)]
 pub(super) struct Rotate {
-    /// How long both keys sign checkpoints. Use `0s` if the old key was stolen.
+    /// How long both keys sign checkpoints, up to 366 days. Use `0s` if the old key was stolen.
     #[arg(long, default_value = "7d", value_parser = parse_duration)]
     transition: Duration,
     /// Idempotency key: a repeated request with the same key has no further effect.
@@ -43,7 +44,8 @@ pub(super) struct Rotate {
 
 /// Show every key that the log has had, one on each line, with the event that introduced it.
 ///
-/// `sayso verify --keys FILE` reads this output from a file.
+/// To verify with all of these keys, save this output to a file, and name the file in `sayso verify
+/// --keys FILE`.
 ///
 /// Example: `sayso keys show > keys.jsonl`
 #[derive(Args)]

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// The most ids in one call.
 const IDS_MAX: usize = 1_024;
-/// Largest total size of the IDs in one call, in bytes.
+/// Largest total size of the IDs in one call to the daemon, in bytes.
 const BYTES_MAX: usize = 131_072;
 /// Longest line of a file with IDs, in bytes.
 const LINE_BYTES_MAX: usize = 512;
@@ -25,8 +25,8 @@ const LINE_BYTES_MAX: usize = 512;
 /// grant allowed. Delete everything that is reported as erased or unknown. Do not use what has
 /// ended for another reason.
 ///
-/// Without --json, the last line has a cursor. `sayso watch --after` with that cursor continues
-/// without a gap.
+/// The last line of the text output has a cursor: `sayso watch --after` with this cursor continues
+/// from here and misses no revocation. The output of --json has no cursor.
 ///
 /// The exit status is 5 if anything has ended or is unknown. With --json, there is one object for each ID.
 ///
@@ -82,7 +82,8 @@ fn text_of(state: &proto::IdState) -> String {
     output::table(&[vec![state.id.clone(), standing]])
 }
 
-/// The IDs for the next call: as many as one call may have.
+/// Collects the IDs for the next call: first those of the command line, then those of the file, up
+/// to the limits of one call.
 fn next_ids(given: &mut impl Iterator<Item = String>, lines: &mut Lines) -> Result<Vec<String>, CliError> {
     let (mut ids, mut bytes) = (Vec::new(), 0_usize);
     while ids.len() < IDS_MAX && bytes.saturating_add(LINE_BYTES_MAX) <= BYTES_MAX {

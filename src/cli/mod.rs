@@ -163,7 +163,7 @@ pub fn decode_import_line(line: &[u8]) {
     import::decode_line(line);
 }
 
-/// How long the process waits for work on other threads once its command is done.
+/// How long the process waits, once its command is done, for work that continues on other threads.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
 impl Cli {

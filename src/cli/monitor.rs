@@ -35,14 +35,14 @@ const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 ///
 /// - the log's key, or a newer key that follows from it by rotations, signed the checkpoint;
 ///
-/// - the log continues the checkpoint that was kept: nothing was removed, changed or forked;
+/// - the log continues the checkpoint of the earlier check: nothing was removed, changed or forked;
 ///
 /// - the given witnesses cosigned the checkpoint (--witness);
 ///
 /// - the checkpoint is not too old (--age-max), and the log did not grow too much (--growth-max);
 ///
-/// - the log's signed counts of rules and erasures agree with the log's tree and with the earlier
-///   counts, and did not grow too much (--rules-growth-max, --erasures-growth-max).
+/// - the log's signed counts of rules and erasures belong to this log, fit the earlier counts,
+///   and did not grow too much (--rules-growth-max, --erasures-growth-max).
 ///
 /// If two signed checkpoints or counts contradict each other, the monitor keeps both beside the state file,
 /// as `STATE.evidence-*`, so that anyone can check them. Keep the state file: without it, the monitor cannot
@@ -66,7 +66,8 @@ pub(super) struct Monitor {
     /// The log's verifier key in C2SP form, or a file with it. After a rotation, the old key works too.
     #[arg(long, value_name = "VKEY")]
     key: String,
-    /// File with the newest checkpoint. The first check creates it.
+    /// State file: the newest checkpoint, keys and counts of the log that were seen. The first
+    /// check creates it.
     #[arg(long, default_value = "sayso-monitor.json", value_name = "FILE")]
     state: PathBuf,
     /// Verifier key of a trusted witness in C2SP form, or a file with it; may be repeated. Each such key must
@@ -104,7 +105,7 @@ pub(super) struct Monitor {
     /// Address, such as 127.0.0.1:9464, that serves the same metrics at /metrics over plain HTTP.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
     metrics_addr: Option<SocketAddr>,
-    /// Check once, and end with a status that says whether there are alerts.
+    /// Check once and end. The exit status says whether there are alerts: 0, 1 or 4, as above.
     #[arg(long, conflicts_with = "every")]
     once: bool,
     /// Time between two checks.
@@ -155,7 +156,7 @@ impl Monitor {
     }
 }
 
-/// Returns a function that reads documents below the address of a log.
+/// Returns a function that reads the document at a path below `url`, the address of a log.
 fn get_below(url: &str, ca: Option<PathBuf>) -> Box<Get> {
     let url = url.trim_end_matches('/').to_owned();
     Box::new(move |path| {
@@ -202,8 +203,8 @@ impl Watch<'_> {
         Ok(look)
     }
 
-    /// Calls the webhook if the kinds of alerts differ from those that it was last notified of. A failed call
-    /// is logged, and repeated at the next check.
+    /// Calls the webhook if the kinds of alerts differ from those in its last successful call. A
+    /// failed call is logged, and repeated at the next check.
     async fn notify(&mut self, look: &Look) {
         let Some(url) = &self.command.webhook else { return };
         let mut kinds: Vec<AlertKind> = look.alerts.iter().map(|alert| alert.kind).collect();

@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 /// writes in the same way.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The metrics of the newest check. None until the first check is done.
+/// The metrics of the newest check, as text. `None` until the first check is done.
 type Newest = Arc<RwLock<Option<String>>>;
 
 /// A page with the metrics of the newest check. It is served until this value is dropped.

@@ -62,8 +62,8 @@ impl Out {
         print_line(text.trim_end())
     }
 
-    /// Prints, for each date without a time on the command line, as which moment it was understood. With
-    /// --json, the notes go to standard error.
+    /// Prints a note for each date without a time on the command line: which moment the command
+    /// took it for. With --json, the notes go to standard error.
     pub fn note_dates(self, times: &[(&str, Option<&WrittenTime>)]) -> Result<(), CliError> {
         for note in times.iter().filter_map(|(flag, time)| time.as_ref()?.note(flag)) {
             if self.json {
@@ -75,7 +75,8 @@ impl Out {
         Ok(())
     }
 
-    /// Writes an error to standard error, unless it is silent, and returns its exit status.
+    /// Writes an error to standard error, and returns its exit status. A silent error has only an
+    /// exit status, because standard output has the answer already or nobody reads it.
     pub fn report(self, error: &CliError) -> ExitCode {
         if !error.is_silent() {
             print_error_line(&if self.json { error.json().to_string() } else { error.to_string() });
@@ -151,8 +152,9 @@ pub(super) fn int64(number: u64) -> Value {
 /// such a map are not converted to camelCase.
 const DATA_MAPS: [&str; 1] = ["erasedByCategory"];
 
-/// Converts the JSON of a Rust type to the style of proto JSON: names are camelCase, and integers are
-/// strings. All integers of these types have 64 bits.
+/// Converts the JSON of a Rust type to the style of proto JSON: names become camelCase, and
+/// integers become strings. (Proto JSON writes 64-bit integers as strings, and all integers of the
+/// converted types have 64 bits.)
 pub(super) fn proto_style(value: Value) -> Value {
     match value {
         Value::Object(members) => {

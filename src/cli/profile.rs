@@ -98,8 +98,8 @@ pub(super) struct Record {
     /// Idempotency key: a repeated request with the same key has no further effect.
     #[arg(long, default_value = "")]
     idempotency_key: String,
-    /// Record only if the person's version is this one: the number of the person's events or, for a
-    /// service, `GetConsentsResponse.version`.
+    /// Record only if nothing has changed since you read the person's version. The version is the
+    /// number of the person's events or, for a service or channel, `GetConsentsResponse.version`.
     #[arg(long)]
     expected_version: Option<u64>,
 }

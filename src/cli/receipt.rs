@@ -11,7 +11,8 @@ use clap::Args;
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// Show the receipt of a decision, as JSON-LD (ISO/IEC TS 27560), for the person to keep.
+/// Show the receipt of a consent decision (a consent, refusal or withdrawal) as JSON-LD (ISO/IEC TS
+/// 27560), for the person to keep.
 ///
 /// The receipt names the person only by a pseudonym. It contains the proof that the decision is in
 /// the log, and the log's key signs the whole receipt. `sayso verify` verifies the receipt offline,
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 pub(super) struct Receipt {
     /// The controller's ID for the person.
     subject: String,
-    /// Event ID of the decision. Default: the newest decision.
+    /// Event ID of the decision. Default: the person's newest decision.
     #[arg(long, value_name = "ID", default_value = "")]
     event: String,
     /// Write the receipt to a file, with access for its owner only.

@@ -48,7 +48,8 @@ pub(super) struct Report {
     /// privacy budget. Default: no noise.
     #[arg(long, default_value_t = 0.0)]
     epsilon: f64,
-    /// Spend the privacy budget without asking. A report with noise asks first, and fails without a terminal.
+    /// Spend the privacy budget without asking. By default, a report with noise asks first, and
+    /// fails if there is no terminal to ask at.
     #[arg(long)]
     yes: bool,
     /// Include only this figure; may be repeated. Default: all figures. In a report with noise, each figure
@@ -138,7 +139,8 @@ struct Page {
 }
 
 impl Page {
-    /// Checks, before the daemon is asked for the report, that the page may be written to its destination.
+    /// Checks that the page may be written to its destination. Called before the daemon makes the
+    /// report, so that a wrong path spends no privacy budget.
     fn check(&self) -> Result<(), CliError> {
         self.path.as_deref().map_or(Ok(()), |path| self.existing.check(path))
     }

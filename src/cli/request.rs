@@ -134,8 +134,8 @@ pub(super) struct CompleteRequest {
     /// will read.
     #[arg(long, default_value = "")]
     reason: String,
-    /// Key of an attribute that was changed, for a rectification; may be repeated. Default: the keys that the
-    /// request names.
+    /// For a rectification: key of an attribute that was changed; may be repeated. Default: the
+    /// keys that the request names.
     #[arg(long)]
     key: Vec<String>,
 }
@@ -150,8 +150,9 @@ pub(super) struct RefuseRequest {
     /// Reason that the person will read, without personal data.
     #[arg(long)]
     reason: String,
-    /// For a refused erasure: the purpose for which the ground requires use of the kept data, such
-    /// as legal-claims. The data may then be used for this purpose only. Default: for no purpose.
+    /// For a refused erasure: purpose, such as legal-claims, for which the kept data may still be
+    /// used, because the ground requires that use. Default: the kept data may be used for no
+    /// purpose.
     #[arg(long)]
     purpose: Option<String>,
 }

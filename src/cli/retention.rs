@@ -14,10 +14,12 @@ enum Class {
     /// Attributes, with their corrections, contests and confirmations. The days count from when the attribute
     /// was recorded.
     Profile,
-    /// Decisions about consent, and signals. The days of a decision count from when it is no longer
-    /// in force, those of a signal from when it was recorded. A signal in force is kept.
+    /// Decisions about consent, and signals. The days of a decision count from when it has no
+    /// effect anymore; a refusal or withdrawal has an effect until the profile is erased. The days
+    /// of a signal count from when it was recorded, but a signal in force is kept.
     Consent,
-    /// Requests and holds. The days of a request count from when it was decided or withdrawn.
+    /// Requests and holds. The days of a request count from when it was decided or withdrawn, those
+    /// of a hold from when it was placed. An open request and a hold in force are kept.
     Requests,
     /// Grants and reports of use. The days count from when the grant expires.
     Uses,

@@ -40,10 +40,10 @@ pub(super) struct Serve {
     /// unencrypted, and are accepted from this machine only (loopback).
     #[arg(long)]
     dev: bool,
-    /// Address for gRPC.
+    /// Address for gRPC, which all calls of the API use.
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Address for HTTP.
+    /// Address for HTTP: the public log, health and metrics.
     #[arg(long, value_name = "ADDRESS")]
     http: Option<SocketAddr>,
 }

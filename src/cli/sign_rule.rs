@@ -47,8 +47,8 @@ pub(super) struct Signing {
     /// from 1. Nothing is signed if the daemon expects another number.
     #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
     sequence: Option<u64>,
-    /// Time to state in the signature. Default: now. Set it only if the ledger's clock is far
-    /// ahead.
+    /// Time to state in the signature, which expires 30 days later by the ledger's clock. Default:
+    /// now. Set the time only if the ledger's clock is more than 30 days ahead of this machine's.
     #[arg(long, value_name = "TIME", value_parser = times::exact)]
     signed_at: Option<Timestamp>,
     /// Write the signed version to this file instead of publishing it. `sayso bounds publish-signed`

@@ -81,7 +81,8 @@ pub(super) struct Lift {
     /// channel's token, name the kinds, because a channel can't read which kinds are in force.
     #[arg(long, value_enum, value_name = "KIND")]
     what: Vec<Kind>,
-    /// Lift only the pause of this conversation.
+    /// Of the pauses, lift only that of this conversation. Signals of other kinds are lifted too,
+    /// unless you add `--what pause`.
     #[arg(long, default_value = "")]
     interaction: String,
 }
@@ -99,7 +100,7 @@ enum Kind {
     OptOut,
     /// Opt-out of automated decisions (CCPA regulations, s. 7221; GDPR Art. 22).
     OptOutAutomated,
-    /// Limited use of sensitive data (CPRA).
+    /// Limited use of sensitive data (CPRA s. 1798.121).
     LimitSensitive,
 }
 

@@ -32,9 +32,9 @@ pub(super) struct WrittenTime {
 enum OfDay {
     /// The first moment of the day.
     Beginning,
-    /// The last millisecond of the day, for a limit that includes the moment.
+    /// The last millisecond of the day, for the end of a period that includes its end.
     Last,
-    /// The first moment of the next day, for an end that excludes the moment.
+    /// The first moment of the next day, for the end of a period that does not include its end.
     End,
 }
 
@@ -48,7 +48,8 @@ pub(super) fn last(text: &str) -> Result<WrittenTime, String> {
     parse(text, OfDay::Last)
 }
 
-/// Parses the time at which something ends. A date means the end of that day, so that the day is included.
+/// Parses the time at which something ends. A date means the end of that day: the whole day comes
+/// before it.
 pub(super) fn end(text: &str) -> Result<WrittenTime, String> {
     parse(text, OfDay::End)
 }
@@ -165,7 +166,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    /// The moment that was parsed, and what the parser says about a date.
+    /// The moment that was parsed, as text, and the note about a date without a time (empty for a
+    /// time).
     fn said(parsed: Result<WrittenTime, String>) -> (String, String) {
         let parsed = parsed.unwrap();
         (wording::time(parsed.millis()), parsed.of_day.unwrap_or_default())

@@ -19,7 +19,7 @@ pub(super) const LINE_BYTES_MAX: usize = 1 << 20;
 pub(super) enum NextLine {
     /// A line was read.
     Line,
-    /// The line was longer than [`LINE_BYTES_MAX`], and was skipped.
+    /// The line was longer than [`LINE_BYTES_MAX`], so its content was skipped.
     TooLong,
     /// No more lines.
     End,
@@ -44,7 +44,7 @@ pub(super) fn next_line(from: &mut dyn BufRead, line: &mut Vec<u8>) -> io::Resul
     Ok(NextLine::TooLong)
 }
 
-/// Skips the rest of the line without keeping it.
+/// Reads the rest of the line without keeping it in memory.
 fn skip_line(from: &mut dyn BufRead) -> io::Result<()> {
     loop {
         let buffer = from.fill_buf()?;

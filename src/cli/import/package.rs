@@ -65,7 +65,8 @@ pub(super) async fn run(file: &Path, subject: String, at: &Connection, out: Out)
 /// the number of attributes and of their references to sources. Attributes that are derived from
 /// each other in a circle, or from an attribute in a circle, are left out.
 struct SourceOrder {
-    /// Attributes whose sources were all returned. The next call returns the last one.
+    /// Attributes whose sources were all returned, and that can be returned next. The last one is
+    /// the first to be returned.
     ready: Vec<usize>,
     /// For each attribute: the number of its sources that were not returned yet.
     missing: Vec<usize>,
@@ -183,7 +184,8 @@ impl Importer {
         Ok(())
     }
 
-    /// Options with an idempotency key, so that importing the same package again adds nothing.
+    /// The options of a write, with an idempotency key, so that importing the same package again
+    /// adds nothing.
     fn options(&self, event: &str, action: &str) -> Option<proto::WriteOptions> {
         let parts = [action, "\0", &self.subject, "\0", event].concat();
         let idempotency_key = format!("package-{}", hex::encode(Sha256::digest(parts)));
@@ -307,7 +309,7 @@ mod tests {
     }
 
     /// The slowest order: each attribute is derived from the one after it. An algorithm that takes
-    /// quadratic time would need hours.
+    /// quadratic time would take much longer than this test allows.
     #[test]
     fn a_long_chain_takes_linear_time() {
         let sources: Vec<[usize; 1]> = (1..=50_000).map(|next| [next]).collect();

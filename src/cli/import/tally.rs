@@ -1,4 +1,5 @@
-//! Counts what became of each line of an import, and prints the result.
+//! Counts what happened to each line of an import (recorded, refused, forbidden by the bounds), and prints
+//! the result.
 
 use super::super::error::CliError;
 use super::super::output::{Out, count, int64};
@@ -9,8 +10,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-/// Number of refused lines whose reasons are kept, at most; the same limit applies to lines that bounds
-/// forbid. Further lines are only counted.
+/// Largest number of refused lines whose reasons are kept. The same limit applies to lines that the
+/// bounds forbid. Further lines are counted, but their reasons are not kept.
 const REASONS_MAX: usize = 1_000;
 /// Largest number of lines of one outcome that are printed as text.
 const SHOWN_MAX: usize = 20;
@@ -32,7 +33,7 @@ impl Refused {
     }
 }
 
-/// State shared by the reader, the stream and the command.
+/// State that the thread that reads the lines, the stream that sends them, and the command share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub refused: Mutex<Refused>,
@@ -67,7 +68,8 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    /// Counts an answer. Returns false if the line was refused for a reason other than the bounds.
+    /// Counts the daemon's answer to one line. Returns false if the line was refused for a reason
+    /// other than the bounds.
     pub fn add(&mut self, answer: RecordStreamResponse, refused: &mut Refused) -> bool {
         self.answered = self.answered.saturating_add(1);
         if let Some(similar) =
