@@ -1,10 +1,10 @@
-//! Measures how long a decision takes: `cargo bench --bench decide`.
+//! Measures how long decisions about using and recording attributes take: `cargo bench --bench decide`.
 //!
 //! The data subject has fifty attributes in ten categories, a consent, an explicit consent for health, and a
 //! withdrawal. The bounds (the rules that decide) are those of a new log. The attributes that share
-//! everything that a decision depends on, such as category and provenance, form a class, and Cedar evaluates
-//! each class once. *Warm*: the outcomes of the classes are cached. *Cold*: the bounds were just compiled, so
-//! Cedar evaluates each class.
+//! everything that a decision depends on, such as category and provenance, form a class, and Cedar (the
+//! policy engine) evaluates each class once. *Warm*: the outcomes of the classes are cached. *Cold*: the
+//! bounds were just compiled, so no outcome is cached, and Cedar evaluates each class.
 #![allow(missing_docs, reason = "criterion's macros generate undocumented functions")]
 
 use criterion::{BatchSize, Criterion, criterion_group, criterion_main};

@@ -1,4 +1,5 @@
-//! Measures each step that an event takes into the log and back: `cargo bench --bench event`.
+//! Measures the steps of writing an event to the log and reading it back, such as encoding, sealing, signing,
+//! hashing and folding: `cargo bench --bench event`.
 //!
 //! The event is the one that `sayso bench` records: an inferred attribute with a value of 450 bytes.
 #![allow(

@@ -14,7 +14,7 @@
 //! signed by one key. So the key terms of consecutive signatures by the same key are merged into one term.
 //! This halves the number of terms.
 //!
-//! A batch does not say which of its signatures is invalid.
+//! A batch does not say which of its signatures is invalid. To find out, verify each signature alone.
 
 use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
 use curve25519_dalek::edwards::{CompressedEdwardsY, EdwardsPoint};

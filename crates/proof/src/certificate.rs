@@ -3,8 +3,8 @@
 //! verify a certificate, only the log's keys are needed, not the log.
 //!
 //! The note adds facts that the event does not have, such as the number of erased attributes by category
-//! after a partial erasure, and which recipients acknowledged the erasure. The same log signs the note and
-//! the event's entry. Facts that are in both the note and the event must agree; [`Verified::stated_only`]
+//! after a partial erasure, and which recipients acknowledged the erasure. The log's key signs both the note
+//! and the event's entry. Facts that are in both the note and the event must agree; [`Verified::stated_only`]
 //! names the facts that only the note has.
 //!
 //! A certificate alone does not show that its log is the one that others see. The operator has the log's key

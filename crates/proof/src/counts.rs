@@ -1,5 +1,5 @@
-//! Signed counts: how many events about rules, and how many erasures, a log has. A reader who sees only the
-//! log's hashes can watch both numbers grow.
+//! Signed counts: how many events about rules, and how many erasures, a log has. From these numbers, a reader
+//! who sees only the log's hashes learns that rules changed or that data was erased.
 //!
 //! The counts are in a note that names one tree of the log and is signed by the log's key. They are the
 //! operator's statement: a bundle of the log shows whether they are true.

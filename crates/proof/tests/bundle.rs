@@ -1,4 +1,4 @@
-//! Bundles verify as written, and any change to them is detected.
+//! Tests that bundles verify as written, and that any change to them is detected.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

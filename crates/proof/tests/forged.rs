@@ -1,6 +1,6 @@
-//! Tests with bundles that an operator forged with the log's own key, and with logs that were slow to verify.
-//! The bundles are not in this repository, but in `shared/data/bundles/` beside it. Without that folder,
-//! these tests check nothing.
+//! Tests with bundles that an operator forged with the log's own key, and with a valid log that an earlier
+//! verifier took more than a minute to verify. The bundles are not in this repository, but in
+//! `shared/data/bundles/` beside it. Without that folder, these tests check nothing.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use sayso_proof::bundle::{self, Options, Report, Source, VerifyFailure};

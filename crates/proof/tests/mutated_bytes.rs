@@ -1,5 +1,6 @@
-//! Seeded mutations of every region of a bundle, and of the body of every kind of event. The mutated bundle
-//! is signed again with the log's key. Each mutation is rejected, unless it changed nothing.
+//! Tests with seeded mutations of every region of a bundle, and of the body of every kind of event. Each
+//! mutated bundle is signed again with the log's key. The verifier must reject it, unless the mutation
+//! changed nothing.
 //!
 //! `SAYSO_MUTATIONS` sets the number of mutations of each region, and `SAYSO_MUTATIONS_SEED` the seed.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]

@@ -1,5 +1,6 @@
-//! Logs that an operator could forge with the log's own key: random histories, and mutations of them. The
-//! verifier and a second, naive one that was written from `docs/format.md` must agree about every entry.
+//! Tests with logs that an operator could forge with the log's own key: random histories, and mutations of
+//! them. The verifier and a second, simple verifier (`naive`) that was written from `docs/format.md` must
+//! agree about every entry.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

@@ -1,4 +1,5 @@
-//! Properties of the tree, entries, notes, proofs and JSON, compared with simple models.
+//! Property tests of the tree, entries, notes, proofs and JSON: with random input, they must behave like
+//! simple models.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 use ed25519_dalek::SigningKey;

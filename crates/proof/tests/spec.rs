@@ -1,4 +1,5 @@
-//! Checks test vectors: those of the specifications, and our own, which other implementations can use.
+//! Checks test vectors: those of the specifications that the log follows (such as RFC 6962), and our own,
+//! which other implementations can use.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

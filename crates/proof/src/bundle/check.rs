@@ -1,4 +1,5 @@
-//! Checks that need only the entry itself: form, position, signature, seal and body. They run on all cores.
+//! Checks that need only the entry itself: form, position, signature, seal and body. So they run on all
+//! cores.
 
 use super::entry_line::{EntryLine, LINE_BYTES_MIN, ParsedLine, State};
 use super::rejection::Rejection;

@@ -1,4 +1,5 @@
-//! One line of `entries/*.jsonl`, written and parsed in its only canonical form.
+//! One line of a bundle's files `entries/*.jsonl`: one log entry, written and parsed in the only form that
+//! the verifier accepts.
 
 use crate::entry::{Entry, EntryError, EventKey, Opened};
 use crate::event::EventBody;

@@ -1,5 +1,5 @@
-//! Finds event ids that more than one entry has. Ids are kept in a spool (a temporary store on disk, see
-//! `spool.rs`), so memory does not grow with the entries.
+//! Finds event ids that more than one entry has, which the verifier reports. Ids are kept in a spool (a
+//! temporary store on disk, see `spool.rs`), so memory does not grow with the entries.
 
 use super::spool::Spool;
 use std::collections::HashSet;

@@ -1,5 +1,5 @@
-//! Compares the streams in a bundle with the ids that the user knows. For each id, a subject proof shows
-//! which stream is the id's.
+//! Compares the streams in a bundle with the ids of people that the user knows. For each id, the user gives a
+//! subject proof, which shows which stream belongs to the id.
 //!
 //! A bundle does not contain the ids of people. So only somebody who knows the ids can see that a stream
 //! belongs to none of them. Such a stream is a second stream about one of these people, or is about a person

@@ -1,5 +1,5 @@
-//! Keeps the hashes of `leaf-hashes.bin` until the entries are checked against them. In a bundle,
-//! `leaf-hashes.bin` comes before the files of entries.
+//! Keeps the hashes of `leaf-hashes.bin` until the entries are checked against them, because in a bundle this
+//! file comes before the files of entries.
 
 use crate::merkle::Hash;
 use std::io::{self, Read, Seek, SeekFrom, Write};

@@ -1,5 +1,5 @@
-//! What erasures state about the entries that they erased: the kind of each entry, and, after a partial
-//! erasure, its version.
+//! Looks up what the missing entries of a stream were. An erasure can state the kind of each erased entry,
+//! and, if it was partial, the entry's version in its stream.
 
 use crate::event::{ErasedKind, ErasureCompleted};
 use crate::merkle::Hash;

@@ -1,5 +1,5 @@
-//! Compares the checks of data subjects, which run in groups, with a simple model. The model makes one pass
-//! over the log, with everything in memory.
+//! Tests that the checks of data subjects, which process one group of subjects at a time, find the same as a
+//! simple model. The model makes one pass over the log, with everything in memory.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 use super::check::{CheckedEntry, Content};

@@ -1,4 +1,4 @@
-//! Verifies a bundle, and makes the record of the uses in it.
+//! Verifies a bundle, and makes the record of uses from it (see `usage/mod.rs`).
 
 use super::report::{Progress, Report, VerifyFailure};
 use super::source::Source;

@@ -1,5 +1,6 @@
-//! Reduces an event to the fields that later checks depend on. Evidence and the texts of notices are removed.
-//! Each value is replaced by a hash whose random key exists only in this run of the program.
+//! Reduces an event to the fields that later checks depend on. Everything else is removed, such as evidence
+//! and the texts of notices. Each value is replaced by a hash whose random key exists only in this run of the
+//! program. So equal values stay recognizable, and nothing can be compared with guesses.
 
 use crate::event::event_body::Event;
 use crate::event::*;

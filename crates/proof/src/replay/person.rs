@@ -1,4 +1,4 @@
-//! What a data subject's events say about each other: references, uses of grants, and revocations.
+//! Checks what a data subject's events say about each other: references, uses of grants, and revocations.
 
 use super::fault::{Fault, Finding};
 use super::grant::GrantCheck;

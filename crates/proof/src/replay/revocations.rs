@@ -1,6 +1,7 @@
-//! Finds grants that were not revoked although a decision contradicts them.
+//! Finds grants that were not revoked although a later event of the data subject, such as a withdrawal,
+//! contradicts them.
 //!
-//! A decision and the revocations that it causes are written together, in one *frame*: entries at positions
+//! That event and the revocations that it causes are written together, in one *frame*: entries at positions
 //! that follow each other, sealed at the same time. A frame may leave revocations to later entries. Then it
 //! ends with a `RevocationsPending`, and until they are recorded, the stream has only events that allow no
 //! further use.

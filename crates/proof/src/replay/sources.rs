@@ -1,4 +1,5 @@
-//! The attributes from which the attributes of a grant were derived, directly and indirectly.
+//! Finds the attributes from which the attributes of a grant were derived, directly and indirectly. If one of
+//! these may not be used, the derived attribute may not be used either.
 
 use super::attribute::AttributeState;
 use super::subject::Subject;

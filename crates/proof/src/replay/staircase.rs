@@ -1,4 +1,5 @@
-//! Finds the highest of the values that apply at a given time. Each value applies from its own time on.
+//! Finds the highest of the values that apply at a given time. Each value applies from its own time on. Used
+//! to find the versions of bounds in force and the required versions of notices.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! The subject map as the ledger keeps it: all leaves in memory, and the hashes above them.
 //!
-//! Leaves are in buckets by their first bits. A change marks its bucket, and [`SubjectMap::root`] hashes only
-//! marked buckets and the nodes above them. Memory: about 100 bytes for each label.
+//! Leaves are in buckets by the first bits of their labels. A change marks the leaf's bucket, and
+//! [`SubjectMap::root`] hashes only marked buckets and the nodes above them. Memory: about 100 bytes for each
+//! label.
 
 use super::proof::{MapLeaf, MapProof};
 use super::{Label, Subtree, leaf_hash};

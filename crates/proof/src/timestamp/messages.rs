@@ -1,7 +1,7 @@
 //! The messages of RFC 3161 in DER.
 //!
-//! `genTime` is parsed here, because it may have fractions of a second, which the type of the crate `der`
-//! does not allow.
+//! `genTime`, the time in a timestamp, is parsed by code in this file, because it may have fractions of a
+//! second, which the type of the crate `der` does not allow.
 
 use super::TimestampError;
 use cms::cert::x509::ext::Extensions;

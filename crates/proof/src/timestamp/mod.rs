@@ -1,7 +1,8 @@
 //! Timestamps of checkpoints by an authority (RFC 3161 and RFC 5816).
 //!
-//! A timestamp is a signed statement that the authority saw the SHA-256 of a checkpoint's text at a time. So
-//! every entry of the tree existed by then, even if the log's operator and its witnesses work together.
+//! A timestamp is the authority's signed statement that it saw the SHA-256 of a checkpoint's text at the
+//! stated time. So every entry of the checkpoint's tree existed by then, even if the log's operator and its
+//! witnesses work together.
 
 mod messages;
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! Bundles whose bytes are not those that the format prescribes, signed with the log's own key.
+//! Forges bundles whose bytes are not those that the format prescribes, and signs them with the log's own
+//! key.
 
 use super::*;
 use crate::log::forge::{BLOCK, set_checksum, tar_of};

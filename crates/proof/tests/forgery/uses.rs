@@ -1,4 +1,4 @@
-//! False events about grants that were right when they were issued, and events about the wrong party.
+//! Forges false events about grants that were valid when they were issued, and events about the wrong party.
 
 use super::grants::forbidding;
 use super::*;

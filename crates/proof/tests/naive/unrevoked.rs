@@ -1,4 +1,4 @@
-//! Finds grants that a later decision contradicts and that no event revoked.
+//! Finds grants that a later event of the person contradicts and that no event revoked.
 
 use super::{Asked, Handle, Line, Log, person, standing};
 use sayso_proof::event::event_body::Event;

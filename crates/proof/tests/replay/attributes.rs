@@ -1,4 +1,5 @@
-//! Tests which attributes can be used: those that were neither ended, contested nor replaced.
+//! Tests which attributes can be granted: not those that were removed, corrected, replaced or contested, nor
+//! those that expired or whose source may not be used.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Tests random logs with right maps, and measures what maps cost.
+//! Tests that random logs with correct maps verify, and measures the time that maps cost.
 
 use super::*;
 use proptest::prelude::*;

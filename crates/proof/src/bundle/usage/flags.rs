@@ -1,4 +1,5 @@
-//! Collects, for the record of uses, which entries have a finding and which grants were not checked in full.
+//! Collects which entries have a finding and which grants were not checked in full. The record of uses (see
+//! `mod.rs`) shows this for each grant.
 
 use crate::replay::Flag;
 use fixedbitset::FixedBitSet;

@@ -1,5 +1,5 @@
-//! The events about the log as a whole: its rules over time, who published and signed them, and what the
-//! operator did to the log.
+//! The part of the record of uses (see `mod.rs`) about the log as a whole: its rules over time, who published
+//! and signed them, and events such as erasures, restores and exports.
 
 use super::query::Words;
 use super::seen::clipped;

@@ -1,4 +1,4 @@
-//! Counts the grants of a record by recipient, purpose and category.
+//! Counts the grants of a record of uses (see `mod.rs`) by recipient, purpose and category.
 
 use super::grants::{Check, GrantRecord};
 use serde::Serialize;
