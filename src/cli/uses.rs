@@ -17,11 +17,13 @@ use clap::Args;
 /// earlier grant of its conversation, a reported reply, or an artifact. A grant that allowed
 /// nothing is not a use. The oldest use comes first. With --json, there is one object on each line.
 ///
-/// If an erasure destroyed the record of uses, the list names who had received the erased data.
+/// If an erasure destroyed the record of uses, the list shows the erasure instead, with the
+/// services that had received the erased data.
 ///
 /// Each use comes with the consents, notices and rules that allowed it.
 ///
-/// The command calls the daemon as `steward`; an auditor adds `--as auditor`. The person can see who asked.
+/// The command calls the daemon as `steward`; an auditor adds `--as auditor`. The call is recorded,
+/// so that the person can see who asked.
 ///
 /// Example: `sayso uses ada --category health --recipient tutor --from 2026-01-01 --to 2026-01-31`
 #[derive(Args)]

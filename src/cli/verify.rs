@@ -35,12 +35,13 @@ const COUNTS_BYTES_MAX: u64 = 16 << 10;
 /// a grant should not have been issued. If the log or document was made by a newer version of sayso, the exit
 /// status is 7.
 ///
-/// A grant depends on earlier events of the person. If some of them are erased or withheld, it may be
-/// impossible to check the grant in full. Such grants are counted and listed, and the exit status is 6.
+/// Whether a grant was allowed depends on earlier events of the person. If some of them are erased
+/// or withheld, it may be impossible to check the grant in full. Such grants are counted and
+/// listed, and the exit status is 6.
 ///
-/// The answer also says what was not checked, what only the operator states, and what the verdict does not
-/// show. A document alone does not show that its log is the one that others see. A witness, an older
-/// checkpoint or an export of the log shows that.
+/// The answer also says what was not checked, what only the operator states, and what the verdict
+/// does not show. For example, a document alone does not show that its log is the one that others
+/// see. A witness, an older checkpoint or an export of the log shows that.
 ///
 /// A large bundle needs about 380 bytes an entry in temporary files (in TMPDIR). These files contain no
 /// values of attributes, but they show which person has attributes of which category. They have no file
@@ -78,14 +79,15 @@ pub(super) struct Verify {
     #[arg(long = "tier-key", value_name = "TIER=KEY")]
     tier_keys: Vec<String>,
     /// Subject proof of a person whose ID you know (`sayso prove-subject`), or a folder of such
-    /// proofs; may be repeated. The command then lists the streams in a bundle that belong to none
-    /// of these people. If you give a proof for each ID that you know, the list has any second
-    /// stream about one of them.
+    /// proofs; may be repeated. The command then counts the streams in a bundle that belong to none
+    /// of these people, and lists up to 100 of them. If you give a proof for each ID that you know,
+    /// these include any stream that the operator keeps under an ID unknown to you.
     #[arg(long = "subject-proof", value_name = "PATH")]
     subject_proofs: Vec<PathBuf>,
-    /// A checkpoint seen earlier, or an earlier proof, certificate or receipt that has one. The log of
-    /// the file that is verified must continue that checkpoint. If the file is a certificate, it must
-    /// contain a proof of this, which `sayso certificate --since` adds.
+    /// A checkpoint seen earlier, or an earlier proof, certificate or receipt that has one. The log
+    /// of the file that is verified must continue that checkpoint. A bundle shows this by itself,
+    /// and a certificate with a proof that `sayso certificate --since` adds. Another file can show
+    /// it only if its checkpoint has as many entries as yours.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
     /// File with certificates (PEM) that you trust for timestamps. Each is the certificate of a timestamp
@@ -93,10 +95,10 @@ pub(super) struct Verify {
     /// authority. Only a bundle has timestamps.
     #[arg(long, value_name = "FILE")]
     tsa_cert: Option<PathBuf>,
-    /// File with the counts of rules and erasures that the log's key signed (from the path /counts
-    /// of its public pages). The counts are for the first entries of the log, up to a stated
-    /// number. In these entries, the bundle must have the same numbers of both. A monitor keeps
-    /// the newest counts in its state file.
+    /// File with the log's counts of rules and erasures, signed by its key (from the path /counts
+    /// of the log's public pages). The counts are for the first entries of the log, up to a number
+    /// that the file states. The bundle must have as many rules and as many erasures in these
+    /// entries. A monitor keeps the newest counts in its state file.
     #[arg(long, value_name = "FILE")]
     counts: Option<PathBuf>,
     #[command(flatten)]
@@ -208,7 +210,7 @@ impl Verify {
         }
     }
 
-    /// What a report says about a verdict.
+    /// Collects what a report on this verification shows.
     fn content<'a>(
         &self,
         key: &VerifierKey,
@@ -228,7 +230,8 @@ impl Verify {
     }
 }
 
-/// The error of a verdict. If writing the report failed too, that error is printed first.
+/// Returns the error that the verdict stands for, which ends the command. If writing the report
+/// failed too, that error is printed first.
 fn after<T>(written: Option<Result<T, CliError>>, verdict: CliError, out: Out) -> CliError {
     if let Some(Err(error)) = written {
         out.report(&error);

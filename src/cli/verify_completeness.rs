@@ -28,7 +28,8 @@ pub(super) fn read_subject_proofs(given: &[PathBuf]) -> Result<Vec<SubjectProof>
     Ok(proofs)
 }
 
-/// What the bundle does not show because the content of entries is not in it.
+/// What the bundle does not show because the content of entries was erased, or left out of the
+/// export.
 fn not_shown_of_content(report: &Report) -> impl Iterator<Item = String> {
     let hidden = [(report.withheld, "sealed entry"), (report.erased, "erased entry")];
     let hidden = hidden.into_iter().filter(|(number, _)| *number > 0);
@@ -36,12 +37,13 @@ fn not_shown_of_content(report: &Report) -> impl Iterator<Item = String> {
     hidden.map(move |(number, what)| content(number, what) + "; a grant to any recipient may be in there")
 }
 
-/// What the bundle does not show about entries and streams that could be missing.
+/// Everything that the bundle does not show because entries, their content or streams are or could
+/// be missing.
 pub(super) fn not_shown(report: &Report) -> Vec<String> {
     not_shown_of_content(report).chain(not_shown_of_map(report)).collect()
 }
 
-/// What the bundle does not show about streams that could be missing.
+/// What the bundle does not show about streams of people that could be missing.
 fn not_shown_of_map(report: &Report) -> Vec<String> {
     let Some(map) = &report.subject_map else {
         let reason = "that no stream about a person was left out, because the log has no subject map";
@@ -60,7 +62,8 @@ fn not_shown_of_map(report: &Report) -> Vec<String> {
     not_shown
 }
 
-/// What the bundle shows about the streams of people.
+/// The lines of the answer that say what the subject map shows: that no stream of a person is
+/// missing.
 pub(super) fn text(report: &Report) -> String {
     let Some(map) = &report.subject_map else { return String::new() };
     let mut text = format!(

@@ -8,7 +8,7 @@ use sayso_proof::unseen::{Given, Unseen};
 use sayso_proof::witness::Cosigned;
 use serde_json::{Value, json};
 
-/// What no document shows by itself.
+/// What no document or bundle shows by itself.
 const LOG_OF_OTHERS: &str =
     "that others see the same log, and not a copy or an invented one that its operator signed";
 

@@ -101,7 +101,7 @@ fn read_text(path: &Path) -> std::io::Result<String> {
     Ok(text)
 }
 
-/// A verdict with its limits.
+/// A verdict, and the limits of what it shows.
 #[derive(Default)]
 struct Verdict {
     /// Fields that only the operator states: the log's key signed them, but the proven entry does not have

@@ -38,7 +38,7 @@ impl Purpose {
     }
 }
 
-/// Every page of the vocabulary.
+/// Reads all pages of the vocabulary: every purpose and every category.
 async fn whole_vocabulary(
     client: &mut BoundsServiceClient<Link>,
 ) -> Result<proto::ListPurposesResponse, CliError> {

@@ -22,12 +22,13 @@ const CONNECTIONS_MAX: usize = 256;
 
 /// Run a witness that cosigns checkpoints of logs.
 ///
-/// For each log, the witness keeps the last checkpoint that it cosigned. It cosigns a new checkpoint only if
-/// the new one continues the kept one. Run a witness to keep a ledger's operator honest: a log that was
-/// forked or rolled back gets no further cosignatures. If a signed checkpoint contradicts the kept one, the
-/// witness stores the signed checkpoint as evidence. The witness speaks C2SP tlog-witness at POST
-/// /add-checkpoint, and works with any log that has C2SP checkpoints. Keep the witness's folder: a witness
-/// that has lost its folder must not continue under the same name.
+/// For each log, the witness keeps the last checkpoint that it cosigned. It cosigns a new
+/// checkpoint only if the new one continues the kept one. Run a witness to keep a ledger's operator
+/// honest: a log that was forked or rolled back gets no further cosignatures. If a checkpoint with
+/// the log's signature contradicts the kept one, the witness stores it as evidence. The witness
+/// speaks C2SP tlog-witness at POST /add-checkpoint, and works with any log that has C2SP
+/// checkpoints. Keep the witness's folder: a witness that has lost its folder must not continue
+/// under the same name.
 ///
 /// The witness has two keys, and signs with both: Ed25519, and ML-DSA-44, which is designed to resist
 /// quantum computers. Publish both verifier keys.

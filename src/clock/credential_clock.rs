@@ -1,4 +1,5 @@
-//! The clock that decides whether credentials have expired.
+//! The clock that decides whether credentials have expired. It differs from the ledger's time, because
+//! issuers of credentials have their own clocks.
 
 use super::ledger_clock::LedgerClock;
 use super::source::Clock;

@@ -1,4 +1,4 @@
-//! Makes event ids that sort in the order in which they were made.
+//! Makes event ids (UUID version 7) that sort in the order in which they were made.
 
 use super::Clock;
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,4 @@
-//! Limits on what clients may use: connections, and calls with one credential.
+//! Settings: limits on what clients may use, such as connections, and calls with one credential.
 
 use super::error::{ConfigError, check};
 use serde::Deserialize;

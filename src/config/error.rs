@@ -1,4 +1,4 @@
-//! Why a configuration is refused.
+//! Why a configuration is refused: which key is wrong, and what is allowed.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! The keys that sign bounds, and where the root key is kept.
+//! Settings for keys: the public keys that verify bounds, and the PKCS#11 token that keeps the root key.
 
 use super::error::ConfigError;
 use serde::Deserialize;

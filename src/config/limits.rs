@@ -1,4 +1,4 @@
-//! Limits inside the daemon.
+//! Settings: limits of the daemon's queues, batches and caches, and of what is kept about one person.
 
 use super::error::{ConfigError, check};
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Names of ledgers and controllers.
+//! Which names a ledger or a controller may have.
 
 /// What [`is_name`] allows, for error messages.
 pub(super) const NAME_ALLOWED: &str = "1 to 64 of a-z, 0-9, `.`, `-`, `_`";

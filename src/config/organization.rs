@@ -1,4 +1,4 @@
-//! The identity of a controller.
+//! Settings: the identity of a controller, as packages and receipts show it.
 
 use super::error::{ConfigError, check};
 use serde::Deserialize;

@@ -1,4 +1,5 @@
-//! Recipients of data: the keys that they sign with, and the webhooks that tell them about erasures.
+//! Settings for recipients of data: the keys with which they sign evidence that they deleted data, and the
+//! webhooks that notify them of erasures.
 
 use super::addresses::{SAFE_URL_ALLOWED, is_safe_url};
 use super::error::{ConfigError, check};

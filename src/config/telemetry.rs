@@ -1,4 +1,4 @@
-//! Export of traces.
+//! Settings for the export of traces to an OpenTelemetry collector.
 
 use super::addresses::{SAFE_URL_ALLOWED, is_safe_url};
 use super::error::{ConfigError, check};

@@ -1,4 +1,4 @@
-//! The authority that gives timestamps of checkpoints.
+//! Settings: the authority (RFC 3161) that gives timestamps of checkpoints.
 
 use super::addresses::{SAFE_URL_ALLOWED, is_safe_url};
 use super::error::{ConfigError, check};

@@ -1,4 +1,5 @@
-//! Certificate files.
+//! Settings for TLS: files with the daemon's certificate and key, the authorities of client certificates, and
+//! revocation lists.
 
 use super::error::{ConfigError, check};
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Issuers of bearer tokens.
+//! Settings for the issuers of bearer tokens, external and built-in.
 
 use super::addresses::{SAFE_URL_ALLOWED, is_safe_url};
 use super::error::{ConfigError, check};

@@ -1,4 +1,4 @@
-//! The witnesses that cosign checkpoints.
+//! Settings: the witnesses that cosign the log's checkpoints, and how many of them must cosign.
 
 use super::addresses::{SAFE_URL_ALLOWED, is_safe_url};
 use super::error::{ConfigError, check};

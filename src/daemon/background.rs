@@ -1,4 +1,5 @@
-//! Tasks of each controller that run in the background until the daemon stops.
+//! Tasks that run for each controller in the background until the daemon stops: for example, they end what
+//! has expired, commit to the subject map, and save the ledger's time.
 
 use crate::app::App;
 use crate::daemon::error::DaemonError;

@@ -1,4 +1,4 @@
-//! How far a consent decision reaches: which cases its terms cover, and how closely they name a case.
+//! How far a consent decision reaches: which uses its terms cover, and how closely they name a use.
 //!
 //! Decisions are compared case by case, where a case is one purpose, category, recipient and conversation. A
 //! decision that names several purposes or categories means the same as one decision for each combination.

@@ -1,4 +1,6 @@
-//! Which other events an event names, which of them it is about, and which data it names.
+//! References in events: the ids of other events, the one event that an event is about (such as the attribute
+//! that it contests), and the names of erasable data. An erasure uses them to find what depends on erased
+//! data.
 
 use super::attribute::Attribute;
 use super::event::{ArtifactInvalidated, ArtifactRegistered, Event, GrantGivenAgain, GrantIssued, GrantUsed};

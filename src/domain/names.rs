@@ -1,5 +1,5 @@
-//! Which characters a name may have. Names are ids, keys and recipients: the ledger compares them byte for
-//! byte, so two names that look the same must be the same.
+//! Which characters a new name may have. Names are ids, keys and recipients. The ledger compares them byte
+//! for byte, so characters that make different names look the same, such as invisible ones, are refused.
 //!
 //! A name that is already recorded still matches, whatever characters it has. Only names that are not
 //! recorded yet are checked.

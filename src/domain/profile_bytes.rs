@@ -1,4 +1,5 @@
-//! Estimates the memory that a folded profile takes, so that caches can be limited by bytes.
+//! Estimates the memory that the folded state of a data subject takes, so that caches can be limited by
+//! bytes.
 
 use super::attribute::Attribute;
 use super::consent::ConsentRecord;

@@ -1,4 +1,4 @@
-//! Times in tests.
+//! Parses times for tests.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use jiff::Timestamp;

@@ -1,4 +1,5 @@
-//! Finds names in decisions and signals that match nothing recorded about the data subject.
+//! Finds names in decisions and signals that match nothing recorded about the data subject, so that the
+//! answer can point out a possible mistake.
 
 use super::consent::{ConsentRecord, Decision};
 use super::event::{Event, Role};

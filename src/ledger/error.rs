@@ -1,4 +1,4 @@
-//! Errors of the ledger.
+//! Why a log can't be opened or read, and why entries were not written.
 
 use crate::store::StoreError;
 use sayso_proof::checkpoint::NoteError;

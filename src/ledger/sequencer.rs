@@ -1,7 +1,8 @@
-//! The sequencer: one thread for each log, which does only what must be sequential.
+//! The sequencer: one thread for each log, which gives entries their positions and writes them. It does only
+//! what must be sequential.
 //!
-//! Submissions that wait together become one durable batch with one checkpoint. Then their writers are
-//! answered.
+//! Submissions (the entries of one request each) that wait together become one durable batch with one
+//! checkpoint. Then each submission is answered.
 
 use super::error::SubmitError;
 use super::kept_checkpoint::CheckpointFile;

@@ -1,4 +1,4 @@
-//! What a monitor raises an alert about.
+//! The alerts that a monitor can raise, and which of them are contradictions.
 
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display};

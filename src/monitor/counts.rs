@@ -1,4 +1,5 @@
-//! Follows the signed counts of rules and erasures, whose growth the tiles do not show.
+//! Follows the log's signed counts of rules and erasures. The tiles show only how much the whole log grows,
+//! not of what.
 
 use super::alert::{Alert, AlertKind};
 use super::findings::{Limits, Look};

@@ -18,7 +18,7 @@ pub(in crate::cli) struct Content<'a> {
     pub status: u8,
     /// The verdict in a sentence.
     pub verdict: String,
-    /// What the user gave besides the key, in a sentence.
+    /// The evidence that the user gave besides the key, in a sentence.
     pub given: String,
     pub outcome: Outcome<'a>,
 }
@@ -37,11 +37,11 @@ pub(in crate::cli) struct Checked<'a> {
     pub usage: &'a Usage,
     /// What the verdict does not show, in sentences.
     pub not_shown: &'a [String],
-    /// The JSON of `sayso verify`.
+    /// The result that `sayso verify --json` prints.
     pub json: &'a Value,
 }
 
-/// The conditions of a query, each in words.
+/// The conditions of a `--query`, each in words.
 pub(super) fn conditions(query: &Query) -> Vec<String> {
     let any = |what: &str, of: &[String]| (!of.is_empty()).then(|| format!("{what} {}", of.join(" or ")));
     let people: Vec<String> = query.people.iter().map(ToString::to_string).collect();

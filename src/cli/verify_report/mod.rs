@@ -18,7 +18,7 @@ use sayso_proof::bundle::usage::Query;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-/// Bytes that are collected before they are written to the file.
+/// Size of the buffer through which the report is written, in bytes.
 const BUFFER_BYTES: usize = 256 << 10;
 
 /// The format of a report.
@@ -108,7 +108,7 @@ pub(super) struct PendingReport {
 }
 
 impl PendingReport {
-    /// Writes the report. Returns the name of the file.
+    /// Writes the report, and puts it in its place. Returns the path of the file.
     ///
     /// # Errors
     /// The report or a temporary file can't be written or read. Then there is no report.

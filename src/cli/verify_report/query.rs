@@ -1,4 +1,4 @@
-//! The conditions of `sayso verify --query`.
+//! The conditions of `sayso verify --query`, which select the grants that a report lists.
 
 use crate::cli::error::CliError;
 use crate::cli::times::{self, WrittenTime};

@@ -9,12 +9,12 @@ use sayso_proof::bundle::usage::{
 };
 use std::collections::BTreeMap;
 
-/// A time, given in milliseconds since the Unix epoch.
+/// A time as text for a sentence, given in milliseconds since the Unix epoch.
 pub(super) fn at(ms: u64) -> Html {
     time(&wording::time(ms))
 }
 
-/// A time for a table, given in milliseconds since the Unix epoch.
+/// A time in the short form for a table, given in milliseconds since the Unix epoch.
 pub(super) fn short(ms: u64) -> Html {
     short_time(&wording::time(ms))
 }
@@ -24,7 +24,7 @@ pub(super) fn joined(parts: &[Html]) -> Html {
     parts.iter().fold(Html::default(), |all, part| all.with(part))
 }
 
-/// A text and a piece of HTML after it.
+/// Puts a text, which is escaped, before a piece of HTML.
 fn labeled(text: &str, part: &Html) -> Html {
     escape(text).with(part)
 }
@@ -122,7 +122,7 @@ fn tier(name: &str) -> Option<Tier> {
     }
 }
 
-/// The uses of a grant, and its end.
+/// How a grant was used, one line for each report, and when it expires or was revoked.
 pub(super) fn uses(grant: &GrantRecord) -> Html {
     let line = |used: &ReportedUse| {
         let what = match &used.artifact {
@@ -222,7 +222,8 @@ pub(super) fn author(of: &LogEvent) -> Html {
     lines(std::iter::once(by).chain(key))
 }
 
-/// Numbers the sets of packs that grants cite, starting with 1.
+/// Numbers the sets of packs that grants cite, starting with 1, so that grants with the same rules
+/// share a number.
 pub(super) fn rule_sets(usage: &Usage) -> BTreeMap<Vec<u64>, usize> {
     usage.rule_sets().zip(1..).map(|(set, number)| (set.to_vec(), number)).collect()
 }

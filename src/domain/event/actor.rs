@@ -1,4 +1,4 @@
-//! Who caused an event.
+//! The actor of an event: who caused it, with role and name.
 
 use sayso_proof::event::Role;
 

@@ -1,4 +1,4 @@
-//! Every kind of event, and whether it can only narrow what may be used.
+//! Every kind of event, and which kinds can only narrow (never widen) what may be used.
 
 use super::operations::{BackupRestored, FiguresReported, RecordViewed, RestoreConfirmed};
 use super::rights::{

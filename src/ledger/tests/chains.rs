@@ -1,4 +1,5 @@
-//! Tests of what the sequencer accepts and refuses.
+//! Tests of which submissions the sequencer accepts: each must continue its subject's chain of events, and
+//! its times must fit.
 
 use super::bench::{Bench, NOW, Subject};
 use crate::ledger::SubmitError;

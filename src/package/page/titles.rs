@@ -1,4 +1,4 @@
-//! What people call the purposes and categories that records name by id.
+//! The titles of purposes and categories, which the page shows instead of their ids.
 
 use std::collections::BTreeMap;
 

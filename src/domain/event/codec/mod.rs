@@ -1,5 +1,5 @@
 //! Converts events to the messages of `events.proto` and back. In the messages, ids are bytes and
-//! enumerations are numbers. No other part of the domain handles them in this form.
+//! enumerations are numbers. No other part of the domain reads or writes these messages.
 
 mod convert;
 mod error;
