@@ -1,4 +1,4 @@
-//! The inputs that a policy can depend on, and their conversion to a Cedar request.
+//! The inputs that a policy can depend on, and their conversion to a request to Cedar, the policy engine.
 
 use crate::bounds::entities::{class, place, uid};
 use crate::bounds::error::{BoundsError, schema_error};

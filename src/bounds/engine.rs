@@ -1,5 +1,5 @@
-//! Wraps the Cedar engine: compiles the packs of each tier, evaluates each tier separately, and caches
-//! outcomes by class of attributes.
+//! Wraps Cedar, the policy engine: compiles the packs of each tier, evaluates each tier separately, and
+//! caches outcomes by class of attributes.
 
 use super::entities::entities;
 use crate::bounds::cedar_request::CedarRequest;

@@ -1,4 +1,5 @@
-//! The Cedar entities that policies refer to: the vocabulary, classes of attributes, and jurisdictions.
+//! The entities (objects of Cedar, the policy engine) that policies refer to: the vocabulary, classes of
+//! attributes, and jurisdictions.
 
 use crate::bounds::error::{BoundsError, schema_error};
 use crate::domain::description::UNKNOWN;

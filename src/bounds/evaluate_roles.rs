@@ -1,4 +1,5 @@
-//! Evaluates the role policies (`src/bounds/roles.cedar`) once, at start, into the table of `crate::roles`.
+//! Evaluates the role policies (`src/bounds/roles.cedar`) once, at start, into the table of `crate::roles`,
+//! which says which role may call which method.
 
 use super::entities::uid;
 use crate::bounds::error::BoundsError;

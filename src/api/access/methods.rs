@@ -1,5 +1,5 @@
 //! What access control needs to know about each method: its name, its roles, its limits and its metrics. The
-//! layer looks them up once for each call.
+//! access layer (`layer.rs`) looks this up once for each call.
 
 use crate::api::access::message_limits;
 use crate::api::access::message_limits::Shape;

@@ -1,6 +1,6 @@
-//! Registers and lists artifacts, which services build from granted attributes: the artifact's *sources*. An
-//! artifact may be used only for the purpose of its grant. It is invalidated when one of its sources is
-//! removed, corrected or replaced, or when a source may no longer be used for that purpose.
+//! Registers and lists artifacts. A service builds an artifact from granted attributes, the *sources* of the
+//! artifact. An artifact may be used only for the purpose of its grant. It is invalidated when one of its
+//! sources is removed, corrected or replaced, or when a source may no longer be used for that purpose.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,5 +1,6 @@
-//! Finds the recipients of data that was erased. An erasure of a part of a subject's data can also destroy
-//! the record of how that part was used. Then only a list of those that received this part is left.
+//! Finds the recipients of data that was erased, for the list of uses. An erasure of a part of a subject's
+//! data can also destroy the record of how that part was used. Then only the list of recipients in
+//! `ErasureCompleted` is left.
 
 use crate::app::error::AppError;
 use crate::app::log::address::address_of;

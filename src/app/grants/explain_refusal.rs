@@ -1,5 +1,6 @@
-//! Explains to a person why a class of attributes was withheld. The text says what was withheld, under which
-//! rule, who set the rule, since when it is in force, and what would change the decision.
+//! Explains to a person why a class of attributes (a category with a provenance) was withheld. The text says
+//! what was withheld, under which rule, who set the rule, since when it is in force, and what would change
+//! the decision.
 
 use crate::bounds::personal_bounds::personal_title;
 use crate::bounds::rulebook::Rules;

@@ -1,5 +1,5 @@
-//! A cache from recently used grants to the streams of their data subjects. With it, the next call about a
-//! grant finds the stream without reading the grant's entry in the log.
+//! A cache that maps recently used grants to the streams of their data subjects. With it, the next call about
+//! a grant finds the stream without reading the grant's entry in the log.
 
 use crate::app::log::stream::SubjectStream;
 use crate::domain::ids::{EventId, GrantId};

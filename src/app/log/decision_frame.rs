@@ -1,6 +1,7 @@
 //! Builds the frame of a change, that is, the events that are written together. The frame has the events of
-//! the change, and revocations of the open grants and artifacts that the change contradicts, as many as fit.
-//! The other revocations are pending: they take effect with the frame and are recorded right after it.
+//! the change, and, as far as they fit, revocations of the open grants and artifacts that the change
+//! contradicts. The other revocations are pending: they take effect with the frame and are recorded right
+//! after it.
 
 use crate::app::log::append::{Append, Frame, PendingEvent};
 use crate::app::log::core::Core;

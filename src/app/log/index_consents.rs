@@ -1,5 +1,5 @@
-//! Adds an index of consents, by when they were given, to logs that an earlier version of the daemon wrote
-//! without it.
+//! Adds to old logs an index of consents by the time when they were given. Earlier versions of the daemon did
+//! not write this index.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;

@@ -1,5 +1,6 @@
-//! Counts the events about rules and erasures in the log, for the signed counts. Anyone may read these, so
-//! that even a reader who sees only the log's hashes can watch both numbers grow.
+//! Counts the events about rules and the erasures in a log, and signs both numbers. Anyone may read the
+//! signed counts (`/counts`), so that even a reader who sees only the log's hashes can watch both numbers
+//! grow.
 
 use crate::domain::event::{Event, Recorded, codec};
 use crate::ledger::{Ledger, SignedCheckpoint};

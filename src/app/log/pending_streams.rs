@@ -1,5 +1,5 @@
-//! A list of the streams with revocations that are in effect but not recorded yet, so that recording is tried
-//! again and watchers learn of late revocations.
+//! A list of the streams with revocations that are in effect but not recorded yet, so that the ledger can try
+//! again to record them, and tell watchers of revocations that are recorded late.
 
 use crate::app::log::revocation::Revocation;
 use crate::app::log::stream::SubjectStream;

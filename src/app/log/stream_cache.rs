@@ -1,5 +1,5 @@
 //! The cache of streams in memory. It has a limit on the number of streams and on their bytes, and never has
-//! two streams of one subject.
+//! two copies of one subject's stream.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::new_streams::NewStreams;

@@ -1,4 +1,4 @@
-//! A list of the streams that have counts of reused grants to be recorded in the log.
+//! A list of the streams with counts of reused grants that the log does not have yet.
 
 use crate::app::log::stream::SubjectStream;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -1,5 +1,5 @@
-//! Reads a profile, as it is now or was at an earlier moment, from the state in memory or, for a check, anew
-//! from the events.
+//! Reads a profile, as it is now or was at an earlier moment, from the state in memory or, if the caller asks
+//! for that, computed anew from the events.
 
 use crate::app::error::AppError;
 use crate::app::log::moment::Moment;

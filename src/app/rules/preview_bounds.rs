@@ -4,8 +4,8 @@
 //! A preview goes through all data subjects once, a page of subjects at a time. It uses as many threads as
 //! there are processors, but at most eight. Each subject is folded once, by one thread. Attributes of one
 //! category and provenance whose other properties lead to the same outcome form a class. For each subject,
-//! each class is decided once. If another subject's class leads to the same Cedar request, the result of that
-//! request is reused.
+//! each class is decided once. If another subject's class leads to the same request to the policy engine
+//! (Cedar), the engine's answer is reused.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

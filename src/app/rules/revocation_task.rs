@@ -1,5 +1,5 @@
-//! Which rules the last revocation pass applied to all open grants, and the background task that runs a pass
-//! when other rules come into force.
+//! Which rules the last revocation pass (`revoke_contradicted`) applied to all open grants, and the
+//! background task that runs a pass when other rules come into force.
 
 use crate::bounds::rulebook::Rules;
 use std::sync::Mutex;

@@ -1,4 +1,5 @@
-//! Counts the history of one data subject: what happened within a window, and the state at its end.
+//! Counts the history of one data subject: what happened within a window (the period of a report), and the
+//! state at the window's end.
 //!
 //! Events before the window give context, such as the category of an attribute or the purpose of a grant.
 //! They are not counted. Events after the window are ignored.
