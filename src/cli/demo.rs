@@ -123,7 +123,7 @@ enum StepCommand {
     Verify(Verify),
 }
 
-/// What a command of the tour leaves for later commands, if anything.
+/// What a command of the tour leaves for later commands: nothing, a grant or an open watch.
 enum Done {
     Nothing,
     /// The ID of a grant.

@@ -41,7 +41,8 @@ pub(super) struct Describe {
     /// to consent alone.
     #[arg(long, default_value = "", value_name = "WHEN", conflicts_with = "age_band")]
     born: String,
-    /// ISO 3166 code of the jurisdiction, like `DE` or `US-CA`; or `EU`; or `unknown`.
+    /// ISO 3166 code of the jurisdiction, like `DE` or `US-CA`; or `EU`. `unknown` removes the
+    /// recorded jurisdiction.
     #[arg(long, default_value = "", value_name = "CODE")]
     jurisdiction: String,
 }

@@ -20,14 +20,14 @@ use std::path::{Path, PathBuf};
 /// The largest file that is evidence.
 const EVIDENCE_BYTES_MAX: u64 = 1 << 30;
 
-/// List recipients that have not reported on an erasure yet, and report for one.
+/// List recipients that have not yet reported on an erasure, or record the report of a recipient.
 #[derive(Subcommand)]
 pub(super) enum Erasures {
     /// List the recipients that were notified of an erasure and have not yet reported what they
     /// did.
     ///
     /// The recipients of the oldest erasure come first. A recipient is overdue if it has not
-    /// reported in time.
+    /// reported within `rights.recipient_answer_ms` (default: 14 days).
     ///
     /// Example: `sayso erasures outstanding --overdue`
     Outstanding(Outstanding),
@@ -67,7 +67,7 @@ enum Outcome {
 enum Kind {
     /// A statement.
     Statement,
-    /// Another file, such as a record of the deletion.
+    /// A file that is not a statement, such as a record of the deletion.
     File,
 }
 

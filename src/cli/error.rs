@@ -223,7 +223,8 @@ fn exit_of(code: Code) -> Exit {
     }
 }
 
-/// Advice on what to do next, if there is any. `has_reason`: the daemon itself gave a reason for the error.
+/// Advice on what to do next, if there is any. `has_reason`: the daemon itself gave a reason for
+/// the error, which shows that the daemon runs.
 fn next_of(code: Code, has_reason: bool) -> Option<&'static str> {
     match code {
         Code::Unauthenticated => Some(

@@ -9,7 +9,7 @@ use clap::{ArgMatches, Command};
 pub(super) const CONNECTION_FLAGS: [&str; 8] =
     ["addr", "ca", "cert", "tls_key", "token_file", "data", "as", "insecure"];
 
-/// Commands that call no daemon, each with the connection flags that it uses all the same.
+/// Commands that call no daemon, each with the connection flags that it nevertheless uses.
 const OFFLINE_COMMANDS: [(&str, &[&str]); 12] = [
     ("serve", &["data"]),
     ("token", &["data"]),
@@ -85,7 +85,7 @@ mod tests {
         Cli::parse_line(line.split_whitespace().map(OsString::from))
     }
 
-    /// The configuration that a `serve` command line runs with.
+    /// The configuration that results from a `serve` command line.
     fn serve_config(line: &str) -> Config {
         let cli = parsed(line).unwrap();
         let CliCommand::Serve(serve) = &cli.command else { unreachable!("{line}") };

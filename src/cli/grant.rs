@@ -159,8 +159,8 @@ pub(super) struct Used {
     /// Report that the person was informed that the reply comes from an AI system.
     #[arg(long)]
     ai_disclosure_shown: bool,
-    /// Time at which the grant was used. Default: now. State it if the grant was valid then, but
-    /// has ended since.
+    /// Time at which the grant was used. Default: now. State the time if the grant was valid then,
+    /// but has ended since.
     #[arg(long, value_name = "TIME", value_parser = times::exact)]
     used_at: Option<prost_types::Timestamp>,
 }

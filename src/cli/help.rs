@@ -1,9 +1,9 @@
 //! Adapts clap's definition of the command line for the help, the manual pages and the shell completions. The
 //! help shows commands in groups.
 //!
-//! The help of `sayso` itself shows all connection flags; the help of a command that calls the daemon only
-//! refers to the help of `sayso`. A command that calls no daemon but uses a connection flag, such as `--data`
-//! of `sayso token`, shows that flag.
+//! Only the help of `sayso` itself shows all connection flags. The help of a command that calls the daemon
+//! refers to it. A command that calls no daemon but uses a connection flag, such as `--data` of `sayso
+//! token`, shows that flag.
 
 use super::flags::{CONNECTION_FLAGS, used_by};
 use clap::{Arg, Command};
@@ -95,15 +95,15 @@ fn connection_flags(command: &Command) -> Vec<Arg> {
     command.get_arguments().filter(is_connection_flag).cloned().collect()
 }
 
-/// Applies a change to a command and to all commands below it. The change gets the path, such as `bounds
-/// test`.
+/// Applies a change to a command and to all commands below it. The change is given each command and
+/// its path, such as `bounds test`.
 fn shaped(command: Command, above: &str, change: &dyn Fn(Command, &str) -> Command) -> Command {
     let path = format!("{above} {}", command.get_name()).trim_start().to_owned();
     let command = command.mut_subcommands(|inner| shaped(inner, &path, change));
     change(command, &path)
 }
 
-/// Hides connection flags, except where an offline command uses one of them.
+/// Hides connection flags, except those that an offline command (one that calls no daemon) uses.
 fn hide_flags(command: Command, path: &str, flags: &[Arg]) -> Command {
     let (is_leaf, used) = (!command.has_subcommands(), used_by(path));
     let calls_daemon = used.len() == CONNECTION_FLAGS.len();

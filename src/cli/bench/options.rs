@@ -25,7 +25,8 @@ pub(in crate::cli) enum Mode {
     /// Erasures with scope `all`, each measured until its certificate is returned. Each person is erased
     /// once, so --subjects must be large enough.
     Erase,
-    /// Time from the acknowledgment of a withdrawal until each of --watchers has received the revocation.
+    /// Time from the acknowledgment of a withdrawal until every watch (--watchers) has received the
+    /// revocation.
     Revoke,
     /// One export of the whole log, and its repeated verification, as by `sayso verify`.
     Verify,
