@@ -5,8 +5,9 @@
 //! Afterward the spool is processed one group of subjects at a time, so memory grows neither with the entries
 //! nor with the subjects.
 //!
-//! Spooled events are minimized. They have no values, but they still show which handle had an attribute of
-//! which category. The temporary file has no name, and the operating system frees it when the program ends.
+//! Spooled events are minimized (see `replay/minimize.rs`): they have no values, but they still show which
+//! handle had an attribute of which category. The temporary file has no name, and the operating system frees
+//! it when the program ends.
 
 use super::chain::ChainTip;
 use super::check::{CheckedEntry, Content};
