@@ -1,4 +1,5 @@
-//! Secrets: files of 32 bytes that only their owner may read, and the clearing of secrets from stacks.
+//! Handles secrets: files of 32 bytes that only their owner may read, checks of who may access a file, and
+//! the clearing of what a computation left on the stack.
 
 use crate::clock::Clock;
 use std::fs::{File, Metadata, OpenOptions};

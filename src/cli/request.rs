@@ -60,9 +60,9 @@ pub(super) enum Request {
     Accept(Decide),
     /// Complete a request that was carried out.
     ///
-    /// A rectification can be completed only after an attribute was changed. The completion records
-    /// the changes since the request was submitted. To complete a complaint, or a request about an
-    /// automated decision, state its outcome with --reason.
+    /// A rectification can be completed only after an attribute was changed. Completing it records
+    /// which changes were made since the request was submitted. To complete a complaint, or a
+    /// request about an automated decision, state its outcome with --reason.
     ///
     /// Example: `sayso request complete 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Complete(CompleteRequest),

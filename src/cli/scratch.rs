@@ -1,5 +1,5 @@
-//! A folder for the temporary files of one command. If the command is killed, its folder stays, and the next
-//! command that needs a temporary folder removes it.
+//! A folder for the temporary files of one `sayso fsck`. If the command is killed, its folder stays, and the
+//! next `sayso fsck` removes it.
 
 use crate::secret;
 use std::fs::{File, Permissions};

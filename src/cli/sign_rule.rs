@@ -35,8 +35,8 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// How to sign a version of a rule.
 #[derive(Args, Default)]
 pub(super) struct Signing {
-    /// Private key of the tier. Default: the key that a `--dev` daemon wrote to the data folder, if
-    /// there is one.
+    /// File with the private key of the tier that publishes the rule. Default: the key that a
+    /// `--dev` daemon wrote to the data folder, if there is one.
     #[arg(long, value_name = "FILE")]
     key: Option<PathBuf>,
     /// Origin of the log that you sign for, which is the log's name in its checkpoints. Nothing is

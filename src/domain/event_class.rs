@@ -1,4 +1,4 @@
-//! The classes of events that erasure and retention tell apart.
+//! The classes of events. Erasure and retention treat each class differently.
 
 use super::event::Event;
 

@@ -3,10 +3,10 @@
 //! `https://w3id.org/dpv/guides/consent-27560`) says which term represents each field.
 //! `docs/access-package.md` lists the fields and their terms.
 //!
-//! The terms come from the Data Privacy Vocabulary (DPV) 2 and its extensions PD, LOC, EU and EU-GDPR. Each
-//! was looked up in release 2.3. What Sayso adds, such as the proof, is stated with terms of Dublin Core and
-//! schema.org. Sayso defines no terms of its own. A receipt contains its JSON-LD context, so software can
-//! expand the receipt without a network.
+//! The terms for the fields come from the Data Privacy Vocabulary (DPV) 2 and its extensions PD, LOC, EU and
+//! EU-GDPR. Each was looked up in release 2.3. What Sayso adds, such as the proof, is stated with terms of
+//! Dublin Core and schema.org. Sayso defines no terms of its own. A receipt contains its JSON-LD context, so
+//! software can expand the receipt without a network.
 
 use super::controller::Controller;
 use super::receipt_nodes::{

@@ -1,6 +1,6 @@
 //! The parts of `package.json` that can be verified: its format, its log and its checkpoint, and, with a
-//! subject proof, the person and the positions in `history`. The rest is a statement of the operator, and
-//! only its names are kept.
+//! subject proof, the person and the positions in `history`. The other parts are statements of the operator.
+//! Only the names of these parts are kept, so that the verdict can list them.
 
 use super::error::{PackageError, ReadError};
 use super::format::{FORMAT, VERSION};

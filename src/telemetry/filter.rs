@@ -1,4 +1,5 @@
-//! Decides which log lines and spans may be written.
+//! Decides which log lines may be written: all lines of this project's crates, and those of other crates from
+//! the level `info` up. Below that level, other crates may log what messages contain.
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterFn, LevelFilter};

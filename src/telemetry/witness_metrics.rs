@@ -1,4 +1,4 @@
-//! Metrics of witnesses.
+//! Metrics about the witnesses that the daemon asks for cosignatures.
 
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;

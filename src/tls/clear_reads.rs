@@ -4,11 +4,11 @@
 //! client stays connected. [`ClearReads`] sits below such a reader. When the client has sent nothing more, it
 //! overwrites the unused part of the buffer.
 //!
-//! The HTTP/2 reader (`h2`) shows only the part of its buffer that follows the bytes it has read already. It
-//! reuses the part before them once no room is left. So after a frame has ended, [`ClearReads`] fills the
-//! rest of the buffer with a frame of a type that does not exist. A receiver discards such a frame (RFC 9113,
-//! section 5.5), and the reader then offers its whole buffer, or a new one if a request is still using the
-//! old one. The allocator overwrites memory when it is freed.
+//! The HTTP/2 reader (`h2`) offers only the part of its buffer behind the bytes that it has read already, so
+//! [`ClearReads`] can't reach the earlier part. `h2` offers that part again once no room is left behind it.
+//! So after a frame has ended, [`ClearReads`] fills the room with a frame of an unassigned type, which a
+//! receiver discards (RFC 9113, section 5.5). The reader then offers its whole buffer, or a new one if a
+//! request is still using the old one. The allocator overwrites memory when it is freed.
 
 use super::frame_tracker::{FrameTracker, HEADER_BYTES};
 use std::io;

@@ -7,7 +7,8 @@
 //!
 //! If no slot that a new connection may take is free, an unauthenticated connection is evicted. Unknown
 //! addresses are ordered before known ones, and within each kind, those with more unauthenticated connections
-//! come first. The first address in this order loses its oldest unauthenticated connection.
+//! come first. The first address in this order loses its oldest unauthenticated connection. If all
+//! connections are authenticated, the new one waits.
 
 use crate::clock::Stopwatch;
 use lru::LruCache;

@@ -1,5 +1,5 @@
-//! A batch: changes of many subjects in one working copy of the key tree, with one durable write and at most
-//! one re-keying (replacement of the root key).
+//! A batch: changes to the keys of many subjects in one working copy of the key tree, with one durable write
+//! and at most one re-keying (replacement of the root key).
 //!
 //! [`Batch::apply`] collects changes in memory. [`Batch::commit`] makes them durable together; it re-keys the
 //! tree if any change destroys a key.

@@ -1,4 +1,5 @@
-//! Hashes under a secret.
+//! Hashes under a secret (HMAC-SHA-256). Without the secret, nobody can compare them with a guess of what was
+//! hashed.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sayso_proof::merkle::Hash;

@@ -1,5 +1,6 @@
-//! What links a data subject to the subject map: their label, which their id determines, and the secret that
-//! hides their stream in the map. Both are destroyed with the data subject's keys.
+//! What links a data subject to the subject map (the log's commitment to which entries each person has):
+//! their label, which their id determines, and the secret that hides their stream in the map. Both are
+//! destroyed with the data subject's keys.
 
 use sayso_proof::subject_map::{Blinding, Label};
 use zeroize::{Zeroize, ZeroizeOnDrop};

@@ -1,4 +1,4 @@
-//! Readiness and metrics.
+//! The HTTP pages for readiness (`/readyz`) and metrics (`/metrics`).
 
 use super::logs::Logs;
 use crate::app::App;

@@ -1,5 +1,5 @@
-//! Asks witnesses in rounds. In each round, every witness gets the newest checkpoint, and its cosignature is
-//! added to the note.
+//! Asks witnesses in rounds. In each round, every witness gets the newest checkpoint. The cosignatures are
+//! added to the checkpoint's signed note.
 //!
 //! Writes never wait for witnesses. Health and metrics report if too few of them cosign in time. If a witness
 //! refuses, it claims that this log does not continue the checkpoint that the witness cosigned last. The

@@ -1,4 +1,4 @@
-//! `sayso demo` prints what its commands print.
+//! Tests that `sayso demo` shows exactly what the commands of its tour print.
 
 use crate::dev_daemon::DevDaemon;
 use crate::harness::sayso;

@@ -1,4 +1,5 @@
-//! The daemon on a full disk, and on a disk whose flushes fail.
+//! Tests of the daemon on a full disk, which loses nothing, and on a disk whose flushes fail: nothing more is
+//! acknowledged then.
 
 use crate::crash::{Served, assert_recorded, record_until_failure, system, token, wait_for};
 use crate::harness::{Clients, fact, sayso};

@@ -1,4 +1,5 @@
-//! Every test and alert that the documents name must exist.
+//! Tests that the documents and the code agree: every test that the threat model names exists, every alert
+//! has a row in the operations page, and the format page lists every finding.
 
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,5 @@
-//! What ends by time, such as a consent, ends once for each person, however often the daemon restarts,
-//! crashes or fails to write.
+//! Tests what ends by time, such as a consent or an attribute: the ledger records each end, and only once,
+//! however often the daemon restarts, crashes or fails to write.
 
 use crate::harness::{Clients, Harness, config, fact};
 use crate::rights::AdvancedClock;

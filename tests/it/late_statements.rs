@@ -1,6 +1,6 @@
-//! What a person stated later wins, whenever it arrives. Personal bounds and descriptions that were stated
-//! before the current ones, and arrive after them, lift nothing. If something was never stated, taking it
-//! back records nothing.
+//! Tests that a person's later statement wins, whenever it arrives. Personal bounds and descriptions that
+//! were stated before the current ones, and arrive after them, do not loosen these. Taking back something
+//! that was never stated records nothing.
 
 use crate::harness::{Clients, Harness, ask, choice, consent, fact, publish_notice};
 use sayso::proto::{self, AgeBand, ConsentDecision, Role};

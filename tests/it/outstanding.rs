@@ -1,5 +1,6 @@
-//! Tests of the work with recipients after an erasure (GDPR Art. 17(2), 19): deadlines, reminders,
-//! escalation, outcomes with reasons and evidence, onward recipients, and webhooks.
+//! Tests of what recipients still have to do after an erasure (GDPR Art. 17(2), 19): deadlines, reminders,
+//! escalation, outcomes with reasons and evidence, further recipients to whom a recipient passed the data on,
+//! and webhooks.
 
 use crate::erasure::{erasure, record, verify};
 use crate::harness::{

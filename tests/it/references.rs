@@ -1,5 +1,5 @@
-//! After a partial erasure, the forensic tool opens every entry that the current keys can open. None of these
-//! entries has the id of an erased event.
+//! Tests that a partial erasure leaves no reference to erased data. The forensic tool opens every entry that
+//! the current keys can open, and none of these entries has the id of an erased event.
 
 use crate::erasure::{erasure, record, verify};
 use crate::forensic_tool::{Findings, Image};

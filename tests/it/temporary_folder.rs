@@ -1,4 +1,5 @@
-//! `sayso verify` of a bundle that needs temporary files, with a TMPDIR in which it can't make any.
+//! Tests what `sayso verify` says if a bundle needs temporary files and TMPDIR is a folder in which it can't
+//! make any: the folder is the problem, not the bundle.
 
 use crate::harness::sayso;
 use ed25519_dalek::SigningKey;

@@ -1,5 +1,5 @@
-//! Tests which times are accepted: from 1970 to the end of the year 9999. A date without a time means the
-//! whole day.
+//! Tests which times are accepted: from 1970 to the end of the year 9999. A date without a time stands for
+//! the beginning or the end of its day, and the answer says for which moment.
 
 use crate::harness::{self, Harness, choice, consent, fact, json, stdout};
 use prost_types::{Duration, Timestamp};

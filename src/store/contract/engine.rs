@@ -1,4 +1,4 @@
-//! How the suite opens an engine.
+//! How the suite of contract tests opens the engine that it tests.
 
 use crate::store::{KeyStore, LogStore};
 use std::ops::Deref;

@@ -1,7 +1,7 @@
 //! A suite of tests of the storage contracts. Every engine must pass the suite. Each test takes a function
 //! that opens a new, empty engine.
 //!
-//! A whole log can also be compared with the model log in `memory`.
+//! Tests of an engine can also compare a whole log with the model log in `memory`.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, missing_docs, reason = "tests")]
 
 mod discards;

@@ -1,5 +1,6 @@
-//! Stores bytes in which the ledger notes how far its passes over the index have come. The file has two
-//! slots.
+//! Stores a note of the ledger: how far it has come in its passes over the index, which find what has
+//! expired. After a restart, the ledger continues from there. The file has two slots, so that a torn write
+//! leaves the other slot intact.
 
 use super::disk;
 use crate::store::{PROGRESS_BYTES_MAX, StoreError};

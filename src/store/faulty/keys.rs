@@ -1,4 +1,4 @@
-//! A key store that fails as planned.
+//! A key store on a simulated disk that fails as a test plans it.
 
 use super::power::{Fault, Power, failed};
 use crate::store::memory::MemoryKeys;

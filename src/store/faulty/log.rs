@@ -1,4 +1,4 @@
-//! A log that fails as planned.
+//! A log on a simulated disk that fails as a test plans it.
 
 use super::power::{Fault, Power, failed};
 use crate::store::memory::MemoryLog;

@@ -1,5 +1,6 @@
-//! Decides which durable step of a simulated machine fails, and how. A caller plans one fault at a time
-//! ([`Power::plan`]). All stores of the machine share one seed and one planned fault.
+//! Decides which durable step of a simulated machine fails, and how. A durable step is a write or sync that
+//! makes a change durable. A caller plans one fault at a time ([`Power::plan`]). All stores of the machine
+//! share one seed and one planned fault.
 
 use crate::store::StoreError;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! Measures the cost of erasures, one at a time and concurrently, by number of subjects.
+//! Measures how long erasures take, one at a time and concurrently, by number of subjects.
 //!
 //! Not run by default: see `docs/erasure.md`.
 

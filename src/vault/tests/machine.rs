@@ -1,4 +1,5 @@
-//! A simulated machine with a key store and a keeper of root keys. It loses power at the n-th durable step.
+//! A simulated machine with a key store and a keeper of root keys. It loses power at the n-th durable step (a
+//! step that makes a change durable).
 
 use crate::clock::Clock;
 use crate::store::memory::MemoryKeys;

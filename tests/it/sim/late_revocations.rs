@@ -1,4 +1,5 @@
-//! Watchers learn of revocations before the log records them, because recording may take long.
+//! Tests that watchers learn of revocations before the log records them, because recording may take long, and
+//! again once they are recorded.
 
 use super::action::{Action, CATEGORIES};
 use super::history::{History, Reply, perform};

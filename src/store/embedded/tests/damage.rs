@@ -1,5 +1,5 @@
-//! Damage is distinguished from a torn write and from an entry that was discarded on purpose. A damaged log
-//! does not open and is not changed.
+//! Tests that damage is distinguished from a torn write and from an entry that was discarded on purpose. A
+//! damaged log does not open and is not changed.
 
 use super::{after_kill, change, open, scratch, segment, small, without_watermarks};
 use crate::store::contract::{Source, commit, commit_each};

@@ -1,4 +1,4 @@
-//! Discarded bytes are in no file, even if a crash interrupts the discard.
+//! Tests that discarded bytes are in no file, even if a crash interrupts the discard.
 
 use super::{after_kill, change, contains, open, scratch, segment, small, without_watermarks};
 use crate::store::contract::{Source, assert_same, commit, commit_each, restore_custom_records};

@@ -1,5 +1,5 @@
-//! The key store: writes survive a crash, each copy is repaired from the other, and damage of both copies is
-//! reported.
+//! Tests of the key store: writes survive a crash, each copy is repaired from the other, and damage of both
+//! copies is reported.
 
 use super::{after_kill, change, copy_all, scratch};
 use crate::store::embedded::EmbeddedKeys;

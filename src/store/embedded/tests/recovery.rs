@@ -1,4 +1,4 @@
-//! Recovery from crashes, torn writes, and lost or outdated files.
+//! Tests of recovery from crashes, torn writes, and lost or outdated files.
 
 use super::{after_kill, change, copy_all, open, scratch, segment, small, without_watermarks};
 use crate::store::contract::{
