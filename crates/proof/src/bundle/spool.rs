@@ -1,4 +1,5 @@
-//! The spool: keeps records on disk while a bundle is read, in groups that are processed one at a time later.
+//! The spool: keeps records on disk while a bundle is read. The records are in groups, which are processed
+//! later, one group at a time.
 //!
 //! A small number of records stays in memory. Further records go to a temporary file without a name, so no
 //! file remains, no matter how the program ends.

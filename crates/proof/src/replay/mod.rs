@@ -1,5 +1,5 @@
-//! Replays every grant against its data subject's earlier events, and reports those that should not have been
-//! issued.
+//! Replays every grant: checks, from the data subject's earlier events, whether it could be issued. Reports
+//! the grants that should not have been issued.
 //!
 //! The replay implements the rules of `docs/format.md`. It deliberately shares no code with the daemon's
 //! decision, so that a fault in the daemon is not repeated here.

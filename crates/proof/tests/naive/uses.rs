@@ -1,5 +1,5 @@
-//! Checks what is recorded about grants after they were issued: uses, repeated answers, artifacts and
-//! revocations.
+//! Checks what is recorded about grants after they were issued: uses, repeated requests that were answered
+//! with the same grant, artifacts and revocations.
 
 use super::{Asked, Handle, Line, Log, consent, standing, unrevoked};
 use sayso_proof::event::event_body::Event;

@@ -1,4 +1,5 @@
-//! Tests what forbids every grant of a use: signals, refused erasures and unconfirmed restores.
+//! Tests what forbids a use even if there is a consent to it: signals, refused erasures and unconfirmed
+//! restores.
 
 use super::*;
 

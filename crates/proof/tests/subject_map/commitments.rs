@@ -1,4 +1,4 @@
-//! Tests that commitments that contradict the log, or each other, are found.
+//! Tests that the verifier finds commitments to the subject map that contradict the log or each other.
 
 use super::*;
 

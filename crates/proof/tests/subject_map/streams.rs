@@ -1,4 +1,4 @@
-//! Tests which streams are in the map: none is left out, and no id has two.
+//! Tests that the verifier finds streams that the subject map leaves out, and two streams of one person.
 
 use super::*;
 
