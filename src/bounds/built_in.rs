@@ -1,5 +1,5 @@
-//! Denials that are built into the ledger, such as those after a refused erasure. They apply regardless of
-//! the packs in force.
+//! Denials that are built into the ledger, such as those for data that is kept only because its erasure was
+//! refused on a legal ground. They apply regardless of the packs in force.
 
 use crate::bounds::error::Denial;
 use crate::domain::attribute::Attribute;

@@ -17,13 +17,13 @@ use clap::{Args, Subcommand, ValueEnum};
 use ed25519_dalek::SigningKey;
 use std::path::PathBuf;
 
-/// Publish, preview and show bounds: policies that decide what data may be used.
+/// Publish, preview and show bounds: policies that limit what may be recorded and used.
 #[derive(Subcommand)]
 pub(super) enum Bounds {
     Show(Show),
     Publish(Publish),
     PublishSigned(PublishSigned),
-    /// Run the test cases of packs, without a daemon.
+    /// Run the test cases of packs of bounds, without a daemon.
     ///
     /// Example: `sayso bounds test`, `sayso bounds test gdpr`, or for your own pack `sayso bounds test
     /// ./my-pack`
@@ -158,10 +158,12 @@ pub(super) struct Preview {
     /// Preview the retirement of the pack.
     #[arg(long)]
     retire: bool,
-    /// Recipient to preview besides those that grants and consents name; may be repeated.
+    /// Recipient whose uses are also previewed, besides those that grants and consents name; may be
+    /// repeated.
     #[arg(long)]
     recipient: Vec<String>,
-    /// Purpose to preview besides those that grants and consents name; may be repeated.
+    /// Purpose for which uses are also previewed, besides those that grants and consents name; may
+    /// be repeated.
     #[arg(long)]
     purpose: Vec<String>,
 }
@@ -190,7 +192,7 @@ pub(super) struct Show {
     /// Show the packs that were in force at this time.
     #[arg(long, value_name = "TIME", value_parser = times::last, conflicts_with = "subject")]
     as_of: Option<WrittenTime>,
-    /// List all versions, including past and future ones, without their text.
+    /// List all versions of all packs, including past and future ones, without their text.
     #[arg(long, conflicts_with = "subject")]
     history: bool,
 }
@@ -276,7 +278,7 @@ fn personal(answer: &proto::GetPersonalBoundsResponse) -> String {
     format!("// set by {by} on {}\n{}", output::time(answer.recorded_at.as_ref()), answer.policies)
 }
 
-/// Set a person's own bounds. The flags add to the person's earlier choices.
+/// Set a person's own bounds, which can only forbid. The flags add to the person's earlier choices.
 ///
 /// Example: `sayso bounds personal ada --never family --never health:advertising --forget-inferences 90d`
 #[derive(Args)]
@@ -293,10 +295,11 @@ pub(super) struct Personal {
     /// Allow use by this recipient only; may be repeated.
     #[arg(long, value_name = "RECIPIENT")]
     only_recipient: Vec<String>,
-    /// Allow use only of what the person declared themself.
+    /// Allow use only of what the person declared or confirmed.
     #[arg(long)]
     declared_only: bool,
-    /// Allow no use of inferences older than this many days, like `90d`.
+    /// Allow no use of inferences older than this many days, such as `90d`, counted from when they
+    /// were observed. They stay recorded.
     #[arg(long, value_name = "DAYS", value_parser = parse_days)]
     forget_inferences: Option<u32>,
     /// Allow a use only if a consent names the conversation that the use is for.

@@ -14,7 +14,7 @@ async fn client(at: &Connection) -> Result<ConsentServiceClient<Link>, CliError>
     Ok(client!(ConsentServiceClient, at.link("steward").await?))
 }
 
-/// Record a person's decision about consent, or list the people to ask again.
+/// Record a person's decision about consent, get a receipt of it, or list the people to ask again.
 #[derive(Subcommand)]
 pub(super) enum Consent {
     /// Record that the person consented.
@@ -46,13 +46,14 @@ pub(super) struct Terms {
     #[arg(long, required = true)]
     purpose: Vec<String>,
     /// ID of a category; may be repeated. Default: all categories. But a consent covers a special
-    /// category only if it names that special category.
+    /// category only if it is explicit, and names that category or a special category above it.
     #[arg(long)]
     category: Vec<String>,
     /// Name of a recipient; may be repeated. Default: all recipients.
     #[arg(long)]
     recipient: Vec<String>,
-    /// Record explicit consent. Special categories need it (GDPR Art. 9(2)(a)).
+    /// Record that the consent is explicit. Special categories need explicit consent (GDPR Art.
+    /// 9(2)(a)).
     #[arg(long)]
     explicit: bool,
     /// ID of the notice that the person saw. A decision to give or renew a consent needs a notice.
@@ -68,10 +69,11 @@ pub(super) struct Terms {
     /// The decision is limited to the named conversations.
     #[arg(long)]
     interaction: Vec<String>,
-    /// Time at which the decision ends. If it is only a date, the decision ends at the end of that day.
+    /// Time at which the consent ends; a date means the end of that day. Ignored for a
+    /// refusal or withdrawal, which never ends.
     #[arg(long, value_name = "TIME", value_parser = times::end)]
     until: Option<WrittenTime>,
-    /// The holder of parental responsibility decided for the person (GDPR Art. 8(1)).
+    /// Record that the holder of parental responsibility decided for the person (GDPR Art. 8(1)).
     #[arg(long)]
     guardian: bool,
     /// Attach inclusion proofs to the receipt.

@@ -16,17 +16,18 @@ use clap::{Args, ValueEnum};
 pub(super) struct DefinePurpose {
     /// ID of the purpose, as consents and grants name it.
     id: String,
-    /// ID of the parent purpose, of which this purpose is a part.
+    /// ID of the parent purpose, of which this purpose is a part. Refusals of the parent, and consents
+    /// to it that are given later, also cover this purpose.
     #[arg(long, default_value = "")]
     parent: String,
     /// Title for people.
     #[arg(long)]
     title: String,
-    /// IRI of its term in the W3C Data Privacy Vocabulary.
+    /// IRI of the purpose's term in the W3C Data Privacy Vocabulary.
     #[arg(long, default_value = "")]
     iri: String,
-    /// How far the purpose goes in personalizing, as a rung on the ladder of rising risk
-    /// (docs/bounds.md).
+    /// How far the purpose goes in personalizing, as a rung on the ladder of rising risk, on which
+    /// policies can depend (docs/bounds.md).
     #[arg(long, value_enum)]
     rung: Option<Rung>,
     /// Legal basis that you declare for this purpose, beside consent. The legal basis does not
@@ -49,16 +50,18 @@ pub(super) struct DefinePurpose {
 pub(super) struct DefineCategory {
     /// ID of the category, as attributes and consents name it.
     id: String,
-    /// ID of the parent category, of which this category is a part.
+    /// ID of the parent category, of which this category is a part. Refusals of the parent, and consents
+    /// to it that are given later, also cover this category, within the limit of --special.
     #[arg(long, default_value = "")]
     parent: String,
     /// Title for people.
     #[arg(long)]
     title: String,
-    /// IRI of its term in the W3C Data Privacy Vocabulary.
+    /// IRI of the category's term in the W3C Data Privacy Vocabulary.
     #[arg(long, default_value = "")]
     iri: String,
-    /// A special category (GDPR Art. 9(1)). All categories below it are special, too.
+    /// Define a special category (GDPR Art. 9(1)): a consent covers it only if it is explicit, and names
+    /// it or a special category above it. All categories below it are special, too.
     #[arg(long)]
     special: bool,
     #[command(flatten)]
@@ -73,8 +76,9 @@ pub(super) struct Redefinition {
     /// Time from which the definition is in force. Default: at once.
     #[arg(long, value_name = "TIME", value_parser = times::beginning)]
     from: Option<WrittenTime>,
-    /// The new title or IRI means the same as the old one, so earlier consents keep covering this purpose
-    /// or category.
+    /// The new title or IRI means the same as the old one, so earlier consents keep covering this
+    /// purpose or category. Without this flag, a new title or IRI is a new meaning, which earlier
+    /// consents do not cover.
     #[arg(long)]
     same_meaning: bool,
     /// Show what the definition would change for the people in the ledger. Nothing is published.
@@ -140,9 +144,11 @@ impl From<Basis> for LegalBasis {
 #[derive(Args)]
 pub(super) struct Tags {
     /// Risk of the purpose or category, by its name in docs/bounds.md; may be repeated.
+    /// Transparency reports count uses by risk.
     #[arg(long)]
     risk: Vec<String>,
     /// Benefit of the purpose or category, by its name in docs/bounds.md; may be repeated.
+    /// Transparency reports count uses by benefit.
     #[arg(long)]
     benefit: Vec<String>,
 }

@@ -104,7 +104,7 @@ fn erased(answer: &proto::SubmitRequestResponse) -> String {
 /// Example: `sayso certificate 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 -o erasure.txt`
 #[derive(Args)]
 pub(super) struct Certificate {
-    /// ID of the request.
+    /// ID of the erasure request, as `sayso erase` prints it.
     request: String,
     /// Write the signed certificate to a file. `sayso verify` verifies it without the daemon.
     #[arg(short, long, value_name = "FILE")]

@@ -77,13 +77,13 @@ pub(super) struct Report {
     /// outstanding`; may be repeated.
     #[arg(required = true)]
     cursor: Vec<u64>,
-    /// What the recipient did.
+    /// What the recipient did. Without --outcome, the report only adds evidence or further recipients.
     #[arg(long, value_enum)]
     outcome: Option<Outcome>,
     /// Why deletion is impossible or would involve disproportionate effort, without personal data.
     #[arg(long, default_value = "")]
     reason: String,
-    /// File that shows what was done.
+    /// File that shows what was done. The file stays here; only its salted digest is sent.
     #[arg(long, value_name = "FILE")]
     evidence: Option<PathBuf>,
     /// What the evidence is.
@@ -103,7 +103,7 @@ pub(super) struct Report {
     /// Name of the recipient that a steward reports for.
     #[arg(long, value_name = "NAME", default_value = "")]
     recipient: String,
-    /// The recipient is an auditor and not a service.
+    /// The recipient (--recipient) is an auditor. Without this flag, it is a service.
     #[arg(long, requires = "recipient")]
     auditor: bool,
 }

@@ -38,10 +38,12 @@ pub(super) struct Grant {
     /// Ask only for the attribute with this key; may be repeated.
     #[arg(long)]
     key: Vec<String>,
-    /// Longest lifetime of the grant.
+    /// How long the grant is valid: from 1 second to 24 hours. It ends earlier if a consent or an
+    /// attribute that it relies on ends earlier.
     #[arg(long, default_value = "10m", value_parser = parse_duration)]
     ttl: Duration,
-    /// The caller's own name for the conversation.
+    /// The caller's own name for the conversation. A repeated request in the same conversation can
+    /// get the same grant again.
     #[arg(long, default_value = "")]
     interaction: String,
 }
@@ -214,17 +216,17 @@ pub(super) struct Evaluate {
     /// Name of the service that would use the data, as in its credential.
     #[arg(long, default_value = "", required_unless_present = "as_of_grant")]
     recipient: String,
-    /// Ask only for this category and everything below it; may be repeated.
+    /// Evaluate only this category and everything below it; may be repeated.
     #[arg(long)]
     category: Vec<String>,
-    /// Ask only for the attribute with this key; may be repeated.
+    /// Evaluate only the attribute with this key; may be repeated.
     #[arg(long)]
     key: Vec<String>,
     /// Evaluate a use in this conversation, as the service names it. A consent or a pause can be
     /// limited to one conversation.
     #[arg(long, default_value = "")]
     interaction: String,
-    /// Evaluate with the profile, consents and rules as they were at this time.
+    /// Evaluate with the profile, consents and rules as they were at this time. Default: now.
     #[arg(long, value_name = "TIME", value_parser = times::last)]
     as_of: Option<WrittenTime>,
     /// Evaluate with the bounds and the vocabulary as they were at this time, instead of those at
@@ -335,7 +337,7 @@ impl Watching {
 /// Example: `sayso acknowledge 1285`
 #[derive(Args)]
 pub(super) struct Acknowledge {
-    /// Cursor of the revocation that was carried out, as in `sayso watch`.
+    /// Cursor of the revocation that was carried out, as `sayso watch` shows it.
     cursor: u64,
 }
 

@@ -3,7 +3,8 @@
 //! come back.
 //!
 //! Entries whose keys were destroyed since the backup are discarded again before the log can be read. When
-//! the daemon next starts, it records `ErasureCompleted` for those entries, then `BackupRestored`.
+//! the log is next opened, by `sayso restore` itself or by the next start of the daemon, `ErasureCompleted`
+//! is recorded for those entries, then `BackupRestored`.
 
 use crate::app::error::AppError;
 use crate::app::log::receipt::RequestStamp;

@@ -1,5 +1,5 @@
-//! Publishes bounds. Each tier has its own role, which publishes, and its own signing key. A version of a
-//! pack is published once, and is in force from the time that it states.
+//! Publishes bounds. Each of the tiers public and provider has its own role, which publishes, and its own
+//! signing key. A version of a pack is published once, and is in force from the time that it states.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

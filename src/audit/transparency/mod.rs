@@ -1,5 +1,6 @@
 //! The transparency report: figures on the benefits and risks of personalization (Kirk, Vidgen, Röttger, Hale
-//! 2024). The figures are about many people together, and reveal nothing about a single person.
+//! 2024). The figures are about many people together, and are made to reveal nothing about a single person
+//! (docs/transparency-report.md says which risks remain).
 //!
 //! Data subjects are counted one after the other ([`SubjectCounter`], [`SubjectCounts`], [`Tally`]). Memory
 //! holds one subject's history, the rows of the tables, and a limited number of counters of values.

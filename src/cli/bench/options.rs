@@ -90,7 +90,8 @@ pub(in crate::cli) struct Bench {
     /// new group each run.
     #[arg(long, value_name = "NAME")]
     pub people: Option<String>,
-    /// Number of the group's first person that this run uses, counted from 0.
+    /// Number of the group's first person that this run uses, counted from 0. With it, several runs
+    /// can use different people of one group.
     #[arg(long, default_value_t = 0)]
     pub first: u64,
     /// Skip the preparation, because an earlier run prepared these people. Not possible for `check`
@@ -106,8 +107,8 @@ pub(in crate::cli) struct Bench {
     /// Number of watches in `revoke`.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(1..=100_000))]
     pub watchers: u64,
-    /// Also measure the ceiling (`echo`) before and after the mode, with the same number of workers. Report
-    /// the mode's calls per second as a fraction of the ceiling.
+    /// Also measure the ceiling (`echo`) before and after the measurement, with the same number of
+    /// workers. The report has the mode's calls per second as a fraction of the ceiling.
     #[arg(long)]
     pub with_echo: bool,
 }

@@ -13,7 +13,7 @@ use tonic::Status;
 
 const NOTICE: &str = "bench";
 const PURPOSE: &str = "memory";
-/// Number of attribute keys that a subject's events cycle through.
+/// Number of different attribute keys of a subject. The events of a subject use these keys in turn.
 const KEYS: u64 = 10;
 /// Subjects that are prepared concurrently.
 const PREPARED_AT_ONCE: u64 = 16;
@@ -88,7 +88,7 @@ impl Subjects {
         }
     }
 
-    /// A subject's consent to the benchmark's purpose, or its withdrawal.
+    /// A request that records a subject's consent to the benchmark's purpose, or its withdrawal.
     pub fn consent(&self, subject: u64, decision: ConsentDecision) -> proto::RecordConsentRequest {
         let choice = proto::ConsentChoice {
             decision: decision.into(),
