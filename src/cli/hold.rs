@@ -62,9 +62,11 @@ pub(super) enum Hold {
     ///
     /// Example: `sayso hold place ada --ground legal-claims --code case-17`
     Place(Place),
-    /// Lift a hold. A request for erasure that was refused only because of this hold is open again.
-    /// If an erasure destroyed everything except the data that this hold protected, a new request
-    /// for the rest is recorded.
+    /// Lift a hold.
+    ///
+    /// A request for erasure that was refused only because of this hold is open again. If an
+    /// erasure destroyed everything except the data that this hold protected, a new request to
+    /// erase that data is recorded.
     ///
     /// Example: `sayso hold lift ada 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Lift(Lift),

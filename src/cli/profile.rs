@@ -86,7 +86,9 @@ pub(super) struct Record {
     /// Time at which the attribute was observed. Default: now.
     #[arg(long, value_name = "TIME", value_parser = times::beginning)]
     observed_at: Option<WrittenTime>,
-    /// Time from which the attribute must no longer be used.
+    /// Time from which the attribute must no longer be used. With a date, the attribute may still
+    /// be used on that day. Default: never or, for an inference, after the time that
+    /// the daemon's configuration sets.
     #[arg(long, value_name = "TIME", value_parser = times::end)]
     expires_at: Option<WrittenTime>,
     /// Event ID of the attribute that this one corrects.

@@ -28,8 +28,10 @@ enum Class {
 /// Set and list retention periods.
 #[derive(Subcommand)]
 pub(super) enum Retention {
-    /// Set a rule: how many days a class of events is kept. `--days 0` removes the rule, so that a
-    /// more general rule applies or, if there is none, the events are kept without a limit.
+    /// Set a rule: how many days a class of events is kept.
+    ///
+    /// `--days 0` removes the rule. Then a more general rule applies or, if there is none, the
+    /// events are kept without a limit.
     ///
     /// Example: `sayso retention set profile --category health --days 365`
     Set(Set),

@@ -15,11 +15,13 @@ use clap::{Args, Subcommand, ValueEnum};
 /// Example: `sayso signal restrict ada`, and later `sayso signal lift ada`
 #[derive(Subcommand)]
 pub(super) enum Signal {
-    /// Record that the person objects (GDPR Art. 21).
+    /// Record that the person objects to uses of their data (GDPR Art. 21).
+    ///
+    /// An objection does not end uses on the legal basis of a contract or a legal obligation.
     ///
     /// Example: `sayso signal object ada --purpose recommendation`
     Object(About),
-    /// Record that the person restricts processing (GDPR Art. 18).
+    /// Record that the person restricts processing (GDPR Art. 18): data is kept, but not used.
     ///
     /// Example: `sayso signal restrict ada`
     Restrict(About),
@@ -41,7 +43,7 @@ pub(super) enum Signal {
     ///
     /// Example: `sayso signal limit-sensitive ada`
     LimitSensitive(About),
-    /// Lift what the person recorded before.
+    /// Lift signals that are in force for the person.
     ///
     /// Example: `sayso signal lift ada --what pause`
     Lift(Lift),

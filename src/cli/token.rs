@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// Mint a token with the built-in issuer of a data folder.
 ///
+/// A caller authenticates with the token to the daemon that uses this data folder.
+///
 /// Example: `sayso token --role subject --subject ada > ada.token`
 #[derive(Args)]
 pub(super) struct Token {

@@ -230,8 +230,8 @@ impl Verify {
     }
 }
 
-/// Returns the error that the verdict stands for, which ends the command. If writing the report
-/// failed too, that error is printed first.
+/// Returns `verdict`, the error with which the command ends. If writing the report failed too, that
+/// error is printed first.
 fn after<T>(written: Option<Result<T, CliError>>, verdict: CliError, out: Out) -> CliError {
     if let Some(Err(error)) = written {
         out.report(&error);

@@ -1,4 +1,4 @@
-//! Tests that the daemon still recognizes a repeated request that an early version recorded. Such versions
+//! Tests that the daemon still recognizes a repeated request that an early version recorded. Early versions
 //! wrote the hash of an idempotency key unencrypted.
 #![allow(clippy::unwrap_used, reason = "tests")]
 

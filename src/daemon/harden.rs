@@ -1,4 +1,5 @@
-//! Hardens the process: no core dumps, no debugger, no swapping, and files that only their owner can access.
+//! Hardens the process: no core dumps, no debugger (except with `serve --dev`), no swapping (if the
+//! configuration and the system allow it), and files that only their owner can access.
 
 use crate::config::LockMemory;
 use rustix::mm::{MlockAllFlags, mlockall};

@@ -1,7 +1,7 @@
 //! Tests of the consent rule, with examples and with random histories of decisions.
 //!
 //! A consent or renewal is a *yes*; a refusal or withdrawal is a *no*. The rule must agree with a simple
-//! model on every random history. A further no must never allow a use that was not allowed before.
+//! model on every random history. An additional no must never allow a use that was not allowed before.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 use super::*;

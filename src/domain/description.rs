@@ -1,6 +1,6 @@
-//! What bounds need to know about a data subject: the age and the jurisdiction. The age is stated as a
-//! band, or computed from when the person was born. A teen's band can also have the age in years, because
-//! some bounds depend on it (GDPR Art. 8(1)).
+//! What bounds need to know about a data subject: the age and the jurisdiction. The age is stated as a band
+//! (child, teen or adult), or computed from when the person was born. For a teen, the age in years can be
+//! stated too, because some bounds depend on it (GDPR Art. 8(1)).
 
 use crate::domain::Violations;
 use crate::domain::birth::Birth;

@@ -1,6 +1,6 @@
 //! Attributes that were derived from an attribute of a special category (GDPR Art. 9(1)). To conclude
-//! something from special data is to process this data. So these attributes count as inferred, regardless of
-//! the provenance that their recorder claims.
+//! something from special data is to process this data. So such an attribute counts as inferred, regardless
+//! of the provenance that its recorder claims, unless the data subject recorded it with their own credential.
 
 use super::attribute::Attribute;
 use super::event::{Actor, Event, Provenance, Recorded, Role};

@@ -1,5 +1,5 @@
-//! The vocabulary of consents, which events define: two hierarchies, of purposes and of categories, with W3C
-//! Data Privacy Vocabulary IRIs; and versions of notices.
+//! The vocabulary of consents: purposes and categories, each in a hierarchy and with an IRI of the W3C Data
+//! Privacy Vocabulary, and the versions of notices. Events define the vocabulary.
 
 use super::hierarchy::{Ancestor, Hierarchy, Since, Word};
 use super::legal_basis::DeclaredBasis;

@@ -1,5 +1,5 @@
-//! Verifies a package offline: the signature of its manifest, the digest of every member, and every consent
-//! receipt in it.
+//! Verifies a package offline: the signature of its manifest, the digest of every member, every consent
+//! receipt in it and, if it has a subject proof, that no entry of the person is missing.
 
 use super::error::{PackageError, ReadError};
 use super::manifest::{MANIFEST, Manifest, ManifestFile, MemberDigest, NOTE};

@@ -1,5 +1,6 @@
 //! The activity of one connection. The server reports here each call that arrives over the connection. The
-//! connection closes itself when it is idle or when the client stalls a response.
+//! connection closes itself when it is idle, when the client stalls a response, or when it has carried only
+//! rejected credentials.
 
 use super::per_address::SlotHandle;
 use crate::clock::Stopwatch;

@@ -2,8 +2,8 @@
 //! new one.
 //!
 //! A connection is *unauthenticated* until its client has presented a valid credential. An address is
-//! *unknown* if no client has authenticated from it lately. Some slots are *reserved*: unauthenticated
-//! connections from unknown addresses never take them.
+//! *unknown* if no client has authenticated from it in the last 24 hours. Some slots are *reserved*:
+//! unauthenticated connections from unknown addresses never take them.
 //!
 //! If no slot that a new connection may take is free, an unauthenticated connection is evicted. Unknown
 //! addresses are ordered before known ones, and within each kind, those with more unauthenticated connections

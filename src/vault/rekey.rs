@@ -13,7 +13,8 @@
 //! 5. The old pages, which no key opens anymore, are removed.
 //!
 //! After a crash before step 3 the old tree is in force, and the next start destroys the new root key. After
-//! a crash after step 3 the next start completes the rest. At every moment one of the two trees is in force.
+//! a crash after step 3 the next start completes steps 4 and 5. At every moment one of the two trees is in
+//! force.
 
 use super::batch::{Batch, Changed};
 use super::custody::{CustodyError, Generation};

@@ -1,5 +1,6 @@
 //! Tests of the subject map: it shows that packages are complete and that ids have no entries. After an
-//! erasure, no new proof and no file of the daemon has the person's label or secret.
+//! erasure, no new proof and no file of the daemon has the person's label or secret, with which somebody
+//! could confirm a guess of their id.
 
 use crate::erasure::{erasure, record, record_ada};
 use crate::harness::{self, Clients, Harness, ask, fact};

@@ -1,6 +1,6 @@
-//! The whole life of profiles on real data. The tests import 1,283 attributes of ten subjects, of which the
-//! bounds forbid some. For one subject, they request grants, withdraw consent, explain a grant and erase
-//! everything. The exported bundle then verifies.
+//! The whole life of profiles on real data. The tests import 1,283 attributes of ten subjects; the bounds
+//! forbid some of these attributes. For one subject, the tests request grants, withdraw consent, explain a
+//! grant and erase everything. The exported bundle then verifies.
 
 use crate::harness::{self, Clients, Harness, NOTICE, ask, choice, consent, contains, facts, files_below};
 use sayso::proto::{self, ConsentDecision, DenialReason, RevocationReason, Role};

@@ -1,5 +1,5 @@
-//! `sayso import --package` with untrusted files: the caller must name the data subject, and a hostile
-//! package must not use much memory.
+//! `sayso import --package` with untrusted files: the caller must name the data subject, a hostile package
+//! must not use much memory, and attributes that are derived from each other in a circle are skipped.
 
 use crate::harness::{Harness, json, sayso};
 use sayso::package::Zip;

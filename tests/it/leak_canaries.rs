@@ -1,5 +1,5 @@
-//! Canary values in every field of every method never appear in logs, traces, metrics, errors or HTTP
-//! answers, even with logs at level `trace`.
+//! Canary values (texts that occur nowhere else) in every field of every method never appear in logs, traces,
+//! metrics, errors or HTTP answers, even with logs at level `trace`.
 
 use crate::authorization::{call, http};
 use crate::harness::{self, Clients, ask, choice, consent, contains, fact, sayso};

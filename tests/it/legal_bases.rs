@@ -1,6 +1,7 @@
-//! Tests of the legal bases beside consent: contract, legitimate interest and legal obligation. A provider
-//! declares such a basis for a purpose, and signs the declaration. The basis never replaces a consent, and
-//! never applies to special categories or minors. If the person can refuse it and does so, it ends at once.
+//! Tests of the legal bases other than consent: contract, legitimate interest and legal obligation. A
+//! provider declares such a basis for a purpose, and signs the declaration. The basis never replaces a
+//! consent, and never applies to special categories or minors. If the person can refuse it and does so, it
+//! ends at once.
 
 use crate::bounds::{World, keys, standing, world, world_of};
 use crate::harness::{self, ask, choice, consent, fact, json, provider_key, sayso, stdout};

@@ -1,5 +1,5 @@
-//! A daemon does not start if its data folder has lost its log or its keys. It creates nothing in that
-//! folder, so that a backup can be restored afterwards.
+//! A daemon does not start if its data folder has lost its log, its keys or its root key. It creates nothing
+//! in that folder, so that a backup can be restored afterwards.
 
 use crate::crash::Served;
 use crate::harness::{files_below, json, sayso, stdout};

@@ -1,5 +1,6 @@
-//! The policy packs through the daemon and the command line: age and guardians, a pause that is limited to
-//! one conversation, definitions of categories and purposes, and the test cases of packs.
+//! The policy packs through the daemon and the command line: age and guardians, opt-outs of automated
+//! decisions, a pause that is limited to one conversation, definitions of categories and purposes, and the
+//! test cases of packs. Also tests that the page about bounds matches the policies.
 
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};
 use sayso::proto::{self, AgeBand, ConsentDecision, DenialReason, Role};

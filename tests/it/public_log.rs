@@ -1,4 +1,5 @@
-//! The public log over HTTP: its tiles must recompute to the root of the signed checkpoint.
+//! The public log over HTTP: the root that is computed from its tiles must be the root of the signed
+//! checkpoint.
 
 use crate::harness::{Harness, fact};
 use sayso::proto::Role;

@@ -1,6 +1,6 @@
 //! A withdrawal, refusal or objection is always accepted, and its revocations are in effect once it is
-//! acknowledged. This is true even for more grants than fit in one frame (the entries of one write), and
-//! while other callers fill the queue.
+//! acknowledged. This is true even if there are more grants to revoke than fit in one frame (the entries of
+//! one write), and while other callers fill the queue.
 
 use crate::harness::{self, Clients, Harness, choice, config, consent, fact, publish_notice};
 use crate::rights::AdvancedClock;

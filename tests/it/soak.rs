@@ -1,8 +1,8 @@
 //! Tests overload: the daemon rejects calls beyond its capacity, says when to retry, and loses no
 //! acknowledged write.
 //!
-//! Runs for 4 s by default. For a long run, set `SAYSO_SOAK_SECONDS=600` and
-//! `SAYSO_SOAK_BINARY=target/release/sayso`. It prints latencies and memory.
+//! The test runs for 4 s by default, and prints latencies and memory. For a long run, set
+//! `SAYSO_SOAK_SECONDS=600` and `SAYSO_SOAK_BINARY=target/release/sayso`.
 
 use crate::crash::token;
 use crate::harness::{Clients, fact, sayso, stdout};

@@ -1,5 +1,5 @@
-//! Checks of the source code: imports between rooms (the modules of the crate), lengths of functions, widths
-//! of comments, and names.
+//! Checks of the source code, such as imports between rooms (the top-level modules of the crate), lengths of
+//! functions, widths of comments, and names.
 
 mod imports;
 

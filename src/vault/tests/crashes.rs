@@ -1,5 +1,6 @@
-//! Tests power failures at every durable step, determined by a seed. Acknowledged changes survive, a change
-//! in progress is applied as a whole or not at all, and the keys of other subjects do not change.
+//! Tests power failures at every durable step (a step that makes a change durable), with changes that a seed
+//! determines. Acknowledged changes survive, a change in progress is applied as a whole or not at all, and
+//! the keys of other subjects do not change.
 
 use super::machine::{Machine, Seeded};
 use super::{key, subject};

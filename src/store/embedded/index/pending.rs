@@ -1,8 +1,9 @@
-//! Pending index records: committed recently, and kept in memory until they are moved into sled.
+//! Pending index records: committed recently, and kept in memory until they are moved into sled, the index's
+//! database.
 //!
 //! There are two generations of records. Commits add to `fresh`. The records in `settling` are being moved
-//! into sled, the index's database, and stay in memory until all of them are there. A reader looks in memory
-//! first and in sled second, so it misses no record.
+//! into sled, and stay in memory until all of them are there. A reader looks in memory first and in sled
+//! second, so it misses no record.
 //!
 //! A crash loses the records in memory. Recovery adds them again: it replays the segments from the watermark
 //! on, and a watermark covers only entries whose records are in sled. Only custom records stay missing until

@@ -1,4 +1,5 @@
-//! A sled database as this store uses it: our settings, one tree, small batches, and a flush that is durable.
+//! The sled database as the index uses it: with the settings of this store, one tree, small batches, and a
+//! flush that is durable.
 
 use crate::store::embedded::disk;
 use crate::store::{IndexRecord, StoreError};
