@@ -1,4 +1,4 @@
-//! Decides whether an attribute may be recorded about a data subject.
+//! Decides whether the bounds allow an attribute to be recorded about a data subject.
 
 use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTraits};
 use crate::bounds::engine::Bounds;

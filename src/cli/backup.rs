@@ -124,7 +124,7 @@ impl Restore {
     }
 }
 
-/// Allow use again after a restore.
+/// Allow use of people's data again after a restore.
 ///
 /// Confirm that you have recorded again what people decided after the backup, which the restore
 /// lost. Until you confirm this, no grant is valid and a new grant allows nothing.

@@ -90,7 +90,7 @@ impl TierName {
 struct PackVersion {
     /// The pack: a folder with `policies.cedar`, or a Cedar file.
     path: PathBuf,
-    /// Tier of the pack.
+    /// Tier of the pack: `public` for rules of law, `provider` for rules of the controller.
     #[arg(long)]
     tier: TierName,
     /// Name of the pack. Default: the name of the folder, or of the file without its extension.

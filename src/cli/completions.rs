@@ -33,7 +33,7 @@ impl From<ShellName> for Shell {
 /// Example: `sayso completions fish > ~/.config/fish/completions/sayso.fish`
 #[derive(Args)]
 pub(super) struct Completions {
-    /// The shell.
+    /// Shell for which the script is printed.
     #[arg(value_enum)]
     shell: ShellName,
 }

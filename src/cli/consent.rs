@@ -21,7 +21,7 @@ pub(super) enum Consent {
     ///
     /// Example: `sayso consent give ada --purpose tone-adaptation --notice welcome`
     Give(Terms),
-    /// Record that the person refused.
+    /// Record that the person refused. Grants that contradict the refusal are revoked immediately.
     ///
     /// Example: `sayso consent refuse ada --purpose recommendation`
     Refuse(Terms),
@@ -76,7 +76,7 @@ pub(super) struct Terms {
     /// Record that the holder of parental responsibility decided for the person (GDPR Art. 8(1)).
     #[arg(long)]
     guardian: bool,
-    /// Attach inclusion proofs to the receipt.
+    /// Add inclusion proofs to the answer (see --json), which show that the log has the recorded events.
     #[arg(long)]
     proofs: bool,
 }

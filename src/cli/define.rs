@@ -20,7 +20,7 @@ pub(super) struct DefinePurpose {
     /// to it that are given later, also cover this purpose.
     #[arg(long, default_value = "")]
     parent: String,
-    /// Title for people.
+    /// Title that people read, such as in receipts and packages.
     #[arg(long)]
     title: String,
     /// IRI of the purpose's term in the W3C Data Privacy Vocabulary.
@@ -54,7 +54,7 @@ pub(super) struct DefineCategory {
     /// to it that are given later, also cover this category, within the limit of --special.
     #[arg(long, default_value = "")]
     parent: String,
-    /// Title for people.
+    /// Title that people read, such as in receipts and packages.
     #[arg(long)]
     title: String,
     /// IRI of the category's term in the W3C Data Privacy Vocabulary.

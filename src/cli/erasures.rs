@@ -46,7 +46,7 @@ pub(super) enum Erasures {
 
 #[derive(Args)]
 pub(super) struct Outstanding {
-    /// Only recipients that are overdue.
+    /// List only recipients that are overdue.
     #[arg(long)]
     overdue: bool,
 }

@@ -34,10 +34,10 @@ use std::sync::Arc;
 /// Example: `sayso fsck sayso-data`
 #[derive(Args)]
 pub(super) struct Fsck {
-    /// The data folder.
+    /// The data folder to check.
     #[arg(value_name = "DIR")]
     dir: PathBuf,
-    /// Configuration file (TOML). Only `pkcs11` is used.
+    /// Configuration file (TOML). Only `pkcs11` is used, if the root key is in a hardware token.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
 }

@@ -149,7 +149,7 @@ pub(super) fn why_ended(reason: proto::RevocationReason, erased: proto::ErasureS
 pub(super) struct Used {
     /// ID of the grant.
     grant: String,
-    /// The caller's own name for the reply.
+    /// The caller's own name for the reply, which `sayso why` shows.
     #[arg(long)]
     reply: String,
     /// Key of a granted attribute that shaped the reply; may be repeated.

@@ -1,5 +1,5 @@
-//! Reads the header of a token before its signature is verified, and says by how much the clock of an issuer
-//! may differ from the daemon's.
+//! Reads the header of a token, which names the signing key, before the signature is verified. Also says by
+//! how much the clock of an issuer may be ahead of the daemon's.
 
 use crate::api::access::error::CredentialError;
 use jsonwebtoken::Header;

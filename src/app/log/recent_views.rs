@@ -1,4 +1,5 @@
-//! The views that were recorded in the last few minutes, so that the same view is not recorded again.
+//! The views that were recorded in the last few minutes. If the same caller views the same data subject by
+//! the same method again, nothing is recorded.
 
 use crate::domain::ids::Handle;
 use lru::LruCache;

@@ -17,7 +17,7 @@ pub(in crate::cli) enum Mode {
     Grant,
     /// Requests for a grant in a conversation that has one already. The answers reuse it.
     Again,
-    /// Checks of grants.
+    /// Calls that check whether a grant is still valid.
     Check,
     /// Profiles recomputed from their events. Each profile is read with that person's own token. A
     /// steward's read is recorded as an event, so the measurement would include a write.
@@ -73,7 +73,7 @@ pub(in crate::cli) struct Bench {
     /// Time to measure, after the warm-up.
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     pub duration: Duration,
-    /// Time to run before measuring.
+    /// Time to run first without measuring, until the daemon has warmed up.
     #[arg(long, default_value = "2s", value_parser = parse_duration)]
     pub warm_up: Duration,
     /// Make this many calls and measure all of them, instead of --duration and --warm-up.
@@ -95,13 +95,13 @@ pub(in crate::cli) struct Bench {
     #[arg(long, default_value_t = 0)]
     pub first: u64,
     /// Skip the preparation, because an earlier run prepared these people. Not possible for `check`
-    /// and `revoke`.
+    /// and `revoke`, because only the run that prepares grants knows their IDs.
     #[arg(long, requires = "people")]
     pub prepared: bool,
     /// Length of a recorded value or of an echoed message, in bytes.
     #[arg(long, default_value_t = 450, value_parser = clap::value_parser!(u64).range(2..=16_384))]
     pub value_bytes: u64,
-    /// Events in one message of `ingest`.
+    /// Number of events in one message of `ingest`.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=128))]
     pub events_per_call: u64,
     /// Number of watches in `revoke`.
