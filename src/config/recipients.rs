@@ -19,7 +19,8 @@ pub struct RecipientConfig {
     pub name: String,
     /// The raw Ed25519 key that it signs its evidence with, in hex.
     pub public_key: Option<String>,
-    /// Where it is told about erasures, if it does not watch: `https://`, or `http://` on this machine.
+    /// The webhook that notifies it of erasures, if it does not watch revocations: an `https://` URL, or
+    /// `http://` on this machine.
     pub webhook: Option<String>,
     /// File with the secret of the webhook: `whsec_` and 24 to 64 bytes in base64 (Standard Webhooks). Only
     /// its owner may read it.

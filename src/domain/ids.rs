@@ -25,7 +25,7 @@ impl SubjectId {
         }
     }
 
-    /// Checks the id of a person about whom nothing is recorded yet. An id that is recorded goes on matching,
+    /// Checks the id of a person about whom nothing is recorded yet. An id that is recorded still matches,
     /// whatever characters it has.
     ///
     /// # Errors

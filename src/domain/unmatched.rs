@@ -7,7 +7,7 @@ use super::profile::SubjectState;
 use super::vocabulary::Vocabulary;
 use std::collections::BTreeSet;
 
-/// Something that a request names, but that matches nothing. The request is accepted all the same.
+/// Something that a request names, but that matches nothing. The request is still accepted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Unmatched {
     /// Nothing was recorded about the data subject before the request.

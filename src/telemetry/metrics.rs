@@ -31,9 +31,9 @@ pub struct LogStatus {
     pub ready: bool,
     /// Erasures whose keys are destroyed and that are not yet complete.
     pub erasures_unfinished: u64,
-    /// Recipients that were told about an erasure and have not said what they did.
+    /// Recipients that were notified of an erasure and have not reported what they did.
     pub erasures_outstanding: u64,
-    /// Those of them whose time is over.
+    /// Recipients of [`Self::erasures_outstanding`] whose deadline has passed.
     pub erasures_overdue: u64,
     /// A backup was restored, and use is denied until the restore is confirmed.
     pub restore_unconfirmed: bool,

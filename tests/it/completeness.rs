@@ -25,7 +25,7 @@ use std::time::Duration;
 
 pub const LOG_SEED: [u8; 32] = [42; 32];
 
-/// A daemon whose log key the test knows: whoever runs the log is the enemy.
+/// A daemon whose log key the test knows: the operator of the log is the attacker.
 async fn start_with_known_key() -> Harness {
     start_with_known_key_and(|_| ()).await
 }
@@ -313,7 +313,8 @@ async fn a_person_who_was_recorded_and_erased_since_the_last_commitment_leaves_a
     crate::erasure::verify(&harness);
 }
 
-/// A commitment goes on if the caller who asked for it disconnects. Then it must go on keeping erasures out.
+/// A commitment to the subject map continues if the caller who requested it disconnects. An erasure must still
+/// wait until the commitment is complete.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_after_a_caller_disconnected_is_followed_by_a_commitment() {
     let harness = Harness::start().await;

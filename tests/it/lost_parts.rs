@@ -132,7 +132,7 @@ fn a_restore_replaces_a_key_store_without_pages() {
 fn keys_of_a_backup_that_the_root_key_does_not_open_do_not_take_the_place_of_the_lost_keys() {
     let world = World::new();
     let served = Served::start(&world.data());
-    // An erasure replaces the root key, so the keys in the earlier backup can't be opened any more.
+    // An erasure replaces the root key, so the keys in the earlier backup can no longer be opened.
     stdout(&served.run(&["record", "bob", "tone", "loud", "--category", "work"]).output().unwrap());
     stdout(&served.run(&["erase", "bob", "--scope", "all"]).output().unwrap());
     let newer = world.dir.path().join("newer.backup");

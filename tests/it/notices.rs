@@ -106,7 +106,7 @@ async fn consents_to_an_earlier_version_stop_counting_when_a_later_one_is_requir
     assert_eq!(in_force(&mut world).await, [false]);
 
     // A caller that shows the earlier version gets an error that says so. A refusal in the same request is
-    // recorded all the same.
+    // still recorded.
     let mut mixed = decision(ConsentDecision::Given, "tone-adaptation", "1");
     mixed.choices.push(choice(ConsentDecision::Refused, "advertising", &[], false));
     let refused = world.steward.consent.record_consent(mixed).await.unwrap_err();

@@ -123,7 +123,7 @@ async fn a_recipient_is_reminded_and_becomes_overdue_until_it_answers() {
     let reminded = notice(&mut tutor, listed[0].cursor).await;
     assert_eq!((reminded.reminder, &reminded.grant_ids), (1, &vec![grant]));
 
-    // After a restart, the count goes on. After the deadline, the recipient is overdue.
+    // After a restart, the count continues. After the deadline, the recipient is overdue.
     let harness = start(&clock, harness.stop().await, |_| {}).await;
     assert_eq!(outstanding(&harness).await[0].reminders, 1);
     clock.0.fetch_add(10 * DAY_MS, Ordering::SeqCst);

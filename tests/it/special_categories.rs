@@ -55,8 +55,8 @@ async fn inferences_about_special_categories_are_refused_until_explicit_consent(
         rows(&lines, |category| is_special(category).then(|| labels(&["public", POLICY, category])));
     let forbidden: u64 = expected_refusals.values().map(|(_, count)| count).sum();
     let subjects: std::collections::BTreeSet<&String> = lines.iter().map(|(subject, _)| subject).collect();
-    // A refused attempt is recorded only for a data subject that exists. A description that states nothing
-    // brings nobody into being.
+    // A refused attempt is recorded only for a data subject that exists. So each subject gets a
+    // description first. It has an age band, because an empty description creates no data subject.
     for subject in &subjects {
         let age_band = proto::AgeBand::Adult.into();
         let description =

@@ -230,7 +230,7 @@ async fn an_erasure_in_a_copy_of_the_folder_is_detected_with_an_export_or_an_old
     assert!(texts(&verified, "notShown")[0].contains("signed after its first"));
     let twin = copied.stop().await;
 
-    // The log that everybody else sees goes on without the erasure.
+    // The log that everybody else sees continues without the erasure.
     let harness = Harness::start_in(dir).await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     for number in 0..8 {
@@ -296,7 +296,7 @@ async fn a_receipt_names_the_conversation_and_the_guardian_of_a_decision() {
     assert_eq!(receipt.pointer(&decided_by).unwrap()["@type"], "dpv:GuardianOfDataSubject");
     let keys = KeyChain::from(&harness.daemon.vkey.parse::<VerifierKey>().unwrap());
     assert!(verify_receipt(&receipt.to_string(), &keys).unwrap().is_signed);
-    // Without its signature, the receipt is compared with the log all the same.
+    // Without its signature, the receipt is still compared with the log.
     let mut unsigned = receipt.clone();
     let properties = unsigned.pointer_mut("/dct:provenance/schema:additionalProperty").unwrap();
     properties.as_array_mut().unwrap().pop();

@@ -60,7 +60,7 @@ pub struct RequestDecided {
     /// What a partial erasure did.
     pub erasure: Option<ErasureSummary>,
     /// What carried out a rectification: the versions, within the subject's stream, of the events that
-    /// corrected, recorded anew or removed an attribute. Versions name no data, so they stay if the events
+    /// corrected, recorded again or removed an attribute. Versions name no data, so they stay if the events
     /// are erased.
     pub changes: Vec<u64>,
 }

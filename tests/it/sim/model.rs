@@ -75,7 +75,7 @@ pub struct ErasedPart {
     grants: BTreeSet<GrantId>,
 }
 
-/// Everything that callers were told.
+/// Everything that the answers to callers stated.
 #[derive(Clone, Default)]
 pub struct Model {
     pub subjects: BTreeMap<u8, Subject>,

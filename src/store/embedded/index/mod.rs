@@ -249,7 +249,7 @@ impl Index {
         let mut removed = Vec::new();
         let mut lists = ListChanges::new(&self.database);
         for (position, index) in records.iter().filter(|(_, index)| !index.is_empty()) {
-            // The list goes on naming records that were there before. Otherwise a discard would miss them.
+            // The list keeps the records that it named before. Otherwise a discard would miss them.
             let previous = lists.set(*position, None)?;
             let keys = previous.as_deref().map(records::decode_keys).unwrap_or_default();
             let all: BTreeSet<&[u8]> =
