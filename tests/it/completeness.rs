@@ -313,8 +313,8 @@ async fn a_person_who_was_recorded_and_erased_since_the_last_commitment_leaves_a
     crate::erasure::verify(&harness);
 }
 
-/// A commitment to the subject map continues if the caller who requested it disconnects. An erasure must still
-/// wait until the commitment is complete.
+/// A commitment to the subject map continues if the caller who requested it disconnects. An erasure must
+/// still wait until the commitment is complete.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_erasure_after_a_caller_disconnected_is_followed_by_a_commitment() {
     let harness = Harness::start().await;
