@@ -13,7 +13,8 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
 use tonic::{Request, Status};
 
-/// Largest response accepted, in bytes. Whole profiles and pages of events exceed gRPC's default of 4 MiB.
+/// Largest response accepted, in bytes. A response that is not divided into pages, such as a transparency
+/// report, may exceed gRPC's default of 4 MiB.
 pub(super) const ANSWER_BYTES_MAX: usize = 256 << 20;
 /// Time limit for connecting to a daemon.
 const CONNECT_MAX: Duration = Duration::from_secs(10);

@@ -1,4 +1,5 @@
-//! Withdraws a request for erasure, because the person no longer wants the erasure.
+//! Withdraws a request for erasure that is not decided yet or was refused, because the person no longer wants
+//! the erasure.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -4,7 +4,7 @@
 //! Rows of fewer than k people are summed in *others*, together with the smallest row of at least k people.
 //! So *others* has at least two rows and at least k people. Anyone could compute its sum from the total, but
 //! the sum reveals none of its rows. If no row of at least k people is left, only the total is shown. A table
-//! of fewer than k people shows nothing.
+//! of fewer than k people shows nothing, unless it is empty: then its total is 0.
 
 use super::amount::{Amount, sum};
 use super::table::{Labels, Table};
