@@ -1,9 +1,9 @@
 //! Retention passes: they end what has expired (consents and artifacts) and erase what is no longer to be
-//! kept (attributes, and records of uses and requests). An attribute ends at its own expiry or when a
-//! retention rule ends it, whichever comes first.
+//! kept (attributes, and records of decisions, uses and requests). An attribute ends at its own expiry or
+//! when a retention rule ends it, whichever comes first.
 //!
-//! The ledger's clock decides what has expired. One pass handles a limited number of subjects. Each end and
-//! each erasure is recorded as an event.
+//! The ledger's clock decides what has expired. While this clock is not trusted, passes end and erase
+//! nothing. One pass handles a limited number of subjects. Each end and each erasure is recorded as an event.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;
