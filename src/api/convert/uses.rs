@@ -1,5 +1,5 @@
-//! Converts the list of uses of a data subject's attributes to messages of the API. Each use has the consents,
-//! the legal basis and the rules that allowed it.
+//! Converts the list of uses of a data subject's attributes to messages of the API. Each use has the
+//! consents, the legal basis and the rules that allowed it.
 
 use crate::api::convert::grants::consent_of;
 use crate::api::convert::reasons::revocation;
