@@ -89,7 +89,8 @@ pub(super) struct Report {
     /// What the evidence is.
     #[arg(long, value_enum, default_value = "file", requires = "evidence")]
     kind: Kind,
-    /// Private key of the recipient, to sign the evidence with. Then CURSOR must be that of the
+    /// Private key of the recipient, to sign the evidence with. Needed if the daemon's configuration
+    /// has the recipient's public key and no steward reports. With it, CURSOR must be that of the
     /// first notification, not that of a reminder.
     #[arg(long, value_name = "FILE", requires_all = ["evidence", "name"])]
     key: Option<PathBuf>,
