@@ -89,9 +89,9 @@ pub(super) struct Report {
     /// What the evidence is.
     #[arg(long, value_enum, default_value = "file", requires = "evidence")]
     kind: Kind,
-    /// Private key of the recipient, to sign the evidence with. Needed if the daemon's configuration
-    /// has the recipient's public key and no steward reports. With it, CURSOR must be that of the
-    /// first notification, not that of a reminder.
+    /// Private key of the recipient, to sign the evidence with. Required if the recipient itself
+    /// reports and the daemon's configuration has the recipient's public key. With a key, CURSOR must
+    /// be that of the first notification, not that of a reminder.
     #[arg(long, value_name = "FILE", requires_all = ["evidence", "name"])]
     key: Option<PathBuf>,
     /// Name of the recipient that signs, which is part of the signed statement.
