@@ -112,7 +112,7 @@ async fn budget(
     Err(CliError::failed("the daemon did not say what the report would spend"))
 }
 
-/// Asks at the terminal whether to spend the budget.
+/// Asks at the terminal whether to spend the period's privacy budget; fails without a terminal.
 fn ask_to_spend(budget: &proto::ReportBudget) -> Result<(), CliError> {
     let proto::ReportBudget { epsilon, epsilon_spent, epsilon_max } = budget;
     let cost = format!(

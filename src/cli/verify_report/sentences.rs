@@ -24,7 +24,7 @@ pub(super) fn joined(parts: &[Html]) -> Html {
     parts.iter().fold(Html::default(), |all, part| all.with(part))
 }
 
-/// Puts a text, which is escaped, before a piece of HTML.
+/// Escapes a text, and puts it before a piece of HTML.
 fn labeled(text: &str, part: &Html) -> Html {
     escape(text).with(part)
 }

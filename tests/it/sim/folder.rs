@@ -1,6 +1,7 @@
-//! The embedded engine on a disk that loses sectors. After a power cut, the disk has a random part of the
-//! sectors whose writes were not synced, whatever the order of the writes. Every other fault stops the store,
-//! and the next process finds the files as they are.
+//! The embedded engine on a simulated disk that loses sectors. After a power cut or a failed flush, the disk
+//! has a random part of the sectors that were not synced, in any order of their writes. After another failed
+//! write, the store stops, and the next process finds the files as the write left them. A full disk only
+//! refuses a write.
 
 use sayso::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use sayso::store::faulty::{Fault, Power, sectors};

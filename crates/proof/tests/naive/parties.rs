@@ -1,4 +1,5 @@
-//! Finds events about the wrong party, events that name something that does not exist, and ids that occur
+//! Finds events in the wrong place: a system event in the stream of a person, or an event about a person
+//! among the system events. Also finds events that name something that does not exist, and ids that occur
 //! twice.
 
 use super::{Line, Log};
@@ -14,8 +15,8 @@ pub fn repeated_ids(lines: &[Line]) -> BTreeSet<u64> {
     lines.iter().filter(is_repeated).map(|line| line.position).collect()
 }
 
-/// The positions of entries that are about the wrong party, that name what the person did not have, or that
-/// name a notice that was not published in this form.
+/// The positions of entries that are in the wrong place (see the top of this file), that name what the person
+/// did not have, or that name a notice that was not published in this form.
 pub fn wrong(log: Log<'_>) -> BTreeSet<u64> {
     log.lines.iter().filter(|line| !is_right(log, line)).map(|line| line.position).collect()
 }

@@ -3,8 +3,8 @@
 //! The tests treat these changes as not synced:
 //! - in the segment: the last commit,
 //! - in the flat files and the index: all changes since the last watermark,
-//! - in each of the two copies of the key pages: the last staged changes (durable only with the write after
-//!   them) and the last write.
+//! - in each of the two copies of the key pages: the last call of `stage_pages`, whose changes become durable
+//!   only with the next call of `write_pages`, and that call of `write_pages`.
 //!
 //! `SAYSO_ROUNDS` sets the number of seeds.
 
