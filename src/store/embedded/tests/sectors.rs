@@ -1,6 +1,6 @@
 //! Tests of power cuts: each sector that was not synced is old or new, in any combination.
 //!
-//! The tests treat these changes as not synced:
+//! In these tests, the power cut happens before these changes are synced:
 //! - in the segment: the last commit,
 //! - in the flat files and the index: all changes since the last watermark,
 //! - in each of the two copies of the key pages: the last call of `stage_pages`, whose changes become durable
