@@ -17,9 +17,9 @@ use clap::Args;
 ///
 /// The ledger keeps its own time, which follows the clock but never goes back. While use is denied
 /// because of the clock, `sayso stats` shows the clock and the ledger's time. If the ledger's time
-/// is ahead of an accepted clock, it runs slower by one part in 128 until both agree. Consents,
-/// attributes and grants expire by the ledger's time. So if a jump left the ledger's time years
-/// ahead, restore a backup from before the jump instead of accepting the clock.
+/// is ahead of an accepted clock, it runs slower by one part in 128 until it agrees with the clock.
+/// Consents, attributes and grants expire by the ledger's time. So if a jump left the ledger's time
+/// years ahead, restore a backup from before the jump instead of accepting the clock.
 ///
 /// Example: `sayso accept-clock --now 2026-01-31T12:00:00Z`
 #[derive(Args)]

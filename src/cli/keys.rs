@@ -23,9 +23,9 @@ pub(super) enum Keys {
 /// rotation.
 ///
 /// Bundles and proofs made before the rotation still verify. `sayso verify --key` accepts an old
-/// key and follows the rotations to the newest one. During --transition, both keys sign
-/// checkpoints. Give the new key to verifiers and witnesses in that time. When the transition ends,
-/// the old key is destroyed.
+/// key and follows the rotations to the newest one. During --transition, the old and the new key
+/// sign checkpoints. Give the new key to verifiers and witnesses in that time. When the transition
+/// ends, the old key is destroyed.
 ///
 /// A backup from before the rotation can be restored only with the old key. So make a new backup
 /// after each rotation. Once the old key is destroyed (immediately, with `--transition 0s`),
@@ -34,7 +34,8 @@ pub(super) enum Keys {
 /// Example: `sayso keys rotate --transition 7d`
 #[derive(Args)]
 pub(super) struct Rotate {
-    /// How long both keys sign checkpoints, up to 366 days. Use `0s` if the old key was stolen.
+    /// How long the old and the new key sign checkpoints, up to 366 days. Use `0s` if the old key
+    /// was stolen.
     #[arg(long, default_value = "7d", value_parser = parse_duration)]
     transition: Duration,
     /// Idempotency key: a repeated request with the same key has no further effect.

@@ -122,7 +122,8 @@ impl LedgerClock {
         let _now_ms = self.compare(&mut comparison);
     }
 
-    /// The ledger's time, and whether the machine's clock is trusted. Reads both clocks.
+    /// The ledger's time, and whether the machine's clock is trusted. Reads the machine's clock and the
+    /// monotonic clock.
     #[must_use]
     pub fn read(&self) -> ClockReading {
         let clock_ms = self.clock.now_ms();
@@ -249,7 +250,8 @@ impl LedgerClock {
             && self.is_behind_by(reading_ms, returned_ms).is_none()
     }
 
-    /// Reads both clocks, decides whether the machine's clock is trusted, and returns the ledger's time.
+    /// Reads the machine's clock and the monotonic clock, decides whether the machine's clock is trusted, and
+    /// returns the ledger's time.
     fn compare(&self, comparison: &mut Comparison) -> u64 {
         let (clock_ms, steady_ms) = (self.clock.now_ms(), self.clock.steady_ms());
         let reading_ms = comparison.accepted.ledger_ms_at(clock_ms);

@@ -2,7 +2,7 @@
 //! the ledger's time an operator has accepted.
 
 /// While the ledger's time is ahead of an accepted clock, the ledger's time runs slower than that clock, by 1
-/// part in this many. So both agree in the end.
+/// part in this many. So the ledger's time and the clock agree in the end.
 const SLOWDOWN: u64 = 128;
 
 /// How far the machine's clock may be off before it is no longer trusted.

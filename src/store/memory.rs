@@ -1,6 +1,6 @@
 //! A log and a key store in memory: they implement the contracts [`LogStore`] and [`KeyStore`].
 //!
-//! Tests use both as simple stores, and as the model that other engines are compared with.
+//! Tests use this log and key store as simple stores, and as the model that other engines are compared with.
 
 use super::{
     CommitError, Frame, Head, IndexRecord, KeyStore, LogStore, PROGRESS_BYTES_MAX, Page, StoreError,

@@ -322,7 +322,8 @@ impl Vault {
     /// `fence_at_ms` are refused. The call may be repeated as long as nothing was written since.
     ///
     /// # Errors
-    /// `next_version` fails, or the key store can't be read or written. In both cases, call `renew` again.
+    /// `next_version` fails, or the key store can't be read or written. After any of these errors, call
+    /// `renew` again.
     pub async fn renew<E: From<VaultError>>(
         &self,
         punctured: &BTreeSet<Handle>,

@@ -105,7 +105,7 @@ async fn a_recipient_stays_in_the_package_after_the_retention_of_uses_and_is_tol
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     assert_eq!(history(&mut steward, "ada").await.matches("RecipientsKept(").count(), 1);
 
-    // Both are told about the erasure of everything, with ids of their own grants.
+    // `tutor` and `coach` are notified of the erasure of everything, with ids of their own grants.
     let mut tutor = harness.as_role(Role::Service, "tutor").await;
     let mut coach = harness.as_role(Role::Service, "coach").await;
     steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
@@ -142,7 +142,7 @@ async fn an_erasure_of_one_key_tells_those_who_had_received_it_and_no_others() {
     let keys = vec!["job".into(), "music".into(), "boss".into()];
     let check = proto::CheckGrantRequest { grant_id: notice.grant_ids[0].clone(), keys };
     assert_eq!(tutor.grant.check_grant(check).await.unwrap().into_inner().erased_keys, ["job"]);
-    // Both stay in the list, with their times.
+    // `coach` and `tutor` stay in the list, with their times.
     assert_eq!(names(&package(&harness, "after").await.0), ["coach", "tutor"]);
     let request = erasure("ada", ErasureScope::Category, "preference");
     let answer = steward.rights.submit_request(request).await.unwrap().into_inner();
@@ -213,7 +213,8 @@ async fn an_auditor_that_exported_or_looked_is_a_recipient_and_is_told_about_the
     let told: Vec<_> = certificate.recipients.iter().map(|of| (of.name.as_str(), of.role())).collect();
     assert_eq!(told, [("looking", Role::Auditor), ("opened", Role::Auditor)]);
 
-    // The auditor is told which positions were erased, and confirms. A service of the same name is not told.
+    // The auditor is notified of the erased positions, and confirms. A service of the same name is not
+    // notified.
     let mut opened = harness.as_role(Role::Auditor, "opened").await;
     let notice = notices(&mut opened, 1).await.remove(0);
     assert_eq!(notice.cursor, certificate.position + 1);

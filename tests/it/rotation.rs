@@ -51,7 +51,7 @@ async fn everything_before_and_after_a_rotation_under_load_verifies() {
     let load = under_load(&harness, &stop, async {
         let rotated = operator.operator.rotate_log_key(transition(3_600)).await.unwrap().into_inner();
         let second: VerifierKey = rotated.vkey.parse().unwrap();
-        // During the transition, both keys sign.
+        // During the transition, the old and the new key sign.
         let now = auditor.audit.get_checkpoint(proto::GetCheckpointRequest {}).await.unwrap().into_inner();
         for key in [&first, &second] {
             assert!(Checkpoint::open(&now.checkpoint, key).is_ok());

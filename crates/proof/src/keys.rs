@@ -38,7 +38,7 @@ pub enum KeysError {
         /// Why the entry is rejected.
         error: EntryError,
     },
-    /// The statement of a rotation is not signed by both keys.
+    /// The statement of a rotation is not signed by both the old and the new key.
     #[error("rotation {number}: invalid statement: {error}")]
     Statement {
         /// Number of the rotation, from 1.
@@ -56,7 +56,7 @@ pub enum KeysError {
     },
 }
 
-/// The statement that both keys sign.
+/// The statement of a rotation, which the old and the new key sign.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rotation {
     /// Number of the rotation, from 1.
@@ -195,8 +195,8 @@ impl KeyChain {
     /// signature, in milliseconds since the Unix epoch.
     ///
     /// # Errors
-    /// The entry is not signed by the newest key of the chain, the statement is not signed by both keys, or
-    /// the statement does not match this rotation.
+    /// The entry is not signed by the newest key of the chain, the statement is not signed by both the old
+    /// and the new key, or the statement does not match this rotation.
     pub fn take(&mut self, position: u64, entry: &[u8]) -> Result<u64, KeysError> {
         let number = self.rotations() + 1;
         let invalid = |error| KeysError::Entry { number, error };

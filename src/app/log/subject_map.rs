@@ -26,7 +26,7 @@ const HANDLES_COUNT: usize = 1_024;
 /// Versions of a stream in one read.
 const VERSIONS_COUNT: usize = 512;
 
-/// A commitment, the map that it commits to, and what keeps both as they are.
+/// A commitment, the map that it commits to, and the locks that keep the commitment and the map unchanged.
 struct Committed {
     no_erasures: NoErasures,
     state: OwnedMutexGuard<MapState>,

@@ -2,9 +2,9 @@
 //! append to the copies, until a compaction removes what is obsolete.
 //!
 //! A key page can't be rebuilt from other data, so this store does not rely on a database, and gives its own
-//! guarantees. Every write is durable in both copies before it returns. Every write and every page has a
-//! checksum. What one copy lost is restored from the other. A compaction replaces the copies one after the
-//! other.
+//! guarantees. Every write is durable in both copies of the file before it returns. Every write and every
+//! page has a checksum. What one copy lost is restored from the other. A compaction replaces the copies one
+//! after the other.
 
 mod batch;
 mod compact;
