@@ -31,7 +31,7 @@ const RESETS_MAX: usize = 64;
 const HEADERS_BYTES_MAX: u32 = 16 << 10;
 /// How often an idle connection is pinged, and how long it may take to answer.
 const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(20));
-/// After this time, plus up to a tenth, a client is asked to connect again. Calls in progress go on. The
+/// After this time, plus up to a tenth, a client is asked to connect again. Calls in progress continue. The
 /// buffer for answers is not cleared after each answer, so this is how long it can keep a part of one.
 const AGE_MAX: Duration = Duration::from_secs(600);
 

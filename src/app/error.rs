@@ -107,7 +107,7 @@ pub enum AppError {
     /// The store accepts no writes at the moment.
     #[error("the ledger accepts no writes at the moment; nothing was written; try again later")]
     Unavailable,
-    /// The daemon is shutting down, which ends every stream that would otherwise go on forever.
+    /// The daemon is shutting down, which ends every stream that would otherwise never end.
     #[error("the ledger is shutting down; resume from your cursor after it restarts")]
     ShuttingDown,
     /// The outcome of a write is unknown. The daemon must be restarted.

@@ -76,7 +76,7 @@ impl Out {
     }
 
     /// Writes an error to standard error, and returns its exit status. A silent error has only an
-    /// exit status, because standard output has the answer already or nobody reads it.
+    /// exit status, because standard output has the answer already or has no reader.
     pub fn report(self, error: &CliError) -> ExitCode {
         if !error.is_silent() {
             print_error_line(&if self.json { error.json().to_string() } else { error.to_string() });

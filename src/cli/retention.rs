@@ -14,8 +14,8 @@ enum Class {
     /// Attributes, with their corrections, contests and confirmations. The days count from when the attribute
     /// was recorded.
     Profile,
-    /// Decisions about consent, and signals. The days of a decision count from when it has no
-    /// effect anymore; a refusal or withdrawal has an effect until the profile is erased. The days
+    /// Decisions about consent, and signals. The days of a decision count from when it no longer
+    /// has an effect; a refusal or withdrawal has an effect until the profile is erased. The days
     /// of a signal count from when it was recorded, but a signal in force is kept.
     Consent,
     /// Requests and holds. The days of a request count from when it was decided or withdrawn, those

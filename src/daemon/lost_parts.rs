@@ -3,8 +3,8 @@
 //!
 //! A new, empty store in the place of a lost one would hide the loss. If the log is lost, the log key would
 //! sign a second log, and a restore would refuse to replace that log. If the key tree (the sealed keys of all
-//! people) is lost, a restore would take the new, empty key tree for the current one, and no data about
-//! people could be opened anymore.
+//! people) is lost, a restore would take the new, empty key tree for the current one, and data about people
+//! could no longer be opened.
 
 use crate::config::Config;
 use crate::daemon::data_dir::Layout;

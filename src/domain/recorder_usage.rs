@@ -55,7 +55,7 @@ impl fmt::Display for Load {
 pub enum Recorder {
     /// The data subject.
     Subject,
-    /// The controller's staff; their names are not told apart.
+    /// The controller's staff; their names are not distinguished.
     Staff,
     /// An application, by its credential's name.
     Service(String),

@@ -250,7 +250,8 @@ impl Rights {
             submitted_by: Role::Unspecified,
             withdrawn_at_ms: None,
         });
-        // The ledger only completes an accepted request. Whoever accepted it stays the one who decided.
+        // The ledger only completes an accepted request. The caller that accepted it stays the one that
+        // decided.
         let carried_out = event.actor.role == Role::Ledger;
         let accepted = record
             .decided

@@ -114,7 +114,7 @@ impl History {
         self.links = self.links.saturating_add(later.links);
     }
 
-    /// Drops everything. What was read before is not added anymore.
+    /// Drops everything. What was read before is no longer added.
     pub fn reset(&mut self) {
         *self = Self { resets: self.resets.wrapping_add(1), ..Self::default() };
     }

@@ -260,7 +260,7 @@ pub struct Artifact {
     /// When it expires.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
-    /// Why it may not be used anymore, as in `sayso.v1.Reason`.
+    /// Why it may no longer be used, as in `sayso.v1.Reason`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'static str>,
     /// The same in words.

@@ -1,4 +1,4 @@
-//! Hashes under a secret (HMAC-SHA-256). Without the secret, nobody can compare them with a guess of what was
+//! Hashes under a secret (HMAC-SHA-256). Without the secret, they cannot be compared with a guess of what was
 //! hashed.
 
 use hmac::{Hmac, KeyInit, Mac};

@@ -15,7 +15,7 @@
 //! log can open the entries that the lost log recorded after the backup.
 //!
 //! The last version seals no event. Its key is the *secret* of the subject, with which the ledger hashes the
-//! subject's data. After the subject's keys are destroyed, nobody can compare these hashes with guesses. A
+//! subject's data. After the subject's keys are destroyed, these hashes cannot be compared with guesses. A
 //! renewal does not change the secret.
 
 use hmac::{Hmac, KeyInit, Mac};

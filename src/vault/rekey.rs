@@ -10,7 +10,7 @@
 //!    writes about a subject are refused), intents of erasures, and the changed pages that keep their number
 //!    and key.
 //! 4. The keeper of the root key (a `RootCustody`) destroys the old root key.
-//! 5. The old pages, which no key opens anymore, are removed.
+//! 5. The old pages, which no key opens from now on, are removed.
 //!
 //! After a crash before step 3 the old tree is in force, and the next start destroys the new root key. After
 //! a crash after step 3 the next start completes steps 4 and 5. At every moment one of the two trees is in

@@ -94,7 +94,7 @@ impl SubjectKeys {
     }
 
     /// Returns the HMAC-SHA-256 of a domain and length-prefixed parts under the subject's secret. After the
-    /// destruction of all their keys, nobody can compare it with a guess.
+    /// destruction of all their keys, it cannot be compared with a guess.
     ///
     /// # Errors
     /// The keys were destroyed ([`VaultError::Destroyed`]).

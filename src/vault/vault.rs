@@ -129,7 +129,7 @@ impl Vault {
         self.key_tree.by_subject(&self.hash_of(subject))
     }
 
-    /// Finds the keys of the subject with this handle; `None` if there is no such subject anymore.
+    /// Finds the keys of the subject with this handle; `None` if the subject no longer exists.
     ///
     /// # Errors
     /// The key store can't be read.

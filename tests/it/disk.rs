@@ -212,8 +212,8 @@ async fn after_a_failed_flush_nothing_more_is_acknowledged() {
     println!("{rounds} failed flushes, {total} acknowledged at most in one round, none missing");
 }
 
-/// If a flush of the key store fails, no new person is recorded and nobody is erased. Profiles can still be
-/// read.
+/// If a flush of the key store fails, no new person is recorded, and no person is erased. Profiles can still
+/// be read.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_failed_flush_of_the_key_store_no_new_person_is_recorded() {
     if !PRELOADED.iter().all(|library| Path::new(library).exists()) {

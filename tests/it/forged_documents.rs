@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::{Cursor, Write};
 
-/// Whoever runs the log: they have its key.
+/// The operator of the log, who has its key.
 struct Operator {
     key: SigningKey,
     origin: String,

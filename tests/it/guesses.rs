@@ -281,7 +281,7 @@ async fn the_lengths_of_erased_entries_rank_people_no_better_than_chance() {
     for (entry, bytes) in before.entries() {
         let handle = entry.header.handle.0;
         if handle != [0; 16] {
-            // Whoever looks subtracts what the header shows anyway: the first entry names no predecessor.
+            // An attacker subtracts what the header shows anyway: the first entry names no predecessor.
             let shown =
                 34 * usize::from(entry.header.version > 0) + 2 * usize::from(entry.header.version > 0);
             seen.entry(handle)

@@ -235,7 +235,7 @@ async fn what_a_hold_kept_of_an_erasure_is_requested_again_once_the_hold_is_lift
     assert_ne!(follow_up, made.request_id);
     assert_eq!(requests[0].follows_request_id, made.request_id);
 
-    // The person wanted the erasure, so nobody else can withdraw it.
+    // The person wanted the erasure, so no other caller can withdraw it.
     let refused = steward.rights.withdraw_request(withdraw(&follow_up)).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);
     let accept = decide(&follow_up, Decision::Accept(Accept::default()));

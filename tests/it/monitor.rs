@@ -52,7 +52,7 @@ impl Monitor {
     }
 }
 
-/// The JSON that a look printed, whatever its status is.
+/// The JSON that a check by the monitor printed, with any exit status.
 fn printed(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }

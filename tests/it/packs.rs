@@ -210,8 +210,8 @@ async fn a_pause_applies_only_to_its_conversation() {
     assert_eq!(granted(&mut service, ask("ada")).await.1, ["tone"]);
     service.consent.record_signal(pause(true)).await.unwrap();
     assert_eq!(granted(&mut service, within("chat-1")).await.1, ["tone"]);
-    // Other signals always apply to all conversations. A signal that names a conversation is accepted, but
-    // nobody can lift it for one conversation alone.
+    // Other signals always apply to all conversations. A signal that names a conversation is accepted, but it
+    // cannot be lifted for one conversation alone.
     let objection =
         |lift| proto::RecordSignalRequest { kind: proto::SignalKind::Objection.into(), ..pause(lift) };
     service.consent.record_signal(objection(false)).await.unwrap();

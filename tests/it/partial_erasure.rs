@@ -73,7 +73,7 @@ async fn a_partial_erasure_says_what_was_erased_and_never_that_the_person_was() 
         (RevocationReason::PartlyErased, ErasureScope::Key)
     );
 
-    // The person, stewards and the recipient are told why there is no explanation. Another service is not.
+    // The person, stewards and the recipient learn why there is no explanation. Another service does not.
     let explain = proto::ExplainGrantRequest { grant_id: grant.clone() };
     let mut ada = harness.as_role(Role::Subject, "ada").await;
     for clients in [&mut service, &mut steward, &mut ada] {

@@ -205,7 +205,7 @@ async fn an_auditor_that_exported_or_looked_is_a_recipient_and_is_told_about_the
     assert!(package["recipients"].as_array().unwrap().iter().all(|of| of["kind"] == "auditor"));
     assert!(page.contains("auditor"));
 
-    // ben was recorded after the export, so nobody has anything about him.
+    // ben was recorded after the export, so no recipient has data about him.
     let answer = steward.rights.submit_request(erasure("ben", ErasureScope::All, "")).await.unwrap();
     assert_eq!(answer.into_inner().certificate.unwrap().recipients, []);
     let answer = steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();

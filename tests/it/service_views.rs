@@ -169,7 +169,7 @@ async fn a_service_is_not_told_of_grants_revoked_from_others() {
             .into_inner()
             .stands
     );
-    // The data subject is told of all revoked grants.
+    // The answer to the data subject lists all revoked grants.
     let mut ada = world.harness.as_role(Role::Subject, "ada").await;
     consented(&mut world, "ada").await;
     granted(&mut world, "ada").await;

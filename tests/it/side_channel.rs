@@ -37,7 +37,7 @@ use tonic::transport::Channel;
 struct Counted<S> {
     inner: S,
     work: Arc<AtomicU64>,
-    /// Whoever reads the events of a subject waits for this lock.
+    /// Each read of a subject's events waits for this lock.
     reading: Arc<Mutex<()>>,
 }
 

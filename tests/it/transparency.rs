@@ -347,7 +347,7 @@ async fn the_command_asks_before_it_spends_the_privacy_budget_and_prints_no_numb
     let text = harness::stdout(&run(&["--yes"]));
     assert!(text.contains("(0.5 of 4 spent)"), "{text}");
     assert!(text.find("SUMMARY").unwrap() < text.find("WHO GETS").unwrap(), "{text}");
-    // Nobody is in the ledger, so every number is noise.
+    // The ledger has no people, so every number is noise.
     assert!(text.contains("no larger than the noise"), "{text}");
     assert!(text.lines().all(|line| !line.trim_start().starts_with('-')), "{text}");
 }

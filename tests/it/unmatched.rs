@@ -1,8 +1,8 @@
 //! Tests that a request is accepted although nothing matches what it names: a refusal or withdrawal for an
 //! unknown person or recipient, a withdrawal that takes no consent away, or the lifting of a signal that is
 //! not in force. The answer says so to the person, a channel or a steward; but a channel does not learn which
-//! recipients a person has dealings with. A service is never told: otherwise it could learn which people the
-//! ledger has data about.
+//! recipients a person has dealings with. A service never learns which parts match nothing: otherwise it
+//! could learn which people the ledger has data about.
 
 use crate::harness::{self, Clients, Harness, choice, consent, json, publish_notice, stdout};
 use sayso::proto::{self, ConsentDecision, Role, SignalKind, UnmatchedKind};
@@ -61,8 +61,8 @@ async fn a_no_that_matches_nothing_is_recorded_and_the_person_a_channel_or_a_ste
         assert_eq!(says(Withdrawn, &[]).await, (1, vec!["subject".into()]), "{subject}");
         assert_eq!(says(Withdrawn, &[]).await, (1, vec!["consent 0".into()]));
         assert_eq!(says(Refused, &[coach]).await, (1, vec![format!("recipient {coach}")]));
-        // From then on, a decision of the person names the recipient. Only the person and stewards are told
-        // so.
+        // From then on, a decision of the person names the recipient. Only the person and stewards learn
+        // this.
         let again = if subject == "ben" { vec![format!("recipient {coach}")] } else { vec![] };
         assert_eq!(says(Refused, &[coach]).await, (1, again));
         assert_eq!(says(Given, &[]).await, (1, vec![]));

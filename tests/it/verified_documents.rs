@@ -81,7 +81,7 @@ fn verify(path: &Path, key: &str, more: &[&str]) -> Output {
     harness::sayso(&arguments).output().unwrap()
 }
 
-/// The answer about a document that is intact, but that nobody signed as a whole.
+/// The answer about a document that is intact, but that was not signed as a whole.
 fn unchecked(output: &Output) -> Value {
     assert_eq!(output.status.code(), Some(6), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stderr).contains("not signed as a whole"));
@@ -466,7 +466,7 @@ fn the_shared_receipt_that_was_forged_without_a_key_does_not_verify() {
     assert_eq!(output.status.code(), Some(4));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(error.contains("dpv:hasConsentStatus` differs from the log"), "{error}");
-    // Without that status, the receipt is one of an early daemon, which nobody signed as a whole.
+    // Without that status, the receipt is one of an early daemon, which was not signed as a whole.
     let mut receipt: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
     let statuses = receipt.pointer_mut("/dpv:hasRecordOfActivity/dpv:hasConsentStatus").unwrap();
     statuses.as_array_mut().unwrap().pop();

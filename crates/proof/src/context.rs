@@ -1,10 +1,10 @@
 //! What a verifier knows about a log besides its keys: witnesses that it trusts, an older checkpoint, and the
 //! keys that sign the rules.
 //!
-//! The log's key alone proves little about a single document, because the operator has that key. With it,
-//! the operator can sign a tree that nobody else sees: that of a copy of the log with other entries
-//! added, or that of an invented log. Witnesses and older checkpoints tie the document's tree to the log
-//! that others see.
+//! The log's key alone proves little about a single document, because the operator has that key. With it, the
+//! operator can sign a tree and hide it from all others: that of a copy of the log with other entries added,
+//! or that of an invented log. Witnesses and older checkpoints tie the document's tree to the log that others
+//! see.
 
 use crate::checkpoint::{Checkpoint, NoteError};
 use crate::keys::KeyChain;

@@ -4,8 +4,8 @@
 use crate::event::RecipientReported;
 use sha2::{Digest, Sha256};
 
-/// The commitment to evidence. Whoever has the evidence and the salt can show that it is the evidence; nobody
-/// can compare it with a guess without the salt.
+/// The commitment to evidence. Anyone who has the evidence and the salt can show that the commitment is to
+/// this evidence. Without the salt, the commitment cannot be compared with a guess.
 #[must_use]
 pub fn commitment(salt: &[u8; 32], digest: &[u8; 32]) -> [u8; 32] {
     let mut hasher = Sha256::new();

@@ -74,7 +74,8 @@ fn in_context(verified: &Verified, log: &Log, options: &Options) -> Result<Shown
 fn an_erasure_in_an_invented_log_does_not_continue_an_older_checkpoint() {
     let honest = honest();
     let older = Options { since: Some(honest.checkpoint(honest.size())), ..Options::default() };
-    // The operator signs a log that nobody ever saw, with the same key. Its siblings are invented.
+    // With the same key, the operator signs a log that it showed to no other reader. Its siblings are
+    // invented.
     let mut invented = Log::with_vocabulary();
     invented.append(subject(9), recorded(attribute("b", "food")));
     erase(&mut invented, honest.size() - 1);

@@ -352,8 +352,8 @@ fn leaf_hashes_that_compress_are_refused_before_they_are_kept() {
     assert_eq!(check(&log.forged_bundle(files), &log).unwrap_err().place, "leaf-hashes.bin");
 }
 
-/// Whoever has the keys of the events can make sealed entries that compress: the same key seals the same body
-/// to the same bytes.
+/// Anyone who has the keys of the events can make sealed entries that compress: the same key seals the same
+/// body to the same bytes.
 #[test]
 fn what_is_put_aside_is_limited_by_what_was_read() {
     let mut log = Log::with_vocabulary();

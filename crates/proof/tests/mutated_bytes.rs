@@ -198,7 +198,7 @@ fn fields_of(bytes: &[u8]) -> Vec<Vec<u8>> {
     fields
 }
 
-/// Moves, repeats or drops a field, or adds one that nobody knows.
+/// Moves, repeats or drops a field, or adds an unknown one.
 fn mutate_fields(dice: &mut Dice, bytes: &[u8], is_inner: bool) -> Vec<u8> {
     let mut fields = fields_of(bytes);
     let (at, other) = (dice.roll(fields.len()), dice.roll(fields.len()));

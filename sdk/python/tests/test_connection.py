@@ -170,7 +170,7 @@ def test_the_token_of_a_dev_daemon_stays_on_this_machine(daemon: Daemon, monkeyp
     monkeypatch.setenv("SAYSO_ADDR", daemon.address)
     monkeypatch.setenv("SAYSO_TOKEN_FILE", str(daemon.data / "dev" / "steward.token"))
     with sayso.Ledger() as ledger, pytest.raises(NotFoundError):
-        # A service would not be told.
+        # A service would not learn that the person is unknown.
         list(ledger.person("nobody-here").profile())
 
 

@@ -1,7 +1,7 @@
 //! Tells callers that speak for people which parts of their request match nothing in the ledger. A service
 //! that is not a channel never learns which parts these are, because that would reveal about whom something
-//! is recorded. A channel is not told of a part if that would reveal which other recipients have a person's
-//! data.
+//! is recorded. A channel does not learn of a part if that would reveal which other recipients have a
+//! person's data.
 
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;

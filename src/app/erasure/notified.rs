@@ -20,7 +20,7 @@ impl Erasures {
         scope: &Scope,
         keys: &SubjectKeys,
     ) -> Result<(), AppError> {
-        // At the end of retention, nobody asked for an erasure.
+        // An erasure at the end of retention has no request.
         if matches!(scope, Scope::Versions(_)) || selection.positions.is_empty() {
             return Ok(());
         }

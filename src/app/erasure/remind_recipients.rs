@@ -13,7 +13,7 @@ use std::sync::Arc;
 /// The most reminders that one pass records.
 const REMINDERS_AT_ONCE_MAX: usize = 64;
 
-/// A recipient that was told about an erasure and has not answered.
+/// A recipient that was notified of an erasure and has not answered.
 #[derive(Clone, Debug)]
 pub struct OutstandingRecipient {
     /// The request that the erasure carried out.

@@ -115,7 +115,7 @@ impl Erasures {
         Err(AppError::NotFound("notice"))
     }
 
-    /// The recipients that a report names, without those that were told about the erasure before.
+    /// The recipients that a report names, without those that were notified of the erasure before.
     fn new_recipients(
         &self,
         onward: &[String],

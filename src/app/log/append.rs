@@ -47,7 +47,7 @@ pub(crate) struct Append {
 
 /// How a write begins.
 pub(crate) enum Begun {
-    /// The write owns the write lock and may go on.
+    /// The write owns the write lock and may continue.
     Append(Append),
     /// The same request was made before, and this is what it did.
     Replayed(Receipt, Vec<Recorded>),
@@ -336,7 +336,7 @@ impl Core {
         let committed = match submit.instrument(tracing::trace_span!("submit")).await {
             Ok(committed) => committed,
             Err(error) => {
-                // Whatever the error is, the next write has to start from the state of the log.
+                // After any error, the next write has to start from the state of the log.
                 self.reload_stream(&append.stream)?;
                 return Err(error.into());
             }

@@ -101,7 +101,7 @@ impl Core {
     }
 
     /// The rules now and at any earlier time, as a copy that later events do not change. Work that takes long
-    /// uses it, so that nobody waits for the lock.
+    /// uses it, so that no other task waits for the lock.
     pub(crate) fn rules_history(&self) -> RulesHistory {
         self.rules.read().unwrap_or_else(PoisonError::into_inner).copy()
     }

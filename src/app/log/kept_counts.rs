@@ -13,7 +13,7 @@ pub(crate) struct KeptCounts(Mutex<State>);
 
 struct State {
     counted: EventCounts,
-    /// The newest checkpoint before the frame that is being written, if one is. Nobody knows yet whether a
+    /// The newest checkpoint before the frame that is being written, if one is. It is not known yet whether a
     /// later checkpoint covers that frame.
     before: Option<Arc<SignedCheckpoint>>,
     /// The counts that were signed last, and the size of their tree.

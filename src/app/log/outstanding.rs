@@ -45,7 +45,7 @@ pub(crate) struct Waiting {
     pub escalated_ms: u64,
     /// The position of the report in which another recipient named it; 0 if none did.
     pub named_at: u64,
-    /// When it was last told, milliseconds since the Unix epoch.
+    /// When the recipient was last notified, milliseconds since the Unix epoch.
     told_ms: u64,
 }
 

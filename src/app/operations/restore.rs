@@ -49,8 +49,8 @@ pub struct Restored {
     pub last_checkpoint: String,
     /// Entries whose keys were destroyed since the backup, as runs (first, last).
     pub erased_again: Vec<(u64, u64)>,
-    /// Handles of subjects who still exist and to whom some entries in `erased_again` belonged. They identify
-    /// nobody, because handles are random, and this file is deleted at the next start.
+    /// Handles of subjects who still exist and to whom some entries in `erased_again` belonged. They do not
+    /// identify a person, because handles are random, and this file is deleted at the next start.
     #[serde(default)]
     pub erased_in_part: BTreeSet<[u8; 16]>,
 }

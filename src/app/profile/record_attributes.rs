@@ -314,7 +314,7 @@ fn replaces_a_source(append: &Append, new: &NewAttributes) -> bool {
 }
 
 /// Indexes of the recorded attributes that did not take effect. If an attribute was observed before the
-/// current attribute, the caller is told only if it may learn that the current attribute exists.
+/// current attribute, the answer lists it only if the caller may learn that the current attribute exists.
 fn not_held(caller: &Caller, state: &SubjectState, events: &[Recorded]) -> Vec<u32> {
     let attributes = events.iter().filter_map(|event| match &event.event {
         Event::AttributeRecorded(attribute)

@@ -159,7 +159,8 @@ pub(super) fn faults_after(
     apply(&mut replay, SUBJECT, &issued);
     let replayed = replay.finish();
     assert_eq!(replayed.replayed, 1);
-    // The random events before the grant can have findings of their own: they name requests that nobody made.
+    // The random events before the grant can have findings of their own: they name requests that were never
+    // made.
     let of_grant =
         replayed.findings.into_iter().filter(|found| found.grant == hex::encode(issued.event_id.0));
     of_grant.map(|finding| finding.fault).collect()

@@ -77,7 +77,7 @@ pub struct GrantUsed {
     pub shaped_by: Vec<EventId>,
     /// How often the grant was used.
     pub count: u32,
-    /// Whether the data subject was told that the reply came from an AI system.
+    /// Whether the service said to the data subject that the reply came from an AI system.
     pub ai_disclosure_shown: bool,
 }
 

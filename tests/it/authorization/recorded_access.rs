@@ -86,7 +86,7 @@ const RECORDED: [(&str, Recorded); 62] = [
     ("AuditService/GetInclusionProof", NoPersonalData),
     ("AuditService/GetConsistencyProof", NoPersonalData),
     ("AuditService/ProveSubject", InSubjectStream("RecordViewed")),
-    // An export covers all subjects, who are not told individually (docs/threat-model.md, what is not
+    // An export covers all subjects, who are not notified individually (docs/threat-model.md, what is not
     // protected).
     ("AuditService/ExportAudit", InSystemStream("AuditExported")),
     ("AuditService/GetTransparencyReport", InSystemStream("FiguresReported")),
@@ -344,7 +344,7 @@ async fn every_method_records_its_access_as_declared() {
                     let answer = world.call(role, method, body).await;
                     assert!(!harness::contains(&answer, b"canary"), "{method} reveals data of ada");
                     if role == Role::Auditor {
-                        // An auditor has no grants. It is told about erasures of what its bundles have.
+                        // An auditor has no grants. It is notified of erasures of what its bundles have.
                         continue;
                     }
                     let request = proto::ListEventsRequest { page_size: 1_000, ..Default::default() };

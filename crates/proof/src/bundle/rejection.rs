@@ -80,7 +80,7 @@ impl Rejection {
         if !error.is_unknown() {
             return Self::fault(error);
         }
-        // An entry that nobody signed says nothing about the log.
+        // An entry without a valid signature says nothing about the log.
         if let Err(error) = entry.verify(key) {
             return Self::fault(error);
         }

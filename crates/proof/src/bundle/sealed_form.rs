@@ -5,8 +5,8 @@ use super::check::Content;
 use crate::entry::SchemaVersion;
 use crate::event::event_body::Event;
 
-/// From this edition on, the hash of an idempotency key is sealed with the body, so that nobody can use it to
-/// test a guess of what was erased. The body is also padded, so that its length identifies nobody.
+/// From this edition on, the hash of an idempotency key is sealed with the body, so that it cannot be used to
+/// test a guess of what was erased. The body is also padded, so that its length does not identify a person.
 const SEALED_EDITION: u32 = 5;
 
 /// The form that entries must have at this place of the log.

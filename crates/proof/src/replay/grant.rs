@@ -60,7 +60,7 @@ impl<'a> GrantCheck<'a> {
     /// The fault of a signal in force that forbids the purpose of the grant.
     pub fn signal_against(&self) -> Option<Fault> {
         let GrantContext { grant, vocabulary, .. } = self.context;
-        // Nobody can object to a contract or a legal obligation (GDPR Art. 21(1)).
+        // There is no right to object to a contract or a legal obligation (GDPR Art. 21(1)).
         let can_be_objected_to = grant.allowed.iter().any(|granted| {
             !matches!(granted.legal_basis(), LegalBasis::Contract | LegalBasis::LegalObligation)
         });

@@ -160,7 +160,7 @@ pub fn for_longer_than_a_day(world: &mut World) {
     issue_with(world, |issued| issued.expires_at_ms = expires_at_ms);
 }
 
-/// The operator erases the withdrawal, and says so. Then nobody can know what is missing.
+/// The operator erases the withdrawal, and says so. Then a verifier cannot know what is missing.
 pub fn after_an_erased_decision(world: &mut World) {
     let (fact, consent) = (world.open().fact, world.consent());
     let change = forbidding(world);
@@ -188,8 +188,8 @@ pub fn citing_more_than_was_erased(world: &mut World) {
     world.log.append(World::ada(), Event::GrantIssued(issued));
 }
 
-/// The operator erases an attribute at the end of its retention, does not record that it ended, and goes on
-/// granting it.
+/// The operator erases an attribute at the end of its retention, does not record that it ended, and continues
+/// to grant it.
 pub fn of_an_attribute_that_was_erased(world: &mut World) {
     let id = world.log.append(World::ada(), recorded(attribute("gone", "food")));
     let position = world.log.size() - 1;

@@ -75,7 +75,7 @@ pub fn is_on_a_basis(asked: Asked<'_>, granted: &GrantedAttribute) -> bool {
         && (is_consented || declared.is_some_and(|kind| may_be_any || kind == cited))
 }
 
-/// Whether an attribute that was granted earlier may not be used any more only because of its sources.
+/// Whether an attribute that was granted earlier may no longer be used, only because of its sources.
 pub fn lost_a_source(asked: Asked<'_>, granted: &GrantedAttribute) -> bool {
     let Standing { itself, sources } = standing(asked, granted, false);
     itself && !sources

@@ -38,7 +38,7 @@ proptest! {
         for (step, number) in steps {
             match step {
                 0 => world.commit(),
-                // Handles are never used twice, so nobody who was erased is recorded again.
+                // Handles are never used twice, so an erased person is not recorded again.
                 1 if number < 4 && world.records.contains_key(&subject(number + 1)) => world.erase(number + 1),
                 _ => {
                     if number >= 4 || !world.log.erased.iter().any(|at| {

@@ -45,7 +45,7 @@ fn a_second_stream_about_a_person_is_found_by_whoever_knows_the_ids() {
     let mut world = World::new();
     world.append_as(1, "ada");
     world.append_as(2, "bea");
-    // The log keeps more about ada in a stream under a label that is nobody's.
+    // The log keeps more about ada in a stream under a label that belongs to no person.
     world.append(3);
     world.commit();
     let position = world.log.size() - 1;
@@ -113,7 +113,7 @@ fn only_streams_from_before_edition_4_may_be_unlinked() {
     world.commit();
     let report = world.verify().unwrap().unwrap();
     assert_eq!((report.unlinked, report.checked, report.not_checked), (0, 1, 1));
-    // Nobody who is linked becomes unlinked again.
+    // A linked person never becomes unlinked again.
     world.commit_as(|committed| committed.unlinked = 1);
     assert!(world.reason().contains("more people without a linked id"));
     let mut world = World::of_edition_3();

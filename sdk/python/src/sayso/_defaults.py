@@ -1,4 +1,4 @@
-"""What a ledger's calls do unless they are told otherwise, and the functions that a service plugs in."""
+"""What a ledger's calls do by default, and the functions that a service plugs in."""
 
 from __future__ import annotations
 

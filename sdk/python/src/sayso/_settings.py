@@ -30,7 +30,7 @@ _RETRY = {
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
 # Facts, reports and what a person says wait until the daemon can be reached, up to their deadline. A reply does not
-# wait: it goes on without personal data.
+# wait: it is made without personal data.
 _PATIENT = [{"service": f"sayso.v1.{service}"} for service in ("ConsentService", "ProfileService", "RightsService")] + [
     {"service": "sayso.v1.GrantService", "method": method} for method in ("Acknowledge", "ReportUse")
 ]

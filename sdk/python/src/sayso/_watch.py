@@ -42,7 +42,7 @@ class Watch:
 
     @property
     def alive(self) -> bool:
-        """The watch goes on."""
+        """Whether the watch is still running."""
         return self._thread.is_alive()
 
     def wait_started(self, timeout: float = 10.0) -> bool:

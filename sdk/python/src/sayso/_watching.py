@@ -35,7 +35,7 @@ class WatchState:
         """Why the watch gave up."""
 
     def open(self) -> operations.Operation[Revocation]:
-        """Returns the call that goes on after the saved cursor.
+        """Returns the call that continues after the saved cursor.
 
         A durable store that is empty starts at the beginning, so that nothing is missed. Without a store, the watch
         starts now.

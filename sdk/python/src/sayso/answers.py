@@ -184,7 +184,7 @@ class Said:
     """Which parts matched nothing in the ledger, such as `subject` or `consent`. An id may be mistyped. Always empty
     for a service that is not a channel."""
     remaining_uses: tuple[str, ...]
-    """Purposes that go on despite a no, because they rest on a contract or a legal obligation."""
+    """Purposes for which data is still used despite a no, because they rest on a contract or a legal obligation."""
 
 
 @dataclass(frozen=True)
@@ -215,7 +215,7 @@ class Explanation:
     chat: str
     stands: bool
     reason: str
-    """Why the grant is not valid any more."""
+    """Why the grant is no longer valid."""
     allowed: tuple[str, ...]
     """The keys that the grant allowed."""
     replies: tuple[str, ...]
@@ -279,7 +279,7 @@ class Erasure:
 
 @dataclass(frozen=True)
 class Revocation:
-    """Grants and artifacts of the caller may not be used any more. Delete what was built from them."""
+    """Grants and artifacts of the caller may no longer be used. Delete what was built from them."""
 
     cursor: int
     grant_ids: tuple[str, ...]

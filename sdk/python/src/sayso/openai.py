@@ -21,7 +21,7 @@ from sayso.client import Ledger, Use
 __all__ = ["AsyncReplyStream", "ReplyStream", "with_block", "wrap"]
 
 OnUse = Callable[[UseState], object]
-"""Is told about each use, once the reply was made and reported."""
+"""Is called with the state of each use, once the reply was made and reported."""
 _TRIES_MAX = 2
 
 

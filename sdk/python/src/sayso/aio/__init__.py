@@ -117,7 +117,7 @@ class Ledger:
         """Calls a function for each revocation of the caller's grants and artifacts, in a task of its own.
 
         Once the function returns, the revocation is acknowledged and its cursor is saved. If the function raises, the
-        revocation is delivered again. With a store, the watch goes on where the last one ended, even in another
+        revocation is delivered again. With a store, the watch continues where the last one ended, even in another
         process; if the store is empty, it starts at the beginning.
         """
         return Watch(self._caller, callback, WatchState(cursor_store), on_error)

@@ -40,7 +40,7 @@ class Watch:
 
     @property
     def alive(self) -> bool:
-        """The watch goes on."""
+        """Whether the watch is still running."""
         return not self._task.done()
 
     async def wait_started(self, timeout: float = 10.0) -> bool:
