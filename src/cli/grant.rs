@@ -29,7 +29,7 @@ async fn client(at: &Connection, role: &str) -> Result<GrantServiceClient<Link>,
 pub(super) struct Grant {
     /// The controller's ID for the person.
     subject: String,
-    /// ID of the purpose, as in `sayso purpose list`.
+    /// ID of the purpose for which data would be used, as in `sayso purpose list`.
     #[arg(long)]
     purpose: String,
     /// Ask only for this category and everything below it; may be repeated.
@@ -210,7 +210,7 @@ impl Why {
 pub(super) struct Evaluate {
     /// The controller's ID for the person.
     subject: String,
-    /// ID of the purpose, as in `sayso purpose list`.
+    /// ID of the purpose for which data would be used, as in `sayso purpose list`.
     #[arg(long, default_value = "", required_unless_present = "as_of_grant")]
     purpose: String,
     /// Name of the service that would use the data, as in its credential.

@@ -235,7 +235,7 @@ fn ratio_text(ratio: &proto::FigureRatio) -> String {
 /// Example: `sayso record-of-processing -o record.html`
 #[derive(Args)]
 pub(super) struct RecordOfProcessing {
-    /// Also write the record as an HTML page.
+    /// Also write the record of processing as an HTML page.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Replace FILE if it exists.

@@ -144,15 +144,15 @@ pub(super) struct CompleteRequest {
 pub(super) struct RefuseRequest {
     /// ID of the request.
     request: String,
-    /// Ground of the refusal.
+    /// Legal ground of the refusal.
     #[arg(long, value_enum)]
     ground: Ground,
     /// Reason that the person will read, without personal data.
     #[arg(long)]
     reason: String,
     /// For a refused erasure: purpose, such as legal-claims, for which the kept data may still be
-    /// used, because the ground requires that use. Default: the kept data may be used for no
-    /// purpose.
+    /// used, because the legal ground of the refusal requires that use. Default: the kept data may
+    /// be used for no purpose.
     #[arg(long)]
     purpose: Option<String>,
 }

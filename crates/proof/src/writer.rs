@@ -1,5 +1,5 @@
-//! The signature of a publisher (the authority or the controller's stewards) on the event that publishes a
-//! rule. It shows that the rule comes from the publisher and not from the operator.
+//! The signature of a publisher (an authority for public bounds, or the controller's stewards) on the event
+//! that publishes a rule. It shows that the rule comes from the publisher and not from the operator.
 //!
 //! A *bound* signature covers the whole event, the log, the tier, the number of the version and the time of
 //! the signature. So it is valid once, in one log. An older form of signature covers the event alone. It is

@@ -1,8 +1,8 @@
-//! Timestamps of checkpoints by an authority (RFC 3161 and RFC 5816).
+//! Timestamps of checkpoints by a timestamp authority (RFC 3161 and RFC 5816).
 //!
-//! A timestamp is the authority's signed statement that it saw the SHA-256 of a checkpoint's text at the
-//! stated time. So every entry of the checkpoint's tree existed by then, even if the log's operator and its
-//! witnesses work together.
+//! A timestamp is a signed statement of a timestamp authority that it saw the SHA-256 of a checkpoint's text
+//! at the stated time. So every entry of the checkpoint's tree existed by then, even if the log's operator
+//! and its witnesses work together.
 
 mod messages;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Verifies the signature of a timestamp, and that a trusted certificate vouches for the authority.
+//! Verifies the signature of a timestamp, and that a trusted certificate vouches for the timestamp authority.
 
 use super::TimestampError;
 use super::messages::{SigningCertificate, SigningCertificateV2};
