@@ -31,17 +31,19 @@ const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 ///
 /// The monitor reads the log's checkpoint, its keys and a few of its tiles (blocks of hashes), and
 /// keeps the newest checkpoint in a state file. The monitor needs no token. At each check, it
-/// verifies that
+/// verifies:
 ///
-/// - the log's key, or a newer key that follows from it by rotations, signed the checkpoint;
+/// - that the log's key, or a newer key that follows from it by rotations, signed the checkpoint;
 ///
-/// - the log continues the checkpoint of the earlier check: nothing was removed, changed or forked;
+/// - that the log continues the checkpoint of the earlier check: nothing was removed, changed or
+///   forked;
 ///
-/// - the given witnesses cosigned the checkpoint (--witness);
+/// - that the given witnesses cosigned the checkpoint (--witness);
 ///
-/// - the checkpoint is not too old (--age-max), and the log did not grow too much (--growth-max);
+/// - that the checkpoint is not too old (--age-max), and the log did not grow too much
+///   (--growth-max);
 ///
-/// - the log's signed counts of rules and erasures belong to this log, fit the earlier counts,
+/// - that the log's signed counts of rules and erasures belong to this log, fit the earlier counts,
 ///   and did not grow too much (--rules-growth-max, --erasures-growth-max).
 ///
 /// If two signed checkpoints or counts contradict each other, the monitor keeps both beside the state file,
@@ -105,7 +107,8 @@ pub(super) struct Monitor {
     /// Address, such as 127.0.0.1:9464, that serves the same metrics at /metrics over plain HTTP.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
     metrics_addr: Option<SocketAddr>,
-    /// Check once and end. The exit status says whether there are alerts: 0, 1 or 4, as above.
+    /// Check once and end. The exit status is 0 without an alert, 4 if the log contradicts itself
+    /// or its key, and 1 for another alert.
     #[arg(long, conflicts_with = "every")]
     once: bool,
     /// Time between two checks.
