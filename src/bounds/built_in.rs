@@ -40,7 +40,7 @@ impl<'a> KeptData<'a> {
     }
 
     /// The earliest refusal that keeps an attribute from the use. `None` if no refusal covers the attribute,
-    /// or if the ground of one that covers it requires the use.
+    /// or if the legal ground of a refusal that covers it requires the use.
     pub fn against(&self, attribute: &Attribute, vocabulary: &Vocabulary) -> Option<&'a KeptOnly> {
         let above = vocabulary.category_ancestry(&attribute.category);
         let mut first: Option<(u64, &KeptOnly)> = None;

@@ -64,7 +64,7 @@ pub struct Config {
     pub report: ReportConfig,
     /// The witnesses that cosign checkpoints.
     pub witnesses: Witnesses,
-    /// The authority that gives timestamps of checkpoints.
+    /// The timestamp authority that signs timestamps of checkpoints.
     pub timestamps: Timestamps,
     /// What the controller declares for the record of processing activities (GDPR Art. 30(1)).
     pub processing: ProcessingConfig,

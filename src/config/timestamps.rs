@@ -1,4 +1,4 @@
-//! Settings: the authority (RFC 3161) that gives timestamps of checkpoints.
+//! Settings: the timestamp authority (RFC 3161) that signs timestamps of checkpoints.
 
 use super::addresses::{SAFE_URL_ALLOWED, is_safe_url};
 use super::error::{ConfigError, check};
@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Timestamps {
-    /// The authority's address: `https://`, or `http://` on this machine.
+    /// The timestamp authority's address: `https://`, or `http://` on this machine.
     pub url: Option<String>,
     /// Time between two timestamps, milliseconds. None is fetched while the log does not grow. 1,000 to
     /// 2,678,400,000 (31 days).

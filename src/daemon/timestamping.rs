@@ -16,7 +16,7 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Fetches timestamps until `stopped` resolves. Returns at once if no authority is configured.
 ///
 /// # Errors
-/// The file of the authority's certificates is invalid.
+/// The file with the timestamp authority's certificates is invalid.
 pub(crate) async fn run(
     config: &Config,
     app: Arc<App>,

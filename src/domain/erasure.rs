@@ -73,8 +73,8 @@ impl Scope {
         submitted
     }
 
-    /// The refusal of a request for the erasure of this scope, of which nothing is erased. The ground of the
-    /// refusal is not set.
+    /// The refusal of a request for the erasure of this scope, of which nothing is erased. The legal ground
+    /// of the refusal is not set.
     #[must_use]
     pub fn refusal(&self, request: EventId) -> ErasureRefused {
         let mut refused =

@@ -1,5 +1,5 @@
 //! Data that is kept after a request for its erasure was refused on a legal ground of GDPR Art. 17(3). It is
-//! kept on that ground alone, so it may be used only for what the ground requires.
+//! kept on that ground alone, so it may be used only for what this ground requires.
 
 use super::event::{ErasureRefused, ErasureScope};
 use super::ids::EventId;
@@ -27,7 +27,7 @@ pub fn may_require(ground: Ground, purpose: &str) -> bool {
 }
 
 /// A refused erasure. Until the person withdraws the request or the data is erased, what is in its scope is
-/// used for nothing but what the ground requires.
+/// used for nothing but what the legal ground of the refusal requires.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KeptOnly {
     /// The event of the refusal.

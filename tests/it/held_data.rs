@@ -83,7 +83,7 @@ async fn an_erasure_that_a_hold_refuses_stops_every_use_but_what_its_ground_requ
     assert!(reasons.iter().all(|reason| *reason == DenialReason::KeptOnly), "{reasons:?}");
     let why = harness::stdout(&harness.cli(Role::Steward, "privacy-team", &["why", &withheld]));
     assert!(why.contains("under hold `case-17`") && why.contains("Art. 17(3)(e)"), "{why}");
-    // The ground requires this use, and the person consented to it.
+    // The legal ground of the refusal requires this use, and the person consented to it.
     let (claims, keys, _) = ask(&mut service, "legal-claims").await;
     assert!(keys.contains(&"job".into()) && !keys.is_empty());
     assert!(standing(&mut service, &claims).await.0);

@@ -289,7 +289,7 @@ async fn reports_require_a_steward_or_auditor_and_stay_within_the_privacy_budget
     assert_eq!(report(&mut auditor, spend(2.0)).await.unwrap_err().code(), Code::FailedPrecondition);
     assert_eq!(budget(&mut auditor, spend(2.0)).await.unwrap_err().code(), Code::FailedPrecondition);
     assert_eq!(budget(&mut auditor, spend(0.5)).await.unwrap().epsilon_spent, 3.0);
-    // Overlapping periods share the budget, and a restart does not renew it.
+    // Overlapping periods share the privacy budget, and a restart does not renew it.
     let harness = harness.restart().await;
     let mut auditor = harness.as_role(Role::Auditor, "auditor").await;
     let wider = proto::GetTransparencyReportRequest { to: Some(later(to, DAY_S)), ..spend(2.0) };

@@ -48,7 +48,7 @@ pub enum CertificateError {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {
-    /// The ground, such as `legal_claims`.
+    /// The legal ground for keeping the data, such as `legal_claims`.
     pub ground: String,
     /// The article that allows it.
     pub article: String,

@@ -16,7 +16,7 @@ const NAMES_MAX: usize = 4_096;
 pub(crate) struct NamedRecipients(Mutex<HashMap<Vec<u8>, u32>>);
 
 impl NamedRecipients {
-    /// Whether a new grant should be indexed by its recipient's name; counts the record.
+    /// Whether a new grant should be indexed by its recipient's name; if so, counts the new index record.
     pub fn needs_record(&self, recipient: &str) -> bool {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let hash = recipient_hash(recipient);

@@ -9,8 +9,8 @@ use crate::domain::profile::SubjectState;
 use std::sync::Arc;
 
 impl Reports {
-    /// The record, and its HTML page if `html` is set (otherwise empty). It names purposes, categories and
-    /// recipients, but no data subject.
+    /// The record of processing, and its HTML page if `html` is set (otherwise empty). It names purposes,
+    /// categories and recipients, but no data subject.
     ///
     /// # Errors
     /// The store fails.

@@ -3,7 +3,7 @@
 //!
 //! Before any figure is sent, an event records the report and how much it spends of the privacy budget (the
 //! limit on what all reports with noise may reveal together). So no report is made without a record, and a
-//! report that fails halfway has spent its part of the budget.
+//! report that fails halfway has spent its part of the privacy budget.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
@@ -75,7 +75,7 @@ pub enum ReportFrame {
         /// The approximate number of subjects.
         total: u64,
     },
-    /// What the report would spend; the only message if the request asks for the budget only.
+    /// What the report would spend of the privacy budget; the only message if the request asks only for this.
     Budget(ReportBudget),
     /// The report, and its HTML page (empty if not requested).
     Report(Box<Report>, String),
@@ -98,7 +98,7 @@ pub type Answers = mpsc::Receiver<Result<ReportFrame, AppError>>;
 
 impl Reports {
     /// Makes a report. The channel first has messages of progress, and the report last. If the request asks
-    /// for the budget only, the channel has one message, and nothing is recorded or spent.
+    /// only for the privacy budget, the channel has one message, and nothing is recorded or spent.
     ///
     /// # Errors
     /// The request is invalid, noise is required, the period's privacy budget is spent, the difference from

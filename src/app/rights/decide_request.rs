@@ -41,7 +41,7 @@ pub enum Verdict {
     },
     /// Refuses the request.
     Refuse {
-        /// The ground of the refusal.
+        /// The legal ground of the refusal.
         ground: Ground,
         /// 1 to 512 bytes, without personal data; the data subject can read it (GDPR Art. 12(4)).
         reason: String,

@@ -33,8 +33,9 @@ pub struct NewHold {
     pub text: String,
     /// The categories to keep, at most 64; none means everything.
     pub categories: Vec<String>,
-    /// The purposes for which the ground requires uses of the data that the hold keeps. Allowed are those
-    /// that [`REQUIRED_USES`](crate::domain::kept_only::REQUIRED_USES) lists for the ground.
+    /// The purposes for which the legal ground of the hold requires uses of the data that the hold keeps.
+    /// Allowed are those that [`REQUIRED_USES`](crate::domain::kept_only::REQUIRED_USES) lists for this
+    /// ground.
     pub purposes: Vec<String>,
 }
 

@@ -427,7 +427,7 @@ fn partial_refusal(request: EventId, holds: &[Hold]) -> ErasureRefused {
     ErasureRefused { request, ground: ground_of(holds), holds: ids, ..ErasureRefused::default() }
 }
 
-/// The ground of the hold that was placed first.
+/// The legal ground of the hold that was placed first.
 fn ground_of(holds: &[Hold]) -> Ground {
     holds.first().map(|hold| hold.placed.ground).unwrap_or_default()
 }

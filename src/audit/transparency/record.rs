@@ -115,7 +115,7 @@ pub struct Processing {
     pub retention: Vec<RetentionLimit>,
     /// Points that Art. 30(1) requires and the configuration does not set.
     pub gaps: Vec<String>,
-    /// When the record was made, milliseconds since the Unix epoch.
+    /// When the record of processing was made, milliseconds since the Unix epoch.
     pub generated_at_ms: u64,
     /// Number of log entries that it was made from.
     pub tree_size: u64,
@@ -131,7 +131,7 @@ const OWN_MEASURES: [&str; 6] = [
     "Use needs a grant that consent and bounds allow; grants expire, and a withdrawal revokes them",
 ];
 
-/// Makes the record.
+/// Makes the record of processing.
 #[must_use]
 pub fn record(
     vocabulary: &Vocabulary,

@@ -7,7 +7,8 @@ use crate::domain::ids::EventId;
 use crate::domain::request::Ground;
 use std::collections::BTreeMap;
 
-/// Whether an attribute is kept after a refused erasure, and the ground does not require the use.
+/// Whether an attribute is kept after a refused erasure, and the legal ground of the refusal does not require
+/// the use.
 pub fn is_kept_only(events: &[Recorded], purpose: &str, key: &str, category: &str) -> bool {
     let mut refused: BTreeMap<EventId, &ErasureRefused> = BTreeMap::new();
     for each in events {

@@ -33,7 +33,7 @@ pub struct RecordViewed {
     pub role: Role,
     /// Their name.
     pub name: String,
-    /// The method that showed the record.
+    /// The API method that showed data from the person's record.
     pub method: String,
 }
 

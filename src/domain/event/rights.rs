@@ -104,7 +104,7 @@ pub struct ErasureRefused {
     pub key: String,
     /// The categories that are kept; an empty list means all.
     pub categories: Vec<String>,
-    /// The purposes for which the ground requires uses.
+    /// The purposes for which the legal ground of the refusal requires uses.
     pub purposes: Vec<String>,
 }
 
@@ -180,7 +180,7 @@ pub struct ErasureSummary {
 /// Data that was kept on a legal ground.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeptOnGround {
-    /// The ground.
+    /// The legal ground on which the data was kept.
     pub ground: Ground,
     /// The number of log entries that were kept.
     pub entries: u64,
@@ -199,7 +199,7 @@ pub struct HoldPlaced {
     pub text: String,
     /// The categories that it covers; an empty list means everything.
     pub categories: Vec<String>,
-    /// The purposes for which the ground requires uses.
+    /// The purposes for which the legal ground of the hold requires uses.
     pub purposes: Vec<String>,
 }
 

@@ -91,8 +91,8 @@ pub struct Replayed {
     pub rule_faults: u64,
     /// Entries that were sealed more than two minutes before they were recorded.
     pub misdated: u64,
-    /// Faults of other events: reports of uses, missing revocations, events about the wrong party, repeated
-    /// event ids, and references to what does not exist.
+    /// Faults of other events: reports of uses, missing revocations, system events in a person's stream and
+    /// the reverse, repeated event ids, and references to what does not exist.
     pub other_faults: u64,
     /// Revocations that are in effect and announced, and whose events are still to be recorded. This is no
     /// fault.

@@ -60,7 +60,7 @@ pub(super) struct Accuracy {
     pub micros: Option<u16>,
 }
 
-/// `TSTInfo`: what the authority signs.
+/// `TSTInfo`: what the timestamp authority signs.
 #[derive(Clone, Debug, Eq, PartialEq, Sequence)]
 pub(super) struct TstInfo {
     pub version: u8,

@@ -1,4 +1,5 @@
-//! Forges false events about grants that were valid when they were issued, and events about the wrong party.
+//! Forges false events about grants that were valid when they were issued, and events in the wrong place (a
+//! system event in a person's stream, or the reverse).
 
 use super::grants::forbidding;
 use super::*;

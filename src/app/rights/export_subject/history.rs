@@ -33,7 +33,7 @@ const IDS: [&str; 14] = [
     "sources",
 ];
 
-/// The record of one event.
+/// The item of the package's `history` for one event.
 pub(crate) fn history(event: &Recorded) -> Result<History, AppError> {
     let actor = event.actor.clone();
     let draft = Draft { about_ms: event.about_ms, actor, event: event.event.clone() };
@@ -41,7 +41,7 @@ pub(crate) fn history(event: &Recorded) -> Result<History, AppError> {
         |_| AppError::Internal(Cause::Inconsistent("an event does not match its protobuf descriptor"));
     let body = sayso_proof::json::to_json(&codec::encode(&draft, &[])).map_err(malformed)?;
     let Value::Object(mut fields) = body else { return Err(malformed(String::new())) };
-    // The record has separate fields for actor and time, without names of staff.
+    // The item has separate fields for actor and time, without names of staff.
     for duplicate in ["actor", "aboutMs", "requestDigest", "writerSignature"] {
         fields.remove(duplicate);
     }
@@ -196,8 +196,8 @@ fn in_words(event: &Event) -> Option<String> {
     })
 }
 
-/// What happened to a request, a hold or the record as a whole, in words; none for a kind of event that has
-/// no text here.
+/// What happened to a request, a hold or the person's record as a whole, in words; none for a kind of event
+/// that has no text here.
 fn about_rights(event: &Event) -> Option<String> {
     Some(match event {
         Event::RequestSubmitted(of) => format!("your request was submitted: {}", request(of.kind)),

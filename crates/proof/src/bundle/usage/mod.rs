@@ -79,7 +79,7 @@ impl<'a> UsageBuilder<'a> {
         self.seen.push(&header.handle.0, &seen)
     }
 
-    /// Puts the record together.
+    /// Puts the record of uses together.
     pub fn finish(self) -> io::Result<Usage> {
         let Self { query, entries, seen, mut log, flags, .. } = self;
         log.events.iter_mut().for_each(|event| event.has_finding = flags.has_finding(event.position));
