@@ -54,8 +54,8 @@ pub async fn fetch_at_most(url: &str, ca: Option<&Path>, bytes_max: usize) -> Re
     }
 }
 
-/// Fetches a document and returns the status and the body of the response, whatever the status is. `ca` is
-/// as in [`fetch`].
+/// Fetches a document and returns the status and the body of the response, for every status. `ca` is as in
+/// [`fetch`].
 ///
 /// # Errors
 /// There is no response within 10 seconds, or it is larger than `bytes_max`.

@@ -266,7 +266,7 @@ impl<'a> Deciding<'a> {
                     let ends_ms = earlier(ends_ms, self.age_changes_ms);
                     return Verdict::Yes { basis: by, ends_ms };
                 }
-                // Without consent there is no legal basis, whatever the bounds say.
+                // Without consent there is no legal basis, even if the bounds permit the use.
                 (None, cover @ Cover::Denied { .. }) => {
                     no.get_or_insert(Verdict::No(Arc::new(no_legal_basis()), cover));
                 }

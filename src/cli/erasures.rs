@@ -54,7 +54,7 @@ pub(super) struct Outstanding {
 /// What a recipient did.
 #[derive(Clone, Copy, ValueEnum)]
 enum Outcome {
-    /// It deleted what it had.
+    /// The recipient deleted what it had.
     Deleted,
     /// Deletion is impossible (GDPR Art. 19).
     Impossible,

@@ -19,11 +19,11 @@ async fn client(at: &Connection, role: &str) -> Result<ProfileServiceClient<Link
 /// Provenance of an attribute.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(super) enum Source {
-    /// The person said it.
+    /// The person stated the attribute.
     Declared,
-    /// It was observed in the person's behavior.
+    /// The attribute was observed in the person's behavior.
     Observed,
-    /// A model inferred it.
+    /// A model inferred the attribute.
     Inferred,
 }
 

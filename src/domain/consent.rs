@@ -73,7 +73,7 @@ impl ConsentRecord {
     }
 
     /// The required version of a notice because of which this consent does not count; `None` if it counts. A
-    /// refusal or withdrawal always counts, whatever notice it names.
+    /// refusal or withdrawal always counts, no matter which notice it names.
     #[must_use]
     pub fn outdated<'a>(&self, notices: &'a NoticeVersions) -> Option<&'a RequiredVersion> {
         notices.outdated(self.terms.notice.as_ref().filter(|_| self.decision.is_yes())?)

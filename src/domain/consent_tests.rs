@@ -139,7 +139,7 @@ fn a_consent_from_before_a_withdrawal_does_not_undo_it_when_it_arrives_late() {
     let late =
         ConsentRecord { about_ms: 4, ..record(1, 9, Decision::Given, terms(&["memory"], &[], &[], false)) };
     assert!(!allowed(&[withdrawn.clone(), late.clone()], "memory", "work"));
-    // A withdrawal counts from when it was recorded, whatever time it states.
+    // A withdrawal counts from when it was recorded, even if it states another time.
     let early = ConsentRecord { about_ms: 1, ..withdrawn };
     assert!(!allowed(&[early.clone(), late.clone()], "memory", "work"));
     let after = ConsentRecord { about_ms: 6, ..late };

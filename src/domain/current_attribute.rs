@@ -50,7 +50,7 @@ impl CurrentAttribute {
     }
 
     /// Notes a contest that was sealed at `sealed_ms`, milliseconds since the Unix epoch. It counts from then
-    /// on, whatever time it states.
+    /// on, even if it states another time.
     pub(crate) fn contest(&mut self, in_person: bool, sealed_ms: u64) {
         (self.contested, self.confirmed) = (true, false);
         self.contested_in_person |= in_person;

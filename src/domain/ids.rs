@@ -25,8 +25,8 @@ impl SubjectId {
         }
     }
 
-    /// Checks the id of a person about whom nothing is recorded yet. An id that is recorded still matches,
-    /// whatever characters it has.
+    /// Checks the id of a person about whom nothing is recorded yet. An id that is recorded still matches, no
+    /// matter which characters it has.
     ///
     /// # Errors
     /// The id is not in Unicode normalization form C, has an invisible character, or begins or ends with

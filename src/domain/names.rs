@@ -1,7 +1,7 @@
 //! Which characters a new name may have. Names are ids, keys and recipients. The ledger compares them byte
 //! for byte, so characters that make different names look the same, such as invisible ones, are refused.
 //!
-//! A name that is already recorded still matches, whatever characters it has. Only names that are not
+//! A name that is already recorded still matches, no matter which characters it has. Only names that are not
 //! recorded yet are checked.
 
 use std::fmt::{self, Display};

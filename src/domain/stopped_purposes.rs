@@ -1,6 +1,6 @@
-//! The purposes that two kinds of decisions of a person stop, whatever the packs say. An opt-out stops sale,
-//! sharing and advertising. An objection to direct marketing stops direct marketing, and the controller can't
-//! refuse it.
+//! The purposes that two kinds of decisions of a person stop, even if the packs permit them. An opt-out stops
+//! sale, sharing and advertising. An objection to direct marketing stops direct marketing, and the controller
+//! can't refuse it.
 
 use super::vocabulary::Vocabulary;
 use std::collections::BTreeSet;

@@ -112,7 +112,7 @@ async fn a_credential_is_valid_only_for_its_own_controller() {
     let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone(), keys: Vec::new() };
     assert_eq!(same.grant.check_grant(check).await.unwrap_err().code(), Code::NotFound);
     // Each controller has its own issuer of tokens. A token of one issuer is not valid for another
-    // controller, whatever controller the token claims.
+    // controller, no matter which controller the token claims.
     let forged = {
         use base64::Engine;
         use base64::prelude::BASE64_URL_SAFE_NO_PAD as text;

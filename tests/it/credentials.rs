@@ -142,7 +142,7 @@ async fn a_certificate_is_valid_only_for_its_ledger_controller_and_role() {
         vec![format!("spiffe://{origin}/operator/a/b")],
         vec![format!("https://{origin}/operator/ops")],
         vec![format!("spiffe://{origin}/operator/a"), format!("spiffe://{origin}/steward/b")],
-        // A certificate with two URI names is rejected, whatever the second name is.
+        // A certificate with two URI names is rejected, no matter what the second name is.
         vec![format!("spiffe://{origin}/operator/a"), format!("spiffe://{origin}/operator/a")],
         vec![format!("spiffe://{origin}/operator/a"), "spiffe://sayso.other/dev/steward/b".to_owned()],
         vec![format!("spiffe://{origin}/operator/a"), format!("https://{origin}/operator/b")],

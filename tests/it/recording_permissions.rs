@@ -552,7 +552,7 @@ async fn a_channel_gets_no_grants_and_a_service_channel_acts_in_the_role_that_ea
     both.consent.record_consent(consent_with(ConsentDecision::Given)).await.unwrap();
     let grant = both.grant.request_grant(ask("ada")).await.unwrap().into_inner();
     assert_eq!(grant.allowed.len(), 2);
-    // The recipient is the caller's name, whichever credential it uses.
+    // The recipient is the caller's name, with every credential that it uses.
     let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone(), keys: Vec::new() };
     assert!(world.service.grant.check_grant(check).await.unwrap().into_inner().stands);
     let actors: Vec<(Role, String)> = world

@@ -108,7 +108,7 @@ async fn a_consent_does_not_cover_a_purpose_that_gets_another_meaning() {
     decide(&mut world, ConsentDecision::Renewed, "tours", &[]).await;
     assert_eq!(ask_for(&mut world, "tours").await, allowed("tone"));
 
-    // A higher rung is a new meaning, whatever the provider says.
+    // A higher rung is a new meaning, even if the provider says otherwise.
     let riskier = PurposeDefined {
         rung: Rung::Relevance,
         same_meaning: true,

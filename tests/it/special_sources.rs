@@ -1,5 +1,5 @@
 //! Tests that an attribute counts as inferred if somebody other than the person concluded it from a special
-//! attribute, whatever provenance the recorder claims.
+//! attribute, no matter which provenance the recorder claims.
 
 use crate::erasure::verify;
 use crate::harness::{self, Clients, Harness, choice, consent, fact, publish_notice};

@@ -146,7 +146,7 @@ async fn an_opt_out_names_the_consents_in_force_whatever_came_after_them() {
     let first = world.steward.consent.record_signal(keyed.clone()).await.unwrap().into_inner();
     let effect = first.opt_out.unwrap();
     assert_eq!((&effect.overridden_consents, effect.has_more), (&vec![oldest], false));
-    // A repeated request gets the same answer, whatever was recorded since.
+    // A repeated request gets the same answer, no matter what was recorded since.
     world.consent("advertising").await;
     let again = world.steward.consent.record_signal(keyed).await.unwrap().into_inner();
     assert_eq!(again.opt_out.unwrap(), effect);

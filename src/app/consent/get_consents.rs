@@ -81,7 +81,7 @@ impl Consent {
     }
 }
 
-/// Whether a signal of the data subject stops every use for a purpose, whatever they consented to.
+/// Whether a signal of the data subject stops every use for a purpose, despite any consent.
 fn is_stopped(state: &SubjectState, vocabulary: &Vocabulary, purpose: &str) -> bool {
     let ancestry = vocabulary.purpose_ancestry(purpose);
     let has_said = |kind| state.signal_against(kind, &ancestry).is_some();

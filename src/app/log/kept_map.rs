@@ -179,7 +179,7 @@ impl BuiltMap {
         Self { map: SubjectMap::new(), tree_size, unlinked: 0, counted }
     }
 
-    /// Removes an erased data subject, under whichever label they were added.
+    /// Removes an erased data subject. Their label may come from their id or from their handle.
     pub fn forget(&mut self, handle: Handle, label: &Label) {
         self.map.remove(label);
         self.remove_unlinked(handle);

@@ -1,7 +1,7 @@
 //! Completes new attributes that were derived from others. If a new attribute names replies (`from_replies`),
 //! the attributes of special categories that shaped those replies are added to its sources (`derived_from`).
-//! If a new attribute then has a source of a special category, it is marked as inferred, whatever provenance
-//! the caller states. Only what data subjects record with their own credential keeps its provenance.
+//! If a new attribute then has a source of a special category, it is marked as inferred, even if the caller
+//! states another provenance. Only what data subjects record with their own credential keeps its provenance.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::Append;

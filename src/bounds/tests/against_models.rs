@@ -225,7 +225,7 @@ proptest! {
     }
 
     /// The verifier finds no fault with a grant of the allowed attributes. It finds a fault with a grant of
-    /// any other attribute, whatever event the grant cites as the consent.
+    /// any other attribute, no matter which event the grant cites as the consent.
     #[test]
     fn the_verifier_agrees_with_decisions(events in histories(), case in some_case()) {
         let state = SubjectState::fold(&events);

@@ -459,7 +459,7 @@ pub fn decide(
                 flags.insert(name);
             }
         }
-        // An opt-out stops sale whatever the rules say. Rules that deny are named first.
+        // An opt-out stops sale, no matter what the rules say. Rules that deny are named first.
         let is_stopped = flags.contains("opted_out") && use_case.purpose == "data-sale";
         let age_days = (use_case.now_ms - attribute.observed_at_ms) / DAY_MS;
         let (category, provenance) = (attribute.category.as_str(), counted_provenance(&all, decided));

@@ -190,7 +190,7 @@ proptest! {
         }
     }
 
-    /// Whatever a provider requires, nothing more is allowed.
+    /// No requirement of a provider allows anything more.
     #[test]
     fn a_required_version_never_allows_more(
         steps in proptest::collection::vec((step(), any::<bool>()), 1..20),

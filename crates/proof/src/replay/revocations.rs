@@ -1,10 +1,10 @@
 //! Finds grants that were not revoked although a later event of the data subject, such as a withdrawal,
 //! contradicts them.
 //!
-//! That event and the revocations that it causes are written together, in one *frame*: entries at positions
+//! An event and the revocations that it causes are written together, in one *frame*: entries at positions
 //! that follow each other, sealed at the same time. A frame may leave revocations to later entries. Then it
-//! ends with a `RevocationsPending`, and until they are recorded, the stream has only events that allow no
-//! further use.
+//! ends with a `RevocationsPending`, and until these revocations are recorded, the stream has only events
+//! that allow no further use.
 
 use super::contents::Contents;
 use super::effort::Effort;

@@ -1,6 +1,6 @@
 """One use of facts about a person, from the grant to the report: everything but the calls themselves.
 
-A use fails closed. Whatever goes wrong, its block is empty and `status` and `says` tell why. Its block is also empty
+A use fails closed. If anything goes wrong, its block is empty and `status` and `says` tell why. Its block is also empty
 once the grant may have ended, once a check said so, and after the `with` block, so no grant outlives its time here.
 """
 
