@@ -105,17 +105,17 @@ impl Redefinition {
 /// (docs/bounds.md), lowest risk first.
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum Rung {
-    /// How something is said.
+    /// Adapts how something is said.
     Style,
-    /// What the person needs in order to understand the reply.
+    /// Adapts to what the person needs in order to understand the reply.
     Accessibility,
-    /// What matters to the person.
+    /// Uses what matters to the person.
     Relevance,
-    /// What the person thinks and values.
+    /// Uses what the person thinks and values.
     Viewpoint,
-    /// Keeping the person company.
+    /// Keeps the person company.
     Companionship,
-    /// Influencing the person.
+    /// Influences the person.
     Persuasion,
 }
 

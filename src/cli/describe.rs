@@ -11,11 +11,11 @@ use clap::{Args, ValueEnum};
 /// An age band.
 #[derive(Clone, Copy, ValueEnum)]
 enum Band {
-    /// Under 13.
+    /// Under 13 years old.
     Child,
-    /// 13 to 17.
+    /// 13 to 17 years old.
     Teen,
-    /// 18 and older.
+    /// 18 years old or older.
     Adult,
     /// Remove the age that was recorded before.
     Unknown,

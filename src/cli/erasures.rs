@@ -65,7 +65,7 @@ enum Outcome {
 /// What the evidence is.
 #[derive(Clone, Copy, ValueEnum)]
 enum Kind {
-    /// A statement.
+    /// A statement by the recipient of what it did.
     Statement,
     /// A file that is not a statement, such as a record of the deletion.
     File,

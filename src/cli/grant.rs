@@ -107,7 +107,7 @@ fn decision(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) -
 /// Example: `sayso check g42-ba2ab4254049149d`
 #[derive(Args)]
 pub(super) struct Check {
-    /// ID of the grant.
+    /// ID of the grant to check.
     grant: String,
     /// Key of an attribute that the grant allowed; may be repeated.
     #[arg(long)]
@@ -147,7 +147,7 @@ pub(super) fn why_ended(reason: proto::RevocationReason, erased: proto::ErasureS
 /// Example: `sayso used g42-ba2ab4254049149d --reply reply-77 --shaped-by tone --ai-disclosure-shown`
 #[derive(Args)]
 pub(super) struct Used {
-    /// ID of the grant.
+    /// ID of the grant that was used.
     grant: String,
     /// The caller's own name for the reply, which `sayso why` shows.
     #[arg(long)]

@@ -105,7 +105,7 @@ pub(super) struct Lift {
     subject: String,
     /// ID of the hold, as in `sayso hold list`.
     hold: String,
-    /// Reason, without personal data.
+    /// Reason for lifting the hold, without personal data.
     #[arg(long, default_value = "")]
     reason: String,
 }

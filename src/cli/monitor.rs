@@ -104,7 +104,8 @@ pub(super) struct Monitor {
     /// of the node exporter.
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
-    /// Address, such as 127.0.0.1:9464, that serves the same metrics at /metrics over plain HTTP.
+    /// Address, such as 127.0.0.1:9464, that serves the monitor's metrics at /metrics over plain
+    /// HTTP.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
     metrics_addr: Option<SocketAddr>,
     /// Check once and end. The exit status is 0 without an alert, 4 if the log contradicts itself

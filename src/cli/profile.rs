@@ -157,10 +157,10 @@ impl Record {
 pub(super) struct Remove {
     /// The controller's ID for the person.
     subject: String,
-    /// Keys of the attributes, at least one.
+    /// Keys of the attributes to remove, at least one.
     #[arg(required = true)]
     keys: Vec<String>,
-    /// Reason, in the person's or the controller's words.
+    /// Reason of the removal, in the person's or the controller's words.
     #[arg(long, default_value = "")]
     reason: String,
 }
@@ -185,9 +185,9 @@ impl Remove {
 pub(super) struct Contest {
     /// The controller's ID for the person.
     subject: String,
-    /// Key of the attribute.
+    /// Key of the attribute that is wrong.
     key: String,
-    /// Reason, in the person's or the controller's words.
+    /// Why the attribute is wrong, in the person's or the controller's words.
     #[arg(long, default_value = "")]
     reason: String,
 }
@@ -212,7 +212,7 @@ impl Contest {
 pub(super) struct Confirm {
     /// The controller's ID for the person.
     subject: String,
-    /// Key of the attribute.
+    /// Key of the attribute that is right.
     key: String,
 }
 

@@ -29,10 +29,10 @@ async fn client(at: &Connection) -> Result<AuditServiceClient<Link>, CliError> {
 /// Example: `sayso report --from 2026-10-01 --to 2026-10-31 -o october.html`
 #[derive(Args)]
 pub(super) struct Report {
-    /// First day of the period, in UTC.
+    /// First day of the period that the report covers, in UTC.
     #[arg(long, value_name = "DATE", value_parser = times::beginning)]
     from: WrittenTime,
-    /// Last day of the period, in UTC.
+    /// Last day of the period that the report covers, in UTC.
     #[arg(long, value_name = "DATE", value_parser = times::end)]
     to: WrittenTime,
     /// Also write the report as an HTML page.

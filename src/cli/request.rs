@@ -103,7 +103,7 @@ pub(super) struct Submit {
 
 #[derive(Args)]
 pub(super) struct Show {
-    /// ID of the request.
+    /// ID of the request to show.
     request: String,
 }
 
@@ -119,19 +119,19 @@ pub(super) struct List {
 
 #[derive(Args)]
 pub(super) struct Decide {
-    /// ID of the request.
+    /// ID of the request to accept.
     request: String,
-    /// Reason, without personal data.
+    /// Reason of the decision, without personal data.
     #[arg(long, default_value = "")]
     reason: String,
 }
 
 #[derive(Args)]
 pub(super) struct CompleteRequest {
-    /// ID of the request.
+    /// ID of the request to complete.
     request: String,
-    /// Reason, without personal data. For a complaint or an automated decision: the outcome, which the person
-    /// will read.
+    /// Reason of the decision, without personal data. For a complaint or an automated decision: the
+    /// outcome, which the person will read.
     #[arg(long, default_value = "")]
     reason: String,
     /// For a rectification: key of an attribute that was changed; may be repeated. Default: the
@@ -142,12 +142,12 @@ pub(super) struct CompleteRequest {
 
 #[derive(Args)]
 pub(super) struct RefuseRequest {
-    /// ID of the request.
+    /// ID of the request to refuse.
     request: String,
     /// Legal ground of the refusal.
     #[arg(long, value_enum)]
     ground: Ground,
-    /// Reason that the person will read, without personal data.
+    /// Reason of the refusal, which the person will read, without personal data.
     #[arg(long)]
     reason: String,
     /// For a refused erasure: purpose, such as legal-claims, for which the kept data may still be
@@ -159,9 +159,9 @@ pub(super) struct RefuseRequest {
 
 #[derive(Args)]
 pub(super) struct ExtendRequest {
-    /// ID of the request.
+    /// ID of the request whose due date is moved.
     request: String,
-    /// Reason that the person will read, without personal data.
+    /// Reason of the extension, which the person will read, without personal data.
     #[arg(long)]
     reason: String,
 }

@@ -14,7 +14,7 @@ use clap::Args;
 /// A notice, and the oldest of its versions that still suffices for consents.
 #[derive(Args)]
 pub(super) struct RequireNotice {
-    /// ID of the notice.
+    /// ID of the notice that consents need.
     id: String,
     /// Oldest version of the notice that still suffices: consents to earlier versions allow
     /// nothing. The version must be published already.

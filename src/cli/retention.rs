@@ -43,7 +43,7 @@ pub(super) enum Retention {
 
 #[derive(Args)]
 pub(super) struct Set {
-    /// Class of events.
+    /// Class of events that the period applies to.
     #[arg(value_enum)]
     class: Class,
     /// With `profile`: only this category and everything below it.

@@ -229,7 +229,7 @@ struct SignedRule {
     origin: String,
     /// The event and its signature, for people.
     body: serde_json::Value,
-    /// The same, encoded, in base64.
+    /// The event and its signature, encoded, in base64.
     encoded: String,
 }
 

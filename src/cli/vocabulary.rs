@@ -138,7 +138,7 @@ pub(super) enum Notice {
     ///
     /// Example: `sayso notice show welcome`
     Show {
-        /// ID of the notice.
+        /// ID of the notice to show.
         id: String,
         /// Version of the notice. Default: the newest.
         #[arg(long, default_value = "")]
