@@ -189,7 +189,7 @@ impl LogKeys {
     }
 
     /// Brings the next key into force after the log has named it. The key that was in force becomes the
-    /// previous key, and the previous key from before is destroyed. If the daemon ends in between, both the
+    /// previous key, and the earlier previous key is destroyed. If the daemon ends in between, both the
     /// next key and the one that was in force are still in files.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The moment that a read is about.
+//! The moment that a read is about: now, or an earlier time or version.
 
 /// The moment that a question is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

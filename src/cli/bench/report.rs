@@ -1,4 +1,4 @@
-//! Prints the measurements of a run.
+//! Prints the measurements of a run of `sayso bench`.
 
 use super::load::Measured;
 use super::options::{Bench, Mode};

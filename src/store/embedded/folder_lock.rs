@@ -1,4 +1,4 @@
-//! The lock of a folder, which one process holds at a time.
+//! The lock of a store's folder, which only one process can have at a time.
 
 use super::disk::io;
 use crate::store::StoreError;

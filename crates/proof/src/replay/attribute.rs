@@ -1,4 +1,4 @@
-//! The state of one attribute.
+//! The state of one attribute, as the events up to a position leave it.
 
 use super::fault::Fault;
 use super::vocabulary::WordsInForce;

@@ -1,4 +1,4 @@
-//! Which attributes have the same content.
+//! Finds which attributes have the same content, so that one may stand for another in a check.
 
 use super::issued_grants::EventId;
 use crate::event::Attribute;

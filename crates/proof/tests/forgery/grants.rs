@@ -1,4 +1,4 @@
-//! Grants that should not have been issued.
+//! Forges logs with grants that should not have been issued, which a verifier must find.
 
 use super::*;
 

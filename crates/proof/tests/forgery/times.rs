@@ -1,4 +1,4 @@
-//! Entries with false times.
+//! Forges entries with false times, which a verifier must find.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Consents and refusals, compared case by case.
+//! Finds which consents allow a use, by comparing consents and refusals case by case.
 
 use super::Asked;
 use super::words::{self, Kind, Moment};

@@ -1,4 +1,4 @@
-//! Random changes of a random log.
+//! Changes a random log at random, to compare what the verifier and the naive checks find in it.
 
 use super::{CATEGORIES, Dice, Draft, HOUR_MS, INTERACTIONS, KEYS, PURPOSES, RECIPIENTS};
 use crate::log::{START_MS, event_id};

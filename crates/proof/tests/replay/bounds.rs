@@ -1,4 +1,4 @@
-//! Published bounds, and the person's own.
+//! Tests how the verifier checks grants against published bounds and against a person's own bounds.
 
 use super::*;
 
