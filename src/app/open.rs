@@ -27,6 +27,7 @@ use crate::app::log::suspension::accepted;
 use crate::app::log::system_stream::SystemStream;
 use crate::app::log::unrecorded_reuse::UnrecordedReuse;
 use crate::app::operations::Operations;
+use crate::app::operations::key_generation::{GenerationError, check_keys};
 use crate::app::operations::restore::Restored;
 use crate::app::profile::Profiles;
 use crate::app::reports::Reports;
@@ -111,6 +112,9 @@ pub enum OpenError {
     /// The vault failed.
     #[error(transparent)]
     Vault(#[from] VaultError),
+    /// The log and the keys are from different times.
+    #[error(transparent)]
+    Generation(#[from] GenerationError),
     /// The log has entries, but the key store is empty.
     #[error(
         "the log has entries, but the key store is empty: put `keys` back, or use `sayso restore` on a backup"
@@ -133,6 +137,16 @@ struct Parts {
     log_keys: LogKeys,
 }
 
+/// Checks that the log and the keys are from the same time.
+fn check_generation(
+    vault: &Vault,
+    restored: Option<&Restored>,
+    system_events: &[Recorded],
+) -> Result<(), OpenError> {
+    let unfinished = vault.pending_erasures()?.len() as u64;
+    Ok(check_keys(vault.key_epoch(), unfinished, restored, system_events)?)
+}
+
 impl App {
     /// Opens the app from its stores and keys, and completes erasures that had begun.
     ///
@@ -148,6 +162,7 @@ impl App {
         let failed = |step| move |error| OpenError::Start(step, error);
         let (system_events, system_stream) =
             read_system_stream(settings.log.as_ref()).map_err(failed("reading the rules"))?;
+        check_generation(&vault, settings.restored.as_ref(), &system_events)?;
         settings.clock.begin(settings.log.head().recorded_at_ms, accepted(&system_events));
         let (signing, streams) =
             (find_keys(&settings, &system_events)?, StreamCache::new(stream_cache_limits(&settings)));
@@ -193,15 +208,15 @@ impl App {
         let app = Arc::new(Self::from_core(core, parts));
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;
+        // This comes before any event whose form newer rules changed.
+        if !news.is_empty() {
+            app.core.publish_for_ledger(news).await.map_err(failed("naming the witnesses and the rules"))?;
+        }
         if let Some(restored) = &settings.restored {
             app.operations
                 .record_restore(restored, &restores)
                 .await
                 .map_err(failed("recording the restore"))?;
-        }
-        // This comes before any event whose form newer rules changed.
-        if !news.is_empty() {
-            app.core.publish_for_ledger(news).await.map_err(failed("naming the witnesses and the rules"))?;
         }
         app.finish_interrupted_work().await?;
         app.begin_background_work();

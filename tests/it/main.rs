@@ -45,6 +45,7 @@ mod harness;
 mod held_data;
 mod import;
 mod isolation;
+mod key_generation;
 mod late_observations;
 mod late_reports;
 mod late_statements;

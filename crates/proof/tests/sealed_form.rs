@@ -12,7 +12,7 @@ use prost::Message;
 use sayso_proof::bundle::{self, FailureKind, Options, Report, Source, VerifyFailure};
 use sayso_proof::entry::{self, Entry, EntryError, EventKey, Handle};
 use sayso_proof::event::event_body::Event;
-use sayso_proof::event::{Attribute, DecisionRulesAdopted, EventBody};
+use sayso_proof::event::{Attribute, BackupRestored, DecisionRulesAdopted, EventBody};
 
 fn check(log: &Log) -> Result<Report, VerifyFailure> {
     check_archive(&log.bundle(), log)
@@ -169,5 +169,15 @@ fn a_newer_form_of_an_entry_is_too_new() {
         changed[at] = number;
         let error = Entry::parse(&changed).unwrap_err();
         assert_eq!(error.is_unknown(), is_newer, "{error}");
+    }
+}
+
+#[test]
+fn before_edition_5_a_restore_names_no_generation() {
+    for (edition, is_right) in [(4, false), (5, true)] {
+        let mut log = log_of(edition, None, b"");
+        let restored = BackupRestored { key_epoch: 3, ..BackupRestored::default() };
+        log.append_system_event(Event::BackupRestored(restored));
+        assert_eq!(check(&log).is_ok(), is_right, "{edition}");
     }
 }

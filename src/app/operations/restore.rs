@@ -325,6 +325,13 @@ impl<'a> LogWriter<'a> {
     }
 }
 
+/// Whether the log has the event that records this restore.
+pub(crate) fn is_restored_in(restored: &Restored, system_events: &[Recorded]) -> bool {
+    let is_this = |before: &BackupRestored| before.restore == EventId(restored.id);
+    let mut events = system_events.iter().map(|event| &event.event);
+    events.any(|event| matches!(event, Event::BackupRestored(before) if is_this(before)))
+}
+
 impl Operations {
     /// Records that the log was restored, unless the log already has that event. Before that, every subject
     /// gets new keys for the versions after the newest version that the log has of the subject. All use is
@@ -334,9 +341,7 @@ impl Operations {
         restored: &Restored,
         system_events: &[Recorded],
     ) -> Result<(), AppError> {
-        let is_this_restore = |before: &BackupRestored| before.restore == EventId(restored.id);
-        let is_recorded = |event: &Recorded| matches!(&event.event, Event::BackupRestored(before) if is_this_restore(before));
-        if system_events.iter().any(is_recorded) {
+        if is_restored_in(restored, system_events) {
             return Ok(());
         }
         let partly_erased = restored.erased_in_part.iter().map(|handle| Handle(*handle)).collect();
@@ -359,6 +364,7 @@ impl Operations {
             last_checkpoint: restored.last_checkpoint.clone(),
             erased_again: erased_again.sum(),
             use_waits: true,
+            key_epoch: self.core.vault.key_epoch(),
         });
         let mut events = Vec::new();
         if !discarded.is_empty() {

@@ -3,6 +3,7 @@
 
 use super::check::Content;
 use crate::entry::SchemaVersion;
+use crate::event::BackupRestored;
 use crate::event::event_body::Event;
 
 /// From this edition on, the hash of an idempotency key is sealed with the body, so that it cannot be used to
@@ -25,10 +26,7 @@ impl SealedForm {
         let (header, body) = match content {
             Content::Erased => return Ok(()),
             Content::Plain(_, body) => {
-                if let Some(Event::DecisionRulesAdopted(adopted)) = &body.event {
-                    self.edition = self.edition.max(adopted.edition);
-                }
-                return Ok(());
+                return self.check_plain(body.event.as_ref());
             }
             Content::Withheld(header) => (header, None),
             Content::Sealed(header, body) => (header, Some(body)),
@@ -47,6 +45,20 @@ impl SealedForm {
             }
             false if is_padded => {
                 Err("the sealed body is padded, but the log does not follow edition 5 of the rules")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn check_plain(&mut self, event: Option<&Event>) -> Result<(), &'static str> {
+        let is_sealed = self.edition >= SEALED_EDITION;
+        match event {
+            Some(Event::DecisionRulesAdopted(adopted)) => {
+                self.edition = self.edition.max(adopted.edition);
+                Ok(())
+            }
+            Some(Event::BackupRestored(BackupRestored { key_epoch, .. })) if !is_sealed && *key_epoch > 0 => {
+                Err("`BackupRestored` has `key_epoch`, but the log does not follow edition 5 of the rules")
             }
             _ => Ok(()),
         }

@@ -188,7 +188,7 @@ messages! {
     Actor { role, name }
     ArtifactInvalidated { artifact, reason, cause, artifact_id, recipient }
     ArtifactRegistered { recipient, kind, name, sources, grant, purpose, expires_at_ms }
-    BackupRestored { restore, backup_checkpoint, last_checkpoint, erased_again, use_waits }
+    BackupRestored { restore, backup_checkpoint, last_checkpoint, erased_again, use_waits, key_epoch }
     BoundsPublished { tier, pack, version, policies, schema_digest, effective_from_ms }
     ErasureCompleted {
         request, scope, discarded, key_epoch, recipients, erased_by_category, requested_at_ms, kept, kinds,
