@@ -69,6 +69,10 @@ impl<'a> Dependents<'a> {
             Event::GrantRevoked { .. } | Event::ArtifactInvalidated(_) => {
                 return self.add_end(event, is_retention);
             }
+            // An attribute is erased with the sources that its replies gave it.
+            Event::AttributeSourcesAdded { attribute, sources } => {
+                sources.iter().for_each(|source| self.link(Node::Event(*source), Node::Event(*attribute)));
+            }
             Event::RequestSubmitted(request) => {
                 request.keys.iter().for_each(|key| self.link(Node::Key(key), own));
             }

@@ -28,6 +28,7 @@ pub fn class(event: &Event) -> Class {
         | Event::AttributeCorrected { .. }
         | Event::AttributeContested { .. }
         | Event::AttributeConfirmed { .. }
+        | Event::AttributeSourcesAdded { .. }
         | Event::AttributeRemoved { .. }
         | Event::AttributeExpired { .. }
         // An attempted inference also reveals something about the data subject.

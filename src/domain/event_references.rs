@@ -24,6 +24,9 @@ pub(super) fn named_by(event: &Event) -> Vec<EventId> {
         | Event::AttributeConfirmed { attribute }
         | Event::AttributeRemoved { attribute, reason: _ }
         | Event::AttributeExpired { attribute, by_retention: _ } => vec![*attribute],
+        Event::AttributeSourcesAdded { attribute, sources } => {
+            [&[*attribute], sources.as_slice()].concat()
+        }
         Event::ConsentExpired { consent } => vec![*consent],
         Event::GrantIssued(grant) => of_grant(grant),
         Event::GrantUsed(GrantUsed { grant, reply: _, shaped_by, count: _, ai_disclosure_shown: _ }) => {
@@ -149,6 +152,7 @@ pub(super) fn subject_of(event: &Event) -> Option<EventId> {
     match event {
         Event::AttributeContested { attribute, .. }
         | Event::AttributeConfirmed { attribute }
+        | Event::AttributeSourcesAdded { attribute, .. }
         | Event::AttributeRemoved { attribute, .. }
         | Event::AttributeExpired { attribute, .. } => Some(*attribute),
         Event::GrantRevoked { grant, .. } => Some(*grant),
@@ -194,7 +198,8 @@ mod tests {
     /// The fields with ids of events. `named_by` returns them.
     const IDS_OF_EVENTS: &str = "ArtifactInvalidated.artifact ArtifactInvalidated.cause ArtifactRegistered.grant \
         ArtifactRegistered.sources Attribute.derived_from AttributeConfirmed.attribute AttributeContested.attribute \
-        AttributeCorrected.corrects AttributeExpired.attribute AttributeRemoved.attribute ConsentExpired.consent \
+        AttributeCorrected.corrects AttributeExpired.attribute AttributeRemoved.attribute \
+        AttributeSourcesAdded.attribute AttributeSourcesAdded.sources ConsentExpired.consent \
         GrantGivenAgain.grant GrantRevoked.cause GrantRevoked.grant GrantRevoked.source GrantUsed.grant \
         GrantUsed.shaped_by GrantedAttribute.attribute GrantedAttribute.consent WithheldClass.decided_by_event \
         WithheldClass.source";

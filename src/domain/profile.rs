@@ -246,6 +246,7 @@ impl SubjectState {
                 let said_ms = event.about_ms.min(event.sealed_at_ms);
                 self.change_attribute(*attribute, |current| current.confirm(said_ms));
             }
+            Event::AttributeSourcesAdded { attribute, sources } => self.add_sources(*attribute, sources),
             Event::AttributeRemoved { attribute, .. } => {
                 self.remove_attribute(*attribute, Reason::AttributeRemoved);
             }
@@ -376,6 +377,20 @@ impl SubjectState {
             self.usage.remove(&current);
         }
         self.end_dependents(&event, key.as_deref(), reason);
+    }
+
+    fn add_sources(&mut self, attribute: EventId, sources: &[EventId]) {
+        let Some(before) = self.attributes.values().find(|current| current.event_id == attribute) else {
+            return;
+        };
+        let known: BTreeSet<EventId> = before.attribute.derived_from.iter().copied().collect();
+        let new = sources.iter().copied().filter(|source| !known.contains(source));
+        let mut after = CurrentAttribute::clone(before);
+        after.attribute.derived_from.extend(new);
+        self.usage.add(&after);
+        if let Some(before) = self.attributes.insert(after.attribute.key.clone(), Arc::new(after)) {
+            self.usage.remove(&before);
+        }
     }
 
     fn change_attribute(&mut self, event: EventId, change: impl FnOnce(&mut CurrentAttribute)) {

@@ -141,6 +141,13 @@ impl History {
                 self.links = self.links.saturating_add(attribute.derived_from.len());
                 self.origins.insert(event.event_id, Origin::of(attribute));
             }
+            Event::AttributeSourcesAdded { attribute, sources } => {
+                if let Some(origin) = self.origins.get_mut(attribute) {
+                    let known: BTreeSet<EventId> = origin.sources.iter().copied().collect();
+                    origin.sources.extend(sources.iter().filter(|source| !known.contains(source)));
+                    self.links = self.links.saturating_add(sources.len());
+                }
+            }
             Event::GrantIssued(issued) => {
                 let allowed: Vec<EventId> = issued.allowed.iter().map(|cited| cited.attribute).collect();
                 // Most grants of one data subject allow the same attributes.
@@ -259,8 +266,15 @@ impl<'a> Sources<'a> {
         vocabulary: &Vocabulary,
     ) -> BTreeSet<EventId> {
         let shaped: Vec<EventId> = self.history.shaped(replies, recorder).into_iter().collect();
+        self.special_among(&shaped, vocabulary)
+    }
+
+    /// Those of these attributes that are of a special category, or were derived from one. An attribute that
+    /// was recorded again since, with the same content, is named as it is current.
+    #[must_use]
+    pub fn special_among(&self, attributes: &[EventId], vocabulary: &Vocabulary) -> BTreeSet<EventId> {
         let (mut special, mut derived) = (Vec::new(), BTreeMap::<EventId, Vec<EventId>>::new());
-        for (id, origin) in self.walk(&shaped) {
+        for (id, origin) in self.walk(attributes) {
             let Some((category, sources)) = origin else { continue };
             sources.iter().for_each(|source| derived.entry(*source).or_default().push(id));
             special.extend(Some(id).filter(|_| vocabulary.is_special(category)));
@@ -275,6 +289,6 @@ impl<'a> Sources<'a> {
             true => id,
             false => self.history.same_today(id, self.state).unwrap_or(id),
         };
-        shaped.into_iter().filter(|id| from_special.contains(id)).map(today).collect()
+        attributes.iter().copied().filter(|id| from_special.contains(id)).map(today).collect()
     }
 }

@@ -216,6 +216,117 @@ fn from_reply(key: &str, reply: &str) -> proto::RecordAttributesRequest {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_reply_that_is_reported_late_completes_the_inferences_that_were_drawn_from_it() {
+    let mut world = world().await;
+    world.steward.profile.record_attributes(fact("ada", "job", "work", "teacher")).await.unwrap();
+    world.decide(ConsentDecision::Given, &["health", "work"]).await;
+    // The service infers first, and reports the reply afterwards.
+    for (key, reply) in [("ill", "of-illness"), ("busy", "of-job"), ("other", "of-another")] {
+        record(&mut world.service, from_reply(key, reply)).await.unwrap();
+    }
+    let mut other = world.harness.as_claim(Role::Service, "other").await;
+    record(&mut other, from_reply("others", "of-illness")).await.unwrap();
+    let standing = world.ask(&["ill", "busy"]).await.0;
+    assert_eq!(standing.allowed.len(), 2);
+    report(&mut world, "of-illness").await;
+    let (grant, _) = world.ask(&["job"]).await;
+    let request = proto::ReportUseRequest {
+        grant_id: grant.grant_id,
+        reply: "of-job".into(),
+        shaped_by: vec!["job".into()],
+        ..Default::default()
+    };
+    world.service.grant.report_use(request).await.unwrap();
+    let profile = world.profile().await;
+    assert_eq!(profile["ill"].derived_from, [profile["illness"].event_id.clone()]);
+    for key in ["busy", "other", "others"] {
+        assert!(profile[key].derived_from.is_empty(), "{key}");
+    }
+    assert_eq!(world.ask(&["ill"]).await.0.allowed.len(), 1, "both consents are in force");
+    world.decide(ConsentDecision::Withdrawn, &["health"]).await;
+    let (grant, reasons) = world.ask(&["ill"]).await;
+    assert!(grant.allowed.is_empty());
+    assert_eq!(reasons, [DenialReason::SourceWithheld]);
+    assert!(!stands(&mut world, &standing.grant_id).await);
+    verify(&world.harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_after_a_withdrawal_ends_the_grants_of_what_was_inferred_from_the_reply() {
+    let mut world = world().await;
+    world.decide(ConsentDecision::Given, &["health", "work"]).await;
+    let (of_illness, _) = world.ask(&["illness"]).await;
+    record(&mut world.service, from_reply("late", "reply")).await.unwrap();
+    let used_at = prost_types::Timestamp::from(std::time::SystemTime::now());
+    world.decide(ConsentDecision::Withdrawn, &["health"]).await;
+    let (grant, _) = world.ask(&["late"]).await;
+    assert_eq!(grant.allowed.len(), 1, "nothing says yet that illness shaped the reply");
+    let request = proto::ReportUseRequest {
+        grant_id: of_illness.grant_id,
+        reply: "reply".into(),
+        options: Some(proto::WriteOptions { about: Some(used_at), ..Default::default() }),
+        ..Default::default()
+    };
+    world.service.grant.report_use(request).await.unwrap();
+    assert!(!stands(&mut world, &grant.grant_id).await);
+    assert!(world.ask(&["late"]).await.0.allowed.is_empty());
+    verify(&world.harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn attributes_that_were_inferred_from_each_other_are_withheld() {
+    let mut world = world().await;
+    world.decide(ConsentDecision::Given, &["health", "work"]).await;
+    record(&mut world.service, from_reply("absence", "reply")).await.unwrap();
+    let mut strain = world.derived("strain", Provenance::Inferred, "absence").await;
+    strain.attributes[0].category = "health".into();
+    record(&mut world.service, strain).await.unwrap();
+    let (grant, _) = world.ask(&["strain"]).await;
+    assert_eq!(grant.allowed.len(), 1);
+    let request = proto::ReportUseRequest {
+        grant_id: grant.grant_id.clone(),
+        reply: "reply".into(),
+        shaped_by: vec!["strain".into()],
+        ..Default::default()
+    };
+    world.service.grant.report_use(request).await.unwrap();
+    assert!(!stands(&mut world, &grant.grant_id).await);
+    for keys in [&["absence", "strain"][..], &["strain"], &["absence"]] {
+        let (grant, reasons) = world.ask(keys).await;
+        assert!(grant.allowed.is_empty(), "{keys:?}");
+        assert!(reasons.iter().all(|reason| *reason == DenialReason::SourceWithheld), "{reasons:?}");
+    }
+    verify(&world.harness);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_most_256_attributes_may_name_one_reply() {
+    let mut world = world().await;
+    world.decide(ConsentDecision::Given, &["work"]).await;
+    let many = |from: usize, count: usize| {
+        let mut request = from_reply("first", "reply");
+        let one = request.attributes[0].clone();
+        let key = |number| proto::AttributeInput { key: format!("key-{number}"), ..one.clone() };
+        request.attributes = (from..from + count).map(key).collect();
+        request
+    };
+    for from in [0, 128] {
+        record(&mut world.service, many(from, 128)).await.unwrap();
+    }
+    let refused = record(&mut world.service, many(256, 1)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+    // Recording one of them again adds none.
+    record(&mut world.service, many(3, 1)).await.unwrap();
+}
+
+/// Whether a grant of the service stands.
+async fn stands(world: &mut World, grant: &str) -> bool {
+    let check = proto::CheckGrantRequest { grant_id: grant.to_owned(), ..Default::default() };
+    let checked = world.service.grant.check_grant(check).await.unwrap().into_inner();
+    checked.stands
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_conclusion_needs_the_consent_for_a_special_source_that_is_not_current_any_more() {
     let mut world = world().await;
     world.decide(ConsentDecision::Given, &["health", "work"]).await;

@@ -197,6 +197,9 @@ impl<'a> History<'a> {
                 Event::AttributeCorrected { corrects, .. } => (*corrects, "corrected"),
                 Event::AttributeContested { attribute, .. } => (*attribute, "contested by the person"),
                 Event::AttributeConfirmed { attribute } => (*attribute, "confirmed by the person"),
+                Event::AttributeSourcesAdded { attribute, .. } => {
+                    (*attribute, "found to be inferred from special details")
+                }
                 Event::AttributeRemoved { attribute, .. } => (*attribute, "removed"),
                 Event::AttributeRecorded(attribute) => {
                     let before = index.recorded.get(attribute.key.as_str()).map(|(newest, _)| *newest);

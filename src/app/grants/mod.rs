@@ -11,6 +11,7 @@ pub(crate) mod explain_grant;
 pub(crate) mod explain_refusal;
 pub(crate) mod grant;
 pub(crate) mod grant_lookup;
+pub(crate) mod late_sources;
 pub(crate) mod list_uses;
 pub(crate) mod report_use;
 pub(crate) mod request_grant;

@@ -3,12 +3,15 @@
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
-use crate::app::log::append::{Begun, Timestamping};
+use crate::app::grants::late_sources::shaping;
+use crate::app::log::append::{Append, Begun, Frame, PendingEvent, Timestamping};
 use crate::app::log::outstanding::role_in_event;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::domain::attribute::{AHEAD_MS_MAX, is_text};
-use crate::domain::event::{Event, GrantUsed, GrantedAttribute, Reason, RecipientAcknowledged};
+use crate::domain::event::{
+    Event, GrantIssued, GrantUsed, GrantedAttribute, Reason, RecipientAcknowledged,
+};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::names;
 use std::sync::Arc;
@@ -69,6 +72,9 @@ impl Grants {
             return Err(AppError::invalid("options.about", "must not be before the grant was issued"));
         }
         let stream = Arc::clone(&found.stream);
+        let may_have_shaped = shaping(&issued, &shaped_by);
+        let _in_use =
+            self.prepare_late_sources(&stream, &issued.recipient, &used.reply, &may_have_shaped).await;
         match self.core.begin_in(stream, caller, options, about_ms, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
@@ -78,16 +84,35 @@ impl Grants {
                         "the grant has ended; state with `options.about` when it was used",
                     ));
                 }
-                let pending_events = vec![self.core.plan(Event::GrantUsed(GrantUsed {
+                let used = GrantUsed {
                     grant: found.event,
                     reply: used.reply,
                     shaped_by,
                     count: used.count.max(1),
                     ai_disclosure_shown: used.ai_disclosure_shown,
-                }))];
-                Ok(self.core.commit(append, pending_events).await?.receipt)
+                };
+                let frame = self.frame_of_use(&append, &issued, used).await?;
+                Ok(self.core.commit(append, frame).await?.receipt)
             }
         }
+    }
+
+    /// The report, and what it changes about attributes that name its reply. If they may not be used any
+    /// longer, their grants are revoked in the same frame.
+    async fn frame_of_use(
+        &self,
+        append: &Append,
+        issued: &GrantIssued,
+        used: GrantUsed,
+    ) -> Result<Frame, AppError> {
+        let completed = self.late_sources(append, issued, &used).await?;
+        let is_plain = completed.is_empty();
+        let events = std::iter::once(Event::GrantUsed(used)).chain(completed);
+        let pending_events: Vec<PendingEvent> = events.map(|event| self.core.plan(event)).collect();
+        Ok(match is_plain {
+            true => pending_events.into(),
+            false => Frame { is_decision: false, ..self.core.with_revocations(append, pending_events) },
+        })
     }
 
     /// Records that the caller carried out the revocation at a cursor of its revocation stream.

@@ -27,6 +27,7 @@ pub(crate) mod pending_streams;
 pub(crate) mod prior_recipients;
 pub(crate) mod prove_subject;
 pub(crate) mod read;
+pub(crate) mod read_history;
 pub(crate) mod receipt;
 pub(crate) mod recent_views;
 pub(crate) mod record_pending;

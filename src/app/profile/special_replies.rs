@@ -3,9 +3,8 @@
 //! If a new attribute then has a source of a special category, it is marked as inferred, even if the caller
 //! states another provenance. Only what data subjects record with their own credential keeps its provenance.
 
-use crate::app::error::{AppError, Cause};
+use crate::app::error::AppError;
 use crate::app::log::append::Append;
-use crate::app::log::read::for_each_event;
 use crate::app::log::stream::{HistoryUse, SubjectStream};
 use crate::app::profile::Profiles;
 use crate::domain::attribute::{Attribute, LINKS_MAX};
@@ -13,8 +12,12 @@ use crate::domain::event::{Actor, Provenance};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::special_sources::{History, Sources, effective_provenance};
 use crate::domain::vocabulary::Vocabulary;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+
+/// The most current attributes of a data subject that may name the same reply. If the reply is reported later
+/// than they are recorded, the report completes all of them in one frame.
+const NAMING_MAX: usize = 256;
 
 /// The categories of all direct and indirect sources of an attribute, current or not.
 pub(super) type SourceCategories = BTreeSet<String>;
@@ -36,7 +39,7 @@ impl Profiles {
         let in_use = stream.use_history();
         if needs_history(&stream, new) {
             let _one_at_a_time = stream.history_reading.lock().await;
-            self.read_history(&stream).await.ok()?;
+            self.core.read_history(&stream).await.ok()?;
         }
         Some(in_use)
     }
@@ -55,9 +58,10 @@ impl Profiles {
         if !new.iter().any(|(attribute, _)| has_sources(attribute)) {
             return Ok(vec![SourceCategories::new(); new.len()]);
         }
+        check_replies(&append.stream.read().state, new)?;
         let _in_use = append.stream.use_history();
         if needs_history(&append.stream, new) {
-            self.read_history(&append.stream).await?;
+            self.core.read_history(&append.stream).await?;
         }
         let (actor, vocabulary) = (append.caller.actor(), &append.rules.vocabulary);
         let now = append.stream.read();
@@ -67,29 +71,28 @@ impl Profiles {
         let completed = completed.map(|(number, (of, _))| complete(&sources, of, number, &actor, vocabulary));
         completed.collect()
     }
-
-    /// Reads those events of a subject that the history in memory does not have yet.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub(super) async fn read_history(self: &Arc<Self>, stream: &Arc<SubjectStream>) -> Result<(), AppError> {
-        let (profiles, stream) = (Arc::clone(self), Arc::clone(stream));
-        let task = tokio::task::spawn_blocking(move || {
-            // The history is not locked meanwhile, so that a write that needs it does not wait.
-            let mut later = stream.history().following();
-            for_each_event(&stream.keys, profiles.core.store(), later.next_version(), |event, _| {
-                later.note(&event);
-                Ok(())
-            })?;
-            stream.history().append(later);
-            Ok(())
-        });
-        task.await.map_err(|_| AppError::Internal(Cause::Task))?
-    }
 }
 
 fn has_sources(attribute: &Attribute) -> bool {
     !attribute.derived_from.is_empty() || !attribute.from_replies.is_empty()
+}
+
+/// Checks that not too many attributes would name the same reply.
+fn check_replies(state: &SubjectState, new: &[(Attribute, Option<EventId>)]) -> Result<(), AppError> {
+    let replies = new.iter().flat_map(|(attribute, _)| &attribute.from_replies);
+    let mut counts: BTreeMap<&str, usize> = replies.map(|reply| (reply.as_str(), 0)).collect();
+    let replaced: BTreeSet<&str> = new.iter().map(|(attribute, _)| attribute.key.as_str()).collect();
+    let current = state.attributes.values().map(|current| &current.attribute);
+    let kept = current.filter(|attribute| !replaced.contains(attribute.key.as_str()));
+    for reply in kept.chain(new.iter().map(|(attribute, _)| attribute)).flat_map(|of| &of.from_replies) {
+        if let Some(count) = counts.get_mut(reply.as_str()) {
+            *count = count.saturating_add(1);
+        }
+    }
+    match counts.values().any(|count| *count > NAMING_MAX) {
+        true => Err(AppError::invalid("from_replies", "must not name a reply that 256 attributes name")),
+        false => Ok(()),
+    }
 }
 
 /// Whether the current attributes do not say what these attributes were derived from.

@@ -43,6 +43,14 @@ pub enum Event {
         /// The event that recorded the attribute.
         attribute: EventId,
     },
+    /// A reply was reported after an attribute that names it. Attributes of special categories shaped the
+    /// reply, so they are sources of the attribute, too.
+    AttributeSourcesAdded {
+        /// The event that recorded the attribute.
+        attribute: EventId,
+        /// Sources in addition to the attribute's `derived_from`.
+        sources: Vec<EventId>,
+    },
     /// An attribute was removed from the profile.
     AttributeRemoved {
         /// The event that recorded the attribute.

@@ -28,16 +28,21 @@ impl Contents {
     /// Adds an attribute. Returns whether there was one under its key before.
     pub fn record(&mut self, event_id: &EventId, attribute: Option<&Attribute>) -> bool {
         let Some(attribute) = attribute else { return false };
-        for source in &attribute.derived_from {
-            let key = <&EventId>::try_from(source.as_slice()).ok().and_then(|source| self.keys.get(source));
-            self.source_keys.extend(key.cloned());
-        }
+        self.add_sources(&attribute.derived_from);
         let Attribute { key, value_json, category, derived_from, .. } = attribute;
         let content = HASHER.hash_one((key, value_json, category, derived_from));
         self.of_attribute.insert(*event_id, content);
         self.newest.insert(content, *event_id);
         self.keys.insert(*event_id, key.clone());
         !self.known_keys.insert(key.clone())
+    }
+
+    /// Notes that an attribute was derived from these.
+    pub fn add_sources(&mut self, sources: &[Vec<u8>]) {
+        for source in sources {
+            let key = <&EventId>::try_from(source.as_slice()).ok().and_then(|source| self.keys.get(source));
+            self.source_keys.extend(key.cloned());
+        }
     }
 
     pub fn is_source_key(&self, key: &str) -> bool {

@@ -153,6 +153,7 @@ fn only_needed(event: Event) -> ControlFlow<Event, Event> {
         | Event::DecisionRulesAdopted(_)
         | Event::NoticeRequired(_)
         | Event::AttributeConfirmed(_)
+        | Event::AttributeSourcesAdded(_)
         | Event::SignalRecorded(_)
         | Event::SignalLifted(_)
         | Event::ErasureRefused(_)

@@ -35,6 +35,7 @@ pub(super) fn about(event: &Event) -> About {
         | Event::AttributeCorrected(_)
         | Event::AttributeContested(_)
         | Event::AttributeConfirmed(_)
+        | Event::AttributeSourcesAdded(_)
         | Event::AttributeRemoved(_)
         | Event::AttributeExpired(_)
         | Event::EarlierAttributeRecorded(_)
@@ -123,6 +124,10 @@ pub(super) fn named(event: &Event) -> Vec<Named<'_>> {
         }
         Event::AttributeContested(contested) => vec![Named::Attribute(&contested.attribute)],
         Event::AttributeConfirmed(confirmed) => vec![Named::Attribute(&confirmed.attribute)],
+        Event::AttributeSourcesAdded(added) => {
+            let sources = added.sources.iter().map(|source| Named::Attribute(source));
+            std::iter::once(Named::Attribute(&added.attribute)).chain(sources).collect()
+        }
         Event::AttributeRemoved(removed) => vec![Named::Attribute(&removed.attribute)],
         Event::AttributeExpired(expired) => vec![Named::Attribute(&expired.attribute)],
         Event::ConsentExpired(expired) => vec![Named::Consent(&expired.consent)],

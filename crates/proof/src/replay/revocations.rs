@@ -297,6 +297,10 @@ impl Revocations {
                 self.contents.record(event_id, corrected.attribute.as_ref());
                 self.changes.anything = true;
             }
+            Event::AttributeSourcesAdded(added) => {
+                self.contents.add_sources(&added.sources);
+                self.changes.anything = true;
+            }
             Event::SignalRecorded(signal) => {
                 self.name(std::slice::from_ref(&signal.interaction));
                 self.changes.anything = true;
@@ -484,6 +488,7 @@ fn allows_nothing_more(event: &Event) -> bool {
             | Event::ConsentExpired(_)
             | Event::SignalRecorded(_)
             | Event::AttributeContested(_)
+            | Event::AttributeSourcesAdded(_)
             | Event::EarlierAttributeRecorded(_)
             | Event::AttributeRemoved(_)
             | Event::AttributeExpired(_)

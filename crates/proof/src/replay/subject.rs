@@ -203,6 +203,7 @@ impl Subject {
                 self.end(&corrected.corrects, Fault::Corrected);
                 self.record(id, position, corrected.attribute.as_ref());
             }
+            Event::AttributeSourcesAdded(added) => self.add_sources(&added.attribute, &added.sources),
             Event::AttributeRemoved(removed) => self.end(&removed.attribute, Fault::Removed),
             Event::AttributeExpired(expired) => self.expire(&expired.attribute),
             Event::AttributeContested(contested) => {
@@ -300,6 +301,20 @@ impl Subject {
         });
         current.push(*id);
         self.attributes.insert(*id, new);
+    }
+
+    /// Adds sources that an attribute does not have yet.
+    fn add_sources(&mut self, id: &[u8], sources: &[Vec<u8>]) {
+        let Some(attribute) = <&EventId>::try_from(id).ok().and_then(|id| self.attributes.get_mut(id)) else {
+            return;
+        };
+        if !self.effort.spend(attribute.derived_from.len() + sources.len()) {
+            return;
+        }
+        let known: HashSet<&[u8]> = attribute.derived_from.iter().map(Vec::as_slice).collect();
+        let new: Vec<Vec<u8>> =
+            sources.iter().filter(|source| !known.contains(source.as_slice())).cloned().collect();
+        attribute.derived_from.extend(new);
     }
 
     /// Ends an attribute, or notes that it has ended if it is missing.

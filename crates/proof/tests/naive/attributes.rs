@@ -57,6 +57,12 @@ pub fn attributes(asked: Asked<'_>) -> Vec<Attribute> {
                 }
                 continue;
             }
+            Event::AttributeSourcesAdded(added) => {
+                for one in all.iter_mut().filter(|one| one.id[..] == added.attribute[..]) {
+                    one.sources.extend(added.sources.iter().cloned());
+                }
+                continue;
+            }
             Event::AttributeConfirmed(confirmed) => {
                 let said = line.about_ms().min(asked.log.moment(line));
                 let by_time = asked.log.edition(line.position) >= 4;

@@ -127,6 +127,7 @@ fn names_what_exists(log: Log<'_>, line: &Line, event: &Event) -> bool {
         Event::AttributeCorrected(one) => sources(&one.attribute) && attribute(&one.corrects),
         Event::AttributeContested(one) => attribute(&one.attribute),
         Event::AttributeConfirmed(one) => attribute(&one.attribute),
+        Event::AttributeSourcesAdded(one) => attribute(&one.attribute) && one.sources.iter().all(attribute),
         Event::AttributeRemoved(one) => attribute(&one.attribute),
         Event::AttributeExpired(one) => attribute(&one.attribute),
         Event::ConsentExpired(one) => {

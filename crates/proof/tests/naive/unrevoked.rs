@@ -235,6 +235,7 @@ fn is_change(event: &Event) -> bool {
     matches!(
         event,
         Event::AttributeContested(_)
+            | Event::AttributeSourcesAdded(_)
             | Event::AttributeCorrected(_)
             | Event::AttributeRemoved(_)
             | Event::AttributeExpired(_)
@@ -261,6 +262,7 @@ fn may_wait(event: &Event) -> bool {
             | Event::ConsentExpired(_)
             | Event::SignalRecorded(_)
             | Event::AttributeContested(_)
+            | Event::AttributeSourcesAdded(_)
             | Event::EarlierAttributeRecorded(_)
             | Event::AttributeRemoved(_)
             | Event::AttributeExpired(_)

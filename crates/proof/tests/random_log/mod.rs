@@ -312,6 +312,10 @@ impl Writer {
             26 => self.erasure_refused(),
             27 => Event::RequestWithdrawn(RequestWithdrawn { request: vec![self.dice.of(&[1, 2]); 16] }),
             28 => Event::RecipientsKept(RecipientsKept::default()),
+            29 => Event::AttributeSourcesAdded(AttributeSourcesAdded {
+                attribute: some,
+                sources: own.into_iter().take(2).collect(),
+            }),
             _ => self.grant(handle),
         }
     }

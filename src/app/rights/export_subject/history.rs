@@ -125,6 +125,11 @@ fn attribute_in_words(event: &Event) -> Option<String> {
         Event::AttributeCorrected { attribute, .. } => format!("“{}” was corrected", attribute.key),
         Event::AttributeContested { reason, .. } => with_reason("you said that a detail is wrong", reason),
         Event::AttributeConfirmed { .. } => "you said that a detail is right".into(),
+        Event::AttributeSourcesAdded { .. } => {
+            "a detail turned out to be inferred from details of a special category, through a reply that was \
+             reported later"
+                .into()
+        }
         Event::AttributeRemoved { reason, .. } => with_reason("a detail was removed", reason),
         _ => return None,
     })

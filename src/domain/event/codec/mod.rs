@@ -122,6 +122,7 @@ pub fn encode_event(event: &Event) -> Body {
         Event::AttributeCorrected { corrects, attribute } => encode_corrected(corrects, attribute),
         Event::AttributeContested { attribute, reason } => encode_contested(attribute, reason),
         Event::AttributeConfirmed { attribute } => encode_confirmed(attribute),
+        Event::AttributeSourcesAdded { attribute, sources } => encode_sources_added(attribute, sources),
         Event::AttributeRemoved { attribute, reason } => encode_removed(attribute, reason),
         Event::ConsentRequested(terms) => {
             Body::ConsentRequested(log::ConsentRequested { terms: Some(terms.clone()) })
@@ -182,6 +183,11 @@ pub fn encode_event(event: &Event) -> Body {
 fn encode_corrected(corrects: &EventId, attribute: &Attribute) -> Body {
     let (corrects, attribute) = (corrects.to_wire(), Some(encode_attribute(attribute)));
     Body::AttributeCorrected(log::AttributeCorrected { corrects, attribute })
+}
+
+fn encode_sources_added(attribute: &EventId, sources: &[EventId]) -> Body {
+    let sources = sources.iter().map(Field::to_wire).collect();
+    Body::AttributeSourcesAdded(log::AttributeSourcesAdded { attribute: attribute.to_wire(), sources })
 }
 
 fn encode_removed(attribute: &EventId, reason: &str) -> Body {
@@ -290,6 +296,12 @@ fn decode_contested(event: log::AttributeContested) -> Result<Event, CodecError>
     Ok(Event::AttributeContested { attribute, reason: event.reason })
 }
 
+fn decode_sources_added(event: log::AttributeSourcesAdded) -> Result<Event, CodecError> {
+    let attribute = Field::from_wire(event.attribute, "attribute")?;
+    let sources = event.sources.into_iter().map(|source| Field::from_wire(source, "sources"));
+    Ok(Event::AttributeSourcesAdded { attribute, sources: sources.collect::<Result<_, _>>()? })
+}
+
 fn decode_event(body: Body) -> Result<Event, CodecError> {
     Ok(match body {
         Body::AttributeRecorded(event) => Event::AttributeRecorded(decode_attribute(event.attribute)?),
@@ -299,6 +311,7 @@ fn decode_event(body: Body) -> Result<Event, CodecError> {
         Body::AttributeConfirmed(event) => {
             Event::AttributeConfirmed { attribute: Field::from_wire(event.attribute, "attribute")? }
         }
+        Body::AttributeSourcesAdded(event) => decode_sources_added(event)?,
         Body::AttributeRemoved(event) => decode_removed(event)?,
         Body::ConsentRequested(event) => Event::ConsentRequested(terms(event.terms)?),
         Body::ConsentGiven(event) => consent(Decision::Given, event.terms)?,

@@ -116,6 +116,8 @@ fn subject_event() -> impl Strategy<Value = Event> {
         (event_id(), ".{0,9}")
             .prop_map(|(attribute, reason)| Event::AttributeContested { attribute, reason }),
         event_id().prop_map(|attribute| Event::AttributeConfirmed { attribute }),
+        (event_id(), proptest::collection::vec(event_id(), 0..3))
+            .prop_map(|(attribute, sources)| Event::AttributeSourcesAdded { attribute, sources }),
         (event_id(), ".{0,9}").prop_map(|(attribute, reason)| Event::AttributeRemoved { attribute, reason }),
         terms().prop_map(Event::ConsentRequested),
         (issued, cited, withheld).prop_map(|((recipient, expires_at_ms, bounds), cited, withheld)| {
