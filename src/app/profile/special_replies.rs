@@ -10,6 +10,7 @@ use crate::app::profile::Profiles;
 use crate::domain::attribute::{Attribute, LINKS_MAX};
 use crate::domain::event::{Actor, Provenance};
 use crate::domain::ids::{EventId, SubjectId};
+use crate::domain::profile::SubjectState;
 use crate::domain::special_sources::{History, Sources, effective_provenance};
 use crate::domain::vocabulary::Vocabulary;
 use std::collections::{BTreeMap, BTreeSet};

@@ -138,6 +138,7 @@ pub(super) fn recipient(of: &Recipient, titles: &Titles) -> [Html; 6] {
     let times = |number: u64| if number == 1 { "once".to_owned() } else { format!("{number} times") };
     let often = match (of.kind, of.disclosures) {
         ("auditor", number) => format!("received or saw data {}, as an auditor", times(number)),
+        (_, number) if of.uses == 0 => format!("received data {}, reported no use", times(number)),
         (_, number) => format!("received data {}, reported a use {}", times(number), times(of.uses)),
     };
     let ended = "The record of earlier disclosures has ended";
