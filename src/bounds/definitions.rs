@@ -3,6 +3,7 @@
 //! and adopt an edition of the rules of decisions.
 
 use crate::bounds::engine::UNRECORDED;
+use crate::bounds::titles::TitleHistory;
 use crate::domain::event::{CategoryDefined, Event, NoticeRequired, PurposeDefined, Recorded, Role};
 use crate::domain::hierarchy::Since;
 use crate::domain::ids::EventId;
@@ -85,6 +86,11 @@ impl Definitions {
             found.apply(starts_ms, event);
         }
         found
+    }
+
+    /// The titles that the words of these events have had.
+    pub fn titles<'a>(events: impl Iterator<Item = &'a Recorded>) -> TitleHistory {
+        TitleHistory::new(sorted(events).into_iter())
     }
 
     /// Checks that every definition that comes into force from `now_ms` on fits the words before it.

@@ -28,6 +28,7 @@ pub(crate) mod shipped_packs;
 #[cfg(test)]
 mod tests;
 mod thresholds;
+pub mod titles;
 pub(crate) mod valid_until;
 pub mod withhold;
 

@@ -5,6 +5,7 @@ pub use crate::bounds::definitions::DefinitionProblem;
 use crate::bounds::definitions::{Definitions, VocabularyChange};
 use crate::bounds::engine::Bounds;
 use crate::bounds::error::BoundsError;
+use crate::bounds::titles::TitleHistory;
 use crate::domain::consent::ConsentRecord;
 use crate::domain::event::{Actor, BackupRestored, BoundsPublished, Event, NoticePublished, Recorded};
 use crate::domain::ids::EventId;
@@ -370,6 +371,11 @@ impl RulesHistory {
         let is_known = terms.purposes.iter().all(|id| words.has_purpose(id))
             && terms.categories.iter().all(|id| words.has_category(id));
         if is_known { words } else { at(record.sealed_at_ms) }
+    }
+
+    /// The titles that purposes and categories have had.
+    pub fn titles(&self) -> TitleHistory {
+        Definitions::titles(self.events.iter())
     }
 
     /// The rules that would be in force now if these versions were also published.

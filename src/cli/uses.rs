@@ -77,7 +77,7 @@ impl Uses {
 fn text_of(used: &proto::ListedUse) -> String {
     let mut text = format!(
         "{}  {} `{}` for {}: {}",
-        output::time(used.recorded_at.as_ref()),
+        output::time(used.used_at.as_ref().or(used.recorded_at.as_ref())),
         what(used),
         used.recipient,
         used.purpose,

@@ -24,9 +24,7 @@ pub(super) fn named_by(event: &Event) -> Vec<EventId> {
         | Event::AttributeConfirmed { attribute }
         | Event::AttributeRemoved { attribute, reason: _ }
         | Event::AttributeExpired { attribute, by_retention: _ } => vec![*attribute],
-        Event::AttributeSourcesAdded { attribute, sources } => {
-            [&[*attribute], sources.as_slice()].concat()
-        }
+        Event::AttributeSourcesAdded { attribute, sources } => [&[*attribute], sources.as_slice()].concat(),
         Event::ConsentExpired { consent } => vec![*consent],
         Event::GrantIssued(grant) => of_grant(grant),
         Event::GrantUsed(GrantUsed { grant, reply: _, shaped_by, count: _, ai_disclosure_shown: _ }) => {

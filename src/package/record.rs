@@ -360,7 +360,10 @@ pub struct Consent {
     pub recorded_at: String,
     /// When the person decided, as the writer stated it.
     pub decided_at: String,
-    /// The purposes; empty in a refusal or withdrawal of all purposes.
+    /// Whether a guardian decided for the person.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub guardian: bool,
+    /// The purposes, in the words of the decision's moment; empty in a refusal or withdrawal of all purposes.
     pub purposes: Vec<VocabularyTerm>,
     /// The categories; empty for all. If empty, a refusal or withdrawal also covers the special categories,
     /// and a consent does not.
@@ -372,8 +375,11 @@ pub struct Consent {
     /// When it ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub until: Option<String>,
-    /// Whether it still allows something.
+    /// Whether it still allows something, as far as consents go.
     pub in_force: bool,
+    /// Those purposes of a consent in force for which a signal of the person stops every use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stopped_purposes: Vec<String>,
     /// The channel through which the person decided.
     pub channel: String,
     /// Who recorded the decision in the ledger.

@@ -207,3 +207,39 @@ async fn the_page_names_purposes_and_kinds_of_data_in_words_and_says_when_a_deta
     let at = |text: &str| permitted.find(text).unwrap();
     assert!(at("tutor") < at("any other service that asks"), "{permitted}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_names_a_guardian_who_agreed_and_what_a_signal_stops() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = record_ada(&harness).await;
+    let mut by_guardian = consent("ada", vec![choice(ConsentDecision::Given, "memory", &[], true)]);
+    by_guardian.guardian = true;
+    steward.consent.record_consent(by_guardian).await.unwrap();
+    let grant = proto::RequestGrantRequest { purpose: "memory".into(), ..ask("ada") };
+    let grant = service.grant.request_grant(grant).await.unwrap().into_inner();
+    assert!(!grant.allowed.is_empty());
+    for (kind, purposes) in
+        [(proto::SignalKind::Objection, "tone-adaptation"), (proto::SignalKind::OptOut, "memory")]
+    {
+        let signal = proto::RecordSignalRequest {
+            subject: "ada".into(),
+            kind: kind.into(),
+            purposes: vec![purposes.into()],
+            ..Default::default()
+        };
+        steward.consent.record_signal(signal).await.unwrap();
+    }
+    let (page, json) = unpack(&harness, "guardian").await;
+    let consents = json["consents"].as_array().unwrap();
+    assert_eq!(consents[0]["stopped_purposes"], serde_json::json!(["tone-adaptation"]));
+    assert!(consents[0].get("guardian").is_none() && consents[1].get("stopped_purposes").is_none());
+    assert_eq!(consents[1]["guardian"], true);
+    let shown = section(&page, "consents");
+    assert!(shown.contains("your guardian agreed") && shown.contains("of yours stops it"), "{shown}");
+    let history = section(&page, "history");
+    assert!(history.contains("your guardian said yes to memory"), "{history}");
+    assert!(history.contains("recorded for memory; it stops nothing there"), "{history}");
+    let why = proto::ExplainGrantRequest { grant_id: grant.grant_id };
+    let why = steward.grant.explain_grant(why).await.unwrap().into_inner().text;
+    assert!(why.contains("The person's guardian (through"), "{why}");
+}

@@ -91,6 +91,11 @@ async fn a_recipient_stays_in_the_package_after_the_retention_of_uses_and_is_tol
     assert!(after["disclosures"].as_array().unwrap().is_empty(), "their record has ended");
     assert_eq!(after["recipients"][0]["earlier_records_ended"], true);
     assert!(page.contains("tutor"));
+    // The controller's record of processing names it, too (GDPR Art. 30(1)(d)).
+    let mut staff = harness.as_role(Role::Steward, "privacy-team").await;
+    let record = proto::GetRecordOfProcessingRequest::default();
+    let record = staff.audit.get_record_of_processing(record).await.unwrap().into_inner().record.unwrap();
+    assert_eq!(record.recipients[0].name, "tutor");
 
     // A later disclosure is added, also after its record ended too: there is one list.
     let mut tutor = harness.as_role(Role::Service, "tutor").await;

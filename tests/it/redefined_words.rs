@@ -4,6 +4,7 @@
 
 use crate::bounds::{World, granted, keys, standing, world, world_of};
 use crate::harness::{self, Harness, ask, choice, consent, fact, provider_key};
+use crate::package::{Unpacked, export};
 use crate::rights::AdvancedClock;
 use sayso::daemon::Daemon;
 use sayso::domain::event::{CategoryDefined, PurposeDefined, Rung};
@@ -154,6 +155,11 @@ async fn a_receipt_speaks_the_words_that_the_person_agreed_to() {
     };
     let text = receipt(&mut world).await;
     assert!(text.contains("Show the person around") && !text.contains("Sell tours"), "{text}");
+    // So does the access package, in which the person also sees what they agreed to.
+    let package = export(&mut world.steward, "ada", proto::PackageKind::Access).await.unwrap();
+    let package = Unpacked::of(&package, &world.harness.dir.path().join("package"));
+    assert_eq!(package.json()["consents"][0]["purposes"][0]["title"], "Show the person around");
+    assert!(package.text("index.html").contains("Show the person around"));
     decide(&mut world, ConsentDecision::Renewed, "tours", &[]).await;
     let text = receipt(&mut world).await;
     assert!(text.contains("Sell tours to the person") && !text.contains("Show the person"), "{text}");

@@ -57,18 +57,19 @@ async fn a_rectification_is_completed_with_what_was_changed() {
     let harness = Harness::start().await;
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
-    let job = record(&mut service, fact("ada", "job", "work", "baker")).await;
+    record(&mut service, fact("ada", "job", "work", "baker")).await;
     let mut ada = harness.as_role(Role::Subject, "ada").await;
     let request = submit(RequestKind::Rectification, "I am a butcher", &["job"]);
     let id = ada.rights.submit_request(request).await.unwrap().into_inner().request_id;
-    // Nothing was changed so far. A change of another attribute does not count.
+    // Nothing was changed so far. A change of another attribute does not count, nor the same value again.
     record(&mut service, fact("ada", "home", "location", "Paris")).await;
+    let job_again = record(&mut service, fact("ada", "job", "work", "baker")).await;
     let refused = steward.rights.decide_request(complete(&id, "", &[])).await.unwrap_err();
     assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
     assert!(refused.message().contains("nothing was corrected"), "{refused}");
 
     let mut corrected = fact("ada", "job", "work", "butcher");
-    corrected.attributes[0].corrects = job;
+    corrected.attributes[0].corrects = job_again;
     let correction = record(&mut steward, corrected).await;
     let done = steward.rights.decide_request(complete(&id, "as you said", &[])).await.unwrap();
     let done = done.into_inner().request.unwrap();

@@ -43,11 +43,13 @@ pub fn listed(of: ListedUse) -> proto::ListedUse {
         }
         UseKind::Reported(used) => {
             listed.kind = proto::UseKind::Reported.into();
+            listed.used_at = Some(time(of.used_at_ms));
             (listed.reply, listed.count) = (used.reply, used.count);
             listed.ai_disclosure_shown = used.ai_disclosure_shown;
         }
         UseKind::Built(artifact) => {
             listed.kind = proto::UseKind::Built.into();
+            listed.used_at = Some(time(of.used_at_ms));
             listed.artifact_id = GrantId::new(of.position, &of.event_id).to_string();
             listed.artifact_kind = artifact.kind.into();
             listed.artifact_name = artifact.name;

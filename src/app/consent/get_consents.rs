@@ -6,11 +6,8 @@ use crate::app::error::AppError;
 use crate::app::log::moment::Moment;
 use crate::app::profile::paging::Room;
 use crate::domain::consent::ConsentRecord;
-use crate::domain::event::SignalKind;
 use crate::domain::ids::SubjectId;
-use crate::domain::profile::SubjectState;
-use crate::domain::stopped_purposes::{OPT_OUT, is_below};
-use crate::domain::vocabulary::Vocabulary;
+use crate::domain::stopped_purposes::is_stopped;
 use std::sync::{Arc, PoisonError};
 
 /// A decision, and what it means now.
@@ -79,12 +76,4 @@ impl Consent {
         }
         Ok(page)
     }
-}
-
-/// Whether a signal of the data subject stops every use for a purpose, despite any consent.
-fn is_stopped(state: &SubjectState, vocabulary: &Vocabulary, purpose: &str) -> bool {
-    let ancestry = vocabulary.purpose_ancestry(purpose);
-    let has_said = |kind| state.signal_against(kind, &ancestry).is_some();
-    [SignalKind::Objection, SignalKind::Restriction, SignalKind::Pause].into_iter().any(has_said)
-        || is_below(&OPT_OUT, &ancestry) && has_said(SignalKind::OptOut)
 }

@@ -405,7 +405,7 @@ fn write_consent(text: &mut String, consent: &ExplainedConsent) -> std::fmt::Res
     write!(
         text,
         "{} had {explicit}consented to {} for {}, to be used by {}, on {}",
-        speaker(&consent.actor),
+        speaker(&consent.actor, terms.guardian),
         all(&terms.purposes, "nothing"),
         all(&terms.categories, "all but special categories"),
         all(&terms.recipients, "any service"),
@@ -421,9 +421,10 @@ fn end_sentence(text: &mut String, since: &str) -> std::fmt::Result {
     if since.is_empty() { writeln!(text, ".") } else { writeln!(text, "; {since}.") }
 }
 
-fn speaker(actor: &Actor) -> String {
+fn speaker(actor: &Actor, is_guardian: bool) -> String {
+    let speaker = if is_guardian { "The person's guardian" } else { "The person" };
     match actor.role {
-        Role::Subject => "The person".to_owned(),
-        _ => format!("The person (through {})", who(actor)),
+        Role::Subject => speaker.to_owned(),
+        _ => format!("{speaker} (through {})", who(actor)),
     }
 }

@@ -34,7 +34,8 @@ pub struct UseQuery {
     pub category: String,
     /// Only uses by this service; empty for all.
     pub recipient: String,
-    /// Only uses at this time or later, milliseconds since the Unix epoch.
+    /// Only uses at this time or later, milliseconds since the Unix epoch. A grant is in the period if it was
+    /// valid at some time in it.
     pub from_ms: Option<u64>,
     /// Only uses before this time, milliseconds since the Unix epoch.
     pub to_ms: Option<u64>,
@@ -111,6 +112,9 @@ pub struct ListedUse {
     pub position: u64,
     /// When it was recorded, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
+    /// When the attributes were used, as the service stated it, milliseconds since the Unix epoch. For a grant:
+    /// when it was recorded.
+    pub used_at_ms: u64,
     /// How the attributes were used.
     pub kind: UseKind,
     /// The grant that allowed the use.
@@ -223,6 +227,7 @@ struct Listing<'a> {
 impl Listing<'_> {
     fn take(&mut self, event: Recorded) -> Result<(), AppError> {
         let place = (event.event_id, event.position, event.recorded_at_ms);
+        let used_at_ms = event.about_ms.min(event.recorded_at_ms);
         match event.event {
             Event::GrantIssued(issued) => {
                 self.positions.insert(event.event_id, event.position);
@@ -231,23 +236,23 @@ impl Listing<'_> {
                     self.newest_grant = Some((event.event_id, grant.clone()));
                     let Some(grant) = grant else { return Ok(()) };
                     let attributes = grant.issued.allowed.clone();
-                    self.add(place, event.version, grant, UseKind::Granted, attributes);
+                    self.add(place, event.recorded_at_ms, event.version, grant, UseKind::Granted, attributes);
                 }
             }
             Event::GrantGivenAgain(again) if self.is_on_page(event.version) => {
                 let Some(grant) = self.grant(again.grant)? else { return Ok(()) };
                 let attributes = grant.issued.allowed.clone();
-                self.add(place, event.version, grant, UseKind::GivenAgain(again), attributes);
+                self.add(place, used_at_ms, event.version, grant, UseKind::GivenAgain(again), attributes);
             }
             Event::GrantUsed(used) if self.is_on_page(event.version) => {
                 let Some(grant) = self.grant(used.grant)? else { return Ok(()) };
                 let attributes = cited(&grant, &used.shaped_by);
-                self.add(place, event.version, grant, UseKind::Reported(used), attributes);
+                self.add(place, used_at_ms, event.version, grant, UseKind::Reported(used), attributes);
             }
             Event::ArtifactRegistered(artifact) if self.is_on_page(event.version) => {
                 let Some(grant) = self.grant(artifact.grant)? else { return Ok(()) };
                 let attributes = cited(&grant, &artifact.sources);
-                self.add(place, event.version, grant, UseKind::Built(artifact), attributes);
+                self.add(place, used_at_ms, event.version, grant, UseKind::Built(artifact), attributes);
             }
             Event::RequestDecided(decided) if self.is_on_page(event.version) => {
                 let query = self.query;
@@ -316,6 +321,7 @@ impl Listing<'_> {
     fn add(
         &mut self,
         (event_id, position, recorded_at_ms): (EventId, u64, u64),
+        used_at_ms: u64,
         version: u64,
         grant: Arc<UsedGrant>,
         kind: UseKind,
@@ -323,7 +329,8 @@ impl Listing<'_> {
     ) {
         let (first_ms, last_ms) = match &kind {
             UseKind::GivenAgain(again) => (again.first_ms, again.last_ms),
-            _ => (recorded_at_ms, recorded_at_ms),
+            UseKind::Granted => (used_at_ms, grant.issued.expires_at_ms.saturating_sub(1)),
+            UseKind::Reported(_) | UseKind::Built(_) => (used_at_ms, used_at_ms),
         };
         if attributes.is_empty() || !self.query.includes(first_ms, last_ms) {
             return;
@@ -347,6 +354,7 @@ impl Listing<'_> {
             event_id,
             position,
             recorded_at_ms,
+            used_at_ms,
             kind,
             grant: grant.without_lists(),
             attributes,

@@ -9,9 +9,7 @@ use crate::app::log::outstanding::role_in_event;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::domain::attribute::{AHEAD_MS_MAX, is_text};
-use crate::domain::event::{
-    Event, GrantIssued, GrantUsed, GrantedAttribute, Reason, RecipientAcknowledged,
-};
+use crate::domain::event::{Event, GrantIssued, GrantUsed, GrantedAttribute, Reason, RecipientAcknowledged};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::names;
 use std::sync::Arc;

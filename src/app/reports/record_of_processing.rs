@@ -38,8 +38,10 @@ impl Reports {
             let mut state = SubjectState::default();
             self.for_each_entry(keys, |event, _| {
                 state.apply(event);
-                if let Event::GrantIssued(issued) = &event.event {
-                    found.add(issued, event.recorded_at_ms);
+                match &event.event {
+                    Event::GrantIssued(issued) => found.add(issued, event.recorded_at_ms),
+                    Event::RecipientsKept(kept) => found.add_kept(kept),
+                    _ => {}
                 }
             })?;
             found

@@ -4,6 +4,7 @@
 use crate::app::error::AppError;
 use crate::app::log::stream::SubjectStream;
 use crate::app::rights::Rights;
+use crate::domain::attribute::Attribute;
 use crate::domain::checks::Checks;
 use crate::domain::event::{Event, Provenance, Recorded};
 use crate::domain::ids::EventId;
@@ -103,25 +104,29 @@ impl Rights {
 }
 
 /// Every change of an attribute, by its version. A newly recorded inference is left out, because it does not
-/// carry out what the person asked for.
+/// carry out what the person asked for. So is an event that repeats the value and category that its key had
+/// before: it changes nothing.
 fn changes(history: &[Recorded]) -> BTreeMap<u64, RequestChange> {
     let mut keys: BTreeMap<EventId, &str> = BTreeMap::new();
+    let mut contents = Contents::default();
     let mut found = BTreeMap::new();
     for event in history {
         let (key, kind) = match &event.event {
-            Event::AttributeCorrected { attribute, .. } => {
+            Event::AttributeCorrected { attribute, .. } | Event::AttributeRecorded(attribute) => {
                 keys.insert(event.event_id, &attribute.key);
-                (attribute.key.as_str(), ChangeKind::Corrected)
-            }
-            Event::AttributeRecorded(attribute) => {
-                keys.insert(event.event_id, &attribute.key);
-                if attribute.provenance == Provenance::Inferred {
+                let is_correction = matches!(event.event, Event::AttributeCorrected { .. });
+                let is_repeated = contents.repeats(attribute);
+                if is_repeated || !is_correction && attribute.provenance == Provenance::Inferred {
                     continue;
                 }
-                (attribute.key.as_str(), ChangeKind::Recorded)
+                let kind = if is_correction { ChangeKind::Corrected } else { ChangeKind::Recorded };
+                (attribute.key.as_str(), kind)
             }
             Event::AttributeRemoved { attribute, .. } => match keys.get(attribute) {
-                Some(key) => (*key, ChangeKind::Removed),
+                Some(key) => {
+                    contents.0.remove(key);
+                    (*key, ChangeKind::Removed)
+                }
                 None => continue,
             },
             _ => continue,
@@ -130,4 +135,23 @@ fn changes(history: &[Recorded]) -> BTreeMap<u64, RequestChange> {
         found.insert(event.version, RequestChange { event_id, key: key.to_owned(), kind, recorded_at_ms });
     }
     found
+}
+
+/// The newest attribute under each key.
+#[derive(Default)]
+struct Contents<'a>(BTreeMap<&'a str, &'a Attribute>);
+
+impl<'a> Contents<'a> {
+    /// Notes an attribute. Returns whether it has the value and category that its key had before.
+    fn repeats(&mut self, attribute: &'a Attribute) -> bool {
+        let before = self.0.get(attribute.key.as_str()).copied();
+        let is_inferred = |of: &Attribute| of.provenance == Provenance::Inferred;
+        // An inference does not replace what was declared.
+        if before.is_none_or(|before| is_inferred(before) || !is_inferred(attribute)) {
+            self.0.insert(&attribute.key, attribute);
+        }
+        before.is_some_and(|before| {
+            (&before.value, &before.category) == (&attribute.value, &attribute.category)
+        })
+    }
 }

@@ -1,7 +1,7 @@
 //! The record of processing activities (GDPR Art. 30(1)), made from the vocabulary, the grants, the stored
 //! attributes, and the controller's configuration. Letters such as (b) mean the points of Art. 30(1).
 
-use crate::domain::event::{CategoryDefined, GrantIssued, PurposeDefined};
+use crate::domain::event::{CategoryDefined, GrantIssued, PurposeDefined, RecipientsKept, Role};
 use crate::domain::vocabulary::Vocabulary;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,6 +53,15 @@ impl Recipients {
         purposes.insert(issued.purpose.clone());
         *last = issued_at_ms.max(*last);
         self.disclosed.extend(issued.allowed.iter().map(|allowed| allowed.category.clone()));
+    }
+
+    /// Adds services that received data whose record of disclosures has ended. The list of these has no
+    /// purposes.
+    pub fn add_kept(&mut self, kept: &RecipientsKept) {
+        for recipient in kept.recipients.iter().filter(|kept| kept.role() == Role::Unspecified) {
+            let (_, last) = self.granted.entry(recipient.name.clone()).or_default();
+            *last = recipient.last_ms.max(*last);
+        }
     }
 }
 

@@ -239,11 +239,15 @@ pub(super) fn consent(of: &Consent) -> [Html; 7] {
         _ => lines(terms.iter().map(|term| escape(&term.title))),
     };
     let is_yes = matches!(of.decision, "given" | "renewed");
-    let decision = match of.decision {
-        "given" => "you agreed",
-        "renewed" => "you agreed again",
-        "refused" => "you refused",
-        _ => "you withdrew your consent",
+    let decision = match (of.decision, of.guardian) {
+        ("given", false) => "you agreed",
+        ("renewed", false) => "you agreed again",
+        ("refused", false) => "you refused",
+        (_, false) => "you withdrew your consent",
+        ("given", true) => "your guardian agreed",
+        ("renewed", true) => "your guardian agreed again",
+        ("refused", true) => "your guardian refused",
+        (_, true) => "your guardian withdrew the consent",
     };
     let mut decided = vec![Html(format!("<strong>{decision}</strong>"))];
     if of.explicit {
@@ -261,7 +265,16 @@ pub(super) fn consent(of: &Consent) -> [Html; 7] {
     if let Some(notice) = &of.notice {
         how.push(escape(&format!("text “{}”, version {}", notice.id, notice.version)));
     }
+    let stopped = of.purposes.iter().filter(|term| of.stopped_purposes.contains(&term.id));
+    let stopped: Vec<&str> = stopped.map(|term| term.title.as_str()).collect();
     let allows_use = match (of.in_force, &of.until) {
+        (true, _) if !stopped.is_empty() && stopped.len() == of.purposes.len() => {
+            Html("no: an objection, restriction, pause or opt-out of yours stops it".into())
+        }
+        (true, _) if !stopped.is_empty() => {
+            let but = escape(&stopped.join(", "));
+            Html(format!("yes, but an objection, restriction, pause or opt-out of yours stops: {}", but.0))
+        }
         (true, Some(until)) => Html(format!("yes, until {}", time(until).0)),
         (true, None) => Html("yes, until you withdraw it".into()),
         (false, _) if is_yes => Html("no longer".into()),

@@ -8,6 +8,7 @@ use crate::app::log::read::open;
 use crate::app::log::stream::SubjectStream;
 use crate::app::rights::Rights;
 use crate::bounds::rulebook::Rules;
+use crate::bounds::titles::TitleHistory;
 use crate::domain::event::Recorded;
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::SubjectState;
@@ -40,6 +41,8 @@ pub(crate) struct Export {
     pub subject: SubjectId,
     pub state: SubjectState,
     pub rules: Arc<Rules>,
+    /// The titles that purposes and categories have had.
+    pub titles: TitleHistory,
     pub now_ms: u64,
     /// Who receives the package.
     pub caller: Caller,

@@ -9,6 +9,8 @@ use crate::domain::event::{
     Draft, Event, Provenance, Recorded, RequestKind, RequestOutcome, Role, SignalKind, codec,
 };
 use crate::domain::ids::EventId;
+use crate::domain::stopped_purposes::{OPT_OUT, covered};
+use crate::domain::vocabulary::Vocabulary;
 use crate::domain::wording;
 use crate::package::History;
 use base64::Engine;
@@ -34,7 +36,7 @@ const IDS: [&str; 14] = [
 ];
 
 /// The item of the package's `history` for one event.
-pub(crate) fn history(event: &Recorded) -> Result<History, AppError> {
+pub(crate) fn history(event: &Recorded, vocabulary: &Vocabulary) -> Result<History, AppError> {
     let actor = event.actor.clone();
     let draft = Draft { about_ms: event.about_ms, actor, event: event.event.clone() };
     let malformed =
@@ -55,7 +57,7 @@ pub(crate) fn history(event: &Recorded) -> Result<History, AppError> {
         recorded_at: wording::time(event.recorded_at_ms),
         about: wording::time(event.about_ms),
         by: by(&event.actor),
-        explanation: in_words(&event.event).unwrap_or_else(|| what.replace('_', " ")),
+        explanation: in_words(&event.event, vocabulary).unwrap_or_else(|| what.replace('_', " ")),
         what,
         event: of,
     })
@@ -136,7 +138,7 @@ fn attribute_in_words(event: &Event) -> Option<String> {
 }
 
 /// What happened, in words; none for a kind of event that has no text here.
-fn in_words(event: &Event) -> Option<String> {
+fn in_words(event: &Event, vocabulary: &Vocabulary) -> Option<String> {
     if let Some(words) = attribute_in_words(event) {
         return Some(words);
     }
@@ -155,7 +157,13 @@ fn in_words(event: &Event) -> Option<String> {
             };
             let verb = if *lifted { "was lifted" } else { "was recorded" };
             let wins = match kind {
-                SignalKind::OptOut if !lifted => "; it overrides every earlier consent to these",
+                SignalKind::OptOut if *lifted => "",
+                SignalKind::OptOut if covered(&OPT_OUT, named, vocabulary).is_empty() => {
+                    "; it stops nothing there, because none of these is sale, sharing or advertising"
+                }
+                SignalKind::OptOut => {
+                    "; it overrides every earlier consent to sale, sharing and advertising there"
+                }
                 _ => "",
             };
             format!("{what} {verb} for {}{wins}", purposes(named))
@@ -274,11 +282,12 @@ fn purposes(named: &[String]) -> String {
 }
 
 fn decided(decision: Decision, terms: &Terms) -> String {
+    let who = if terms.guardian { "your guardian" } else { "you" };
     let what = match decision {
-        Decision::Given => "you said yes to",
-        Decision::Refused => "you said no to",
-        Decision::Renewed => "you said yes again to",
-        Decision::Withdrawn => "you withdrew your yes to",
+        Decision::Given => "said yes to",
+        Decision::Refused => "said no to",
+        Decision::Renewed => "said yes again to",
+        Decision::Withdrawn => "withdrew the yes to",
     };
-    format!("{what} {}", purposes(&terms.purposes))
+    format!("{who} {what} {}", purposes(&terms.purposes))
 }

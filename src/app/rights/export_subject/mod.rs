@@ -72,6 +72,7 @@ impl Rights {
             subject: subject.clone(),
             state,
             rules: self.core.rules(),
+            titles: self.core.rules_history().titles(),
             now_ms: self.core.now_ms(),
             caller: caller.clone(),
             request,
@@ -290,9 +291,9 @@ impl Export {
                     }
                 }
                 Section::History => {
-                    self.for_each_event(
-                        |event| Ok(sink.record(&Record::History(history::history(event)?))?),
-                    )?;
+                    self.for_each_event(|event| {
+                        Ok(sink.record(&Record::History(history::history(event, &self.rules.vocabulary)?))?)
+                    })?;
                 }
             }
         }

@@ -5,6 +5,7 @@ use crate::app::log::read::open;
 use crate::app::rights::export_subject::export::Export;
 use crate::app::rights::export_subject::survey::Survey;
 use crate::bounds::Decision as Decided;
+use crate::bounds::titles::{Title, TitleMoment};
 use crate::domain::consent::{ConsentRecord, Decision, NoticeRef};
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{
@@ -13,6 +14,7 @@ use crate::domain::event::{
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::legal_basis::{Basis, DeclaredBasis};
 use crate::domain::profile::ActiveSignal;
+use crate::domain::stopped_purposes::is_stopped;
 use crate::domain::wording;
 use crate::package::{
     ActorName, Attribute, Consent, Disclosure, NamedAttribute, Notice, NoticeServed, PermittedUse,
@@ -105,6 +107,15 @@ pub(crate) fn signal(of: &ActiveSignal) -> Signal {
     }
 }
 
+fn term(id: &str, found: &Title) -> VocabularyTerm {
+    VocabularyTerm { id: id.to_owned(), title: found.title.clone(), iri: found.iri.clone() }
+}
+
+/// The moment of an event.
+fn moment(event: &Recorded) -> TitleMoment {
+    TitleMoment { position: event.position, sealed_at_ms: event.sealed_at_ms }
+}
+
 impl Export {
     pub(crate) fn subject(&self) -> Subject {
         let description = &self.state.description;
@@ -179,6 +190,27 @@ impl Export {
         VocabularyTerm { id: id.to_owned(), title: title.to_owned(), iri: iri.to_owned() }
     }
 
+    /// A purpose with the words of a moment.
+    fn purpose_at(&self, id: &str, at: TitleMoment) -> VocabularyTerm {
+        self.titles.purpose(id, at).map_or_else(|| self.purpose(id), |found| term(id, found))
+    }
+
+    /// A category with the words of a moment.
+    fn category_at(&self, id: &str, at: TitleMoment) -> VocabularyTerm {
+        self.titles.category(id, at).map_or_else(|| self.category(id), |found| term(id, found))
+    }
+
+    /// The moment whose words a decision used: the time from which it counts, or the time at which it was
+    /// sealed if it names a word that was not defined before.
+    fn agreed_at(&self, record: &ConsentRecord) -> TitleMoment {
+        let position = record.position;
+        let said = TitleMoment { position, sealed_at_ms: record.said_ms() };
+        let terms = &record.terms;
+        let is_known = terms.purposes.iter().all(|id| self.titles.purpose(id, said).is_some())
+            && terms.categories.iter().all(|id| self.titles.category(id, said).is_some());
+        if is_known { said } else { TitleMoment { sealed_at_ms: record.sealed_at_ms, ..said } }
+    }
+
     pub(crate) fn permitted_use(
         &self,
         purpose: &str,
@@ -221,7 +253,7 @@ impl Export {
             at: wording::time(event.recorded_at_ms),
             recipient: issued.recipient.clone(),
             attributes: issued.allowed.iter().map(named).collect(),
-            purpose_title: self.purpose(&issued.purpose).title,
+            purpose_title: self.purpose_at(&issued.purpose, moment(event)).title,
             purpose: issued.purpose.clone(),
             consents: consents(issued.allowed.iter()),
             interaction: issued.interaction.clone(),
@@ -241,13 +273,14 @@ impl Export {
         let id = used.grant;
         let Some(position) = survey.grant_position(&id) else { return Ok(None) };
         let grant = open(&self.stream.keys, self.rights.core.store().read_entry(position)?)?;
+        let issued_at = moment(&grant);
         let Event::GrantIssued(issued) = grant.event else { return Ok(None) };
         let shaped = || issued.allowed.iter().filter(|allowed| used.shaped_by.contains(&allowed.attribute));
         Ok(Some(Use {
             at: wording::time(event.recorded_at_ms),
             recipient: issued.recipient.clone(),
             attributes: shaped().map(named).collect(),
-            purpose_title: self.purpose(&issued.purpose).title,
+            purpose_title: self.purpose_at(&issued.purpose, issued_at).title,
             purpose: issued.purpose.clone(),
             consents: consents(shaped()),
             reply: used.reply.clone(),
@@ -260,6 +293,9 @@ impl Export {
     pub(crate) fn consent(&self, record: &ConsentRecord) -> Consent {
         let terms = &record.terms;
         let vocabulary = &self.rules.vocabulary;
+        let in_force = self.state.consents.in_force(record, vocabulary, self.now_ms);
+        let is_stopped = |purpose: &&String| in_force && is_stopped(&self.state, vocabulary, purpose);
+        let agreed_at = self.agreed_at(record);
         Consent {
             event_id: record.event_id.to_string(),
             decision: match record.decision {
@@ -270,12 +306,14 @@ impl Export {
             },
             recorded_at: wording::time(record.recorded_at_ms),
             decided_at: wording::time(record.about_ms),
-            purposes: terms.purposes.iter().map(|id| self.purpose(id)).collect(),
-            categories: terms.categories.iter().map(|id| self.category(id)).collect(),
+            guardian: terms.guardian,
+            purposes: terms.purposes.iter().map(|id| self.purpose_at(id, agreed_at)).collect(),
+            categories: terms.categories.iter().map(|id| self.category_at(id, agreed_at)).collect(),
             recipients: terms.recipients.clone(),
             explicit: terms.explicit,
             until: terms.until_ms.map(wording::time),
-            in_force: self.state.consents.in_force(record, vocabulary, self.now_ms),
+            in_force,
+            stopped_purposes: terms.purposes.iter().filter(is_stopped).cloned().collect(),
             channel: terms.channel.clone(),
             brought_by: by(&record.actor),
             notice: terms.notice.as_ref().map(served),

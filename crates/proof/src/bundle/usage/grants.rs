@@ -217,6 +217,7 @@ impl Person {
     pub fn add(&mut self, seen: Seen) {
         let Seen { position, recorded_at_ms, event_id, body, .. } = seen;
         let Some(body) = body else { return };
+        let used_ms = if body.about_ms == 0 { recorded_at_ms } else { body.about_ms.min(recorded_at_ms) };
         match body.event {
             Some(Event::ConsentGiven(given)) => {
                 self.consent(position, recorded_at_ms, event_id, body.actor.as_ref(), given.terms);
@@ -241,13 +242,14 @@ impl Person {
             Some(Event::GrantUsed(used)) => {
                 let GrantUsed { grant, shaped_by, count, .. } = used;
                 let count = u64::from(count).max(1);
-                self.used(&grant, Used { position, recorded_at_ms, count, artifact: None, shaped_by });
+                let used = Used { position, recorded_at_ms, count, artifact: None, shaped_by };
+                self.used(&grant, used_ms, used);
             }
             Some(Event::ArtifactRegistered(artifact)) => {
                 let kind = artifact.kind().as_str_name().trim_start_matches("ARTIFACT_KIND_").to_lowercase();
                 let (count, shaped_by) = (1, artifact.sources);
                 let artifact_used = Used { position, recorded_at_ms, count, artifact: Some(kind), shaped_by };
-                self.used(&artifact.grant, artifact_used);
+                self.used(&artifact.grant, used_ms, artifact_used);
             }
             Some(Event::GrantGivenAgain(again)) => {
                 let Some(issued) = self.issued(&again.grant) else { return };
@@ -263,9 +265,9 @@ impl Person {
         }
     }
 
-    fn used(&mut self, grant: &[u8], used: Used) {
+    fn used(&mut self, grant: &[u8], used_ms: u64, used: Used) {
         let Some(issued) = self.issued(grant) else { return };
-        issued.used_ms.push(used.recorded_at_ms);
+        issued.used_ms.push(used_ms);
         if issued.uses.len() < USES_MAX {
             issued.uses.push(used);
         } else {

@@ -94,7 +94,7 @@ impl<'a> Filter<'a> {
     }
 
     /// Whether a grant fits, apart from its categories. A grant is in the period if it was in force at some
-    /// time in the period, or if one of its uses was reported in the period.
+    /// time in the period, or if one of its uses was in the period, as its service stated.
     pub fn fits(&self, grant: &Compared<'_>) -> bool {
         let query = self.query;
         let is_in_period = |from: u64, to: u64| {

@@ -61,7 +61,7 @@ pub(super) fn reduced(body: &EventBody) -> Option<EventBody> {
         _ => return None,
     };
     let actor = body.actor.as_ref().map(|actor| Actor { role: actor.role, name: clipped(&actor.name) });
-    Some(EventBody { actor, event: Some(event), ..EventBody::default() })
+    Some(EventBody { actor, about_ms: body.about_ms, event: Some(event), ..EventBody::default() })
 }
 
 fn terms(terms: &ConsentTerms) -> ConsentTerms {
