@@ -36,6 +36,7 @@ pub mod retention;
 pub mod rights;
 pub mod special_sources;
 pub mod stopped_purposes;
+pub mod stopped_uses;
 #[cfg(test)]
 pub(crate) mod test_times;
 pub mod unmatched;

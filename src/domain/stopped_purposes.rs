@@ -2,8 +2,6 @@
 //! sale, sharing and advertising. An objection to direct marketing stops direct marketing, and the controller
 //! can't refuse it.
 
-use super::event::SignalKind;
-use super::profile::SubjectState;
 use super::vocabulary::Vocabulary;
 use std::collections::BTreeSet;
 
@@ -33,16 +31,6 @@ pub fn covered<'a>(roots: &[&'a str], purposes: &'a [String], vocabulary: &'a Vo
     let named = purposes.iter().map(String::as_str);
     let parts = named.filter(|purpose| is_below(roots, &vocabulary.purpose_ancestry(purpose)));
     whole.chain(parts).collect::<BTreeSet<&str>>().into_iter().collect()
-}
-
-/// Whether a signal of the data subject stops every use for a purpose, whatever they consented to: an
-/// objection, a restriction, a pause of all conversations, or an opt-out.
-#[must_use]
-pub fn is_stopped(state: &SubjectState, vocabulary: &Vocabulary, purpose: &str) -> bool {
-    let ancestry = vocabulary.purpose_ancestry(purpose);
-    let has_said = |kind| state.signal_against(kind, &ancestry).is_some();
-    [SignalKind::Objection, SignalKind::Restriction, SignalKind::Pause].into_iter().any(has_said)
-        || is_below(&OPT_OUT, &ancestry) && has_said(SignalKind::OptOut)
 }
 
 #[cfg(test)]

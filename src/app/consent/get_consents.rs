@@ -7,7 +7,7 @@ use crate::app::log::moment::Moment;
 use crate::app::profile::paging::Room;
 use crate::domain::consent::ConsentRecord;
 use crate::domain::ids::SubjectId;
-use crate::domain::stopped_purposes::is_stopped;
+use crate::domain::stopped_uses::is_stopped;
 use std::sync::{Arc, PoisonError};
 
 /// A decision, and what it means now.

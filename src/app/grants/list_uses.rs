@@ -112,8 +112,8 @@ pub struct ListedUse {
     pub position: u64,
     /// When it was recorded, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    /// When the attributes were used, as the service stated it, milliseconds since the Unix epoch. For a grant:
-    /// when it was recorded.
+    /// When the attributes were used, as the service stated it, milliseconds since the Unix epoch. For a
+    /// grant: when it was recorded.
     pub used_at_ms: u64,
     /// How the attributes were used.
     pub kind: UseKind,

@@ -1,5 +1,5 @@
-//! Completes the history in memory of which attributes came from which: sources of attributes, and what shaped
-//! the replies that were reported.
+//! Completes the history in memory of which attributes came from which: the sources of attributes, and what
+//! shaped the replies that were reported.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;

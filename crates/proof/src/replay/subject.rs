@@ -195,9 +195,7 @@ impl Subject {
                 }
             }
             Event::EarlierAttributeRecorded(recorded) => {
-                if let Some(attribute) = &recorded.attribute {
-                    self.note_earlier(id, position, attribute);
-                }
+                recorded.attribute.iter().for_each(|attribute| self.note_earlier(id, position, attribute));
             }
             Event::AttributeCorrected(corrected) => {
                 self.end(&corrected.corrects, Fault::Corrected);
@@ -311,6 +309,7 @@ impl Subject {
         if !self.effort.spend(attribute.derived_from.len() + sources.len()) {
             return;
         }
+        // Unordered: looked up, never iterated.
         let known: HashSet<&[u8]> = attribute.derived_from.iter().map(Vec::as_slice).collect();
         let new: Vec<Vec<u8>> =
             sources.iter().filter(|source| !known.contains(source.as_slice())).cloned().collect();

@@ -14,7 +14,7 @@ use crate::domain::event::{
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::legal_basis::{Basis, DeclaredBasis};
 use crate::domain::profile::ActiveSignal;
-use crate::domain::stopped_purposes::is_stopped;
+use crate::domain::stopped_uses::is_stopped;
 use crate::domain::wording;
 use crate::package::{
     ActorName, Attribute, Consent, Disclosure, NamedAttribute, Notice, NoticeServed, PermittedUse,
