@@ -33,6 +33,7 @@ pub mod fuzzing; // decoders for fuzzers
 pub mod ledger; // the append-only log
 pub mod monitor; // following a log from outside
 pub mod package; // access packages and consent receipts
+pub mod relevance; // ranking of facts by a text
 pub mod roles; // which role may call which method
 pub mod secret; // files of secrets
 pub mod store; // storage engines

@@ -7,7 +7,7 @@ use crate::app::{
     CheckedGrant, CheckedIds, GrantRequest, HeldId, Issued, Moment, NewArtifact, Revocation, Use, UseCase,
     UseQuery,
 };
-use crate::domain::event::Reason;
+use crate::domain::event::{Reason, codec};
 use crate::domain::ids::GrantId;
 use crate::proto;
 use crate::proto::grant_service_server::GrantService;
@@ -86,6 +86,7 @@ impl GrantService for Api {
         let request = request.into_inner();
         let options = convert::writes::options(request.options.as_ref(), &request)?;
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        let relevance = request.relevance.map(convert::grants::relevance);
         let asked = GrantRequest {
             ttl_ms: ttl_ms(request.ttl.as_ref())?,
             asked: UseCase {
@@ -93,7 +94,9 @@ impl GrantService for Api {
                 categories: request.categories,
                 keys: request.keys,
                 interaction: request.interaction,
+                is_ranked: relevance.is_some(),
             },
+            relevance,
         };
         let issued = self.app.grants.request_grant(&caller, &subject, asked, &options).await;
         Ok(Response::new(match issued.map_err(status::of)? {
@@ -109,6 +112,7 @@ impl GrantService for Api {
                 profile_version: 0,
                 receipt: Some(convert::writes::receipt(grant.receipt, &caller)),
                 gaps: grant.has_ended.then_some(proto::Gap::GrantEnded.into()).into_iter().collect(),
+                ranking: grant.ranking.as_ref().map(codec::message),
             },
         }))
     }
@@ -245,6 +249,7 @@ impl GrantService for Api {
             categories: request.categories,
             keys: request.keys,
             interaction: request.interaction,
+            is_ranked: false,
         };
         let bounds_as_of = convert::times::maybe_millis(request.bounds_as_of.as_ref(), "bounds_as_of")?;
         let is_of_now = moment == Moment::Now && bounds_as_of.is_none() && request.as_of_grant.is_empty();

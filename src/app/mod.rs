@@ -37,6 +37,7 @@ pub use grants::explain_consents::ExplainedConsent;
 pub use grants::explain_grant::{ExplainedAttribute, ExplainedUse, Explanation};
 pub use grants::grant::{Grant, GrantRequest, Issued};
 pub use grants::list_uses::{ListedUse, UseKind, UsePage, UseQuery, UseRule, UsedGrant};
+pub use grants::relevance::Relevance;
 pub use grants::report_use::Use;
 pub use grants::standing::{CheckedGrant, Standing};
 pub use grants::watch_revocations::Watch;

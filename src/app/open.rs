@@ -49,6 +49,7 @@ use crate::domain::recorder_usage::AttributeLimits;
 use crate::domain::vocabulary::DECISION_RULES;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, Signing};
 use crate::package::Controller;
+use crate::relevance::rank::RankingSettings;
 use crate::store::{KeyStore, LogStore, StoreError};
 use crate::vault::{RootCustody, Vault, VaultError};
 use ed25519_dalek::VerifyingKey;
@@ -92,6 +93,8 @@ pub struct Settings {
     pub erasures: ErasureSettings,
     /// What one recipient may have open about one data subject.
     pub use_limits: UseLimits,
+    /// How permitted attributes are ranked by a text.
+    pub ranking: RankingSettings,
     /// How long an inference may be used if it is recorded without an expiry.
     pub inferences: InferenceTerms,
     /// The limits on what may be recorded about one data subject.
@@ -202,6 +205,7 @@ impl App {
             disclosures,
             subject_map,
             use_limits: settings.use_limits,
+            ranking: settings.ranking,
             erasing: Arc::default(),
             stopping: tokio::sync::watch::Sender::new(false),
         });

@@ -103,7 +103,18 @@ impl Bounds {
     /// Decides one use. Every attribute that the use asks for is either allowed, or withheld with a reason.
     #[must_use]
     pub fn decide(&self, state: &SubjectState, vocabulary: &Vocabulary, case: &Case<'_>) -> Decision {
-        Deciding::new(self, state, vocabulary, case).run()
+        Deciding::new(self, state, vocabulary, case).run(true)
+    }
+
+    /// As [`Bounds::decide`], but allows also what does not fit in one answer. The caller chooses from it.
+    #[must_use]
+    pub fn decide_without_limit(
+        &self,
+        state: &SubjectState,
+        vocabulary: &Vocabulary,
+        case: &Case<'_>,
+    ) -> Decision {
+        Deciding::new(self, state, vocabulary, case).run(false)
     }
 }
 
@@ -144,7 +155,7 @@ impl<'a> Deciding<'a> {
         deciding
     }
 
-    fn run(mut self) -> Decision {
+    fn run(mut self, must_fit_answer: bool) -> Decision {
         let mut decision = Decision { bounds: self.bounds.positions().to_vec(), ..Decision::default() };
         let state = self.state;
         // There are many attributes and few classes, so each class of the answer is built once, from its
@@ -180,7 +191,9 @@ impl<'a> Deciding<'a> {
                 }
             }
         }
-        fit_answer::withhold_excess(&mut decision.allowed, &yes, &mut no);
+        if must_fit_answer {
+            fit_answer::withhold_excess(&mut decision.allowed, &yes, &mut no);
+        }
         decision.ends_ms = decision.allowed.iter().filter_map(|allowed| allowed.ends_ms).min();
         decision.withheld = self.classes(no);
         decision

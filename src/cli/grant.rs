@@ -46,6 +46,35 @@ pub(super) struct Grant {
     /// get the same grant again.
     #[arg(long, default_value = "")]
     interaction: String,
+    #[command(flatten)]
+    relevance: RelevanceFlags,
+}
+
+/// Which of the permitted attributes the grant should have.
+#[derive(Args)]
+struct RelevanceFlags {
+    /// Ask only for the permitted attributes that fit this text best. The text is not recorded.
+    #[arg(long, value_name = "TEXT")]
+    about: Option<String>,
+    /// Most attributes with --about: 1 to 256.
+    #[arg(long, value_name = "COUNT", default_value_t = 8, requires = "about")]
+    top_k: u32,
+    /// Most bytes of keys and values with --about; 0 for no limit.
+    #[arg(long, value_name = "BYTES", default_value_t = 0, requires = "about")]
+    max_bytes: u32,
+    /// Most tokens of keys and values with --about, estimated as one token for three bytes; 0 for no limit.
+    #[arg(long, value_name = "TOKENS", default_value_t = 0, requires = "about")]
+    max_tokens: u32,
+    /// Lowest score with --about. The scores are in the output.
+    #[arg(long, value_name = "SCORE", default_value_t = 0.0, requires = "about")]
+    min_score: f64,
+}
+
+impl RelevanceFlags {
+    fn message(self) -> Option<proto::Relevance> {
+        let Self { about, top_k, max_bytes, max_tokens, min_score } = self;
+        about.map(|text| proto::Relevance { text, top_k, max_bytes, max_tokens, min_score })
+    }
 }
 
 impl Grant {
@@ -63,6 +92,7 @@ impl Grant {
             ttl: prost_types::Duration::try_from(self.ttl).ok(),
             interaction: self.interaction,
             options: None,
+            relevance: self.relevance.message(),
         };
         let answer = client(at, "service").await?.request_grant(request).await?.into_inner();
         out.print("RequestGrantResponse", &answer, |answer| {
@@ -71,7 +101,10 @@ impl Grant {
             }
             let until = output::time(answer.expires_at.as_ref());
             let body = decision(&answer.allowed, &answer.withheld);
-            format!("grant {} until {until}\n{body}", answer.grant_id)
+            let chosen = answer.ranking.map(|ranking| {
+                format!("\nchosen: {} of {} permitted attributes", ranking.chosen, ranking.permitted)
+            });
+            format!("grant {} until {until}\n{body}{}", answer.grant_id, chosen.unwrap_or_default())
         })?;
         Ok(answer.grant_id)
     }
@@ -86,7 +119,8 @@ fn decision(allowed: &[proto::AllowedAttribute], withheld: &[proto::Withheld]) -
         // Consent is the usual basis, so only another basis is named.
         let basis = DeclaredBasis::of(allowed.legal_basis()).map_or("", DeclaredBasis::title);
         let key = "  ".to_owned() + &allowed.key;
-        vec![key, allowed.category.clone(), allowed.value_json.clone(), basis.to_owned()]
+        let score = allowed.score.map(|score| format!("{score:.3}")).unwrap_or_default();
+        vec![key, allowed.category.clone(), allowed.value_json.clone(), basis.to_owned(), score]
     };
     let rows: Vec<Vec<String>> = allowed.iter().map(row).collect();
     let mut text = format!("allowed: {}", allowed.len());

@@ -8,6 +8,7 @@ use super::limits::Limits;
 use super::names::{NAME_ALLOWED, is_name};
 use super::organization::Organization;
 use super::recipients::{RecipientConfig, check_recipients};
+use super::relevance::Relevance;
 use super::report::{ProcessingConfig, ReportConfig};
 use super::rights::{Inferences, Rights};
 use super::telemetry::TelemetryConfig;
@@ -60,6 +61,8 @@ pub struct Config {
     pub recipients: Vec<RecipientConfig>,
     /// When inferences expire.
     pub inferences: Inferences,
+    /// Grants that have only what is relevant to a text.
+    pub relevance: Relevance,
     /// Transparency reports.
     pub report: ReportConfig,
     /// The witnesses that cosign checkpoints.
@@ -111,6 +114,7 @@ impl Default for Config {
             rights: Rights::default(),
             recipients: Vec::new(),
             inferences: Inferences::default(),
+            relevance: Relevance::default(),
             report: ReportConfig::default(),
             witnesses: Witnesses::default(),
             timestamps: Timestamps::default(),

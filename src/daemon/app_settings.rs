@@ -15,6 +15,7 @@ use crate::domain::recorder_usage::{AttributeLimits, Load};
 use crate::domain::request::Jurisdiction;
 use crate::ledger::{Ledger, LedgerOptions, LogKeys};
 use crate::package::Controller;
+use crate::relevance::rank::RankingSettings;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use crate::vault::{FileCustody, RootCustody, TokenCustody, VaultError};
@@ -138,6 +139,7 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
             artifacts_max: limits.artifacts_max,
             revocations_at_once_max: REVOCATIONS_AT_ONCE_MAX,
         },
+        ranking: RankingSettings { language: config.relevance.language },
         inferences: inference_terms(config),
         attribute_limits: attribute_limits(limits),
         witnesses,

@@ -111,6 +111,7 @@ fn of_grant(grant: &GrantIssued) -> Vec<EventId> {
         bounds: _,
         categories: _,
         keys: _,
+        ranking: _,
     } = grant;
     let mut named = Vec::new();
     for GrantedAttribute { attribute, basis, key: _, category: _ } in allowed {

@@ -2,7 +2,9 @@
 //! and what would change the result.
 
 use crate::domain::TIME_MS_MAX;
-use crate::domain::event::{ErasureScope, Provenance, Reason, RecordingRefused, Tier, WithheldClass};
+use crate::domain::event::{
+    ErasureScope, Provenance, Ranking, RankingMethod, Reason, RecordingRefused, Tier, WithheldClass,
+};
 use crate::domain::legal_basis::DeclaredBasis;
 use jiff::SignedDuration;
 use jiff::civil::DateTime;
@@ -15,6 +17,22 @@ pub fn time(ms: u64) -> String {
     const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
     let since = i64::try_from(ms.min(TIME_MS_MAX)).map(SignedDuration::from_millis).unwrap_or_default();
     EPOCH.checked_add(since).map_or_else(|_| "an unknown time".to_owned(), |time| format!("{time}Z"))
+}
+
+/// How the attributes of a grant were chosen.
+#[must_use]
+pub fn ranking(ranking: &Ranking) -> String {
+    let by = match ranking.method {
+        RankingMethod::Lexical => "words",
+        RankingMethod::Embedding => "embeddings",
+        RankingMethod::Hybrid => "words and embeddings",
+        RankingMethod::Unspecified => "an unspecified method",
+    };
+    let Ranking { version, permitted, chosen, .. } = ranking;
+    format!(
+        "A ranking chose {chosen} of {permitted} permitted attributes that fit the text of the request best, by {by} \
+         (version {version}). The text is not recorded."
+    )
 }
 
 /// Who set the rules of a tier.

@@ -72,6 +72,7 @@ mod recording_permissions;
 mod redefined_words;
 mod references;
 mod rejected_writes;
+mod relevance;
 mod requests;
 mod reuse_grant;
 mod revocations;

@@ -138,6 +138,7 @@ fn settings_with(
 ) -> Settings {
     let (work, reading) = (|| Arc::clone(work), || Arc::clone(reading));
     Settings {
+        ranking: sayso::relevance::rank::RankingSettings::default(),
         use_limits: UseLimits { open_grants_max: 1_024, artifacts_max: 1_024, revocations_at_once_max: 256 },
         ledger: LedgerOptions {
             origin: format!("sayso.example/{controller}"),

@@ -444,6 +444,43 @@ fn what_a_grant_allows_and_withholds_adds_up_to_what_was_requested() {
 }
 
 #[test]
+fn what_a_ranking_did_not_choose_adds_up_to_what_was_permitted() {
+    let ranked = |permitted, chosen| {
+        move |log: &mut Log, issued: &mut GrantIssued| {
+            log.append(ada(), recorded(attribute("spare", "food")));
+            issued.ranking = Some(Ranking { permitted, chosen, ..Ranking::default() });
+        }
+    };
+    assert_eq!(faults_of_withheld(ranked(2, 1)), []);
+    assert_eq!(faults_of_withheld(ranked(1, 1)), [Fault::WithheldCount]);
+    assert_eq!(faults_of_withheld(ranked(3, 1)), [Fault::WithheldCount]);
+    assert_eq!(faults_of_withheld(ranked(3, 2)), [Fault::RankingCount]);
+    // Also if the grant withholds nothing.
+    let bare = |permitted| {
+        move |log: &mut Log, issued: &mut GrantIssued| {
+            ranked(permitted, 1)(log, issued);
+            issued.withheld.clear();
+        }
+    };
+    assert_eq!(faults_of_withheld(bare(3)), []);
+    assert_eq!(faults_of_withheld(bare(2)), [Fault::WithheldCount]);
+}
+
+#[test]
+fn a_grant_for_one_text_answers_no_other_request() {
+    let mut world = World::new();
+    let Event::GrantIssued(mut issued) =
+        issued(world.attribute, event_id(world.grant_at - 1), world.log.now + HOUR_MS)
+    else {
+        panic!()
+    };
+    issued.ranking = Some(Ranking { permitted: 1, chosen: 1, ..Ranking::default() });
+    let grant = world.log.append(ada(), Event::GrantIssued(issued)).to_vec();
+    world.log.append(ada(), Event::GrantGivenAgain(GrantGivenAgain { grant, ..GrantGivenAgain::default() }));
+    assert_eq!(world.faults(), [Fault::RankedAgain]);
+}
+
+#[test]
 fn a_reason_for_withholding_is_true() {
     let false_reason = [Fault::WithheldReason];
     // The category is consented to.

@@ -301,3 +301,20 @@ def test_an_error_of_the_body_is_not_hidden_by_one_of_the_report(own_daemon: Dae
             own_daemon.stop()
             raise ZeroDivisionError
         assert use.problem is not None
+
+
+def test_a_use_about_a_text_has_only_the_facts_that_fit_it_the_best_first(person: sayso.Person) -> None:
+    person.remember("pet", "has a black cat, a cat lover", category="preference")
+    person.remember("flat", "the cat sleeps in the kitchen of the flat", category="location")
+    person.remember("job", "works as a nurse", category="work")
+    person.say_yes("memory", notice="welcome")
+    for chat in ("", "chat-1"):
+        with person.use("memory", chat=chat, about="Which cat?", top_k=2) as use:
+            assert [fact.key for fact in use.facts] == ["pet", "flat"]
+            scores = [fact.score or 0.0 for fact in use.facts]
+            assert scores[0] > scores[1] > 0.0
+    with person.use("memory", chat="chat-1", about="the nurse") as other:
+        assert [fact.key for fact in other.facts] == ["job"]
+        assert other.grant_id != use.grant_id
+    with person.use("memory") as plain:
+        assert [fact.score for fact in plain.facts] == [None] * 3

@@ -4,6 +4,7 @@ use crate::api::convert::reasons::{denial, revocation};
 use crate::api::convert::times::time;
 use crate::api::convert::writes::proof;
 use crate::app::{self, Caller};
+use crate::domain::attribute::Secret;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{ErasureScope, Reason, Tier, WithheldClass, codec};
 use crate::domain::legal_basis::Basis;
@@ -26,6 +27,19 @@ pub fn allowed(allowed: &app::Allowed) -> proto::AllowedAttribute {
         consent_event_id: consent_of(allowed.basis),
         legal_basis: allowed.basis.kind().into(),
         declared_at: allowed.basis.declared_at(),
+        score: allowed.score,
+    }
+}
+
+/// What the attributes of a requested grant should be relevant to.
+#[must_use]
+pub fn relevance(of: proto::Relevance) -> app::Relevance {
+    app::Relevance {
+        text: Secret::new(of.text),
+        top_k: of.top_k,
+        bytes_max: of.max_bytes,
+        tokens_max: of.max_tokens,
+        min_score: of.min_score,
     }
 }
 
@@ -141,6 +155,7 @@ pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrant
         interaction: of.issued.interaction,
         text: of.text,
         proof: proof(of.proof, caller),
+        ranking: of.issued.ranking.as_ref().map(codec::message),
     }
 }
 

@@ -13,10 +13,11 @@ use crate::bounds::decision::Decision;
 use crate::bounds::rulebook::Rules;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{Event, GrantIssued, GrantedAttribute, WithheldClass};
-use crate::domain::ids::{GrantId, SubjectId};
+use crate::domain::ids::{EventId, GrantId, SubjectId};
 use crate::domain::legal_basis::Basis;
 use crate::domain::profile::SubjectState;
 use crate::domain::{Violation, Violations, vocabulary};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, PoisonError};
 
 const NAMES_MAX: usize = 128;
@@ -32,6 +33,9 @@ pub struct UseCase {
     pub keys: Vec<String>,
     /// The recipient's own name for the conversation; empty for none.
     pub interaction: String,
+    /// Whether a ranking chooses from what is permitted. Then the decision allows also what does not fit in
+    /// one answer.
+    pub is_ranked: bool,
 }
 
 /// An attribute that may be used, with its value.
@@ -41,6 +45,8 @@ pub struct Allowed {
     pub current: Arc<CurrentAttribute>,
     /// What the use rests on.
     pub basis: Basis,
+    /// How relevant it is to the text of the request; `None` if it was not ranked.
+    pub score: Option<f64>,
 }
 
 /// The decision about a use.
@@ -180,6 +186,7 @@ impl Grants {
             categories: issued.categories.clone(),
             keys: issued.keys.clone(),
             interaction: issued.interaction.clone(),
+            is_ranked: issued.ranking.is_some(),
         };
         let repeated = decide(&rules_then, &state, &issued.recipient, &asked, now_ms);
         let events_gone = !is_complete && !is_same(&repeated, &issued);
@@ -189,6 +196,7 @@ impl Grants {
             }
             None => repeated,
         };
+        let decision = only_chosen(decision, &issued);
         let missing_keys = missing_keys(&issued, &state);
         Ok(Evaluation { events_gone, missing_keys, ..with_values(&decision, &state) })
     }
@@ -198,11 +206,30 @@ impl Grants {
     }
 }
 
-/// Whether a repeated decision is the one that a grant records.
+/// Whether a repeated decision is the one that a grant records. If a ranking chose the attributes of the
+/// grant, the decision permits them among others.
 fn is_same(repeated: &Decision, issued: &GrantIssued) -> bool {
-    let attributes = repeated.allowed.iter().map(|allowed| (allowed.event_id, allowed.basis));
-    attributes.eq(issued.allowed.iter().map(|cited| (cited.attribute, cited.basis)))
-        && repeated.withheld == issued.withheld
+    let mut attributes = repeated.allowed.iter().map(|allowed| (allowed.event_id, allowed.basis));
+    let mut cited = issued.allowed.iter().map(|cited| (cited.attribute, cited.basis));
+    let allows_same = match issued.ranking {
+        None => attributes.eq(cited),
+        Some(ranking) => {
+            let permitted: BTreeMap<EventId, Basis> = attributes.by_ref().collect();
+            permitted.len() == ranking.permitted as usize
+                && cited.all(|(attribute, basis)| permitted.get(&attribute) == Some(&basis))
+        }
+    };
+    allows_same && repeated.withheld == issued.withheld
+}
+
+/// If a ranking chose the attributes of a grant: the part of a repeated decision that is about these. The
+/// text is not recorded, so the ranking cannot be repeated.
+fn only_chosen(mut decision: Decision, issued: &GrantIssued) -> Decision {
+    if issued.ranking.is_some() {
+        let chosen: BTreeSet<EventId> = issued.allowed.iter().map(|cited| cited.attribute).collect();
+        decision.allowed.retain(|allowed| chosen.contains(&allowed.event_id));
+    }
+    decision
 }
 
 /// The keys that a grant allowed and whose attributes are gone.
@@ -245,7 +272,11 @@ pub(crate) fn decide(
         interaction: &asked.interaction,
         now_ms,
     };
-    let decision = rules.bounds.decide(state, &rules.vocabulary, &case);
+    let decision = if asked.is_ranked {
+        rules.bounds.decide_without_limit(state, &rules.vocabulary, &case)
+    } else {
+        rules.bounds.decide(state, &rules.vocabulary, &case)
+    };
     if rules.unconfirmed().is_some() {
         crate::bounds::withhold::withhold_until_confirmed(decision, state)
     } else {
@@ -256,7 +287,7 @@ pub(crate) fn decide(
 pub(crate) fn with_values(decision: &Decision, state: &SubjectState) -> Evaluation {
     let value = |allowed: &crate::bounds::Allowed| {
         let current = Arc::clone(state.attributes.get(&allowed.key)?);
-        Some(Allowed { current, basis: allowed.basis })
+        Some(Allowed { current, basis: allowed.basis, score: None })
     };
     Evaluation {
         allowed: decision.allowed.iter().filter_map(value).collect(),

@@ -329,7 +329,8 @@ fn explanation_text(of: &Explanation, refusals: &[String]) -> String {
 
 fn write_explanation(text: &mut String, of: &Explanation, refusals: &[String]) -> std::fmt::Result {
     let issued = &of.issued;
-    let total = issued.allowed.len() + of.withheld.iter().map(|class| class.count as usize).sum::<usize>();
+    let permitted = issued.ranking.map_or(issued.allowed.len(), |ranking| ranking.permitted as usize);
+    let total = permitted + of.withheld.iter().map(|class| class.count as usize).sum::<usize>();
     writeln!(
         text,
         "On {} `{}` asked what it may use for `{}` and was granted {} of {} {}, until {}.",
@@ -341,27 +342,14 @@ fn write_explanation(text: &mut String, of: &Explanation, refusals: &[String]) -
         if total == 1 { "attribute" } else { "attributes" },
         wording::time(issued.expires_at_ms),
     )?;
+    if let Some(ranking) = &issued.ranking {
+        writeln!(text, "{}", wording::ranking(ranking))?;
+    }
     for consent in &of.consents {
         write_consent(text, consent)?;
     }
     for allowed in &of.allowed {
-        let attribute = &allowed.current.attribute;
-        write!(
-            text,
-            "- `{}` ({}, {}), recorded on {} by {}",
-            attribute.key,
-            attribute.category,
-            wording::provenance(attribute.provenance),
-            wording::time(allowed.current.recorded_at_ms),
-            who(&allowed.current.actor),
-        )?;
-        if attribute.provenance == Provenance::Inferred && !attribute.evidence.is_empty() {
-            write!(text, ", from {}", attribute.evidence.join(", "))?;
-        }
-        if let Basis::Declared { kind, .. } = allowed.basis {
-            write!(text, ", on the basis of {} ({}), without consent", kind.title(), kind.article())?;
-        }
-        end_sentence(text, &allowed.since)?;
+        write_allowed(text, allowed)?;
     }
     for (granted, since) in &of.gone {
         writeln!(text, "- `{}` ({}); {since}.", granted.key, granted.category)?;
@@ -395,6 +383,26 @@ fn write_explanation(text: &mut String, of: &Explanation, refusals: &[String]) -
             writeln!(text, "The grant is not valid: {}.", wording::reason(reason.unwrap_or_default()))
         }
     }
+}
+
+fn write_allowed(text: &mut String, allowed: &ExplainedAttribute) -> std::fmt::Result {
+    let attribute = &allowed.current.attribute;
+    write!(
+        text,
+        "- `{}` ({}, {}), recorded on {} by {}",
+        attribute.key,
+        attribute.category,
+        wording::provenance(attribute.provenance),
+        wording::time(allowed.current.recorded_at_ms),
+        who(&allowed.current.actor),
+    )?;
+    if attribute.provenance == Provenance::Inferred && !attribute.evidence.is_empty() {
+        write!(text, ", from {}", attribute.evidence.join(", "))?;
+    }
+    if let Basis::Declared { kind, .. } = allowed.basis {
+        write!(text, ", on the basis of {} ({}), without consent", kind.title(), kind.article())?;
+    }
+    end_sentence(text, &allowed.since)
 }
 
 fn write_consent(text: &mut String, consent: &ExplainedConsent) -> std::fmt::Result {

@@ -1,8 +1,9 @@
 //! The types of a request for a grant and of its answer.
 
 use crate::app::grants::evaluate_use::{Allowed, UseCase};
+use crate::app::grants::relevance::Relevance;
 use crate::app::log::receipt::Receipt;
-use crate::domain::event::WithheldClass;
+use crate::domain::event::{Ranking, WithheldClass};
 use crate::domain::ids::GrantId;
 
 /// A request for a grant.
@@ -12,6 +13,8 @@ pub struct GrantRequest {
     pub asked: UseCase,
     /// The lifetime, milliseconds: 1 second to 24 hours; `None` for 10 minutes.
     pub ttl_ms: Option<u64>,
+    /// What the attributes should be relevant to; `None` for every permitted attribute.
+    pub relevance: Option<Relevance>,
 }
 
 /// A grant.
@@ -25,6 +28,8 @@ pub struct Grant {
     pub withheld: Vec<WithheldClass>,
     /// Milliseconds since the Unix epoch.
     pub expires_at_ms: u64,
+    /// How the attributes were chosen; `None` if every permitted attribute is allowed.
+    pub ranking: Option<Ranking>,
     /// Whether this grant was issued for an earlier call with the same request and is no longer valid.
     pub has_ended: bool,
     /// The receipt of the `GrantIssued` event.

@@ -13,6 +13,7 @@ pub(crate) mod grant;
 pub(crate) mod grant_lookup;
 pub(crate) mod late_sources;
 pub(crate) mod list_uses;
+pub(crate) mod relevance;
 pub(crate) mod report_use;
 pub(crate) mod request_grant;
 pub(crate) mod reuse_grant;

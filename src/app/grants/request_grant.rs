@@ -5,15 +5,18 @@ use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::grants::Grants;
 use crate::app::grants::check_grant::FoundGrant;
-use crate::app::grants::evaluate_use::{check_case, decide, with_values};
+use crate::app::grants::evaluate_use::{Evaluation, check_case, decide, with_values};
 use crate::app::grants::grant::{Grant, GrantRequest, Issued};
+use crate::app::grants::relevance::{Chosen, Relevance};
 use crate::app::grants::reuse_grant::current_of;
 use crate::app::log::append::{Append, Begun, Timestamping, Written};
 use crate::app::log::core::Core;
 use crate::app::log::receipt::{Receipt, WriteOptions};
+use crate::bounds::decision::Decision;
+use crate::bounds::rulebook::Rules;
 use crate::domain::DAY_MS;
 use crate::domain::attribute::is_text;
-use crate::domain::event::{Event, GrantIssued, GrantedAttribute, Recorded, Tier, WithheldClass};
+use crate::domain::event::{Event, GrantIssued, GrantedAttribute, Ranking, Recorded, Tier, WithheldClass};
 use crate::domain::ids::{GrantId, SubjectId};
 use crate::domain::profile::GrantState;
 use crate::telemetry::metrics;
@@ -46,6 +49,7 @@ impl Grants {
             return Err(AppError::invalid("interaction", "must have at most 128 bytes"));
         }
         check_case(&request.asked, &self.core.rules())?;
+        request.relevance.as_ref().map_or(Ok(()), Relevance::check)?;
         if let Some(grant) = self.reuse(caller, subject, &request, ttl_ms, options).await? {
             return Ok(Issued::Grant(Box::new(grant)));
         }
@@ -73,14 +77,7 @@ impl Grants {
         }
         self.check_open_grants(&append)?;
         let rules = Arc::clone(&append.rules);
-        let (decision, evaluation) = {
-            let _timed = tracing::trace_span!("decide").entered();
-            let now = append.stream.read();
-            let decision = decide(&rules, &now.state, &append.caller.name, &request.asked, append.now_ms);
-            let decision = self.core.deny_in_doubt(decision, &now.state);
-            let evaluation = with_values(&decision, &now.state);
-            (decision, evaluation)
-        };
+        let (decision, evaluation, ranking) = self.decide_and_rank(&append, request, &rules);
         let latest = append.now_ms.saturating_add(ttl_ms);
         let event = GrantIssued {
             recipient: append.caller.name.clone(),
@@ -102,6 +99,7 @@ impl Grants {
             bounds: decision.bounds,
             categories: request.asked.categories.clone(),
             keys: request.asked.keys.clone(),
+            ranking,
         };
         let expires_at_ms = event.expires_at_ms;
         let pending_events = vec![self.core.plan(Event::GrantIssued(event))];
@@ -110,15 +108,44 @@ impl Grants {
         count_withheld(&evaluation.withheld);
         metrics().allowed(evaluation.allowed.len());
         let first = events.first().ok_or(AppError::Internal(Cause::Inconsistent("no grant was written")))?;
-        Core::note_issued(&stream, first.event_id, &receipt, ttl_ms);
+        if ranking.is_none() {
+            Core::note_issued(&stream, first.event_id, &receipt, ttl_ms);
+        }
         Ok(Issued::Grant(Box::new(Grant {
             id: GrantId::new(first.position, &first.event_id),
             allowed: evaluation.allowed,
             withheld: evaluation.withheld,
             expires_at_ms,
+            ranking,
             has_ended: false,
             receipt,
         })))
+    }
+
+    /// Decides. If the request has a text to rank by, chooses from what the decision permits.
+    fn decide_and_rank(
+        &self,
+        append: &Append,
+        request: &GrantRequest,
+        rules: &Rules,
+    ) -> (Decision, Evaluation, Option<Ranking>) {
+        let now = append.stream.read();
+        let decision = {
+            let _timed = tracing::trace_span!("decide").entered();
+            let decision = decide(rules, &now.state, &append.caller.name, &request.asked, append.now_ms);
+            self.core.deny_in_doubt(decision, &now.state)
+        };
+        let Some(relevance) = &request.relevance else {
+            let evaluation = with_values(&decision, &now.state);
+            return (decision, evaluation, None);
+        };
+        let _timed = tracing::trace_span!("rank").entered();
+        let Chosen { decision, scores, ranking } = relevance.choose(decision, &now.state, &self.core.ranking);
+        let mut evaluation = with_values(&decision, &now.state);
+        for (allowed, score) in evaluation.allowed.iter_mut().zip(scores) {
+            allowed.score = Some(score);
+        }
+        (decision, evaluation, Some(ranking))
     }
 
     /// Checks that the caller may have another grant of this data subject.
@@ -157,6 +184,7 @@ impl Grants {
             allowed: allowed.collect(),
             withheld: if is_valid { issued.withheld.clone() } else { Vec::new() },
             expires_at_ms: issued.expires_at_ms,
+            ranking: issued.ranking.filter(|_| is_valid),
             has_ended: !is_valid,
             receipt,
         })))

@@ -23,7 +23,8 @@ use std::sync::Arc;
 impl Grants {
     /// The existing grant for this request, if a decision made now would be the same; `None` if a new grant
     /// has to be issued. A request that has an idempotency key, an expected version or a time never reuses a
-    /// grant, because a new event has to record these.
+    /// grant, because a new event has to record these. Nor does a request with a text to rank by: no record
+    /// says which text a grant was for.
     pub(crate) async fn reuse(
         self: &Arc<Self>,
         caller: &Caller,
@@ -33,6 +34,7 @@ impl Grants {
         options: &WriteOptions,
     ) -> Result<Option<Grant>, AppError> {
         let needs_own_event = options.expected_version.is_some() || options.about_ms.is_some();
+        let needs_own_event = needs_own_event || request.relevance.is_some();
         if request.asked.interaction.is_empty() || needs_own_event || !options.idempotency_key.is_empty() {
             return Ok(None);
         }
@@ -94,6 +96,7 @@ impl Grants {
             withheld: grant.issued.withheld.to_vec(),
             expires_at_ms: grant.issued.expires_at_ms,
             has_ended: false,
+            ranking: None,
             receipt: Receipt { events: vec![receipt], checkpoint, replayed: true },
         })
     }
@@ -144,7 +147,7 @@ pub(crate) fn current_of(cited: &GrantedAttribute, state: &SubjectState) -> Opti
     if current.event_id != cited.attribute {
         return None;
     }
-    Some(Allowed { current: Arc::clone(current), basis: cited.basis })
+    Some(Allowed { current: Arc::clone(current), basis: cited.basis, score: None })
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ use crate::bounds::rulebook::{Rules, RulesHistory};
 use crate::clock::{Clock, EventIds, LedgerClock};
 use crate::domain::ids::{EventId, Handle, SubjectId};
 use crate::ledger::Ledger;
+use crate::relevance::rank::RankingSettings;
 use crate::store::LogStore;
 use crate::vault::Vault;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -62,6 +63,7 @@ pub(crate) struct Core {
     /// What the log commits to about each data subject.
     pub subject_map: KeptMap,
     pub use_limits: UseLimits,
+    pub ranking: RankingSettings,
     /// Erasures hold this lock, shared, from the destruction of their keys until they are recorded. An export
     /// holds it exclusively while it takes its checkpoint.
     pub erasing: Arc<tokio::sync::RwLock<()>>,

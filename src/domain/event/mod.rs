@@ -25,14 +25,14 @@ pub use rights::{
 pub use rules::{BoundsPublished, PurposeDefined, RecordingRefused, RetentionDefined, SubjectDescribed};
 pub use uses::{
     ArtifactInvalidated, ArtifactRegistered, GrantGivenAgain, GrantIssued, GrantUsed, GrantedAttribute,
-    WithheldClass,
+    Ranking, WithheldClass,
 };
 
 // The enumerations of the published schema.
 pub use sayso_proof::event::{
     AgeBand, ArtifactKind, ErasedKind, ErasureOutcome, ErasureScope, EvidenceKind, Ground, Jurisdiction,
-    LegalBasis, PackageKind, Provenance, Reason, RequestKind, RequestOutcome, RetentionClass, Role, Rung,
-    SignalKind, Tier,
+    LegalBasis, PackageKind, Provenance, RankingMethod, Reason, RequestKind, RequestOutcome, RetentionClass,
+    Role, Rung, SignalKind, Tier,
 };
 // These messages consist of texts and numbers only. They have no ids and no enumerations, so they need no
 // conversion.

@@ -2,7 +2,7 @@
 
 use crate::domain::ids::EventId;
 use crate::domain::legal_basis::Basis;
-use sayso_proof::event::{ArtifactKind, Provenance, Reason, Tier};
+use sayso_proof::event::{ArtifactKind, Provenance, RankingMethod, Reason, Tier};
 
 /// An attribute that a grant allows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,6 +41,19 @@ pub struct WithheldClass {
     pub source: Option<EventId>,
 }
 
+/// How the attributes of a grant were chosen from the permitted ones.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Ranking {
+    /// How the attributes were scored.
+    pub method: RankingMethod,
+    /// The version of the method.
+    pub version: u32,
+    /// The number of permitted attributes, which were ranked.
+    pub permitted: u32,
+    /// The number of chosen attributes: those that the grant allows.
+    pub chosen: u32,
+}
+
 /// A grant was issued: a signed, expiring permission to personalize with exactly these attributes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GrantIssued {
@@ -64,6 +77,8 @@ pub struct GrantIssued {
     pub categories: Vec<String>,
     /// The keys that the request was limited to; an empty list means all.
     pub keys: Vec<String>,
+    /// How the allowed attributes were chosen from the permitted ones; `None` if all of them are allowed.
+    pub ranking: Option<Ranking>,
 }
 
 /// A grant was used for a reply.

@@ -474,7 +474,7 @@ pub(super) async fn perform(app: Arc<App>, action: Action, number: usize) -> Res
         }
         Action::Grant(subject) => {
             let asked = UseCase { purpose: PURPOSE.into(), ..UseCase::default() };
-            let request = GrantRequest { asked, ttl_ms: Some(TTL_MS) };
+            let request = GrantRequest { asked, ttl_ms: Some(TTL_MS), relevance: None };
             match app.grants.request_grant(&service(), &name(subject), request, &options).await {
                 Ok(Issued::Grant(grant)) => Reply::Granted(grant),
                 Ok(Issued::UnknownSubject) => Reply::Nothing,

@@ -183,6 +183,7 @@ impl World {
             witnesses: Vec::new(),
             rights: RightsSettings { jurisdiction: Jurisdiction::Gdpr, steward_decides_erasures: false },
             erasures: sayso::app::ErasureSettings::default(),
+            ranking: sayso::relevance::rank::RankingSettings::default(),
             use_limits: UseLimits {
                 open_grants_max: 1_024,
                 artifacts_max: 1_024,

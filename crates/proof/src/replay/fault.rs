@@ -139,6 +139,13 @@ pub enum Fault {
     /// withholds do not add up.
     #[error("what the grant allows and withholds is not what the person has")]
     WithheldCount,
+    /// A grant says that a ranking chose its attributes, and the numbers that it states are wrong: it allows
+    /// another number than was chosen, or fewer were permitted.
+    #[error("the numbers of what a ranking chose are not those of the grant")]
+    RankingCount,
+    /// A grant whose attributes a ranking chose for one text answered another request.
+    #[error("a grant for one text answered another request")]
+    RankedAgain,
     /// A reason for withholding attributes contradicts the data subject's own events.
     #[error("a reason for withholding attributes is not true")]
     WithheldReason,

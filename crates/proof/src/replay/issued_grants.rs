@@ -52,6 +52,8 @@ pub(super) struct IssuedGrant {
     pub recipient: String,
     pub purpose: String,
     pub interaction: String,
+    /// Whether a ranking chose its attributes for one text.
+    pub is_ranked: bool,
     /// The attributes that it allows. Most grants of one data subject allow the same ones and share the list.
     pub allowed: Arc<Allowed>,
     /// How many events about rules precede it.
@@ -101,9 +103,14 @@ pub(super) struct IssuedGrants {
 type Faults = Vec<(Option<String>, Fault)>;
 
 impl IssuedGrants {
-    /// The fault of a grant itself that needs no history.
-    pub fn check_issued(issued: &GrantIssued, now_ms: u64) -> Option<Fault> {
-        (issued.expires_at_ms > now_ms.saturating_add(LIFETIME_MS_MAX)).then_some(Fault::TooLong)
+    /// The faults of a grant itself that need no history.
+    pub fn check_issued(issued: &GrantIssued, now_ms: u64) -> impl Iterator<Item = Fault> {
+        let is_too_long = issued.expires_at_ms > now_ms.saturating_add(LIFETIME_MS_MAX);
+        let is_miscounted = issued.ranking.as_ref().is_some_and(|ranking| {
+            u64::from(ranking.chosen) != issued.allowed.len() as u64 || ranking.permitted < ranking.chosen
+        });
+        let faults = [(is_too_long, Fault::TooLong), (is_miscounted, Fault::RankingCount)];
+        faults.into_iter().filter_map(|(is_found, fault)| is_found.then_some(fault))
     }
 
     pub fn get_mut(&mut self, grant: &[u8]) -> Option<&mut IssuedGrant> {
@@ -131,6 +138,7 @@ impl IssuedGrants {
             recipient: issued.recipient.clone(),
             purpose: issued.purpose.clone(),
             interaction: issued.interaction.clone(),
+            is_ranked: issued.ranking.is_some(),
             allowed: self.shared(&issued.allowed),
             rules,
             edition,
@@ -180,6 +188,7 @@ impl IssuedGrants {
         let Some(grant) = self.get(&given.grant) else { return Vec::new() };
         let is_other = !given.recipient.is_empty() && given.recipient != grant.recipient;
         let mut faults: Faults = is_other.then_some((None, Fault::OtherRecipient)).into_iter().collect();
+        faults.extend(grant.is_ranked.then_some((None, Fault::RankedAgain)));
         // Early daemons stated no times.
         let stated = [given.first_ms, given.last_ms].into_iter().filter(|stated_ms| *stated_ms > 0);
         let fault = stated.filter_map(|stated_ms| grant.fault_at(stated_ms, CROSSING_MS)).next();

@@ -96,7 +96,9 @@ impl Profile {
         requested
     }
 
-    /// Whether the grant allows or withholds every attribute that it was requested for, and no other one.
+    /// Whether the grant allows or withholds every attribute that it was requested for, and no other one. If
+    /// a ranking chose the allowed attributes, the permitted ones that it did not choose count, too. The
+    /// grant states only their number.
     fn is_accounted_for(&self, grant: &GrantIssued, check: &GrantCheck<'_>) -> bool {
         let mut stated: BTreeMap<&str, u64> = BTreeMap::new();
         for granted in &grant.allowed {
@@ -105,7 +107,14 @@ impl Profile {
         for class in grant.withheld.iter().filter(|class| class.count > 0) {
             *stated.entry(&class.category).or_default() += u64::from(class.count);
         }
-        stated == self.requested(grant, check)
+        let requested = self.requested(grant, check);
+        let Some(ranking) = &grant.ranking else { return stated == requested };
+        let has_room =
+            |(category, count): (&&str, &u64)| *count <= requested.get(*category).copied().unwrap_or(0);
+        let left = ranking.permitted.saturating_sub(ranking.chosen);
+        let sum =
+            |counts: &BTreeMap<&str, u64>| counts.values().fold(0, |sum: u64, one| sum.saturating_add(*one));
+        stated.iter().all(has_room) && sum(&stated).saturating_add(u64::from(left)) == sum(&requested)
     }
 }
 
@@ -121,8 +130,9 @@ pub(super) fn fault<'a>(
     if !check.subject.effort.spend(steps.saturating_add(grant.withheld.len())) {
         return None;
     }
-    // A grant that withholds nothing states no numbers.
-    if !grant.withheld.is_empty() && !profile.is_accounted_for(grant, check) {
+    // A grant that withholds nothing states no numbers, unless a ranking chose what it allows.
+    let states_numbers = !grant.withheld.is_empty() || grant.ranking.is_some();
+    if states_numbers && !profile.is_accounted_for(grant, check) {
         return Some(Fault::WithheldCount);
     }
     let is_false =

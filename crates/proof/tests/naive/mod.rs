@@ -16,7 +16,7 @@ mod words;
 pub use parties::repeated_ids;
 
 use sayso_proof::event::event_body::Event;
-use sayso_proof::event::{EventBody, GrantIssued, Role};
+use sayso_proof::event::{EventBody, GrantIssued, Ranking, Role};
 use std::collections::BTreeSet;
 
 pub type Handle = [u8; 16];
@@ -245,6 +245,12 @@ pub fn complete(
         if !candidates.is_empty() {
             grant.allowed.push(candidates.remove(roll(candidates.len())));
         }
+    }
+    // A ranking may have chosen what the grant allows.
+    if roll(5) == 0 {
+        let chosen = grant.allowed.len() as u32 + u32::from(roll(12) == 0);
+        let permitted = chosen + [0, 0, 1, 2][roll(4)];
+        grant.ranking = Some(Ranking { chosen, permitted, ..Ranking::default() });
     }
     // Most grants state what they withhold.
     if roll(3) > 0 {

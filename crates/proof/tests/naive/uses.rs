@@ -64,7 +64,12 @@ fn is_right(log: Log<'_>, line: &Line) -> bool {
     let moment = log.moment(line);
     let grant_of = |id: &[u8]| grant_of(log, line.handle, id, line.position);
     match event {
-        Event::GrantIssued(grant) => grant.expires_at_ms <= log.grant_moment(line) + 24 * 60 * MINUTE_MS,
+        Event::GrantIssued(grant) => {
+            let counts_add_up = grant.ranking.is_none_or(|ranking| {
+                ranking.chosen as usize == grant.allowed.len() && ranking.chosen <= ranking.permitted
+            });
+            counts_add_up && grant.expires_at_ms <= log.grant_moment(line) + 24 * 60 * MINUTE_MS
+        }
         Event::GrantUsed(used) => grant_of(&used.grant).is_none_or(|of| {
             let actor = line.body.as_ref().and_then(|body| body.actor.as_ref());
             actor.is_none_or(|actor| is_stated(&actor.name, &of.grant.recipient))
@@ -74,7 +79,8 @@ fn is_right(log: Log<'_>, line: &Line) -> bool {
         }),
         Event::GrantGivenAgain(given) => grant_of(&given.grant).is_none_or(|of| {
             let mut stated = [given.first_ms, given.last_ms].into_iter().filter(|stated| *stated > 0);
-            is_stated(&given.recipient, &of.grant.recipient)
+            of.grant.ranking.is_none()
+                && is_stated(&given.recipient, &of.grant.recipient)
                 && stated.all(|stated| of.may_be_used_at(stated, MINUTE_MS))
         }),
         Event::ArtifactRegistered(artifact) => grant_of(&artifact.grant).is_none_or(|of| {

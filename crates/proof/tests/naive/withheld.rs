@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Whether the numbers add up, and no reason is false.
 pub fn is_right(asked: Asked<'_>) -> bool {
     let withheld = &asked.grant.withheld;
-    withheld.is_empty()
+    withheld.is_empty() && asked.grant.ranking.is_none()
         || numbers_add_up(asked)
             && withheld.iter().all(|class| fits_its_event(asked, class) && !is_consented(asked, class))
 }
@@ -52,7 +52,10 @@ fn numbers_add_up(asked: Asked<'_>) -> bool {
     let withheld = grant.withheld.iter().map(|one| &one.category);
     let owned = current.values().map(|(_, category)| category);
     let categories: BTreeSet<&String> = allowed.chain(withheld).chain(owned).collect();
-    categories.into_iter().all(|category| {
+    // What a ranking did not choose, of every category.
+    let mut left =
+        grant.ranking.map_or(0, |ranking| u64::from(ranking.permitted.saturating_sub(ranking.chosen)));
+    let add_up = categories.into_iter().all(|category| {
         let above = words::upward(asked, Kind::Category, category, words::now(asked));
         let covered =
             grant.categories.is_empty() || grant.categories.iter().any(|named| above.contains(named));
@@ -61,8 +64,12 @@ fn numbers_add_up(asked: Asked<'_>) -> bool {
         let allowed = grant.allowed.iter().filter(|one| one.category == *category).count();
         let classes = grant.withheld.iter().filter(|one| one.category == *category);
         let withheld: u64 = classes.map(|one| u64::from(one.count)).sum();
-        requested as u64 == allowed as u64 + withheld
-    })
+        let (requested, stated) = (requested as u64, allowed as u64 + withheld);
+        let fits = requested >= stated && requested - stated <= left;
+        left -= if fits { requested - stated } else { 0 };
+        fits
+    });
+    add_up && left == 0
 }
 
 /// Whether the event that decided, if the class names one, is of a kind that fits the reason.

@@ -81,11 +81,15 @@ def request_grant(
     categories: Names,
     keys: Names,
     ttl: float | None,
+    about: str,
+    top_k: int,
 ) -> Operation[grant_pb2.RequestGrantResponse]:
     """Asks what may be used. In a chat, the ledger answers a repeated request with the existing grant.
 
-    An idempotency key would prevent that, so a request in a chat has none: repeating it is safe without.
+    An idempotency key would prevent that, so a request in a chat has none: repeating it is safe without. A request
+    about a text always gets a new grant, so it has one.
     """
+    relevance = grant_pb2.Relevance(text=about, top_k=top_k) if about else None
     request = grant_pb2.RequestGrantRequest(
         subject=person,
         purpose=purpose,
@@ -93,7 +97,8 @@ def request_grant(
         keys=names(keys),
         ttl=wire.duration(ttl),
         interaction=chat,
-        options=wire.write_options(is_keyed=not chat),
+        options=wire.write_options(is_keyed=bool(about) or not chat),
+        relevance=relevance,
     )
     return Operation(
         "/sayso.v1.GrantService/RequestGrant", request, grant_pb2.RequestGrantResponse, lambda answer: answer
@@ -101,7 +106,10 @@ def request_grant(
 
 
 def allowed_of(answer: grant_pb2.RequestGrantResponse) -> tuple[AllowedFact, ...]:
-    """Reads what a grant allows, in an order that depends on nothing else."""
+    """Reads what a grant allows, in an order that depends on nothing else.
+
+    What was asked about a text stays in the order of its relevance, the best first.
+    """
     facts = (
         AllowedFact(
             found.key,
@@ -113,9 +121,12 @@ def allowed_of(answer: grant_pb2.RequestGrantResponse) -> tuple[AllowedFact, ...
             found.event_id,
             found.consent_event_id,
             wire.name_of(events_pb2.LegalBasis, found.legal_basis),
+            found.score if found.HasField("score") else None,
         )
         for found in answer.allowed
     )
+    if answer.HasField("ranking"):
+        return tuple(facts)
     return tuple(sorted(facts, key=lambda fact: (fact.category, fact.key, fact.event_id)))
 
 

@@ -27,9 +27,13 @@ class Use(UseState):
         keys: Names,
         ttl: float | None,
         strict: bool,
+        about: str,
+        top_k: int,
     ) -> None:
         super().__init__(
-            lambda: operations.request_grant(person, purpose, chat=chat, categories=categories, keys=keys, ttl=ttl),
+            lambda: operations.request_grant(
+                person, purpose, chat=chat, categories=categories, keys=keys, ttl=ttl, about=about, top_k=top_k
+            ),
             caller.defaults.renderer,
             strict,
         )

@@ -108,6 +108,8 @@ class AllowedFact:
     consent_event_id: str
     """The consent that allows it. Empty if the use rests on another legal basis."""
     legal_basis: str
+    score: float | None = None
+    """How well it fits the text of `about`. None if there was no such text."""
 
 
 RemedyKind = Literal[

@@ -6,7 +6,7 @@ use crate::app::rights::export_subject::records::by;
 use crate::domain::attribute::Attribute;
 use crate::domain::consent::{Decision, Terms};
 use crate::domain::event::{
-    Draft, Event, Provenance, Recorded, RequestKind, RequestOutcome, Role, SignalKind, codec,
+    Draft, Event, GrantIssued, Provenance, Recorded, RequestKind, RequestOutcome, Role, SignalKind, codec,
 };
 use crate::domain::ids::EventId;
 use crate::domain::stopped_purposes::{OPT_OUT, covered};
@@ -168,10 +168,7 @@ fn in_words(event: &Event, vocabulary: &Vocabulary) -> Option<String> {
             };
             format!("{what} {verb} for {}{wins}", purposes(named))
         }
-        Event::GrantIssued(of) => {
-            let allowed = details(of.allowed.len());
-            format!("“{}” asked what it may use for {}, and was given {allowed}", of.recipient, of.purpose)
-        }
+        Event::GrantIssued(of) => granted(of),
         Event::GrantUsed(of) => {
             format!("a reply (“{}”) was reported as shaped by {}", of.reply, details(of.shaped_by.len()))
         }
@@ -207,6 +204,14 @@ fn in_words(event: &Event, vocabulary: &Vocabulary) -> Option<String> {
         ),
         other => return about_rights(other),
     })
+}
+
+fn granted(of: &GrantIssued) -> String {
+    let chosen = of.ranking.map(|ranking| {
+        format!(", chosen from the {} that it may use by how well they fit a text", ranking.permitted)
+    });
+    let (allowed, chosen) = (details(of.allowed.len()), chosen.unwrap_or_default());
+    format!("“{}” asked what it may use for {}, and was given {allowed}{chosen}", of.recipient, of.purpose)
 }
 
 /// What happened to a request, a hold or the person's record as a whole, in words; none for a kind of event

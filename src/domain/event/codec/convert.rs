@@ -89,6 +89,7 @@ enumerations!(
     LegalBasis,
     PackageKind,
     Provenance,
+    RankingMethod,
     Reason,
     RequestKind,
     RequestOutcome,
@@ -154,6 +155,16 @@ impl Field for Option<domain::ErasureSummary> {
     }
 }
 
+impl Field for Option<domain::Ranking> {
+    type Wire = Option<log::Ranking>;
+    fn to_wire(&self) -> Self::Wire {
+        self.as_ref().map(Field::to_wire)
+    }
+    fn from_wire(wire: Self::Wire, name: &'static str) -> Result<Self, CodecError> {
+        wire.map(|ranking| Field::from_wire(ranking, name)).transpose()
+    }
+}
+
 impl Field for domain::GrantedAttribute {
     type Wire = log::GrantedAttribute;
     fn to_wire(&self) -> log::GrantedAttribute {
@@ -204,7 +215,7 @@ messages! {
     GrantGivenAgain { grant, count, first_ms, last_ms, recipient }
     GrantIssued {
         recipient, purpose, interaction, allowed, withheld, expires_at_ms, profile_version, bounds, categories,
-        keys,
+        keys, ranking,
     }
     GrantUsed { grant, reply, shaped_by, count, ai_disclosure_shown }
     HoldLifted { hold, reason }
@@ -214,6 +225,7 @@ messages! {
         id, parent, iri, title, risks, benefits, rung, effective_from_ms, same_meaning, legal_basis,
         basis_reference,
     }
+    Ranking { method, version, permitted, chosen }
     RecordViewed { role, name, method }
     RecordingRefused { category, provenance, count, decided_by, policy, article, reason, bounds }
     RequestDecided { request, kind, outcome, ground, reason, submitted_at_ms, due_at_ms, erasure, changes }

@@ -1,0 +1,128 @@
+//! Chooses from the permitted attributes those that are relevant to a text. Everything that is withheld is
+//! withheld before: neither scores nor counts depend on it.
+
+use crate::app::error::AppError;
+use crate::bounds::decision::{Allowed, Decision};
+use crate::domain::attribute::Secret;
+use crate::domain::current_attribute::CurrentAttribute;
+use crate::domain::event::{Ranking, RankingMethod};
+use crate::domain::profile::SubjectState;
+use crate::relevance::choose::{ChoiceLimits, choose};
+use crate::relevance::fact::Fact;
+use crate::relevance::rank::{self, RankingSettings};
+
+const TOP_K_DEFAULT: u32 = 8;
+const TOP_K_MAX: u32 = 256;
+const TEXT_BYTES_MAX: usize = 8_192;
+
+/// Bytes of attributes in one answer, as in decisions. Together with everything else in the answer, they stay
+/// below the default limit of gRPC clients (4 MiB).
+const ANSWER_BYTES_MAX: usize = 3 << 20;
+
+/// What the attributes of a grant should be relevant to.
+#[derive(Clone, Debug)]
+pub struct Relevance {
+    /// The text. It is never recorded.
+    pub text: Secret,
+    /// The most attributes: 1 to 256; 0 for 8.
+    pub top_k: u32,
+    /// The most bytes of keys and values; 0 for no limit.
+    pub bytes_max: u32,
+    /// The most estimated tokens of keys and values; 0 for no limit.
+    pub tokens_max: u32,
+    /// The lowest score, 0 or more.
+    pub min_score: f64,
+}
+
+/// The chosen attributes, the best one first.
+pub(crate) struct Chosen {
+    pub decision: Decision,
+    /// The score of each allowed attribute.
+    pub scores: Vec<f64>,
+    pub ranking: Ranking,
+}
+
+impl Relevance {
+    /// # Errors
+    /// A field is invalid.
+    pub(crate) fn check(&self) -> Result<(), AppError> {
+        let need = |is_met: bool, field: &str, problem: &str| {
+            if is_met { Ok(()) } else { Err(AppError::invalid(field, problem)) }
+        };
+        let has_text = self.text.expose().chars().any(char::is_alphanumeric);
+        need(has_text, "relevance.text", "must have a word")?;
+        need(self.text.expose().len() <= TEXT_BYTES_MAX, "relevance.text", "must have at most 8 KiB")?;
+        need(self.top_k <= TOP_K_MAX, "relevance.top_k", "must be 1 to 256")?;
+        let is_score = self.min_score.is_finite() && self.min_score >= 0.0;
+        need(is_score, "relevance.min_score", "must be 0 or more")
+    }
+
+    /// Ranks what a decision permits, and leaves in the decision what is chosen.
+    pub(crate) fn choose(
+        &self,
+        mut decision: Decision,
+        state: &SubjectState,
+        settings: &RankingSettings,
+    ) -> Chosen {
+        let mut permitted: Vec<(Allowed, &CurrentAttribute)> = std::mem::take(&mut decision.allowed)
+            .into_iter()
+            .filter_map(|allowed| {
+                let current = state.attributes.get(&allowed.key)?;
+                Some((allowed, current.as_ref()))
+            })
+            .collect();
+        permitted.sort_by_key(|(_, current)| current.version);
+        let facts = permitted.iter().map(|(allowed, current)| Fact {
+            key: &allowed.key,
+            value_json: current.attribute.value.expose(),
+            observed_at_ms: current.attribute.observed_at_ms,
+        });
+        let facts: Vec<Fact<'_>> = facts.collect();
+        let all_scores = rank::scores(self.text.expose(), &facts, settings);
+        let bytes: Vec<usize> = facts.iter().map(|fact| fact.key.len() + fact.value_json.len()).collect();
+        let chosen = choose(&all_scores, &bytes, &self.limits());
+        let ranking = Ranking {
+            method: RankingMethod::Lexical,
+            version: rank::VERSION,
+            permitted: u32::try_from(permitted.len()).unwrap_or(u32::MAX),
+            chosen: 0,
+        };
+        let mut of_chosen = Self::in_order(permitted, &chosen);
+        fit_answer(&mut of_chosen);
+        let scores = chosen.iter().take(of_chosen.len()).filter_map(|at| all_scores.get(*at).copied());
+        let scores = scores.collect();
+        decision.allowed = of_chosen.into_iter().map(|(allowed, _)| allowed).collect();
+        decision.ends_ms = decision.allowed.iter().filter_map(|allowed| allowed.ends_ms).min();
+        let ranking =
+            Ranking { chosen: u32::try_from(decision.allowed.len()).unwrap_or(u32::MAX), ..ranking };
+        Chosen { decision, scores, ranking }
+    }
+
+    fn limits(&self) -> ChoiceLimits {
+        let or = |limit: u32, none: usize| if limit == 0 { none } else { limit as usize };
+        ChoiceLimits {
+            top_k: or(self.top_k, TOP_K_DEFAULT as usize),
+            bytes_max: or(self.bytes_max, usize::MAX),
+            tokens_max: or(self.tokens_max, usize::MAX),
+            min_score: self.min_score,
+        }
+    }
+
+    /// The elements with these indexes, in this order.
+    fn in_order<T>(all: Vec<T>, indexes: &[usize]) -> Vec<T> {
+        let mut all: Vec<Option<T>> = all.into_iter().map(Some).collect();
+        indexes.iter().filter_map(|at| all.get_mut(*at)?.take()).collect()
+    }
+}
+
+/// Drops the last attributes as long as all of them do not fit in one answer.
+fn fit_answer(chosen: &mut Vec<(Allowed, &CurrentAttribute)>) {
+    let mut left_bytes = ANSWER_BYTES_MAX;
+    let mut fits = |current: &CurrentAttribute| {
+        let rest = left_bytes.checked_sub(current.attribute.granted_bytes());
+        left_bytes = rest.unwrap_or_default();
+        rest.is_some()
+    };
+    let fitting = chosen.iter().take_while(|(_, current)| fits(current)).count();
+    chosen.truncate(fitting);
+}

@@ -1,0 +1,198 @@
+//! The languages of lexical ranking: their stop words, stems and names of months.
+
+use rust_stemmers::{Algorithm, Stemmer};
+use serde::Deserialize;
+use std::collections::HashSet;
+
+/// The language of the texts. It decides which words are left out (stop words, from the lists of NLTK) and
+/// how the others are reduced to their stems (Snowball).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// Arabic.
+    Arabic,
+    /// Danish.
+    Danish,
+    /// Dutch.
+    Dutch,
+    /// English.
+    #[default]
+    English,
+    /// Finnish.
+    Finnish,
+    /// French.
+    French,
+    /// German.
+    German,
+    /// Greek.
+    Greek,
+    /// Hungarian.
+    Hungarian,
+    /// Italian.
+    Italian,
+    /// Norwegian.
+    Norwegian,
+    /// Portuguese.
+    Portuguese,
+    /// Romanian.
+    Romanian,
+    /// Russian.
+    Russian,
+    /// Spanish.
+    Spanish,
+    /// Swedish.
+    Swedish,
+    /// Tamil.
+    Tamil,
+    /// Turkish.
+    Turkish,
+}
+
+type Months = [&'static str; 12];
+
+const ENGLISH: Months = [
+    "january",
+    "february",
+    "march",
+    "april",
+    "may",
+    "june",
+    "july",
+    "august",
+    "september",
+    "october",
+    "november",
+    "december",
+];
+const GERMAN: Months = [
+    "januar",
+    "februar",
+    "märz",
+    "april",
+    "mai",
+    "juni",
+    "juli",
+    "august",
+    "september",
+    "oktober",
+    "november",
+    "dezember",
+];
+const FRENCH: Months = [
+    "janvier",
+    "février",
+    "mars",
+    "avril",
+    "mai",
+    "juin",
+    "juillet",
+    "août",
+    "septembre",
+    "octobre",
+    "novembre",
+    "décembre",
+];
+const SPANISH: Months = [
+    "enero",
+    "febrero",
+    "marzo",
+    "abril",
+    "mayo",
+    "junio",
+    "julio",
+    "agosto",
+    "septiembre",
+    "octubre",
+    "noviembre",
+    "diciembre",
+];
+
+impl Language {
+    /// The stop words, and the stemmer.
+    pub(super) fn tools(self) -> (HashSet<&'static str>, Stemmer) {
+        let (code, algorithm) = self.names();
+        let stop_words = stop_words::lookup(code).unwrap_or_default();
+        (stop_words.iter().copied().collect(), Stemmer::create(algorithm))
+    }
+
+    /// The names of the months in lower case, if the ranking knows them in this language.
+    #[must_use]
+    pub(super) fn months(self) -> Option<&'static Months> {
+        match self {
+            Self::English => Some(&ENGLISH),
+            Self::German => Some(&GERMAN),
+            Self::French => Some(&FRENCH),
+            Self::Spanish => Some(&SPANISH),
+            _ => None,
+        }
+    }
+
+    /// The code in ISO 639-1, and the stemming algorithm.
+    fn names(self) -> (&'static str, Algorithm) {
+        match self {
+            Self::Arabic => ("ar", Algorithm::Arabic),
+            Self::Danish => ("da", Algorithm::Danish),
+            Self::Dutch => ("nl", Algorithm::Dutch),
+            Self::English => ("en", Algorithm::English),
+            Self::Finnish => ("fi", Algorithm::Finnish),
+            Self::French => ("fr", Algorithm::French),
+            Self::German => ("de", Algorithm::German),
+            Self::Greek => ("el", Algorithm::Greek),
+            Self::Hungarian => ("hu", Algorithm::Hungarian),
+            Self::Italian => ("it", Algorithm::Italian),
+            Self::Norwegian => ("no", Algorithm::Norwegian),
+            Self::Portuguese => ("pt", Algorithm::Portuguese),
+            Self::Romanian => ("ro", Algorithm::Romanian),
+            Self::Russian => ("ru", Algorithm::Russian),
+            Self::Spanish => ("es", Algorithm::Spanish),
+            Self::Swedish => ("sv", Algorithm::Swedish),
+            Self::Tamil => ("ta", Algorithm::Tamil),
+            Self::Turkish => ("tr", Algorithm::Turkish),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ALL: [Language; 18] = [
+        Language::Arabic,
+        Language::Danish,
+        Language::Dutch,
+        Language::English,
+        Language::Finnish,
+        Language::French,
+        Language::German,
+        Language::Greek,
+        Language::Hungarian,
+        Language::Italian,
+        Language::Norwegian,
+        Language::Portuguese,
+        Language::Romanian,
+        Language::Russian,
+        Language::Spanish,
+        Language::Swedish,
+        Language::Tamil,
+        Language::Turkish,
+    ];
+
+    #[test]
+    fn every_language_has_stop_words() {
+        for language in ALL {
+            assert!(!language.tools().0.is_empty(), "{language:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_word_makes_a_stemmer_fail(word in "\\PC{1,24}", latin in "[a-zäöüßéèñçåøığş]{1,20}") {
+            for language in ALL {
+                let (_, stemmer) = language.tools();
+                stemmer.stem(&word.to_lowercase());
+                stemmer.stem(&latin);
+            }
+        }
+    }
+}
