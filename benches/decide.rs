@@ -49,6 +49,7 @@ fn declared(key: String, category: &str) -> Attribute {
         expires_at_ms: None,
         from_replies: Vec::new(),
         claimed_provenance: Provenance::Unspecified,
+        embedding: None,
     }
 }
 

@@ -41,6 +41,7 @@ fn draft(number: u64) -> Draft {
         expires_at_ms: None,
         from_replies: Vec::new(),
         claimed_provenance: Provenance::Unspecified,
+        embedding: None,
     };
     let actor = Actor { role: Role::Service, name: "bench".into() };
     Draft { about_ms: number, actor, event: Event::AttributeRecorded(attribute) }

@@ -104,6 +104,7 @@ fn attribute_limit(reached: &AttributeLimitReached) -> ErrorDetails {
     let mut add = |name: &str, load: Load| {
         metadata.insert(format!("{name}_attributes"), load.count.to_string());
         metadata.insert(format!("{name}_bytes"), load.bytes.to_string());
+        metadata.insert(format!("{name}_embedding_bytes"), load.embedding_bytes.to_string());
     };
     match reached {
         AttributeLimitReached::OfService { used, max } => {

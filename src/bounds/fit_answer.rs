@@ -106,6 +106,7 @@ mod tests {
                     expires_at_ms: None,
                     from_replies: Vec::new(),
                     claimed_provenance: Provenance::Unspecified,
+                    embedding: None,
                 }),
             );
             event.actor = Actor { role: Role::Service, name: (*name).to_owned() };

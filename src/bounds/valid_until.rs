@@ -37,6 +37,7 @@ fn attribute_changes_ms(attribute: &Attribute, now_ms: u64) -> impl Iterator<Ite
         observed_at_ms,
         expires_at_ms,
         from_replies: _,
+        embedding: _,
     } = attribute;
     expires_at_ms.iter().copied().chain([day_older_ms(*observed_at_ms, now_ms)])
 }

@@ -73,7 +73,7 @@ struct RelevanceFlags {
 impl RelevanceFlags {
     fn message(self) -> Option<proto::Relevance> {
         let Self { about, top_k, max_bytes, max_tokens, min_score } = self;
-        about.map(|text| proto::Relevance { text, top_k, max_bytes, max_tokens, min_score })
+        about.map(|text| proto::Relevance { text, top_k, max_bytes, max_tokens, min_score, embedding: None })
     }
 }
 

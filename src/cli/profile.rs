@@ -123,6 +123,7 @@ impl Record {
             expires_at: self.expires_at.as_ref().map(|time| time.moment),
             corrects: self.corrects,
             from_replies: self.from_reply,
+            embedding: None,
         };
         let options = proto::WriteOptions {
             idempotency_key: self.idempotency_key,

@@ -37,6 +37,12 @@ pub struct Limits {
     /// Bytes of these attributes. At least `facts_per_service_bytes_max`, at most 64 MiB. With more than 3
     /// MiB, one grant cannot contain everything.
     pub facts_per_person_bytes_max: usize,
+    /// How many bytes the embeddings of the attributes from one service may have. At least 16 KiB, which is
+    /// more than one embedding can have.
+    pub embeddings_per_service_bytes_max: usize,
+    /// Bytes of the embeddings of all attributes kept about one person. At least
+    /// `embeddings_per_service_bytes_max`, at most 256 MiB.
+    pub embeddings_per_person_bytes_max: usize,
     /// Connections at once, on each of the two addresses. A further connection evicts an unauthenticated
     /// connection: the oldest one from the address that has the most unauthenticated connections. If all
     /// connections have authenticated, the new one waits. For gRPC, a quarter of the connections is reserved
@@ -71,6 +77,8 @@ impl Default for Limits {
             facts_per_service_bytes_max: 1 << 20,
             facts_per_person_max: 10_000,
             facts_per_person_bytes_max: 3 << 20,
+            embeddings_per_service_bytes_max: 4 << 20,
+            embeddings_per_person_bytes_max: 12 << 20,
             connections_max: 4_096,
             sealed_age_ms_max: 60_000,
             clock_skew_ms_max: 5_000,
@@ -110,6 +118,11 @@ impl Limits {
         check(person, "limits.facts_per_person_max", "`limits.facts_per_service_max` to 100,000")?;
         let person = (bytes..=64 << 20).contains(&self.facts_per_person_bytes_max);
         let allowed = "`limits.facts_per_service_bytes_max` to 64 MiB";
-        check(person, "limits.facts_per_person_bytes_max", allowed)
+        check(person, "limits.facts_per_person_bytes_max", allowed)?;
+        let bytes = self.embeddings_per_service_bytes_max;
+        check(bytes >= 16 << 10, "limits.embeddings_per_service_bytes_max", "at least 16 KiB")?;
+        let person = (bytes..=256 << 20).contains(&self.embeddings_per_person_bytes_max);
+        let allowed = "`limits.embeddings_per_service_bytes_max` to 256 MiB";
+        check(person, "limits.embeddings_per_person_bytes_max", allowed)
     }
 }

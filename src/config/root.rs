@@ -160,6 +160,7 @@ impl Config {
         self.rights.check()?;
         check_recipients(&self.recipients)?;
         self.inferences.check()?;
+        self.relevance.check()?;
         self.report.check()?;
         self.witnesses.check()?;
         self.timestamps.check()?;

@@ -139,7 +139,10 @@ fn settings(config: &Config, clock: Arc<LedgerClock>) -> Result<Settings, Daemon
             artifacts_max: limits.artifacts_max,
             revocations_at_once_max: REVOCATIONS_AT_ONCE_MAX,
         },
-        ranking: RankingSettings { language: config.relevance.language },
+        ranking: RankingSettings {
+            language: config.relevance.language,
+            embedding_weight: config.relevance.embedding_weight,
+        },
         inferences: inference_terms(config),
         attribute_limits: attribute_limits(limits),
         witnesses,
@@ -159,8 +162,16 @@ fn open_both(layout: &Layout, options: Options) -> Result<(EmbeddedLog, Embedded
 
 fn attribute_limits(limits: &Limits) -> AttributeLimits {
     AttributeLimits {
-        service: Load { count: limits.facts_per_service_max, bytes: limits.facts_per_service_bytes_max },
-        subject: Load { count: limits.facts_per_person_max, bytes: limits.facts_per_person_bytes_max },
+        service: Load {
+            count: limits.facts_per_service_max,
+            bytes: limits.facts_per_service_bytes_max,
+            embedding_bytes: limits.embeddings_per_service_bytes_max,
+        },
+        subject: Load {
+            count: limits.facts_per_person_max,
+            bytes: limits.facts_per_person_bytes_max,
+            embedding_bytes: limits.embeddings_per_person_bytes_max,
+        },
     }
 }
 

@@ -44,6 +44,7 @@ fn attribute() -> Attribute {
         category: "work".into(),
         provenance: Provenance::Observed,
         claimed_provenance: Provenance::Unspecified,
+        embedding: None,
         evidence: Vec::new(),
         derived_from: Vec::new(),
         confidence: None,

@@ -2,12 +2,14 @@
 
 use super::Violation;
 use super::checks::Checks;
+use super::embedding::Embedding;
 use super::ids::EventId;
 use super::json_value;
 use super::vocabulary::Vocabulary;
 use crate::domain::event::Provenance;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Bytes of a key.
@@ -87,6 +89,8 @@ pub struct Attribute {
     pub expires_at_ms: Option<u64>,
     /// Ids of the reported replies that it was inferred from; for inferences only.
     pub from_replies: Vec<String>,
+    /// A vector for its value. Answers leave it out.
+    pub embedding: Option<Arc<Embedding>>,
 }
 
 impl fmt::Debug for Attribute {
@@ -125,6 +129,12 @@ impl Attribute {
         [self.model.len(), lists, sources]
             .into_iter()
             .fold(self.granted_bytes().saturating_add(SHOWN_BYTES), usize::saturating_add)
+    }
+
+    /// The bytes of its embedding. They have a limit of their own.
+    #[must_use]
+    pub fn embedding_bytes(&self) -> usize {
+        self.embedding.as_deref().map_or(0, Embedding::bytes)
     }
 
     /// The most bytes that it takes in a grant. Grants leave out its evidence and sources.
@@ -182,6 +192,10 @@ impl Attribute {
         let replies = self.from_replies.len() <= LINKS_MAX
             && self.from_replies.iter().all(|reply| is_text(reply, 1, REPLY_BYTES_MAX));
         need(replies, "from_replies", "must name at most 64, each of 1 to 128 bytes");
+        if let Some((field, problem)) = self.embedding.as_deref().and_then(Embedding::problem) {
+            let field = if field == "model" { "embedding.model" } else { "embedding.values" };
+            need(false, field, problem);
+        }
         let latest = now_ms.saturating_add(AHEAD_MS_MAX);
         need(self.observed_at_ms <= latest, "observed_at", "must not be in the future");
         let lasting = self.expires_at_ms.is_none_or(|end| end > now_ms);
@@ -215,6 +229,7 @@ mod tests {
             expires_at_ms: Some(NOW_MS + 1),
             from_replies: Vec::new(),
             claimed_provenance: Provenance::Unspecified,
+            embedding: None,
         }
     }
 

@@ -4,6 +4,7 @@
 use super::attribute::Attribute;
 use super::event::Actor;
 use super::ids::EventId;
+use super::word_cache::WordCache;
 use crate::domain::event::Provenance;
 
 /// An attribute as it is in the current state.
@@ -30,6 +31,8 @@ pub struct CurrentAttribute {
     pub contested_at_ms: u64,
     /// Whether the data subject says that it is right.
     pub confirmed: bool,
+    /// Its words, if a ranking has read them.
+    pub words: WordCache,
 }
 
 impl CurrentAttribute {

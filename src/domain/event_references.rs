@@ -95,6 +95,7 @@ fn sources(attribute: &Attribute) -> &[EventId] {
         observed_at_ms: _,
         expires_at_ms: _,
         from_replies: _,
+        embedding: _,
     } = attribute;
     derived_from
 }

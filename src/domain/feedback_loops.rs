@@ -92,6 +92,7 @@ mod tests {
             observed_at_ms: 0,
             expires_at_ms: None,
             claimed_provenance: Provenance::Unspecified,
+            embedding: None,
             from_replies: from_replies.iter().map(|reply| (*reply).to_owned()).collect(),
         })
     }

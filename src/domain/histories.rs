@@ -295,6 +295,7 @@ fn event(step: Step, state: &SubjectState) -> Option<Event> {
                 expires_at_ms: new.expires_at_ms,
                 from_replies: Vec::new(),
                 claimed_provenance: Provenance::Unspecified,
+                embedding: None,
             };
             match corrects.and_then(select) {
                 Some(corrects) => Event::AttributeCorrected { corrects, attribute },

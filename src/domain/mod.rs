@@ -11,6 +11,7 @@ pub mod current_attribute;
 pub mod default_vocabulary;
 mod dependents;
 pub mod description;
+pub mod embedding;
 pub mod erased_grant;
 pub mod erasure;
 pub mod event;
@@ -42,6 +43,7 @@ pub(crate) mod test_times;
 pub mod unmatched;
 mod violation;
 pub mod vocabulary;
+pub mod word_cache;
 pub mod wording;
 
 pub use violation::{Violation, Violations};

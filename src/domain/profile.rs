@@ -11,6 +11,7 @@ use super::event::{
 };
 use super::ids::{EventId, GrantId};
 use super::rights::Rights;
+use super::word_cache::WordCache;
 use crate::domain::description::Description;
 use crate::domain::event::{Provenance, Role};
 use crate::domain::recorder_usage::RecorderUsage;
@@ -361,6 +362,7 @@ impl SubjectState {
             contested: contest.contested,
             contested_in_person: contest.in_person,
             contested_at_ms: contest.at_ms,
+            words: WordCache::default(),
             confirmed: false,
         };
         self.usage.add(&current);

@@ -15,6 +15,9 @@ const ALLOCATION_BYTES: usize = 24;
 /// Estimate for each request, hold, fence (partial erasure) and artifact, which are few and short.
 const RIGHT_BYTES: usize = 1_024;
 
+/// Approximate overhead of an embedding, or of the words of an attribute.
+const RANKED_BYTES: usize = 4 * ALLOCATION_BYTES;
+
 fn texts<'a>(texts: impl IntoIterator<Item = &'a String>) -> usize {
     texts.into_iter().map(|text| text.len() + size_of::<String>() + ALLOCATION_BYTES).sum()
 }
@@ -43,7 +46,13 @@ fn attribute(current: &CurrentAttribute) -> usize {
     // The map holds a second copy of the key.
     let short = [key, key, category, model, &current.actor.name];
     let lists = texts(short) + texts(evidence) + texts(from_replies) + derived_from.len() * 16;
-    size_of::<CurrentAttribute>() + value.expose().len() + 2 * ALLOCATION_BYTES + lists
+    let for_ranking = ranked(current.words.bytes()) + ranked(current.attribute.embedding_bytes());
+    size_of::<CurrentAttribute>() + value.expose().len() + 2 * ALLOCATION_BYTES + lists + for_ranking
+}
+
+/// Bytes of something that few attributes have.
+fn ranked(bytes: usize) -> usize {
+    if bytes == 0 { 0 } else { bytes + RANKED_BYTES }
 }
 
 impl ConsentRecord {

@@ -20,6 +20,7 @@ fn attribute(key: &str, value: &str, provenance: Provenance) -> Attribute {
         expires_at_ms: None,
         from_replies: Vec::new(),
         claimed_provenance: Provenance::Unspecified,
+        embedding: None,
     }
 }
 

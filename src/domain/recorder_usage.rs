@@ -1,5 +1,6 @@
 //! Counts attributes by who recorded them, and enforces the limits per recorder and per data subject.
 
+use crate::domain::attribute::Attribute;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{Actor, Role};
 use std::cmp::Reverse;
@@ -17,22 +18,42 @@ pub struct Load {
     pub count: usize,
     /// The sum of their [`crate::domain::attribute::Attribute::bytes`].
     pub bytes: usize,
+    /// The sum of the bytes of their embeddings, which answers leave out.
+    pub embedding_bytes: usize,
 }
 
 impl Load {
+    /// The load of one attribute.
+    #[must_use]
+    pub fn of(attribute: &Attribute) -> Self {
+        Self { count: 1, bytes: attribute.bytes(), embedding_bytes: attribute.embedding_bytes() }
+    }
+
     /// The sum of this load and the other.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
-        Self { count: self.count.saturating_add(other.count), bytes: self.bytes.saturating_add(other.bytes) }
+        Self {
+            count: self.count.saturating_add(other.count),
+            bytes: self.bytes.saturating_add(other.bytes),
+            embedding_bytes: self.embedding_bytes.saturating_add(other.embedding_bytes),
+        }
     }
 
     fn without(self, other: Self) -> Self {
-        Self { count: self.count.saturating_sub(other.count), bytes: self.bytes.saturating_sub(other.bytes) }
+        Self {
+            count: self.count.saturating_sub(other.count),
+            bytes: self.bytes.saturating_sub(other.bytes),
+            embedding_bytes: self.embedding_bytes.saturating_sub(other.embedding_bytes),
+        }
     }
 
     /// The part of a limit that services may use.
     fn less_reserve(self) -> Self {
-        self.without(Self { count: self.count / RESERVE_DIVISOR, bytes: self.bytes / RESERVE_DIVISOR })
+        self.without(Self {
+            count: self.count / RESERVE_DIVISOR,
+            bytes: self.bytes / RESERVE_DIVISOR,
+            embedding_bytes: self.embedding_bytes / RESERVE_DIVISOR,
+        })
     }
 
     /// Whether this load exceeds a limit and is larger than the load before the write. A write that does not
@@ -40,13 +61,18 @@ impl Load {
     fn outgrows(self, max: Self, before: Self) -> bool {
         (self.count > max.count && self.count > before.count)
             || (self.bytes > max.bytes && self.bytes > before.bytes)
+            || (self.embedding_bytes > max.embedding_bytes && self.embedding_bytes > before.embedding_bytes)
     }
 }
 
 impl fmt::Display for Load {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let noun = if self.count == 1 { "attribute" } else { "attributes" };
-        write!(f, "{} {noun} ({} bytes)", self.count, self.bytes)
+        write!(f, "{} {noun} ({} bytes", self.count, self.bytes)?;
+        if self.embedding_bytes > 0 {
+            write!(f, ", and {} bytes of embeddings", self.embedding_bytes)?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -132,7 +158,7 @@ impl RecorderUsage {
 }
 
 fn load_of(current: &CurrentAttribute) -> Load {
-    Load { count: 1, bytes: current.attribute.bytes() }
+    Load::of(&current.attribute)
 }
 
 /// Limits on the attributes of one data subject.
@@ -147,8 +173,8 @@ pub struct AttributeLimits {
 impl Default for AttributeLimits {
     fn default() -> Self {
         Self {
-            service: Load { count: 4_000, bytes: 1 << 20 },
-            subject: Load { count: 10_000, bytes: 3 << 20 },
+            service: Load { count: 4_000, bytes: 1 << 20, embedding_bytes: 4 << 20 },
+            subject: Load { count: 10_000, bytes: 3 << 20, embedding_bytes: 12 << 20 },
         }
     }
 }
@@ -209,7 +235,10 @@ impl AttributeLimits {
     /// Whether this additional load fits within the limits, even if it replaces no attribute.
     #[must_use]
     pub fn has_room(&self, recorder: &Recorder, before: &RecorderUsage, more: Load) -> bool {
-        let fits = |load: Load, max: Load| load.count <= max.count && load.bytes <= max.bytes;
+        let fits = |load: Load, max: Load| {
+            let fits_bytes = load.bytes <= max.bytes && load.embedding_bytes <= max.embedding_bytes;
+            load.count <= max.count && fits_bytes
+        };
         let in_total = fits(before.all.and(more), self.subject_limit_for(recorder));
         in_total && (!is_service(recorder) || fits(before.of(recorder).and(more), self.service))
     }
@@ -260,7 +289,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn load(count: usize, bytes: usize) -> Load {
-        Load { count, bytes }
+        Load { count, bytes, embedding_bytes: 0 }
     }
 
     fn usage(loads: &[(&str, Load)]) -> RecorderUsage {
@@ -274,8 +303,10 @@ mod tests {
         usage
     }
 
-    const LIMITS: AttributeLimits =
-        AttributeLimits { service: Load { count: 10, bytes: 100 }, subject: Load { count: 16, bytes: 800 } };
+    const LIMITS: AttributeLimits = AttributeLimits {
+        service: Load { count: 10, bytes: 100, embedding_bytes: 64 },
+        subject: Load { count: 16, bytes: 800, embedding_bytes: 512 },
+    };
 
     fn check(
         by: &Recorder,
@@ -288,6 +319,19 @@ mod tests {
         // If `has_room` says yes, the full check agrees.
         assert!(checked.is_ok() || !LIMITS.has_room(by, &before, more));
         checked
+    }
+
+    #[test]
+    fn embeddings_have_their_own_limit() {
+        let tutor = Recorder::Service("tutor".into());
+        let with = |embedding_bytes| Load { embedding_bytes, ..load(1, 10) };
+        let (before, full) = (usage(&[("tutor", with(60))]), usage(&[("tutor", with(65))]));
+        assert!(
+            LIMITS.check(&tutor, &before, &full).is_err() && LIMITS.check(&tutor, &full, &before).is_ok()
+        );
+        let more = |embedding_bytes| Load { embedding_bytes, ..Load::default() };
+        assert!(LIMITS.has_room(&tutor, &before, more(4)) && !LIMITS.has_room(&tutor, &before, more(5)));
+        assert_eq!(with(65).to_string(), "1 attribute (10 bytes, and 65 bytes of embeddings)");
     }
 
     #[test]

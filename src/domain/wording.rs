@@ -28,10 +28,15 @@ pub fn ranking(ranking: &Ranking) -> String {
         RankingMethod::Hybrid => "words and embeddings",
         RankingMethod::Unspecified => "an unspecified method",
     };
-    let Ranking { version, permitted, chosen, .. } = ranking;
+    let Ranking { version, permitted, chosen, without_embedding, .. } = ranking;
+    let without = match without_embedding {
+        0 => String::new(),
+        1 => " 1 of them had no embedding of the model.".to_owned(),
+        _ => format!(" {without_embedding} of them had no embedding of the model."),
+    };
     format!(
         "A ranking chose {chosen} of {permitted} permitted attributes that fit the text of the request best, by {by} \
-         (version {version}). The text is not recorded."
+         (version {version}).{without} The text is not recorded."
     )
 }
 

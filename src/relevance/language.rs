@@ -3,6 +3,7 @@
 use rust_stemmers::{Algorithm, Stemmer};
 use serde::Deserialize;
 use std::collections::HashSet;
+use std::sync::{LazyLock, OnceLock};
 
 /// The language of the texts. It decides which words are left out (stop words, from the lists of NLTK) and
 /// how the others are reduced to their stems (Snowball).
@@ -108,11 +109,18 @@ const SPANISH: Months = [
 ];
 
 impl Language {
-    /// The stop words, and the stemmer.
-    pub(super) fn tools(self) -> (HashSet<&'static str>, Stemmer) {
-        let (code, algorithm) = self.names();
-        let stop_words = stop_words::lookup(code).unwrap_or_default();
-        (stop_words.iter().copied().collect(), Stemmer::create(algorithm))
+    /// The stop words.
+    pub(super) fn stop_words(self) -> &'static HashSet<&'static str> {
+        /// Those of each language, collected when they are first needed.
+        static SETS: [OnceLock<HashSet<&'static str>>; 18] = [const { OnceLock::new() }; 18];
+        static NONE: LazyLock<HashSet<&'static str>> = LazyLock::new(HashSet::new);
+        let listed = || stop_words::lookup(self.names().0).unwrap_or_default().iter().copied().collect();
+        SETS.get(self as usize).map_or(&*NONE, |set| set.get_or_init(listed))
+    }
+
+    /// The stemmer.
+    pub(super) fn stemmer(self) -> Stemmer {
+        Stemmer::create(self.names().1)
     }
 
     /// The names of the months in lower case, if the ranking knows them in this language.
@@ -181,7 +189,7 @@ mod tests {
     #[test]
     fn every_language_has_stop_words() {
         for language in ALL {
-            assert!(!language.tools().0.is_empty(), "{language:?}");
+            assert!(!language.stop_words().is_empty(), "{language:?}");
         }
     }
 
@@ -189,7 +197,7 @@ mod tests {
         #[test]
         fn no_word_makes_a_stemmer_fail(word in "\\PC{1,24}", latin in "[a-zäöüßéèñçåøığş]{1,20}") {
             for language in ALL {
-                let (_, stemmer) = language.tools();
+                let stemmer = language.stemmer();
                 stemmer.stem(&word.to_lowercase());
                 stemmer.stem(&latin);
             }

@@ -1,8 +1,9 @@
-//! Ranks texts by how well they fit a question: lexically with BM25. The code is pure and knows nothing of
-//! consent: its caller passes only what may be used.
+//! Ranks facts by how well they fit a question: by words with BM25, and by the cosine of embeddings. The code
+//! is pure and knows nothing of consent: its caller passes only what may be used.
 
 pub mod calendar;
 pub mod choose;
+pub mod embedding;
 pub mod fact;
 pub mod language;
 pub mod lexical;

@@ -32,7 +32,7 @@ mod tests {
 
     #[test]
     fn only_facts_of_the_same_time_support_each_other() {
-        let fact = |observed_at_ms| Fact { key: "", value_json: "", observed_at_ms };
+        let fact = |observed_at_ms| Fact { words: &[], observed_at_ms, vector: None };
         let facts = [fact(1), fact(1), fact(1), fact(2)];
         let found = supported(&[1.3, 0.0, 0.0, 0.0], &facts);
         assert_eq!(

@@ -1,65 +1,55 @@
-//! Splits texts into words, leaves out stop words and reduces the others to their stems.
+//! Reads the words of texts: splits them, leaves out stop words, and reduces the others to their stems.
 
+use super::calendar;
 use super::language::Language;
 use rust_stemmers::Stemmer;
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 /// Longer words are compared as they are, because they are no words of a language.
 const STEMMED_BYTES_MAX: usize = 64;
 
-/// The words of one ranking. It remembers each word that it met, so that a word is stemmed only once.
-pub(super) struct Words {
-    stop_words: HashSet<&'static str>,
+/// Reads words. It remembers each word that it met, so that a word is stemmed only once.
+pub struct WordReader {
+    language: Language,
+    stop_words: &'static HashSet<&'static str>,
     stemmer: Stemmer,
-    /// The number of each stem that the question has.
-    asked: HashMap<String, usize>,
-    /// Every word met so far.
-    known: HashMap<String, Word>,
+    /// The hash of the stem of each word met so far; `None` for a stop word.
+    known: HashMap<String, Option<u32>>,
     /// The current word in lower case.
     lower: String,
 }
 
-/// What a word counts as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Word {
-    /// It is left out.
-    Stop,
-    /// It has a stem that the question does not have.
-    Other,
-    /// It has the stem of the question with this number.
-    Asked(usize),
-}
-
-impl Words {
-    /// The words of a question, and how often the question has each stem.
-    pub fn of_question(text: &str, language: Language) -> (Self, Vec<f64>) {
-        let (stop_words, stemmer) = language.tools();
-        let (asked, known, lower) = (HashMap::new(), HashMap::new(), String::new());
-        let mut words = Self { stop_words, stemmer, asked, known, lower };
-        let mut counts: Vec<f64> = Vec::new();
-        for word in split(text) {
-            let lower = word.to_lowercase();
-            if words.stop_words.contains(lower.as_str()) {
-                continue;
-            }
-            let next = counts.len();
-            let number = *words.asked.entry(words.stem(&lower)).or_insert(next);
-            match counts.get_mut(number) {
-                Some(count) => *count += 1.0,
-                None => counts.push(1.0),
-            }
-        }
-        (words, counts)
+impl WordReader {
+    /// A reader of texts in a language.
+    #[must_use]
+    pub fn new(language: Language) -> Self {
+        let (stop_words, stemmer) = (language.stop_words(), language.stemmer());
+        Self { language, stop_words, stemmer, known: HashMap::new(), lower: String::new() }
     }
 
-    /// Calls `each` with what every word of a text counts as.
-    pub fn count(&mut self, text: &str, each: &mut dyn FnMut(Word)) {
-        for word in split(text) {
-            each(self.look_up(word));
-        }
+    /// The hashes of the stems of a text, in order.
+    #[must_use]
+    pub fn read(&mut self, text: &str) -> Vec<u32> {
+        let mut words = Vec::new();
+        self.append(text, &mut words);
+        words
     }
 
-    fn look_up(&mut self, word: &str) -> Word {
+    /// The same of a fact: of its key, its value, and the date when it was observed.
+    #[must_use]
+    pub fn read_fact(&mut self, key: &str, value_json: &str, observed_at_ms: u64) -> Box<[u32]> {
+        let mut words = self.read(key);
+        self.append(&readable(value_json), &mut words);
+        self.append(&calendar::date(observed_at_ms, self.language), &mut words);
+        words.into_boxed_slice()
+    }
+
+    fn append(&mut self, text: &str, words: &mut Vec<u32>) {
+        words.extend(split(text).filter_map(|word| self.look_up(word)));
+    }
+
+    fn look_up(&mut self, word: &str) -> Option<u32> {
         self.lower.clear();
         if word.is_ascii() {
             self.lower.push_str(word);
@@ -70,20 +60,14 @@ impl Words {
         if let Some(known) = self.known.get(&self.lower) {
             return *known;
         }
-        let found = if self.stop_words.contains(self.lower.as_str()) {
-            Word::Stop
-        } else {
-            self.asked.get(&self.stem(&self.lower)).map_or(Word::Other, |number| Word::Asked(*number))
-        };
+        let is_stop_word = self.stop_words.contains(self.lower.as_str());
+        let found = (!is_stop_word).then(|| hash(&self.stem(&self.lower)));
         self.known.insert(self.lower.clone(), found);
         found
     }
 
-    fn stem(&self, lower: &str) -> String {
-        if lower.len() > STEMMED_BYTES_MAX {
-            return lower.to_owned();
-        }
-        self.stemmer.stem(lower).into_owned()
+    fn stem<'a>(&self, lower: &'a str) -> Cow<'a, str> {
+        if lower.len() > STEMMED_BYTES_MAX { Cow::Borrowed(lower) } else { self.stemmer.stem(lower) }
     }
 }
 
@@ -92,28 +76,76 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
     text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty())
 }
 
+/// FNV-1a with 64 bits, folded. Two stems rarely have the same hash; then they count as the same word.
+fn hash(stem: &str) -> u32 {
+    let mixed = stem.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    let [a, b, c, d, e, f, g, h] = mixed.to_be_bytes();
+    u32::from_be_bytes([a, b, c, d]) ^ u32::from_be_bytes([e, f, g, h])
+}
+
+/// The text of a JSON value. Its punctuation separates words anyway, so only escapes have to be resolved.
+fn readable(value_json: &str) -> Cow<'_, str> {
+    if !value_json.contains('\\') {
+        return Cow::Borrowed(value_json);
+    }
+    let mut text = String::with_capacity(value_json.len());
+    match serde_json::from_str(value_json) {
+        Ok(value) => append_texts(&value, &mut text),
+        Err(_) => text.push_str(value_json),
+    }
+    Cow::Owned(text)
+}
+
+/// Appends the texts of a value. A recorded value has at most 16 levels.
+fn append_texts(value: &serde_json::Value, text: &mut String) {
+    match value {
+        serde_json::Value::String(own) => {
+            text.push_str(own);
+            text.push(' ');
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| append_texts(value, text)),
+        serde_json::Value::Object(members) => members.iter().for_each(|(name, value)| {
+            text.push_str(name);
+            text.push(' ');
+            append_texts(value, text);
+        }),
+        other => {
+            text.push_str(&other.to_string());
+            text.push(' ');
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn words(question: &str, text: &str, language: Language) -> Vec<Word> {
-        let (mut words, _) = Words::of_question(question, language);
-        let mut found = Vec::new();
-        words.count(text, &mut |word| found.push(word));
-        found
+    /// A time on 7 May 2023.
+    const MAY_MS: u64 = 1_683_417_600_000;
+
+    #[test]
+    fn words_are_equal_by_stem_and_stop_words_are_left_out() {
+        let mut english = WordReader::new(Language::English);
+        let found = english.read("Who RUNS the running races, a race-day?");
+        let [runs, running, races, race, day] = found.try_into().unwrap_or_default();
+        assert!(runs == running && races == race && race != day && runs != race);
+        let mut german = WordReader::new(Language::German);
+        assert_eq!(german.read("Welche Häuser?"), german.read("die hauses"));
     }
 
     #[test]
-    fn words_match_by_stem_and_stop_words_are_left_out() {
-        let found = words("Who runs the races?", "The RUNNING race-day", Language::English);
-        assert_eq!(found, [Word::Stop, Word::Asked(0), Word::Asked(1), Word::Other]);
-        let found = words("Welche Häuser?", "die hauses", Language::German);
-        assert_eq!(found, [Word::Stop, Word::Asked(0)]);
-    }
-
-    #[test]
-    fn repeated_words_of_a_question_count_each_time() {
-        let (_, counts) = Words::of_question("tea, teas and coffee", Language::English);
-        assert_eq!(counts, [2.0, 1.0]);
+    fn the_words_of_a_fact_include_its_key_escapes_members_and_date() {
+        let mut english = WordReader::new(Language::English);
+        let fact = english.read_fact("home/city", "{\"name\": \"Z\\u00fcrich\", \"size\": 12}", MAY_MS);
+        for word in ["home", "city", "name", "Zürich", "size", "12", "May", "2023", "7"] {
+            assert!(fact.contains(english.read(word).first().unwrap_or(&0)), "{word}");
+        }
+        assert_eq!(fact.len(), 9);
+        assert_eq!(
+            *english.read_fact("k", "[\"tea\\nmilk\"]", MAY_MS),
+            *english.read("k tea milk 7 May 2023")
+        );
     }
 }

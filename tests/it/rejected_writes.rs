@@ -266,6 +266,7 @@ fn new_attribute(subject: &str) -> NewAttributes {
         expires_at_ms: None,
         from_replies: Vec::new(),
         claimed_provenance: Provenance::Unspecified,
+        embedding: None,
     };
     NewAttributes { subject: SubjectId::new(subject).unwrap(), attributes: vec![(attribute, None)] }
 }

@@ -3,8 +3,8 @@
 
 use crate::bounds::{World, consented, events, keys, standing, world};
 use crate::erasure::erasure;
-use crate::harness::{self, Clients, ask, contains, fact, sayso};
-use sayso::proto::{self, ErasureScope, RankingMethod, RevocationReason, Role};
+use crate::harness::{self, Clients, ask, choice, consent, contains, fact, sayso};
+use sayso::proto::{self, ConsentDecision, ErasureScope, RankingMethod, RevocationReason, Role};
 use sayso_proof::event::event_body::Event;
 
 const TEXT: &str = "Which instruments does the zanzibar orchestra play?";
@@ -30,8 +30,16 @@ fn chosen_of_permitted(grant: &proto::RequestGrantResponse) -> (u32, u32) {
     (ranking.chosen, ranking.permitted)
 }
 
+/// Another time for each key, so that no attribute supports another.
+fn observed_at(key: &str) -> Option<prost_types::Timestamp> {
+    let seconds = key.bytes().fold(1_700_000_000, |seconds, byte| seconds + i64::from(byte) * 1_000);
+    Some(prost_types::Timestamp { seconds, nanos: 0 })
+}
+
 async fn remember(service: &mut Clients, key: &str, category: &str, value: &str) {
-    service.profile.record_attributes(fact("ada", key, category, value)).await.unwrap();
+    let mut request = fact("ada", key, category, value);
+    request.attributes[0].observed_at = observed_at(key);
+    service.profile.record_attributes(request).await.unwrap();
 }
 
 /// A world in which ada plays two instruments, has other hobbies, and consented.
@@ -207,4 +215,161 @@ async fn the_log_says_how_many_were_chosen_and_never_the_text() {
         let bytes = std::fs::read(&file).unwrap();
         assert!(!contains(&bytes, b"zanzibar"), "{}", file.display());
     }
+}
+
+/// The bytes of a vector in half precision that points into one of three directions, or between two of them.
+fn vector(east: bool, north: bool, up: bool) -> Vec<u8> {
+    [east, north, up].iter().flat_map(|is_set| if *is_set { [0, 0x3c] } else { [0, 0] }).collect()
+}
+
+fn embedding(model: &str, values: Vec<u8>) -> Option<proto::EmbeddingInput> {
+    Some(proto::EmbeddingInput { model: model.into(), values })
+}
+
+/// Records attributes of ada with vectors: `e` to the east, `n` to the north, and `x` without one.
+async fn world_with_vectors() -> World {
+    let mut world = world().await;
+    let east = embedding("m1", vector(true, false, false));
+    for (key, value, vector) in [
+        ("e", "likes green tea", east.clone()),
+        ("n", "likes green apples", embedding("m1", vector(false, true, false))),
+        ("x", "collects green stamps", embedding("m2", vector(true, false, false))),
+        ("y", "lives in Rome", None),
+    ] {
+        let mut request = fact("ada", key, "preference", value);
+        request.attributes[0].embedding = vector;
+        request.attributes[0].observed_at = observed_at(key);
+        world.service.profile.record_attributes(request).await.unwrap();
+    }
+    consented(&mut world, "ada").await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn embeddings_rank_alone_and_together_with_words() {
+    let mut world = world_with_vectors().await;
+    let ask_with = |text: &str, values: Vec<u8>| {
+        let relevance =
+            proto::Relevance { text: text.into(), embedding: embedding("m1", values), ..Default::default() };
+        proto::RequestGrantRequest { relevance: Some(relevance), ..ask("ada") }
+    };
+    let found = grant(&mut world, ask_with("", vector(true, false, false))).await;
+    assert_eq!(keys(&found), ["e"]);
+    assert!(found.allowed[0].score.unwrap() > 0.7, "{found:?}");
+    let ranking = found.ranking.unwrap();
+    assert_eq!(ranking.method(), RankingMethod::Embedding);
+    assert_eq!((ranking.chosen, ranking.permitted, ranking.without_embedding), (1, 4, 2));
+
+    let found = grant(&mut world, ask_with("green", vector(false, true, false))).await;
+    assert_eq!(keys(&found)[0], "n");
+    assert!(keys(&found).contains(&"x".to_owned()) && !keys(&found).contains(&"y".to_owned()));
+    assert_eq!(found.ranking.unwrap().method(), RankingMethod::Hybrid);
+
+    // No attribute has a vector of this model: words decide, and the answer says so.
+    let mut unknown = ask_with("Rome", vector(true, false, false));
+    unknown.relevance.as_mut().unwrap().embedding = embedding("m9", vector(true, false, false));
+    let found = grant(&mut world, unknown).await;
+    assert_eq!(keys(&found), ["y"]);
+    let ranking = found.ranking.unwrap();
+    assert_eq!((ranking.method(), ranking.without_embedding), (RankingMethod::Lexical, 4));
+    let explained = proto::ExplainGrantRequest { grant_id: found.grant_id.clone() };
+    let text = world.steward.grant.explain_grant(explained).await.unwrap().into_inner().text;
+    assert!(text.contains("4 of them had no embedding of the model"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_invalid_embedding_is_refused_with_its_field() {
+    let mut world = world_with_vectors().await;
+    let invalid = [
+        ("embedding.model", embedding("", vector(true, false, false))),
+        ("embedding.values", embedding("m1", vec![1])),
+        ("embedding.values", embedding("m1", vector(false, false, false))),
+        ("embedding.values", embedding("m1", vec![0, 0x7c])),
+        ("values", embedding("m1", vec![0x3c; 8_194])),
+    ];
+    for (field, embedding) in invalid {
+        let mut request = fact("ada", "new", "preference", "x");
+        request.attributes[0].embedding.clone_from(&embedding);
+        let refused = world.service.profile.record_attributes(request).await.unwrap_err();
+        assert!(format!("{refused:?}").contains(field), "{refused:?}");
+        let refused =
+            world.service.grant.request_grant(with(|relevance| relevance.embedding = embedding)).await;
+        assert!(format!("{:?}", refused.unwrap_err()).contains(field));
+    }
+}
+
+/// An embedding is sealed with its attribute: its bytes are in no file, and gone from events after an
+/// erasure.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_embedding_is_sealed_and_erased_with_its_attribute() {
+    let mut world = world().await;
+    let values: Vec<u8> = (0..64_u16).flat_map(|number| (0x3c00 + number * 7).to_le_bytes()).collect();
+    for key in ["kept", "erased"] {
+        let mut request = fact("ada", key, "preference", "x");
+        request.attributes[0].embedding = embedding("m1", values.clone());
+        world.service.profile.record_attributes(request).await.unwrap();
+    }
+    let with_embedding = |recorded: &[proto::RecordedEvent]| {
+        let has =
+            |event: &&proto::RecordedEvent| match event.body.as_ref().and_then(|body| body.event.as_ref()) {
+                Some(Event::AttributeRecorded(recorded)) => {
+                    let embedding =
+                        recorded.attribute.as_ref().and_then(|attribute| attribute.embedding.as_ref());
+                    embedding.is_some_and(|embedding| embedding.values == values)
+                }
+                _ => false,
+            };
+        recorded.iter().filter(has).count()
+    };
+    assert_eq!(with_embedding(&events(&mut world, "ada").await), 2);
+    let mut ada = world.harness.as_role(Role::Subject, "ada").await;
+    ada.rights.submit_request(erasure("ada", ErasureScope::Key, "erased")).await.unwrap();
+    assert_eq!(with_embedding(&events(&mut world, "ada").await), 1);
+    let dir = world.harness.stop().await;
+    for file in harness::files_below(dir.path()) {
+        assert!(!contains(&std::fs::read(&file).unwrap(), &values[..32]), "{}", file.display());
+    }
+}
+
+/// People of long conversations: records their facts, asks the questions about them, and compares what is
+/// found. The floor is below what is measured (docs/relevance.md), so that it fails only if ranking breaks.
+#[tokio::test(flavor = "multi_thread")]
+async fn questions_about_long_conversations_find_their_facts() {
+    const PEOPLE: [&str; 2] = ["26-melanie", "49-sam"];
+    const FLOOR: f64 = 0.70;
+    let lines = |file: &str| -> Vec<serde_json::Value> {
+        let text = std::fs::read_to_string(harness::facts().with_file_name(file)).unwrap();
+        let all = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        all.filter(|one| PEOPLE.contains(&one["subject"].as_str().unwrap())).collect()
+    };
+    let mut world = world().await;
+    for person in PEOPLE {
+        let special = ["health", "sexual_orientation_gender", "political_opinion", "religious_belief"];
+        let choices = vec![
+            choice(ConsentDecision::Given, "memory", &[], false),
+            choice(ConsentDecision::Given, "memory", &special, true),
+        ];
+        world.steward.consent.record_consent(consent(person, choices)).await.unwrap();
+    }
+    for line in lines("locomo-memories.jsonl") {
+        let text = |name: &str| line[name].as_str().unwrap();
+        let mut request = fact(text("subject"), text("key"), text("category"), text("value"));
+        request.attributes[0].provenance = proto::Provenance::Inferred.into();
+        request.attributes[0].observed_at = Some(text("observed_at").parse().unwrap());
+        world.service.profile.record_attributes(request).await.unwrap();
+    }
+    let (mut recall, mut questions) = (0.0, 0.0);
+    for line in lines("locomo-questions.jsonl") {
+        let mut request = about(line["subject"].as_str().unwrap(), line["question"].as_str().unwrap());
+        request.relevance.as_mut().unwrap().top_k = 10;
+        request.purpose = "memory".into();
+        request.ttl = Some(prost_types::Duration { seconds: 1, nanos: 0 });
+        let found = keys(&grant(&mut world, request).await);
+        let relevant = line["relevant"].as_array().unwrap();
+        let hits =
+            relevant.iter().filter(|key| found.iter().any(|found| found == key.as_str().unwrap())).count();
+        recall += hits as f64 / relevant.len() as f64;
+        questions += 1.0;
+    }
+    assert!(recall / questions > FLOOR, "recall@10 is {}", recall / questions);
 }

@@ -318,3 +318,15 @@ def test_a_use_about_a_text_has_only_the_facts_that_fit_it_the_best_first(person
         assert other.grant_id != use.grant_id
     with person.use("memory") as plain:
         assert [fact.score for fact in plain.facts] == [None] * 3
+
+
+def test_facts_are_found_by_vectors_of_the_same_model(person: sayso.Person) -> None:
+    for key, values in (("east", (1.0, 0.0)), ("north", (0.0, 1.0))):
+        vector = sayso.Embedding("m1", values)
+        assert person.remember_all([sayso.Fact(key, "x", category="preference", embedding=vector)])
+    person.remember("none", "x", category="preference")
+    person.say_yes("memory", notice="welcome")
+    with person.use("memory", embedding=sayso.Embedding("m1", (2.0, 0.1)), top_k=1) as use:
+        assert [fact.key for fact in use.facts] == ["east"]
+    with person.use("memory", embedding=sayso.Embedding("m2", (2.0, 0.1))) as other:
+        assert other.status == "nothing_allowed"

@@ -1,5 +1,6 @@
 //! Conversions of the messages about grants and artifacts, and about decisions to allow or withhold a use.
 
+use crate::api::convert::profile::embedding;
 use crate::api::convert::reasons::{denial, revocation};
 use crate::api::convert::times::time;
 use crate::api::convert::writes::proof;
@@ -36,6 +37,7 @@ pub fn allowed(allowed: &app::Allowed) -> proto::AllowedAttribute {
 pub fn relevance(of: proto::Relevance) -> app::Relevance {
     app::Relevance {
         text: Secret::new(of.text),
+        embedding: of.embedding.map(embedding),
         top_k: of.top_k,
         bytes_max: of.max_bytes,
         tokens_max: of.max_tokens,

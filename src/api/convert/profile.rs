@@ -5,9 +5,11 @@ use crate::api::status;
 use crate::app::NewAttributes;
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::current_attribute::CurrentAttribute;
+use crate::domain::embedding::Embedding;
 use crate::domain::event::{Draft, Provenance, Recorded, codec};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::proto;
+use std::sync::Arc;
 use tonic::Status;
 
 /// Attributes to record. `now_ms` is the default time of observation.
@@ -41,6 +43,7 @@ fn attribute(
         expires_at_ms: maybe_millis(input.expires_at.as_ref(), &format!("{at}.expires_at"))?,
         provenance: Provenance::try_from(input.provenance).unwrap_or_default(),
         claimed_provenance: Provenance::Unspecified,
+        embedding: input.embedding.map(|vector| Arc::new(embedding(vector))),
         observed_at_ms: observed.unwrap_or(now_ms),
         key: input.key,
         value: Secret::new(input.value_json),
@@ -51,6 +54,12 @@ fn attribute(
         from_replies: input.from_replies,
     };
     Ok((attribute, corrects))
+}
+
+/// A vector of a request.
+#[must_use]
+pub fn embedding(of: proto::EmbeddingInput) -> Embedding {
+    Embedding { model: of.model, values: of.values }
 }
 
 /// An attribute of a profile.

@@ -14,6 +14,7 @@ use crate::domain::event::{
 };
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::legal_basis::Basis;
+use crate::domain::word_cache::WordCache;
 use crate::domain::wording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -251,6 +252,7 @@ fn allowed(
                 contested: false,
                 contested_in_person: false,
                 contested_at_ms: 0,
+                words: WordCache::default(),
                 confirmed: false,
             },
             basis: cited.basis,

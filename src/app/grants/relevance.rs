@@ -3,13 +3,16 @@
 
 use crate::app::error::AppError;
 use crate::bounds::decision::{Allowed, Decision};
-use crate::domain::attribute::Secret;
+use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::current_attribute::CurrentAttribute;
+use crate::domain::embedding::Embedding;
 use crate::domain::event::{Ranking, RankingMethod};
 use crate::domain::profile::SubjectState;
 use crate::relevance::choose::{ChoiceLimits, choose};
+use crate::relevance::embedding::QuestionVector;
 use crate::relevance::fact::Fact;
-use crate::relevance::rank::{self, RankingSettings};
+use crate::relevance::rank::{self, Method, Question, RankingSettings, Scored};
+use crate::relevance::word_reader::WordReader;
 
 const TOP_K_DEFAULT: u32 = 8;
 const TOP_K_MAX: u32 = 256;
@@ -22,8 +25,10 @@ const ANSWER_BYTES_MAX: usize = 3 << 20;
 /// What the attributes of a grant should be relevant to.
 #[derive(Clone, Debug)]
 pub struct Relevance {
-    /// The text. It is never recorded.
+    /// The text; empty if there is only an embedding. It is never recorded.
     pub text: Secret,
+    /// A vector for the text. It is never recorded.
+    pub embedding: Option<Embedding>,
     /// The most attributes: 1 to 256; 0 for 8.
     pub top_k: u32,
     /// The most bytes of keys and values; 0 for no limit.
@@ -37,6 +42,8 @@ pub struct Relevance {
 /// The chosen attributes, the best one first.
 pub(crate) struct Chosen {
     pub decision: Decision,
+    /// Whether words of attributes were read, which are kept in memory from now on.
+    pub has_read: bool,
     /// The score of each allowed attribute.
     pub scores: Vec<f64>,
     pub ranking: Ranking,
@@ -49,8 +56,13 @@ impl Relevance {
         let need = |is_met: bool, field: &str, problem: &str| {
             if is_met { Ok(()) } else { Err(AppError::invalid(field, problem)) }
         };
-        let has_text = self.text.expose().chars().any(char::is_alphanumeric);
-        need(has_text, "relevance.text", "must have a word")?;
+        let text = self.text.expose();
+        let has_text =
+            text.chars().any(char::is_alphanumeric) || (text.is_empty() && self.embedding.is_some());
+        need(has_text, "relevance.text", "must have a word, or be empty beside an embedding")?;
+        if let Some((field, problem)) = self.embedding.as_ref().and_then(Embedding::problem) {
+            return Err(AppError::invalid(&format!("relevance.embedding.{field}"), problem));
+        }
         need(self.text.expose().len() <= TEXT_BYTES_MAX, "relevance.text", "must have at most 8 KiB")?;
         need(self.top_k <= TOP_K_MAX, "relevance.top_k", "must be 1 to 256")?;
         let is_score = self.min_score.is_finite() && self.min_score >= 0.0;
@@ -72,20 +84,32 @@ impl Relevance {
             })
             .collect();
         permitted.sort_by_key(|(_, current)| current.version);
-        let facts = permitted.iter().map(|(allowed, current)| Fact {
-            key: &allowed.key,
-            value_json: current.attribute.value.expose(),
+        let (mut reader, mut has_read) = (WordReader::new(settings.language), false);
+        let question = self.question(&mut reader);
+        let facts = permitted.iter().map(|(_, current)| Fact {
+            words: current.words.get_or_read(|| {
+                has_read = true;
+                let Attribute { key, value, observed_at_ms, .. } = &current.attribute;
+                reader.read_fact(key, value.expose(), *observed_at_ms)
+            }),
             observed_at_ms: current.attribute.observed_at_ms,
+            vector: self.vector_of(current),
         });
         let facts: Vec<Fact<'_>> = facts.collect();
-        let all_scores = rank::scores(self.text.expose(), &facts, settings);
-        let bytes: Vec<usize> = facts.iter().map(|fact| fact.key.len() + fact.value_json.len()).collect();
+        let Scored { scores: all_scores, method, without_embedding } =
+            rank::score(&question, &facts, settings);
+        let bytes: Vec<usize> = permitted.iter().map(|(_, current)| size_of(&current.attribute)).collect();
         let chosen = choose(&all_scores, &bytes, &self.limits());
         let ranking = Ranking {
-            method: RankingMethod::Lexical,
+            method: match method {
+                Method::Lexical => RankingMethod::Lexical,
+                Method::Embedding => RankingMethod::Embedding,
+                Method::Hybrid => RankingMethod::Hybrid,
+            },
             version: rank::VERSION,
             permitted: u32::try_from(permitted.len()).unwrap_or(u32::MAX),
             chosen: 0,
+            without_embedding: u32::try_from(without_embedding).unwrap_or(u32::MAX),
         };
         let mut of_chosen = Self::in_order(permitted, &chosen);
         fit_answer(&mut of_chosen);
@@ -95,7 +119,18 @@ impl Relevance {
         decision.ends_ms = decision.allowed.iter().filter_map(|allowed| allowed.ends_ms).min();
         let ranking =
             Ranking { chosen: u32::try_from(decision.allowed.len()).unwrap_or(u32::MAX), ..ranking };
-        Chosen { decision, scores, ranking }
+        Chosen { decision, has_read, scores, ranking }
+    }
+
+    fn question(&self, reader: &mut WordReader) -> Question {
+        let vector = self.embedding.as_ref().map(|embedding| QuestionVector::new(&embedding.values));
+        Question { words: reader.read(self.text.expose()), vector }
+    }
+
+    /// The vector of an attribute, if the model of the request computed it.
+    fn vector_of<'a>(&self, current: &'a CurrentAttribute) -> Option<&'a [u8]> {
+        let (asked, own) = (self.embedding.as_ref()?, current.attribute.embedding.as_ref()?);
+        (own.model == asked.model).then_some(own.values.as_slice())
     }
 
     fn limits(&self) -> ChoiceLimits {
@@ -113,6 +148,11 @@ impl Relevance {
         let mut all: Vec<Option<T>> = all.into_iter().map(Some).collect();
         indexes.iter().filter_map(|at| all.get_mut(*at)?.take()).collect()
     }
+}
+
+/// The bytes of an attribute's key and value.
+fn size_of(attribute: &Attribute) -> usize {
+    attribute.key.len().saturating_add(attribute.value.expose().len())
 }
 
 /// Drops the last attributes as long as all of them do not fit in one answer.

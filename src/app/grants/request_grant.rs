@@ -140,7 +140,11 @@ impl Grants {
             return (decision, evaluation, None);
         };
         let _timed = tracing::trace_span!("rank").entered();
-        let Chosen { decision, scores, ranking } = relevance.choose(decision, &now.state, &self.core.ranking);
+        let Chosen { decision, has_read, scores, ranking } =
+            relevance.choose(decision, &now.state, &self.core.ranking);
+        if has_read {
+            append.stream.measure_next();
+        }
         let mut evaluation = with_values(&decision, &now.state);
         for (allowed, score) in evaluation.allowed.iter_mut().zip(scores) {
             allowed.score = Some(score);

@@ -120,6 +120,11 @@ impl SubjectStream {
         Some(STREAM_BYTES.saturating_add(state_bytes).saturating_add(history_bytes))
     }
 
+    /// Measures the stream with its next event, because it has grown without one.
+    pub(crate) fn measure_next(&self) {
+        self.measure_at.store(0, Ordering::Relaxed);
+    }
+
     /// Drops everything about an erased subject, for callers that still have the stream.
     pub fn forget(&self) {
         *self.write() = StreamState { erased: true, ..StreamState::default() };

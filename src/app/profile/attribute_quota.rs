@@ -33,7 +33,7 @@ impl Profiles {
 fn load(pending: &PendingEvent) -> Option<Load> {
     match &pending.event {
         Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } => {
-            Some(Load { count: 1, bytes: attribute.bytes() })
+            Some(Load::of(attribute))
         }
         _ => None,
     }

@@ -212,6 +212,7 @@ fn attribute(category: usize, inferred: bool) -> Attribute {
         expires_at_ms: None,
         from_replies: Vec::new(),
         claimed_provenance: Provenance::Unspecified,
+        embedding: None,
     }
 }
 

@@ -140,6 +140,7 @@ impl Scenario {
             expires_at_ms: step.expires_day.map(Self::moment_ms),
             from_replies: Vec::new(),
             claimed_provenance: Provenance::Unspecified,
+            embedding: None,
         }
     }
 }

@@ -184,6 +184,7 @@ fn the_verifier_agrees_on_an_inference_that_was_contested_recorded_again_and_con
             expires_at_ms: None,
             from_replies: Vec::new(),
             claimed_provenance: Provenance::Unspecified,
+            embedding: None,
         })
     };
     let terms = Terms { purposes: vec!["memory".into()], ..Terms::default() };

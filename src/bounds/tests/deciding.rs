@@ -24,6 +24,7 @@ pub(super) fn attribute(key: &str, category: &str, derived_from: &[u64]) -> Attr
         expires_at_ms: None,
         from_replies: Vec::new(),
         claimed_provenance: Provenance::Unspecified,
+        embedding: None,
     }
 }
 

@@ -118,6 +118,7 @@ pub(super) fn attribute() -> Event {
         expires_at_ms: None,
         from_replies: Vec::new(),
         claimed_provenance: Provenance::Unspecified,
+        embedding: None,
     })
 }
 

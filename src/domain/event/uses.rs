@@ -52,6 +52,8 @@ pub struct Ranking {
     pub permitted: u32,
     /// The number of chosen attributes: those that the grant allows.
     pub chosen: u32,
+    /// If the request had an embedding: the number of permitted attributes without one of the same model.
+    pub without_embedding: u32,
 }
 
 /// A grant was issued: a signed, expiring permission to personalize with exactly these attributes.

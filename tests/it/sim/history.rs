@@ -530,6 +530,7 @@ fn new_attributes(subject: u8, attributes: &[NewAttribute], observed_at_ms: u64)
             expires_at_ms: None,
             from_replies: Vec::new(),
             claimed_provenance: Provenance::Unspecified,
+            embedding: None,
         };
         (attribute, None)
     };

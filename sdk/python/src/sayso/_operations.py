@@ -15,6 +15,7 @@ from sayso.answers import (
     AllowedFact,
     Check,
     Consent,
+    Embedding,
     Erasure,
     Explanation,
     Fact,
@@ -81,15 +82,18 @@ def request_grant(
     categories: Names,
     keys: Names,
     ttl: float | None,
-    about: str,
-    top_k: int,
+    about: str = "",
+    top_k: int = 8,
+    embedding: Embedding | None = None,
 ) -> Operation[grant_pb2.RequestGrantResponse]:
     """Asks what may be used. In a chat, the ledger answers a repeated request with the existing grant.
 
     An idempotency key would prevent that, so a request in a chat has none: repeating it is safe without. A request
     about a text always gets a new grant, so it has one.
     """
-    relevance = grant_pb2.Relevance(text=about, top_k=top_k) if about else None
+    relevance = None
+    if about or embedding is not None:
+        relevance = grant_pb2.Relevance(text=about, top_k=top_k, embedding=wire.embedding(embedding))
     request = grant_pb2.RequestGrantRequest(
         subject=person,
         purpose=purpose,
@@ -97,7 +101,7 @@ def request_grant(
         keys=names(keys),
         ttl=wire.duration(ttl),
         interaction=chat,
-        options=wire.write_options(is_keyed=bool(about) or not chat),
+        options=wire.write_options(is_keyed=relevance is not None or not chat),
         relevance=relevance,
     )
     return Operation(
@@ -304,6 +308,7 @@ def _attribute(fact: Fact) -> profile_pb2.AttributeInput:
         expires_at=wire.moment(fact.expires_at),
         corrects=fact.corrects,
         from_replies=fact.from_replies,
+        embedding=wire.embedding(fact.embedding),
     )
 
 

@@ -8,7 +8,7 @@ from sayso import _operations as operations
 from sayso._caller import Caller
 from sayso._operations import Names
 from sayso._use import UseState
-from sayso.answers import Check
+from sayso.answers import Check, Embedding
 from sayso.errors import InvalidStateError
 
 __all__ = ["Use"]
@@ -29,10 +29,19 @@ class Use(UseState):
         strict: bool,
         about: str,
         top_k: int,
+        embedding: Embedding | None,
     ) -> None:
         super().__init__(
             lambda: operations.request_grant(
-                person, purpose, chat=chat, categories=categories, keys=keys, ttl=ttl, about=about, top_k=top_k
+                person,
+                purpose,
+                chat=chat,
+                categories=categories,
+                keys=keys,
+                ttl=ttl,
+                about=about,
+                top_k=top_k,
+                embedding=embedding,
             ),
             caller.defaults.renderer,
             strict,

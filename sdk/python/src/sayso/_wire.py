@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import struct
 from datetime import datetime, timedelta, timezone
 from typing import Any
 from uuid import uuid4
@@ -11,9 +12,20 @@ from uuid import uuid4
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from sayso.v1 import common_pb2
+from sayso.answers import Embedding
+from sayso.v1 import common_pb2, profile_pb2
 
-__all__ = ["duration", "json_text", "moment", "name_of", "number_of", "time_of", "value_of", "write_options"]
+__all__ = [
+    "duration",
+    "embedding",
+    "json_text",
+    "moment",
+    "name_of",
+    "number_of",
+    "time_of",
+    "value_of",
+    "write_options",
+]
 
 
 def name_of(kind: Any, number: int) -> str:
@@ -86,6 +98,14 @@ def time_of(stamp: Timestamp) -> datetime | None:
     if stamp.seconds == 0 and stamp.nanos == 0:
         return None
     return datetime.fromtimestamp(0, timezone.utc) + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1000)
+
+
+def embedding(vector: Embedding | None) -> profile_pb2.EmbeddingInput | None:
+    """Returns a vector as the API has it: in half precision, little-endian."""
+    if vector is None:
+        return None
+    values = struct.pack(f"<{len(vector.values)}e", *vector.values)
+    return profile_pb2.EmbeddingInput(model=vector.model, values=values)
 
 
 def duration(length: timedelta | float | None) -> Duration | None:

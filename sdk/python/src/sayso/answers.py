@@ -13,6 +13,7 @@ __all__ = [
     "AllowedFact",
     "Check",
     "Consent",
+    "Embedding",
     "Erasure",
     "Explanation",
     "Fact",
@@ -30,6 +31,15 @@ __all__ = [
 
 Provenance = Literal["declared", "observed", "inferred"]
 Outcome = Literal["recorded", "unchanged", "not_held", "refused"]
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """A vector that a model computed from a text. The ledger compares only vectors of the same model."""
+
+    model: str
+    values: Sequence[float]
+    """1 to 4,096 numbers."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,8 @@ class Fact:
     """The event id of the fact that this one corrects."""
     from_replies: Sequence[str] = ()
     """The replies that an inference was drawn from."""
+    embedding: Embedding | None = None
+    """A vector for the value, to rank by. The ledger keeps it sealed, in half precision."""
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,13 @@
 //! ids have types such as [`EventId`], and enumerations are Rust enums.
 
 use super::error::CodecError;
+use crate::domain::embedding::Embedding;
 use crate::domain::event as domain;
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::legal_basis::{Basis, DeclaredBasis};
 use sayso_proof::event as log;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A field of an event, in the domain and in a message of the log.
 pub trait Field: Sized {
@@ -155,6 +157,17 @@ impl Field for Option<domain::ErasureSummary> {
     }
 }
 
+impl Field for Option<Arc<Embedding>> {
+    type Wire = Option<log::Embedding>;
+    fn to_wire(&self) -> Self::Wire {
+        let Embedding { model, values } = self.as_deref()?;
+        Some(log::Embedding { model: model.clone(), values: values.clone() })
+    }
+    fn from_wire(wire: Self::Wire, _name: &'static str) -> Result<Self, CodecError> {
+        Ok(wire.map(|log::Embedding { model, values }| Arc::new(Embedding { model, values })))
+    }
+}
+
 impl Field for Option<domain::Ranking> {
     type Wire = Option<log::Ranking>;
     fn to_wire(&self) -> Self::Wire {
@@ -225,7 +238,7 @@ messages! {
         id, parent, iri, title, risks, benefits, rung, effective_from_ms, same_meaning, legal_basis,
         basis_reference,
     }
-    Ranking { method, version, permitted, chosen }
+    Ranking { method, version, permitted, chosen, without_embedding }
     RecordViewed { role, name, method }
     RecordingRefused { category, provenance, count, decided_by, policy, article, reason, bounds }
     RequestDecided { request, kind, outcome, ground, reason, submitted_at_ms, due_at_ms, erasure, changes }

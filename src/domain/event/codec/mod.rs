@@ -274,6 +274,7 @@ fn encode_attribute(attribute: &Attribute) -> log::Attribute {
         expires_at_ms: attribute.expires_at_ms,
         from_replies: attribute.from_replies.clone(),
         claimed_provenance: attribute.claimed_provenance.into(),
+        embedding: attribute.embedding.to_wire(),
     }
 }
 
@@ -417,5 +418,6 @@ fn decode_attribute(attribute: Option<log::Attribute>) -> Result<Attribute, Code
         expires_at_ms: attribute.expires_at_ms,
         claimed_provenance: Field::from_wire(attribute.claimed_provenance, "claimed_provenance")?,
         from_replies: attribute.from_replies,
+        embedding: Field::from_wire(attribute.embedding, "embedding")?,
     })
 }

@@ -2,12 +2,13 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::domain::embedding::Embedding;
 use crate::domain::event::{
     AccessProvided, Actor, AuditExported, BackupRestored, BoundsPublished, CategoryDefined, ClockAccepted,
     DecisionRulesAdopted, ErasedKind, ErasureCompleted, ErasureRequested, ErasureScope, ErasureSummary,
     FiguresReported, GrantIssued, GrantUsed, GrantedAttribute, Ground, KeptOnGround, KeptRecipient,
     LogKeyRotated, LogOpened, NoticePublished, NoticeRequired, PackageKind, PositionRange, PriorRecipient,
-    Provenance, PurposeDefined, RecipientAcknowledged, RecipientsKept, RecordViewed, RequestDecided,
+    Provenance, PurposeDefined, Ranking, RecipientAcknowledged, RecipientsKept, RecordViewed, RequestDecided,
     RequestKind, RequestWithdrawn, RestoreConfirmed, Role, Rung, SubjectMapCommitted, Tier, WithheldClass,
     WitnessAdded, WitnessRemoved,
 };
@@ -15,6 +16,7 @@ use crate::domain::histories::{terms, varied_histories};
 use crate::domain::ids::Handle;
 use crate::domain::legal_basis::Basis;
 use proptest::prelude::*;
+use std::sync::Arc;
 
 fn place() -> Place {
     let has_hash_in_clear = false;
@@ -57,6 +59,7 @@ fn attribute() -> impl Strategy<Value = Attribute> {
                 expires_at_ms: expires,
                 from_replies: Vec::new(),
                 claimed_provenance: Provenance::Observed,
+                embedding: Some(Arc::new(Embedding { model: "m".into(), values: vec![0, 0x3c] })),
             }
         },
     )
@@ -141,6 +144,7 @@ fn subject_event() -> impl Strategy<Value = Event> {
                 withheld: withheld.into_iter().map(class).collect(),
                 expires_at_ms,
                 bounds,
+                ranking: Some(Ranking { permitted: 3, chosen: 1, ..Ranking::default() }),
                 ..GrantIssued::default()
             })
         }),

@@ -20,6 +20,7 @@ from sayso.aio._caller import Caller
 from sayso.aio._using import Use
 from sayso.answers import (
     Consent,
+    Embedding,
     Erasure,
     Explanation,
     Fact,
@@ -55,16 +56,17 @@ class Person:
         strict: bool = False,
         about: str = "",
         top_k: int = 8,
+        embedding: Embedding | None = None,
     ) -> Use:
         """Asks what may be used for a purpose. Use it in an `async with` block, around the making of one reply.
 
         It fails closed: if anything goes wrong, the block is empty and says why, and nothing is raised unless `strict`
         is set. `chat` is the service's own name of the conversation; within it, grants are reused. `categories` and
         `keys` ask for less. `ttl` is how long the grant lasts, in seconds. `about` is a text, such as
-        what the person wrote: only the `top_k` permitted facts that fit it best are asked for, and the ledger does not
-        record the text.
+        what the person wrote, and `embedding` a vector for it, of the model that computed those of the facts: only the
+        `top_k` permitted facts that fit best are asked for. The ledger records neither.
         """
-        return Use(self._caller, self.id, purpose, chat, categories, keys, ttl, strict, about, top_k)
+        return Use(self._caller, self.id, purpose, chat, categories, keys, ttl, strict, about, top_k, embedding)
 
     async def why(self, *, reply: str = "", grant: str = "") -> Explanation:
         """Explains on whose say-so a reply was made, by the name of the reply or by the id of its grant.
