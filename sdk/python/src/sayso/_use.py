@@ -43,7 +43,7 @@ log = logging.getLogger("sayso")
 
 
 def now() -> float:
-    """Returns seconds of a clock that never goes back, and that keeps running while the machine sleeps, if it has one."""
+    """Returns seconds of a clock that never goes back, and that runs while the machine sleeps, if it has one."""
     clock = getattr(time, "CLOCK_BOOTTIME", None)
     return time.monotonic() if clock is None else time.clock_gettime(clock)
 
