@@ -173,9 +173,8 @@ impl App {
         let ledger = Ledger::open_signed(settings.ledger, settings.log, signing, clock)?;
         let (restores, news) = (restores_in(&system_events), news(&system_events, &settings.witnesses));
         let (subject_map, counts, disclosures) = projections(&system_events, settings.erasures.deadlines);
-        let rules = RulesHistory::new(system_events.into_iter(), settings.clock.now_ms())
-            .map_err(AppError::from)
-            .map_err(failed("reading the rules"))?;
+        let rules = RulesHistory::new(system_events.into_iter(), settings.clock.now_ms());
+        let rules = rules.map_err(AppError::from).map_err(failed("reading the rules"))?;
         let parts = Parts {
             tier_keys: settings.tier_keys,
             controller: Arc::new(settings.controller),

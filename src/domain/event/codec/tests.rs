@@ -102,6 +102,11 @@ fn recipient_acknowledged() -> impl Strategy<Value = Event> {
     })
 }
 
+fn erasure_requested() -> impl Strategy<Value = Event> {
+    event_id()
+        .prop_map(|request| Event::ErasureRequested(ErasureRequested { request, scope: ErasureScope::All }))
+}
+
 fn subject_event() -> impl Strategy<Value = Event> {
     let corrected = (event_id(), attribute());
     let issued = (".{0,9}", any::<u64>(), proptest::collection::vec(any::<u64>(), 0..3));
@@ -165,9 +170,7 @@ fn subject_event() -> impl Strategy<Value = Event> {
         }),
         recipient_acknowledged(),
         recipients_kept(),
-        event_id().prop_map(|request| {
-            Event::ErasureRequested(ErasureRequested { request, scope: ErasureScope::All })
-        }),
+        erasure_requested(),
         (proptest::option::of(event_id()), any::<u64>()).prop_map(|(request, items)| {
             Event::AccessProvided(AccessProvided { request, kind: PackageKind::Portability, items })
         }),
