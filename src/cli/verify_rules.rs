@@ -1,4 +1,5 @@
-//! The part of `sayso verify` about the rules of a log: which keys signed them, and which rules nobody signed.
+//! The part of `sayso verify` about the rules of a log: which keys signed them, and which rules are not
+//! signed.
 
 use super::output::count;
 use crate::bounds;

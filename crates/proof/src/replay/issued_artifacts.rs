@@ -1,5 +1,5 @@
-//! The artifacts of one data subject: what recipients built from attributes that grants allow. An artifact ends
-//! as soon as one of its sources may no longer be used.
+//! The artifacts of one data subject: what recipients built from attributes that grants allow. An artifact
+//! ends as soon as one of its sources may no longer be used.
 
 use super::issued_grants::{Allowed, EventId};
 use crate::event::ArtifactRegistered;

@@ -10,8 +10,8 @@ use crate::event::{CategoryDefined, LegalBasis, NoticeRef, PurposeDefined};
 /// 21(2)) and the sale of data (Cal. Civ. Code s. 1798.120).
 const REFUSABLE: [&str; 4] = ["advertising", "commercial-persuasion", "data-sale", "direct-marketing"];
 
-/// From this edition of the rules of decisions on, a later definition can state that it keeps the meaning of its
-/// word. Such a definition is signed. Before, definitions were not signed.
+/// From this edition of the rules of decisions on, a later definition can state that it keeps the meaning of
+/// its word. Such a definition is signed. Before, definitions were not signed.
 const SAME_MEANING_EDITION: u32 = 2;
 
 #[derive(Default)]

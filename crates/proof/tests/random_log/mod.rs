@@ -160,8 +160,8 @@ impl Writer {
         self.revoke(handle);
     }
 
-    /// Records the missing ends of grants and artifacts in the frame of the last entry, or announces them. One time of four,
-    /// it forgets them.
+    /// Records the missing ends of grants and artifacts in the frame of the last entry, or announces them.
+    /// One time of four, it forgets them.
     fn revoke(&mut self, handle: Handle) {
         let mut owed = super::naive::owed(&self.lines(), handle.0);
         if owed.is_empty() || self.dice.one_in(4) {
