@@ -55,6 +55,7 @@ mod verify_completeness;
 mod verify_context;
 mod verify_document;
 mod verify_report;
+mod verify_rules;
 mod vocabulary;
 mod witness;
 

@@ -7,6 +7,7 @@ use super::verify_completeness;
 use super::verify_context::{self, Hint};
 use super::verify_document::Document;
 use super::verify_report::{Checked, Content, Outcome, PendingReport, ReportFlags};
+use super::verify_rules;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::wording;
 use clap::Args;
@@ -15,7 +16,7 @@ use sayso_proof::bundle::{FailureKind, Options, Report, Source, verify, verify_a
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::context::Shown;
 use sayso_proof::keys::KeyChain;
-use sayso_proof::replay::RuleSignatures;
+use sayso_proof::replay::Replayed;
 use sayso_proof::rule::TierKey;
 use sayso_proof::timestamp::Authorities;
 use sayso_proof::unseen::Given;
@@ -37,7 +38,7 @@ const COUNTS_BYTES_MAX: u64 = 16 << 10;
 ///
 /// Whether a grant was allowed depends on earlier events of the person. If some of them are erased
 /// or withheld, it may be impossible to check the grant in full. Such grants are counted and
-/// listed, and the exit status is 6.
+/// listed, and the exit status is 6. The status is also 6 if the bundle leaves entries of people sealed.
 ///
 /// The answer also says what was not checked, what only the operator states, and what the verdict
 /// does not show. For example, a document alone does not show that its log is the one that others
@@ -141,7 +142,17 @@ impl Verify {
         let subject_proofs = verify_completeness::read_subject_proofs(&self.subject_proofs)?;
         let witnesses_min = self.witnesses_min;
         let counts = self.counts.as_deref().map(read_counts).transpose()?;
-        Ok(Options { since, counts, witnesses, witnesses_min, authorities, tier_keys, subject_proofs })
+        let known_bounds = verify_rules::shipped_bounds();
+        Ok(Options {
+            since,
+            counts,
+            witnesses,
+            witnesses_min,
+            authorities,
+            tier_keys,
+            known_bounds,
+            subject_proofs,
+        })
     }
 
     fn key_chain(&self, key: &VerifierKey) -> Result<KeyChain, CliError> {
@@ -261,13 +272,25 @@ fn verdict_of(report: &Report) -> Result<(), CliError> {
     if !report.grants_hold() {
         return Err(CliError::unverified(contradictions(report)));
     }
-    if !report.is_fully_checked() {
-        let grants = &report.grants;
-        let unchecked = count(grants.unchecked.saturating_add(grants.revocations_unchecked), "grant");
-        return Err(CliError::unchecked(format!("{unchecked} not checked in full"))
-            .next("verify an export that was made before the erasure, or one in which nothing is withheld"));
+    if report.is_fully_checked() {
+        return Ok(());
     }
-    Ok(())
+    let grants = &report.grants;
+    let number = grants.unchecked.saturating_add(grants.revocations_unchecked);
+    let mut parts = Vec::new();
+    if number > 0 {
+        parts.push(format!("{} not checked in full", count(number, "grant")));
+    }
+    if grants.reports_unchecked > 0 {
+        parts.push(format!("{} on grants that are missing", count(grants.reports_unchecked, "report")));
+    }
+    let mut next = "verify an export that was made before the erasure";
+    if report.withheld > 0 {
+        let sealed = count(report.withheld, "sealed entry");
+        parts.push(format!("{sealed} without a key, each of which may be a grant or a withdrawal"));
+        next = "verify an export that was made without --sealed";
+    }
+    Err(CliError::unchecked(parts.join("; ")).next(next))
 }
 
 fn read_counts(path: &Path) -> Result<String, CliError> {
@@ -337,7 +360,9 @@ struct Context {
 
 fn in_context(report: &Report, options: &Options) -> Result<Context, CliError> {
     let shown = Shown { witnesses: report.witnesses.clone(), continues: report.continues };
-    let given = Given::new(options, &shown).with_timestamps(&report.timestamps);
+    let signed: u64 = report.rules.signers.iter().map(|signer| signer.bounds).sum();
+    let bounds = signed.saturating_add(report.rules.bounds_unsigned);
+    let given = Given::new(options, &shown).with_timestamps(&report.timestamps).with_bounds(bounds);
     let mut not_shown = verify_context::not_shown(&given, Some(report.recorded_to_ms), Hint::Bundle);
     not_shown.extend(verify_completeness::not_shown(report));
     let mut value = proto_style(serde_json::to_value(report).map_err(CliError::failed)?);
@@ -358,43 +383,11 @@ fn read_tier_key(text: &str) -> Result<TierKey, CliError> {
     parsed.map_err(|error| CliError::usage(format!("--tier-key: `{text}`: {error}, or be a file with one")))
 }
 
-/// Says which keys signed the rules, and whether each was compared with a key that the user trusts.
-fn rules_of(rules: &RuleSignatures) -> String {
-    let mut text = String::new();
-    for signer in &rules.signers {
-        let trusted = match signer.trusted {
-            Some(true) => "a key that you trust",
-            Some(false) => "not a key that you trust",
-            None => "not compared with a key that you trust",
-        };
-        text.push_str(&format!(
-            "\n{} key {} ({trusted}) signed {} of bounds, {} and {}, at positions {} to {}",
-            signer.tier,
-            signer.key,
-            count(signer.bounds, "version"),
-            count(signer.definitions, "definition"),
-            count(signer.notices, "required notice"),
-            signer.first,
-            signer.last,
-        ));
-    }
-    if rules.signers_left_out > 0 {
-        text.push_str(&format!("\n{} more not shown", count(rules.signers_left_out, "key")));
-    }
-    if rules.edition < 4 && !rules.signers.is_empty() {
-        text.push_str(
-            "\nsignatures of rules are not bound to this log, a version and a time, because the log follows an \
-             early edition of the rules",
-        );
-    }
-    text
-}
-
 /// The verdict on a bundle whose checks passed.
 fn words_of(report: &Report) -> &'static str {
     match (report.grants_hold(), report.is_fully_checked()) {
         (true, true) => "verified",
-        (true, false) => "the log is intact, but not all of its grants could be checked in full",
+        (true, false) => "the log is intact, but not all of it could be checked in full",
         (false, _) => "the log is complete, but not all of it is justified",
     }
 }
@@ -443,23 +436,47 @@ fn text_of(report: &Report) -> String {
         let others = count(report.timestamps_untrusted, "timestamp");
         text.push_str(&format!("\n{others} not checked, because --tsa-cert names no such authority"));
     }
-    text.push_str(&rules_of(&report.rules));
-    if report.grants.revocations_pending > 0 {
-        let pending = count(report.grants.revocations_pending, "revocation");
-        text.push_str(&format!("\n{pending} in effect and still to be recorded"));
-    }
+    text.push_str(&verify_rules::text(&report.rules));
+    text.push_str(&pending_text(&report.grants));
     text.push_str(&verify_completeness::text(report));
     for finding in &report.grants.findings {
         text.push_str(&format!("\n{finding}"));
     }
-    if report.grants.unchecked > 0 {
-        text.push_str(&format!("\n{} not checked in full", count(report.grants.unchecked, "grant")));
+    text.push_str(&unchecked_text(&report.grants));
+    text
+}
+
+/// The revocations that are announced and still to be recorded.
+fn pending_text(grants: &Replayed) -> String {
+    if grants.revocations_pending == 0 {
+        return String::new();
     }
-    if report.grants.revocations_unchecked > 0 {
-        let unchecked = count(report.grants.revocations_unchecked, "grant");
+    let mut text =
+        format!("\n{} in effect and still to be recorded", count(grants.revocations_pending, "revocation"));
+    for pending in &grants.pending_grants {
+        text.push_str(&format!(
+            "\nposition {}, grant `{}`: not yet revoked",
+            pending.position, pending.grant
+        ));
+    }
+    text
+}
+
+/// What could not be checked in full.
+fn unchecked_text(grants: &Replayed) -> String {
+    let mut text = String::new();
+    if grants.unchecked > 0 {
+        text.push_str(&format!("\n{} not checked in full", count(grants.unchecked, "grant")));
+    }
+    if grants.revocations_unchecked > 0 {
+        let unchecked = count(grants.revocations_unchecked, "grant");
         text.push_str(&format!("\n{unchecked} not checked for a missing revocation"));
     }
-    for unchecked in &report.grants.unchecked_grants {
+    if grants.reports_unchecked > 0 {
+        let reports = count(grants.reports_unchecked, "report");
+        text.push_str(&format!("\n{reports} not checked, because the grant is missing"));
+    }
+    for unchecked in &grants.unchecked_grants {
         text.push_str(&format!("\n{unchecked}"));
     }
     text

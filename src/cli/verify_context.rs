@@ -78,6 +78,13 @@ fn sentence(unseen: Unseen, recorded_to_ms: Option<u64>, hint: Hint) -> String {
         Unseen::Time { after: None } => {
             "when the entries were recorded: all times are those of the operator's clock".to_owned()
         }
+        Unseen::Policies { bounds } => {
+            let versions = count(bounds, "version");
+            format!(
+                "that the policies of the published bounds allowed each grant: the policies of {versions} of \
+                 bounds were not evaluated; `sayso why` asks the daemon why a grant was issued"
+            )
+        }
         Unseen::Time { after: Some(size) } => {
             let first = count(size, "entry");
             format!("when the entries after the first {first} were recorded, except by the operator's clock")

@@ -268,20 +268,9 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
         checkpoint,
         other_checkpoints,
         completeness,
+        is_portability,
     } = verified;
-    let mut verdict = match &checkpoint {
-        Some((checkpoint, note)) => Verdict::of(checkpoint, note, None, keys, options)?,
-        None if options.since.is_some() || !options.witnesses.is_empty() => {
-            return Err(CliError::usage(
-                "--since and --witness can't be used with a package that is not signed; verify the receipts in it \
-                 one by one",
-            ));
-        }
-        None => Verdict {
-            not_shown: verify_context::not_shown(&Given::default(), None, Hint::Package),
-            ..Verdict::default()
-        },
-    };
+    let mut verdict = verdict_of_package(checkpoint.as_ref(), keys, options)?;
     verdict.not_checked.push("times and comments of the ZIP file".to_owned());
     verdict.not_shown.extend(not_shown_of_checkpoints(other_checkpoints));
     let complete = match &completeness {
@@ -323,7 +312,37 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
         &format!("{checked}: {files} and {receipts} of {origin}\n{signed}{complete}"),
         out,
     )?;
-    require_signed(is_signed, "package")
+    require_signed(is_signed, "package")?;
+    let is_partial = completeness.is_none() && !is_portability;
+    if is_partial { Err(incomplete()) } else { Ok(()) }
+}
+
+/// Checks the checkpoint of a package against what the user knows of the log.
+fn verdict_of_package(
+    checkpoint: Option<&(Checkpoint, String)>,
+    keys: &KeyChain,
+    options: &Options,
+) -> Result<Verdict, CliError> {
+    match checkpoint {
+        Some((checkpoint, note)) => Verdict::of(checkpoint, note, None, keys, options),
+        None if options.since.is_some() || !options.witnesses.is_empty() => Err(CliError::usage(
+            "--since and --witness can't be used with a package that is not signed; verify the receipts in it one by \
+             one",
+        )),
+        None => Ok(Verdict {
+            not_shown: verify_context::not_shown(&Given::default(), None, Hint::Package),
+            ..Verdict::default()
+        }),
+    }
+}
+
+/// The error for an access package that does not show that it contains everything.
+fn incomplete() -> CliError {
+    let error = "the package does not show that it contains everything that the log has about the person";
+    CliError::unchecked(error).next(
+        "ask the controller for a new access package, which shows it, and compare it with this one; or verify an \
+         export of the log",
+    )
 }
 
 /// What a package does not show if its proofs have other checkpoints than the package itself.

@@ -45,6 +45,8 @@ pub(super) struct Stated {
     format: String,
     version: u32,
     ledger: Option<StatedLedger>,
+    /// What the package says it contains. Nothing compares it with the log.
+    pub kind: String,
     /// Names of the other parts.
     pub parts: BTreeSet<String>,
     /// The person. Verified only if the package has a subject proof.
@@ -124,6 +126,10 @@ impl<'de> Visitor<'de> for StatedSeed<'_> {
                 "format" => stated.format = parts.next_value()?,
                 "version" => stated.version = parts.next_value()?,
                 "ledger" => stated.ledger = Some(parts.next_value()?),
+                "kind" => {
+                    stated.kind = parts.next_value()?;
+                    stated.parts.insert(name.clone());
+                }
                 "subject" => {
                     self.0.end_item();
                     stated.subject = Some(parts.next_value()?);

@@ -2,6 +2,7 @@
 //! receipt in it and, if it has a subject proof, that no entry of the person is missing.
 
 use super::error::{PackageError, ReadError};
+use super::format::Kind;
 use super::manifest::{MANIFEST, Manifest, ManifestFile, MemberDigest, NOTE};
 use super::package_proofs::PackageProofs;
 use super::stated::{PACKAGE, Stated, StatedSubject, Tee};
@@ -44,6 +45,9 @@ pub struct VerifiedPackage {
     pub files: u64,
     /// Number of consent receipts, all of which are valid.
     pub receipts: u64,
+    /// Whether the package says that it has only what the person provided (GDPR Art. 20). Such a package does
+    /// not show that it is complete.
+    pub is_portability: bool,
     /// The checkpoint that the package names, and its note. The tree of the checkpoint contains everything
     /// that the package was made from. `None` if the package is not signed.
     pub checkpoint: Option<(Checkpoint, String)>,
@@ -245,6 +249,7 @@ impl Verifier<'_> {
             let (checkpoint, note) = stated.verify(self.keys, self.tree_size)?;
             self.proofs.add_checkpoint(PACKAGE, &checkpoint)?;
             self.verified.checkpoint = Some((checkpoint, note));
+            self.verified.is_portability = stated.kind == Kind::Portability.name();
             (self.history, self.stated_subject) = (stated.history, stated.subject);
             for part in stated.parts {
                 self.left.insert(format!("{PACKAGE}: {part}"));

@@ -116,6 +116,25 @@ fn sealed_again(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_access_package_that_does_not_show_that_it_is_complete_is_not_taken_as_checked() {
+    let harness = start_with_known_key().await;
+    let (package, _) = package_of_ada(&harness).await;
+    let without = |kind: &str| {
+        sealed_again(&harness, &package, |name, text| match name {
+            "completeness.json" | "entries.jsonl" => None,
+            "package.json" => Some(text.replacen("\"access\"", &format!("\"{kind}\""), 1)),
+            _ => Some(text),
+        })
+    };
+    let output = without("access");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(6), "{said}");
+    assert!(said.contains("does not show that it contains everything"), "{said}");
+    // Such a package says of itself that it has only a part.
+    assert_eq!(without("portability").status.code(), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_package_without_one_of_the_events_is_found_even_if_the_log_signed_it() {
     let harness = start_with_known_key().await;
     let (package, _) = package_of_ada(&harness).await;
@@ -423,16 +442,24 @@ async fn a_grant_to_a_recipient_can_be_hidden_only_in_entries_that_verify_counts
     let export = |options: &[&str]| {
         let command = [&["audit", "export", "--force", "-o", path], options].concat();
         assert!(harness.cli(Role::Auditor, "audrey", &command).status.success());
-        let verified = harness::json(&verify(&bundle, &harness.daemon.vkey));
-        (verified["grants"]["replayed"].clone(), verified["notShown"].to_string())
+        let output = verify(&bundle, &harness.daemon.vkey);
+        let verified: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let said = verified["notShown"].to_string() + &String::from_utf8_lossy(&output.stderr);
+        (verified["grants"]["replayed"].clone(), said, output.status.code())
     };
     // Everything can be read, so each grant to the tutor is there.
-    let (grants, not_shown) = export(&[]);
+    let (grants, not_shown, status) = export(&[]);
     assert!(grants == "1" && !not_shown.contains("the content of"), "{grants} {not_shown}");
-    let (grants, not_shown) = export(&["--sealed"]);
+    assert_eq!(status, Some(0));
+    let (grants, not_shown, status) = export(&["--sealed"]);
     assert!(grants == "0" && not_shown.contains("sealed entries; a grant to any recipient"), "{not_shown}");
+    // The grant and a withdrawal could be among them, so this is no verdict on the grants.
+    assert!(
+        status == Some(6) && not_shown.contains("an export that was made without --sealed"),
+        "{not_shown}"
+    );
     steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
-    let (grants, not_shown) = export(&[]);
+    let (grants, not_shown, _) = export(&[]);
     assert!(grants == "0" && not_shown.contains("erased entries; a grant to any recipient"), "{not_shown}");
 }
 

@@ -286,9 +286,9 @@ async fn verify_says_what_it_was_given_and_what_it_could_not_see() {
         json(&sayso(&[&["--json"], &base[..], more].concat()).output().unwrap())["unseen"].clone()
     };
     let text = |more: &[&str]| stdout(&sayso(&[&base[..], more].concat()).output().unwrap());
-    assert_eq!(unseen(&[]), serde_json::json!(["FORK", "REBUILT_LOG", "STALENESS", "TIME"]));
-    assert_eq!(unseen(&["--since", &since]), serde_json::json!(["FORK", "STALENESS", "TIME"]));
-    assert_eq!(unseen(&["--witness", &witness.vkey]), serde_json::json!(["STALENESS"]));
+    assert_eq!(unseen(&[]), serde_json::json!(["FORK", "REBUILT_LOG", "STALENESS", "TIME", "POLICIES"]));
+    assert_eq!(unseen(&["--since", &since]), serde_json::json!(["FORK", "STALENESS", "TIME", "POLICIES"]));
+    assert_eq!(unseen(&["--witness", &witness.vkey]), serde_json::json!(["STALENESS", "POLICIES"]));
     // A witness that is not required and did not cosign shows nothing.
     let stranger = third_key(folders.path(), &log).vkey;
     let not_required = ["--witness", &stranger, "--witnesses-min", "0"];

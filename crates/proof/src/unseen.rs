@@ -24,6 +24,8 @@ pub struct Given {
     /// Entries that the newest timestamp by a given authority covers, and its time in milliseconds since the
     /// Unix epoch.
     pub timestamped: Option<(u64, u64)>,
+    /// Versions of published bounds in a bundle.
+    pub bounds: u64,
 }
 
 impl Given {
@@ -38,7 +40,14 @@ impl Given {
             cosigned_at_s: shown.witnesses.iter().map(|one| one.at_s).max(),
             has_authorities: options.authorities.is_some(),
             timestamped: None,
+            bounds: 0,
         }
+    }
+
+    /// Adds the number of versions of published bounds in a bundle.
+    #[must_use]
+    pub fn with_bounds(self, bounds: u64) -> Self {
+        Self { bounds, ..self }
     }
 
     /// Adds the verified timestamps of a bundle.
@@ -62,6 +71,9 @@ impl Given {
         unseen.push(Unseen::Staleness { newest_at_s: self.cosigned_at_s });
         if !is_witnessed {
             unseen.push(Unseen::Time { after: self.timestamped.map(|(size, _)| size) });
+        }
+        if self.bounds > 0 {
+            unseen.push(Unseen::Policies { bounds: self.bounds });
         }
         unseen
     }
@@ -87,6 +99,11 @@ pub enum Unseen {
         /// An authority vouches that this many entries existed at a stated time.
         after: Option<u64>,
     },
+    /// That the policies of the published bounds allowed each grant: no policies are evaluated.
+    Policies {
+        /// Versions of published bounds.
+        bounds: u64,
+    },
 }
 
 impl Unseen {
@@ -98,6 +115,7 @@ impl Unseen {
             Self::RebuiltLog => "REBUILT_LOG",
             Self::Staleness { .. } => "STALENESS",
             Self::Time { .. } => "TIME",
+            Self::Policies { .. } => "POLICIES",
         }
     }
 }
@@ -119,6 +137,8 @@ mod tests {
         assert_eq!(since.unseen(), [Unseen::Fork { after: Some(7) }, stale(None), time]);
         let witnessed = Given { witness_keys: 1, cosigned_at_s: Some(5), ..Given::default() };
         assert_eq!(witnessed.unseen(), [stale(Some(5))]);
+        let bounded = Given { witness_keys: 1, cosigned_at_s: Some(5), ..Given::default() }.with_bounds(3);
+        assert_eq!(bounded.unseen(), [stale(Some(5)), Unseen::Policies { bounds: 3 }]);
         // A witness that was given, but did not cosign, shows nothing.
         let unsigned = Given { witness_keys: 1, ..Given::default() };
         assert_eq!(unsigned.unseen(), nothing.unseen());

@@ -7,7 +7,7 @@
 mod forgery;
 mod log;
 
-use forgery::{World, bytes, grants, rules, times, uses};
+use forgery::{World, bytes, ends, grants, rules, times, uses};
 use sayso_proof::bundle::{self, Options, Source};
 
 /// How `sayso verify` exits.
@@ -38,7 +38,7 @@ enum Kind {
 
 use Kind::{Bundle, Log, Missing};
 
-const KINDS: [(&str, Kind); 55] = [
+const KINDS: [(&str, Kind); 64] = [
     ("a grant that cites no consent of the person", Log(grants::citing_no_consent)),
     ("a grant that cites no attribute of the person", Log(grants::citing_no_attribute)),
     ("a grant that describes its attribute otherwise", Log(grants::described_otherwise)),
@@ -62,11 +62,20 @@ const KINDS: [(&str, Kind); 55] = [
     ("a use of no grant", Log(uses::of_no_grant)),
     ("a use shaped by something else", Log(uses::shaped_by_something_else)),
     ("a use by another recipient", Log(uses::by_another_recipient)),
+    ("a consent that the service recorded", Log(uses::of_what_the_service_says_for_the_person)),
     ("a decision without a revocation", Log(uses::without_a_revocation)),
     ("announced revocations", Log(uses::with_something_allowed_before_announced_revocations)),
     ("a revocation of something else", Log(uses::with_a_revocation_of_something_else)),
     ("a false artifact", Log(uses::with_a_false_artifact)),
     ("a grant that is given again after its end", Log(uses::given_again_after_its_end)),
+    ("a missing revocation behind an invented erasure", Log(ends::behind_an_invented_erasure)),
+    ("a grant that outlives its basis", Log(ends::of_what_ends_before_the_grant)),
+    ("a use of no grant behind an erased attribute", Log(ends::of_no_grant_behind_an_erased_attribute)),
+    ("uses of more grants than are missing", Log(ends::of_more_grants_than_are_missing)),
+    ("announced revocations that never come", Log(ends::of_announced_revocations)),
+    ("fewer announced revocations than are due", Log(ends::of_more_than_was_announced)),
+    ("a grant that is given again at no stated time", Log(ends::given_again_at_no_stated_time)),
+    ("a missing end of an artifact", Log(ends::of_an_artifact)),
     ("a false reason for withholding", Log(uses::with_a_false_reason_for_withholding)),
     ("a decision about a false notice", Log(uses::about_a_false_notice)),
     ("another text of a notice", Log(uses::with_another_text_of_a_notice)),

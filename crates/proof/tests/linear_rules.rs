@@ -34,6 +34,11 @@ impl Events {
         events
     }
 
+    /// Adopts the edition from which on definitions can state that a word keeps its meaning.
+    fn let_definitions_keep_meanings(&mut self) {
+        self.publish(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 2 }));
+    }
+
     fn publish(&mut self, event: Event) {
         self.all.push((Handle::SYSTEM, event));
     }
@@ -116,6 +121,7 @@ fn a_word_that_is_redefined_many_times_is_looked_up_quickly() {
     for define in [purpose, category] {
         let mut events = Events::new();
         let issued = events.consent(None, Vec::new());
+        events.let_definitions_keep_meanings();
         let rules = (0..COUNT).map(|number| define(format!("title {number}"), 0));
         assert_eq!(grants_between(events, &issued, rules).unjustified, 0);
     }
@@ -146,6 +152,7 @@ fn definitions_for_later_times_are_put_in_order_quickly() {
 fn definitions_that_come_into_force_one_after_the_other_are_found_quickly() {
     let mut events = Events::new();
     let issued = events.consent(None, Vec::new());
+    events.let_definitions_keep_meanings();
     let from_ms = |number| START_MS + 10 + COUNT + number;
     for number in 0..COUNT {
         events.publish(category(format!("title {number}"), from_ms(number)));
@@ -176,6 +183,7 @@ fn versions_of_a_pack_for_later_times_are_put_in_order_quickly() {
 fn packs_that_come_into_force_one_after_the_other_are_found_quickly() {
     let mut events = Events::new();
     let issued = events.consent(None, Vec::new());
+    events.let_definitions_keep_meanings();
     let from_ms = |number| START_MS + 10 + COUNT + number;
     for number in 0..COUNT {
         events.publish(bounds(format!("pack-{number}"), 1, from_ms(number)));

@@ -12,6 +12,7 @@ use sayso_proof::event::*;
 use sayso_proof::replay::Fault;
 use sayso_proof::rule::{RuleTier, TierKey};
 use sayso_proof::writer::{self, Binding};
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 const DAY_MS: u64 = 86_400_000;
@@ -28,7 +29,9 @@ fn authority() -> SigningKey {
 
 fn report_with(log: &Log, tier_keys: &[TierKey]) -> Report {
     let bytes = log.bundle();
-    let options = Options { tier_keys: tier_keys.to_vec(), ..Options::default() };
+    // The pack that the logs begin with has no policies.
+    let known_bounds = vec![(RuleTier::Provider, Sha256::digest("").into())];
+    let options = Options { tier_keys: tier_keys.to_vec(), known_bounds, ..Options::default() };
     bundle::verify(Source::Archive(Box::new(bytes.as_slice())), &log.verifier(), &options, &mut |_| ())
         .unwrap()
 }
@@ -386,4 +389,31 @@ fn words_that_were_moved_by_calls_of_the_api_alone_widen_no_consent() {
     let moved = findings_of("13-purpose-and-category-reparented-by-the-API.key1.tar.zst", "key1.vkey");
     let expected = [(1650, Fault::AncestorLost), (1652, Fault::NoConsent), (1652, Fault::NoConsent)];
     assert_eq!(moved, expected);
+}
+
+#[test]
+fn unsigned_bounds_are_listed_and_must_be_known_if_a_key_of_their_tier_is_given() {
+    let mut log = begun(4);
+    let policies = "permit(principal, action, resource);".to_owned();
+    let law =
+        BoundsPublished { tier: Tier::Public.into(), pack: "law".into(), policies, ..Default::default() };
+    let mut early = Log::opened_by(Role::Ledger);
+    early.append_rule(Role::Ledger, Event::BoundsPublished(law), None);
+    let public = TierKey { tier: RuleTier::Public, key: authority().verifying_key() };
+    let provider = TierKey { tier: RuleTier::Provider, key: steward().verifying_key() };
+    let faults = |log: &Log, key| {
+        let findings = report_with(log, &[key]).grants.findings;
+        findings.into_iter().map(|finding| (finding.position, finding.fault)).collect::<Vec<_>>()
+    };
+    assert_eq!(faults(&early, public), [(1, Fault::UnsignedRule)]);
+    assert_eq!(faults(&early, provider), []);
+    // The pack of the steward is known.
+    assert_eq!(faults(&log, provider), []);
+    log.append_system_event(category("garden", "", false));
+    let rules = report_with(&log, &[]).rules;
+    let listed = rules.bounds_unsigned_list.iter().map(|one| (one.position, one.pack.as_str(), one.known));
+    assert_eq!(listed.collect::<Vec<_>>(), [(HOUSE_AT, "house", true)]);
+    let ranges = rules.definitions_unsigned_at.iter().map(|range| (range.first, range.last));
+    assert_eq!(ranges.collect::<Vec<_>>(), [(2, 7), (10, 10)]);
+    assert_eq!((rules.bounds_unsigned, rules.definitions_unsigned), (1, 7));
 }

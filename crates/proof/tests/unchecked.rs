@@ -30,8 +30,10 @@ fn try_verify(log: &Log) -> Result<Report, VerifyFailure> {
 fn verify(log: &Log) -> (Vec<Fault>, Vec<Doubt>) {
     let report = try_verify(log).unwrap();
     let grants = &report.grants;
-    assert_eq!(report.is_fully_checked(), grants.unchecked_grants.is_empty());
-    assert_eq!((grants.unchecked + grants.revocations_unchecked) as usize, grants.unchecked_grants.len());
+    let is_listed = !grants.unchecked_grants.is_empty();
+    assert_eq!(report.is_fully_checked(), !is_listed && report.withheld == 0);
+    let unchecked = grants.unchecked + grants.revocations_unchecked + grants.reports_unchecked;
+    assert_eq!(unchecked as usize, grants.unchecked_grants.len());
     let faults = grants.findings.iter().map(|finding| finding.fault).collect();
     let doubts = grants.unchecked_grants.iter().flat_map(|grant| grant.doubts.iter().copied()).collect();
     (faults, doubts)
@@ -462,4 +464,102 @@ fn a_grant_of_an_erased_attribute_has_to_be_revoked_when_the_attribute_expires()
     assert_eq!(log(true, false), (vec![], vec![Doubt::AttributeMissing]));
     assert_eq!(log(false, false), (vec![Fault::NotRevoked], vec![Doubt::AttributeMissing]));
     assert_eq!(log(true, true).0, [Fault::Expired]);
+}
+
+#[test]
+fn a_sealed_log_is_not_taken_as_checked() {
+    let (mut log, attribute_id, consent_id) = log_of_ada();
+    log.append(ada(), withdrawn(wide()));
+    log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+    log.withheld = true;
+    let report = try_verify(&log).unwrap();
+    assert!(report.grants_hold() && !report.is_fully_checked());
+    assert_eq!((report.withheld, report.grants.unchecked), (4, 0));
+}
+
+/// The faults and doubts about a use of a grant that was erased after it was used, if this is what the
+/// erasure states, and about uses of this many grants that never existed.
+fn of_erased_grant(stated: Option<ErasedKind>, invented: u8) -> (Vec<Fault>, Vec<Doubt>) {
+    let (mut log, attribute_id, consent_id) = log_of_ada();
+    let position = log.size();
+    let grant_id = append_open_grant(&mut log, attribute_id, consent_id);
+    let used =
+        |grant: Id| Event::GrantUsed(GrantUsed { grant: grant.to_vec(), count: 1, ..GrantUsed::default() });
+    log.append(ada(), used(grant_id));
+    match stated {
+        Some(kind) => log.erase_stating(&[(position, kind)]),
+        None => log.erase(&[position], true),
+    }
+    for number in 0..invented {
+        log.append(ada(), used([number; 16]));
+    }
+    verify(&log)
+}
+
+#[test]
+fn a_report_on_a_missing_grant_is_counted_and_not_one_on_an_invented_grant() {
+    for stated in [Some(ErasedKind::Other), Some(ErasedKind::Unspecified), None] {
+        assert_eq!(of_erased_grant(stated, 0), (vec![], vec![Doubt::GrantMissing]), "{stated:?}");
+        let (faults, doubts) = of_erased_grant(stated, 1);
+        assert_eq!((faults, doubts.len()), (vec![Fault::UnknownReference], 1), "{stated:?}");
+    }
+    let (faults, _) = of_erased_grant(Some(ErasedKind::Attribute), 0);
+    assert_eq!(faults, [Fault::UnknownReference]);
+}
+
+#[test]
+fn a_report_on_a_withheld_grant_is_counted() {
+    let (mut log, attribute_id, consent_id) = log_of_ada();
+    let grant_id = append_open_grant(&mut log, attribute_id, consent_id);
+    *log.keys.last_mut().unwrap() = None;
+    let used = GrantUsed { grant: grant_id.to_vec(), count: 1, ..GrantUsed::default() };
+    log.append(ada(), Event::GrantUsed(used));
+    assert_eq!(verify(&log), (vec![], vec![Doubt::GrantMissing]));
+}
+
+#[test]
+fn an_event_that_is_named_before_it_was_recorded_is_found() {
+    let (mut log, attribute_id, consent_id) = log_of_ada();
+    append_erased(&mut log, Event::RecordViewed(RecordViewed::default()), Some(ErasedKind::Other));
+    let used_at = log.size();
+    let next = event_id(used_at + 1);
+    let used = GrantUsed { grant: next.to_vec(), count: 1, ..GrantUsed::default() };
+    log.append(ada(), Event::GrantUsed(used));
+    assert_eq!(verify(&log), (vec![], vec![Doubt::GrantMissing]));
+    assert_eq!(append_open_grant(&mut log, attribute_id, consent_id), next);
+    assert_eq!(findings(&log), [(used_at, Fault::UnknownReference)]);
+}
+
+/// The faults and doubts about a grant that withholds `count` attributes about work. Ada has one, and another
+/// one that was erased before the grant or after it, or withheld.
+fn of_withheld(count: u32, erased: Option<bool>) -> (Vec<Fault>, Vec<Doubt>) {
+    let (mut log, attribute_id, consent_id) = log_of_ada();
+    log.append(ada(), recorded(attribute("job", "work")));
+    log.append(ada(), withdrawn(terms(&[], &["work"], &[])));
+    let position = log.size();
+    log.append(ada(), recorded(attribute("hobby", "work")));
+    let stated = [(position, ErasedKind::Attribute)];
+    match erased {
+        Some(true) => log.erase_stating(&stated),
+        Some(false) => {}
+        None => *log.keys.last_mut().unwrap() = None,
+    }
+    let Event::GrantIssued(issued) = grant(attribute_id, consent_id, "key", "food") else { panic!() };
+    let class = WithheldClass { category: "work".into(), count, ..WithheldClass::default() };
+    log.append(ada(), Event::GrantIssued(GrantIssued { withheld: vec![class], ..issued }));
+    if erased == Some(false) {
+        log.erase_stating(&stated);
+        log.append(ada(), Event::RecordViewed(RecordViewed::default()));
+    }
+    verify(&log)
+}
+
+#[test]
+fn what_a_grant_withholds_is_checked_after_an_erasure_and_counted_if_it_cannot_be() {
+    // What was erased before no longer counts.
+    assert_eq!(of_withheld(1, Some(true)), (vec![], vec![]));
+    assert_eq!(of_withheld(2, Some(true)), (vec![Fault::WithheldCount], vec![]));
+    assert_eq!(of_withheld(2, Some(false)), (vec![], vec![Doubt::WithheldUnknown]));
+    let (faults, doubts) = of_withheld(2, None);
+    assert!(faults.is_empty() && doubts.contains(&Doubt::WithheldUnknown), "{doubts:?}");
 }

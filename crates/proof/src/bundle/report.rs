@@ -102,10 +102,12 @@ impl Report {
         unjustified == 0 && rule_faults == 0 && misdated == 0 && other_faults == 0
     }
 
-    /// Whether every grant was checked in full, and whether each of them was revoked when it had to be.
+    /// Whether every grant was checked in full, whether each of them was revoked when it had to be, and
+    /// whether the bundle has the content of every entry that is not erased. A withheld entry may be a grant.
     #[must_use]
     pub fn is_fully_checked(&self) -> bool {
-        self.grants.unchecked == 0 && self.grants.revocations_unchecked == 0
+        let Replayed { unchecked, revocations_unchecked, reports_unchecked, .. } = self.grants;
+        unchecked == 0 && revocations_unchecked == 0 && reports_unchecked == 0 && self.withheld == 0
     }
 }
 

@@ -19,6 +19,7 @@ use super::spool::Spool;
 use super::statements::{MissingVersions, Statements};
 use super::subject_map::{Changes, GroupMap, MapOutcome, MapRecord, Plan};
 use super::usage::Flags;
+use crate::context::Options;
 use crate::entry::{Handle, Header, SchemaVersion};
 use crate::event::{Actor, EventBody, event_body::Event};
 use crate::merkle::Hash;
@@ -26,7 +27,6 @@ use crate::replay::{
     Fault, Flag, LogChecks, MissingEntries, Replay, Replayed, RuleEvent, RuleSignatures, SignedRules,
     SubjectEntry, minimize,
 };
-use crate::rule::TierKey;
 use crate::subject_map::Label;
 use std::collections::HashMap;
 use std::io;
@@ -197,15 +197,15 @@ fn earlier(left: Option<(u64, String)>, right: Option<(u64, String)>) -> Option<
 }
 
 impl Subjects {
-    /// The state before the first entry of a log with this number of entries. `tier_keys` are those that the
+    /// The state before the first entry of a log with this number of entries. `options` has the keys that the
     /// user trusts to sign rules.
-    pub fn new(entries: u64, tier_keys: &[TierKey]) -> Self {
+    pub fn new(entries: u64, options: &Options) -> Self {
         Self {
             entries,
             spool: Spool::new(entries),
             system_events: Vec::new(),
             has_subject_entry: false,
-            signed_rules: SignedRules::trusting(tier_keys),
+            signed_rules: SignedRules::trusting(&options.tier_keys, &options.known_bounds),
             log_checks: LogChecks::default(),
             event_ids: EventIds::new(entries),
             findings: Replayed::default(),

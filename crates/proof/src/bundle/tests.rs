@@ -6,6 +6,7 @@ use super::check::{CheckedEntry, Content};
 use super::erased::{Erased, Gap};
 use super::subjects::{Outcome, Subjects};
 use super::usage::Flags;
+use crate::context::Options;
 use crate::entry::{Handle, Header, SchemaVersion};
 use crate::event::event_body::Event;
 use crate::event::*;
@@ -177,7 +178,7 @@ fn check_with_model(log: &[CheckedEntry]) -> Result<(u64, Replayed), u64> {
 }
 
 fn check_in_groups(log: Vec<CheckedEntry>) -> Outcome {
-    let (mut erased, mut subjects) = (Erased::new(ENTRIES), Subjects::new(ENTRIES, &[]));
+    let (mut erased, mut subjects) = (Erased::new(ENTRIES), Subjects::new(ENTRIES, &Options::default()));
     for next in log {
         if matches!(next.content, Content::Erased) {
             erased.insert(next.position, &next.leaf).unwrap();

@@ -341,10 +341,10 @@ impl<'a> Verifier<'a> {
 
     fn entries_state(&mut self) -> &mut EntriesState {
         let entries = self.checkpoint.size;
-        let tier_keys = &self.options.tier_keys;
+        let options = self.options;
         self.entries.get_or_insert_with(|| EntriesState {
             chains: Chains::new(entries),
-            subjects: Subjects::new(entries, tier_keys),
+            subjects: Subjects::new(entries, options),
             commitments: Commitments::default(),
             files: Vec::new(),
         })

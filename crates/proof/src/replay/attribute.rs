@@ -67,6 +67,11 @@ impl AttributeState {
         }
     }
 
+    /// Whether it expires before a time, milliseconds since the Unix epoch.
+    pub fn expires_before(&self, at_ms: u64) -> bool {
+        self.expires_at_ms.is_some_and(|expires_at_ms| expires_at_ms < at_ms)
+    }
+
     /// Whether it counts as inferred if it was derived, directly or indirectly, from an attribute of a
     /// special category. An attribute that the data subject records with their own credential never does.
     pub fn may_be_conclusion(&self, vocabulary: WordsInForce<'_>) -> bool {

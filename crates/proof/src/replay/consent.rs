@@ -192,6 +192,16 @@ impl<'a> Covering<'a> {
                 .any(|hit| self.is_close_enough(hit) && self.covers(hit, consent))
     }
 
+    /// Whether this consent stops allowing the use before a time (milliseconds since the Unix epoch), by its
+    /// own end or by the end of a later consent, which also ends this one.
+    pub fn ends_before(&self, consent: &Decision, at_ms: u64) -> bool {
+        let ends = |one: &Decision| one.until_ms.is_some_and(|until_ms| until_ms < at_ms);
+        self.hits.iter().any(|hit| {
+            let mut later = self.consents(hit, |order| consent.order() <= order);
+            later.any(|one| ends(one) && self.covers(hit, one))
+        })
+    }
+
     /// Checks that some consent allows the use. With `ask_each_time`, it must name conversations.
     pub fn check_any(&self, ask_each_time: bool) -> Result<(), Fault> {
         let (mut is_outdated, mut is_for_all) = (false, false);

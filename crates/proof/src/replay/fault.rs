@@ -132,6 +132,10 @@ pub enum Fault {
     /// The log was restored from a backup, and the restore was not yet confirmed.
     #[error("a restore from a backup had not been confirmed")]
     RestoreUnconfirmed,
+    /// The grant was to last longer than what allowed it: the cited consent or a later one that covers the use,
+    /// the attribute, or an attribute from which it was derived.
+    #[error("the grant was to last longer than the consent or the attribute that it rests on")]
+    OutlivesBasis,
     /// The grant was to last longer than 24 hours.
     #[error("the grant was to last longer than 24 hours")]
     TooLong,
@@ -152,6 +156,10 @@ pub enum Fault {
     /// An event that concerns a data subject is a system event, or the other way around.
     #[error("the event is recorded about the wrong party")]
     WrongParty,
+    /// The role that the event states may not record such an event: a service must not speak for a person
+    /// (edition 5 and later).
+    #[error("the role that recorded the event may not record it")]
+    WrongRole,
     /// An earlier entry has the same event id.
     #[error("an earlier entry has the same event id")]
     EventIdReused,
@@ -168,6 +176,9 @@ pub enum Fault {
     /// A use or an artifact names an attribute that its grant does not allow.
     #[error("the grant does not allow the attribute")]
     NotAllowed,
+    /// The event does not state the recipient and the times that it has to state (edition 5 and later).
+    #[error("the event does not state its recipient and its times")]
+    Unstated,
     /// The use is dated more than five minutes before the grant.
     #[error("the use is dated before the grant was issued")]
     UsedBefore,
@@ -180,6 +191,14 @@ pub enum Fault {
     /// A decision contradicts the grant, and no event revoked it.
     #[error("the decision contradicts the grant, and no event revoked the grant")]
     NotRevoked,
+    /// A decision contradicts an artifact that was registered under the grant, and no event ended the artifact.
+    #[error(
+        "the decision contradicts an artifact that was registered under the grant, and no event ended it"
+    )]
+    NotInvalidated,
+    /// An announcement of revocations states fewer than decisions have caused.
+    #[error("fewer revocations are announced than decisions have caused")]
+    PendingUnderstated,
     /// The data subject decided about a notice that was not published before.
     #[error("the notice that the person saw was not published before")]
     UnknownNotice,

@@ -97,7 +97,19 @@ impl<'a> GrantCheck<'a> {
         } else {
             self.check_consent(&granted.category, &granted.consent)?;
         }
-        self.check_sources(&granted.attribute, cited.is_some())
+        self.check_sources(&granted.attribute, cited.is_some())?;
+        self.check_end(granted)
+    }
+
+    /// Checks that the grant ends no later than the attribute, its sources and the cited consent.
+    fn check_end(&mut self, granted: &'a GrantedAttribute) -> Result<(), Fault> {
+        let (subject, ends_ms) = (self.subject, self.context.grant.expires_at_ms);
+        let attribute = subject.attribute(&granted.attribute);
+        let consent = subject.decisions.by_id(&granted.consent);
+        let outlives = attribute.is_some_and(|attribute| attribute.expires_before(ends_ms))
+            || self.sources.is_shorter(&granted.attribute)
+            || consent.is_some_and(|consent| self.covering(&granted.category).ends_before(consent, ends_ms));
+        if outlives { Err(Fault::OutlivesBasis) } else { Ok(()) }
     }
 
     /// Checks that an attribute of an earlier grant may still be used. Another consent than the cited one may

@@ -3,12 +3,13 @@
 //! attributes, and revocations.
 
 use super::fault::Fault;
+use super::issued_artifacts::{IssuedArtifact, IssuedArtifacts};
 use crate::event::event_body::Event;
 use crate::event::{
     ArtifactInvalidated, ArtifactRegistered, GrantGivenAgain, GrantIssued, GrantRevoked, GrantUsed,
     GrantedAttribute,
 };
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 pub(super) type EventId = [u8; 16];
@@ -20,6 +21,8 @@ const LIFETIME_MS_MAX: u64 = 86_400_000;
 const CROSSING_MS: u64 = 60_000;
 /// The clock of a recipient may differ by this much from that of the ledger: five minutes.
 const CLOCKS_MS: u64 = 300_000;
+/// From this edition of the rules of decisions on, a `GrantGivenAgain` states its recipient and its times.
+const STATED_REUSE_EDITION: u32 = 5;
 /// How many earlier grants are searched for an equal list of attributes.
 const SHARED_SEARCH_MAX: usize = 16;
 
@@ -37,7 +40,15 @@ pub(super) struct Times {
 #[derive(Default)]
 pub(super) struct Allowed {
     pub attributes: Vec<GrantedAttribute>,
-    ids: BTreeSet<Vec<u8>>,
+    /// The index of each attribute, by its id.
+    ids: BTreeMap<Vec<u8>, usize>,
+}
+
+impl Allowed {
+    /// The attribute with this id.
+    fn get(&self, id: &[u8]) -> Option<&GrantedAttribute> {
+        self.attributes.get(*self.ids.get(id)?)
+    }
 }
 
 /// A grant, as far as later events depend on it.
@@ -78,7 +89,7 @@ impl IssuedGrant {
     }
 
     fn allows(&self, attribute: &[u8]) -> bool {
-        self.allowed.ids.contains(attribute)
+        self.allowed.ids.contains_key(attribute)
     }
 
     /// Ends the grant at this time, unless it ended before.
@@ -92,9 +103,7 @@ impl IssuedGrant {
 pub(super) struct IssuedGrants {
     // Unordered: looked up, never iterated.
     grants: HashMap<EventId, IssuedGrant>,
-    /// The recipient and the id of each artifact.
-    // Unordered: looked up, never iterated.
-    artifacts: HashMap<EventId, (String, String)>,
+    artifacts: IssuedArtifacts,
     /// The lists of attributes of the last grants.
     recent: Vec<Arc<Allowed>>,
 }
@@ -119,6 +128,58 @@ impl IssuedGrants {
 
     pub fn get(&self, grant: &[u8]) -> Option<&IssuedGrant> {
         self.grants.get(<&EventId>::try_from(grant).ok()?)
+    }
+
+    pub fn artifact(&self, artifact: &[u8]) -> Option<&IssuedArtifact> {
+        self.artifacts.get(artifact)
+    }
+
+    /// Ends a grant or an artifact that is open. Returns when it would have expired, milliseconds since the
+    /// Unix epoch, and, for an artifact, its grant.
+    pub fn end(&mut self, id: &EventId, now_ms: u64) -> Option<(u64, Option<EventId>)> {
+        if let Some(grant) = self.grants.get_mut(id) {
+            let is_open = grant.ended_ms.is_none() && grant.expires_at_ms > now_ms;
+            is_open.then(|| grant.end(now_ms));
+            return is_open.then_some((grant.expires_at_ms, None));
+        }
+        let artifact = self.artifacts.get_mut(id).filter(|artifact| artifact.is_open(now_ms))?;
+        artifact.has_ended = true;
+        Some((artifact.expires_at_ms, Some(artifact.grant)))
+    }
+
+    /// Notes that it was not checked whether a grant or artifact had to end. Returns its position, if it is not
+    /// counted already. With `open_at_ms`, it must be open at this time.
+    pub fn note_unchecked(&mut self, id: &EventId, open_at_ms: Option<u64>) -> Option<u64> {
+        if let Some(grant) = self.grants.get_mut(id) {
+            let is_open = |now_ms| grant.ended_ms.is_none() && grant.expires_at_ms > now_ms;
+            let is_new = open_at_ms.is_none_or(is_open) && !grant.is_unchecked;
+            grant.is_unchecked |= is_new;
+            return is_new.then_some(grant.position);
+        }
+        let artifact = self.artifacts.get_mut(id)?;
+        let is_new = open_at_ms.is_none_or(|now_ms| artifact.is_open(now_ms)) && !artifact.is_unchecked;
+        artifact.is_unchecked |= is_new;
+        is_new.then_some(artifact.position)
+    }
+
+    /// Adds an artifact that was registered. Its sources are checked elsewhere.
+    fn register(&mut self, event_id: &EventId, position: u64, registered: &ArtifactRegistered) {
+        let allowed = self.get(&registered.grant).map(|grant| Arc::clone(&grant.allowed));
+        let of = |source: &Vec<u8>| {
+            let granted = allowed.as_ref()?.get(source)?;
+            // Any basis may allow the use of a source.
+            let none = GrantedAttribute::default();
+            Some(GrantedAttribute {
+                key: granted.key.clone(),
+                category: granted.category.clone(),
+                attribute: source.clone(),
+                ..none
+            })
+        };
+        let sources: Vec<GrantedAttribute> = registered.sources.iter().filter_map(of).collect();
+        let sources = self.shared(&sources);
+        let id = id_for_recipients(position, event_id);
+        self.artifacts.add(event_id, IssuedArtifact::new(position, id, registered, sources));
     }
 
     /// Adds a grant that was issued.
@@ -152,7 +213,8 @@ impl IssuedGrants {
         if let Some(equal) = self.recent.iter().find(|other| other.attributes == allowed) {
             return Arc::clone(equal);
         }
-        let ids = allowed.iter().map(|granted| granted.attribute.clone()).collect();
+        let numbered = allowed.iter().enumerate();
+        let ids = numbered.map(|(index, granted)| (granted.attribute.clone(), index)).collect();
         let list = Arc::new(Allowed { attributes: allowed.to_vec(), ids });
         if self.recent.len() >= SHARED_SEARCH_MAX {
             self.recent.remove(0);
@@ -163,10 +225,11 @@ impl IssuedGrants {
 
     /// The faults of an event that reports about a grant, as far as the grant is known; whether it is known
     /// is checked elsewhere. `actor` is the name of the credential that recorded it; empty if not known.
-    pub fn check_report(&self, times: Times, actor: &str, event: &Event) -> Faults {
+    /// `edition` is that of the rules of decisions.
+    pub fn check_report(&self, times: Times, actor: &str, edition: u32, event: &Event) -> Faults {
         match event {
             Event::GrantUsed(used) => self.check_used(times, actor, used),
-            Event::GrantGivenAgain(given) => self.check_given_again(given),
+            Event::GrantGivenAgain(given) => self.check_given_again(given, edition),
             Event::ArtifactRegistered(registered) => self.check_artifact(times, registered),
             Event::GrantRevoked(revoked) => self.check_revoked(revoked),
             Event::ArtifactInvalidated(ended) => self.check_invalidated(ended),
@@ -184,7 +247,11 @@ impl IssuedGrants {
         faults
     }
 
-    fn check_given_again(&self, given: &GrantGivenAgain) -> Faults {
+    fn check_given_again(&self, given: &GrantGivenAgain, edition: u32) -> Faults {
+        let is_stated = !given.recipient.is_empty() && given.first_ms.min(given.last_ms) > 0;
+        if edition >= STATED_REUSE_EDITION && !is_stated {
+            return vec![(None, Fault::Unstated)];
+        }
         let Some(grant) = self.get(&given.grant) else { return Vec::new() };
         let is_other = !given.recipient.is_empty() && given.recipient != grant.recipient;
         let mut faults: Faults = is_other.then_some((None, Fault::OtherRecipient)).into_iter().collect();
@@ -218,11 +285,8 @@ impl IssuedGrants {
     }
 
     fn check_invalidated(&self, ended: &ArtifactInvalidated) -> Faults {
-        let artifact = <&EventId>::try_from(ended.artifact.as_slice()).ok();
-        let Some((recipient, id)) = artifact.and_then(|artifact| self.artifacts.get(artifact)) else {
-            return Vec::new();
-        };
-        notified(recipient, id, &ended.recipient, &ended.artifact_id)
+        let Some(artifact) = self.artifacts.get(&ended.artifact) else { return Vec::new() };
+        notified(&artifact.recipient, &artifact.id, &ended.recipient, &ended.artifact_id)
     }
 
     /// Applies an event. `rules` has the number of events before it that published rules, and the edition of
@@ -236,8 +300,12 @@ impl IssuedGrants {
                 }
             }
             Event::ArtifactRegistered(registered) => {
-                let id = id_for_recipients(times.position, event_id);
-                self.artifacts.insert(*event_id, (registered.recipient.clone(), id));
+                self.register(event_id, times.position, registered);
+            }
+            Event::ArtifactInvalidated(ended) => {
+                if let Some(artifact) = self.artifacts.get_mut(&ended.artifact) {
+                    artifact.has_ended = true;
+                }
             }
             _ => {}
         }

@@ -53,6 +53,10 @@ impl Missing {
     pub fn both_max(&self) -> u64 {
         self.attributes.saturating_add(self.decisions_max())
     }
+
+    fn all(&self) -> u64 {
+        self.both_max().saturating_add(self.others)
+    }
 }
 
 /// Entries that are missing from a stream, by the position of the erasure that erased them. What may exist
@@ -133,16 +137,105 @@ impl CitedByGrant {
     }
 }
 
-/// A grant that cites a missing event.
+/// An event that names a missing event.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Citing {
     pub position: u64,
-    /// Event id of the grant.
+    /// Event id of the grant that cites it; [`NO_GRANT`] if another event names it.
     pub grant: [u8; 16],
 }
 
-/// The missing events of one kind that grants cite, each with the first such grant.
-pub(super) type Cited = BTreeMap<[u8; 16], Citing>;
+/// What a missing entry must have been, for an event to name it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum MissingKind {
+    Attribute,
+    Decision,
+    /// A grant or an artifact.
+    Use,
+    /// The event that recorded a request or a hold, which has an id of its own.
+    Request,
+    /// An event of any kind.
+    Any,
+}
+
+/// The missing events that grants and other events name, each with the first event that names it. There are
+/// no more of them than missing entries.
+#[derive(Default)]
+pub(super) struct Cited {
+    by_kind: BTreeMap<MissingKind, BTreeMap<[u8; 16], Citing>>,
+}
+
+impl Cited {
+    fn get(&self, kind: MissingKind, id: &[u8; 16]) -> Option<Citing> {
+        self.by_kind.get(&kind)?.get(id).copied()
+    }
+
+    fn count(&self, kind: MissingKind) -> u64 {
+        self.by_kind.get(&kind).map_or(0, |ids| ids.len() as u64)
+    }
+
+    /// Adds a missing event that an event names, if it may be one of the missing entries. Returns whether it
+    /// may be.
+    pub fn add(&mut self, kind: MissingKind, id: &[u8], by: Citing, missing: Missing) -> bool {
+        let Ok(id) = <[u8; 16]>::try_from(id) else { return false };
+        let known = [MissingKind::Attribute, MissingKind::Decision, MissingKind::Use, MissingKind::Any];
+        let found = known.into_iter().find(|kind| self.get(*kind, &id).is_some());
+        match (kind, found) {
+            // Requests and holds have ids of their own.
+            (MissingKind::Request, _) if self.get(kind, &id).is_some() => return true,
+            (MissingKind::Request, _) | (_, None) => {}
+            (_, Some(found)) if found == kind || kind == MissingKind::Any => return true,
+            (_, Some(MissingKind::Any)) => drop(self.remove(MissingKind::Any, &id)),
+            // An event is of one kind.
+            (_, Some(_)) => return false,
+        }
+        self.by_kind.entry(kind).or_default().insert(id, by);
+        let fits = self.fits(missing);
+        if !fits {
+            self.remove(kind, &id);
+        }
+        fits
+    }
+
+    fn remove(&mut self, kind: MissingKind, id: &[u8; 16]) -> Option<Citing> {
+        self.by_kind.get_mut(&kind)?.remove(id)
+    }
+
+    /// Whether each named event can be another one of the missing entries.
+    fn fits(&self, missing: Missing) -> bool {
+        let [attributes, decisions, uses, requests, any] = [
+            MissingKind::Attribute,
+            MissingKind::Decision,
+            MissingKind::Use,
+            MissingKind::Request,
+            MissingKind::Any,
+        ]
+        .map(|kind| self.count(kind));
+        let others = uses.saturating_add(requests);
+        let beyond = attributes.saturating_sub(missing.attributes)
+            + decisions.saturating_sub(missing.decisions)
+            + others.saturating_sub(missing.others);
+        beyond <= missing.unknown && attributes + decisions + others + any <= missing.all()
+    }
+
+    /// The first grant that cites this event as an attribute or as a consent, and as which.
+    pub fn cited_by_grant(&self, id: &[u8; 16]) -> Option<(Citing, MissingKind)> {
+        let kinds = [MissingKind::Attribute, MissingKind::Decision].into_iter();
+        kinds.filter_map(|kind| Some((self.get(kind, id)?, kind))).find(|(by, _)| by.grant != NO_GRANT)
+    }
+
+    /// The position of the first other event that names this event, or this request or hold.
+    pub fn named_at(&self, id: &[u8; 16], request: Option<&[u8]>) -> Option<u64> {
+        let kinds = [MissingKind::Decision, MissingKind::Use, MissingKind::Any].into_iter();
+        let named = kinds.filter_map(|kind| self.get(kind, id)).find(|by| by.grant == NO_GRANT);
+        let request = request.and_then(|request| <[u8; 16]>::try_from(request).ok());
+        let by = named.or_else(|| self.get(MissingKind::Request, &request?));
+        by.map(|by| by.position)
+    }
+}
+
+/// The id that stands for no grant.
+pub(super) const NO_GRANT: [u8; 16] = [0; 16];
 
 /// Why a grant could not be checked in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]
@@ -161,6 +254,12 @@ pub enum Doubt {
     /// An attribute from which an allowed one was derived is erased or withheld.
     #[error("a source of an allowed attribute is missing")]
     SourceMissing,
+    /// Something on which the classes that the grant withholds depend is erased or withheld.
+    #[error("what it withholds depends on missing entries")]
+    WithheldUnknown,
+    /// The grant on which an event reports is erased or withheld.
+    #[error("it is missing, so what was reported about it is not known to be right")]
+    GrantMissing,
     /// Something that could have contradicted the grant, or its revocation, is erased or withheld.
     #[error("whether it had to be revoked is not known")]
     RevocationUnknown,
@@ -169,10 +268,11 @@ pub enum Doubt {
     TooLong,
 }
 
-/// A grant that could not be checked in full. What could be checked is right.
+/// A grant that could not be checked in full, or a report on a grant that is missing. What could be checked
+/// is right.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UncheckedGrant {
-    /// Position of the grant.
+    /// Position of the grant; of the report, if the grant is missing.
     pub position: u64,
     /// Event id of the grant, in hex.
     pub grant: String,

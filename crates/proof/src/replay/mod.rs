@@ -9,6 +9,7 @@
 //! cites exactly the bounds in force. A data subject's own bounds need no policy engine, so the replay
 //! applies them in full.
 
+mod actors;
 mod age;
 mod attribute;
 mod bounds;
@@ -23,7 +24,9 @@ mod grant;
 #[cfg(test)]
 #[path = "tests/index.rs"]
 mod index_tests;
+mod issued_artifacts;
 mod issued_grants;
+mod judge;
 mod kept_only;
 mod log_checks;
 mod minimize;
@@ -64,7 +67,7 @@ use missing::Citing;
 pub use missing::{Doubt, UncheckedGrant};
 pub(crate) use missing::{Missing, MissingEntries};
 pub(crate) use signed_rules::{RuleEvent, SignedRules};
-pub use signers::{RuleSignatures, RuleSigner};
+pub use signers::{Positions, RuleSignatures, RuleSigner, UnsignedBounds};
 
 /// Maximum number of findings kept, and of unchecked grants. Further ones are only counted.
 const FINDINGS_MAX: usize = 1000;
@@ -76,6 +79,15 @@ const SEALED_AHEAD_MS_MAX: u64 = 120_000;
 /// The moment of a grant may be this long before its recorded time, milliseconds. Otherwise the end of a
 /// consent or an attribute while the log orders the grant would make the grant a finding.
 const ORDERING_MS_MAX: u64 = 500;
+
+/// A grant or an artifact whose end is in effect and announced, and still to be recorded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PendingGrant {
+    /// Its position.
+    pub position: u64,
+    /// Its event id, in hex.
+    pub grant: String,
+}
 
 /// The result of a replay.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -97,12 +109,17 @@ pub struct Replayed {
     /// Revocations that are in effect and announced, and whose events are still to be recorded. This is no
     /// fault.
     pub revocations_pending: u64,
+    /// The first 1000 grants whose revocations are pending.
+    pub pending_grants: Vec<PendingGrant>,
+    /// Reports on grants that are missing, because they are erased or withheld. So it was not checked whether
+    /// the grants allowed what is reported.
+    pub reports_unchecked: u64,
     /// Further grants of which it was not checked whether they had to be revoked: something that may have
     /// contradicted them is erased or withheld, or the check takes too many steps.
     pub revocations_unchecked: u64,
     /// The first 1000 findings.
     pub findings: Vec<Finding>,
-    /// The first 1000 grants that could not be checked in full.
+    /// The first 1000 grants that could not be checked in full, and reports on missing grants.
     pub unchecked_grants: Vec<UncheckedGrant>,
     /// Every finding and every grant that could not be checked in full, until they are taken.
     #[serde(skip)]
@@ -132,6 +149,11 @@ impl Replayed {
         self.list_unchecked(grant);
     }
 
+    fn add_report_unchecked(&mut self, grant: UncheckedGrant) {
+        self.reports_unchecked += 1;
+        self.list_unchecked(grant);
+    }
+
     fn add_revocation_unchecked(&mut self, grant: UncheckedGrant) {
         self.revocations_unchecked += 1;
         self.list_unchecked(grant);
@@ -142,6 +164,14 @@ impl Replayed {
         if self.unchecked_grants.len() < FINDINGS_MAX {
             self.unchecked_grants.push(grant);
         }
+    }
+
+    fn add_pending(&mut self, grants: Vec<(u64, EventId)>) {
+        self.revocations_pending += grants.len() as u64;
+        let room = FINDINGS_MAX.saturating_sub(self.pending_grants.len());
+        let listed = grants.into_iter().take(room);
+        self.pending_grants
+            .extend(listed.map(|(position, grant)| PendingGrant { position, grant: hex::encode(grant) }));
     }
 
     /// Adds a finding about an event that is neither a grant nor a rule.
@@ -174,6 +204,10 @@ impl Replayed {
         self.rule_faults += other.rule_faults;
         self.other_faults += other.other_faults;
         self.revocations_pending += other.revocations_pending;
+        self.pending_grants.extend(other.pending_grants);
+        self.pending_grants.sort_by_key(|grant| grant.position);
+        self.pending_grants.truncate(FINDINGS_MAX);
+        self.reports_unchecked += other.reports_unchecked;
         self.revocations_unchecked += other.revocations_unchecked;
         self.flags.extend(other.flags);
         self.findings.extend(other.findings);
@@ -306,16 +340,28 @@ impl Replay {
             let grant = hex::encode(by.grant);
             self.result.add(Finding { position: by.position, grant, attribute: None, fault });
         }
+        let event = body.and_then(|body| body.event.as_ref());
+        if let Some(named_at) = subject.named_before(&header.event_id, event) {
+            self.result.add_fault_at(named_at, Fault::UnknownReference);
+        }
         let rules = Rules { vocabulary: &self.vocabulary, events: &self.rule_events };
         let reported = PersonEntry {
             event_id: &header.event_id,
             times: Times { position, now_ms: moment_ms, about_ms: body.map_or(0, |body| body.about_ms) },
-            actor: body.and_then(|body| body.actor.as_ref()).map_or("", |actor| actor.name.as_str()),
-            event: body.and_then(|body| body.event.as_ref()),
+            actor: body.and_then(|body| body.actor.as_ref()),
+            event,
+            is_withheld: !entry.readable,
         };
-        let findings = self.people.entry(header.handle.0).or_default().apply(reported, subject, rules);
+        let person = self.people.entry(header.handle.0).or_default();
+        let missing_grant = person.missing_grant(event).map(hex::encode);
+        let findings = person.apply(reported, subject, rules);
+        if let Some(grant) = missing_grant.filter(|_| findings.iter().all(|found| found.position != position))
+        {
+            let doubts = [Doubt::GrantMissing].into();
+            self.result.add_report_unchecked(UncheckedGrant { position, grant, doubts });
+        }
         findings.into_iter().for_each(|finding| self.result.add_fault(finding));
-        match body.and_then(|body| body.event.as_ref()) {
+        match event {
             Some(Event::GrantIssued(grant)) => {
                 let now_ms = moment_ms.max(entry.recorded_at_ms.saturating_sub(ORDERING_MS_MAX));
                 self.check_grant(entry, grant, now_ms);
@@ -347,7 +393,12 @@ impl Replay {
             outcome.faults.push((None, fault));
         }
         outcome.faults.extend(IssuedGrants::check_issued(grant, now_ms).map(|fault| (None, fault)));
-        if let Some(person) = self.people.get(&header.handle.0).filter(|_| subject.is_complete()) {
+        let is_withholding = !grant.withheld.is_empty();
+        if is_withholding && !subject.is_withholding_certain() {
+            outcome.doubts.insert(Doubt::WithheldUnknown);
+        }
+        let person = self.people.get(&header.handle.0);
+        if let Some(person) = person.filter(|_| is_withholding && !subject.is_too_long()) {
             subject.effort.add(grant.allowed.len().saturating_add(grant.withheld.len()));
             let withheld = person.withheld_fault(grant, &mut GrantCheck::new(subject, context));
             if subject.effort.take_failure() {
@@ -392,7 +443,7 @@ impl Replay {
             let Some(subject) = self.subjects.get_mut(&Handle(handle)) else { continue };
             let ending = person.finish(subject, &self.vocabulary);
             ending.findings.into_iter().for_each(|finding| self.result.add_fault(finding));
-            self.result.revocations_pending += ending.pending;
+            self.result.add_pending(ending.pending);
             for (position, Unchecked { grant, doubt }) in ending.unchecked {
                 let (grant, doubts) = (hex::encode(grant), [doubt].into());
                 self.result.add_revocation_unchecked(UncheckedGrant { position, grant, doubts });

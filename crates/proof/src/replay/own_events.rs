@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Grant,
     Artifact,
     Other,
+    /// Its content is withheld, so it may be of any kind.
+    Withheld,
 }
 
 /// The events of one data subject so far, and the requests and holds that they recorded.
@@ -35,10 +37,19 @@ pub(super) struct OwnEvents {
 }
 
 impl OwnEvents {
-    /// Whether the data subject has everything that the event names. `is_system_event` says whether an id is
-    /// that of a system event.
-    pub fn have_all(&self, event: &Event, is_system_event: impl Fn(&EventId) -> bool) -> bool {
-        named(event).into_iter().all(|named| match named {
+    /// What the event names that the data subject does not have, as far as is known. `is_system_event` says
+    /// whether an id is that of a system event.
+    pub fn lack<'a>(&self, event: &'a Event, is_system_event: impl Fn(&EventId) -> bool) -> Vec<Named<'a>> {
+        let mut lacking = named(event);
+        lacking.retain(|named| !self.have(*named, &is_system_event));
+        lacking
+    }
+
+    fn have(&self, named: Named<'_>, is_system_event: impl Fn(&EventId) -> bool) -> bool {
+        if self.kind(named.id()) == Some(Kind::Withheld) {
+            return true;
+        }
+        match named {
             Named::Attribute(id) => self.kind(id) == Some(Kind::Attribute),
             Named::Consent(id) => self.kind(id) == Some(Kind::Consent),
             Named::Grant(id) => self.kind(id) == Some(Kind::Grant),
@@ -47,9 +58,14 @@ impl OwnEvents {
             Named::Hold(id) => self.holds.contains(id),
             Named::OwnEvent(id) => self.kind(id).is_some(),
             Named::Cause(id) => {
-                self.kind(id).is_some() || <&EventId>::try_from(id).is_ok_and(&is_system_event)
+                self.kind(id).is_some() || <&EventId>::try_from(id).is_ok_and(is_system_event)
             }
-        })
+        }
+    }
+
+    /// Adds an event whose content is withheld.
+    pub fn add_withheld(&mut self, id: &EventId) {
+        self.kinds.insert(*id, Kind::Withheld);
     }
 
     /// Adds the next event; none if the replay does not need its content.

@@ -2,6 +2,7 @@
 //! (`named`). Both functions match every kind of event. So a new kind does not compile until both functions
 //! cover it.
 
+use super::missing::MissingKind;
 use crate::event::event_body::Event;
 use crate::event::{Attribute, ErasureScope};
 
@@ -234,7 +235,18 @@ fn named_of_requests(event: &Event) -> Vec<Named<'_>> {
 }
 
 impl<'a> Named<'a> {
-    fn id(&self) -> &'a [u8] {
+    /// What it must have been, if its entry is missing. The entry of a correction may be a decision. So what
+    /// has to be an attribute may be of any kind.
+    pub fn missing_kind(&self) -> MissingKind {
+        match self {
+            Self::Consent(_) => MissingKind::Decision,
+            Self::Grant(_) | Self::Artifact(_) => MissingKind::Use,
+            Self::Request(_) | Self::Hold(_) => MissingKind::Request,
+            Self::Attribute(_) | Self::OwnEvent(_) | Self::Cause(_) => MissingKind::Any,
+        }
+    }
+
+    pub fn id(&self) -> &'a [u8] {
         match self {
             Self::Attribute(id)
             | Self::Consent(id)

@@ -1,16 +1,18 @@
 //! Checks what a data subject's events say about each other: references, uses of grants, and revocations.
 
+use super::actors;
 use super::fault::{Fault, Finding};
 use super::grant::GrantCheck;
 use super::issued_grants::{EventId, IssuedGrants, Times};
-use super::missing::Missing;
-use super::own_events::OwnEvents;
-use super::revocations::{Revocations, Unchecked};
+use super::missing::{Citing, Missing, NO_GRANT};
+use super::own_events::{Kind, OwnEvents};
+use super::parties::Named;
+use super::revocations::{MissingRevocation, Revocations, Unchecked};
 use super::subject::Subject;
 use super::vocabulary::Vocabulary;
 use super::withheld::{self, Profile};
 use crate::event::event_body::Event;
-use crate::event::{ConsentTerms, GrantIssued, GrantUsed};
+use crate::event::{Actor, ConsentTerms, GrantIssued, GrantUsed};
 use std::collections::{BTreeMap, HashSet};
 
 /// An entry of a data subject.
@@ -18,9 +20,11 @@ use std::collections::{BTreeMap, HashSet};
 pub(super) struct PersonEntry<'a> {
     pub event_id: &'a EventId,
     pub times: Times,
-    /// The name of the credential that recorded it; empty if it is not known.
-    pub actor: &'a str,
+    /// Who recorded it, if that is known.
+    pub actor: Option<&'a Actor>,
     pub event: Option<&'a Event>,
+    /// Whether the content is withheld.
+    pub is_withheld: bool,
 }
 
 /// The events so far that published rules. Rules may revoke grants.
@@ -57,8 +61,8 @@ pub(super) struct Rules<'a> {
 /// What is found after the last entry of a data subject.
 pub(super) struct Ending {
     pub findings: Vec<Finding>,
-    /// Revocations that are announced and still to be recorded.
-    pub pending: u64,
+    /// The grants and artifacts whose revocation is announced and still to be recorded, each with its position.
+    pub pending: Vec<(u64, EventId)>,
     /// The grants of which it was not checked whether they had to be revoked, by position.
     pub unchecked: BTreeMap<u64, Unchecked>,
 }
@@ -92,8 +96,7 @@ impl Person {
     }
 
     /// Checks the next entry and applies it. `subject` is the state before the entry. Returns the findings
-    /// about the entry and about those before it. If entries are erased or withheld, references and what
-    /// grants withhold are not checked.
+    /// about the entry and about those before it.
     pub fn apply(&mut self, entry: PersonEntry<'_>, subject: &mut Subject, rules: Rules<'_>) -> Vec<Finding> {
         let PersonEntry { times, event, .. } = entry;
         let missing = self.revocations.before(times, event, &mut self.grants, subject, rules.vocabulary);
@@ -101,13 +104,27 @@ impl Person {
         if let Some(event) = event {
             findings.extend(self.check(entry, event, subject, rules));
         }
-        self.own.add(entry.event_id, event);
+        match entry.is_withheld {
+            true => self.own.add_withheld(entry.event_id),
+            false => self.own.add(entry.event_id, event),
+        }
         let Some(event) = event else { return findings };
         let edition = rules.vocabulary.edition();
         self.grants.apply(entry.event_id, times, (rules.events.ids.len(), edition), event);
         self.profile.apply(entry.event_id, event, subject, edition);
         self.revocations.apply(times, entry.event_id, event, &self.grants, edition);
         findings
+    }
+
+    /// The grant on which an event reports, if the data subject has no such grant as far as is known.
+    pub fn missing_grant<'a>(&self, event: Option<&'a Event>) -> Option<&'a [u8]> {
+        let grant = match event? {
+            Event::GrantUsed(used) => &used.grant,
+            Event::GrantGivenAgain(given) => &given.grant,
+            Event::ArtifactRegistered(registered) => &registered.grant,
+            _ => return None,
+        };
+        (self.own.kind(grant) != Some(Kind::Grant)).then_some(grant)
     }
 
     /// Ends the last frame of entries (see `revocations.rs`), because the next entry of the log is not about
@@ -121,6 +138,12 @@ impl Person {
         self.revocations.end_frame(&mut self.grants, subject, vocabulary);
         let (missing, pending) = self.revocations.finish();
         let findings = missing.into_iter().map(not_revoked).collect();
+        let position_of = |id: &EventId| {
+            let artifact = || self.grants.artifact(id).map(|artifact| artifact.position);
+            self.grants.get(id).map(|grant| grant.position).or_else(artifact)
+        };
+        let positions = |id: EventId| position_of(&id).map(|position| (position, id));
+        let pending = pending.into_iter().filter_map(positions).collect();
         Ending { findings, pending, unchecked: self.revocations.into_unchecked() }
     }
 
@@ -133,14 +156,30 @@ impl Person {
     ) -> Vec<Finding> {
         let position = entry.times.position;
         let mut faults = Vec::new();
-        let has_all = || self.own.have_all(event, |id| rules.events.ids.contains(id));
-        if subject.is_complete() && !has_all() {
+        let lacking = self.own.lack(event, |id| rules.events.ids.contains(id));
+        let by = Citing { position, grant: NO_GRANT };
+        // An id that the data subject has is that of another kind of event.
+        let may_be_missing = |named: &Named<'_>| {
+            self.own.kind(named.id()).is_none()
+                && subject.may_be_missing(named.missing_kind(), named.id(), by)
+        };
+        if !subject.is_too_long() && !lacking.iter().all(may_be_missing) {
             faults.push((None, Fault::UnknownReference));
         }
         let cited = terms(event).and_then(|terms| terms.notice.as_ref());
         let fault = cited.and_then(|notice| rules.vocabulary.notices().citation_fault(notice));
         faults.extend(fault.map(|fault| (None, fault)));
-        let reported = self.grants.check_report(entry.times, entry.actor, event);
+        if let Event::RevocationsPending(pending) = event
+            && self.revocations.is_understated(*pending, entry.times.now_ms)
+        {
+            faults.push((None, Fault::PendingUnderstated));
+        }
+        let edition = rules.vocabulary.edition();
+        if !actors::may_record(event, entry.actor, edition) {
+            faults.push((None, Fault::WrongRole));
+        }
+        let actor = entry.actor.map_or("", |actor| actor.name.as_str());
+        let reported = self.grants.check_report(entry.times, actor, edition, event);
         if let Event::GrantUsed(used) = event
             && !subject.is_too_long()
             && reported.is_empty()
@@ -183,8 +222,10 @@ impl Person {
     }
 }
 
-fn not_revoked((position, grant): (u64, EventId)) -> Finding {
-    Finding { position, grant: hex::encode(grant), attribute: None, fault: Fault::NotRevoked }
+fn not_revoked(missing: MissingRevocation) -> Finding {
+    let MissingRevocation { position, grant, is_artifact } = missing;
+    let fault = if is_artifact { Fault::NotInvalidated } else { Fault::NotRevoked };
+    Finding { position, grant: hex::encode(grant), attribute: None, fault }
 }
 
 /// The grant that an event is about.

@@ -9,54 +9,21 @@
 use super::contents::Contents;
 use super::effort::Effort;
 use super::fault::Fault;
-use super::grant::{GrantCheck, GrantContext};
 use super::issued_grants::{Allowed, EventId, IssuedGrant, IssuedGrants, Times};
-use super::missing::{Citing, Doubt, Missing};
+use super::judge::{Case, Changes, Judge, REPLACEMENT_EDITION};
+use super::missing::{Doubt, Missing};
 use super::subject::Subject;
-use super::vocabulary::{Vocabulary, WordsInForce};
+use super::vocabulary::Vocabulary;
 use crate::event::event_body::Event;
 use crate::event::{
-    ConsentGiven, ConsentRenewed, ConsentTerms, ErasureScope, GrantIssued, GrantedAttribute,
-    PersonalBoundsSet,
+    ConsentGiven, ConsentRenewed, ConsentTerms, ErasureScope, PersonalBoundsSet, RevocationsPending,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// The edition of the rules of decisions from which on an attribute that is recorded again with another
-/// content ends the grants that allow it.
-const REPLACEMENT_EDITION: u32 = 3;
-
 /// Each event adds steps for judging grants again: as many as the replay gets for this many events.
 const EFFORT_EACH: usize = 2;
-
-/// Grants with the same recipient, purpose and attributes, by conversation.
-struct Case {
-    recipient: String,
-    purpose: String,
-    allowed: Arc<Allowed>,
-    /// When the last of the grants expires, milliseconds since the Unix epoch.
-    expires_at_ms: u64,
-    /// The open grants by conversation.
-    by_interaction: BTreeMap<String, Vec<EventId>>,
-}
-
-/// What the current frame changed that may end grants.
-#[derive(Default)]
-struct Changes {
-    /// Something that may concern every grant.
-    anything: bool,
-    /// The keys of attributes that were recorded again.
-    keys: BTreeSet<String>,
-    /// Whether an attribute was recorded again that others were derived from.
-    is_source: bool,
-}
-
-impl Changes {
-    fn replace(&self, granted: &GrantedAttribute) -> bool {
-        self.keys.contains(&granted.key)
-    }
-}
 
 /// The entry that was applied last.
 #[derive(Clone, Copy, Default)]
@@ -64,14 +31,27 @@ struct Last {
     position: u64,
     now_ms: u64,
     is_revocation: bool,
+    /// Whether it began the erasure of everything about the data subject.
+    is_full_erasure: bool,
 }
 
 /// A revocation that has to be recorded.
 struct Owed {
     /// The position of the change that contradicts the grant.
     position: u64,
-    /// When the grant expires, milliseconds since the Unix epoch.
+    /// When the grant or artifact expires, milliseconds since the Unix epoch.
     expires_at_ms: u64,
+    /// If an artifact has to end, the grant under which it was registered.
+    of_artifact: Option<EventId>,
+}
+
+/// A revocation that should have been recorded.
+pub(super) struct MissingRevocation {
+    /// The position of the change that contradicts the grant or artifact.
+    pub position: u64,
+    /// The grant, or the grant of the artifact.
+    pub grant: EventId,
+    pub is_artifact: bool,
 }
 
 /// A grant of which it was not checked whether it had to be revoked.
@@ -113,13 +93,8 @@ impl Revocations {
         grants: &mut IssuedGrants,
         subject: &mut Subject,
         vocabulary: &Vocabulary,
-    ) -> Vec<(u64, EventId)> {
+    ) -> Vec<MissingRevocation> {
         let Times { position, now_ms, .. } = times;
-        if matches!(event, Some(Event::ErasureRequested(requested)) if requested.scope() == ErasureScope::All)
-        {
-            // The grants are about to be erased with everything else.
-            (self.changes, self.owed) = (Changes::default(), BTreeMap::new());
-        }
         let is_revocation = event.is_some_and(is_revocation);
         let follows = position == self.last.position.saturating_add(1) && now_ms == self.last.now_ms;
         let is_change = !event.is_some_and(is_never_beside_a_change);
@@ -128,22 +103,36 @@ impl Revocations {
             self.end_frame(grants, subject, vocabulary);
         }
         let may_wait = self.announced && event.is_some_and(allows_nothing_more);
-        if is_revocation || may_wait { Vec::new() } else { self.missing(now_ms) }
+        if is_revocation || may_wait { Vec::new() } else { self.missing() }
     }
 
-    /// The grants that should have been revoked, and how many revocations are still announced, after the
-    /// last frame was judged.
-    pub fn finish(&mut self) -> (Vec<(u64, EventId)>, u64) {
-        if self.announced { (Vec::new(), self.owed.len() as u64) } else { (self.missing(0), 0) }
+    /// The grants that should have been revoked, and those whose revocation is still announced, after the last
+    /// frame was judged.
+    pub fn finish(&mut self) -> (Vec<MissingRevocation>, Vec<EventId>) {
+        // A full erasure that began erases the grants with everything else. Nothing follows it in the stream.
+        if self.announced || self.last.is_full_erasure {
+            return (Vec::new(), std::mem::take(&mut self.owed).into_keys().collect());
+        }
+        (self.missing(), Vec::new())
     }
 
-    /// The grants that should have been revoked by now. Those that were announced and have expired since are
-    /// left out: after a restart, they need no revocation.
-    fn missing(&mut self, now_ms: u64) -> Vec<(u64, EventId)> {
-        let was_announced = std::mem::take(&mut self.announced);
+    /// The grants that should have been revoked by now.
+    fn missing(&mut self) -> Vec<MissingRevocation> {
+        self.announced = false;
         let owed = std::mem::take(&mut self.owed).into_iter();
-        let owed = owed.filter(|(_, owed)| !was_announced || owed.expires_at_ms > now_ms);
-        owed.map(|(grant, owed)| (owed.position, grant)).collect()
+        let missing = owed.map(|(id, owed)| MissingRevocation {
+            position: owed.position,
+            grant: owed.of_artifact.unwrap_or(id),
+            is_artifact: owed.of_artifact.is_some(),
+        });
+        missing.collect()
+    }
+
+    /// Whether an announcement states fewer revocations than are owed. After a restart, a grant that has
+    /// expired needs no revocation, so only the others count.
+    pub fn is_understated(&self, pending: RevocationsPending, now_ms: u64) -> bool {
+        let owed = self.owed.values().filter(|owed| owed.expires_at_ms > now_ms).count() as u64;
+        pending.left > 0 && u64::from(pending.left) < owed
     }
 
     /// Notes what is missing right before the next entry. A missing decision may have contradicted every
@@ -163,9 +152,8 @@ impl Revocations {
     /// No longer looks at the grants that are open or whose revocation is owed, and notes each of them.
     fn give_up(&mut self, grants: &mut IssuedGrants, doubt: Doubt) {
         for owed in std::mem::take(&mut self.owed).into_keys() {
-            if let Some(grant) = grants.get_mut(&owed) {
-                self.add_unchecked(&owed, grant.position, grant.is_unchecked, doubt);
-                grant.is_unchecked = true;
+            if let Some(position) = grants.note_unchecked(&owed, None) {
+                self.add_unchecked(&owed, position, false, doubt);
             }
         }
         for case in std::mem::take(&mut self.cases).into_values() {
@@ -177,10 +165,8 @@ impl Revocations {
     }
 
     fn note_unchecked(&self, id: &EventId, grants: &mut IssuedGrants, doubt: Doubt) {
-        let Some(grant) = grants.get_mut(id) else { return };
-        if grant.ended_ms.is_none() && grant.expires_at_ms > self.last.now_ms {
-            self.add_unchecked(id, grant.position, grant.is_unchecked, doubt);
-            grant.is_unchecked = true;
+        if let Some(position) = grants.note_unchecked(id, Some(self.last.now_ms)) {
+            self.add_unchecked(id, position, false, doubt);
         }
     }
 
@@ -207,11 +193,8 @@ impl Revocations {
         for case in self.cases.values_mut() {
             for interaction in judge.contradicted(case, &self.named, &changes) {
                 for id in case.by_interaction.remove(&interaction).into_iter().flatten() {
-                    let Some(grant) = grants.get_mut(&id) else { continue };
-                    if grant.ended_ms.is_none() && grant.expires_at_ms > now_ms {
-                        grant.end(now_ms);
-                        let expires_at_ms = grant.expires_at_ms;
-                        self.owed.insert(id, Owed { position, expires_at_ms });
+                    if let Some((expires_at_ms, of_artifact)) = grants.end(&id, now_ms) {
+                        self.owed.insert(id, Owed { position, expires_at_ms, of_artifact });
                     }
                 }
             }
@@ -273,16 +256,40 @@ impl Revocations {
     ) {
         let Times { position, now_ms, .. } = times;
         self.effort.add(EFFORT_EACH);
-        self.last = Last { position, now_ms, is_revocation: is_revocation(event) };
+        let is_full_erasure =
+            matches!(event, Event::ErasureRequested(requested) if requested.scope() == ErasureScope::All);
+        self.last = Last { position, now_ms, is_revocation: is_revocation(event), is_full_erasure };
         match event {
             Event::GrantIssued(_) => self.open(event_id, grants),
+            Event::ArtifactRegistered(_) => self.open_artifact(event_id, grants),
+            Event::ArtifactInvalidated(ended) => {
+                self.record_end(&ended.artifact, true);
+            }
             Event::GrantRevoked(revoked) => {
-                if let Ok(grant) = <&EventId>::try_from(revoked.grant.as_slice()) {
-                    self.owed.remove(grant);
-                }
+                self.record_end(&revoked.grant, false);
             }
             // After the last of them, everything that is owed must have been recorded.
-            Event::RevocationsPending(pending) => self.announced = pending.left > 0,
+            Event::RevocationsPending(pending) => {
+                if self.announced {
+                    self.owed.retain(|_, owed| owed.expires_at_ms > now_ms);
+                }
+                self.announced = pending.left > 0;
+            }
+            _ => self.note_change(event_id, event, now_ms, edition),
+        }
+    }
+
+    /// Notes that the end of a grant or artifact was recorded.
+    fn record_end(&mut self, id: &[u8], is_artifact: bool) {
+        let Ok(id) = <&EventId>::try_from(id) else { return };
+        if self.owed.get(id).is_some_and(|owed| owed.of_artifact.is_some() == is_artifact) {
+            self.owed.remove(id);
+        }
+    }
+
+    /// Notes what an event changes that may contradict grants.
+    fn note_change(&mut self, event_id: &EventId, event: &Event, now_ms: u64, edition: u32) {
+        match event {
             Event::AttributeRecorded(recorded) => {
                 let replaces = self.contents.record(event_id, recorded.attribute.as_ref());
                 if let Some(attribute) = &recorded.attribute
@@ -345,120 +352,37 @@ impl Revocations {
         let Some(grant) = grants.get(event_id).filter(|grant| !grant.allowed.attributes.is_empty()) else {
             return;
         };
-        let list = Arc::as_ptr(&grant.allowed).cast::<()>() as usize;
-        let case = self.cases.entry((grant.recipient.clone(), grant.purpose.clone(), list));
+        let names = (grant.recipient.as_str(), grant.purpose.as_str(), grant.interaction.as_str());
+        self.add_case(event_id, names, &grant.allowed, grant.expires_at_ms);
+    }
+
+    /// Adds an artifact. It is judged like a grant of its sources outside of every conversation.
+    fn open_artifact(&mut self, event_id: &EventId, grants: &IssuedGrants) {
+        let artifact = grants.artifact(event_id).filter(|artifact| !artifact.sources.attributes.is_empty());
+        let Some(artifact) = artifact else { return };
+        let names = (artifact.recipient.as_str(), artifact.purpose.as_str(), "");
+        self.add_case(event_id, names, &artifact.sources, artifact.expires_at_ms);
+    }
+
+    fn add_case(
+        &mut self,
+        event_id: &EventId,
+        (recipient, purpose, interaction): (&str, &str, &str),
+        allowed: &Arc<Allowed>,
+        expires_at_ms: u64,
+    ) {
+        let list = Arc::as_ptr(allowed).cast::<()>() as usize;
+        let case = self.cases.entry((recipient.to_owned(), purpose.to_owned(), list));
         let case = case.or_insert_with(|| Case {
-            recipient: grant.recipient.clone(),
-            purpose: grant.purpose.clone(),
-            allowed: Arc::clone(&grant.allowed),
+            recipient: recipient.to_owned(),
+            purpose: purpose.to_owned(),
+            allowed: Arc::clone(allowed),
             expires_at_ms: 0,
             by_interaction: BTreeMap::new(),
         });
-        case.expires_at_ms = case.expires_at_ms.max(grant.expires_at_ms);
-        case.by_interaction.entry(grant.interaction.clone()).or_default().push(*event_id);
+        case.expires_at_ms = case.expires_at_ms.max(expires_at_ms);
+        case.by_interaction.entry(interaction.to_owned()).or_default().push(*event_id);
         self.since_missing.push(*event_id);
-    }
-}
-
-/// Judges grants of one data subject by the state at a moment.
-struct Judge<'a> {
-    subject: &'a Subject,
-    vocabulary: &'a Vocabulary,
-    contents: &'a Contents,
-    /// The moment, milliseconds since the Unix epoch.
-    now_ms: u64,
-    /// The time at which the definitions and notices count, milliseconds since the Unix epoch.
-    words_at_ms: u64,
-}
-
-impl Judge<'_> {
-    /// The conversations in which these changes contradict the open grants of a case. Conversations that no
-    /// decision names are judged together.
-    fn contradicted(&self, case: &Case, named: &BTreeSet<String>, changes: &Changes) -> Vec<String> {
-        if !changes.anything
-            && !changes.is_source
-            && !case.allowed.attributes.iter().any(|one| changes.replace(one))
-        {
-            return Vec::new();
-        }
-        let is_contradicted = |interaction: &&String| self.is_contradicted(case, interaction, changes);
-        let (open, mut ended) = (&case.by_interaction, Vec::new());
-        if !self.subject.effort.spend(open.len().min(named.len()).saturating_add(1)) {
-            return ended;
-        }
-        if named.len() < open.len() {
-            let named = named.iter().filter(|name| open.contains_key(*name));
-            ended.extend(named.filter(is_contradicted).cloned());
-        } else {
-            let named = open.keys().filter(|name| named.contains(*name));
-            ended.extend(named.filter(is_contradicted).cloned());
-        }
-        let mut others = open.keys().filter(|name| !named.contains(*name));
-        if let Some(other) = others.next().filter(is_contradicted) {
-            ended.push(other.clone());
-            ended.extend(others.cloned());
-        }
-        ended
-    }
-
-    /// Whether changes contradict the grants of a case in this conversation. A replaced attribute concerns
-    /// only itself and what was derived from it.
-    fn is_contradicted(&self, case: &Case, interaction: &str, changes: &Changes) -> bool {
-        let is_concerned =
-            |granted: &&GrantedAttribute| changes.anything || changes.is_source || changes.replace(granted);
-        if !self.subject.effort.spend(case.allowed.attributes.len()) {
-            return false;
-        }
-        let concerned = case.allowed.attributes.iter().filter(is_concerned);
-        let grant = self.use_of((&case.recipient, &case.purpose, interaction), concerned);
-        let (mut check, words) = self.check(&grant);
-        if changes.anything && check.signal_against().is_some() {
-            return true;
-        }
-        grant.allowed.iter().any(|granted| match check.check_standing(granted) {
-            Ok(()) => false,
-            Err(Fault::Replaced) if words.edition() < REPLACEMENT_EDITION => false,
-            Err(Fault::SourceWithheld) => true,
-            Err(_) => changes.anything || changes.replace(granted),
-        })
-    }
-
-    /// Why a grant may no longer be used.
-    fn faults_of_grant(&self, of: &IssuedGrant) -> Vec<Fault> {
-        let grant = self.use_of((&of.recipient, &of.purpose, &of.interaction), of.allowed.attributes.iter());
-        let (mut check, _) = self.check(&grant);
-        grant.allowed.iter().filter_map(|granted| check.check_standing(granted).err()).collect()
-    }
-
-    fn check<'b>(&'b self, grant: &'b GrantIssued) -> (GrantCheck<'b>, WordsInForce<'b>) {
-        let vocabulary = self.vocabulary.at(self.words_at_ms);
-        // What the grants cite was noted when they were issued.
-        let citing = Citing { position: 0, grant: [0; 16] };
-        let context = GrantContext { grant, vocabulary, citing, now_ms: self.now_ms };
-        (GrantCheck::new(self.subject, context), vocabulary)
-    }
-
-    /// A grant of these attributes as they are now: an attribute with the same content may have taken the
-    /// place of one of them.
-    fn use_of<'b>(
-        &self,
-        (recipient, purpose, interaction): (&str, &str, &str),
-        allowed: impl Iterator<Item = &'b GrantedAttribute>,
-    ) -> GrantIssued {
-        let newest = |granted: &GrantedAttribute| {
-            let state = self.subject.attribute(&granted.attribute);
-            let is_replaced = state.is_some_and(|state| state.ended == Some(Fault::Replaced));
-            let newest = self.contents.newest_like(&granted.attribute).filter(|_| is_replaced);
-            let attribute = newest.map_or_else(|| granted.attribute.clone(), |newest| newest.to_vec());
-            GrantedAttribute { attribute, ..granted.clone() }
-        };
-        GrantIssued {
-            recipient: recipient.to_owned(),
-            purpose: purpose.to_owned(),
-            interaction: interaction.to_owned(),
-            allowed: allowed.map(newest).collect(),
-            ..GrantIssued::default()
-        }
     }
 }
 

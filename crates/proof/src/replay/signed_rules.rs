@@ -47,9 +47,10 @@ pub(crate) struct SignedRules {
 }
 
 impl SignedRules {
-    /// The state before the first entry. `keys` are those that the user trusts.
-    pub fn trusting(keys: &[TierKey]) -> Self {
-        Self { signers: Signers::trusting(keys), ..Self::default() }
+    /// The state before the first entry. `keys` are those that the user trusts, and `known_bounds` are unsigned
+    /// bounds that the user trusts, each as its tier and the SHA-256 of its policies.
+    pub fn trusting(keys: &[TierKey], known_bounds: &[(RuleTier, [u8; 32])]) -> Self {
+        Self { signers: Signers::trusting(keys, known_bounds), ..Self::default() }
     }
 
     /// Whether the log so far consists of system events that the ledger recorded by itself, up to and
@@ -101,7 +102,7 @@ impl SignedRules {
         }
         match &next.body.writer_signature {
             None if needs_signature => faults.push(Fault::UnsignedRule),
-            None => self.signers.note_unsigned(&rule),
+            None => faults.extend(self.signers.note_unsigned(&rule, event, next.position)),
             Some(signature) => match writer::verify(event, &self.origin, Some(signature)) {
                 Err(_) => faults.push(Fault::UnsignedRule),
                 Ok(key) => {

@@ -1,13 +1,18 @@
 //! Finds which keys signed the rules of a log, and whether the user of the verifier trusts these keys.
 
 use super::fault::Fault;
+use crate::event::BoundsPublished;
+use crate::event::event_body::Event;
 use crate::rule::{Rule, RuleKind, RuleTier, TierKey, is_trusted};
 use ed25519_dalek::VerifyingKey;
 use serde::Serialize;
-use std::collections::BTreeMap;
+use sha2::{Digest, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Maximum number of keys in a report. Further ones are only counted.
 const SIGNERS_MAX: usize = 100;
+/// Maximum number of unsigned bounds and of ranges of unsigned definitions in a report.
+const LISTED_MAX: usize = 100;
 
 /// What a key signed for a tier.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -30,6 +35,30 @@ pub struct RuleSigner {
     pub last: u64,
 }
 
+/// Bounds that nobody signed, and that need no signature.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct UnsignedBounds {
+    /// Position of the event.
+    pub position: u64,
+    /// The tier.
+    pub tier: RuleTier,
+    /// The name of the pack.
+    pub pack: String,
+    /// The version of the pack.
+    pub version: String,
+    /// Whether they are among the bounds that the user knows.
+    pub known: bool,
+}
+
+/// Positions that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Positions {
+    /// The first position.
+    pub first: u64,
+    /// The last position.
+    pub last: u64,
+}
+
 /// Who signed the rules of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct RuleSignatures {
@@ -42,30 +71,70 @@ pub struct RuleSignatures {
     pub signers_left_out: u64,
     /// Versions of bounds without a signature: those that the log began with.
     pub bounds_unsigned: u64,
+    /// These versions, at most 100.
+    pub bounds_unsigned_list: Vec<UnsignedBounds>,
     /// Definitions without a signature: those that the log began with, and new words.
     pub definitions_unsigned: u64,
+    /// Their positions, at most 100 ranges.
+    pub definitions_unsigned_at: Vec<Positions>,
 }
 
 /// The keys seen so far.
 #[derive(Default)]
 pub(super) struct Signers {
     trusted: Vec<TierKey>,
+    known_bounds: BTreeSet<(RuleTier, [u8; 32])>,
     by_key: BTreeMap<(RuleTier, [u8; 32]), RuleSigner>,
     bounds_unsigned: u64,
+    bounds_unsigned_list: Vec<UnsignedBounds>,
     definitions_unsigned: u64,
+    definitions_unsigned_at: Vec<Positions>,
 }
 
 impl Signers {
-    pub fn trusting(keys: &[TierKey]) -> Self {
-        Self { trusted: keys.to_vec(), ..Self::default() }
+    pub fn trusting(keys: &[TierKey], known_bounds: &[(RuleTier, [u8; 32])]) -> Self {
+        let known_bounds = known_bounds.iter().copied().collect();
+        Self { trusted: keys.to_vec(), known_bounds, ..Self::default() }
     }
 
-    /// Notes a rule that is not signed and need not be.
-    pub fn note_unsigned(&mut self, rule: &Rule) {
-        match rule.kind {
-            RuleKind::Bounds => self.bounds_unsigned += 1,
-            RuleKind::Purpose | RuleKind::Category => self.definitions_unsigned += 1,
-            RuleKind::Notice => {}
+    /// Notes a rule that is not signed and need not be. Returns its fault: if the user trusts certain keys for
+    /// a tier, bounds of this tier that nobody signed must be known to the user.
+    pub fn note_unsigned(&mut self, rule: &Rule, event: &Event, position: u64) -> Option<Fault> {
+        match event {
+            Event::BoundsPublished(published) => self.note_unsigned_bounds(rule, published, position),
+            Event::PurposeDefined(_) | Event::CategoryDefined(_) => {
+                self.definitions_unsigned += 1;
+                self.add_definition(position);
+                None
+            }
+            _ => None,
+        }
+    }
+
+    fn note_unsigned_bounds(
+        &mut self,
+        rule: &Rule,
+        published: &BoundsPublished,
+        position: u64,
+    ) -> Option<Fault> {
+        let tier = rule.tier;
+        let known = self.known_bounds.contains(&(tier, Sha256::digest(&published.policies).into()));
+        self.bounds_unsigned += 1;
+        if self.bounds_unsigned_list.len() < LISTED_MAX {
+            let (pack, version) = (published.pack.clone(), published.version.clone());
+            self.bounds_unsigned_list.push(UnsignedBounds { position, tier, pack, version, known });
+        }
+        let has_key = self.trusted.iter().any(|trusted| trusted.tier == tier);
+        (has_key && !known).then_some(Fault::UnsignedRule)
+    }
+
+    fn add_definition(&mut self, position: u64) {
+        let ranges = &mut self.definitions_unsigned_at;
+        let has_room = ranges.len() < LISTED_MAX;
+        match ranges.last_mut().filter(|range| range.last.saturating_add(1) == position) {
+            Some(range) => range.last = position,
+            None if has_room => ranges.push(Positions { first: position, last: position }),
+            None => {}
         }
     }
 
@@ -102,7 +171,9 @@ impl Signers {
             signers: self.by_key.into_values().take(SIGNERS_MAX).collect(),
             signers_left_out: count.saturating_sub(SIGNERS_MAX) as u64,
             bounds_unsigned: self.bounds_unsigned,
+            bounds_unsigned_list: self.bounds_unsigned_list,
             definitions_unsigned: self.definitions_unsigned,
+            definitions_unsigned_at: self.definitions_unsigned_at,
         }
     }
 }

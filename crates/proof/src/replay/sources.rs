@@ -28,6 +28,8 @@ pub(super) struct Sources<'a> {
     is_derived_from_withheld: Vec<bool>,
     is_derived_from_consented: Vec<bool>,
     is_derived_from_missing: Vec<bool>,
+    /// Whether one of the sources expires before the grant does.
+    is_derived_from_shorter: Vec<bool>,
 }
 
 struct Node<'a> {
@@ -68,6 +70,11 @@ impl<'a> Sources<'a> {
         };
         let special = sources.nodes.iter().map(is_special).collect();
         sources.is_derived_from_special = sources.derived_from(special);
+        let is_shorter = |node: &Node<'_>| {
+            node.attribute.is_some_and(|attribute| attribute.expires_before(grant.expires_at_ms))
+        };
+        sources.is_derived_from_shorter =
+            sources.derived_from(sources.nodes.iter().map(is_shorter).collect());
         sources
     }
 
@@ -131,6 +138,11 @@ impl<'a> Sources<'a> {
     /// Whether an attribute of the grant was derived from an attribute of a special category.
     pub fn is_derived_from_special(&self, id: &[u8]) -> bool {
         self.is(&self.is_derived_from_special, id)
+    }
+
+    /// Whether an attribute of the grant was derived from one that expires before the grant does.
+    pub fn is_shorter(&self, id: &[u8]) -> bool {
+        self.is(&self.is_derived_from_shorter, id)
     }
 
     /// Whether an attribute of the grant was derived from one that may not be used.

@@ -7,7 +7,7 @@ use super::definitions::Given;
 use super::effort::Effort;
 use super::fault::Fault;
 use super::kept_only::KeptData;
-use super::missing::{Cited, CitedByGrant, Citing, Missing, MissingEntries};
+use super::missing::{Cited, CitedByGrant, Citing, Missing, MissingEntries, MissingKind};
 use super::signals::{Signals, Statement};
 use crate::event::event_body::Event;
 use crate::event::{Attribute, ConsentTerms, PersonalBoundsSet, Provenance};
@@ -44,9 +44,8 @@ pub(super) struct Subject {
     remaining: MissingEntries,
     /// The position and the moment of the last entry before which a decision may be missing.
     missing_until: Option<(u64, u64)>,
-    /// The missing attributes and consents that grants cite.
-    missing_attributes: RefCell<Cited>,
-    missing_consents: RefCell<Cited>,
+    /// The missing events that other events name.
+    named: RefCell<Cited>,
     /// The missing events that the newest grant cites.
     cited: RefCell<CitedByGrant>,
     pub(super) effort: Effort,
@@ -130,11 +129,12 @@ impl Subject {
     /// Whether an attribute that is not in the stream may be one of those that are missing from it. There are
     /// no more such attributes than missing entries.
     pub fn may_be_missing_attribute(&self, id: &[u8], by: Citing) -> bool {
-        let may_exist = self.decisions.by_id(id).is_none();
-        let (mut attributes, consents) =
-            (self.missing_attributes.borrow_mut(), self.missing_consents.borrow());
-        let room = self.missing.attributes_max().min(self.missing.both_max() - consents.len() as u64);
-        may_exist && note_missing(&mut attributes, id, by, room)
+        self.decisions.by_id(id).is_none() && self.may_be_missing(MissingKind::Attribute, id, by)
+    }
+
+    /// Whether something that an event names may be one of the missing entries.
+    pub fn may_be_missing(&self, kind: MissingKind, id: &[u8], by: Citing) -> bool {
+        self.named.borrow_mut().add(kind, id, by, self.missing)
     }
 
     /// Requires that an attribute that a grant allows may be one of the missing ones, and that the grant
@@ -157,11 +157,7 @@ impl Subject {
 
     /// Like [`Self::check_missing_attribute`], for a consent.
     pub fn check_missing_consent(&self, id: &[u8], by: Citing) -> Result<(), Fault> {
-        let may_exist = self.attribute(id).is_none();
-        let (mut consents, attributes) =
-            (self.missing_consents.borrow_mut(), self.missing_attributes.borrow());
-        let room = self.missing.decisions_max().min(self.missing.both_max() - attributes.len() as u64);
-        if !(may_exist && note_missing(&mut consents, id, by, room)) {
+        if self.attribute(id).is_some() || !self.may_be_missing(MissingKind::Decision, id, by) {
             return Err(Fault::Citation);
         }
         match self.cited.borrow_mut().add_consent(id, by, self.remaining.total()) {
@@ -173,8 +169,31 @@ impl Subject {
     /// The first grant that cites an event, as an attribute or as a consent, before the event was recorded,
     /// and the grant's fault.
     pub fn cited_before(&self, id: &EventId) -> Option<(Citing, Fault)> {
-        let attribute = self.missing_attributes.borrow().get(id).map(|by| (*by, Fault::UnknownAttribute));
-        attribute.or_else(|| self.missing_consents.borrow().get(id).map(|by| (*by, Fault::Citation)))
+        let (by, kind) = self.named.borrow().cited_by_grant(id)?;
+        let is_attribute = kind == MissingKind::Attribute;
+        Some((by, if is_attribute { Fault::UnknownAttribute } else { Fault::Citation }))
+    }
+
+    /// The position of the first event other than a grant that names an event before it was recorded, or the
+    /// request or hold that it records.
+    pub fn named_before(&self, id: &EventId, event: Option<&Event>) -> Option<u64> {
+        let request = match event {
+            Some(Event::RequestSubmitted(submitted)) => Some(submitted.request.as_slice()),
+            Some(Event::HoldPlaced(placed)) => Some(placed.hold.as_slice()),
+            _ => None,
+        };
+        self.named.borrow().named_at(id, request)
+    }
+
+    /// Whether everything is known on which the classes depend that a grant withholds.
+    pub fn is_withholding_certain(&self) -> bool {
+        self.is_profile_certain() && !self.may_miss_decisions() && !self.is_too_long
+    }
+
+    /// Whether what the data subject has is known: whatever is missing had been erased before the newest
+    /// entry, so that it no longer counted.
+    pub fn is_profile_certain(&self) -> bool {
+        self.remaining.total().both_max() == 0
     }
 
     /// Applies an event.
@@ -364,14 +383,4 @@ impl Subject {
         }
         Ok(())
     }
-}
-
-/// Adds an id to those that are missing, of which there are `room` at most. Returns whether it is one of
-/// them.
-fn note_missing(ids: &mut Cited, id: &[u8], by: Citing, room: u64) -> bool {
-    let Ok(id) = EventId::try_from(id) else { return false };
-    if (ids.len() as u64) < room {
-        ids.entry(id).or_insert(by);
-    }
-    ids.contains_key(&id)
 }

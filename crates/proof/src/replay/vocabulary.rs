@@ -10,6 +10,10 @@ use crate::event::{CategoryDefined, LegalBasis, NoticeRef, PurposeDefined};
 /// 21(2)) and the sale of data (Cal. Civ. Code s. 1798.120).
 const REFUSABLE: [&str; 4] = ["advertising", "commercial-persuasion", "data-sale", "direct-marketing"];
 
+/// From this edition of the rules of decisions on, a later definition can state that it keeps the meaning of
+/// its word. Such a definition is signed. Before, definitions were not signed.
+const SAME_MEANING_EDITION: u32 = 2;
+
 #[derive(Default)]
 pub(super) struct Vocabulary {
     purposes: Words,
@@ -33,14 +37,17 @@ impl Vocabulary {
             true => Moment { at_ms: 0, position: 0 },
             false => Moment { at_ms: effective_from_ms.max(sealed_at_ms), position },
         };
+        let may_say_same = is_first || self.edition >= SAME_MEANING_EDITION;
         match event {
             Event::PurposeDefined(defined) => {
-                let from = from(defined.effective_from_ms);
-                self.purposes.add(&defined.id, Version { position, ..purpose(defined, from) });
+                let version = purpose(defined, from(defined.effective_from_ms));
+                let same_meaning = version.same_meaning && may_say_same;
+                self.purposes.add(&defined.id, Version { position, same_meaning, ..version });
             }
             Event::CategoryDefined(defined) => {
-                let from = from(defined.effective_from_ms);
-                self.categories.add(&defined.id, Version { position, ..category(defined, from) });
+                let version = category(defined, from(defined.effective_from_ms));
+                let same_meaning = version.same_meaning && may_say_same;
+                self.categories.add(&defined.id, Version { position, same_meaning, ..version });
             }
             Event::NoticePublished(published) => self.notices.publish(position, published),
             Event::NoticeRequired(required) => self.notices.require(position, sealed_at_ms, required),

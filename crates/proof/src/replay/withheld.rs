@@ -131,12 +131,16 @@ pub(super) fn fault<'a>(
         return None;
     }
     // A grant that withholds nothing states no numbers, unless a ranking chose what it allows.
-    let states_numbers = !grant.withheld.is_empty() || grant.ranking.is_some();
+    let states_numbers =
+        (!grant.withheld.is_empty() || grant.ranking.is_some()) && check.subject.is_profile_certain();
     if states_numbers && !profile.is_accounted_for(grant, check) {
         return Some(Fault::WithheldCount);
     }
-    let is_false =
-        |class: &'a WithheldClass| !decided_by_such_event(class, own) || is_consented(class, check);
+    // A missing refusal may be the reason.
+    let is_certain = !check.subject.may_miss_decisions();
+    let is_false = |class: &'a WithheldClass| {
+        !decided_by_such_event(class, own) || is_certain && is_consented(class, check)
+    };
     let mut classes = grant.withheld.iter();
     classes.any(is_false).then_some(Fault::WithheldReason)
 }
@@ -147,7 +151,8 @@ fn decided_by_such_event(class: &WithheldClass, own: &OwnEvents) -> bool {
         return true;
     }
     // An unknown event is a finding of its own.
-    let Some(kind) = own.kind(&class.decided_by_event) else { return true };
+    let kind = own.kind(&class.decided_by_event).filter(|kind| *kind != Kind::Withheld);
+    let Some(kind) = kind else { return true };
     let is_own_choice = class.decided_by() == Tier::Individual && kind == Kind::PersonalBounds;
     is_own_choice
         || match class.reason() {

@@ -2,6 +2,7 @@
 //! could.
 
 pub mod bytes;
+pub mod ends;
 pub mod grants;
 pub mod rules;
 pub mod times;

@@ -55,6 +55,25 @@ pub fn by_another_recipient(world: &mut World) {
     world.log.append_body(World::ada(), now, &EventBody { about_ms: now, actor, ..body(used) });
 }
 
+/// The service records that the person consented, or took back a no.
+pub fn of_what_the_service_says_for_the_person(world: &mut World) {
+    let adopted = Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 5 });
+    world.log.append_rule(Role::Ledger, adopted, None);
+    let attribute = world.open().fact.id.to_vec();
+    let said = world.dice.of(&[
+        given(everything()),
+        Event::ConsentRenewed(ConsentRenewed { terms: Some(everything()) }),
+        Event::SignalLifted(SignalLifted { kind: SignalKind::Pause.into(), ..SignalLifted::default() }),
+        Event::AttributeConfirmed(AttributeConfirmed { attribute }),
+        Event::PersonalBoundsSet(PersonalBoundsSet::default()),
+    ]);
+    let role = world.dice.of(&[Role::Service, Role::Ledger, Role::Auditor, Role::Unspecified]);
+    let actor = Some(Actor { role: role.into(), name: "bot".into() });
+    world.log.now += 1000;
+    let now = world.log.now;
+    world.log.append_body(World::ada(), now, &EventBody { about_ms: now, actor, ..body(said) });
+}
+
 pub fn without_a_revocation(world: &mut World) {
     let change = forbidding(world);
     world.log.append(World::ada(), change);

@@ -219,7 +219,14 @@ pub fn may_be_granted(asked: Asked<'_>, granted: &GrantedAttribute) -> bool {
         && was_asked_for
         && is_in_order(asked, &all, one)
         && rests_on_its_basis(asked, one, granted)
+        && !consent::ends_too_early(asked, &one.category, &granted.consent)
+        && std::iter::once(one).chain(sources.iter().copied()).all(|one| lasts(asked, one))
         && sources.iter().all(|source| is_in_order(asked, &all, source) && source_may_be_used(asked, source))
+}
+
+/// Whether an attribute expires no earlier than the grant.
+fn lasts(asked: Asked<'_>, one: &Attribute) -> bool {
+    one.expires_at_ms.is_none_or(|end| asked.grant.expires_at_ms <= end)
 }
 
 fn rests_on_its_basis(asked: Asked<'_>, one: &Attribute, granted: &GrantedAttribute) -> bool {

@@ -143,6 +143,20 @@ pub fn allowing(asked: Asked<'_>, category: &str) -> Vec<([u8; 16], Vec<String>)
     allowing
 }
 
+/// Whether a consent stops allowing a category before the grant expires, by its own end or by the end of a
+/// later permission.
+pub fn ends_too_early(asked: Asked<'_>, category: &str, id: &[u8]) -> bool {
+    let all = singles(asked);
+    let permissions: Vec<&Single> = all.iter().filter(|one| permits_case(asked, one, category)).collect();
+    let mut cited = permissions.iter().filter(|one| one.id[..] == *id);
+    cited.any(|cited| {
+        permissions.iter().any(|one| {
+            let is_later = (one.from, one.position) >= (cited.from, cited.position);
+            is_later && one.until.is_some_and(|until| until < asked.grant.expires_at_ms)
+        })
+    })
+}
+
 /// Whether the notice that a permission names still counts.
 fn notice_counts(asked: Asked<'_>, one: &Single) -> bool {
     let Some((id, version)) = &one.notice else { return true };

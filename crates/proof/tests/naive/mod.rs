@@ -159,7 +159,7 @@ pub fn wrong(lines: &[Line]) -> BTreeSet<u64> {
     wrong
 }
 
-/// The grants of a person that must be revoked after the last entry.
+/// The grants and artifacts of a person that must end after the last entry.
 pub fn owed(lines: &[Line], handle: Handle) -> Vec<[u8; 16]> {
     unrevoked::owed(Log { lines }, handle)
 }

@@ -4,7 +4,7 @@
 
 use super::{Line, Log};
 use sayso_proof::event::event_body::Event;
-use sayso_proof::event::{Attribute, ConsentTerms, ErasureScope, NoticeRef};
+use sayso_proof::event::{Attribute, ConsentTerms, ErasureScope, NoticeRef, Role};
 use sha2::{Digest, Sha256};
 use std::collections::BTreeSet;
 
@@ -28,8 +28,22 @@ fn is_right(log: Log<'_>, line: &Line) -> bool {
     }
     let is_complete = !log.is_incomplete(line.handle, line.position);
     may_concern_a_person(event)
+        && may_be_recorded_by(log, line, event)
         && (!is_complete || names_what_exists(log, line, event))
         && terms(event).and_then(|terms| terms.notice.as_ref()).is_none_or(|one| is_published(log, line, one))
+}
+
+/// Whether the role that the event states may record it.
+fn may_be_recorded_by(log: Log<'_>, line: &Line, event: &Event) -> bool {
+    let is_consent = matches!(event, Event::ConsentGiven(_) | Event::ConsentRenewed(_));
+    let takes_back = matches!(event, Event::SignalLifted(_) | Event::AttributeConfirmed(_));
+    let own_bounds = matches!(event, Event::PersonalBoundsSet(_));
+    match line.role() {
+        _ if log.edition(line.position) < 5 || !(is_consent || takes_back || own_bounds) => true,
+        Role::Subject | Role::Steward => true,
+        Role::Channel => !own_bounds,
+        _ => false,
+    }
 }
 
 fn may_be_system_event(event: &Event) -> bool {

@@ -2,12 +2,15 @@
 
 use super::{Asked, Handle, Line, Log, person, standing};
 use sayso_proof::event::event_body::Event;
-use sayso_proof::event::{Attribute, ErasureScope, GrantIssued, GrantedAttribute};
+use sayso_proof::event::{ArtifactRegistered, Attribute, ErasureScope, GrantIssued, GrantedAttribute};
 use std::collections::BTreeSet;
 
-/// A grant that a frame contradicted.
+/// A grant or an artifact that a frame contradicted.
 struct Contradicted {
-    grant: [u8; 16],
+    id: [u8; 16],
+    is_artifact: bool,
+    /// The grant; for an artifact, its grant.
+    of: [u8; 16],
     expires: u64,
     /// The position of the last entry of the frame before its revocations.
     at: u64,
@@ -21,20 +24,20 @@ pub fn wrong(log: Log<'_>, handle: Handle) -> BTreeSet<(u64, [u8; 16])> {
         run.next(line);
     }
     run.judge();
-    if !run.announced {
-        run.wrong.extend(run.owed.iter().map(|owed| (owed.at, owed.grant)));
+    if !run.announced && !run.last.is_some_and(begins_full_erasure) {
+        run.wrong.extend(run.owed.iter().map(|owed| (owed.at, owed.of)));
     }
     run.wrong
 }
 
-/// The grants that must be revoked after the last entry.
+/// The grants and artifacts that must end after the last entry.
 pub fn owed(log: Log<'_>, handle: Handle) -> Vec<[u8; 16]> {
     let mut run = Run::new(log, handle);
     for line in log.lines.iter().filter(|line| line.handle == handle) {
         run.next(line);
     }
     run.judge();
-    run.owed.into_iter().map(|owed| owed.grant).collect()
+    run.owed.into_iter().map(|owed| owed.id).collect()
 }
 
 /// The grants that frames contradicted which ended before the entry at this position, each with the moment of
@@ -60,6 +63,11 @@ pub fn as_it_is_now(
     Run::new(log, handle).as_it_is_now(granted, position)
 }
 
+/// Whether everything about the person is to be erased from here on.
+fn begins_full_erasure(line: &Line) -> bool {
+    matches!(line.event(), Some(Event::ErasureRequested(one)) if one.scope() == ErasureScope::All)
+}
+
 /// A pass over the entries of one person.
 struct Run<'a> {
     log: Log<'a>,
@@ -81,29 +89,33 @@ impl<'a> Run<'a> {
 
     fn next(&mut self, line: &'a Line) {
         let event = line.event();
-        if matches!(event, Some(Event::ErasureRequested(one)) if one.scope() == ErasureScope::All) {
-            self.frame.clear();
-            self.owed.clear();
-        }
         let revokes = event.is_some_and(is_revocation);
         if revokes || !self.continues_frame(line) {
             self.judge();
         }
         let may_wait = self.announced && event.is_some_and(may_wait);
         if !(revokes || may_wait) {
-            let moment = self.log.moment(line);
-            for owed in std::mem::take(&mut self.owed) {
-                if !self.announced || owed.expires > moment {
-                    self.wrong.insert((owed.at, owed.grant));
-                }
-            }
+            self.wrong.extend(self.owed.drain(..).map(|owed| (owed.at, owed.of)));
             self.announced = false;
         }
         match event {
             Some(Event::GrantRevoked(revoked)) => {
-                self.owed.retain(|owed| owed.grant[..] != revoked.grant[..])
+                self.owed.retain(|owed| owed.is_artifact || owed.id[..] != revoked.grant[..])
             }
-            Some(Event::RevocationsPending(pending)) => self.announced = pending.left > 0,
+            Some(Event::ArtifactInvalidated(ended)) => {
+                self.owed.retain(|owed| !owed.is_artifact || owed.id[..] != ended.artifact[..])
+            }
+            Some(Event::RevocationsPending(pending)) => {
+                let moment = self.log.moment(line);
+                let open = self.owed.iter().filter(|owed| owed.expires > moment).count();
+                if pending.left > 0 && open > pending.left as usize {
+                    self.wrong.insert((line.position, [0; 16]));
+                }
+                if self.announced {
+                    self.owed.retain(|owed| owed.expires > moment);
+                }
+                self.announced = pending.left > 0;
+            }
             _ => self.frame.push(line),
         }
         self.last = Some(line);
@@ -133,22 +145,51 @@ impl<'a> Run<'a> {
         let changes = Changes::of(self.log, self.handle, &frame);
         let (position, moment) = (last.position + 1, self.log.moment(last));
         for (line, event) in self.log.of(self.handle, position) {
-            let Event::GrantIssued(grant) = event else { continue };
-            let is_revoked = self
-                .log
-                .of(self.handle, position)
-                .any(|(_, event)| matches!(event, Event::GrantRevoked(one) if one.grant[..] == line.id[..]));
+            let (of, grant) = match event {
+                Event::GrantIssued(grant) => (line.id, grant.clone()),
+                Event::ArtifactRegistered(one) => {
+                    let Some(use_of_it) = self.use_of_artifact(one, line.position) else { continue };
+                    (<[u8; 16]>::try_from(&one.grant[..]).unwrap_or_default(), use_of_it)
+                }
+                _ => continue,
+            };
+            let is_artifact = matches!(event, Event::ArtifactRegistered(_));
+            let is_over = self.log.of(self.handle, position).any(|(_, event)| match event {
+                Event::GrantRevoked(one) => !is_artifact && one.grant[..] == line.id[..],
+                Event::ArtifactInvalidated(one) => is_artifact && one.artifact[..] == line.id[..],
+                _ => false,
+            });
             let was_found = self.found.iter().any(|(id, _)| *id == line.id);
-            if is_revoked || was_found || grant.expires_at_ms <= moment {
+            if is_over || was_found || grant.expires_at_ms <= moment {
                 continue;
             }
-            if self.is_contradicted(grant, &changes, position, moment) {
-                let (grant, expires) = (line.id, grant.expires_at_ms);
-                self.owed.push(Contradicted { grant, expires, at: last.position, moment });
-                self.found.push((grant, moment));
+            if self.is_contradicted(&grant, &changes, position, moment) {
+                let (id, expires) = (line.id, grant.expires_at_ms);
+                self.owed.push(Contradicted { id, is_artifact, of, expires, at: last.position, moment });
+                self.found.push((id, moment));
             }
         }
         debug_assert!(self.owed.iter().all(|owed| owed.moment <= moment));
+    }
+
+    /// An artifact as if it were a grant of its sources, in no conversation and on any basis.
+    fn use_of_artifact(&self, one: &ArtifactRegistered, at: u64) -> Option<GrantIssued> {
+        let grant = self.log.of(self.handle, at).find_map(|(line, event)| match event {
+            Event::GrantIssued(grant) if line.id[..] == one.grant[..] => Some(grant),
+            _ => None,
+        })?;
+        let source = |id: &Vec<u8>| {
+            let granted = grant.allowed.iter().find(|granted| granted.attribute == *id)?;
+            let (key, category) = (granted.key.clone(), granted.category.clone());
+            Some(GrantedAttribute { attribute: id.clone(), key, category, ..GrantedAttribute::default() })
+        };
+        Some(GrantIssued {
+            recipient: one.recipient.clone(),
+            purpose: one.purpose.clone(),
+            allowed: one.sources.iter().filter_map(source).collect(),
+            expires_at_ms: if one.expires_at_ms == 0 { u64::MAX } else { one.expires_at_ms },
+            ..GrantIssued::default()
+        })
     }
 
     fn is_contradicted(&self, grant: &GrantIssued, changes: &Changes, position: u64, now: u64) -> bool {

@@ -77,6 +77,12 @@ fn is_right(log: Log<'_>, line: &Line) -> bool {
                 && of.allows(&used.shaped_by)
                 && agrees_with_newer_rules(log, line, &of)
         }),
+        Event::GrantGivenAgain(given)
+            if log.edition(line.position) >= 5
+                && (given.recipient.is_empty() || given.first_ms == 0 || given.last_ms == 0) =>
+        {
+            false
+        }
         Event::GrantGivenAgain(given) => grant_of(&given.grant).is_none_or(|of| {
             let mut stated = [given.first_ms, given.last_ms].into_iter().filter(|stated| *stated > 0);
             of.grant.ranking.is_none()

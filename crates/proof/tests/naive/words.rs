@@ -45,7 +45,11 @@ impl<'a> Definition<'a> {
         }
     }
 
-    fn says_same(&self) -> bool {
+    /// Whether it states that the word keeps its meaning, which the beginning of a log and edition 2 allow.
+    fn says_same(&self, log: Log<'_>) -> bool {
+        if self.from > 0 && log.edition(self.position) < 2 {
+            return false;
+        }
         match self.event {
             Event::PurposeDefined(PurposeDefined { same_meaning, .. })
             | Event::CategoryDefined(CategoryDefined { same_meaning, .. }) => *same_meaning,
@@ -152,7 +156,7 @@ fn has_new_meaning(asked: Asked<'_>, kind: Kind, used: &str, given: Moment) -> b
     let is_later = |one: &Definition<'_>| one.from > given.time || one.position >= given.position;
     let mut before: Option<Definition<'_>> = None;
     for one in all.iter().filter(|one| one.id() == used) {
-        let new = before.is_none_or(|before| before.wording() != one.wording() && !one.says_same());
+        let new = before.is_none_or(|before| before.wording() != one.wording() && !one.says_same(asked.log));
         if new && is_later(one) {
             return true;
         }

@@ -160,8 +160,8 @@ impl Writer {
         self.revoke(handle);
     }
 
-    /// Records the missing revocations in the frame of the last entry, or announces them. One time of four,
-    /// it forgets them.
+    /// Records the missing ends of grants and artifacts in the frame of the last entry, or announces them.
+    /// One time of four, it forgets them.
     fn revoke(&mut self, handle: Handle) {
         let mut owed = super::naive::owed(&self.lines(), handle.0);
         if owed.is_empty() || self.dice.one_in(4) {
@@ -169,11 +169,21 @@ impl Writer {
         }
         let left = if self.dice.one_in(3) { owed.len() as u32 } else { 0 };
         owed.truncate(owed.len() - left as usize);
-        for grant in owed {
+        let artifacts = self.ids(handle, |event| matches!(event, Event::ArtifactRegistered(_)));
+        for id in owed.into_iter().map(|id| id.to_vec()) {
             let recipient =
                 if self.dice.one_in(2) { self.dice.of(&RECIPIENTS).into() } else { String::new() };
-            let revoked = GrantRevoked { grant: grant.to_vec(), recipient, ..GrantRevoked::default() };
-            self.push(handle, self.now, Role::Ledger, Event::GrantRevoked(revoked));
+            let ended = match artifacts.contains(&id) {
+                true => Event::ArtifactInvalidated(ArtifactInvalidated {
+                    artifact: id,
+                    recipient,
+                    ..Default::default()
+                }),
+                false => {
+                    Event::GrantRevoked(GrantRevoked { grant: id, recipient, ..GrantRevoked::default() })
+                }
+            };
+            self.push(handle, self.now, Role::Ledger, ended);
         }
         if left > 0 || self.dice.one_in(3) {
             self.push(handle, self.now, Role::Ledger, Event::RevocationsPending(RevocationsPending { left }));

@@ -142,3 +142,28 @@ fn a_consent_may_be_for_one_conversation() {
     }
     assert_eq!(faults(&log), [Fault::NoConsent, Fault::NoConsent]);
 }
+
+#[test]
+fn an_unsigned_redefinition_of_an_early_log_keeps_no_meaning() {
+    let faults = |edition: u32| {
+        let mut log = Log::with_vocabulary();
+        if edition > 0 {
+            log.append_system_event(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition }));
+        }
+        let attribute_id = log.append(subject(1), recorded(attribute("key", "food")));
+        let consent_id = log.append(subject(1), given(terms(&["personalization"], &[], &[])));
+        log.append_system_event(Event::PurposeDefined(PurposeDefined {
+            id: "tone-adaptation".into(),
+            parent: "personalization".into(),
+            title: "Sell to brokers".into(),
+            same_meaning: true,
+            ..PurposeDefined::default()
+        }));
+        log.append(subject(1), grant(attribute_id, consent_id, "key", "food"));
+        findings(&log).into_iter().map(|(_, fault)| fault).collect::<Vec<_>>()
+    };
+    assert_eq!(faults(0), [Fault::NoConsent]);
+    assert_eq!(faults(1), [Fault::NoConsent]);
+    // From edition 2 on, the definition has to be signed.
+    assert_eq!(faults(2), [Fault::UnsignedRule]);
+}
