@@ -27,8 +27,8 @@ const WORDS_MAX: usize = 1 << 22;
 pub struct LapsedConsent {
     /// The consent.
     pub record: ConsentRecord,
-    /// The purposes that it no longer allows, or no longer for every category. Each is a purpose that it names,
-    /// or one below.
+    /// The purposes that it no longer allows, or no longer for every category. Each is a purpose that it
+    /// names, or one below.
     pub purposes: Vec<String>,
     /// The reason for which uses are or will be denied.
     pub reason: Reason,

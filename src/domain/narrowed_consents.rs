@@ -119,8 +119,8 @@ fn common_cases<'a>(
     Some(cases)
 }
 
-/// The names of either list that are equal to a name of the other list, or below one. All names of one list if
-/// the other is empty.
+/// The names of either list that are equal to a name of the other list, or below one. All names of one list
+/// if the other is empty.
 fn common<'a>(
     one: &'a [String],
     other: &'a [String],
