@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 mod consent_age;
+mod guardian_end;
 mod withheld_classes;
 
 /// A use to decide.

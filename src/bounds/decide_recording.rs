@@ -103,12 +103,22 @@ impl Bounds {
             conversation: String::new(),
             recorder: role,
         };
-        let mut first: Option<Arc<Denial>> = None;
+        let (mut first, mut has_ended): (Option<Arc<Denial>>, bool) = (None, false);
         for (explicit, guardian) in if kinds.is_empty() { BTreeSet::from([(false, false)]) } else { kinds } {
             (case.explicit, case.guardian) = (explicit, guardian);
             match self.denial_for(&case) {
                 None => return Ok(()),
-                Some(denial) => first = first.or(Some(denial)),
+                Some(denial) => {
+                    has_ended |= denial.reason == Some(Reason::GuardianEnded);
+                    first = first.or(Some(denial));
+                }
+            }
+        }
+        // A guardian's consent that has ended is no consent, so it denies nothing that needs no consent.
+        if has_ended {
+            (case.consented, case.explicit, case.guardian) = (false, false, false);
+            if self.denial_for(&case).is_none() {
+                return Ok(());
             }
         }
         let denial = first.map(|denial| denial.as_ref().clone());

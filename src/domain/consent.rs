@@ -3,7 +3,7 @@
 //! A *yes* is a decision that gives or renews consent; a *no* refuses or withdraws it. A *case* is one
 //! purpose, category, recipient and conversation.
 
-use super::consent_scope::{ConsentCase, ExpandedCase, Given, Reach, named_cases, narrows, overlap};
+use super::consent_scope::{ConsentCase, ExpandedCase, Given, Reach, named_cases, overlap};
 use super::ids::EventId;
 use super::legal_basis::{Basis, DeclaredBasis};
 use super::notices::{NoticeVersions, RequiredVersion};
@@ -79,15 +79,16 @@ impl ConsentRecord {
         notices.outdated(self.terms.notice.as_ref().filter(|_| self.decision.is_yes())?)
     }
 
-    /// Since when this consent does not cover a case that it names, because its words mean something else,
-    /// milliseconds since the Unix epoch; `None` if it covers the case.
+    /// Since when this consent does not cover a case, because its words mean something else, milliseconds
+    /// since the Unix epoch; `None` if it covers the case.
     #[must_use]
     pub fn words_changed_ms(&self, vocabulary: &Vocabulary, case: &ConsentCase<'_>) -> Option<u64> {
         ExpandedCase::new(vocabulary, *case).words_changed_ms(&self.terms, self.given())
     }
 
     /// When this consent was given, which decides what its words mean.
-    fn given(&self) -> Given {
+    #[must_use]
+    pub fn given(&self) -> Given {
         Given { said_ms: self.said_ms(), sealed_ms: self.sealed_at_ms, position: self.position }
     }
 
@@ -147,9 +148,6 @@ impl Cover {
 /// with long lists could take long.
 const COMPARISONS_MAX: usize = 1 << 16;
 
-/// The most consents that are checked to find one that a refusal or withdrawal narrows.
-const CONSENTS_CHECKED_MAX: usize = 32;
-
 /// Every consent decision of a data subject, oldest first.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ConsentLog {
@@ -188,48 +186,74 @@ impl ConsentLog {
     #[must_use]
     pub fn cover(&self, vocabulary: &Vocabulary, case: &ConsentCase<'_>) -> Cover {
         let expanded = ExpandedCase::new(vocabulary, *case);
-        let found = self.decisions_about(&expanded);
+        let found = self.decisions_about(&expanded, ConsentRecord::given);
         if let Some((yes, until_ms)) = found.allowing(&vocabulary.notices, case.now_ms).next() {
             return Cover::Allowed { by: Basis::Consent(yes.event_id), until_ms };
         }
+        let (reason, by) = self.denial(vocabulary, &expanded, &found);
+        Cover::Denied { reason, by: by.map(|record| record.event_id) }
+    }
+
+    /// Why nothing allows a case, and the decision that denies it. The reason is the one that is nearest to a
+    /// yes, because it tells the reader what would change the result.
+    fn denial<'a>(
+        &'a self,
+        vocabulary: &Vocabulary,
+        expanded: &ExpandedCase<'_>,
+        found: &CaseDecisions<'a>,
+    ) -> (NoConsent, Option<&'a ConsentRecord>) {
+        let now_ms = expanded.now_ms();
         // Every yes that stands is outdated.
-        if let Some((yes, _)) = found.standing(case.now_ms).next() {
-            return Cover::Denied { reason: NoConsent::NoticeOutdated, by: Some(yes.event_id) };
+        if let Some((yes, _)) = found.standing(now_ms).next() {
+            return (NoConsent::NoticeOutdated, Some(yes));
         }
-        // Nothing allows the case. Report the reason that is nearest to a yes, because it tells the reader
-        // what would change the result.
-        let lacks_explicitness = |record: &ConsentRecord| {
-            let reach = expanded.consent_reach_except_explicitness(&record.terms, record.given());
-            record.is_before_its_end(case.now_ms)
-                && record.outdated(&vocabulary.notices).is_none()
-                && expanded.consent_reach(&record.terms, record.given()).is_none()
-                && reach.is_some_and(|reach| found.is_unblocked(&(record, reach)))
+        let is_recent = |yes: &ConsentRecord| yes.outdated(&vocabulary.notices).is_none();
+        if let Some(yes) =
+            self.lacking_explicitness(expanded, found, ConsentRecord::given).find(|yes| is_recent(yes))
+        {
+            return (NoConsent::NotExplicit, Some(yes));
+        }
+        // The same decisions by what their words mean now. What a yes lifted before its words were redefined
+        // stays lifted.
+        let changed = |yes: &ConsentRecord| vocabulary.changed_after(yes.said_ms(), yes.position);
+        let by_new_words =
+            self.newest(true).any(changed).then(|| self.decisions_about(expanded, |_| Given::NOW));
+        let found = by_new_words.as_ref().unwrap_or(found);
+        if let Some((yes, _)) = found.standing(now_ms).next() {
+            return (NoConsent::WordsChanged, Some(yes));
+        }
+        let has_new_words = |yes: &ConsentRecord| {
+            let reach = expanded.consent_reach_except_explicitness(&yes.terms, yes.given());
+            !yes.terms.categories.is_empty() && reach.is_none()
         };
-        if self.newest(true).any(lacks_explicitness) {
-            return Cover::Denied { reason: NoConsent::NotExplicit, by: None };
+        if let Some(yes) =
+            self.lacking_explicitness(expanded, found, |_| Given::NOW).find(|yes| has_new_words(yes))
+        {
+            return (NoConsent::WordsChanged, Some(yes));
         }
         if let Some((ended, _)) = found.consents.iter().find(|consent| found.is_unblocked(consent)) {
-            return Cover::Denied { reason: NoConsent::Expired, by: Some(ended.event_id) };
+            return (NoConsent::Expired, Some(*ended));
         }
         match found.blocking() {
-            Some(no) if no.decision == Decision::Refused => {
-                Cover::Denied { reason: NoConsent::Refused, by: Some(no.event_id) }
-            }
-            Some(no) => Cover::Denied { reason: NoConsent::Withdrawn, by: Some(no.event_id) },
-            None => self.silence(&expanded),
+            Some(no) if no.decision == Decision::Refused => (NoConsent::Refused, Some(no)),
+            Some(no) => (NoConsent::Withdrawn, Some(no)),
+            None => (NoConsent::Silence, None),
         }
     }
 
-    /// The result when no decision covers the case with the present meaning of its words.
-    fn silence(&self, expanded: &ExpandedCase<'_>) -> Cover {
-        let meant_less = |record: &&ConsentRecord| {
-            record.is_before_its_end(expanded.now_ms())
-                && expanded.covered_by_new_words(&record.terms, record.given())
-        };
-        match self.newest(true).find(meant_less) {
-            Some(yes) => Cover::Denied { reason: NoConsent::WordsChanged, by: Some(yes.event_id) },
-            None => Cover::silence(),
-        }
+    /// Every yes, newest first, that would allow the case if it were explicit and named the special category.
+    fn lacking_explicitness<'a, 'b>(
+        &'a self,
+        expanded: &'b ExpandedCase<'_>,
+        found: &'b CaseDecisions<'a>,
+        given: impl Fn(&ConsentRecord) -> Given + 'b,
+    ) -> impl Iterator<Item = &'a ConsentRecord> {
+        self.newest(true).filter(move |yes| {
+            yes.is_before_its_end(expanded.now_ms())
+                && expanded
+                    .lacks_explicitness(&yes.terms, given(yes))
+                    .is_some_and(|reach| found.is_unblocked(&(*yes, reach)))
+        })
     }
 
     /// Whether the data subject's decisions leave room for a legal basis other than consent in a case. Such a
@@ -262,8 +286,24 @@ impl ConsentLog {
         vocabulary: &Vocabulary,
         case: &ConsentCase<'_>,
     ) -> Vec<(&'a ConsentRecord, Option<u64>)> {
-        let found = self.decisions_about(&ExpandedCase::new(vocabulary, *case));
+        let found = self.decisions_about(&ExpandedCase::new(vocabulary, *case), ConsentRecord::given);
         found.allowing(&vocabulary.notices, case.now_ms).collect()
+    }
+
+    /// Whether a yes allowed a case just before the decision at `position` was recorded. Versions of notices
+    /// are not considered.
+    #[must_use]
+    pub fn allowed_before(
+        &self,
+        yes: &ConsentRecord,
+        vocabulary: &Vocabulary,
+        case: &ConsentCase<'_>,
+        position: u64,
+    ) -> bool {
+        let earlier = self.records.iter().filter(|record| record.position < position);
+        let found =
+            CaseDecisions::of(earlier.rev(), &ExpandedCase::new(vocabulary, *case), ConsentRecord::given);
+        found.standing(case.now_ms).any(|(standing, _)| standing.event_id == yes.event_id)
     }
 
     /// Every yes that allows some use of a category for a recipient. If `recipient` is `None`, each yes is
@@ -315,8 +355,9 @@ impl ConsentLog {
             cases.iter().any(|case| {
                 let reaches = (case.consent_reach(yes, Given::NOW), case.refusal_reach(&no.terms));
                 let (Some(reach), Some(no_reach)) = reaches else { return false };
+                // What a yes lifted before its words were redefined stays lifted.
                 let lifted = |other: &&ConsentRecord| {
-                    let reach = case.consent_reach(&other.terms, other.given());
+                    let reach = case.consent_reach(&other.terms, Given::NOW);
                     reach.is_some_and(|reach| !blocks((no, no_reach), (other, reach)))
                 };
                 reach.is_within(no_reach) && !consents.iter().any(lifted)
@@ -325,17 +366,13 @@ impl ConsentLog {
         concerned.into_iter().find(lifts_anew)
     }
 
-    fn decisions_about(&self, expanded: &ExpandedCase<'_>) -> CaseDecisions<'_> {
-        let mut consents: Vec<(&ConsentRecord, Reach)> = self
-            .newest(true)
-            .filter_map(|record| Some((record, expanded.consent_reach(&record.terms, record.given())?)))
-            .collect();
-        consents.sort_by_key(|(record, _)| std::cmp::Reverse((record.said_ms(), record.position)));
-        let refusals = self
-            .newest(false)
-            .filter_map(|record| Some((record, expanded.refusal_reach(&record.terms)?)))
-            .collect();
-        CaseDecisions { consents, refusals }
+    /// The decisions that cover a case. `given` says when a yes was given, which decides what its words mean.
+    fn decisions_about(
+        &self,
+        expanded: &ExpandedCase<'_>,
+        given: impl Fn(&ConsentRecord) -> Given,
+    ) -> CaseDecisions<'_> {
+        CaseDecisions::of(self.records.iter().rev(), expanded, given)
     }
 
     fn newest(&self, yes: bool) -> impl Iterator<Item = &ConsentRecord> {
@@ -394,23 +431,6 @@ impl ConsentLog {
         record.decision.is_yes() && self.ended_at_ms(record, vocabulary, now_ms).is_none()
     }
 
-    /// Whether a no with these terms takes away something that a yes still allows. A yes counts only if
-    /// `is_relevant` accepts it. Only the newest [`CONSENTS_CHECKED_MAX`] consents that it may narrow are
-    /// checked. If there are more, and none of those is in force, the answer is yes.
-    #[must_use]
-    pub fn is_narrowed_by(
-        &self,
-        no: &Terms,
-        vocabulary: &Vocabulary,
-        now_ms: u64,
-        is_relevant: impl Fn(&ConsentRecord) -> bool,
-    ) -> bool {
-        let is_concerned = |yes: &&ConsentRecord| is_relevant(yes) && narrows(no, &yes.terms, vocabulary);
-        let mut concerned = self.newest(true).filter(is_concerned);
-        let mut newest = concerned.by_ref().take(CONSENTS_CHECKED_MAX);
-        newest.any(|yes| self.in_force(yes, vocabulary, now_ms)) || concerned.next().is_some()
-    }
-
     /// Whether a yes that has ended must be kept, because it still keeps an earlier yes from allowing
     /// something. A yes that ends also ends each earlier yes, for the cases that both cover. If the ended
     /// yes were removed, the earlier one would allow these cases again.
@@ -434,6 +454,26 @@ struct CaseDecisions<'a> {
 }
 
 impl<'a> CaseDecisions<'a> {
+    /// The decisions among `newest_first` that cover a case. `given` says when a yes was given.
+    fn of(
+        newest_first: impl Iterator<Item = &'a ConsentRecord>,
+        expanded: &ExpandedCase<'_>,
+        given: impl Fn(&ConsentRecord) -> Given,
+    ) -> Self {
+        let (mut consents, mut refusals): (Vec<_>, Vec<_>) = (Vec::new(), Vec::new());
+        for record in newest_first {
+            if record.decision.is_yes() {
+                consents.extend(
+                    expanded.consent_reach(&record.terms, given(record)).map(|reach| (record, reach)),
+                );
+            } else {
+                refusals.extend(expanded.refusal_reach(&record.terms).map(|reach| (record, reach)));
+            }
+        }
+        consents.sort_by_key(|(record, _)| std::cmp::Reverse((record.said_ms(), record.position)));
+        Self { consents, refusals }
+    }
+
     fn is_unblocked(&self, consent: &(&ConsentRecord, Reach)) -> bool {
         !self.refusals.iter().any(|refusal| blocks(*refusal, *consent))
     }

@@ -55,7 +55,8 @@ impl Given {
     /// below it. It does if `named` covered `lowest` already when the consent was given, and `lowest` has
     /// kept its meaning since then. A consent that was said before `named` was defined here means the words
     /// as they were when the consent was sealed.
-    fn means(self, named: &Ancestor<'_>, lowest: &Ancestor<'_>) -> bool {
+    #[must_use]
+    pub fn means(self, named: &Ancestor<'_>, lowest: &Ancestor<'_>) -> bool {
         let said_ms = if self.said_ms < named.defined_ms { self.sealed_ms } else { self.said_ms };
         [named, lowest].iter().all(|word| word.since.is_before(said_ms, self.position))
     }
@@ -107,6 +108,14 @@ impl<'a> ExpandedCase<'a> {
         self.reach(terms, self.meant_purpose(terms, given)?, self.meant_category(terms, given)?)
     }
 
+    /// Whether the words of these terms cover the case, but the consent is not explicit, or does not name the
+    /// special category. It may also name no category at all.
+    #[must_use]
+    pub fn lacks_explicitness(&self, terms: &Terms, given: Given) -> Option<Reach> {
+        let reach = self.consent_reach_except_explicitness(terms, given)?;
+        self.consent_reach(terms, given).is_none().then_some(reach)
+    }
+
     /// Whether a consent with these terms would cover the case if its words had meant then what they mean
     /// now.
     #[must_use]
@@ -153,12 +162,13 @@ impl<'a> ExpandedCase<'a> {
         self.changed_ms(purpose, category)
     }
 
-    /// The time from which a consent that names this case does not cover it itself, because its words mean
-    /// something else since then, milliseconds since the Unix epoch. `None` if it covers the case.
+    /// The time from which the nearest words of a consent do not cover this case, because they mean something
+    /// else since then, milliseconds since the Unix epoch. `None` if they cover it.
     #[must_use]
     pub fn words_changed_ms(&self, terms: &Terms, given: Given) -> Option<u64> {
-        let purpose = self.meant_purpose(terms, given).is_none();
-        self.changed_ms(purpose, self.meant_category(terms, given).is_none())
+        let purpose = not_meant_since_ms(&terms.purposes, &self.purposes, given);
+        let category = not_meant_since_ms(&terms.categories, &self.categories, given);
+        purpose.into_iter().chain(category).min()
     }
 
     /// When the purpose or the category got its meaning, whichever counts and was earlier.
@@ -191,6 +201,17 @@ fn nearest(
     }
     let lowest = ancestry.first()?;
     ancestry.iter().position(|above| names.iter().any(|name| name == above.id) && accepts(above, lowest))
+}
+
+/// Since when the nearest named word has a meaning by which the consent does not cover the lowest word of the
+/// ancestry, milliseconds since the Unix epoch. `None` if the consent covers that word.
+fn not_meant_since_ms(names: &[String], ancestry: &[Ancestor<'_>], given: Given) -> Option<u64> {
+    let lowest = ancestry.first()?;
+    let named = ancestry.iter().find(|above| names.iter().any(|name| name == above.id))?;
+    if given.means(named, lowest) {
+        return None;
+    }
+    Some(lowest.since.at_ms.max(named.since.at_ms))
 }
 
 /// Zero if the name is in the list; the maximum if the list is empty.
@@ -227,26 +248,6 @@ pub fn named_cases(terms: &Terms, now_ms: u64, max: usize) -> Option<Vec<Consent
 
 fn names(axis: &[String]) -> Vec<&str> {
     if axis.is_empty() { vec![""] } else { axis.iter().map(String::as_str).collect() }
-}
-
-/// Whether a refusal or withdrawal takes away something that a consent covers. A consent that names no
-/// categories covers no special one, and one that names a special category must be explicit.
-#[must_use]
-pub fn narrows(no: &Terms, yes: &Terms, vocabulary: &Vocabulary) -> bool {
-    let covers = |category: &str| {
-        let special = vocabulary.special_ancestry(category);
-        let is_named = |id: &&str| yes.categories.iter().any(|name| name == id);
-        special.is_empty() || (yes.explicit && special.iter().any(is_named))
-    };
-    let both = |no: &String| {
-        let below =
-            yes.categories.iter().filter(|yes| vocabulary.category_ancestry(yes).contains(&no.as_str()));
-        let is_below = yes.categories.is_empty()
-            || yes.categories.iter().any(|yes| vocabulary.category_ancestry(no).contains(&yes.as_str()));
-        (is_below && covers(no)) || below.into_iter().any(|yes| covers(yes))
-    };
-    let categories = no.categories.is_empty() || no.categories.iter().any(both);
-    !yes.purposes.is_empty() && categories && overlap(no, yes, vocabulary)
 }
 
 /// Whether the terms of two decisions may cover a common case. They may if, on every axis, one of the two

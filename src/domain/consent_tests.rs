@@ -8,6 +8,7 @@ use super::*;
 use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::event::Role;
 use crate::domain::hierarchy::Since;
+use crate::domain::narrowed_consents::{Narrowing, would_narrow};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 
@@ -55,7 +56,8 @@ fn consent_covers_descendants_of_its_purpose_and_silence_denies() {
     let log = [record(0, 1, Decision::Given, terms(&["personalization"], &[], &[], false))];
     assert!(allowed(&log, "memory", "work"));
     assert!(!allowed(&log, "advertising", "work"));
-    assert_eq!(cover(&log, "memory", "health"), Cover::Denied { reason: NoConsent::NotExplicit, by: None });
+    let by = Some(log[0].event_id);
+    assert_eq!(cover(&log, "memory", "health"), Cover::Denied { reason: NoConsent::NotExplicit, by });
 }
 
 #[test]
@@ -191,7 +193,8 @@ fn a_denial_reports_the_reason_nearest_to_a_yes() {
     };
     let refused = record(0, 1, Decision::Refused, terms(&["memory"], &["health"], &[], false));
     let not_explicit = record(1, 2, Decision::Given, terms(&["memory"], &["health"], &[], false));
-    assert_eq!(denied(&[refused.clone(), not_explicit.clone()], "health"), (NoConsent::NotExplicit, None));
+    let by = Some(not_explicit.event_id);
+    assert_eq!(denied(&[refused.clone(), not_explicit.clone()], "health"), (NoConsent::NotExplicit, by));
     let mut ended = record(1, 2, Decision::Given, terms(&["memory"], &["health"], &[], true));
     ended.terms.until_ms = Some(500);
     assert_eq!(
@@ -200,7 +203,8 @@ fn a_denial_reports_the_reason_nearest_to_a_yes() {
     );
     // A consent in force is nearer to a yes than one that has ended, even if it is not explicit.
     let wide = record(2, 3, Decision::Given, terms(&["memory"], &[], &[], false));
-    assert_eq!(denied(&[ended.clone(), wide], "health"), (NoConsent::NotExplicit, None));
+    let by = Some(wide.event_id);
+    assert_eq!(denied(&[ended.clone(), wide], "health"), (NoConsent::NotExplicit, by));
     let withdrawn = record(2, 3, Decision::Withdrawn, terms(&["memory"], &[], &[], false));
     let by = Some(withdrawn.event_id);
     assert_eq!(denied(&[refused, ended, withdrawn], "health"), (NoConsent::Withdrawn, by));
@@ -466,6 +470,40 @@ proptest! {
             };
             let later = |record: &&ConsentRecord| !record.decision.is_yes() && record.sealed_at_ms >= yes.sealed_at_ms;
             prop_assert!(!log.iter().filter(later).any(|record| names(&record)));
+        }
+    }
+}
+
+proptest! {
+    // Each case decides many uses.
+    #![proptest_config(crate::domain::histories::cases(200))]
+
+    /// A no narrows a consent if and only if it ends the consent in some case.
+    #[test]
+    fn a_no_narrows_only_a_consent_that_allowed_a_case_before_it(mut log in histories(), mut no in any_record()) {
+        if no.decision.is_yes() {
+            no.decision = Decision::Refused;
+        }
+        (no.about_ms, no.sealed_at_ms, no.position) = (99, 99, 99);
+        let vocabulary = default_vocabulary();
+        let before = ConsentLog { records: log.clone() };
+        log.push(no.clone());
+        let after = ConsentLog { records: log };
+        for yes in before.records().iter().filter(|record| record.decision.is_yes()) {
+            let purposes = ["personalization", "memory", "safety", "tone-adaptation"];
+            let categories = ["", "work", "family", "health", "mental-health", "finance"];
+            let narrowed = purposes.into_iter().any(|purpose| categories.into_iter().any(|category| {
+                ["", "tutor", "other"].into_iter().any(|recipient| {
+                    let case = ConsentCase { purpose, category, recipient, interaction: "", now_ms: 99 };
+                    let allows = |log: &ConsentLog| {
+                        log.allowing(&vocabulary, &case).iter().any(|(allowing, _)| allowing.event_id == yes.event_id)
+                    };
+                    allows(&before) && !allows(&after)
+                })
+            }));
+            prop_assert_eq!(Narrowing::of(&after, yes).is_by(&no, &vocabulary), narrowed);
+            let is_yes = |other: &ConsentRecord| other.event_id == yes.event_id;
+            prop_assert_eq!(would_narrow(&before, &no.terms, &vocabulary, 99, is_yes), narrowed);
         }
     }
 }

@@ -145,6 +145,19 @@ impl<T: Word> Hierarchy<T> {
         std::iter::once(own).chain(above).collect()
     }
 
+    /// The word and each word below it, as pairs: the word `id` as an ancestor of the other word, and that
+    /// word itself. In the first pair, both are the word `id`.
+    #[must_use]
+    pub fn pairs_below<'a>(&'a self, id: &str) -> Vec<(Ancestor<'a>, Ancestor<'a>)> {
+        let pair = |below: &String| {
+            let (below, _) = self.nodes.get_key_value(below)?;
+            let ancestors = self.ancestors(below);
+            let lowest = *ancestors.first()?;
+            Some((ancestors.into_iter().find(|above| above.id == id)?, lowest))
+        };
+        self.subtree(id).iter().filter_map(pair).collect()
+    }
+
     /// The latest time and the latest position of a definition.
     #[must_use]
     pub fn newest(&self) -> Since {

@@ -27,6 +27,7 @@ pub mod kept_only;
 mod known_names;
 pub mod legal_basis;
 pub mod names;
+pub mod narrowed_consents;
 pub mod notices;
 pub mod profile;
 mod profile_bytes;

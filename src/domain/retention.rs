@@ -5,6 +5,7 @@ use super::attribute::Attribute;
 use super::event::{ArtifactInvalidated, ErasureRefused, Event, HoldLifted, HoldPlaced, Reason, Recorded};
 use super::event::{RequestDecided, RequestExtended, RequestSubmitted, RetentionDefined};
 use super::ids::EventId;
+use super::narrowed_consents::was_taken_back;
 use super::profile::SubjectState;
 use super::request::{RequestOutcome, RequestRecord};
 use super::rights::Artifact;
@@ -236,7 +237,8 @@ impl Ending<'_> {
     }
 
     /// When a consent decision stopped having an effect, milliseconds since the Unix epoch. Until the profile
-    /// is erased, a no always has an effect. A yes has an effect until it allows nothing of what it names.
+    /// is erased, a no always has an effect, and so has a yes that a no may have taken back. Any other yes
+    /// has an effect until it allows nothing of what it names.
     fn no_longer_counts_since_ms(&self, event: &Recorded) -> Option<u64> {
         let record = self.state.consents.records().iter().find(|record| record.event_id == event.event_id)?;
         if self.excludes_a_declared_basis(record) {
@@ -254,6 +256,9 @@ impl Ending<'_> {
             return None;
         }
         let consents = &self.state.consents;
+        if was_taken_back(consents, record, self.vocabulary) {
+            return None;
+        }
         let ended_at_ms = consents.ended_at_ms(record, self.vocabulary, self.now_ms)?;
         // A consent that has ended still counts if it keeps an earlier consent from allowing something again.
         let still_counts = consents.ends_another(record, self.vocabulary, self.now_ms);

@@ -3,6 +3,7 @@
 
 use super::consent::{ConsentRecord, Decision};
 use super::event::{Event, Role};
+use super::narrowed_consents::would_narrow;
 use super::profile::SubjectState;
 use super::vocabulary::Vocabulary;
 use std::collections::BTreeSet;
@@ -83,10 +84,9 @@ impl SubjectState {
                 Event::Consent { decision, terms } if !decision.is_yes() => {
                     let unknown = terms.recipients.iter().filter(|name| is_unknown(name));
                     unmatched.extend(unknown.map(|name| Unmatched::Recipient(name.clone())));
-                    let consents = &self.consents;
+                    let (log, now_ms) = (&self.consents, statements.sealed_ms);
                     if *decision == Decision::Withdrawn
-                        && !consents
-                            .is_narrowed_by(terms, vocabulary, statements.sealed_ms, |yes| seen_by.sees(yes))
+                        && !would_narrow(log, terms, vocabulary, now_ms, |yes| seen_by.sees(yes))
                     {
                         unmatched.insert(Unmatched::Consent(number));
                     }

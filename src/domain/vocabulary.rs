@@ -27,6 +27,8 @@ pub struct Vocabulary {
     edition: u32,
     /// For each purpose with a declared legal basis, the position of the definition that declares it.
     declared_at: BTreeMap<String, u64>,
+    /// Since when each special category has been special.
+    special_since: BTreeMap<String, Since>,
 }
 
 impl Word for PurposeDefined {
@@ -120,7 +122,20 @@ impl Vocabulary {
 
     /// Adds a category or replaces it.
     pub fn define_category(&mut self, category: CategoryDefined, since: Since) {
+        let affected = self.categories.subtree(&category.id);
+        let ordinary: Vec<String> = affected.into_iter().filter(|id| !self.is_special(id)).collect();
         self.categories.define(category, since);
+        for id in ordinary {
+            if self.is_special(&id) {
+                self.special_since.insert(id, since);
+            }
+        }
+    }
+
+    /// Since when a category has been special; `None` if it is not special.
+    #[must_use]
+    pub fn special_since(&self, category: &str) -> Option<Since> {
+        self.special_since.get(category).copied()
     }
 
     /// All purposes, by id.
@@ -188,6 +203,24 @@ impl Vocabulary {
         [self.purposes.newest(), self.categories.newest()]
             .iter()
             .any(|newest| !newest.is_before(said_ms, position))
+    }
+
+    /// A purpose and the purposes below it.
+    #[must_use]
+    pub fn purpose_subtree(&self, id: &str) -> Vec<String> {
+        self.purposes.subtree(id)
+    }
+
+    /// A purpose with each purpose below it, and with itself ([`Hierarchy::pairs_below`]).
+    #[must_use]
+    pub fn purpose_pairs(&self, id: &str) -> Vec<(Ancestor<'_>, Ancestor<'_>)> {
+        self.purposes.pairs_below(id)
+    }
+
+    /// A category with each category below it, and with itself ([`Hierarchy::pairs_below`]).
+    #[must_use]
+    pub fn category_pairs(&self, id: &str) -> Vec<(Ancestor<'_>, Ancestor<'_>)> {
+        self.categories.pairs_below(id)
     }
 
     /// Whether another purpose is below this one.

@@ -480,6 +480,11 @@ async fn a_grant_of_a_derived_attribute_is_revoked_when_its_source_is_withheld()
 
 async fn preview(world: &mut World, bounds: BoundsPublished) -> proto::BoundsPreview {
     let request = proto::PreviewBoundsRequest { bounds: vec![bounds.into()], ..Default::default() };
+    preview_of(world, request).await
+}
+
+/// The result of a preview.
+pub async fn preview_of(world: &mut World, request: proto::PreviewBoundsRequest) -> proto::BoundsPreview {
     let mut steps = world.steward.bounds.preview_bounds(request).await.unwrap().into_inner();
     loop {
         let step = steps.message().await.unwrap().unwrap();

@@ -227,3 +227,50 @@ async fn many_children_who_reach_an_age_at_one_moment_all_lose_their_guardians_c
     let in_time = tokio::time::timeout(Duration::from_secs(60), all).await;
     assert!(in_time.is_ok(), "{} of {count} were revoked", revoked.len());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guardians_consent_that_has_ended_allows_no_recording_and_is_listed_to_ask_again() {
+    let mut world = world().await;
+    let born = world.born.clone();
+    world.describe(AgeBand::Unspecified, &born).await;
+    let explicit = choice(ConsentDecision::Given, "memory", &["health"], true);
+    let request = proto::RecordConsentRequest { guardian: true, ..consent("ada", vec![explicit.clone()]) };
+    world.steward.consent.record_consent(request).await.unwrap();
+    let infers = |key: &str, category: &str| {
+        let mut request = fact("ada", key, category, "x");
+        request.attributes[0].provenance = proto::Provenance::Inferred.into();
+        request
+    };
+    let to_ask = async |world: &mut World, within_days| {
+        let request = proto::ListOutdatedConsentsRequest { within_days, ..Default::default() };
+        let listed =
+            world.steward.consent.list_outdated_consents(request).await.unwrap().into_inner().consents;
+        let turns_16 = (world.turns_16_ms / 1_000) as i64;
+        assert!(listed.iter().all(|one| one.since.unwrap().seconds == turns_16), "{listed:?}");
+        assert!(listed.iter().all(|one| one.policy == "gdpr/art-8-guardian-ended"), "{listed:?}");
+        listed.into_iter().map(|one| (one.purposes[0].clone(), one.reason())).collect::<Vec<_>>()
+    };
+    world.service.profile.record_attributes(infers("asthma", "health")).await.unwrap();
+    assert_eq!(to_ask(&mut world, 0).await, []);
+    let both = ["tone-adaptation", "memory"].map(|purpose| (purpose.to_owned(), DenialReason::GuardianEnded));
+    assert_eq!(to_ask(&mut world, 2).await, both);
+
+    world.move_past_16(0).await;
+    assert_eq!(to_ask(&mut world, 0).await, both);
+    let refused = world.service.profile.record_attributes(infers("allergy", "health")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition, "{refused}");
+    assert!(
+        refused.message().contains("art-8-guardian-ended")
+            || format!("{refused:?}").contains("guardian-ended")
+    );
+    // What needs no consent is recorded, as it was before.
+    world.service.profile.record_attributes(infers("hobby", "interest")).await.unwrap();
+
+    // From 26 hours later on, Ada's own consent counts.
+    world.move_past_16(26 * HOUR_MS).await;
+    world.consent_by(false).await;
+    world.steward.consent.record_consent(consent("ada", vec![explicit])).await.unwrap();
+    world.service.profile.record_attributes(infers("allergy", "health")).await.unwrap();
+    assert_eq!(to_ask(&mut world, 0).await, []);
+    verify(&world.harness);
+}

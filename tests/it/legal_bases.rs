@@ -3,7 +3,7 @@
 //! consent, and never applies to special categories or minors. If the person can refuse it and does so, it
 //! ends at once.
 
-use crate::bounds::{World, keys, standing, world, world_of};
+use crate::bounds::{World, keys, preview_of, standing, world, world_of};
 use crate::harness::{self, ask, choice, consent, fact, json, provider_key, sayso, stdout};
 use crate::rights::AdvancedClock;
 use sayso::domain::event::{LegalBasis, PurposeDefined};
@@ -331,5 +331,65 @@ async fn the_answer_to_a_no_names_only_what_may_remain() {
     for _ in 0..2 {
         let answer = world.steward.consent.record_consent(request.clone()).await.unwrap().into_inner();
         assert_eq!(answer.remaining_uses, []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_shows_whom_a_declared_basis_would_allow_to_be_used() {
+    let mut world = world().await;
+    world.service.profile.record_attributes(fact("ada", "plan", "work", "\"gold\"")).await.unwrap();
+    describe(&mut world, AgeBand::Adult).await;
+    let defined_purposes = vec![support(LegalBasis::Contract).into()];
+    let request = proto::PreviewBoundsRequest { defined_purposes, ..Default::default() };
+    let found = preview_of(&mut world, request).await;
+    let lines: Vec<_> = found
+        .lines
+        .iter()
+        .map(|line| (line.purpose.as_str(), line.people_allowed, line.people_denied))
+        .collect();
+    assert_eq!((found.people_changed, lines), (1, vec![("support", 1, 0)]), "{found:?}");
+    define(&mut world, support(LegalBasis::Contract)).await.unwrap();
+    assert_eq!(ask_for(&mut world).await, Ok((String::new(), Basis::Contract)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_basis_that_is_declared_after_the_retention_of_a_withdrawn_consent_does_not_replace_it() {
+    for (no, reason) in [
+        (ConsentDecision::Withdrawn, DenialReason::ConsentWithdrawn),
+        (ConsentDecision::Refused, DenialReason::ConsentRefused),
+    ] {
+        let clock = Arc::new(AdvancedClock::default());
+        let harness = crate::rights::start(Arc::clone(&clock), tempfile::tempdir().unwrap()).await;
+        let mut world = world_of(harness).await;
+        define(&mut world, support(LegalBasis::Unspecified)).await.unwrap();
+        world.service.profile.record_attributes(fact("ada", "plan", "work", "1")).await.unwrap();
+        describe(&mut world, AgeBand::Adult).await;
+        let rule = proto::SetRetentionRequest {
+            class: proto::RetentionClass::Consent.into(),
+            keep: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
+            ..Default::default()
+        };
+        world.steward.rights.set_retention(rule).await.unwrap();
+        // Of three consents to the same, only the newest is needed as evidence.
+        for _ in 0..3 {
+            decide(&mut world, ConsentDecision::Given, "support").await;
+            decide(&mut world, no, "support").await;
+        }
+        clock.0.store(1_800_000, Ordering::SeqCst);
+        let decisions = async |world: &mut World| {
+            let request = proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() };
+            world.steward.consent.get_consents(request).await.unwrap().into_inner().consents.len()
+        };
+        for _ in 0..100 {
+            if decisions(&mut world).await == 4 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        // A few more passes of the retention.
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        assert_eq!(decisions(&mut world).await, 4);
+        define(&mut world, support(LegalBasis::Contract)).await.unwrap();
+        assert_eq!(ask_for(&mut world).await, Err(reason));
     }
 }

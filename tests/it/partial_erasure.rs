@@ -149,6 +149,38 @@ async fn why_says_narrowed_only_of_a_consent_that_was_narrowed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn why_does_not_say_narrowed_of_what_the_consent_did_not_allow_then() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = record_ada(&harness).await;
+    let grant = async |service: &mut Clients, purpose: &str| {
+        let request = proto::RequestGrantRequest { purpose: purpose.into(), ..ask("ada") };
+        service.grant.request_grant(request).await.unwrap().into_inner().grant_id
+    };
+    // The person refuses a purpose that was defined after the consent, and that the consent does not cover.
+    give(&mut steward, "personalization", &[]).await;
+    let wide = grant(&mut service, "content-relevance").await;
+    let guessing = proto::Purpose {
+        id: "guessing".into(),
+        parent: "personalization".into(),
+        title: "Guess what the person wants".into(),
+        ..Default::default()
+    };
+    let request = proto::DefinePurposeRequest { purpose: Some(guessing), ..Default::default() };
+    steward.bounds.define_purpose(request).await.unwrap();
+    refuse(&mut steward, ConsentDecision::Refused, "guessing", &[]).await;
+    assert!(!why(&harness, &wide).contains("narrowed"), "{}", why(&harness, &wide));
+    // The person repeats a refusal that the wider consent never lifted.
+    refuse(&mut steward, ConsentDecision::Refused, "memory", &["work"]).await;
+    assert!(why(&harness, &wide).contains("narrowed on"));
+    give(&mut steward, "memory", &[]).await;
+    let memory = grant(&mut service, "memory").await;
+    refuse(&mut steward, ConsentDecision::Refused, "memory", &["work"]).await;
+    assert!(!why(&harness, &memory).contains("narrowed"), "{}", why(&harness, &memory));
+    refuse(&mut steward, ConsentDecision::Withdrawn, "memory", &["finance"]).await;
+    assert!(why(&harness, &memory).contains("narrowed on"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_service_does_not_learn_that_consent_was_withdrawn_from_another() {
     let harness = Harness::start().await;
     let (mut service, mut steward) = record_ada(&harness).await;

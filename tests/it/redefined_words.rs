@@ -2,7 +2,7 @@
 //! purposes and categories covered when it was given. Nor does it narrow a refusal. A definition that
 //! replaces another one is signed by the provider and may come into force later.
 
-use crate::bounds::{World, granted, keys, standing, world, world_of};
+use crate::bounds::{World, granted, keys, preview_of, standing, world, world_of};
 use crate::harness::{self, Harness, ask, choice, consent, fact, provider_key};
 use crate::package::{Unpacked, export};
 use crate::rights::AdvancedClock;
@@ -24,9 +24,15 @@ async fn define(world: &mut World, purpose: PurposeDefined) -> Result<(), Status
     world.steward.bounds.define_purpose(request).await.map(|_| ())
 }
 
+fn category(id: &str, parent: &str, title: &str) -> CategoryDefined {
+    CategoryDefined { id: id.into(), parent: parent.into(), title: title.into(), ..Default::default() }
+}
+
 async fn define_category(world: &mut World, id: &str, parent: &str, title: &str) -> Result<(), Status> {
-    let category =
-        CategoryDefined { id: id.into(), parent: parent.into(), title: title.into(), ..Default::default() };
+    redefine_category(world, category(id, parent, title)).await
+}
+
+async fn redefine_category(world: &mut World, category: CategoryDefined) -> Result<(), Status> {
     let request = harness::category(&world.steward, category, &provider_key(world.harness.dir.path())).await;
     world.steward.bounds.define_category(request).await.map(|_| ())
 }
@@ -38,6 +44,23 @@ async fn record(world: &mut World, key: &str, category: &str) {
 async fn decide(world: &mut World, decision: ConsentDecision, purpose: &str, categories: &[&str]) {
     let choice = choice(decision, purpose, categories, false);
     world.steward.consent.record_consent(consent("ada", vec![choice])).await.unwrap();
+}
+
+/// The definition of `memory` with another title.
+fn memory(title: &str) -> PurposeDefined {
+    PurposeDefined { rung: Rung::Relevance, ..word("memory", "personalization", title) }
+}
+
+/// The consents for which people have to be asked again: the purposes, and why.
+async fn to_ask(world: &mut World) -> Vec<(Vec<String>, DenialReason)> {
+    let listed = proto::ListOutdatedConsentsRequest::default();
+    let listed = world.steward.consent.list_outdated_consents(listed).await.unwrap().into_inner().consents;
+    assert!(listed.iter().all(|consent| consent.since.is_some()), "{listed:?}");
+    listed.into_iter().map(|consent| (consent.purposes.clone(), consent.reason())).collect()
+}
+
+fn asked(purpose: &str, reason: DenialReason) -> Vec<(Vec<String>, DenialReason)> {
+    vec![(vec![purpose.into()], reason)]
 }
 
 /// The keys that a grant for this purpose allows, and the reasons for which others are withheld.
@@ -238,4 +261,111 @@ async fn only_the_provider_key_redefines_a_word_and_a_scheduled_definition_waits
     decide(&mut world, ConsentDecision::Renewed, "tours", &[]).await;
     assert_eq!(ask_for(&mut world, "tours").await, allowed("tone"));
     assert_eq!(keys(&granted(&mut world, "ada").await), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redefinition_brings_back_no_refusal_or_withdrawal_that_was_lifted() {
+    use ConsentDecision::{Given, Refused, Withdrawn};
+    for (no, reason) in [(Withdrawn, DenialReason::ConsentWithdrawn), (Refused, DenialReason::ConsentRefused)]
+    {
+        let mut world = world().await;
+        define(&mut world, word("tours", "personalization", "Show the person around")).await.unwrap();
+        record(&mut world, "tone", "communication-style").await;
+        decide(&mut world, no, "tours", &[]).await;
+        assert_eq!(ask_for(&mut world, "tours").await, denied(reason));
+        decide(&mut world, Given, "tours", &[]).await;
+        let request = proto::RequestGrantRequest { purpose: "tours".into(), ..ask("ada") };
+        let grant = world.service.grant.request_grant(request).await.unwrap().into_inner().grant_id;
+        define(&mut world, word("tours", "personalization", "Sell tours to the person")).await.unwrap();
+        assert_eq!(standing(&mut world, &grant).await, (false, RevocationReason::WordsChanged));
+        assert_eq!(ask_for(&mut world, "tours").await, denied(DenialReason::WordsChanged));
+        assert_eq!(to_ask(&mut world).await, asked("tours", DenialReason::WordsChanged));
+        // A new no counts, and the person is not asked about it.
+        decide(&mut world, no, "tours", &[]).await;
+        assert_eq!(ask_for(&mut world, "tours").await, denied(reason));
+        assert_eq!(to_ask(&mut world).await, []);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_asked_again_about_words_below_those_that_they_agreed_to() {
+    let mut world = world().await;
+    record(&mut world, "french", "language").await;
+    decide(&mut world, ConsentDecision::Given, "personalization", &[]).await;
+    assert_eq!(to_ask(&mut world).await, []);
+    define(&mut world, memory("Remember everything")).await.unwrap();
+    assert_eq!(ask_for(&mut world, "memory").await, denied(DenialReason::WordsChanged));
+    assert_eq!(ask_for(&mut world, "tone-adaptation").await, allowed("french"));
+    assert_eq!(to_ask(&mut world).await, asked("memory", DenialReason::WordsChanged));
+    // The person is asked about a new purpose too, before it is used.
+    define(&mut world, word("guessing", "memory", "Guess what the person wants")).await.unwrap();
+    let both = vec![(vec!["guessing".to_owned(), "memory".to_owned()], DenialReason::WordsChanged)];
+    let mut listed = to_ask(&mut world).await;
+    listed[0].0.sort();
+    assert_eq!(listed, both);
+
+    decide(&mut world, ConsentDecision::Given, "personalization", &[]).await;
+    assert_eq!(to_ask(&mut world).await, []);
+
+    let mut world = world_of(Harness::start().await).await;
+    record(&mut world, "french", "language").await;
+    decide(&mut world, ConsentDecision::Given, "memory", &["preference"]).await;
+    assert_eq!(ask_for(&mut world, "memory").await, allowed("french"));
+    define_category(&mut world, "language", "preference", "Every language that the person knows")
+        .await
+        .unwrap();
+    assert_eq!(ask_for(&mut world, "memory").await, denied(DenialReason::WordsChanged));
+    assert_eq!(to_ask(&mut world).await, asked("memory", DenialReason::WordsChanged));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_is_asked_again_if_a_category_became_special() {
+    let mut world = world().await;
+    define_category(&mut world, "music", "preference", "Music").await.unwrap();
+    define_category(&mut world, "diary", "", "The person's diary").await.unwrap();
+    record(&mut world, "song", "music").await;
+    decide(&mut world, ConsentDecision::Given, "memory", &["preference"]).await;
+    decide(&mut world, ConsentDecision::Given, "safety", &["diary"]).await;
+    assert_eq!(ask_for(&mut world, "memory").await, allowed("song"));
+    let special = CategoryDefined { special: true, ..category("music", "preference", "Music") };
+    redefine_category(&mut world, special.clone()).await.unwrap();
+    assert_eq!(ask_for(&mut world, "memory").await, denied(DenialReason::NotExplicit));
+    assert_eq!(to_ask(&mut world).await, asked("memory", DenialReason::NotExplicit));
+    let explicit = choice(ConsentDecision::Given, "memory", &["music"], true);
+    world.steward.consent.record_consent(consent("ada", vec![explicit])).await.unwrap();
+    assert_eq!(ask_for(&mut world, "memory").await, allowed("song"));
+    // The category may get another meaning and become special in one definition.
+    decide(&mut world, ConsentDecision::Given, "safety", &["diary"]).await;
+    let special = CategoryDefined { special: true, ..category("diary", "", "What the person feels") };
+    redefine_category(&mut world, special).await.unwrap();
+    assert_eq!(to_ask(&mut world).await, asked("safety", DenialReason::WordsChanged));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_preview_shows_what_a_redefinition_changes_below_the_purposes_of_consents() {
+    let mut world = world().await;
+    define(&mut world, word("tours", "personalization", "Show the person around")).await.unwrap();
+    record(&mut world, "tone", "communication-style").await;
+    let mut given = choice(ConsentDecision::Given, "personalization", &[], false);
+    given.recipients = vec!["tutor".into()];
+    world.steward.consent.record_consent(consent("ada", vec![given])).await.unwrap();
+    let personalization =
+        PurposeDefined { rung: Rung::Style, ..word("personalization", "", "Personalized replies") };
+    for (redefined, changed, below) in [
+        (memory("Remember everything"), "memory", "memory"),
+        // A higher rung is a new meaning of the purposes below, too.
+        (personalization, "personalization", "tours"),
+    ] {
+        let defined_purposes = vec![redefined.clone().into()];
+        let request = proto::PreviewBoundsRequest { defined_purposes, ..Default::default() };
+        let found = preview_of(&mut world, request).await;
+        assert_eq!((found.people_changed, found.grants_to_revoke), (1, 0), "{changed}: {found:?}");
+        for purpose in [changed, below] {
+            let is_line = |line: &&proto::PreviewLine| line.purpose == purpose && line.recipient == "tutor";
+            let line = found.lines.iter().find(is_line).unwrap();
+            assert_eq!((line.people_denied, line.people_allowed), (1, 0), "{purpose}: {found:?}");
+        }
+        define(&mut world, redefined).await.unwrap();
+        assert_eq!(ask_for(&mut world, below).await, denied(DenialReason::WordsChanged));
+    }
 }

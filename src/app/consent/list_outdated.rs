@@ -73,10 +73,11 @@ struct People {
 }
 
 impl Consent {
-    /// Lists the consents for which people have to be asked again. There are four reasons: the consent names
-    /// a version of a notice that no longer counts, a purpose or category that it names was redefined, a rule
-    /// requires a newer consent, or the consent ends within the stated days. A view is recorded for each
-    /// person that the query names, and for each other person on the page.
+    /// Lists the consents for which people have to be asked again. There are six reasons: the consent names a
+    /// version of a notice that no longer counts; a purpose or category that it names, or one below, was
+    /// redefined; such a category became special; a rule requires a newer consent; a guardian's consent ended
+    /// with the person's age; or the consent ends within the stated days. A view is recorded for each person
+    /// that the query names, and for each other person on the page.
     ///
     /// # Errors
     /// The days, the number of people or the page token are invalid, or the store fails.

@@ -2,9 +2,10 @@
 
 use crate::app::caller::Caller;
 use crate::domain::consent::{ConsentLog, ConsentRecord, Decision, Terms};
-use crate::domain::consent_scope::narrows;
+use crate::domain::consent_scope::overlap;
 use crate::domain::event::{Actor, Event, GrantIssued, Recorded};
 use crate::domain::ids::EventId;
+use crate::domain::narrowed_consents::Narrowing;
 use crate::domain::vocabulary::Vocabulary;
 use crate::domain::wording;
 use std::collections::BTreeSet;
@@ -24,19 +25,31 @@ pub struct ExplainedConsent {
     pub since: String,
 }
 
+/// What the explanations of consents depend on.
+pub(crate) struct Known<'a> {
+    /// All decisions of the data subject.
+    pub log: &'a ConsentLog,
+    /// The purposes and categories as they are now.
+    pub vocabulary: &'a Vocabulary,
+    /// The purposes and categories as they were at the time of a decision.
+    pub words_of: &'a dyn Fn(&ConsentRecord) -> Vocabulary,
+    /// Milliseconds since the Unix epoch.
+    pub now_ms: u64,
+}
+
 /// The consents that a grant cites, oldest first. `history` has only what the caller may see.
 pub(crate) fn consents(
     caller: &Caller,
     history: &[Recorded],
     issued: &GrantIssued,
-    (log, vocabulary, now_ms): (&ConsentLog, &Vocabulary, u64),
+    known: &Known<'_>,
 ) -> Vec<ExplainedConsent> {
     let cited: BTreeSet<EventId> = issued.allowed.iter().filter_map(|cited| cited.basis.consent()).collect();
     let mut explained = Vec::new();
     for event in history.iter().filter(|event| cited.contains(&event.event_id)) {
         let Event::Consent { terms, .. } = &event.event else { continue };
-        let record = log.records().iter().find(|record| record.event_id == event.event_id);
-        let since = record.map(|record| since(caller, record, (log, vocabulary, now_ms)));
+        let record = known.log.records().iter().find(|record| record.event_id == event.event_id);
+        let since = record.map(|record| since(caller, record, known));
         explained.push(ExplainedConsent {
             event_id: event.event_id,
             recorded_at_ms: event.recorded_at_ms,
@@ -49,19 +62,23 @@ pub(crate) fn consents(
 }
 
 /// What happened to a consent since it was recorded; empty if all of it is in force.
-fn since(
-    caller: &Caller,
-    record: &ConsentRecord,
-    (log, vocabulary, now_ms): (&ConsentLog, &Vocabulary, u64),
-) -> String {
-    let narrowing = log.records().iter().filter(|no| {
+fn since(caller: &Caller, record: &ConsentRecord, known: &Known<'_>) -> String {
+    let Known { log, vocabulary, words_of, now_ms } = known;
+    let mut later = log.records().iter().filter(|no| {
         let is_later_no = !no.decision.is_yes() && no.position > record.position;
         let is_visible = caller.sees_others() || no.concerns(&caller.name);
-        is_later_no && is_visible && narrows(&no.terms, &record.terms, vocabulary)
+        is_later_no && is_visible && overlap(&no.terms, &record.terms, vocabulary)
     });
-    let Some(ended_at_ms) = log.ended_at_ms(record, vocabulary, now_ms) else {
-        let first = narrowing.map(|no| no.recorded_at_ms).min();
-        return first.map(|at_ms| format!("narrowed on {}", wording::time(at_ms))).unwrap_or_default();
+    let Some(ended_at_ms) = log.ended_at_ms(record, vocabulary, *now_ms) else {
+        let mut narrowing = Narrowing::of(log, record);
+        let narrows = |no: &&ConsentRecord| match vocabulary.changed_after(no.said_ms(), no.position) {
+            true => narrowing.is_by(no, &words_of(no)),
+            false => narrowing.is_by(no, vocabulary),
+        };
+        let first = later.find(narrows);
+        return first
+            .map(|no| format!("narrowed on {}", wording::time(no.recorded_at_ms)))
+            .unwrap_or_default();
     };
     let at = wording::time(ended_at_ms);
     let outdated = record.outdated(&vocabulary.notices);
@@ -76,7 +93,7 @@ fn since(
     if record.terms.until_ms == Some(ended_at_ms) {
         return format!("expired on {at}");
     }
-    let ending = narrowing.clone().find(|no| no.recorded_at_ms == ended_at_ms).map(|no| no.decision);
+    let ending = later.find(|no| no.recorded_at_ms == ended_at_ms).map(|no| no.decision);
     match ending {
         Some(Decision::Refused) => format!("refused on {at}"),
         Some(_) => format!("withdrawn on {at}"),

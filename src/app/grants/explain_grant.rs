@@ -4,10 +4,11 @@
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
-use crate::app::grants::explain_consents::{ExplainedConsent, consents};
+use crate::app::grants::explain_consents::{ExplainedConsent, Known, consents};
 use crate::app::grants::explain_refusal::{refusal, who};
 use crate::app::grants::standing::Standing;
 use crate::app::log::read::for_each_event;
+use crate::domain::consent::ConsentRecord;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{
     Actor, Event, GrantIssued, GrantedAttribute, Provenance, Recorded, Role, WithheldClass,
@@ -124,6 +125,11 @@ impl Grants {
         let now_ms = self.core.now_ms();
         let current: BTreeSet<EventId> =
             state.attributes.values().map(|attribute| attribute.event_id).collect();
+        let words_of = |record: &ConsentRecord| {
+            self.core.rules.read().unwrap_or_else(PoisonError::into_inner).words_of(record)
+        };
+        let (log, vocabulary) = (&state.consents, &rules.vocabulary);
+        let known = Known { log, vocabulary, words_of: &words_of, now_ms };
         let (uses, uses_before) = uses(&history, issued, found.event);
         let mut explanation = Explanation {
             id: *grant,
@@ -134,7 +140,7 @@ impl Grants {
             allowed: allowed(&history, issued, &|id| current.contains(&id)),
             gone: gone(&history, issued),
             withheld: issued.withheld.clone(),
-            consents: consents(caller, &history, issued, (&state.consents, &rules.vocabulary, now_ms)),
+            consents: consents(caller, &history, issued, &known),
             uses,
             uses_before,
             reuse_count: reuse_count(&history, found.event),

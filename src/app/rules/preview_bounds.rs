@@ -56,7 +56,7 @@ pub struct PreviewRequest {
     pub bounds: Vec<BoundsPublished>,
     /// Recipients to decide for, in addition to those that grants and consents name. At most 16.
     pub recipients: Vec<String>,
-    /// Purposes to decide for, in addition to those that grants and consents name. At most 16.
+    /// Purposes to decide for, in addition to those that grants, consents and definitions name. At most 16.
     pub purposes: Vec<String>,
     /// Definitions of purposes and categories, and required versions of notices. At most 48.
     pub definitions: Vec<Event>,
@@ -82,6 +82,10 @@ struct Previewing {
     /// The rules with the previewed packs and definitions in place of those in force.
     proposed: Arc<Rules>,
     request: PreviewRequest,
+    /// The purposes that the request defines.
+    defined_purposes: Vec<String>,
+    /// The purposes below them, by the proposed rules.
+    purposes_below: Vec<String>,
     now_ms: u64,
     subjects_total: u64,
     running: Stopwatch,
@@ -124,7 +128,17 @@ impl RuleChanges {
         let rule_changes = Arc::clone(self);
         let subjects_total = self.core.vault.subject_count();
         let running = Stopwatch::start();
-        let preview = Previewing { current, proposed, request, now_ms, subjects_total, running };
+        let (defined_purposes, purposes_below) = defined(&request, &proposed);
+        let preview = Previewing {
+            current,
+            proposed,
+            request,
+            defined_purposes,
+            purposes_below,
+            now_ms,
+            subjects_total,
+            running,
+        };
         // A preview computes for seconds, so it must not occupy a thread that answers requests.
         tokio::task::spawn_blocking(move || {
             let _receiver_gone = match preview.run(&rule_changes, &sender) {
@@ -322,32 +336,34 @@ impl Comparison<'_> {
         }
     }
 
-    /// The pairs of purpose and recipient to decide for one subject: those of grants and consents, and those
-    /// that the request names. A consent that names no recipient is decided for every recipient that grants
-    /// or the request name. If they name none, the consent is decided for any recipient (an empty name).
-    fn pairs(&self, state: &SubjectState) -> BTreeSet<(String, String)> {
+    /// The pairs of purpose and recipient to decide for one subject. First come the purposes that the request
+    /// names or defines, then those of grants and consents, then those below a purpose that the request
+    /// defines. A consent that names no recipient is decided for every recipient that grants or the request
+    /// name. If they name none, the consent is decided for any recipient (an empty name).
+    fn pairs(&self, state: &SubjectState) -> Vec<(String, String)> {
+        let Previewing { request, defined_purposes, purposes_below, .. } = self.preview;
         let granted = state.grants.values().map(|grant| &grant.issued);
-        let mut pairs: BTreeSet<(String, String)> =
-            granted.clone().map(|issued| (issued.purpose.clone(), issued.recipient.clone())).collect();
-        let mut known: BTreeSet<&str> = granted.map(|issued| issued.recipient.as_str()).collect();
-        known.extend(self.preview.request.recipients.iter().map(String::as_str));
+        let mut known: BTreeSet<&str> = granted.clone().map(|issued| issued.recipient.as_str()).collect();
+        known.extend(request.recipients.iter().map(String::as_str));
         if known.is_empty() {
             known.insert("");
         }
         let yes = state.consents.records().iter().filter(|record| record.decision.is_yes());
-        for terms in yes.map(|record| &record.terms) {
-            for purpose in &terms.purposes {
-                let named: Vec<&str> = match terms.recipients.is_empty() {
-                    true => known.iter().copied().collect(),
-                    false => terms.recipients.iter().map(String::as_str).collect(),
-                };
-                pairs.extend(named.into_iter().map(|recipient| (purpose.clone(), recipient.to_owned())));
-            }
-        }
-        for purpose in &self.preview.request.purposes {
-            pairs.extend(known.iter().map(|recipient| (purpose.clone(), (*recipient).to_owned())));
-        }
-        pairs.into_iter().take(PAIRS_MAX).collect()
+        let named = yes.clone().flat_map(|record| record.terms.recipients.iter().map(String::as_str));
+        let all: BTreeSet<&str> = known.iter().copied().chain(named).collect();
+        let requested = cross(&request.purposes, &known).chain(cross(defined_purposes, &all));
+        let granted = granted.map(|issued| (issued.purpose.as_str(), issued.recipient.as_str()));
+        let consented = yes.flat_map(|record| {
+            let terms = &record.terms;
+            let named: BTreeSet<&str> = terms.recipients.iter().map(String::as_str).collect();
+            let recipients = if named.is_empty() { known.clone() } else { named };
+            cross(&terms.purposes, &recipients).collect::<Vec<_>>()
+        });
+        let consented: BTreeSet<(&str, &str)> = granted.chain(consented).collect();
+        let mut seen = BTreeSet::new();
+        let pairs = requested.chain(consented).chain(cross(purposes_below, &all));
+        let new = pairs.filter(|pair| seen.insert(*pair)).take(PAIRS_MAX);
+        new.map(|(purpose, recipient)| (purpose.to_owned(), recipient.to_owned())).collect()
     }
 
     fn add_difference(
@@ -395,4 +411,25 @@ impl Comparison<'_> {
             }
         }
     }
+}
+
+/// Each purpose with each recipient.
+fn cross<'a>(
+    purposes: &'a [String],
+    recipients: &BTreeSet<&'a str>,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let pairs = purposes.iter().flat_map(|purpose| recipients.iter().map(|name| (purpose.as_str(), *name)));
+    pairs.collect::<Vec<_>>().into_iter()
+}
+
+/// The purposes that the request defines, and those below them by the proposed rules.
+fn defined(request: &PreviewRequest, proposed: &Rules) -> (Vec<String>, Vec<String>) {
+    let id = |event: &Event| match event {
+        Event::PurposeDefined(purpose) => Some(purpose.id.clone()),
+        _ => None,
+    };
+    let purposes: Vec<String> = request.definitions.iter().filter_map(id).collect();
+    let below = purposes.iter().flat_map(|id| proposed.vocabulary.purpose_subtree(id)).take(PAIRS_MAX);
+    let below = below.collect();
+    (purposes, below)
 }

@@ -19,13 +19,13 @@ use crate::domain::vocabulary::Vocabulary;
 /// day.
 const AGES_MAX: usize = 64;
 
-/// A consent that rules end by its age.
+/// A consent that rules end, by its own age or by the age of the data subject.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct AgedConsent {
+pub(crate) struct EndedConsent {
     /// The event of the consent.
     pub consent: EventId,
-    /// When it is too old, milliseconds since the Unix epoch.
-    pub ends_ms: u64,
+    /// When it ends, milliseconds since the Unix epoch; `None` if that is not known.
+    pub ends_ms: Option<u64>,
     /// The reason that the rule gives.
     pub reason: Reason,
     /// The rule, as `pack/id`.
@@ -50,12 +50,12 @@ impl Bounds {
         vocabulary: &Vocabulary,
         case: &Case<'_>,
         until_ms: u64,
-    ) -> Vec<AgedConsent> {
+    ) -> Vec<EndedConsent> {
         if !self.thresholds().compare_consents() {
             return Vec::new();
         }
         let mut deciding = Deciding::new(self, state, vocabulary, case);
-        let mut found: Vec<AgedConsent> = Vec::new();
+        let mut found: Vec<EndedConsent> = Vec::new();
         for current in state.attributes.values() {
             let Some(aged) = deciding.aged(current, until_ms) else { continue };
             match found.iter_mut().find(|known| known.consent == aged.consent) {
@@ -74,20 +74,20 @@ enum Aging {
     Denied,
     /// The use stays allowed.
     Allowed,
-    Ends(AgedConsent),
+    Ends(EndedConsent),
 }
 
 impl<'a> Deciding<'a> {
     /// Of the consents that allow the use of an attribute while they are new, the one that lasts longest.
     /// `None` if there is no such consent, or if it does not end by `until_ms`.
-    fn aged(&mut self, current: &'a CurrentAttribute, until_ms: u64) -> Option<AgedConsent> {
+    fn aged(&mut self, current: &'a CurrentAttribute, until_ms: u64) -> Option<EndedConsent> {
         if self.kept.against(&current.attribute, self.vocabulary).is_some() {
             return None;
         }
         self.verdict(current);
         let (source_withheld, _) = self.sources(current);
         let class = self.class(current, source_withheld);
-        let mut last: Option<AgedConsent> = None;
+        let mut last: Option<EndedConsent> = None;
         for ground in self.grounds(&current.attribute.category).iter() {
             match self.aging(&class, ground, until_ms) {
                 Aging::Allowed => return None,
@@ -113,9 +113,9 @@ impl<'a> Deciding<'a> {
             if days == 0 {
                 return Aging::Denied;
             }
-            return Aging::Ends(AgedConsent {
+            return Aging::Ends(EndedConsent {
                 consent: by,
-                ends_ms: said_ms.saturating_add(days.saturating_mul(DAY_MS)),
+                ends_ms: Some(said_ms.saturating_add(days.saturating_mul(DAY_MS))),
                 reason: denial.reason.unwrap_or(Reason::Forbidden),
                 policy: denial.policy.clone(),
             });

@@ -47,6 +47,8 @@ impl<'a> Deciding<'a> {
                 let provenance = self.provenance(current);
                 return WithheldClass { provenance, ..outdated_notice(&current.attribute) };
             }
+            // The law decides that the consent has to be explicit, not the data subject.
+            (None, Cover::Denied { reason: NoConsent::NotExplicit, .. }) => (Reason::NotExplicit, None),
             (None, Cover::Denied { reason, by }) => (consent_reason(reason), by),
             (None, Cover::Allowed { .. }) => (Reason::Forbidden, None),
         };

@@ -2,13 +2,14 @@
 //! the verifier, which shares no code with the daemon's decision.
 
 use super::cases;
+use crate::bounds::lapsed_consents::lapsed_consents;
 use crate::bounds::rulebook::RulesHistory;
 use crate::domain::attribute::{Attribute, Secret};
-use crate::domain::consent::{Decision, Terms};
+use crate::domain::consent::{Cover, Decision, NoConsent, Terms};
 use crate::domain::consent_scope::ConsentCase;
 use crate::domain::event::{
     Actor, CategoryDefined, DecisionRulesAdopted, Draft, Event, GrantIssued, GrantedAttribute, Provenance,
-    PurposeDefined, Recorded, Role, Rung, codec,
+    PurposeDefined, Reason, Recorded, Role, Rung, codec,
 };
 use crate::domain::histories::recorded;
 use crate::domain::ids::EventId;
@@ -182,8 +183,20 @@ fn words_at(system: &[Recorded], at: (u64, u64)) -> (Words, BTreeMap<String, u64
     (words, first)
 }
 
+/// What the decisions say about a purpose, by the model.
+struct Said {
+    /// The events of the consents that allow it.
+    allowing: BTreeSet<EventId>,
+    /// If no consent allows it: why, and the decision that denies it.
+    denied: (NoConsent, Option<EventId>),
+}
+
 /// The events of the consents that allow a purpose, by the model.
 fn allowing(log: &Log, purpose: &str) -> BTreeSet<EventId> {
+    said_about(log, purpose).allowing
+}
+
+fn said_about(log: &Log, purpose: &str) -> Said {
     let (now, first) = words_at(&log.system, (log.now_ms, u64::MAX));
     let ancestors = above(&now, purpose);
     let steps = |id: &String| ancestors.iter().position(|above| above == id);
@@ -212,7 +225,36 @@ fn allowing(log: &Log, purpose: &str) -> BTreeSet<EventId> {
     let allowing = choices
         .iter()
         .filter(|(event, yes, named)| *yes && covers(event, named) && !is_blocked(event, named));
-    allowing.map(|(event, ..)| event.event_id).collect()
+    let allowing = allowing.map(|(event, ..)| event.event_id).collect();
+    // A consent that would allow the purpose if its words had not been redefined comes first. It also lifts
+    // what it lifted before.
+    let about = |yes: bool| {
+        choices
+            .iter()
+            .filter(move |(_, is_yes, _)| *is_yes == yes)
+            .filter(|(_, _, named)| steps(named).is_some())
+    };
+    let by_new_words = about(true).filter(|(event, _, named)| !is_blocked(event, named));
+    let newest = by_new_words.max_by_key(|(event, ..)| (event.about_ms, event.position));
+    let is_lifted = |no: &Recorded, no_named: &String| {
+        about(true).any(|(yes, _, named)| {
+            yes.about_ms > no.sealed_at_ms && steps(named).unwrap() <= steps(no_named).unwrap()
+        })
+    };
+    // A refusal that names several purposes counts with the nearest.
+    let refusals: Vec<&Recorded> = about(false).map(|(no, ..)| *no).collect();
+    let stands = |no: &&&Recorded| {
+        let nearest = about(false).filter(|(other, ..)| other.position == no.position);
+        let nearest = nearest.min_by_key(|(_, _, named)| steps(named)).unwrap();
+        !is_lifted(no, &nearest.2)
+    };
+    let standing = refusals.iter().rev().find(stands).or(refusals.last());
+    let denied = match (newest, standing) {
+        (Some((yes, ..)), _) => (NoConsent::WordsChanged, Some(yes.event_id)),
+        (None, Some(no)) => (NoConsent::Refused, Some(no.event_id)),
+        (None, None) => (NoConsent::Silence, None),
+    };
+    Said { allowing, denied }
 }
 
 /// Whether the verifier finds no fault with a grant of the attribute under a consent.
@@ -273,7 +315,11 @@ proptest! {
                 .into_iter()
                 .map(|(record, _)| record.event_id)
                 .collect();
-            prop_assert_eq!(&decided, &allowing(&log, purpose), "{}", purpose);
+            let said = said_about(&log, purpose);
+            prop_assert_eq!(&decided, &said.allowing, "{}", purpose);
+            if let Cover::Denied { reason, by } = state.consents.cover(&rules.vocabulary, &case) {
+                prop_assert_eq!((reason, by), said.denied, "{}", purpose);
+            }
             for event in &log.subject {
                 if matches!(&event.event, Event::Consent { decision, .. } if decision.is_yes()) {
                     let is_accepted = verifier_accepts(&log, purpose, event.event_id);
@@ -281,6 +327,30 @@ proptest! {
                 }
             }
         }
+    }
+
+    /// If a use is denied because words were redefined, the person is listed to be asked again about its
+    /// purpose, and only then.
+    #[test]
+    fn who_has_to_be_asked_again_is_listed_with_each_purpose_whose_words_changed(
+        steps in proptest::collection::vec((step(), any::<bool>()), 1..16),
+    ) {
+        let log = log(&steps);
+        let rules = RulesHistory::new(log.system.iter().cloned(), log.now_ms).unwrap().now();
+        let state = SubjectState::fold(&log.subject);
+        let mut expected = BTreeSet::new();
+        for purpose in IDS.into_iter().filter(|id| rules.vocabulary.has_purpose(id)) {
+            let said = said_about(&log, purpose);
+            if let (true, (NoConsent::WordsChanged, Some(by))) = (said.allowing.is_empty(), said.denied) {
+                expected.insert((by, purpose.to_owned()));
+            }
+        }
+        let mut found = BTreeSet::new();
+        for lapsed in lapsed_consents(&state, &rules, log.now_ms, log.now_ms) {
+            prop_assert_eq!(lapsed.reason, Reason::WordsChanged);
+            found.extend(lapsed.purposes.into_iter().map(|purpose| (lapsed.record.event_id, purpose)));
+        }
+        prop_assert_eq!(found, expected);
     }
 
     /// A consent that still allows something is listed as in force.
