@@ -14,7 +14,7 @@ async fn client(at: &Connection) -> Result<ConsentServiceClient<Link>, CliError>
     Ok(client!(ConsentServiceClient, at.link("steward").await?))
 }
 
-/// Record a person's decision about consent, get its receipt, or list people to ask again.
+/// Record decisions about consent, get receipts, or list people to ask again.
 #[derive(Subcommand)]
 pub(super) enum Consent {
     /// Record that the person consented.

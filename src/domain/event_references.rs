@@ -203,8 +203,8 @@ mod tests {
         GrantGivenAgain.grant GrantRevoked.cause GrantRevoked.grant GrantRevoked.source GrantUsed.grant \
         GrantUsed.shaped_by GrantedAttribute.attribute GrantedAttribute.consent WithheldClass.decided_by_event \
         WithheldClass.source";
-    /// Hashes, keys and signatures, and the ids of requests, holds and restores.
-    const OTHER_BYTES: &str = "AccessProvided.request BackupRestored.restore BoundsPublished.schema_digest \
+    /// Hashes, keys, signatures and embeddings, and the ids of requests, holds and restores.
+    const OTHER_BYTES: &str = "AccessProvided.request BackupRestored.restore BoundsPublished.schema_digest Embedding.values \
         ErasureCompleted.request ErasureRefused.holds ErasureRefused.request ErasureRequested.request \
         ErasureSummary.key_hash ErasureSummary.recipient_keys EventBody.idempotency_hash EventBody.request_digest \
         HoldLifted.hold HoldPlaced.hold KeptRecipient.keys LogOpened.public_key NoticeRef.digest RecipientReported.evidence \

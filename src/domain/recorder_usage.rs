@@ -339,7 +339,8 @@ mod tests {
         let tutor = Recorder::Service("tutor".into());
         let full = [("tutor", load(10, 50))];
         assert_eq!(check(&tutor, &[("tutor", load(9, 10))], &full), Ok(()));
-        let reached = AttributeLimitReached::OfService { used: load(10, 50), max: load(10, 100) };
+        let max = Load { embedding_bytes: 64, ..load(10, 100) };
+        let reached = AttributeLimitReached::OfService { used: load(10, 50), max };
         assert_eq!(check(&tutor, &full, &[("tutor", load(11, 51))]), Err(reached));
         assert!(check(&tutor, &[("tutor", load(1, 99))], &[("tutor", load(2, 101))]).is_err());
         // The load of another service does not count.

@@ -8,7 +8,7 @@ use jiff::civil::DateTime;
 /// language whose months the ranking does not know, the month is left out.
 pub(super) fn date(time_ms: u64, language: Language) -> String {
     const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
-    let since = i64::try_from(time_ms).map(SignedDuration::from_millis).unwrap_or_default();
+    let since = i64::try_from(time_ms).map(SignedDuration::from_millis).unwrap_or(SignedDuration::MAX);
     let Ok(time) = EPOCH.checked_add(since) else { return String::new() };
     let number = usize::try_from(time.month()).unwrap_or_default().wrapping_sub(1);
     let month = language.months().and_then(|months| months.get(number)).copied().unwrap_or_default();

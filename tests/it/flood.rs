@@ -128,7 +128,8 @@ async fn services_cannot_use_the_room_that_is_reserved_for_the_person() {
     let mut late = world.client(Role::Service, "late").await;
     let refused = record(&mut late, facts("late", 2..3, 10)).await.unwrap_err();
     let (numbers, by) = limit_details(&refused);
-    assert_eq!((numbers["own_attributes"].as_str(), numbers.len()), ("2", 2));
+    assert_eq!((numbers["own_attributes"].as_str(), numbers.len()), ("2", 3));
+    assert_eq!(numbers["own_embedding_bytes"].as_str(), "0");
     assert!(by.is_empty() && !refused.message().contains("tutor"), "{refused:?}");
     // Services still get grants, including those that recorded little or nothing.
     for name in ["late", "coach", "new-here"] {

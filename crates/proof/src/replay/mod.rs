@@ -393,7 +393,8 @@ impl Replay {
             outcome.faults.push((None, fault));
         }
         outcome.faults.extend(IssuedGrants::check_issued(grant, now_ms).map(|fault| (None, fault)));
-        let is_withholding = !grant.withheld.is_empty();
+        // A ranking also leaves out attributes.
+        let is_withholding = !grant.withheld.is_empty() || grant.ranking.is_some();
         if is_withholding && !subject.is_withholding_certain() {
             outcome.doubts.insert(Doubt::WithheldUnknown);
         }
