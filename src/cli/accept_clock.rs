@@ -9,7 +9,7 @@ use crate::proto;
 use crate::proto::operator_service_client::OperatorServiceClient;
 use clap::Args;
 
-/// Accept the time of the clock of the daemon's machine as right, after the clock jumped.
+/// Accept the clock of the daemon's machine as right, after the clock jumped.
 ///
 /// After a jump, no grant is valid and no use is allowed, because the clock may be wrong. If the
 /// clock is right, accept it with this command, and use is allowed again. If it is wrong, set it:

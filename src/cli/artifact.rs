@@ -19,8 +19,9 @@ enum Kind {
     Summary,
 }
 
-/// Register and list artifacts: what services built from a person's attributes and keep, such as an
-/// embedding. An artifact is invalidated (listed as `revoked`) when one of the attributes that it
+/// Register and list artifacts, such as embeddings and summaries.
+///
+/// An artifact is something that a service built from a person's attributes and keeps. It is invalidated (listed as `revoked`) when one of the attributes that it
 /// was built from expires, is corrected, replaced or removed, or may no longer be used.
 #[derive(Subcommand)]
 pub(super) enum Artifact {

@@ -79,7 +79,7 @@ impl Export {
     }
 }
 
-/// Show the newest checkpoint: a signed statement of the log's size and root hash.
+/// Show the newest checkpoint: the log's size and root hash, signed.
 ///
 /// Example: `sayso checkpoint > seen`, and later `sayso verify log.tar.zst --key log.vkey --since seen`
 #[derive(Args)]
@@ -142,8 +142,9 @@ impl ProveSubject {
     }
 }
 
-/// Show the log's name, its numbers of entries, people and bytes, the daemon's version and, if all
-/// use is denied, why. Personal data is not shown.
+/// Show the numbers of entries, people and bytes, and why all use is denied.
+///
+/// The command also shows the log's name and the daemon's version. Personal data is not shown.
 ///
 /// Example: `sayso stats --json`
 #[derive(Args)]

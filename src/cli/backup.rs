@@ -29,8 +29,9 @@ use std::sync::Arc;
 /// Largest number of key pages (parts of the key tree in a backup) that are written at once.
 const PAGES_MAX: usize = 128;
 
-/// Back up the log and the sealed keys of people's data (the key tree) while the daemon runs. The
-/// root key, which opens the key tree, is never in the backup.
+/// Back up the log and the sealed keys of people's data while the daemon runs.
+///
+/// These keys are the key tree. The root key, which opens the key tree, is never in the backup.
 ///
 /// Example: `sayso backup -o sayso.backup`
 #[derive(Args)]

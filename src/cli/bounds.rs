@@ -17,7 +17,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use ed25519_dalek::SigningKey;
 use std::path::PathBuf;
 
-/// Publish, preview and show bounds: policies that limit what may be recorded and used.
+/// Publish, preview and show bounds: policies that limit recording and use.
 #[derive(Subcommand)]
 pub(super) enum Bounds {
     Show(Show),

@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 /// The largest file that is evidence.
 const EVIDENCE_BYTES_MAX: u64 = 1 << 30;
 
-/// List recipients that have not yet reported on an erasure, or record the report of a recipient.
+/// List recipients that have not reported on an erasure, or record a report.
 #[derive(Subcommand)]
 pub(super) enum Erasures {
     /// List the recipients that were notified of an erasure and have not yet reported what they
