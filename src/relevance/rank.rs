@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn facts_without_a_vector_are_counted_and_ranked_by_their_words() {
-        let some = scored(&[1], Some(EAST), [None, Some(EAST), Some(&EAST[..2])]);
+        let some = scored(&[1], Some(EAST), [None, Some(EAST), EAST.get(..2)]);
         assert_eq!((some.method, some.without_embedding), (Method::Hybrid, 2));
         assert!(some.scores.first() > Some(&0.0) && some.scores.last() == Some(&0.0));
         let none = scored(&[1], Some(EAST), [None; 3]);
