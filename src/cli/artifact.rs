@@ -21,8 +21,9 @@ enum Kind {
 
 /// Register and list artifacts, such as embeddings and summaries.
 ///
-/// An artifact is something that a service built from a person's attributes and keeps. It is invalidated (listed as `revoked`) when one of the attributes that it
-/// was built from expires, is corrected, replaced or removed, or may no longer be used.
+/// An artifact is something that a service built from a person's attributes and keeps. It is
+/// invalidated (listed as `revoked`) when one of the attributes that it was built from expires, is
+/// corrected, replaced or removed, or may no longer be used.
 #[derive(Subcommand)]
 pub(super) enum Artifact {
     /// Register an artifact that a service built from the attributes of a grant, so that the
@@ -47,8 +48,8 @@ pub(super) struct Register {
     /// The service's own name for the artifact.
     #[arg(long, default_value = "")]
     name: String,
-    /// Key of an attribute that the artifact was built from; may be repeated. Default: all attributes that
-    /// the grant allows.
+    /// Key of an attribute that the artifact was built from; may be repeated. Default: all
+    /// attributes that the grant allows.
     #[arg(long)]
     source: Vec<String>,
     /// How long the artifact may be used at most: from 1 minute to 400 days, such as `30d`.

@@ -132,8 +132,8 @@ pub enum Fault {
     /// The log was restored from a backup, and the restore was not yet confirmed.
     #[error("a restore from a backup had not been confirmed")]
     RestoreUnconfirmed,
-    /// The grant was to last longer than what allowed it: the cited consent or a later one that covers the use,
-    /// the attribute, or an attribute from which it was derived.
+    /// The grant was to last longer than what allowed it: the cited consent or a later one that covers the
+    /// use, the attribute, or an attribute from which it was derived.
     #[error("the grant was to last longer than the consent or the attribute that it rests on")]
     OutlivesBasis,
     /// The grant was to last longer than 24 hours.
@@ -191,7 +191,8 @@ pub enum Fault {
     /// A decision contradicts the grant, and no event revoked it.
     #[error("the decision contradicts the grant, and no event revoked the grant")]
     NotRevoked,
-    /// A decision contradicts an artifact that was registered under the grant, and no event ended the artifact.
+    /// A decision contradicts an artifact that was registered under the grant, and no event ended the
+    /// artifact.
     #[error(
         "the decision contradicts an artifact that was registered under the grant, and no event ended it"
     )]

@@ -1,7 +1,8 @@
 //! The artifacts of one data subject: what recipients built from attributes that grants allow. An artifact
 //! ends as soon as one of its sources may no longer be used.
 
-use super::issued_grants::{Allowed, EventId};
+use super::allowed::Allowed;
+use super::attribute::EventId;
 use crate::event::ArtifactRegistered;
 use std::collections::HashMap;
 use std::sync::Arc;

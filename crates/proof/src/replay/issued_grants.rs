@@ -2,6 +2,7 @@
 //! repeated requests that were answered with the same grant, artifacts that were built from granted
 //! attributes, and revocations.
 
+use super::allowed::Allowed;
 use super::fault::Fault;
 use super::issued_artifacts::{IssuedArtifact, IssuedArtifacts};
 use crate::event::event_body::Event;
@@ -9,7 +10,7 @@ use crate::event::{
     ArtifactInvalidated, ArtifactRegistered, GrantGivenAgain, GrantIssued, GrantRevoked, GrantUsed,
     GrantedAttribute,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 pub(super) type EventId = [u8; 16];
@@ -34,21 +35,6 @@ pub(super) struct Times {
     pub now_ms: u64,
     /// The time that it states, milliseconds since the Unix epoch.
     pub about_ms: u64,
-}
-
-/// The attributes that grants allow.
-#[derive(Default)]
-pub(super) struct Allowed {
-    pub attributes: Vec<GrantedAttribute>,
-    /// The index of each attribute, by its id.
-    ids: BTreeMap<Vec<u8>, usize>,
-}
-
-impl Allowed {
-    /// The attribute with this id.
-    fn get(&self, id: &[u8]) -> Option<&GrantedAttribute> {
-        self.attributes.get(*self.ids.get(id)?)
-    }
 }
 
 /// A grant, as far as later events depend on it.
@@ -89,7 +75,7 @@ impl IssuedGrant {
     }
 
     fn allows(&self, attribute: &[u8]) -> bool {
-        self.allowed.ids.contains_key(attribute)
+        self.allowed.get(attribute).is_some()
     }
 
     /// Ends the grant at this time, unless it ended before.
@@ -147,8 +133,8 @@ impl IssuedGrants {
         Some((artifact.expires_at_ms, Some(artifact.grant)))
     }
 
-    /// Notes that it was not checked whether a grant or artifact had to end. Returns its position, if it is not
-    /// counted already. With `open_at_ms`, it must be open at this time.
+    /// Notes that it was not checked whether a grant or artifact had to end. Returns its position, if it is
+    /// not counted already. With `open_at_ms`, it must be open at this time.
     pub fn note_unchecked(&mut self, id: &EventId, open_at_ms: Option<u64>) -> Option<u64> {
         if let Some(grant) = self.grants.get_mut(id) {
             let is_open = |now_ms| grant.ended_ms.is_none() && grant.expires_at_ms > now_ms;
@@ -213,9 +199,7 @@ impl IssuedGrants {
         if let Some(equal) = self.recent.iter().find(|other| other.attributes == allowed) {
             return Arc::clone(equal);
         }
-        let numbered = allowed.iter().enumerate();
-        let ids = numbered.map(|(index, granted)| (granted.attribute.clone(), index)).collect();
-        let list = Arc::new(Allowed { attributes: allowed.to_vec(), ids });
+        let list = Arc::new(Allowed::new(allowed));
         if self.recent.len() >= SHARED_SEARCH_MAX {
             self.recent.remove(0);
         }

@@ -1,9 +1,10 @@
 //! Judges open grants and artifacts of one data subject again, by the state at a later moment.
 
+use super::allowed::Allowed;
 use super::contents::Contents;
 use super::fault::Fault;
 use super::grant::{GrantCheck, GrantContext};
-use super::issued_grants::{Allowed, EventId, IssuedGrant};
+use super::issued_grants::{EventId, IssuedGrant};
 use super::missing::{Citing, NO_GRANT};
 use super::subject::Subject;
 use super::vocabulary::{Vocabulary, WordsInForce};

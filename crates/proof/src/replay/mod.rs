@@ -11,6 +11,7 @@
 
 mod actors;
 mod age;
+mod allowed;
 mod attribute;
 mod bounds;
 mod consent;

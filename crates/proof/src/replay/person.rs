@@ -61,7 +61,8 @@ pub(super) struct Rules<'a> {
 /// What is found after the last entry of a data subject.
 pub(super) struct Ending {
     pub findings: Vec<Finding>,
-    /// The grants and artifacts whose revocation is announced and still to be recorded, each with its position.
+    /// The grants and artifacts whose revocation is announced and still to be recorded, each with its
+    /// position.
     pub pending: Vec<(u64, EventId)>,
     /// The grants of which it was not checked whether they had to be revoked, by position.
     pub unchecked: BTreeMap<u64, Unchecked>,

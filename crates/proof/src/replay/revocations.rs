@@ -6,10 +6,11 @@
 //! ends with a `RevocationsPending`, and until these revocations are recorded, the stream has only events
 //! that allow no further use.
 
+use super::allowed::Allowed;
 use super::contents::Contents;
 use super::effort::Effort;
 use super::fault::Fault;
-use super::issued_grants::{Allowed, EventId, IssuedGrant, IssuedGrants, Times};
+use super::issued_grants::{EventId, IssuedGrant, IssuedGrants, Times};
 use super::judge::{Case, Changes, Judge, REPLACEMENT_EDITION};
 use super::missing::{Doubt, Missing};
 use super::subject::Subject;
@@ -106,8 +107,8 @@ impl Revocations {
         if is_revocation || may_wait { Vec::new() } else { self.missing() }
     }
 
-    /// The grants that should have been revoked, and those whose revocation is still announced, after the last
-    /// frame was judged.
+    /// The grants that should have been revoked, and those whose revocation is still announced, after the
+    /// last frame was judged.
     pub fn finish(&mut self) -> (Vec<MissingRevocation>, Vec<EventId>) {
         // A full erasure that began erases the grants with everything else. Nothing follows it in the stream.
         if self.announced || self.last.is_full_erasure {

@@ -47,8 +47,8 @@ pub(crate) struct SignedRules {
 }
 
 impl SignedRules {
-    /// The state before the first entry. `keys` are those that the user trusts, and `known_bounds` are unsigned
-    /// bounds that the user trusts, each as its tier and the SHA-256 of its policies.
+    /// The state before the first entry. `keys` are those that the user trusts, and `known_bounds` are
+    /// unsigned bounds that the user trusts, each as its tier and the SHA-256 of its policies.
     pub fn trusting(keys: &[TierKey], known_bounds: &[(RuleTier, [u8; 32])]) -> Self {
         Self { signers: Signers::trusting(keys, known_bounds), ..Self::default() }
     }

@@ -97,8 +97,8 @@ impl Signers {
         Self { trusted: keys.to_vec(), known_bounds, ..Self::default() }
     }
 
-    /// Notes a rule that is not signed and need not be. Returns its fault: if the user trusts certain keys for
-    /// a tier, bounds of this tier that nobody signed must be known to the user.
+    /// Notes a rule that is not signed and need not be. Returns its fault: if the user trusts certain keys
+    /// for a tier, bounds of this tier that nobody signed must be known to the user.
     pub fn note_unsigned(&mut self, rule: &Rule, event: &Event, position: u64) -> Option<Fault> {
         match event {
             Event::BoundsPublished(published) => self.note_unsigned_bounds(rule, published, position),
