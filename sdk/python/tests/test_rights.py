@@ -77,8 +77,10 @@ def test_uses_are_listed_by_time_and_recipient(person: sayso.Person, steward: sa
         ("granted", "", ("job",)),
         ("reported", "reply-1", ("job",)),
     ]
+    # The grant is still valid then, and nothing is reported. Later, it has expired.
     later = datetime.now(timezone.utc) + timedelta(minutes=1)
-    assert list(files.uses(since=later)) == []
+    assert [found.kind for found in files.uses(since=later)] == ["granted"]
+    assert list(files.uses(since=later + timedelta(days=2))) == []
     assert len(list(files.uses(until=later))) == 2
     with pytest.raises(ValueError, match="time zone"):
         list(files.uses(since=datetime(2026, 1, 1)))
