@@ -35,7 +35,7 @@ pub struct RuleSigner {
     pub last: u64,
 }
 
-/// Bounds that nobody signed, and that need no signature.
+/// Unsigned bounds that need no signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct UnsignedBounds {
     /// Position of the event.
@@ -98,7 +98,7 @@ impl Signers {
     }
 
     /// Notes a rule that is not signed and need not be. Returns its fault: if the user trusts certain keys
-    /// for a tier, bounds of this tier that nobody signed must be known to the user.
+    /// for a tier, unsigned bounds of this tier must be known to the user.
     pub fn note_unsigned(&mut self, rule: &Rule, event: &Event, position: u64) -> Option<Fault> {
         match event {
             Event::BoundsPublished(published) => self.note_unsigned_bounds(rule, published, position),

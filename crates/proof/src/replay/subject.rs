@@ -190,7 +190,7 @@ impl Subject {
         self.is_profile_certain() && !self.may_miss_decisions() && !self.is_too_long
     }
 
-    /// Whether what the data subject has is known: whatever is missing had been erased before the newest
+    /// Whether what the data subject has is known: everything missing had been erased before the newest
     /// entry, so that it no longer counted.
     pub fn is_profile_certain(&self) -> bool {
         self.remaining.total().both_max() == 0
