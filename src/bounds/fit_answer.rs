@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// Bytes of attributes in one answer. Together with everything else in the answer, they stay below the
 /// default limit of gRPC clients (4 MiB). Decisions depend on this limit: if it changed, past cases would be
 /// decided differently.
-const ANSWER_BYTES_MAX: usize = 3 << 20;
+pub(crate) const ANSWER_BYTES_MAX: usize = 3 << 20;
 
 /// Moves attributes that do not fit in one answer from `allowed` to `withheld`. `yes` holds the attributes of
 /// `allowed`.

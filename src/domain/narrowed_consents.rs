@@ -29,10 +29,11 @@ pub fn would_narrow(
         yes.decision.is_yes() && is_relevant(yes) && overlap(no, &yes.terms, vocabulary)
     };
     let mut concerned = log.records().iter().rev().filter(is_concerned);
-    let cases_max = COMPARISONS_MAX.checked_div(log.records().len()).unwrap_or_default();
+    let mut cases_left = COMPARISONS_MAX.checked_div(log.records().len()).unwrap_or_default();
     let mut newest = concerned.by_ref().take(CONSENTS_CHECKED_MAX);
     let allows_any = |yes: &ConsentRecord| {
-        let Some(cases) = common_cases(no, &yes.terms, vocabulary, cases_max) else { return true };
+        let Some(cases) = common_cases(no, &yes.terms, vocabulary, cases_left) else { return true };
+        cases_left = cases_left.saturating_sub(cases.len());
         cases.into_iter().any(|case| {
             let allowing = log.allowing(vocabulary, &ConsentCase { now_ms, ..case });
             allowing.iter().any(|(allowing, _)| allowing.event_id == yes.event_id)

@@ -25,11 +25,11 @@ impl Grants {
     pub(super) async fn prepare_late_sources(
         &self,
         stream: &Arc<SubjectStream>,
-        recipient: &str,
+        issued: &GrantIssued,
         reply: &str,
         shaped_by: &[EventId],
     ) -> Option<HistoryUse> {
-        if !needs_history(&stream.read().state, recipient, reply, shaped_by) {
+        if !needs_history(&stream.read().state, issued, reply, shaped_by) {
             return None;
         }
         let in_use = stream.use_history();
@@ -50,16 +50,16 @@ impl Grants {
         issued: &GrantIssued,
         used: &GrantUsed,
     ) -> Result<Vec<Event>, AppError> {
-        let shaped_by = shaping(issued, &used.shaped_by);
         let stream = &append.stream;
         if naming(&stream.read().state, &issued.recipient, &used.reply).next().is_none() {
             return Ok(Vec::new());
         }
         let _in_use = stream.use_history();
-        if needs_history(&stream.read().state, &issued.recipient, &used.reply, &shaped_by) {
+        if needs_history(&stream.read().state, issued, &used.reply, &used.shaped_by) {
             self.core.read_history(stream).await?;
         }
         let (now, history) = (stream.read(), stream.history());
+        let shaped_by = shaping(issued, &used.shaped_by);
         let special = Sources::new(&now.state, &history).special_among(&shaped_by, &append.rules.vocabulary);
         let naming = naming(&now.state, &issued.recipient, &used.reply);
         Ok(naming.filter_map(|current| completed(current, &special)).collect())
@@ -68,7 +68,7 @@ impl Grants {
 
 /// The attributes that may have shaped a reply. If the report names none, every attribute that the grant
 /// allows may have shaped it.
-pub(super) fn shaping(issued: &GrantIssued, shaped_by: &[EventId]) -> Vec<EventId> {
+fn shaping(issued: &GrantIssued, shaped_by: &[EventId]) -> Vec<EventId> {
     match shaped_by {
         [] => issued.allowed.iter().map(|cited| cited.attribute).collect(),
         named => named.to_vec(),
@@ -89,10 +89,12 @@ fn naming<'a>(
     })
 }
 
-/// Whether the current attributes do not say what these attributes were derived from.
-fn needs_history(state: &SubjectState, recipient: &str, reply: &str, shaped_by: &[EventId]) -> bool {
+/// Whether attributes name the reply, and the current ones do not say what those that shaped it were derived
+/// from.
+fn needs_history(state: &SubjectState, issued: &GrantIssued, reply: &str, shaped_by: &[EventId]) -> bool {
     let none = History::default();
-    naming(state, recipient, reply).next().is_some() && !Sources::new(state, &none).are_known(shaped_by)
+    naming(state, &issued.recipient, reply).next().is_some()
+        && !Sources::new(state, &none).are_known(&shaping(issued, shaped_by))
 }
 
 /// The event that completes an attribute with these sources, if it lacks any.

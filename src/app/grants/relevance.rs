@@ -3,6 +3,7 @@
 
 use crate::app::error::AppError;
 use crate::bounds::decision::{Allowed, Decision};
+use crate::bounds::fit_answer::ANSWER_BYTES_MAX;
 use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::embedding::Embedding;
@@ -17,10 +18,6 @@ use crate::relevance::word_reader::WordReader;
 const TOP_K_DEFAULT: u32 = 8;
 const TOP_K_MAX: u32 = 256;
 const TEXT_BYTES_MAX: usize = 8_192;
-
-/// Bytes of attributes in one answer, as in decisions. Together with everything else in the answer, they stay
-/// below the default limit of gRPC clients (4 MiB).
-const ANSWER_BYTES_MAX: usize = 3 << 20;
 
 /// What the attributes of a grant should be relevant to.
 #[derive(Clone, Debug)]

@@ -3,7 +3,6 @@
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
-use crate::app::grants::late_sources::shaping;
 use crate::app::log::append::{Append, Begun, Frame, PendingEvent, Timestamping};
 use crate::app::log::outstanding::role_in_event;
 use crate::app::log::receipt::{Receipt, WriteOptions};
@@ -70,9 +69,7 @@ impl Grants {
             return Err(AppError::invalid("options.about", "must not be before the grant was issued"));
         }
         let stream = Arc::clone(&found.stream);
-        let may_have_shaped = shaping(&issued, &shaped_by);
-        let _in_use =
-            self.prepare_late_sources(&stream, &issued.recipient, &used.reply, &may_have_shaped).await;
+        let _in_use = self.prepare_late_sources(&stream, &issued, &used.reply, &shaped_by).await;
         match self.core.begin_in(stream, caller, options, about_ms, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
