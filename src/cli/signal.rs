@@ -79,12 +79,12 @@ pub(super) struct Lift {
     /// purpose can be lifted only without this flag.
     #[arg(long)]
     purpose: Vec<String>,
-    /// Kind of signal to lift; may be repeated. Default: all kinds that are in force. With a
-    /// channel's token, name the kinds, because a channel can't read which kinds are in force.
+    /// Kind of signal to lift; may be repeated. Default: all kinds that are in force, or only the
+    /// pause with `--interaction`. With a channel's token, name the kinds, because a channel can't
+    /// read which kinds are in force.
     #[arg(long, value_enum, value_name = "KIND")]
     what: Vec<Kind>,
-    /// Of the pauses, lift only that of this conversation. Signals of other kinds are lifted too,
-    /// unless you add `--what pause`.
+    /// Lift only the pause of this conversation. Nothing else is lifted.
     #[arg(long, default_value = "")]
     interaction: String,
 }
@@ -140,7 +140,7 @@ impl Signal {
 
 impl Lift {
     async fn run(self, link: Link, out: Out) -> Result<(), CliError> {
-        let mut kinds: Vec<SignalKind> = self.what.iter().copied().map(SignalKind::from).collect();
+        let mut kinds = self.named_kinds()?;
         if kinds.is_empty() {
             kinds = in_force(&link, &self.subject, &self.purpose).await?;
         }
@@ -152,13 +152,27 @@ impl Lift {
                 kind: kind.into(),
                 purposes: self.purpose.clone(),
                 lift: true,
-                // Only pauses can be limited to a conversation.
-                interaction: if kind == SignalKind::Pause { self.interaction.clone() } else { String::new() },
+                interaction: self.interaction.clone(),
                 options: None,
             };
             record(&link, signal, out).await?;
         }
         Ok(())
+    }
+
+    /// The kinds that the arguments name. With a conversation, that is the pause, because no other signal can
+    /// be limited to a conversation.
+    fn named_kinds(&self) -> Result<Vec<SignalKind>, CliError> {
+        let named: Vec<SignalKind> = self.what.iter().copied().map(SignalKind::from).collect();
+        if self.interaction.is_empty() {
+            return Ok(named);
+        }
+        if named.iter().any(|kind| *kind != SignalKind::Pause) {
+            return Err(CliError::failed(
+                "`--interaction` lifts the pause of one conversation only; lift other kinds without it",
+            ));
+        }
+        Ok(vec![SignalKind::Pause])
     }
 }
 

@@ -248,3 +248,45 @@ async fn all_json_is_in_the_style_of_proto_json() {
     let data = dir.path().display().to_string();
     check(&sayso(&["fsck", &data, "--json"]).output().unwrap(), &["fsck"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lifting_the_pause_of_a_conversation_lifts_nothing_else() {
+    let harness = Harness::start().await;
+    prepare(&harness);
+    let lines = |arguments: &[&str]| {
+        stdout(&steward(&harness, &[&["signal"], arguments].concat()));
+    };
+    lines(&["object", "ada"]);
+    lines(&["restrict", "ada"]);
+    lines(&["opt-out", "ada"]);
+    lines(&["pause", "ada", "--interaction", "chat-7"]);
+    lines(&["pause", "ada", "--interaction", "chat-8"]);
+    lines(&["lift", "ada", "--interaction", "chat-7"]);
+    let in_force = || {
+        let profile = harness::json(&steward(&harness, &["--json", "profile", "ada"]));
+        let signals = profile["signals"].as_array().unwrap().clone().into_iter();
+        let mut names: Vec<String> = signals
+            .map(|signal| {
+                let interaction = signal["interaction"].as_str().unwrap_or_default();
+                format!("{} {interaction}", signal["kind"].as_str().unwrap()).trim().to_owned()
+            })
+            .collect();
+        names.sort();
+        names
+    };
+    let left = [
+        "SIGNAL_KIND_OBJECTION",
+        "SIGNAL_KIND_OPT_OUT",
+        "SIGNAL_KIND_PAUSE chat-8",
+        "SIGNAL_KIND_RESTRICTION",
+    ];
+    assert_eq!(in_force(), left);
+    // Other signals are not limited to a conversation.
+    let refused = ["signal", "lift", "ada", "--interaction", "chat-8", "--what", "pause", "--what", "object"];
+    let refused = steward(&harness, &refused);
+    assert_ne!(refused.status.code(), Some(0));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--interaction"), "{refused:?}");
+    assert_eq!(in_force(), left);
+    lines(&["lift", "ada"]);
+    assert!(in_force().is_empty(), "{:?}", in_force());
+}

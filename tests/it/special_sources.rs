@@ -388,3 +388,39 @@ async fn other_writes_about_a_person_do_not_wait_for_the_history_that_a_reply_ne
     recorded.expect("the write does not wait").unwrap();
     inference.await.unwrap().unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_late_report_does_to_attributes_is_the_act_of_the_ledger_and_not_the_persons_words() {
+    let mut world = world().await;
+    world.decide(ConsentDecision::Given, &["health", "work"]).await;
+    let mut illnesses = fact("ada", "illness", "health", "migraine");
+    let one = illnesses.attributes[0].clone();
+    let key = |number| proto::AttributeInput { key: format!("illness-{number}"), ..one.clone() };
+    illnesses.attributes = (0..64).map(key).collect();
+    world.ada.profile.record_attributes(illnesses).await.unwrap();
+    // Through this service, people speak, too.
+    let mut both = world.harness.as_role(Role::Service, "tutor").await;
+    record(&mut both, from_reply("of-one", "one")).await.unwrap();
+    record(&mut both, from_reply("of-all", "all")).await.unwrap();
+    for (reply, keys) in [("one", &["illness"][..]), ("all", &[])] {
+        let (grant, _) = world.ask(keys).await;
+        let grant_id = grant.grant_id;
+        let report = proto::ReportUseRequest { grant_id, reply: reply.into(), ..Default::default() };
+        both.grant.report_use(report).await.unwrap();
+    }
+    let profile = world.profile().await;
+    assert_eq!(profile["of-one"].derived_from, [profile["illness"].event_id.clone()]);
+    assert!(!profile.contains_key("of-all"), "it would have 65 sources");
+    let request = proto::ListEventsRequest { subject: "ada".into(), page_size: 1_000, ..Default::default() };
+    let events = world.steward.profile.list_events(request).await.unwrap().into_inner().events;
+    let bodies = events.iter().filter_map(|event| event.body.as_ref());
+    let actors = |is_kind: fn(&proto::event_body::Event) -> bool| -> Vec<Role> {
+        let of_kind = bodies.clone().filter(|body| body.event.as_ref().is_some_and(is_kind));
+        of_kind.map(|body| body.actor.clone().unwrap_or_default().role()).collect()
+    };
+    use proto::event_body::Event;
+    assert_eq!(actors(|event| matches!(event, Event::AttributeSourcesAdded(_))), [Role::Ledger]);
+    assert_eq!(actors(|event| matches!(event, Event::AttributeRemoved(_))), [Role::Ledger]);
+    assert_eq!(actors(|event| matches!(event, Event::GrantUsed(_))), [Role::Service; 2]);
+    verify(&world.harness);
+}

@@ -197,29 +197,32 @@ impl RequestBody {
         of_method.min(self.terms.message_bytes_max)
     }
 
+    /// Decompresses a message twice: first to count its bytes, and then into a buffer of exactly that size. A
+    /// buffer that grows would take up to three times the memory that is counted.
     fn decompress(&mut self, framed: &Bytes) -> Result<Bytes, Status> {
         let Some(encoding) = self.terms.encoding else {
             return Err(Status::internal("a compressed message needs the header `grpc-encoding`"));
         };
         let most = self.bytes_max();
-        let mut plain = Pieces::default();
-        plain.append(&[0; HEADER_BYTES]);
-        let mut left = most;
         let packed = framed.get(HEADER_BYTES..).unwrap_or_default();
+        let mut bytes = 0_usize;
         encoding.decompress(packed, |piece| {
-            left = left.checked_sub(piece.len()).ok_or_else(|| {
-                status::invalid("request", &format!("must have at most {most} bytes when decompressed"))
-            })?;
-            self.intake.counted().add(piece.len())?;
-            plain.append(piece);
+            bytes = bytes.saturating_add(piece.len());
+            if bytes > most {
+                let problem = format!("must have at most {most} bytes when decompressed");
+                return Err(status::invalid("request", &problem));
+            }
+            self.intake.counted().add(piece.len())
+        })?;
+        let mut plain = Vec::with_capacity(HEADER_BYTES.saturating_add(bytes));
+        plain.push(0);
+        plain.extend_from_slice(&u32::try_from(bytes).unwrap_or(u32::MAX).to_be_bytes());
+        encoding.decompress(packed, |piece| {
+            plain.extend_from_slice(piece);
             Ok(())
         })?;
         self.intake.counted().subtract(packed.len());
-        let length = u32::try_from(most.saturating_sub(left)).unwrap_or(u32::MAX).to_be_bytes();
-        if let Some(place) = plain.pieces.first_mut().and_then(|first| first.get_mut(1..HEADER_BYTES)) {
-            place.copy_from_slice(&length);
-        }
-        Ok(plain.join())
+        Ok(plain.into())
     }
 
     /// Checks a message against its limits. If a message of a stream exceeds them, only its numeric fields
@@ -315,14 +318,6 @@ impl Pieces {
             let missing = whole - self.bytes;
             let bytes = self.fill(chunk.get(..missing).unwrap_or(chunk), missing);
             drop(chunk.split_to(bytes));
-        }
-    }
-
-    /// Appends bytes.
-    fn append(&mut self, mut from: &[u8]) {
-        while !from.is_empty() {
-            let bytes = self.fill(from, PIECE_BYTES);
-            from = from.get(bytes..).unwrap_or_default();
         }
     }
 

@@ -102,8 +102,12 @@ impl Grants {
     ) -> Result<Frame, AppError> {
         let completed = self.late_sources(append, issued, &used).await?;
         let is_plain = completed.is_empty();
-        let events = std::iter::once(Event::GrantUsed(used)).chain(completed);
-        let pending_events: Vec<PendingEvent> = events.map(|event| self.core.plan(event)).collect();
+        // The caller reports a use. What follows for the attributes is decided by the ledger, and is not to be
+        // taken for the words of a person who speaks through the caller.
+        let completed =
+            completed.into_iter().map(|event| PendingEvent { by_ledger: true, ..self.core.plan(event) });
+        let pending_events: Vec<PendingEvent> =
+            std::iter::once(self.core.plan(Event::GrantUsed(used))).chain(completed).collect();
         Ok(match is_plain {
             true => pending_events.into(),
             false => Frame { is_decision: false, ..self.core.with_revocations(append, pending_events) },

@@ -10,7 +10,7 @@ use crate::app::log::revocation::revoked_ids;
 use crate::app::log::stream::SubjectStream;
 use crate::bounds::rulebook::Rules;
 use crate::domain::attribute::AHEAD_MS_MAX;
-use crate::domain::event::{Draft, Event, Recorded, Role, codec};
+use crate::domain::event::{Actor, Draft, Event, Recorded, Role, codec};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::ledger::{Committed, Prepared};
 use crate::secret::clear_stack;
@@ -68,6 +68,8 @@ pub(crate) struct PendingEvent {
     pub event: Event,
     /// Index records that find this event: key prefix and value.
     pub index: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Whether the ledger decided on this event itself, and not the caller whose request led to it.
+    pub by_ledger: bool,
 }
 
 /// Events to be written together, and revocations that take effect with them.
@@ -121,7 +123,7 @@ impl Core {
         {
             index.retain(|(key, _)| !key.starts_with(RECIPIENT_NAMES));
         }
-        PendingEvent { event_id: self.new_id(), event, index }
+        PendingEvent { event_id: self.new_id(), event, index, by_ledger: false }
     }
 
     /// Begins a write to a data subject's stream.
@@ -378,7 +380,10 @@ impl Core {
                 key_commitment: None,
                 schema_version: SchemaVersion::Two,
             };
-            let actor = append.caller.actor_of(&each.event);
+            let actor = match each.by_ledger {
+                true => Actor { role: Role::Ledger, name: String::new() },
+                false => append.caller.actor_of(&each.event),
+            };
             let draft = Draft { about_ms: append.about_ms, actor, event: each.event };
             let body = codec::encode(&draft, &append.request_stamp.digest);
             let body = EventBody { idempotency_hash: append.request_stamp.sealed.to_body(), ..body };
