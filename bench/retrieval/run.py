@@ -223,7 +223,7 @@ def main():
 def special_categories(daemon):
     """The special categories of the vocabulary."""
     calls = bounds_pb2_grpc.BoundsServiceStub(daemon.channel)
-    answer = calls.ListPurposes(bounds_pb2.ListPurposesRequest(), **daemon.credential("steward"))
+    answer = calls.ListVocabulary(bounds_pb2.ListVocabularyRequest(), **daemon.credential("steward"))
     return {category.id for category in answer.categories if category.special}
 
 

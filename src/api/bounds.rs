@@ -52,9 +52,9 @@ fn preview_step(step: PreviewStep, role: Role) -> proto::PreviewBoundsResponse {
     }
 }
 
-/// One purpose or category, as an answer of `ListPurposes` that has nothing else. A page merges several of
+/// One purpose or category, as an answer of `ListVocabulary` that has nothing else. A page merges several of
 /// these.
-type Term = proto::ListPurposesResponse;
+type Term = proto::ListVocabularyResponse;
 
 impl Term {
     fn purpose(purpose: PurposeDefined) -> Self {
@@ -75,13 +75,13 @@ impl Term {
 
 #[tonic::async_trait]
 impl BoundsService for Api {
-    async fn get_bounds(
+    async fn list_bounds(
         &self,
-        request: Request<proto::GetBoundsRequest>,
-    ) -> Answer<proto::GetBoundsResponse> {
+        request: Request<proto::ListBoundsRequest>,
+    ) -> Answer<proto::ListBoundsResponse> {
         let request = request.into_inner();
         let as_of_ms = convert::times::maybe_millis(request.as_of.as_ref(), "as_of")?;
-        let versions = self.app.rules.get_bounds(as_of_ms, request.history).map_err(status::of)?;
+        let versions = self.app.rules.list_bounds(as_of_ms, request.history).map_err(status::of)?;
         let version = |shown: crate::app::ShownVersion| proto::BoundsVersion {
             tier: shown.version.pack.tier.into(),
             recorded_at: Some(convert::times::time(shown.version.recorded_at_ms)),
@@ -99,7 +99,7 @@ impl BoundsService for Api {
         let position = |of: &proto::BoundsVersion| format!("{:020}", of.position);
         let (bounds, next_page_token) =
             paging::page(bounds, request.page_size, &request.page_token, position)?;
-        Ok(Response::new(proto::GetBoundsResponse { bounds, schema, next_page_token }))
+        Ok(Response::new(proto::ListBoundsResponse { bounds, schema, next_page_token }))
     }
 
     async fn define_purpose(
@@ -120,17 +120,17 @@ impl BoundsService for Api {
         }))
     }
 
-    async fn list_purposes(
+    async fn list_vocabulary(
         &self,
-        request: Request<proto::ListPurposesRequest>,
-    ) -> Answer<proto::ListPurposesResponse> {
+        request: Request<proto::ListVocabularyRequest>,
+    ) -> Answer<proto::ListVocabularyResponse> {
         let (request, rules) = (request.into_inner(), self.app.rules.rules_in_force());
         let purposes = rules.vocabulary.purposes().cloned().map(Term::purpose);
         let categories = rules.vocabulary.categories().cloned().map(Term::category);
         let terms = purposes.chain(categories).collect();
         let (terms, next_page_token) =
             paging::page(terms, request.page_size, &request.page_token, Term::key)?;
-        let mut answer = proto::ListPurposesResponse { next_page_token, ..Default::default() };
+        let mut answer = proto::ListVocabularyResponse { next_page_token, ..Default::default() };
         for term in terms {
             answer.purposes.extend(term.purposes);
             answer.categories.extend(term.categories);

@@ -14,10 +14,10 @@ type Answer<T> = Result<Response<T>, Status>;
 fn choice(choice: proto::ConsentChoice) -> Result<Choice, Status> {
     let decision = convert::consent::decision(choice.decision)?;
     // A refusal or withdrawal has no end, so it is not rejected because of one.
-    let until = choice.until.as_ref().filter(|_| decision.is_yes());
+    let until = choice.expires_at.as_ref().filter(|_| decision.is_yes());
     Ok(Choice {
         decision,
-        until_ms: convert::times::maybe_millis(until, "choices.until")?,
+        until_ms: convert::times::maybe_millis(until, "choices.expires_at")?,
         interactions: choice.interactions,
         purposes: choice.purposes,
         categories: choice.categories,
@@ -113,10 +113,10 @@ impl ConsentService for Api {
         Ok(Response::new(answer))
     }
 
-    async fn get_consents(
+    async fn list_consents(
         &self,
-        request: Request<proto::GetConsentsRequest>,
-    ) -> Answer<proto::GetConsentsResponse> {
+        request: Request<proto::ListConsentsRequest>,
+    ) -> Answer<proto::ListConsentsResponse> {
         let caller = layer::caller(&request)?;
         let request = request.into_inner();
         let subject = caller.subject_of(&request.subject).map_err(status::of)?;
@@ -124,11 +124,11 @@ impl ConsentService for Api {
         caller.check_moment(moment).map_err(status::of)?;
         let start = paging::start(&request.page_token)?.unwrap_or_default();
         let count = paging::size(request.page_size)?;
-        self.app.record_view(&caller, &subject, "GetConsents").await.map_err(status::of)?;
+        self.app.record_view(&caller, &subject, "ListConsents").await.map_err(status::of)?;
         let found = self
             .app
             .consent
-            .get_consents(&caller, &subject, moment, start, count)
+            .list_consents(&caller, &subject, moment, start, count)
             .await
             .map_err(status::of)?;
         let record = |listed: crate::app::ListedConsent| {
@@ -146,16 +146,16 @@ impl ConsentService for Api {
                 explicit: record.terms.explicit,
                 notice: record.terms.notice,
                 channel: record.terms.channel,
-                until: record.terms.until_ms.map(convert::times::time),
+                expires_at: record.terms.until_ms.map(convert::times::time),
                 guardian: record.terms.guardian,
-                actor: Some(codec::message(&record.actor)),
+                recorded_by: Some(codec::message(&record.actor)),
                 in_force,
                 stopped_purposes,
             }
         };
         let consents = found.records.into_iter().map(record).collect();
         let next_page_token = paging::token(found.next);
-        Ok(Response::new(proto::GetConsentsResponse { consents, version: found.version, next_page_token }))
+        Ok(Response::new(proto::ListConsentsResponse { consents, version: found.version, next_page_token }))
     }
 
     async fn list_outdated_consents(

@@ -4,7 +4,7 @@ use crate::api::access::layer;
 use crate::api::convert::reasons::revocation;
 use crate::api::{Api, convert, paging, status};
 use crate::app::{
-    CheckedGrant, CheckedIds, GrantRequest, HeldId, Issued, Moment, NewArtifact, Revocation, Use, UseCase,
+    CheckedGrant, CheckedId, CheckedIds, GrantRequest, Issued, Moment, NewArtifact, Revocation, Use, UseCase,
     UseQuery,
 };
 use crate::domain::event::{Reason, codec};
@@ -139,8 +139,8 @@ impl GrantService for Api {
     async fn check_ids(&self, request: Request<proto::CheckIdsRequest>) -> Answer<proto::CheckIdsResponse> {
         let caller = layer::caller(&request)?;
         let ids = request.into_inner().ids;
-        let held: Result<Vec<HeldId>, _> = ids.iter().map(|id| HeldId::parse(id)).collect();
-        let checked = self.app.grants.check_ids(&caller, &held.map_err(status::of)?).await;
+        let parsed: Result<Vec<CheckedId>, _> = ids.iter().map(|id| CheckedId::parse(id)).collect();
+        let checked = self.app.grants.check_ids(&caller, &parsed.map_err(status::of)?).await;
         let CheckedIds { states, cursor } = checked.map_err(status::of)?;
         let states = ids.into_iter().zip(states).map(|(id, state)| convert::grants::id_state(id, state));
         Ok(Response::new(proto::CheckIdsResponse { states: states.collect(), cursor }))

@@ -40,7 +40,7 @@ impl ProfileService for Api {
             self.app.profile.record_attributes(&caller, new, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::RecordAttributesResponse {
             receipt: Some(convert::writes::receipt(recorded.receipt, &caller)),
-            not_held: recorded.not_held,
+            superseded: recorded.superseded,
             revoked_grants: recorded.revoked_grants,
             similar_keys: recorded.similar_keys.into_iter().map(similar_key).collect(),
         }))

@@ -145,7 +145,7 @@ pub fn record(record: Processing) -> proto::RecordOfProcessing {
         title: category.definition.title,
         iri: category.definition.iri,
         special: category.is_special,
-        held: category.is_held,
+        stored: category.is_stored,
     });
     let recipients = record.recipients.into_iter().map(|recipient| proto::ProcessingRecipient {
         name: recipient.name,

@@ -90,7 +90,7 @@ impl RightsService for Api {
         Ok(Response::new(proto::SubmitRequestResponse {
             request_id: made.request.id.to_string(),
             certificate: made.certificate.map(convert::rights::certificate),
-            request: Some(convert::rights::rights_request(made.request, made.changes)),
+            request: Some(convert::rights::subject_request(made.request, made.changes)),
             revoked_grants: made.revoked_grants,
             remaining_uses: made.remaining_uses.into_iter().map(convert::consent::remaining_use).collect(),
         }))
@@ -160,7 +160,7 @@ impl RightsService for Api {
         let caller = layer::caller(&request)?;
         let id = uuid(&request.into_inner().request_id, "request_id")?;
         let (found, changes) = self.app.rights.get_request(&caller, &id).await.map_err(status::of)?;
-        let request = Some(convert::rights::rights_request(found, changes));
+        let request = Some(convert::rights::subject_request(found, changes));
         Ok(Response::new(proto::GetRequestResponse { request }))
     }
 
@@ -185,7 +185,7 @@ impl RightsService for Api {
             requests: page
                 .requests
                 .into_iter()
-                .map(|request| convert::rights::rights_request(request, Vec::new()))
+                .map(|request| convert::rights::subject_request(request, Vec::new()))
                 .collect(),
             next_page_token: paging::token(page.next),
         }))
@@ -203,7 +203,7 @@ impl RightsService for Api {
         let made =
             self.app.rights.decide_request(&caller, &id, verdict, &options).await.map_err(status::of)?;
         Ok(Response::new(proto::DecideRequestResponse {
-            request: Some(convert::rights::rights_request(made.request, made.changes)),
+            request: Some(convert::rights::subject_request(made.request, made.changes)),
             certificate: made.certificate.map(convert::rights::certificate),
         }))
     }
@@ -217,7 +217,7 @@ impl RightsService for Api {
         let options = convert::writes::options(request.options.as_ref(), &request)?;
         let id = uuid(&request.request_id, "request_id")?;
         let made = self.app.rights.withdraw_request(&caller, &id, &options).await.map_err(status::of)?;
-        let request = Some(convert::rights::rights_request(made.request, made.changes));
+        let request = Some(convert::rights::subject_request(made.request, made.changes));
         Ok(Response::new(proto::WithdrawRequestResponse { request }))
     }
 

@@ -206,16 +206,16 @@ impl Show {
             return out.print("GetPersonalBoundsResponse", &answer, personal);
         }
         let as_of = self.as_of.as_ref().map(|time| time.moment);
-        let mut request = proto::GetBoundsRequest { as_of, history: self.history, ..Default::default() };
-        let mut answer = client.get_bounds(request.clone()).await?.into_inner();
+        let mut request = proto::ListBoundsRequest { as_of, history: self.history, ..Default::default() };
+        let mut answer = client.list_bounds(request.clone()).await?.into_inner();
         while !answer.next_page_token.is_empty() {
             request.page_token = std::mem::take(&mut answer.next_page_token);
-            let page = client.get_bounds(request.clone()).await?.into_inner();
+            let page = client.list_bounds(request.clone()).await?.into_inner();
             answer.bounds.extend(page.bounds);
             answer.next_page_token = page.next_page_token;
         }
         let history = self.history;
-        out.print("GetBoundsResponse", &answer, |answer| match history {
+        out.print("ListBoundsResponse", &answer, |answer| match history {
             true => versions(answer),
             false => packs(answer),
         })?;
@@ -227,7 +227,7 @@ fn tier(tier: Tier) -> String {
     tier.as_str_name().trim_start_matches("TIER_").to_lowercase()
 }
 
-fn packs(answer: &proto::GetBoundsResponse) -> String {
+fn packs(answer: &proto::ListBoundsResponse) -> String {
     let pack = |pack: &proto::BoundsVersion| {
         format!(
             "// {} bounds, pack {} version {}, position {}\n{}",
@@ -244,7 +244,7 @@ fn packs(answer: &proto::GetBoundsResponse) -> String {
     answer.bounds.iter().map(pack).collect::<Vec<_>>().join("\n")
 }
 
-fn versions(answer: &proto::GetBoundsResponse) -> String {
+fn versions(answer: &proto::ListBoundsResponse) -> String {
     if answer.bounds.is_empty() {
         return "no packs".to_owned();
     }

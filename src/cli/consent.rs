@@ -97,7 +97,7 @@ impl Consent {
             categories: terms.category,
             recipients: terms.recipient,
             explicit: terms.explicit,
-            until: terms.until.as_ref().map(|time| time.moment),
+            expires_at: terms.until.as_ref().map(|time| time.moment),
             interactions: terms.interaction,
         };
         let notice =
@@ -134,21 +134,21 @@ pub(super) struct Consents {
 
 impl Consents {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let mut request = proto::GetConsentsRequest {
+        let mut request = proto::ListConsentsRequest {
             subject: self.subject,
             as_of: as_of(self.as_of.as_ref()),
             page_size: 0,
             page_token: String::new(),
         };
         let mut client = client(at).await?;
-        let mut answer = client.get_consents(request.clone()).await?.into_inner();
+        let mut answer = client.list_consents(request.clone()).await?.into_inner();
         while !answer.next_page_token.is_empty() {
             request.page_token = std::mem::take(&mut answer.next_page_token);
-            let page = client.get_consents(request.clone()).await?.into_inner();
+            let page = client.list_consents(request.clone()).await?.into_inner();
             answer.consents.extend(page.consents);
             answer.next_page_token = page.next_page_token;
         }
-        out.print("GetConsentsResponse", &answer, |answer| {
+        out.print("ListConsentsResponse", &answer, |answer| {
             let all = |names: &[String]| if names.is_empty() { "*".to_owned() } else { names.join(",") };
             let row = |record: &proto::ConsentRecord| {
                 let decision = output::plain_name(record.decision().as_str_name(), "CONSENT_DECISION_");

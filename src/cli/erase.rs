@@ -78,7 +78,7 @@ impl Erase {
         };
         let answer = client(at).await?.submit_request(request).await?.into_inner();
         out.print("SubmitRequestResponse", &answer, erased)?;
-        match answer.request.as_ref().map(proto::RightsRequest::state) {
+        match answer.request.as_ref().map(proto::SubjectRequest::state) {
             Some(proto::RequestState::Refused) => {
                 Err(CliError::denied("nothing was erased: a hold blocks the erasure")
                     .next("`sayso hold list SUBJECT` shows the holds"))

@@ -11,7 +11,7 @@ use super::verify_context::cosigners;
 use crate::clock::{Clock, SystemClock};
 use crate::domain::wording;
 use crate::fetch;
-use crate::monitor::{AlertKind, Follower, Get, Kept, Limits, Look, StateFile, metrics_of};
+use crate::monitor::{AlertKind, Check, Follower, Get, Kept, Limits, StateFile, metrics_of};
 use crate::telemetry;
 use crate::witness::write_durably;
 use clap::Args;
@@ -129,15 +129,15 @@ impl Monitor {
         let (file, kept) = opened;
         let mut watch = Watch { command: &self, follower, ca: at.ca.clone(), file, kept, page };
         if self.once {
-            let look = watch.look(out).await?;
-            return verdict(&look);
+            let check = watch.check(out).await?;
+            return verdict(&check);
         }
         let stopped = interrupted();
         tokio::pin!(stopped);
         loop {
             tokio::select! {
                 _ = &mut stopped => return Ok(()),
-                looked = watch.look(out) => { looked?; }
+                checked = watch.check(out) => { checked?; }
             }
             tokio::select! {
                 _ = &mut stopped => return Ok(()),
@@ -184,41 +184,41 @@ struct Watch<'a> {
 
 impl Watch<'_> {
     /// Checks the log once: updates the state, prints the result, writes metrics and calls the webhook.
-    async fn look(&mut self, out: Out) -> Result<Look, CliError> {
-        let look = self.follower.look(&mut self.kept, SystemClock.now_ms()).await;
-        if let Some((kept, shown)) = &look.evidence {
+    async fn check(&mut self, out: Out) -> Result<Check, CliError> {
+        let check = self.follower.check(&mut self.kept, SystemClock.now_ms()).await;
+        if let Some((kept, shown)) = &check.evidence {
             let path = self.file.keep_evidence(kept, shown).map_err(CliError::failed)?;
             tracing::error!(path = %path.display(), "kept two signed notes that contradict each other");
         }
-        self.notify(&look).await;
+        self.notify(&check).await;
         if let Some(kept) = &self.kept {
             self.file.write(kept).map_err(CliError::failed)?;
         }
         if let Some(path) = &self.command.metrics {
-            let written = write_durably(path, &metrics_of(&look));
+            let written = write_durably(path, &metrics_of(&check));
             written.map_err(|error| CliError::failed(format!("--metrics: {}: {error}", path.display())))?;
         }
         if let Some(page) = &self.page {
-            page.set(metrics_of(&look));
+            page.set(metrics_of(&check));
         }
-        let value = serde_json::to_value(&look).map_err(CliError::failed)?;
-        out.print_value(&proto_style(value), &text_of(&look))?;
+        let value = serde_json::to_value(&check).map_err(CliError::failed)?;
+        out.print_value(&proto_style(value), &text_of(&check))?;
         std::io::stdout().flush().map_err(CliError::failed)?;
-        Ok(look)
+        Ok(check)
     }
 
     /// Calls the webhook if the kinds of alerts differ from those in its last successful call. A
     /// failed call is logged, and repeated at the next check.
-    async fn notify(&mut self, look: &Look) {
+    async fn notify(&mut self, check: &Check) {
         let Some(url) = &self.command.webhook else { return };
-        let mut kinds: Vec<AlertKind> = look.alerts.iter().map(|alert| alert.kind).collect();
+        let mut kinds: Vec<AlertKind> = check.alerts.iter().map(|alert| alert.kind).collect();
         kinds.sort_unstable();
         kinds.dedup();
         let notified = self.kept.as_ref().map(|kept| kept.notified.as_slice()).unwrap_or_default();
         if kinds == notified {
             return;
         }
-        match post(url, self.ca.as_deref(), look).await {
+        match post(url, self.ca.as_deref(), check).await {
             Ok(()) => {
                 if let Some(kept) = &mut self.kept {
                     kept.notified = kinds;
@@ -226,18 +226,18 @@ impl Watch<'_> {
             }
             Err(error) => tracing::error!(
                 error,
-                "the webhook did not accept the alerts; trying again after the next look"
+                "the webhook did not accept the alerts; trying again after the next check"
             ),
         }
     }
 }
 
-async fn post(url: &str, ca: Option<&Path>, look: &Look) -> Result<(), String> {
+async fn post(url: &str, ca: Option<&Path>, check: &Check) -> Result<(), String> {
     let body = json!({
-        "log": look.origin,
-        "at": wording::time(look.at_ms),
-        "entries": look.entries.to_string(),
-        "alerts": look.alerts,
+        "log": check.origin,
+        "at": wording::time(check.at_ms),
+        "entries": check.entries.to_string(),
+        "alerts": check.alerts,
     });
     let body = body.to_string().into_bytes();
     let answer = fetch::post_bytes(url, ca, "application/json", body, WEBHOOK_ANSWER_BYTES_MAX).await;
@@ -248,30 +248,30 @@ async fn post(url: &str, ca: Option<&Path>, look: &Look) -> Result<(), String> {
     }
 }
 
-fn text_of(look: &Look) -> String {
-    let growth = match look.grown_by {
+fn text_of(check: &Check) -> String {
+    let growth = match check.grown_by {
         Some(0) => ", none new".to_owned(),
         Some(new) => format!(", {new} new"),
         None => String::new(),
     };
     let mut text =
-        format!("{} {}: {}{growth}", wording::time(look.at_ms), look.origin, count(look.entries, "entry"));
-    if let Some((rules, erasures)) = look.rules.zip(look.erasures) {
+        format!("{} {}: {}{growth}", wording::time(check.at_ms), check.origin, count(check.entries, "entry"));
+    if let Some((rules, erasures)) = check.rules.zip(check.erasures) {
         text.push_str(&format!(", states {} and {}", count(rules, "rule"), count(erasures, "erasure")));
     }
-    if !look.witnesses.is_empty() {
-        text.push_str(&format!(", cosigned by {}", cosigners(&look.witnesses)));
+    if !check.witnesses.is_empty() {
+        text.push_str(&format!(", cosigned by {}", cosigners(&check.witnesses)));
     }
-    for alert in &look.alerts {
+    for alert in &check.alerts {
         text.push_str(&format!("\nALERT {alert}"));
     }
     text
 }
 
 /// The result of the command after a single check: an error if there are alerts.
-fn verdict(look: &Look) -> Result<(), CliError> {
-    let texts: Vec<String> = look.alerts.iter().map(ToString::to_string).collect();
-    match look.alerts.iter().any(|alert| alert.kind.is_contradiction()) {
+fn verdict(check: &Check) -> Result<(), CliError> {
+    let texts: Vec<String> = check.alerts.iter().map(ToString::to_string).collect();
+    match check.alerts.iter().any(|alert| alert.kind.is_contradiction()) {
         true => Err(CliError::unverified(texts.join("; "))),
         false if texts.is_empty() => Ok(()),
         false => Err(CliError::failed(texts.join("; "))),

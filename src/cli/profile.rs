@@ -101,7 +101,7 @@ pub(super) struct Record {
     #[arg(long, default_value = "")]
     idempotency_key: String,
     /// Record only if nothing has changed since you read the person's version. The version is the
-    /// number of the person's events or, for a service or channel, `GetConsentsResponse.version`.
+    /// number of the person's events or, for a service or channel, `ListConsentsResponse.version`.
     #[arg(long)]
     expected_version: Option<u64>,
 }

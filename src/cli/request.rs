@@ -261,7 +261,7 @@ impl List {
             }
         }
         out.print("ListRequestsResponse", &all, |answer| {
-            let row = |request: &proto::RightsRequest| {
+            let row = |request: &proto::SubjectRequest| {
                 vec![
                     output::time(request.due_at.as_ref()),
                     plain_name(request.kind().as_str_name(), "REQUEST_KIND_"),
@@ -277,7 +277,7 @@ impl List {
 }
 
 /// Describes a request with all its fields.
-fn whole_text_of(request: &proto::RightsRequest) -> String {
+fn whole_text_of(request: &proto::SubjectRequest) -> String {
     let mut text = text_of(request);
     let mut add = |name: &str, value: String| {
         if !value.is_empty() {
@@ -305,7 +305,7 @@ fn whole_text_of(request: &proto::RightsRequest) -> String {
 }
 
 /// Describes a request and its state in a few lines.
-pub(super) fn text_of(request: &proto::RightsRequest) -> String {
+pub(super) fn text_of(request: &proto::SubjectRequest) -> String {
     let mut text = format!(
         "request {}: {}, {}, submitted {}",
         request.request_id,

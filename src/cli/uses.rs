@@ -129,7 +129,7 @@ fn what(used: &proto::ListedUse) -> String {
     let grant = &used.grant_id;
     match used.kind() {
         UseKind::Granted => format!("grant {grant} to"),
-        UseKind::GivenAgain => format!("grant {grant} given again {} to", count(used.count.into(), "time")),
+        UseKind::Reused => format!("grant {grant} reused {} to", count(used.count.into(), "time")),
         UseKind::Reported => {
             let times = if used.count > 1 { format!(" ({} times)", used.count) } else { String::new() };
             format!("reply `{}`{times} under grant {grant} by", used.reply)

@@ -31,7 +31,7 @@ impl Purpose {
         match self {
             Self::List => {
                 let answer = whole_vocabulary(&mut client(at, "steward").await?).await?;
-                out.print("ListPurposesResponse", &answer, vocabulary)
+                out.print("ListVocabularyResponse", &answer, vocabulary)
             }
             Self::Define(purpose) => purpose.run(at, out).await,
         }
@@ -41,12 +41,12 @@ impl Purpose {
 /// Reads all pages of the vocabulary: every purpose and every category.
 async fn whole_vocabulary(
     client: &mut BoundsServiceClient<Link>,
-) -> Result<proto::ListPurposesResponse, CliError> {
-    let mut request = proto::ListPurposesRequest::default();
-    let mut whole = client.list_purposes(request.clone()).await?.into_inner();
+) -> Result<proto::ListVocabularyResponse, CliError> {
+    let mut request = proto::ListVocabularyRequest::default();
+    let mut whole = client.list_vocabulary(request.clone()).await?.into_inner();
     while !whole.next_page_token.is_empty() {
         request.page_token = std::mem::take(&mut whole.next_page_token);
-        let page = client.list_purposes(request.clone()).await?.into_inner();
+        let page = client.list_vocabulary(request.clone()).await?.into_inner();
         whole.purposes.extend(page.purposes);
         whole.categories.extend(page.categories);
         whole.next_page_token = page.next_page_token;
@@ -54,7 +54,7 @@ async fn whole_vocabulary(
     Ok(whole)
 }
 
-fn vocabulary(answer: &proto::ListPurposesResponse) -> String {
+fn vocabulary(answer: &proto::ListVocabularyResponse) -> String {
     let header = ["PURPOSE", "PART OF", "RUNG", "MEANING", "LEGAL BASIS", "RISKS"];
     let mut rows = vec![header.into_iter().map(str::to_owned).collect::<Vec<_>>()];
     rows.extend(answer.purposes.iter().map(|each| {
@@ -86,14 +86,14 @@ impl Category {
         match self {
             Self::List => {
                 let answer = whole_vocabulary(&mut client(at, "steward").await?).await?;
-                out.print("ListPurposesResponse", &answer, |answer| table(&categories(answer)))
+                out.print("ListVocabularyResponse", &answer, |answer| table(&categories(answer)))
             }
             Self::Define(category) => category.run(at, out).await,
         }
     }
 }
 
-fn categories(answer: &proto::ListPurposesResponse) -> Vec<Vec<String>> {
+fn categories(answer: &proto::ListVocabularyResponse) -> Vec<Vec<String>> {
     let mut rows =
         vec![["CATEGORY", "PART OF", "MEANING", "RISKS"].into_iter().map(str::to_owned).collect::<Vec<_>>()];
     rows.extend(answer.categories.iter().map(|category| {

@@ -23,7 +23,7 @@ pub struct ControllerConfig {
     /// layout as `data`.
     pub name: String,
     /// Its identity, as packages and receipts show it.
-    #[serde(rename = "organisation", default)]
+    #[serde(alias = "organisation", default)]
     pub organization: Organization,
     /// The keys that its bounds must be signed with.
     #[serde(default)]

@@ -27,16 +27,20 @@ pub struct Limits {
     /// Largest gRPC message that is accepted, bytes. 64 KiB to 64 MiB.
     pub message_bytes_max: usize,
     /// How many of the attributes kept about one person may come from one service. 1 to 100,000.
-    pub facts_per_service_max: usize,
+    #[serde(alias = "facts_per_service_max")]
+    pub attributes_per_service_max: usize,
     /// How many bytes the attributes from one service may have. At least 64 KiB, which is more than one
     /// attribute can have.
-    pub facts_per_service_bytes_max: usize,
+    #[serde(alias = "facts_per_service_bytes_max")]
+    pub attributes_per_service_bytes_max: usize,
     /// Attributes kept about one person. An eighth is reserved for the person and for stewards. At least
-    /// `facts_per_service_max`, at most 100,000.
-    pub facts_per_person_max: usize,
-    /// Bytes of these attributes. At least `facts_per_service_bytes_max`, at most 64 MiB. With more than 3
-    /// MiB, one grant cannot contain everything.
-    pub facts_per_person_bytes_max: usize,
+    /// `attributes_per_service_max`, at most 100,000.
+    #[serde(alias = "facts_per_person_max")]
+    pub attributes_per_person_max: usize,
+    /// Bytes of these attributes. At least `attributes_per_service_bytes_max`, at most 64 MiB. With more than
+    /// 3 MiB, one grant cannot contain everything.
+    #[serde(alias = "facts_per_person_bytes_max")]
+    pub attributes_per_person_bytes_max: usize,
     /// How many bytes the embeddings of the attributes from one service may have. At least 16 KiB, which is
     /// more than one embedding can have.
     pub embeddings_per_service_bytes_max: usize,
@@ -73,10 +77,10 @@ impl Default for Limits {
             cached_subjects_bytes_max: 96 << 20,
             index_cache_bytes: 64 << 20,
             message_bytes_max: 4 << 20,
-            facts_per_service_max: 4_000,
-            facts_per_service_bytes_max: 1 << 20,
-            facts_per_person_max: 10_000,
-            facts_per_person_bytes_max: 3 << 20,
+            attributes_per_service_max: 4_000,
+            attributes_per_service_bytes_max: 1 << 20,
+            attributes_per_person_max: 10_000,
+            attributes_per_person_bytes_max: 3 << 20,
             embeddings_per_service_bytes_max: 4 << 20,
             embeddings_per_person_bytes_max: 12 << 20,
             connections_max: 4_096,
@@ -111,14 +115,14 @@ impl Limits {
     }
 
     fn check_attributes(&self) -> Result<(), ConfigError> {
-        let (count, bytes) = (self.facts_per_service_max, self.facts_per_service_bytes_max);
-        check((1..=100_000).contains(&count), "limits.facts_per_service_max", "1 to 100,000")?;
-        check(bytes >= 64 << 10, "limits.facts_per_service_bytes_max", "at least 64 KiB")?;
-        let person = (count..=100_000).contains(&self.facts_per_person_max);
-        check(person, "limits.facts_per_person_max", "`limits.facts_per_service_max` to 100,000")?;
-        let person = (bytes..=64 << 20).contains(&self.facts_per_person_bytes_max);
-        let allowed = "`limits.facts_per_service_bytes_max` to 64 MiB";
-        check(person, "limits.facts_per_person_bytes_max", allowed)?;
+        let (count, bytes) = (self.attributes_per_service_max, self.attributes_per_service_bytes_max);
+        check((1..=100_000).contains(&count), "limits.attributes_per_service_max", "1 to 100,000")?;
+        check(bytes >= 64 << 10, "limits.attributes_per_service_bytes_max", "at least 64 KiB")?;
+        let person = (count..=100_000).contains(&self.attributes_per_person_max);
+        check(person, "limits.attributes_per_person_max", "`limits.attributes_per_service_max` to 100,000")?;
+        let person = (bytes..=64 << 20).contains(&self.attributes_per_person_bytes_max);
+        let allowed = "`limits.attributes_per_service_bytes_max` to 64 MiB";
+        check(person, "limits.attributes_per_person_bytes_max", allowed)?;
         let bytes = self.embeddings_per_service_bytes_max;
         check(bytes >= 16 << 10, "limits.embeddings_per_service_bytes_max", "at least 16 KiB")?;
         let person = (bytes..=256 << 20).contains(&self.embeddings_per_person_bytes_max);

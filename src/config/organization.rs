@@ -49,28 +49,28 @@ impl Organization {
         };
         let is_place =
             |code: &String| matches!(code.len(), 2 | 3) && code.bytes().all(|byte| byte.is_ascii_uppercase());
-        check(is_text(&self.name), "organisation.name", "at most 256 bytes without control characters")?;
+        check(is_text(&self.name), "organization.name", "at most 256 bytes without control characters")?;
         check(
             is_text(&self.contact),
-            "organisation.contact",
+            "organization.contact",
             "at most 256 bytes without control characters",
         )?;
         check(
             is_text(&self.address),
-            "organisation.address",
+            "organization.address",
             "at most 256 bytes without control characters",
         )?;
-        check(is_url(&self.url), "organisation.url", "an http: or https: URL of at most 256 bytes")?;
+        check(is_url(&self.url), "organization.url", "an http: or https: URL of at most 256 bytes")?;
         check(
             is_url(&self.rights_url),
-            "organisation.rights_url",
+            "organization.rights_url",
             "an http: or https: URL of at most 256 bytes",
         )?;
         let place = "`EU`, `EEA` or an ISO 3166-1 alpha-2 country code";
-        check(is_place(&self.jurisdiction), "organisation.jurisdiction", place)?;
+        check(is_place(&self.jurisdiction), "organization.jurisdiction", place)?;
         let places = &self.storage_locations;
         let allowed = "at most 32 of `EU`, `EEA` or ISO 3166-1 alpha-2 country codes";
-        check(places.len() <= 32 && places.iter().all(is_place), "organisation.storage_locations", allowed)
+        check(places.len() <= 32 && places.iter().all(is_place), "organization.storage_locations", allowed)
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Config {
     /// Bearer tokens of the built-in issuer.
     pub built_in_tokens: BuiltInTokens,
     /// The controller's identity, as packages and receipts show it.
-    #[serde(rename = "organisation")]
+    #[serde(alias = "organisation")]
     pub organization: Organization,
     /// The keys that bounds must be signed with.
     pub bounds: BoundsKeys,
@@ -265,7 +265,7 @@ mod tests {
     fn each_controller_has_its_own_settings_and_shares_only_the_daemon() {
         let key = "a".repeat(64);
         let config = config(&format!(
-            "ledger = 'l'\ncontroller = 'one'\n[organisation]\nname = 'One'\n[bounds]\nauthority_key = '{key}'\n\
+            "ledger = 'l'\ncontroller = 'one'\n[organization]\nname = 'One'\n[bounds]\nauthority_key = '{key}'\n\
              [limits]\nconnections_max = 7\n[[controllers]]\nname = 'two'\n[controllers.organisation]\nname = 'Two'"
         ));
         config.check().unwrap();

@@ -163,13 +163,13 @@ fn open_both(layout: &Layout, options: Options) -> Result<(EmbeddedLog, Embedded
 fn attribute_limits(limits: &Limits) -> AttributeLimits {
     AttributeLimits {
         service: Load {
-            count: limits.facts_per_service_max,
-            bytes: limits.facts_per_service_bytes_max,
+            count: limits.attributes_per_service_max,
+            bytes: limits.attributes_per_service_bytes_max,
             embedding_bytes: limits.embeddings_per_service_bytes_max,
         },
         subject: Load {
-            count: limits.facts_per_person_max,
-            bytes: limits.facts_per_person_bytes_max,
+            count: limits.attributes_per_person_max,
+            bytes: limits.attributes_per_person_bytes_max,
             embedding_bytes: limits.embeddings_per_person_bytes_max,
         },
     }

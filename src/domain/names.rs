@@ -85,9 +85,9 @@ fn is_invisible(letter: char) -> bool {
 /// How a name looks: names with the same look differ only in case, or in characters that are easily confused
 /// (UTS 39, section 4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Look(String);
+pub struct Skeleton(String);
 
-impl Look {
+impl Skeleton {
     /// The look of a name. Takes time linear in its length.
     #[must_use]
     pub fn of(name: &str) -> Self {
@@ -103,15 +103,16 @@ impl Look {
             return *self == Self::of(name);
         }
         let look =
-            |byte: u8| ASCII_LOOKS.get(usize::from(byte)).map(|look| look.0.as_str()).unwrap_or_default();
+            |byte: u8| ASCII_SKELETONS.get(usize::from(byte)).map(|look| look.0.as_str()).unwrap_or_default();
         name.bytes().rev().flat_map(|byte| look(byte).bytes().rev()).eq(self.0.bytes().rev())
     }
 }
 
 /// The look of each ASCII character. An ASCII text looks like its characters one after another: none of them
 /// combines with the one before.
-static ASCII_LOOKS: LazyLock<Vec<Look>> =
-    LazyLock::new(|| (0..128_u8).map(|byte| Look::of(char::from(byte).encode_utf8(&mut [0; 4]))).collect());
+static ASCII_SKELETONS: LazyLock<Vec<Skeleton>> = LazyLock::new(|| {
+    (0..128_u8).map(|byte| Skeleton::of(char::from(byte).encode_utf8(&mut [0; 4]))).collect()
+});
 
 #[cfg(test)]
 mod tests {
@@ -196,18 +197,18 @@ mod tests {
             ("modern", "rnodern"),
             ("\u{421}olor", "color"),
         ] {
-            assert!(Look::of(one).is_of(other) && Look::of(other).is_of(one), "{one} {other}");
+            assert!(Skeleton::of(one).is_of(other) && Skeleton::of(other).is_of(one), "{one} {other}");
         }
         for (one, other) in [("diet", "diets"), ("a", "b"), ("note-1", "note-2"), ("", "a"), ("ключ", "key")]
         {
-            assert!(!Look::of(one).is_of(other) && !Look::of(other).is_of(one), "{one} {other}");
+            assert!(!Skeleton::of(one).is_of(other) && !Skeleton::of(other).is_of(one), "{one} {other}");
         }
     }
 
     proptest! {
         #[test]
         fn a_look_is_recognized_however_it_is_compared(name in "[ -~]{0,12}|.{0,8}") {
-            prop_assert!(Look::of(&name).is_of(&name));
+            prop_assert!(Skeleton::of(&name).is_of(&name));
         }
 
         #[test]

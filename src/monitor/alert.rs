@@ -21,13 +21,13 @@ pub enum AlertKind {
     Uncosigned,
     /// The newest checkpoint is too old.
     Stale,
-    /// The log grew by more than is allowed between two looks.
+    /// The log grew by more than is allowed between two checks.
     Growth,
     /// The log's key signed counts of rules and erasures that contradict each other.
     Counts,
-    /// The log has more new rules than are allowed between two looks.
+    /// The log has more new rules than are allowed between two checks.
     RulesGrowth,
-    /// The log has more new erasures than are allowed between two looks.
+    /// The log has more new erasures than are allowed between two checks.
     ErasuresGrowth,
     /// The log does not answer.
     Unreachable,

@@ -2,7 +2,7 @@
 //! not of what.
 
 use super::alert::{Alert, AlertKind};
-use super::findings::{Limits, Look};
+use super::findings::{Check, Limits};
 use super::state::Kept;
 use super::tiles::{Get, Unproven, compare};
 use sayso_proof::checkpoint::Checkpoint;
@@ -27,7 +27,7 @@ pub(super) async fn compare_counts(
     kept: &mut Kept,
     newest: &Newest<'_>,
     shown: Option<String>,
-    look: &mut Look,
+    check: &mut Check,
 ) -> Result<(), Alert> {
     let is_needed = limits.rules_growth_max.or(limits.erasures_growth_max).is_some();
     let Some(note) = shown else {
@@ -38,7 +38,7 @@ pub(super) async fn compare_counts(
     let unsigned = |error| Alert::new(AlertKind::Unsigned, format!("the counts: {error}"));
     let counts = Counts::open(&note, newest.keys).map_err(unsigned)?;
     if let Err(unproven) = compare_trees(get, newest.checkpoint, &counts.tree).await {
-        return Err(judge(unproven, &counts, (newest.note, &note), look));
+        return Err(judge(unproven, &counts, (newest.note, &note), check));
     }
     let before = kept.counts().map_err(unsigned)?;
     let Some((kept_note, before)) = kept.counts.clone().zip(before) else {
@@ -46,21 +46,21 @@ pub(super) async fn compare_counts(
         return Ok(());
     };
     if let Err(unproven) = compare_trees(get, &before.tree, &counts.tree).await {
-        return Err(judge(unproven, &counts, (&kept_note, &note), look));
+        return Err(judge(unproven, &counts, (&kept_note, &note), check));
     }
     if let Some(reason) = before.contradiction(&counts) {
-        look.evidence = Some((kept_note, note));
+        check.evidence = Some((kept_note, note));
         return Err(Alert::new(AlertKind::Counts, reason));
     }
     let (rules, erasures) = (
         counts.events.rules.saturating_sub(before.events.rules),
         counts.events.erasures.saturating_sub(before.events.erasures),
     );
-    (look.rules_grown_by, look.erasures_grown_by) = (Some(rules), Some(erasures));
+    (check.rules_grown_by, check.erasures_grown_by) = (Some(rules), Some(erasures));
     if counts.tree.size >= before.tree.size {
         kept.counts = Some(note);
     }
-    judge_growth(limits, rules, erasures, look);
+    judge_growth(limits, rules, erasures, check);
     Ok(())
 }
 
@@ -69,7 +69,7 @@ async fn compare_trees(get: &Get, one: &Checkpoint, other: &Checkpoint) -> Resul
     compare(get, older, newer).await
 }
 
-fn judge_growth(limits: &Limits, rules: u64, erasures: u64, look: &mut Look) {
+fn judge_growth(limits: &Limits, rules: u64, erasures: u64, check: &mut Check) {
     for (kind, what, grown_by, most) in [
         (AlertKind::RulesGrowth, "rules", rules, limits.rules_growth_max),
         (AlertKind::ErasuresGrowth, "erasures", erasures, limits.erasures_growth_max),
@@ -77,13 +77,13 @@ fn judge_growth(limits: &Limits, rules: u64, erasures: u64, look: &mut Look) {
         if let Some(most) = most.filter(|most| grown_by > *most) {
             let message =
                 format!("the log has {grown_by} new {what} since the last check; at most {most} are allowed");
-            look.alerts.push(Alert::new(kind, message));
+            check.alerts.push(Alert::new(kind, message));
         }
     }
 }
 
 /// The alert for counts whose tree does not fit another tree that the log's key signed.
-fn judge(unproven: Unproven, counts: &Counts, notes: (&str, &str), look: &mut Look) -> Alert {
+fn judge(unproven: Unproven, counts: &Counts, notes: (&str, &str), check: &mut Check) -> Alert {
     let size = counts.tree.size;
     let (kind, message) = match unproven {
         Unproven::Contradiction => (
@@ -97,14 +97,14 @@ fn judge(unproven: Unproven, counts: &Counts, notes: (&str, &str), look: &mut Lo
         Unproven::Unreachable(reason) => (AlertKind::Unreachable, reason),
     };
     if kind.is_contradiction() {
-        look.evidence = Some((notes.0.to_owned(), notes.1.to_owned()));
+        check.evidence = Some((notes.0.to_owned(), notes.1.to_owned()));
     }
     Alert::new(kind, message)
 }
 
-/// Sets what a look says about the kept counts.
-pub(super) fn show_counts(kept: &Kept, look: &mut Look) {
+/// Sets what a check says about the kept counts.
+pub(super) fn show_counts(kept: &Kept, check: &mut Check) {
     let counts = kept.counts().ok().flatten();
-    look.rules = counts.as_ref().map(|counts| counts.events.rules);
-    look.erasures = counts.as_ref().map(|counts| counts.events.erasures);
+    check.rules = counts.as_ref().map(|counts| counts.events.rules);
+    check.erasures = counts.as_ref().map(|counts| counts.events.erasures);
 }

@@ -3,7 +3,7 @@
 
 use super::alert::{Alert, AlertKind};
 use super::counts::{Newest, compare_counts, show_counts};
-use super::findings::{Limits, Look};
+use super::findings::{Check, Limits};
 use super::state::Kept;
 use super::tiles::{Get, Unproven, compare};
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
@@ -36,26 +36,26 @@ struct Shown {
 impl Follower {
     /// Looks at the log once. Updates `kept` to the newest checkpoint and counts, unless the log contradicts
     /// the kept ones.
-    pub async fn look(&self, kept: &mut Option<Kept>, now_ms: u64) -> Look {
-        let mut look = Look { origin: self.key.name.clone(), at_ms: now_ms, ..Look::default() };
-        if let Err(alert) = self.compare(kept, now_ms, &mut look).await {
-            look.alerts.push(alert);
+    pub async fn check(&self, kept: &mut Option<Kept>, now_ms: u64) -> Check {
+        let mut check = Check { origin: self.key.name.clone(), at_ms: now_ms, ..Check::default() };
+        if let Err(alert) = self.compare(kept, now_ms, &mut check).await {
+            check.alerts.push(alert);
         }
         if let Some(kept) = kept {
-            self.judge_age(kept, now_ms, &mut look);
-            show_counts(kept, &mut look);
+            self.judge_age(kept, now_ms, &mut check);
+            show_counts(kept, &mut check);
         }
-        look
+        check
     }
 
-    async fn compare(&self, kept: &mut Option<Kept>, now_ms: u64, look: &mut Look) -> Result<(), Alert> {
-        let mut shown = self.read(kept.as_ref(), look).await?;
+    async fn compare(&self, kept: &mut Option<Kept>, now_ms: u64, check: &mut Check) -> Result<(), Alert> {
+        let mut shown = self.read(kept.as_ref(), check).await?;
         let (counts, note, checkpoint, chain) =
             (shown.counts.take(), shown.note.clone(), shown.checkpoint.clone(), shown.chain.clone());
-        self.compare_with_kept(kept, shown, now_ms, look).await?;
+        self.compare_with_kept(kept, shown, now_ms, check).await?;
         let Some(kept) = kept else { return Ok(()) };
         let newest = Newest { keys: &chain, checkpoint: &checkpoint, note: &note };
-        compare_counts(&self.get, &self.limits, kept, &newest, counts, look).await
+        compare_counts(&self.get, &self.limits, kept, &newest, counts, check).await
     }
 
     async fn compare_with_kept(
@@ -63,9 +63,9 @@ impl Follower {
         kept: &mut Option<Kept>,
         shown: Shown,
         now_ms: u64,
-        look: &mut Look,
+        check: &mut Check,
     ) -> Result<(), Alert> {
-        look.witnesses.clone_from(&shown.cosigned);
+        check.witnesses.clone_from(&shown.cosigned);
         let cosigned_at_s = shown.cosigned.iter().map(|one| one.at_s).max();
         let size = shown.checkpoint.size;
         let Some(before) = kept else {
@@ -89,9 +89,9 @@ impl Follower {
             compare(&self.get, &old, &shown.checkpoint).await
         };
         if let Err(unproven) = proven {
-            return Err(self.judge(unproven, &old, &before.checkpoint, shown, look));
+            return Err(self.judge(unproven, &old, &before.checkpoint, shown, check));
         }
-        look.grown_by = Some(size.saturating_sub(old.size));
+        check.grown_by = Some(size.saturating_sub(old.size));
         // A smaller tree than before is harmless if the log still serves the larger one: a witnessed
         // checkpoint can be older than one that was shown without cosignatures.
         if size < old.size {
@@ -106,15 +106,16 @@ impl Follower {
         before.keys = shown.keys;
         let grown_by = size.saturating_sub(old.size);
         if let Some(most) = self.limits.growth_max.filter(|most| grown_by > *most) {
-            let message =
-                format!("the log grew by {grown_by} entries since the last look; at most {most} are allowed");
-            look.alerts.push(Alert::new(AlertKind::Growth, message));
+            let message = format!(
+                "the log grew by {grown_by} entries since the last check; at most {most} are allowed"
+            );
+            check.alerts.push(Alert::new(AlertKind::Growth, message));
         }
         Ok(())
     }
 
     /// Reads and verifies what the log shows now.
-    async fn read(&self, kept: Option<&Kept>, look: &mut Look) -> Result<Shown, Alert> {
+    async fn read(&self, kept: Option<&Kept>, check: &mut Check) -> Result<Shown, Alert> {
         let note = self.text("checkpoint").await?;
         let note = note.ok_or_else(|| Alert::new(AlertKind::Unreachable, "the log has no checkpoint"))?;
         // The keys are read last, so they have every key that signed the others.
@@ -131,7 +132,7 @@ impl Follower {
         }
         let checkpoint = chain.open(&note).map_err(|error| Alert::new(AlertKind::Unsigned, error))?;
         let cosigned = context::cosigned(&note, &self.options).unwrap_or_else(|error| {
-            look.alerts.push(Alert::new(AlertKind::Uncosigned, error));
+            check.alerts.push(Alert::new(AlertKind::Uncosigned, error));
             Vec::new()
         });
         Ok(Shown { note, checkpoint, keys, chain, cosigned, counts })
@@ -158,7 +159,7 @@ impl Follower {
         old: &Checkpoint,
         note: &str,
         shown: Shown,
-        look: &mut Look,
+        check: &mut Check,
     ) -> Alert {
         let (kept, size) = (old.size, shown.checkpoint.size);
         let trees = format!("the checkpoint of {size} entries and the kept one of {kept} entries");
@@ -185,22 +186,22 @@ impl Follower {
             Unproven::Unreachable(reason) => (AlertKind::Unreachable, reason),
         };
         if kind.is_contradiction() {
-            look.evidence = Some((note.to_owned(), shown.note));
+            check.evidence = Some((note.to_owned(), shown.note));
         }
         Alert::new(kind, message)
     }
 
-    fn judge_age(&self, kept: &Kept, now_ms: u64, look: &mut Look) {
-        look.entries = kept.checkpoint().map_or(0, |checkpoint| checkpoint.size);
+    fn judge_age(&self, kept: &Kept, now_ms: u64, check: &mut Check) {
+        check.entries = kept.checkpoint().map_or(0, |checkpoint| checkpoint.size);
         let (newest_ms, what) = match kept.cosigned_at_s {
             Some(at_s) => (at_s.saturating_mul(1_000), "was cosigned"),
             None => (kept.first_seen_ms, "was first seen"),
         };
-        look.age_ms = now_ms.saturating_sub(newest_ms);
-        if let Some(most) = self.limits.age_max_ms.filter(|most| look.age_ms > *most) {
-            let (age, most) = (look.age_ms / 1_000, most / 1_000);
+        check.age_ms = now_ms.saturating_sub(newest_ms);
+        if let Some(most) = self.limits.age_max_ms.filter(|most| check.age_ms > *most) {
+            let (age, most) = (check.age_ms / 1_000, most / 1_000);
             let message = format!("the newest checkpoint {what} {age} s ago; at most {most} s are allowed");
-            look.alerts.push(Alert::new(AlertKind::Stale, message));
+            check.alerts.push(Alert::new(AlertKind::Stale, message));
         }
     }
 }

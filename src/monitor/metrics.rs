@@ -1,7 +1,7 @@
 //! The metrics of a monitor in the Prometheus text format.
 
 use super::alert::KINDS;
-use super::findings::Look;
+use super::findings::Check;
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -10,11 +10,12 @@ use prometheus_client::registry::Registry;
 /// Labels of one log, or of one kind of alert of a log.
 type Labels = Vec<(&'static str, String)>;
 
-/// The metrics of one look, as the text of a file for the textfile collector of the Prometheus node exporter.
+/// The metrics of one check, as the text of a file for the textfile collector of the Prometheus node
+/// exporter.
 #[must_use]
-pub fn metrics_of(look: &Look) -> String {
+pub fn metrics_of(check: &Check) -> String {
     let mut registry = Registry::with_prefix("sayso_monitor");
-    let log = vec![("log", look.origin.clone())];
+    let log = vec![("log", check.origin.clone())];
     let mut gauge = |name: &str, help: &str, values: Vec<(Labels, u64)>| {
         let family = Family::<Labels, Gauge>::default();
         for (labels, value) in values {
@@ -23,16 +24,16 @@ pub fn metrics_of(look: &Look) -> String {
         registry.register(name, help, family);
     };
     let one = |value: u64| vec![(log.clone(), value)];
-    gauge("look_timestamp_seconds", "When the log was looked at last", one(look.at_ms / 1_000));
-    gauge("entries", "Entries of the newest checkpoint that continues the earlier ones", one(look.entries));
-    gauge("checkpoint_age_seconds", "Age of the newest checkpoint", one(look.age_ms / 1_000));
-    gauge("cosigners", "Given witnesses that cosigned the checkpoint", one(look.witnesses.len() as u64));
+    gauge("look_timestamp_seconds", "When the log was checked at last", one(check.at_ms / 1_000));
+    gauge("entries", "Entries of the newest checkpoint that continues the earlier ones", one(check.entries));
+    gauge("checkpoint_age_seconds", "Age of the newest checkpoint", one(check.age_ms / 1_000));
+    gauge("cosigners", "Given witnesses that cosigned the checkpoint", one(check.witnesses.len() as u64));
     let counted = |value: Option<u64>| value.map(|value| (log.clone(), value)).into_iter().collect();
-    gauge("rules", "Events about rules, as the newest counts of the log state", counted(look.rules));
-    gauge("erasures", "Completed erasures, as the newest counts of the log state", counted(look.erasures));
+    gauge("rules", "Events about rules, as the newest counts of the log state", counted(check.rules));
+    gauge("erasures", "Completed erasures, as the newest counts of the log state", counted(check.erasures));
     let alerts = KINDS.map(|kind| {
-        let is_raised = look.alerts.iter().any(|alert| alert.kind == kind);
-        (vec![("log", look.origin.clone()), ("kind", kind.name().to_owned())], u64::from(is_raised))
+        let is_raised = check.alerts.iter().any(|alert| alert.kind == kind);
+        (vec![("log", check.origin.clone()), ("kind", kind.name().to_owned())], u64::from(is_raised))
     });
     gauge("alert", "1 while an alert of this kind is raised", alerts.to_vec());
     let mut text = String::new();

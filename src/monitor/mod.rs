@@ -16,7 +16,7 @@ mod tests;
 mod tiles;
 
 pub use alert::{Alert, AlertKind};
-pub use findings::{Limits, Look};
+pub use findings::{Check, Limits};
 pub use follow::Follower;
 pub use metrics::metrics_of;
 pub use state::{Kept, StateError, StateFile};

@@ -32,7 +32,7 @@ pub enum StateError {
     Damaged(PathBuf, String),
 }
 
-/// What a monitor keeps between two looks.
+/// What a monitor keeps between two checks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kept {

@@ -100,12 +100,12 @@ impl Monitored {
     }
 
     /// Looks, and returns the kinds of alerts.
-    async fn look(&mut self, now_ms: u64) -> Vec<AlertKind> {
-        let look = self.follower.look(&mut self.kept, now_ms).await;
-        assert!(metrics_of(&look).contains("sayso_monitor_alert{log=\"log.example/one\",kind=\"FORK\"}"));
-        let kinds: Vec<AlertKind> = look.alerts.iter().map(|alert| alert.kind).collect();
+    async fn check(&mut self, now_ms: u64) -> Vec<AlertKind> {
+        let check = self.follower.check(&mut self.kept, now_ms).await;
+        assert!(metrics_of(&check).contains("sayso_monitor_alert{log=\"log.example/one\",kind=\"FORK\"}"));
+        let kinds: Vec<AlertKind> = check.alerts.iter().map(|alert| alert.kind).collect();
         assert_eq!(
-            look.evidence.is_some(),
+            check.evidence.is_some(),
             kinds.contains(&AlertKind::Fork)
                 || kinds.contains(&AlertKind::Counts)
                 || kinds.contains(&AlertKind::RolledBack)
@@ -124,20 +124,20 @@ async fn a_log_that_only_grows_raises_no_alert() {
     let mut log = Monitored::new(Vec::new());
     for size in [0, 1, 2, 255, 256, 257, 700, 700] {
         log.serve(Served::new(leaves(0, 0, size)));
-        assert_eq!(log.look(1).await, [], "{size}");
+        assert_eq!(log.check(1).await, [], "{size}");
         assert_eq!(log.kept_size(), size);
     }
     // An older checkpoint, while the larger tree is still served, is not a rollback.
     let older = checkpoint(&leaves(0, 0, 300)).sign(&log_key());
     log.serve(Served { note: older, ..Served::new(leaves(0, 0, 700)) });
-    assert_eq!(log.look(1).await, []);
+    assert_eq!(log.check(1).await, []);
     assert_eq!(log.kept_size(), 700);
 }
 
 #[tokio::test]
 async fn a_fork_and_a_rollback_raise_alerts_and_the_kept_checkpoint_stays() {
     let mut log = Monitored::new(leaves(0, 0, 600));
-    assert_eq!(log.look(1).await, []);
+    assert_eq!(log.check(1).await, []);
     for (served, kind) in [
         (leaves(1, 599, 600), AlertKind::Fork),
         (leaves(1, 300, 900), AlertKind::Fork),
@@ -146,16 +146,16 @@ async fn a_fork_and_a_rollback_raise_alerts_and_the_kept_checkpoint_stays() {
         (Vec::new(), AlertKind::RolledBack),
     ] {
         log.serve(Served::new(served));
-        assert_eq!(log.look(2).await, [kind]);
+        assert_eq!(log.check(2).await, [kind]);
         assert_eq!(log.kept_size(), 600);
     }
     // Tiles that do not belong to the signed checkpoint prove no fork.
     log.serve(Served { leaves: leaves(1, 300, 900), ..Served::new(leaves(0, 0, 900)) });
-    assert_eq!(log.look(3).await, [AlertKind::WrongTiles]);
+    assert_eq!(log.check(3).await, [AlertKind::WrongTiles]);
     log.serve(Served { leaves: leaves(0, 0, 700), ..Served::new(leaves(0, 0, 900)) });
-    assert_eq!(log.look(3).await, [AlertKind::WrongTiles]);
+    assert_eq!(log.check(3).await, [AlertKind::WrongTiles]);
     log.serve(Served::new(leaves(0, 0, 900)));
-    assert_eq!(log.look(4).await, []);
+    assert_eq!(log.check(4).await, []);
 }
 
 #[tokio::test]
@@ -164,26 +164,26 @@ async fn a_checkpoint_that_is_unsigned_uncosigned_or_old_raises_an_alert() {
     let stranger = SigningKey::from_bytes(&[2; 32]);
     let note = checkpoint(&leaves(0, 0, 9)).sign(&stranger);
     log.serve(Served { note, ..Served::new(leaves(0, 0, 9)) });
-    assert_eq!(log.look(1).await, [AlertKind::Unsigned]);
+    assert_eq!(log.check(1).await, [AlertKind::Unsigned]);
     assert!(log.kept.is_none());
     log.serve(Served { is_down: true, ..Served::new(leaves(0, 0, 9)) });
-    assert_eq!(log.look(1).await, [AlertKind::Unreachable]);
+    assert_eq!(log.check(1).await, [AlertKind::Unreachable]);
     log.follower.limits = Limits { age_max_ms: Some(1_000), growth_max: Some(5), ..Limits::default() };
     log.serve(Served::new(leaves(0, 0, 9)));
-    assert_eq!(log.look(10_000).await, []);
-    assert_eq!(log.look(11_001).await, [AlertKind::Stale]);
+    assert_eq!(log.check(10_000).await, []);
+    assert_eq!(log.check(11_001).await, [AlertKind::Stale]);
     log.serve(Served::new(leaves(0, 0, 15)));
-    assert_eq!(log.look(12_000).await, [AlertKind::Growth]);
+    assert_eq!(log.check(12_000).await, [AlertKind::Growth]);
     assert_eq!(log.kept_size(), 15);
     // With a witness, the time of the cosignature counts.
     let signer = WitnessSigner::ml_dsa_44(&[7; 32]);
     log.follower.options.witnesses = vec![signer.verifier_key("witness.example/w")];
-    assert_eq!(log.look(12_500).await, [AlertKind::Uncosigned]);
+    assert_eq!(log.check(12_500).await, [AlertKind::Uncosigned]);
     let plain = Served::new(leaves(0, 0, 15));
     let line = signer.cosign(&checkpoint(&plain.leaves).to_text(), "witness.example/w", 20).unwrap();
     log.serve(Served { note: format!("{}{line}", plain.note), ..plain });
-    assert_eq!(log.look(20_500).await, []);
-    assert_eq!(log.look(21_001).await, [AlertKind::Stale]);
+    assert_eq!(log.check(20_500).await, []);
+    assert_eq!(log.check(21_001).await, [AlertKind::Stale]);
 }
 
 /// A log whose counts are of the first `size` of its leaves.
@@ -196,13 +196,13 @@ fn with_counts(leaves: Vec<Hash>, size: usize, rules: u64, erasures: u64) -> Ser
 #[tokio::test]
 async fn counts_are_compared_with_the_tree_and_with_earlier_counts() {
     let mut log = Monitored::new(leaves(0, 0, 20));
-    assert_eq!(log.look(1).await, [], "a log without counts");
+    assert_eq!(log.check(1).await, [], "a log without counts");
     // Counts may be about an older or a newer tree than the checkpoint.
     let older = checkpoint(&leaves(0, 0, 300)).sign(&log_key());
     log.serve(Served { note: older, ..with_counts(leaves(0, 0, 400), 350, 5, 0) });
-    assert_eq!(log.look(2).await, []);
+    assert_eq!(log.check(2).await, []);
     log.serve(with_counts(leaves(0, 0, 400), 320, 5, 0));
-    assert_eq!(log.look(3).await, []);
+    assert_eq!(log.check(3).await, []);
     let kept = log.kept.as_ref().unwrap().counts().unwrap().unwrap();
     assert_eq!(kept.tree.size, 350);
     for (served, kind) in [
@@ -217,25 +217,25 @@ async fn counts_are_compared_with_the_tree_and_with_earlier_counts() {
         ),
     ] {
         log.serve(served);
-        assert_eq!(log.look(4).await, [kind]);
+        assert_eq!(log.check(4).await, [kind]);
     }
     // The tree of the counts is another one.
     let forked = with_counts(leaves(1, 300, 400), 400, 5, 0).counts;
     log.serve(Served { counts: forked, ..Served::new(leaves(0, 0, 400)) });
-    assert_eq!(log.look(5).await, [AlertKind::Fork]);
+    assert_eq!(log.check(5).await, [AlertKind::Fork]);
     let stranger = with_counts(leaves(0, 0, 400), 400, 5, 0).counts.unwrap();
     let text = stranger.split_once("\n\n").unwrap().0.to_owned() + "\n";
     let counts = Some(sign_note(&text, ORIGIN, &SigningKey::from_bytes(&[2; 32])));
     log.serve(Served { counts, ..Served::new(leaves(0, 0, 400)) });
-    assert_eq!(log.look(6).await, [AlertKind::Unsigned]);
+    assert_eq!(log.check(6).await, [AlertKind::Unsigned]);
     log.follower.limits =
         Limits { rules_growth_max: Some(2), erasures_growth_max: Some(0), ..Limits::default() };
     log.serve(with_counts(leaves(0, 0, 400), 400, 7, 0));
-    assert_eq!(log.look(7).await, []);
+    assert_eq!(log.check(7).await, []);
     log.serve(with_counts(leaves(0, 0, 450), 450, 10, 1));
-    assert_eq!(log.look(8).await, [AlertKind::RulesGrowth, AlertKind::ErasuresGrowth]);
+    assert_eq!(log.check(8).await, [AlertKind::RulesGrowth, AlertKind::ErasuresGrowth]);
     log.serve(with_counts(leaves(0, 0, 450), 450, 10, 1));
-    assert_eq!(log.look(9).await, []);
+    assert_eq!(log.check(9).await, []);
 }
 
 #[tokio::test]
@@ -243,7 +243,7 @@ async fn the_state_survives_a_restart_and_a_damaged_or_shared_state_is_refused()
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("state.json");
     let mut log = Monitored::new(leaves(0, 0, 9));
-    log.look(1).await;
+    log.check(1).await;
     let kept = log.kept.clone().unwrap();
     let (file, before) = StateFile::open(&path, ORIGIN).unwrap();
     assert!(before.is_none());

@@ -1,4 +1,4 @@
-//! The date of a fact in words, so that a question that names a month or a year finds it.
+//! The date of a candidate in words, so that a question that names a month or a year finds it.
 
 use super::language::Language;
 use jiff::SignedDuration;

@@ -1,4 +1,4 @@
-//! Chooses the best facts within limits.
+//! Chooses the best candidates within limits.
 
 use std::cmp::Reverse;
 
@@ -9,19 +9,19 @@ const TOKEN_BYTES: usize = 3;
 /// The limits on what is chosen.
 #[derive(Clone, Copy, Debug)]
 pub struct ChoiceLimits {
-    /// The most facts.
+    /// The most candidates.
     pub top_k: usize,
-    /// The most bytes of all chosen facts.
+    /// The most bytes of all chosen candidates.
     pub bytes_max: usize,
-    /// The most estimated tokens of all chosen facts.
+    /// The most estimated tokens of all chosen candidates.
     pub tokens_max: usize,
-    /// The lowest score. A fact with a score of 0 is never chosen.
+    /// The lowest score. A candidate with a score of 0 is never chosen.
     pub min_score: f64,
 }
 
-/// Returns the indexes of the chosen facts, the best one first. Of two facts with the same score, the later
-/// one is better. A fact that does not fit is left out, and the next one is tried. `bytes` has the size of
-/// each fact.
+/// Returns the indexes of the chosen candidates, the best one first. Of two candidates with the same score,
+/// the later one is better. A candidate that does not fit is left out, and the next one is tried. `bytes` has
+/// the size of each candidate.
 #[must_use]
 pub fn choose(scores: &[f64], bytes: &[usize], limits: &ChoiceLimits) -> Vec<usize> {
     let mut ranked: Vec<(usize, f64)> = scores.iter().copied().enumerate().collect();

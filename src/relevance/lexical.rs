@@ -1,11 +1,11 @@
 //! Lexical scores: BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009) with the
-//! usual parameters. The weight of a word depends on the ranked facts alone.
+//! usual parameters. The weight of a word depends on the ranked candidates alone.
 
-use super::fact::Fact;
+use super::candidate::Candidate;
 
 /// How fast the score of a word saturates with its repetitions.
 const K1: f64 = 1.2;
-/// How much longer facts are discounted.
+/// How much longer candidates are discounted.
 const B: f64 = 0.75;
 
 /// The words of a question, each once.
@@ -43,24 +43,24 @@ fn bit(word: u32) -> u64 {
     1 << (word & 63)
 }
 
-/// How often a fact has one word of the question.
+/// How often a candidate has one word of the question.
 struct Found {
-    fact: usize,
+    candidate: usize,
     word: usize,
     count: f64,
 }
 
-/// The score of each fact. A fact of average length that has every word of the question once has a score of
-/// 1; one that has none of them has a score of 0.
-pub(super) fn scores(question: &[u32], facts: &[Fact<'_>]) -> Vec<f64> {
+/// The score of each candidate. A candidate of average length that has every word of the question once has a
+/// score of 1; one that has none of them has a score of 0.
+pub(super) fn scores(question: &[u32], candidates: &[Candidate<'_>]) -> Vec<f64> {
     let asked = Asked::new(question);
-    let mut scores = vec![0.0; facts.len()];
+    let mut scores = vec![0.0; candidates.len()];
     if asked.words.is_empty() {
         return scores;
     }
     let (mut found, mut having) = (Vec::new(), vec![0.0; asked.words.len()]);
     let mut own: Vec<usize> = Vec::new();
-    for (fact, of) in facts.iter().enumerate() {
+    for (candidate, of) in candidates.iter().enumerate() {
         own.clear();
         own.extend(of.words.iter().filter_map(|word| asked.number(*word)));
         own.sort_unstable();
@@ -69,24 +69,25 @@ pub(super) fn scores(question: &[u32], facts: &[Fact<'_>]) -> Vec<f64> {
             if let Some(having) = having.get_mut(word) {
                 *having += 1.0;
             }
-            found.push(Found { fact, word, count: same.len() as f64 });
+            found.push(Found { candidate, word, count: same.len() as f64 });
         }
     }
-    let all_words: usize = facts.iter().map(|fact| fact.words.len()).sum();
-    let average = f64::max(all_words as f64 / facts.len() as f64, 1.0);
-    let weights = weights(&asked.counts, &having, facts.len() as f64);
+    let all_words: usize = candidates.iter().map(|candidate| candidate.words.len()).sum();
+    let average = f64::max(all_words as f64 / candidates.len() as f64, 1.0);
+    let weights = weights(&asked.counts, &having, candidates.len() as f64);
     let total: f64 = weights.iter().sum();
-    for Found { fact, word, count } in found {
-        let (Some(score), Some(weight)) = (scores.get_mut(fact), weights.get(word)) else { continue };
-        let length = facts.get(fact).map_or(average, |fact| fact.words.len() as f64);
+    for Found { candidate, word, count } in found {
+        let (Some(score), Some(weight)) = (scores.get_mut(candidate), weights.get(word)) else { continue };
+        let length = candidates.get(candidate).map_or(average, |candidate| candidate.words.len() as f64);
         *score += weight / total * count * (K1 + 1.0) / (count + K1 * (1.0 - B + B * length / average));
     }
     scores
 }
 
-/// The weight of each word of the question: how often the question has it, times how rare it is in the facts.
-fn weights(counts: &[f64], having: &[f64], facts: f64) -> Vec<f64> {
-    let rare = |having: f64| (1.0 + (facts - having + 0.5) / (having + 0.5)).ln();
+/// The weight of each word of the question: how often the question has it, times how rare it is in the
+/// candidates.
+fn weights(counts: &[f64], having: &[f64], candidates: f64) -> Vec<f64> {
+    let rare = |having: f64| (1.0 + (candidates - having + 0.5) / (having + 0.5)).ln();
     counts.iter().zip(having).map(|(count, having)| count * rare(*having)).collect()
 }
 
@@ -94,9 +95,9 @@ fn weights(counts: &[f64], having: &[f64], facts: f64) -> Vec<f64> {
 mod tests {
     use super::*;
 
-    fn score(question: &[u32], facts: &[&[u32]]) -> Vec<f64> {
-        let fact = |words| Fact { words, observed_at_ms: 0, vector: None };
-        scores(question, &facts.iter().map(|words| fact(*words)).collect::<Vec<_>>())
+    fn score(question: &[u32], candidates: &[&[u32]]) -> Vec<f64> {
+        let candidate = |words| Candidate { words, observed_at_ms: 0, vector: None };
+        scores(question, &candidates.iter().map(|words| candidate(*words)).collect::<Vec<_>>())
     }
 
     #[test]

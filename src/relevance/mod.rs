@@ -1,10 +1,10 @@
-//! Ranks facts by how well they fit a question: by words with BM25, and by the cosine of embeddings. The code
-//! is pure and knows nothing of consent: its caller passes only what may be used.
+//! Ranks candidates by how well they fit a question: by words with BM25, and by the cosine of embeddings. The
+//! code is pure and knows nothing of consent: its caller passes only what may be used.
 
 pub mod calendar;
+pub mod candidate;
 pub mod choose;
 pub mod embedding;
-pub mod fact;
 pub mod language;
 pub mod lexical;
 pub mod neighbors;

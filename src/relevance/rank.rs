@@ -1,19 +1,19 @@
-//! Scores facts by how well they fit a question.
+//! Scores candidates by how well they fit a question.
 
+use super::candidate::Candidate;
 use super::embedding::{Buffer, QuestionVector};
-use super::fact::Fact;
 use super::language::Language;
 use super::lexical;
 use super::neighbors;
 
-/// The version of the ranking. It changes whenever the same facts and the same question could be ranked
+/// The version of the ranking. It changes whenever the same candidates and the same question could be ranked
 /// differently.
 pub const VERSION: u32 = 1;
 
 /// The weight of embeddings beside words, if nothing else is configured.
 pub const EMBEDDING_WEIGHT_DEFAULT: f64 = 0.7;
 
-/// What facts should fit.
+/// What candidates should fit.
 #[derive(Clone, Debug)]
 pub struct Question {
     /// The words of the text, as [`super::word_reader::WordReader::read`] reads them; empty for none.
@@ -48,33 +48,33 @@ pub enum Method {
     Hybrid,
 }
 
-/// The scores of facts.
+/// The scores of candidates.
 #[derive(Clone, Debug)]
 pub struct Scored {
-    /// The score of each fact, 0 or more.
+    /// The score of each candidate, 0 or more.
     pub scores: Vec<f64>,
     /// What they rest on.
     pub method: Method,
-    /// How many facts have no vector that can be compared, if the question has one.
+    /// How many candidates have no vector that can be compared, if the question has one.
     pub without_embedding: usize,
 }
 
-/// Scores facts, which are in the order in which they were recorded. A fact without a vector is scored by its
-/// words alone.
+/// Scores candidates, which are in the order in which they were recorded. A candidate without a vector is
+/// scored by its words alone.
 #[must_use]
-pub fn score(question: &Question, facts: &[Fact<'_>], settings: &RankingSettings) -> Scored {
-    let cosines = question.vector.as_ref().map(|vector| cosines(vector, facts));
+pub fn score(question: &Question, candidates: &[Candidate<'_>], settings: &RankingSettings) -> Scored {
+    let cosines = question.vector.as_ref().map(|vector| cosines(vector, candidates));
     let without = |cosines: &Vec<Option<f64>>| cosines.iter().filter(|cosine| cosine.is_none()).count();
     let without_embedding = cosines.as_ref().map_or(0, without);
-    // If no fact has a vector, words decide alone.
-    let cosines = cosines.filter(|_| without_embedding < facts.len() || question.words.is_empty());
+    // If no candidate has a vector, words decide alone.
+    let cosines = cosines.filter(|_| without_embedding < candidates.len() || question.words.is_empty());
     let (own, method) = match cosines {
-        None => (lexical::scores(&question.words, facts), Method::Lexical),
+        None => (lexical::scores(&question.words, candidates), Method::Lexical),
         Some(cosines) if question.words.is_empty() => {
             (cosines.into_iter().map(Option::unwrap_or_default).collect(), Method::Embedding)
         }
         Some(cosines) => {
-            let lexical = lexical::scores(&question.words, facts);
+            let lexical = lexical::scores(&question.words, candidates);
             let weight = settings.embedding_weight;
             let both = |(cosine, lexical): (Option<f64>, f64)| {
                 cosine.map_or(lexical, |cosine| weight * cosine + (1.0 - weight) * lexical)
@@ -82,13 +82,13 @@ pub fn score(question: &Question, facts: &[Fact<'_>], settings: &RankingSettings
             (cosines.into_iter().zip(lexical).map(both).collect(), Method::Hybrid)
         }
     };
-    Scored { scores: neighbors::supported(&own, facts), method, without_embedding }
+    Scored { scores: neighbors::supported(&own, candidates), method, without_embedding }
 }
 
-/// The cosine of each fact's vector; `None` if it has none that can be compared.
-fn cosines(question: &QuestionVector, facts: &[Fact<'_>]) -> Vec<Option<f64>> {
+/// The cosine of each candidate's vector; `None` if it has none that can be compared.
+fn cosines(question: &QuestionVector, candidates: &[Candidate<'_>]) -> Vec<Option<f64>> {
     let mut buffer = Buffer::default();
-    facts.iter().map(|fact| question.cosine(fact.vector?, &mut buffer)).collect()
+    candidates.iter().map(|candidate| question.cosine(candidate.vector?, &mut buffer)).collect()
 }
 
 #[cfg(test)]
@@ -99,16 +99,16 @@ mod tests {
     const EAST: &[u8] = &[0, 0x3c, 0, 0];
     const NORTH: &[u8] = &[0, 0, 0, 0x3c];
 
-    /// The scores of three facts. Each has one word: 1, 2 or 3.
+    /// The scores of three candidates. Each has one word: 1, 2 or 3.
     fn scored(words: &[u32], vector: Option<&[u8]>, vectors: [Option<&[u8]>; 3]) -> Scored {
         let own: [&[u32]; 3] = [&[1], &[2], &[3]];
-        let facts: Vec<Fact<'_>> = (0..)
+        let candidates: Vec<Candidate<'_>> = (0..)
             .zip(own.iter().zip(vectors))
-            .map(|(observed_at_ms, (words, vector))| Fact { words, observed_at_ms, vector })
+            .map(|(observed_at_ms, (words, vector))| Candidate { words, observed_at_ms, vector })
             .collect();
         let question = Question { words: words.to_vec(), vector: vector.map(QuestionVector::new) };
         let settings = RankingSettings { language: Language::English, embedding_weight: 0.7 };
-        score(&question, &facts, &settings)
+        score(&question, &candidates, &settings)
     }
 
     #[test]

@@ -36,9 +36,9 @@ impl WordReader {
         words
     }
 
-    /// The same of a fact: of its key, its value, and the date when it was observed.
+    /// The same of a candidate: of its key, its value, and the date when it was observed.
     #[must_use]
-    pub fn read_fact(&mut self, key: &str, value_json: &str, observed_at_ms: u64) -> Box<[u32]> {
+    pub fn read_attribute(&mut self, key: &str, value_json: &str, observed_at_ms: u64) -> Box<[u32]> {
         let mut words = self.read(key);
         self.append(&readable(value_json), &mut words);
         self.append(&calendar::date(observed_at_ms, self.language), &mut words);
@@ -138,13 +138,14 @@ mod tests {
     #[test]
     fn the_words_of_a_fact_include_its_key_escapes_members_and_date() {
         let mut english = WordReader::new(Language::English);
-        let fact = english.read_fact("home/city", "{\"name\": \"Z\\u00fcrich\", \"size\": 12}", MAY_MS);
+        let candidate =
+            english.read_attribute("home/city", "{\"name\": \"Z\\u00fcrich\", \"size\": 12}", MAY_MS);
         for word in ["home", "city", "name", "Zürich", "size", "12", "May", "2023", "7"] {
-            assert!(fact.contains(english.read(word).first().unwrap_or(&0)), "{word}");
+            assert!(candidate.contains(english.read(word).first().unwrap_or(&0)), "{word}");
         }
-        assert_eq!(fact.len(), 9);
+        assert_eq!(candidate.len(), 9);
         assert_eq!(
-            *english.read_fact("k", "[\"tea\\nmilk\"]", MAY_MS),
+            *english.read_attribute("k", "[\"tea\\nmilk\"]", MAY_MS),
             *english.read("k tea milk 7 May 2023")
         );
     }

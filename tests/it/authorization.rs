@@ -288,7 +288,7 @@ async fn a_data_subject_sees_who_viewed_their_record() {
     assert_eq!(count(&mut ada).await, 2, "views within the window are recorded once");
     steward
         .consent
-        .get_consents(proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() })
+        .list_consents(proto::ListConsentsRequest { subject: "ada".into(), ..Default::default() })
         .await
         .unwrap();
     let mut other = harness.as_role(Role::Steward, "noor").await;
@@ -296,7 +296,7 @@ async fn a_data_subject_sees_who_viewed_their_record() {
     let history = ada.profile.list_events(events()).await.unwrap().into_inner();
     let text = format!("{history:?}");
     assert_eq!(history.events.len(), 4);
-    for word in ["mina", "noor", "GetProfile", "GetConsents"] {
+    for word in ["mina", "noor", "GetProfile", "ListConsents"] {
         assert!(text.contains(word), "{word} in {text}");
     }
 }

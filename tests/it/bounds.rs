@@ -143,8 +143,8 @@ async fn each_tier_accepts_only_bounds_signed_with_its_own_key() {
     publish(&mut world, bounds.clone()).await.unwrap();
     let again = publish(&mut world, bounds.clone()).await.unwrap_err();
     assert_eq!(again.code(), Code::FailedPrecondition, "{again:?}");
-    let request = proto::GetBoundsRequest { history: true, ..Default::default() };
-    let shown = world.steward.bounds.get_bounds(request).await.unwrap().into_inner().bounds;
+    let request = proto::ListBoundsRequest { history: true, ..Default::default() };
+    let shown = world.steward.bounds.list_bounds(request).await.unwrap().into_inner().bounds;
     let family = shown.iter().find(|pack| pack.pack == "family").unwrap();
     assert_eq!(family.signed_by, authority.verifying_key().to_bytes());
     assert!(family.in_force && family.published_by.as_ref().unwrap().name == "regulator");
@@ -204,8 +204,8 @@ async fn narrower_bounds_revoke_contradicted_grants_at_once() {
     drop((revocations, service, steward, authority));
     let harness = harness.restart().await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
-    let request = proto::GetBoundsRequest { history: true, ..Default::default() };
-    let shown = steward.bounds.get_bounds(request).await.unwrap().into_inner().bounds;
+    let request = proto::ListBoundsRequest { history: true, ..Default::default() };
+    let shown = steward.bounds.list_bounds(request).await.unwrap().into_inner().bounds;
     let family: Vec<_> = shown
         .iter()
         .filter(|pack| pack.pack == "family")
@@ -435,9 +435,9 @@ async fn an_inferred_attribute_does_not_override_a_declared_one() {
     record(&mut world, "ada", "tone", "communication-style").await;
     let answer = world.service.profile.record_attributes(conclusion("ada", "tone", "communication-style"));
     let answer = answer.await.unwrap().into_inner();
-    assert_eq!(answer.not_held, [0]);
+    assert_eq!(answer.superseded, [0]);
     let answer = world.service.profile.record_attributes(conclusion("ada", "hobby", "activity"));
-    assert!(answer.await.unwrap().into_inner().not_held.is_empty());
+    assert!(answer.await.unwrap().into_inner().superseded.is_empty());
     let request = proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
     let attributes = world.steward.profile.get_profile(request).await.unwrap().into_inner().attributes;
     assert_eq!(attributes.len(), 2);

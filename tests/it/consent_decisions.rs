@@ -66,8 +66,8 @@ impl World {
 
     /// Whether each of ada's decisions is in force, oldest first.
     async fn in_force(&mut self) -> Vec<bool> {
-        let request = proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() };
-        let found = self.steward.consent.get_consents(request).await.unwrap().into_inner();
+        let request = proto::ListConsentsRequest { subject: "ada".into(), ..Default::default() };
+        let found = self.steward.consent.list_consents(request).await.unwrap().into_inner();
         found.consents.into_iter().map(|record| record.in_force).collect()
     }
 }

@@ -63,7 +63,7 @@ async fn a_far_date_recorded_before_fails_no_command_and_is_shown_as_the_last_mo
     let visit = attributes.iter().find(|attribute| attribute["key"] == "visit").unwrap();
     assert_eq!(visit["expiresAt"], last);
     let consents = json(&steward(&["--json", "consents", "ada"]));
-    assert_eq!(consents["consents"][0]["until"], last);
+    assert_eq!(consents["consents"][0]["expiresAt"], last);
     stdout(&steward(&["--json", "history", "ada"]));
     let package = harness.dir.path().join("ada.zip");
     stdout(&steward(&["export-subject", "ada", "-o", package.to_str().unwrap()]));

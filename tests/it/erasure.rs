@@ -179,8 +179,8 @@ async fn erasing_a_category_or_the_profile_keeps_consents() {
     assert_eq!(certificate.scope(), ErasureScope::Profile);
     assert_eq!((certificate.recipients.len(), certificate.recipients[0].grants), (1, 1));
     assert!(keys(&mut steward, "ada").await.is_empty());
-    let request = proto::GetConsentsRequest { subject: "ada".into(), as_of: None, ..Default::default() };
-    let consents = steward.consent.get_consents(request).await.unwrap().into_inner().consents;
+    let request = proto::ListConsentsRequest { subject: "ada".into(), as_of: None, ..Default::default() };
+    let consents = steward.consent.list_consents(request).await.unwrap().into_inner().consents;
     assert_eq!(consents.len(), 2, "consents stay as evidence");
     let seen = history(&mut steward, "ada").await;
     assert!(!seen.contains("CANARY"), "{seen}");

@@ -33,10 +33,10 @@ impl World {
 /// for the person.
 fn small_limits() -> Limits {
     Limits {
-        facts_per_service_max: 20,
-        facts_per_service_bytes_max: 64 << 10,
-        facts_per_person_max: 48,
-        facts_per_person_bytes_max: 256 << 10,
+        attributes_per_service_max: 20,
+        attributes_per_service_bytes_max: 64 << 10,
+        attributes_per_person_max: 48,
+        attributes_per_person_bytes_max: 256 << 10,
         ..Limits::default()
     }
 }
@@ -176,10 +176,10 @@ async fn services_cannot_use_the_room_that_is_reserved_for_the_person() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_profile_larger_than_one_answer_is_read_in_pages_and_granted_in_parts() {
     let limits = Limits {
-        facts_per_service_max: 5_000,
-        facts_per_service_bytes_max: 16 << 20,
-        facts_per_person_max: 5_000,
-        facts_per_person_bytes_max: 32 << 20,
+        attributes_per_service_max: 5_000,
+        attributes_per_service_bytes_max: 16 << 20,
+        attributes_per_person_max: 5_000,
+        attributes_per_person_bytes_max: 32 << 20,
         ..Limits::default()
     };
     let world = World::start(limits).await;
@@ -277,10 +277,10 @@ async fn consents_and_artifacts_are_read_in_pages() {
     for _ in 0..20 {
         steward.consent.record_consent(consent("ada", vec![refusal.clone(); 16])).await.unwrap();
     }
-    let mut request = proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() };
+    let mut request = proto::ListConsentsRequest { subject: "ada".into(), ..Default::default() };
     let (mut positions, mut pages) = (Vec::new(), 0);
     loop {
-        let page = steward.consent.get_consents(request.clone()).await.unwrap().into_inner();
+        let page = steward.consent.list_consents(request.clone()).await.unwrap().into_inner();
         pages += 1;
         positions.extend(page.consents.iter().map(|consent| consent.position));
         if page.next_page_token.is_empty() {

@@ -299,7 +299,7 @@ async fn no_method_reveals_data_to_another_data_subject() {
 const VIEWING_METHODS: [&str; 15] = [
     "ProfileService/GetProfile",
     "ProfileService/ListEvents",
-    "ConsentService/GetConsents",
+    "ConsentService/ListConsents",
     "ConsentService/GetConsentReceipt",
     "ConsentService/ListOutdatedConsents",
     "GrantService/ExplainGrant",

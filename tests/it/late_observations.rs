@@ -72,7 +72,7 @@ impl World {
 }
 
 async fn record(clients: &mut Clients, request: proto::RecordAttributesRequest) -> Vec<u32> {
-    clients.profile.record_attributes(request).await.unwrap().into_inner().not_held
+    clients.profile.record_attributes(request).await.unwrap().into_inner().superseded
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -377,8 +377,8 @@ async fn a_basis_that_is_declared_after_the_retention_of_a_withdrawn_consent_doe
         }
         clock.0.store(1_800_000, Ordering::SeqCst);
         let decisions = async |world: &mut World| {
-            let request = proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() };
-            world.steward.consent.get_consents(request).await.unwrap().into_inner().consents.len()
+            let request = proto::ListConsentsRequest { subject: "ada".into(), ..Default::default() };
+            world.steward.consent.list_consents(request).await.unwrap().into_inner().consents.len()
         };
         for _ in 0..100 {
             if decisions(&mut world).await == 4 {

@@ -407,7 +407,7 @@ async fn a_client_that_does_not_read_its_response_is_disconnected() {
         stream.write_all(PREFACE).unwrap();
         // A window of zero: the daemon may send no byte of any response.
         stream.write_all(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).unwrap();
-        let head = headers_of("/sayso.v1.BoundsService/ListPurposes", &token);
+        let head = headers_of("/sayso.v1.BoundsService/ListVocabulary", &token);
         stream.write_all(&frame(HEADERS, END_HEADERS, 1, &head)).unwrap();
         stream.write_all(&frame(DATA, END_STREAM, 1, &[0; 5])).unwrap();
         // Pings show that the client is alive.

@@ -72,8 +72,8 @@ fn denied(reason: DenialReason) -> (usize, Vec<DenialReason>) {
 }
 
 async fn in_force(world: &mut World) -> Vec<bool> {
-    let request = proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() };
-    let consents = world.steward.consent.get_consents(request).await.unwrap().into_inner().consents;
+    let request = proto::ListConsentsRequest { subject: "ada".into(), ..Default::default() };
+    let consents = world.steward.consent.list_consents(request).await.unwrap().into_inner().consents;
     consents.iter().map(|consent| consent.in_force).collect()
 }
 
@@ -371,7 +371,7 @@ async fn what_ends_soon_is_listed_so_many_days_before() {
     require(&mut world, required("2", now_ms + 20 * DAY_MS)).await.unwrap();
     let mut short = decision(ConsentDecision::Given, "memory", "2");
     let end = i64::try_from((now_ms + 5 * DAY_MS) / 1_000).unwrap();
-    short.choices[0].until = Some(prost_types::Timestamp { seconds: end, nanos: 0 });
+    short.choices[0].expires_at = Some(prost_types::Timestamp { seconds: end, nanos: 0 });
     decide_for(&mut world, "cleo", short).await;
     assert_eq!(to_ask(&mut world, &["cleo", "ada"], 4, 0).await, []);
     let soon = to_ask(&mut world, &["cleo", "ada"], 21, 0).await;

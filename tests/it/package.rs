@@ -144,7 +144,7 @@ pub async fn record_history(harness: &Harness) -> String {
     tutor.profile.record_attributes(record(vec![corrected])).await.unwrap();
     let mut health = choice(ConsentDecision::Given, "research", &["health"], true);
     health.recipients = vec!["lab".into()];
-    health.until = Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 });
+    health.expires_at = Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 });
     steward.consent.record_consent(consent("ada", vec![health])).await.unwrap();
     let withdrawn = choice(ConsentDecision::Withdrawn, "research", &[], false);
     steward.consent.record_consent(consent("ada", vec![withdrawn])).await.unwrap();

@@ -65,8 +65,8 @@ async fn a_child_needs_a_guardians_consent_once_their_age_is_recorded() {
     let (grant, keys, _) = granted(&mut service, ask("ada")).await;
     assert_eq!(keys, ["tone"]);
 
-    let request = proto::GetConsentsRequest { subject: "ada".into(), as_of: None, ..Default::default() };
-    let decisions = steward.consent.get_consents(request).await.unwrap().into_inner();
+    let request = proto::ListConsentsRequest { subject: "ada".into(), as_of: None, ..Default::default() };
+    let decisions = steward.consent.list_consents(request).await.unwrap().into_inner();
     assert_eq!(decisions.consents.iter().map(|each| each.guardian).collect::<Vec<_>>(), [false, true]);
     let request = proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
     let known = steward.profile.get_profile(request).await.unwrap().into_inner().description.unwrap();

@@ -196,7 +196,7 @@ async fn a_withdrawal_is_recorded_despite_invalid_fields_or_choices_beside_it() 
         assert!(world.is_allowed().await, "{case}");
         let mut withdrawal = consent_with(ConsentDecision::Withdrawn);
         match case {
-            0 => withdrawal.choices[0].until = Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
+            0 => withdrawal.choices[0].expires_at = Some(prost_types::Timestamp { seconds: 1, nanos: 0 }),
             1 => {
                 withdrawal.notice =
                     Some(proto::NoticeServed { id: "never-published".into(), ..Default::default() })
@@ -280,7 +280,7 @@ async fn no_observation_or_inference_replaces_a_statement_of_the_subject() {
     // inference stays contested when the service records it again.
     let answer =
         world.service.profile.record_attributes(attribute(Provenance::Inferred, "said", "x")).await.unwrap();
-    assert_eq!(answer.into_inner().not_held, [0]);
+    assert_eq!(answer.into_inner().superseded, [0]);
     world
         .service
         .profile

@@ -218,7 +218,7 @@ async fn the_record_of_processing_lists_purposes_that_are_declared_or_were_used(
     let record = answer.record.unwrap();
     let purposes: Vec<_> = record.purposes.iter().map(|each| (each.id.as_str(), each.used)).collect();
     assert_eq!(purposes, [("memory", false), ("tone-adaptation", true)]);
-    let categories: Vec<_> = record.categories.iter().map(|each| (each.id.as_str(), each.held)).collect();
+    let categories: Vec<_> = record.categories.iter().map(|each| (each.id.as_str(), each.stored)).collect();
     assert_eq!(categories, [("work", true)]);
     let recipients: Vec<_> = record.recipients.iter().map(|each| each.name.as_str()).collect();
     assert_eq!(recipients, ["tutor"]);

@@ -212,7 +212,7 @@ async fn attributes_and_consent_expire_by_themselves_and_the_log_records_it() {
     record(&mut service, fact("ada", "job", "work", "CANARY-JOB")).await;
     record(&mut service, fact("ada", "home", "location", "CANARY-HOME")).await;
     let mut given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
-    given.until = later(3);
+    given.expires_at = later(3);
     steward.consent.record_consent(consent("ada", vec![given])).await.unwrap();
     let rule = |class: RetentionClass, category: &str, days: i64| proto::SetRetentionRequest {
         class: class.into(),

@@ -85,12 +85,12 @@ async fn a_service_sees_only_its_own_consents_at_a_version_that_others_do_not_ch
         given.recipients = recipients.iter().map(|name| (*name).to_owned()).collect();
         consent("ada", vec![given])
     };
-    let request = || proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() };
+    let request = || proto::ListConsentsRequest { subject: "ada".into(), ..Default::default() };
     world.steward.consent.record_consent(to(&["tutor", "therapist"])).await.unwrap();
-    let visible = world.service.consent.get_consents(request()).await.unwrap().into_inner();
+    let visible = world.service.consent.list_consents(request()).await.unwrap().into_inner();
     let [shown] = visible.consents.as_slice() else { panic!("{visible:?}") };
     assert_eq!(shown.recipients, ["tutor"], "no other recipient is named");
-    assert_eq!(shown.actor.as_ref().unwrap().name, "", "the actor is not named");
+    assert_eq!(shown.recorded_by.as_ref().unwrap().name, "", "the actor is not named");
     assert_eq!(visible.version, shown.position + 1);
 
     let _events = events(&mut world, "ada").await;
@@ -99,14 +99,14 @@ async fn a_service_sees_only_its_own_consents_at_a_version_that_others_do_not_ch
     world.steward.consent.record_consent(to(&["therapist"])).await.unwrap();
     therapist.profile.record_attributes(fact("ada", "canary", "work", "x")).await.unwrap();
     therapist.grant.request_grant(ask("ada")).await.unwrap();
-    let again = world.service.consent.get_consents(request()).await.unwrap().into_inner();
+    let again = world.service.consent.list_consents(request()).await.unwrap().into_inner();
     assert_eq!(again, visible);
-    let all = world.steward.consent.get_consents(request()).await.unwrap().into_inner();
+    let all = world.steward.consent.list_consents(request()).await.unwrap().into_inner();
     assert_eq!((all.consents.len(), all.version), (2, events(&mut world, "ada").await.len() as u64));
     let past = proto::AsOf { moment: Some(proto::as_of::Moment::Version(1)) };
-    let past = proto::GetConsentsRequest { as_of: Some(past), ..request() };
-    assert_eq!(world.service.consent.get_consents(past).await.unwrap_err().code(), Code::PermissionDenied);
-    assert_eq!(recorded_views(&mut world).await, [("tutor".to_owned(), "GetConsents".to_owned())]);
+    let past = proto::ListConsentsRequest { as_of: Some(past), ..request() };
+    assert_eq!(world.service.consent.list_consents(past).await.unwrap_err().code(), Code::PermissionDenied);
+    assert_eq!(recorded_views(&mut world).await, [("tutor".to_owned(), "ListConsents".to_owned())]);
 
     // The service can write with this version. The error for another version does not reveal the true one.
     let with = |version| proto::RequestGrantRequest {

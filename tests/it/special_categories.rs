@@ -87,7 +87,7 @@ async fn inferences_about_special_categories_are_refused_until_explicit_consent(
     let before = report(&mut steward, request()).await.unwrap();
     assert_shows(&before, "refused-recordings", &expected_refusals);
     let of = |category: &str| Some(labels(&[category, "inferred"]));
-    assert_shows(&before, "held", &rows(&lines, |category| of(category).filter(|_| !is_special(category))));
+    assert_shows(&before, "stored", &rows(&lines, |category| of(category).filter(|_| !is_special(category))));
     assert!(ratio(&before, "special-share").is_none_or(|share| share == 0.0));
 
     // All subjects consent explicitly to the four categories. The same inferences are now recorded and
@@ -99,7 +99,7 @@ async fn inferences_about_special_categories_are_refused_until_explicit_consent(
     assert_eq!(import(&harness)["forbiddenCount"], "0");
     let after = report(&mut steward, request()).await.unwrap();
     assert_shows(&after, "refused-recordings", &expected_refusals);
-    assert_shows(&after, "held", &rows(&lines, of));
+    assert_shows(&after, "stored", &rows(&lines, of));
     let mut usable: BTreeMap<String, u64> = BTreeMap::new();
     for subject in &subjects {
         let ask = proto::RequestGrantRequest {

@@ -127,7 +127,7 @@ async fn a_claimed_declaration_is_the_persons_own_only_with_their_credential_or_
     // It does not replace what she said herself.
     let mut over = own;
     over.attributes[0].value_json = "\"never absent\"".into();
-    assert_eq!(record(&mut world.steward, over).await.unwrap().not_held, [0]);
+    assert_eq!(record(&mut world.steward, over).await.unwrap().superseded, [0]);
     let choices = proto::SetPersonalBoundsRequest {
         bounds: Some(proto::PersonalBounds { declared_only: true, ..Default::default() }),
         ..Default::default()

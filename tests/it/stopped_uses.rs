@@ -187,8 +187,8 @@ async fn an_opt_out_wins_over_an_earlier_explicit_consent_wherever_the_person_is
         let check = proto::CheckGrantRequest { grant_id: grant, keys: Vec::new() };
         let checked = world.service.grant.check_grant(check).await.unwrap().into_inner();
         assert_eq!(checked.reason(), RevocationReason::OptedOut);
-        let listed = proto::GetConsentsRequest { subject: "ada".into(), ..Default::default() };
-        let listed = world.steward.consent.get_consents(listed).await.unwrap().into_inner().consents;
+        let listed = proto::ListConsentsRequest { subject: "ada".into(), ..Default::default() };
+        let listed = world.steward.consent.list_consents(listed).await.unwrap().into_inner().consents;
         let listed: Vec<(bool, &[String])> =
             listed.iter().map(|one| (one.in_force, one.stopped_purposes.as_slice())).collect();
         let (sale, advertising) = (["data-sale".into()], ["personalised-advertising".into()]);

@@ -37,15 +37,15 @@ async fn a_time_before_1970_or_after_the_year_9999_is_refused_in_every_field() {
         record.options = Some(proto::WriteOptions { about: Some(time), ..Default::default() });
         refused(steward.profile.record_attributes(record).await, "options.about");
         let mut yes = choice(ConsentDecision::Given, "memory", &[], false);
-        yes.until = Some(time);
-        refused(steward.consent.record_consent(consent("ada", vec![yes])).await, "choices.until");
+        yes.expires_at = Some(time);
+        refused(steward.consent.record_consent(consent("ada", vec![yes])).await, "choices.expires_at");
         let as_of = Some(proto::AsOf { moment: Some(proto::as_of::Moment::Time(time)) });
         let profile = proto::GetProfileRequest { subject: "ada".into(), as_of, ..Default::default() };
         refused(steward.profile.get_profile(profile).await, "as_of.time");
         let list = proto::ListRequestsRequest { due_by: Some(time), ..Default::default() };
         refused(steward.rights.list_requests(list).await, "due_by");
-        let bounds = proto::GetBoundsRequest { as_of: Some(time), ..Default::default() };
-        refused(steward.bounds.get_bounds(bounds).await, "as_of");
+        let bounds = proto::ListBoundsRequest { as_of: Some(time), ..Default::default() };
+        refused(steward.bounds.list_bounds(bounds).await, "as_of");
     }
     let keep = proto::SetRetentionRequest {
         class: proto::RetentionClass::Profile.into(),
@@ -72,7 +72,7 @@ async fn a_refusal_is_recorded_whatever_its_end_says() {
     let harness = Harness::start().await;
     let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
     let mut no = choice(ConsentDecision::Refused, "memory", &[], false);
-    no.until = Some(TOO_FAR);
+    no.expires_at = Some(TOO_FAR);
     steward.consent.record_consent(consent("ada", vec![no])).await.unwrap();
 }
 
@@ -97,7 +97,7 @@ async fn a_date_without_a_time_is_its_whole_day_and_the_answer_says_which_moment
     let exact = stdout(&run(&["profile", "ada", "--as-of", "2999-01-01T12:00:00Z"]));
     assert!(!exact.contains("--as-of"), "{exact}");
     let consents = json(&run(&["--json", "consents", "ada"]));
-    assert_eq!(consents["consents"][1]["until"], "2999-12-31T23:00:00Z");
+    assert_eq!(consents["consents"][1]["expiresAt"], "2999-12-31T23:00:00Z");
     let no_time = run(&["accept-clock", "--now", "2026-01-31"]);
     assert_eq!(no_time.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&no_time.stderr).contains("time of day"), "{no_time:?}");

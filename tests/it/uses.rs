@@ -92,7 +92,7 @@ async fn each_use_of_a_category_is_listed_with_its_consent_its_notice_and_its_ru
     let uses = world.list(of("health", "tutor")).await;
     let mut kinds: Vec<UseKind> = uses.iter().map(ListedUse::kind).collect();
     kinds.sort();
-    let expected = [UseKind::Granted, UseKind::GivenAgain, UseKind::Reported, UseKind::Built];
+    let expected = [UseKind::Granted, UseKind::Reused, UseKind::Reported, UseKind::Built];
     assert_eq!(kinds, expected, "reply-2 used no health data, and another service is not asked for");
     for used in &uses {
         assert_eq!((used.grant_id.as_str(), used.recipient.as_str()), (first.as_str(), "tutor"));
@@ -109,7 +109,7 @@ async fn each_use_of_a_category_is_listed_with_its_consent_its_notice_and_its_ru
         assert!(used.rules.iter().all(|rule| rule.since.is_some() && !rule.version.is_empty()));
     }
     let of_kind = |kind: UseKind| uses.iter().find(|used| used.kind() == kind).unwrap();
-    assert_eq!(of_kind(UseKind::GivenAgain).count, 1);
+    assert_eq!(of_kind(UseKind::Reused).count, 1);
     assert_eq!(of_kind(UseKind::Reported).reply, "reply-1");
     assert_eq!(of_kind(UseKind::Built).artifact_id, artifact);
     assert!(!format!("{uses:?}").contains("canary-value"), "the list has no values");

@@ -70,7 +70,7 @@ def test_every_path_and_message_is_that_of_the_api() -> None:
         operations.erase("a", "all", key="", category="", details=""),
         operations.explain_grant("g"),
         operations.export("a", "access", ""),
-        operations.get_consents("a", ""),
+        operations.list_consents("a", ""),
         operations.get_profile("a", ""),
         operations.list_uses("a", ""),
         operations.publish_notice("n", "t", "1", "en"),

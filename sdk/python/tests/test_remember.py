@@ -41,11 +41,11 @@ def test_what_the_person_said_is_not_replaced_by_an_observation(person: sayso.Pe
     assert (refused.outcome, refused.error and refused.error.reason) == ("refused", "CHANNEL_ROLE_REQUIRED")
 
 
-def test_an_older_observation_is_recorded_but_not_held(person: sayso.Person) -> None:
+def test_an_older_observation_is_recorded_but_superseded(person: sayso.Person) -> None:
     now = datetime.now(timezone.utc)
     person.remember("city", "Bern", category="location", observed_at=now)
     older = person.remember("city", "Basel", category="location", observed_at=now - timedelta(days=1))
-    assert (older.outcome, bool(older)) == ("not_held", False)
+    assert (older.outcome, bool(older)) == ("superseded", False)
     assert older.event_id
     assert "later observation" in older.why
 

@@ -27,7 +27,7 @@ pub fn allowed(allowed: &app::Allowed) -> proto::AllowedAttribute {
         observed_at: Some(time(attribute.observed_at_ms)),
         consent_event_id: consent_of(allowed.basis),
         legal_basis: allowed.basis.kind().into(),
-        declared_at: allowed.basis.declared_at(),
+        declared_position: allowed.basis.declared_at(),
         score: allowed.score,
     }
 }
@@ -120,8 +120,8 @@ pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrant
         recorded_by: Some(codec::message(&allowed.current.actor)),
         consent_event_id: consent_of(allowed.basis),
         legal_basis: allowed.basis.kind().into(),
-        declared_at: allowed.basis.declared_at(),
-        since: allowed.since.clone(),
+        declared_position: allowed.basis.declared_at(),
+        change_since: allowed.since.clone(),
     });
     let consents = of.consents.into_iter().map(|consent| proto::ExplainedConsent {
         event_id: consent.event_id.to_string(),
@@ -132,8 +132,8 @@ pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrant
         explicit: consent.terms.explicit,
         notice: consent.terms.notice,
         channel: consent.terms.channel,
-        actor: Some(codec::message(&consent.actor)),
-        since: consent.since,
+        recorded_by: Some(codec::message(&consent.actor)),
+        change_since: consent.since,
     });
     let uses = of.uses.into_iter().map(|used| proto::ExplainedUse {
         reply: used.reply,
@@ -182,12 +182,12 @@ pub fn artifact(of: app::ArtifactStanding) -> proto::Artifact {
 
 /// The state of an id that a recipient has.
 #[must_use]
-pub fn id_state(id: String, state: app::HeldState) -> proto::IdState {
+pub fn id_state(id: String, state: app::IdState) -> proto::IdState {
     use proto::IdStanding;
     let (standing, reason, erased) = match state {
-        app::HeldState::Valid => (IdStanding::Valid, Reason::Unspecified, ErasureScope::Unspecified),
-        app::HeldState::Ended { reason, erased } => (IdStanding::Ended, reason, erased),
-        app::HeldState::Unknown => (IdStanding::Unknown, Reason::Unspecified, ErasureScope::Unspecified),
+        app::IdState::Valid => (IdStanding::Valid, Reason::Unspecified, ErasureScope::Unspecified),
+        app::IdState::Ended { reason, erased } => (IdStanding::Ended, reason, erased),
+        app::IdState::Unknown => (IdStanding::Unknown, Reason::Unspecified, ErasureScope::Unspecified),
     };
     proto::IdState {
         id,

@@ -47,7 +47,7 @@ fn role_of(recipient: &PriorRecipient) -> Role {
 
 /// A request, its state, and the changes that carried it out.
 #[must_use]
-pub fn rights_request(of: RequestRecord, changes: Vec<app::RequestChange>) -> proto::RightsRequest {
+pub fn subject_request(of: RequestRecord, changes: Vec<app::RequestChange>) -> proto::SubjectRequest {
     let state = match of.decided.as_ref().map(|decided| decided.event.outcome) {
         _ if of.withdrawn_at_ms.is_some() => proto::RequestState::Withdrawn,
         None | Some(RequestOutcome::Unspecified) => proto::RequestState::Open,
@@ -60,7 +60,7 @@ pub fn rights_request(of: RequestRecord, changes: Vec<app::RequestChange>) -> pr
     let decided = of.decided.as_ref();
     let erasure = decided.and_then(|decided| decided.event.erasure.as_ref());
     let scope = erasure.map_or(submitted.scope, |erasure| erasure.scope);
-    proto::RightsRequest {
+    proto::SubjectRequest {
         request_id: of.id.to_string(),
         kind: of.kind.into(),
         state: state.into(),

@@ -37,8 +37,8 @@ pub fn listed(of: ListedUse) -> proto::ListedUse {
             listed.kind = proto::UseKind::Granted.into();
             listed.expires_at = Some(time(issued.expires_at_ms));
         }
-        UseKind::GivenAgain(again) => {
-            listed.kind = proto::UseKind::GivenAgain.into();
+        UseKind::Reused(again) => {
+            listed.kind = proto::UseKind::Reused.into();
             listed.count = again.count;
         }
         UseKind::Reported(used) => {
@@ -85,7 +85,7 @@ fn attribute(of: GrantedAttribute) -> proto::UsedAttribute {
         category: of.category,
         consent_event_id: consent_of(of.basis),
         legal_basis: of.basis.kind().into(),
-        declared_at: of.basis.declared_at(),
+        declared_position: of.basis.declared_at(),
     }
 }
 
@@ -101,7 +101,7 @@ fn consent(of: ConsentRecord) -> proto::UseConsent {
         guardian: of.terms.guardian,
         notice: of.terms.notice,
         channel: of.terms.channel,
-        actor: Some(codec::message(&of.actor)),
+        recorded_by: Some(codec::message(&of.actor)),
     }
 }
 

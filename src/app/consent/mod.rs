@@ -2,7 +2,7 @@
 
 pub(crate) mod choice;
 pub(crate) mod consent_receipt;
-pub(crate) mod get_consents;
+pub(crate) mod list_consents;
 pub(crate) mod list_outdated;
 pub(crate) mod opt_out_effect;
 pub(crate) mod record_consent;

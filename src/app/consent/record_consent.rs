@@ -233,7 +233,7 @@ impl Consent {
         checks.need_purposes(vocabulary, &choice.purposes, "purposes");
         checks.need_categories(vocabulary, &choice.categories, "categories");
         let until = choice.until_ms.is_none_or(|until| until > self.core.now_ms());
-        checks.need(until, "until", "must be in the future");
+        checks.need(until, "expires_at", "must be in the future");
     }
 }
 

@@ -17,14 +17,14 @@ const KEY_BYTES_MAX: usize = 256;
 
 /// What a recipient has: a grant, an artifact, or an attribute that a grant gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HeldId {
+pub struct CheckedId {
     /// The id of the grant or artifact.
     pub id: GrantId,
     /// The key of the attribute, for a cached attribute.
     pub key: Option<String>,
 }
 
-impl HeldId {
+impl CheckedId {
     /// Reads `g<position>-<token>`, or the same with `/` and a key.
     ///
     /// # Errors
@@ -42,7 +42,7 @@ impl HeldId {
 
 /// The state of something that a recipient has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HeldState {
+pub enum IdState {
     /// It may be used.
     Valid,
     /// It may no longer be used.
@@ -56,7 +56,7 @@ pub enum HeldState {
     Unknown,
 }
 
-impl HeldState {
+impl IdState {
     fn ended(reason: Reason) -> Self {
         Self::Ended { reason, erased: ErasureScope::Unspecified }
     }
@@ -66,7 +66,7 @@ impl HeldState {
 #[derive(Clone, Debug)]
 pub struct CheckedIds {
     /// The states.
-    pub states: Vec<HeldState>,
+    pub states: Vec<IdState>,
     /// The cursor from which a watch reports everything that ends after these states were read.
     pub cursor: u64,
 }
@@ -80,61 +80,65 @@ impl Grants {
     pub async fn check_ids(
         self: &Arc<Self>,
         caller: &Caller,
-        held: &[HeldId],
+        ids: &[CheckedId],
     ) -> Result<CheckedIds, AppError> {
-        if held.len() > IDS_MAX {
+        if ids.len() > IDS_MAX {
             return Err(AppError::invalid("ids", "must have at most 1,024"));
         }
         let cursor = self.core.ledger.checkpoint().size;
-        let mut states = Vec::with_capacity(held.len());
-        for each in held {
+        let mut states = Vec::with_capacity(ids.len());
+        for each in ids {
             states.push(self.state_of(caller, each).await?);
         }
         Ok(CheckedIds { states, cursor })
     }
 
-    async fn state_of(self: &Arc<Self>, caller: &Caller, held: &HeldId) -> Result<HeldState, AppError> {
-        let found = match self.find_grant(caller, &held.id).await {
+    async fn state_of(
+        self: &Arc<Self>,
+        caller: &Caller,
+        checked_id: &CheckedId,
+    ) -> Result<IdState, AppError> {
+        let found = match self.find_grant(caller, &checked_id.id).await {
             Err(AppError::GrantErased(erased)) => {
                 let checked = self.check_erased(*erased, &[]).await?;
                 let reason = checked.standing.reason.unwrap_or(Reason::Erased);
-                return Ok(HeldState::Ended { reason, erased: checked.erased_scope });
+                return Ok(IdState::Ended { reason, erased: checked.erased_scope });
             }
-            Err(AppError::NotFound(_)) => return Ok(HeldState::Unknown),
+            Err(AppError::NotFound(_)) => return Ok(IdState::Unknown),
             found => found?,
         };
         if let Some(state) = self.state_of_artifact(caller, &found) {
             // An attribute can be cached under a grant only.
-            return Ok(if held.key.is_some() { HeldState::Unknown } else { state });
+            return Ok(if checked_id.key.is_some() { IdState::Unknown } else { state });
         }
-        let (standing, recipient) = match self.standing(&found, &held.id) {
-            Err(AppError::NotFound(_)) => return Ok(HeldState::Unknown),
+        let (standing, recipient) = match self.standing(&found, &checked_id.id) {
+            Err(AppError::NotFound(_)) => return Ok(IdState::Unknown),
             standing => standing?,
         };
         if recipient != caller.name {
-            return Ok(HeldState::Unknown);
+            return Ok(IdState::Unknown);
         }
-        if let Some(key) = &held.key {
-            match self.attribute_of(&found, &held.id, key)? {
-                None => return Ok(HeldState::Unknown),
-                Some(Some(reason)) => return Ok(HeldState::ended(reason)),
+        if let Some(key) = &checked_id.key {
+            match self.attribute_of(&found, &checked_id.id, key)? {
+                None => return Ok(IdState::Unknown),
+                Some(Some(reason)) => return Ok(IdState::ended(reason)),
                 Some(None) => {}
             }
         }
-        Ok(standing.reason.map_or(HeldState::Valid, HeldState::ended))
+        Ok(standing.reason.map_or(IdState::Valid, IdState::ended))
     }
 
     /// The state of the artifact that this event registered; `None` if it registered none.
-    fn state_of_artifact(&self, caller: &Caller, found: &FoundGrant) -> Option<HeldState> {
+    fn state_of_artifact(&self, caller: &Caller, found: &FoundGrant) -> Option<IdState> {
         let now_ms = self.core.now_ms();
         let suspended = self.core.suspension_reason();
         let now = found.stream.read();
         let artifact = now.state.rights.artifacts.get(&found.event)?;
         if artifact.registered.recipient != caller.name {
-            return Some(HeldState::Unknown);
+            return Some(IdState::Unknown);
         }
         let reason = artifact.ended_at(now_ms).or(suspended);
-        Some(reason.map_or(HeldState::Valid, HeldState::ended))
+        Some(reason.map_or(IdState::Valid, IdState::ended))
     }
 
     /// Why the attribute that a grant gave under a key is no longer current; `Some(None)` if it is current,
@@ -179,10 +183,10 @@ mod tests {
     #[test]
     fn an_id_may_have_a_key_and_the_key_may_have_slashes() {
         let grant = "g7-0102030405060708";
-        assert_eq!(HeldId::parse(grant).unwrap().key, None);
-        assert_eq!(HeldId::parse(&format!("{grant}/a/b")).unwrap().key.unwrap(), "a/b");
+        assert_eq!(CheckedId::parse(grant).unwrap().key, None);
+        assert_eq!(CheckedId::parse(&format!("{grant}/a/b")).unwrap().key.unwrap(), "a/b");
         for bad in ["", "/", "7", "g7-0102030405060708/", "g7/key"] {
-            assert!(HeldId::parse(bad).is_err(), "{bad}");
+            assert!(CheckedId::parse(bad).is_err(), "{bad}");
         }
     }
 }

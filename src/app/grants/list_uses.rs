@@ -53,8 +53,8 @@ impl UseQuery {
 pub enum UseKind {
     /// A grant gave them to the service.
     Granted,
-    /// The grant was given again in its conversation.
-    GivenAgain(GrantGivenAgain),
+    /// The grant was reused in its conversation.
+    Reused(GrantGivenAgain),
     /// The service reported a reply that they shaped.
     Reported(GrantUsed),
     /// The service built an artifact from them.
@@ -242,7 +242,7 @@ impl Listing<'_> {
             Event::GrantGivenAgain(again) if self.is_on_page(event.version) => {
                 let Some(grant) = self.grant(again.grant)? else { return Ok(()) };
                 let attributes = grant.issued.allowed.clone();
-                self.add(place, used_at_ms, event.version, grant, UseKind::GivenAgain(again), attributes);
+                self.add(place, used_at_ms, event.version, grant, UseKind::Reused(again), attributes);
             }
             Event::GrantUsed(used) if self.is_on_page(event.version) => {
                 let Some(grant) = self.grant(used.grant)? else { return Ok(()) };
@@ -328,7 +328,7 @@ impl Listing<'_> {
         attributes: Vec<GrantedAttribute>,
     ) {
         let (first_ms, last_ms) = match &kind {
-            UseKind::GivenAgain(again) => (again.first_ms, again.last_ms),
+            UseKind::Reused(again) => (again.first_ms, again.last_ms),
             UseKind::Granted => (used_at_ms, grant.issued.expires_at_ms.saturating_sub(1)),
             UseKind::Reported(_) | UseKind::Built(_) => (used_at_ms, used_at_ms),
         };
@@ -446,7 +446,7 @@ fn consent_bytes(consent: &ConsentRecord) -> usize {
 
 fn kind_bytes(kind: &UseKind) -> usize {
     match kind {
-        UseKind::Granted | UseKind::GivenAgain(_) => 0,
+        UseKind::Granted | UseKind::Reused(_) => 0,
         UseKind::Reported(used) => used.reply.len(),
         UseKind::Built(artifact) => artifact.name.len(),
     }

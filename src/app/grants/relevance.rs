@@ -9,9 +9,9 @@ use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::embedding::Embedding;
 use crate::domain::event::{Ranking, RankingMethod};
 use crate::domain::profile::SubjectState;
+use crate::relevance::candidate::Candidate;
 use crate::relevance::choose::{ChoiceLimits, choose};
 use crate::relevance::embedding::QuestionVector;
-use crate::relevance::fact::Fact;
 use crate::relevance::rank::{self, Method, Question, RankingSettings, Scored};
 use crate::relevance::word_reader::WordReader;
 
@@ -83,18 +83,18 @@ impl Relevance {
         permitted.sort_by_key(|(_, current)| current.version);
         let (mut reader, mut has_read) = (WordReader::new(settings.language), false);
         let question = self.question(&mut reader);
-        let facts = permitted.iter().map(|(_, current)| Fact {
+        let candidates = permitted.iter().map(|(_, current)| Candidate {
             words: current.words.get_or_read(|| {
                 has_read = true;
                 let Attribute { key, value, observed_at_ms, .. } = &current.attribute;
-                reader.read_fact(key, value.expose(), *observed_at_ms)
+                reader.read_attribute(key, value.expose(), *observed_at_ms)
             }),
             observed_at_ms: current.attribute.observed_at_ms,
             vector: self.vector_of(current),
         });
-        let facts: Vec<Fact<'_>> = facts.collect();
+        let candidates: Vec<Candidate<'_>> = candidates.collect();
         let Scored { scores: all_scores, method, without_embedding } =
-            rank::score(&question, &facts, settings);
+            rank::score(&question, &candidates, settings);
         let bytes: Vec<usize> = permitted.iter().map(|(_, current)| size_of(&current.attribute)).collect();
         let chosen = choose(&all_scores, &bytes, &self.limits());
         let ranking = Ranking {

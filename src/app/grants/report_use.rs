@@ -102,8 +102,8 @@ impl Grants {
     ) -> Result<Frame, AppError> {
         let completed = self.late_sources(append, issued, &used).await?;
         let is_plain = completed.is_empty();
-        // The caller reports a use. What follows for the attributes is decided by the ledger, and is not to be
-        // taken for the words of a person who speaks through the caller.
+        // The caller reports a use. What follows for the attributes is decided by the ledger, and is not to
+        // be taken for the words of a person who speaks through the caller.
         let completed =
             completed.into_iter().map(|event| PendingEvent { by_ledger: true, ..self.core.plan(event) });
         let pending_events: Vec<PendingEvent> =

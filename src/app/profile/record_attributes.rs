@@ -41,7 +41,7 @@ pub struct Recording {
     pub receipt: Receipt,
     /// Indexes of the attributes that did not take effect: inferences under a key that the data subject
     /// declared, and attributes that were observed before the current one under their key.
-    pub not_held: Vec<u32>,
+    pub superseded: Vec<u32>,
     /// Ids of the grants that the recording revoked. Grants that the caller may not see are left out.
     pub revoked_grants: Vec<String>,
     /// For new keys: existing keys that differ only in case or look.
@@ -84,7 +84,7 @@ impl Profiles {
         let after = self.core.state_as_of(&stream, Moment::Version(end))?;
         Ok(Recording {
             receipt,
-            not_held: not_held(caller, &after, events),
+            superseded: superseded(caller, &after, events),
             revoked_grants: revoked_ids(caller, events.iter().map(|event| &event.event)),
             similar_keys: similar_keys(caller, &before, &new.attributes),
         })
@@ -169,8 +169,8 @@ impl Profiles {
         };
         let (stream, caller) = (Arc::clone(&append.stream), append.caller.clone());
         let written = self.core.commit(append, frame).await?;
-        let not_held = not_held(&caller, &stream.read().state, &written.events);
-        Ok(Recording { receipt: written.receipt, not_held, revoked_grants: written.revoked, similar_keys })
+        let superseded = superseded(&caller, &stream.read().state, &written.events);
+        Ok(Recording { receipt: written.receipt, superseded, revoked_grants: written.revoked, similar_keys })
     }
 
     /// The events that record these attributes, in their order.
@@ -315,7 +315,7 @@ fn replaces_a_source(append: &Append, new: &NewAttributes) -> bool {
 
 /// Indexes of the recorded attributes that did not take effect. If an attribute was observed before the
 /// current attribute, the answer lists it only if the caller may learn that the current attribute exists.
-fn not_held(caller: &Caller, state: &SubjectState, events: &[Recorded]) -> Vec<u32> {
+fn superseded(caller: &Caller, state: &SubjectState, events: &[Recorded]) -> Vec<u32> {
     let attributes = events.iter().filter_map(|event| match &event.event {
         Event::AttributeRecorded(attribute)
         | Event::EarlierAttributeRecorded(attribute)

@@ -6,7 +6,7 @@ use crate::app::error::AppError;
 use crate::domain::attribute::Attribute;
 use crate::domain::checks::Checks;
 use crate::domain::ids::EventId;
-use crate::domain::names::Look;
+use crate::domain::names::Skeleton;
 use crate::domain::profile::SubjectState;
 use std::collections::HashMap;
 
@@ -45,16 +45,16 @@ pub(super) fn similar_keys(
 ) -> Vec<SimilarKey> {
     let new = (0..).zip(attributes).filter(|(_, (new, _))| !state.attributes.contains_key(&new.key));
     // Unordered: keys are found by their look, and the map is never iterated.
-    let mut wanted: HashMap<Look, Vec<u32>> = HashMap::new();
+    let mut wanted: HashMap<Skeleton, Vec<u32>> = HashMap::new();
     for (attribute, (new, _)) in new {
-        wanted.entry(Look::of(&new.key)).or_default().push(attribute);
+        wanted.entry(Skeleton::of(&new.key)).or_default().push(attribute);
     }
     let mut similar = Vec::new();
     for (key, _) in state.attributes.iter().filter(|(_, current)| caller.sees_attribute(current)) {
         if wanted.is_empty() {
             break;
         }
-        let found = wanted.remove(&Look::of(key)).unwrap_or_default();
+        let found = wanted.remove(&Skeleton::of(key)).unwrap_or_default();
         similar.extend(found.into_iter().map(|attribute| SimilarKey { attribute, key: key.clone() }));
     }
     similar.sort_by_key(|similar| similar.attribute);

@@ -45,7 +45,7 @@ impl Reports {
                 }
             })?;
             found
-                .held
+                .stored
                 .extend(state.attributes.into_values().map(|current| current.attribute.category.clone()));
             Ok(true)
         })?;

@@ -51,7 +51,7 @@ impl RuleChanges {
     ///
     /// # Errors
     /// The store fails.
-    pub fn get_bounds(&self, as_of_ms: Option<u64>, history: bool) -> Result<Vec<ShownVersion>, AppError> {
+    pub fn list_bounds(&self, as_of_ms: Option<u64>, history: bool) -> Result<Vec<ShownVersion>, AppError> {
         let rules = match as_of_ms {
             None => self.core.rules(),
             Some(time_ms) => self.core.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?,
@@ -198,7 +198,7 @@ fn check_fields(bounds: &BoundsPublished) -> Result<(), AppError> {
     checks.need(
         schema,
         "schema_digest",
-        "must be the SHA-256 of the schema in force; `GetBounds` returns it",
+        "must be the SHA-256 of the schema in force; `ListBounds` returns it",
     );
     Ok(checks.finish()?)
 }

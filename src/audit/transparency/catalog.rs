@@ -36,7 +36,7 @@ pub enum Derivation {
     /// Attributes by category, provenance and tags, with shares.
     UsedAttributes,
     /// Attributes by category and provenance, with shares.
-    HeldAttributes,
+    StoredAttributes,
     /// Rates of refusal and withdrawal.
     Consent,
     /// The share of replies after a revocation.
@@ -174,8 +174,8 @@ pub const FIGURES: &[FigureSpec] = &[
         limits: "The writer of an attribute decides how much one attribute says, and which provenance it \
                  has.",
         paper: "Individual risks: essentialism and profiling",
-        populations: &[Population::HeldAttributes],
-        derivation: Derivation::HeldAttributes,
+        populations: &[Population::StoredAttributes],
+        derivation: Derivation::StoredAttributes,
     },
     FigureSpec {
         id: "homogenisation",

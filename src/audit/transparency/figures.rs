@@ -79,7 +79,7 @@ impl FigureInput<'_> {
     /// Rows that anyone can name without seeing the data.
     fn known_rows(&self, population: Population) -> BTreeSet<Labels> {
         match population {
-            Population::HeldAttributes | Population::UsedAttributes => {
+            Population::StoredAttributes | Population::UsedAttributes => {
                 let provenances = [Provenance::Declared, Provenance::Observed, Provenance::Inferred];
                 let rows =
                     |id: &str| provenances.map(|each| vec![id.to_owned(), provenance(each).to_owned()]);
@@ -124,7 +124,7 @@ impl FigureInput<'_> {
                 self.derive_attributes(&mut figure);
                 self.derive_attribute_tags(&mut figure);
             }
-            Derivation::HeldAttributes => self.derive_attributes(&mut figure),
+            Derivation::StoredAttributes => self.derive_attributes(&mut figure),
             Derivation::Consent => derive_consent(&mut figure),
             Derivation::RevocationDelays => derive_revocation_delays(&mut figure),
             Derivation::Concentration | Derivation::Divergence if has_noise => {

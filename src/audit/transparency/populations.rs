@@ -83,8 +83,8 @@ const REVOCATION_DELAYS: PopulationSpec = entry(
     &["time from the decision"],
     limit(2, 10),
 );
-const HELD_ATTRIBUTES: PopulationSpec =
-    entry("held", "Attributes stored", "attributes", &["category", "provenance"], limit(8, 50));
+const STORED_ATTRIBUTES: PopulationSpec =
+    entry("stored", "Attributes stored", "attributes", &["category", "provenance"], limit(8, 50));
 const CONTESTS: PopulationSpec = entry("contests", "Contests of inferences", "steps", &["step"], limit(3, 5));
 const INFERENCES: PopulationSpec =
     entry("loops", "Inferences recorded", "inferences", &["drawn from"], limit(2, 20));
@@ -137,7 +137,7 @@ pub fn population(population: Population) -> PopulationSpec {
         Population::Decisions => DECISIONS,
         Population::Signals => SIGNALS,
         Population::RevocationDelays => REVOCATION_DELAYS,
-        Population::HeldAttributes => HELD_ATTRIBUTES,
+        Population::StoredAttributes => STORED_ATTRIBUTES,
         Population::Contests => CONTESTS,
         Population::Inferences => INFERENCES,
         Population::Reach => REACH,

@@ -38,7 +38,7 @@ pub struct Recipients {
     /// epoch.
     pub granted: BTreeMap<String, (BTreeSet<String>, u64)>,
     /// Categories of stored attributes.
-    pub held: BTreeSet<String>,
+    pub stored: BTreeSet<String>,
     /// Categories of attributes that recipients received.
     pub disclosed: BTreeSet<String>,
 }
@@ -84,7 +84,7 @@ pub struct ProcessingCategory {
     /// Whether it is a special category (GDPR Art. 9).
     pub is_special: bool,
     /// Whether attributes of it are stored.
-    pub is_held: bool,
+    pub is_stored: bool,
 }
 
 /// A recipient in the record (d).
@@ -162,10 +162,10 @@ pub fn record(
     let categories = vocabulary.categories().map(|category| ProcessingCategory {
         definition: category.clone(),
         is_special: vocabulary.is_special(&category.id),
-        is_held: found.held.contains(&category.id),
+        is_stored: found.stored.contains(&category.id),
     });
     let categories =
-        categories.filter(|category| category.is_held || found.disclosed.contains(&category.definition.id));
+        categories.filter(|category| category.is_stored || found.disclosed.contains(&category.definition.id));
     let names: BTreeSet<&String> = found.granted.keys().chain(declared.recipients.keys()).collect();
     let recipients = names.into_iter().map(|name| {
         let granted = found.granted.get(name);

@@ -55,7 +55,7 @@ pub fn page(origin: &str, record: &Processing) -> String {
             escape(&definition.id),
             escape(&definition.title),
             yes(category.is_special),
-            yes(category.is_held),
+            yes(category.is_stored),
         ]
     });
     let headings = ["category", "meaning", "special (Art. 9)", "stored now"];

@@ -10,7 +10,7 @@ use super::labels::{
     OTHER_REPLIES, REQUESTED, RESOLVED, SAME_ATTRIBUTE, bucket, decision, provenance, word,
 };
 use super::requests;
-use super::subject_counts::{EndState, HeldAttribute, Reach, SubjectCounts};
+use super::subject_counts::{EndState, Reach, StoredAttribute, SubjectCounts};
 use super::table::Population;
 use crate::domain::DAY_MS;
 use crate::domain::attribute::Attribute;
@@ -131,10 +131,10 @@ impl SubjectCounter {
     /// Ends the history after the last event, and returns the counts.
     #[must_use]
     pub fn end(mut self) -> SubjectCounts {
-        let attributes = self.state.attributes.values().map(|held| HeldAttribute {
-            category: held.attribute.category.clone(),
-            provenance: held.attribute.provenance,
-            value: held.attribute.value.clone(),
+        let attributes = self.state.attributes.values().map(|stored| StoredAttribute {
+            category: stored.attribute.category.clone(),
+            provenance: stored.attribute.provenance,
+            value: stored.attribute.value.clone(),
         });
         let artifacts = self.state.rights.artifacts.values();
         self.counts.end_state = EndState {

@@ -42,7 +42,7 @@ impl Reach {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct EndState {
     /// Attributes of the profile.
-    pub attributes: Vec<HeldAttribute>,
+    pub attributes: Vec<StoredAttribute>,
     /// Bytes of the log's entries about the subject.
     pub bytes: u64,
     /// Artifacts that are valid.
@@ -71,7 +71,7 @@ fn recorded(text: &str) -> &str {
 
 /// The parts of a profile's attribute that are counted.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HeldAttribute {
+pub struct StoredAttribute {
     /// Its category.
     pub category: String,
     /// Its provenance.
@@ -129,7 +129,7 @@ impl SubjectCounts {
         counts.add(Population::Artifacts, &[bucket(&ARTIFACT_BUCKETS, end.artifacts)], 1);
         for attribute in &end.attributes {
             let labels = [attribute.category.as_str(), provenance(attribute.provenance)];
-            counts.add(Population::HeldAttributes, &labels, 1);
+            counts.add(Population::StoredAttributes, &labels, 1);
         }
         counts
     }

@@ -20,7 +20,7 @@ const HEADLINES: [(&str, Headline); 13] = [
     ("consent", Headline::Ratio("refusal-rate")),
     ("consent", Headline::Ratio("withdrawal-rate")),
     ("bite", Headline::Ratio("late-share")),
-    ("inferred", Headline::Total("held")),
+    ("inferred", Headline::Total("stored")),
     ("inferred", Headline::Ratio("inferred-share")),
     ("reinforcement", Headline::Ratio("self-reinforcement")),
     ("contests", Headline::Ratio("success-ratio")),

@@ -36,7 +36,7 @@ pub enum Population {
     /// Grants revoked by a refusal or withdrawal, by the time that it took.
     RevocationDelays,
     /// Attributes stored at the end of the period, by category and provenance.
-    HeldAttributes,
+    StoredAttributes,
     /// Contests of inferences and their outcomes.
     Contests,
     /// Inferences recorded, by the replies that they were drawn from.

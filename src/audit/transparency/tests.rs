@@ -420,11 +420,11 @@ fn the_interval_of_a_ratio_holds_the_exact_ratio() {
         ratios.into_iter().find(|ratio| ratio.id == "inferred-share").unwrap()
     };
     let exact = find(&exact).value.unwrap();
-    let held = (0..200).filter(|seed| {
+    let stored = (0..200).filter(|seed| {
         let found = find(&with_noise(&tally, *seed, &ids));
         found.interval.is_none_or(|interval| interval.low <= exact && exact <= interval.high)
     });
-    assert!(held.count() >= 190);
+    assert!(stored.count() >= 190);
 }
 
 #[test]

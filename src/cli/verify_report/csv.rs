@@ -13,7 +13,7 @@ use std::io::{self, Write};
 const COLUMNS: &str = "position,recorded_at,recipient,purpose,conversation,person,grant,category,attributes,\
                        basis,ground_position,consented_at,recorded_by,guardian,explicit,notice,notice_version,\
                        notice_language,notice_position,rules,expires_at,revoked_at,revocation_reason,\
-                       uses_reported,last_use_reported_at,given_again,check";
+                       uses_reported,last_use_reported_at,reused,check";
 
 /// Writes the report.
 pub(super) fn write(content: &Content<'_>, out: &mut dyn Write) -> io::Result<()> {
@@ -102,7 +102,7 @@ fn cells_of(grant: &GrantRecord, data: &AllowedData, rules: &str) -> io::Result<
         text(revoked.map(|revoked| &revoked.reason)),
         uses.to_string(),
         time(grant.uses.last().map(|used| used.recorded_at_ms)),
-        grant.given_again.to_string(),
+        grant.reused.to_string(),
         check.to_owned(),
     ])
 }

@@ -148,8 +148,7 @@ pub(super) fn uses(grant: &GrantRecord) -> Html {
     let none = grant.uses.is_empty().then(|| escape("no use reported"));
     let rest = (grant.uses_left_out > 0)
         .then(|| escape(&format!("and {} more", count(grant.uses_left_out, "report"))));
-    let again = (grant.given_again > 0)
-        .then(|| escape(&format!("requested again {}", count(grant.given_again, "time"))));
+    let again = (grant.reused > 0).then(|| escape(&format!("reused {}", count(grant.reused, "time"))));
     let end = match &grant.revoked {
         Some(revoked) => joined(&[
             escape(&format!("revoked at position {}, ", revoked.position)),

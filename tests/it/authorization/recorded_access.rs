@@ -39,7 +39,7 @@ const RECORDED: [(&str, Recorded); 62] = [
     ("ConsentService/RequestConsent", InSubjectStream("ConsentRequested")),
     ("ConsentService/RecordConsent", InSubjectStream("ConsentGiven")),
     ("ConsentService/RecordSignal", InSubjectStream("SignalLifted")),
-    ("ConsentService/GetConsents", InSubjectStream("RecordViewed")),
+    ("ConsentService/ListConsents", InSubjectStream("RecordViewed")),
     ("ConsentService/GetConsentReceipt", InSubjectStream("RecordViewed")),
     ("ConsentService/ListOutdatedConsents", InSubjectStream("RecordViewed")),
     ("GrantService/RequestGrant", InSubjectStream("GrantIssued")),
@@ -68,9 +68,9 @@ const RECORDED: [(&str, Recorded); 62] = [
     ("RightsService/ListHolds", InSubjectStream("RecordViewed")),
     ("RightsService/SetRetention", NoPersonalData),
     ("RightsService/ListRetention", NoPersonalData),
-    ("BoundsService/GetBounds", NoPersonalData),
+    ("BoundsService/ListBounds", NoPersonalData),
     ("BoundsService/DefinePurpose", NoPersonalData),
-    ("BoundsService/ListPurposes", NoPersonalData),
+    ("BoundsService/ListVocabulary", NoPersonalData),
     ("BoundsService/PublishNotice", NoPersonalData),
     ("BoundsService/RequireNotice", NoPersonalData),
     ("BoundsService/GetNotice", NoPersonalData),
@@ -238,7 +238,7 @@ impl Requests<'_> {
                     .encode_to_vec()
             }
             "RequestGrant" => ask(&subject).encode_to_vec(),
-            "GetConsents" => proto::GetConsentsRequest { subject, ..Default::default() }.encode_to_vec(),
+            "ListConsents" => proto::ListConsentsRequest { subject, ..Default::default() }.encode_to_vec(),
             "GetConsentReceipt" => {
                 proto::GetConsentReceiptRequest { subject, ..Default::default() }.encode_to_vec()
             }

@@ -374,7 +374,7 @@ def record_consent(
         recipients=names(recipients),
         interactions=names(chats),
         explicit=explicit,
-        until=wire.moment(until),
+        expires_at=wire.moment(until),
     )
     request = consent_pb2.RecordConsentRequest(
         subject=person,
@@ -411,7 +411,7 @@ def _said(answer: consent_pb2.RecordConsentResponse | consent_pb2.RecordSignalRe
     )
 
 
-def get_consents(person: str, token: str) -> Operation[Page[Consent]]:
+def list_consents(person: str, token: str) -> Operation[Page[Consent]]:
     """Lists a page of decisions, oldest first."""
 
     def read(found: consent_pb2.ConsentRecord) -> Consent:
@@ -423,16 +423,16 @@ def get_consents(person: str, token: str) -> Operation[Page[Consent]]:
             found.explicit,
             found.in_force,
             wire.time_of(found.recorded_at),
-            wire.time_of(found.until),
+            wire.time_of(found.expires_at),
             found.notice.id,
             found.event_id,
         )
 
-    def read_page(answer: consent_pb2.GetConsentsResponse) -> Page[Consent]:
+    def read_page(answer: consent_pb2.ListConsentsResponse) -> Page[Consent]:
         return Page(tuple(map(read, answer.consents)), answer.next_page_token)
 
-    request = consent_pb2.GetConsentsRequest(subject=person, page_token=token)
-    return Operation("/sayso.v1.ConsentService/GetConsents", request, consent_pb2.GetConsentsResponse, read_page)
+    request = consent_pb2.ListConsentsRequest(subject=person, page_token=token)
+    return Operation("/sayso.v1.ConsentService/ListConsents", request, consent_pb2.ListConsentsResponse, read_page)
 
 
 def publish_notice(notice: str, text: str, version: str, language: str) -> Operation[Receipt]:

@@ -289,7 +289,7 @@ class Person:
 
     def consents(self) -> Iterator[Consent]:
         """Lists the person's decisions, oldest first, and which of them are in force."""
-        return self._caller.pages(lambda token: operations.get_consents(self.id, token))
+        return self._caller.pages(lambda token: operations.list_consents(self.id, token))
 
     # --- the person's rights ---
 

@@ -83,14 +83,14 @@ class Remembering:
         """Notes that a batch was recorded."""
         receipt = operations.receipt_of(answer.receipt)
         for at, index in enumerate(batch):
-            is_held = at not in answer.not_held
-            outcome = "not_held" if not is_held else "unchanged" if receipt.is_replayed else "recorded"
+            is_current = at not in answer.superseded
+            outcome = "superseded" if not is_current else "unchanged" if receipt.is_replayed else "recorded"
             self._became[index] = Remembered(
                 self._facts[index],
                 outcome,  # type: ignore[arg-type]
                 receipt.event_ids[at] if at < len(receipt.event_ids) else "",
                 receipt.positions[at] if at < len(receipt.positions) else None,
-                "" if is_held else "what the person said, or a later observation, is in the profile instead",
+                "" if is_current else "what the person said, or a later observation, is in the profile instead",
                 revoked_grants=tuple(answer.revoked_grants),
                 similar_keys=tuple(found.key for found in answer.similar_keys if found.attribute == at),
             )

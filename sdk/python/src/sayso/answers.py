@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 Provenance = Literal["declared", "observed", "inferred"]
-Outcome = Literal["recorded", "unchanged", "not_held", "refused"]
+Outcome = Literal["recorded", "unchanged", "superseded", "refused"]
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ class Remembered:
 
     fact: Fact
     outcome: Outcome
-    """`recorded`; `unchanged`, if the same request was made before; `not_held`, if the fact was recorded but something
+    """`recorded`; `unchanged`, if the same request was made before; `superseded`, if the fact was recorded but something
     that the person said, or a later observation, is in the profile instead; or `refused`."""
     event_id: str = ""
     position: int | None = None
@@ -246,7 +246,7 @@ class RecordedUse:
     """A use of facts about a person."""
 
     kind: str
-    """`granted`, `given_again`, `reported` or `built`."""
+    """`granted`, `reused`, `reported` or `built`."""
     recipient: str
     purpose: str
     chat: str

@@ -162,7 +162,7 @@ pub struct GrantRecord {
     /// Positions of the packs that the grant cites; at most 50.
     pub packs: Vec<u64>,
     /// How often requests were answered with this grant again.
-    pub given_again: u64,
+    pub reused: u64,
     /// The reported uses; at most 20.
     pub uses: Vec<ReportedUse>,
     /// Number of further reports that are not listed.
@@ -196,7 +196,7 @@ struct Issued {
     event_id: Vec<u8>,
     grant: GrantIssued,
     revoked: Option<Revocation>,
-    given_again: u64,
+    reused: u64,
     uses: Vec<Used>,
     uses_left_out: u64,
     used_ms: Vec<u64>,
@@ -233,7 +233,7 @@ impl Person {
                     event_id,
                     grant,
                     revoked: None,
-                    given_again: 0,
+                    reused: 0,
                     uses: Vec::new(),
                     uses_left_out: 0,
                     used_ms: Vec::new(),
@@ -253,7 +253,7 @@ impl Person {
             }
             Some(Event::GrantGivenAgain(again)) => {
                 let Some(issued) = self.issued(&again.grant) else { return };
-                issued.given_again = issued.given_again.saturating_add(again.count.into());
+                issued.reused = issued.reused.saturating_add(again.count.into());
             }
             Some(Event::GrantRevoked(revoked)) => {
                 let reason = revoked.reason();
@@ -416,7 +416,7 @@ fn record(handle: Handle, issued: &Issued, mut data: Vec<AllowedData>, flags: &F
         withheld: grant.withheld.iter().map(|class| u64::from(class.count)).sum(),
         withheld_data: grant.withheld.iter().take(DATA_MAX).map(withheld_data).collect(),
         packs: grant.bounds.iter().copied().take(PACKS_MAX).collect(),
-        given_again: issued.given_again,
+        reused: issued.reused,
         uses,
         uses_left_out: issued.uses_left_out,
         check: match (is_found, flags.is_unchecked(issued.position)) {

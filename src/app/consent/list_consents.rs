@@ -39,7 +39,7 @@ impl Consent {
     ///
     /// # Errors
     /// Nothing is recorded about the data subject, a service asks for the past, or the store fails.
-    pub async fn get_consents(
+    pub async fn list_consents(
         self: &Arc<Self>,
         caller: &Caller,
         subject: &SubjectId,

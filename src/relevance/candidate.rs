@@ -1,9 +1,9 @@
-//! What is ranked.
+//! An attribute as the ranking sees it.
 
-/// A fact to rank.
+/// An attribute that may be used, and could be chosen.
 #[derive(Clone, Copy, Debug)]
-pub struct Fact<'a> {
-    /// Its words, as [`super::word_reader::WordReader::read_fact`] reads them.
+pub struct Candidate<'a> {
+    /// Its words, as [`super::word_reader::WordReader::read_attribute`] reads them.
     pub words: &'a [u32],
     /// When it was observed, milliseconds since the Unix epoch.
     pub observed_at_ms: u64,
