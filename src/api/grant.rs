@@ -128,7 +128,7 @@ impl GrantService for Api {
         let CheckedGrant { standing, erased_scope, erased_keys } = checked.map_err(status::of)?;
         let known = standing.expires_at_ms > 0;
         Ok(Response::new(proto::CheckGrantResponse {
-            stands: standing.is_valid,
+            valid: standing.is_valid,
             expires_at: known.then(|| convert::times::time(standing.expires_at_ms)),
             reason: reason(standing.reason),
             erased_scope: erased_scope.into(),

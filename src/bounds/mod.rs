@@ -16,6 +16,7 @@ mod entities;
 mod equivalent_categories;
 pub(crate) mod error;
 mod evaluate_roles;
+pub(crate) mod explain_refusal;
 pub(crate) mod fit_answer;
 pub(crate) mod ground;
 pub mod invalidation;

@@ -153,7 +153,7 @@ impl Check {
         let request = proto::CheckGrantRequest { grant_id: self.grant, keys: self.key };
         let answer = client(at, "service").await?.check_grant(request).await?.into_inner();
         out.print("CheckGrantResponse", &answer, |answer| {
-            if answer.stands {
+            if answer.valid {
                 format!("valid until {}", output::time(answer.expires_at.as_ref()))
             } else {
                 let mut text = format!("not valid: {}", why_ended(answer.reason(), answer.erased_scope()));
@@ -163,7 +163,7 @@ impl Check {
                 text
             }
         })?;
-        if answer.stands { Ok(()) } else { Err(CliError::grant_invalid()) }
+        if answer.valid { Ok(()) } else { Err(CliError::grant_invalid()) }
     }
 }
 

@@ -282,9 +282,9 @@ mod tests {
     #[test]
     fn a_message_becomes_json_by_its_descriptor() {
         let message =
-            proto::CheckGrantResponse { stands: false, expires_at: None, reason: 4, ..Default::default() };
+            proto::CheckGrantResponse { valid: false, expires_at: None, reason: 4, ..Default::default() };
         let json = to_json("CheckGrantResponse", &message).unwrap();
-        assert_eq!(json["stands"], false);
+        assert_eq!(json["valid"], false);
         assert_eq!(json["reason"], "REVOCATION_REASON_CONSENT_EXPIRED");
         assert!(to_json("NoSuchMessage", &message).is_err());
     }

@@ -70,7 +70,7 @@ async fn a_grant_is_visible_only_to_its_recipient() {
     assert_eq!(grant.allowed.len(), 1);
     assert!(other.grant.request_grant(ask("ada")).await.unwrap().into_inner().allowed.is_empty());
     let check = || proto::CheckGrantRequest { grant_id: grant.grant_id.clone(), keys: Vec::new() };
-    assert!(tutor.grant.check_grant(check()).await.unwrap().into_inner().stands);
+    assert!(tutor.grant.check_grant(check()).await.unwrap().into_inner().valid);
     let foreign = other.grant.check_grant(check()).await.unwrap_err();
     let guessed = unknown_grant_id(&grant.grant_id);
     let missing = other
@@ -116,7 +116,7 @@ async fn only_the_recipient_and_stewards_learn_that_a_grant_was_erased() {
         ..Default::default()
     };
     let checked = tutor.grant.check_grant(check(&grant)).await.unwrap().into_inner();
-    assert_eq!((checked.stands, checked.reason()), (false, proto::RevocationReason::Erased));
+    assert_eq!((checked.valid, checked.reason()), (false, proto::RevocationReason::Erased));
     let erased = [
         tutor.grant.explain_grant(explain(&grant)).await.unwrap_err(),
         tutor.grant.report_use(used(&grant)).await.unwrap_err(),

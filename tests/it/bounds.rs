@@ -87,7 +87,7 @@ pub fn keys(grant: &proto::RequestGrantResponse) -> Vec<String> {
 pub async fn standing(world: &mut World, grant: &str) -> (bool, RevocationReason) {
     let request = proto::CheckGrantRequest { grant_id: grant.into(), keys: Vec::new() };
     let answer = world.service.grant.check_grant(request).await.unwrap().into_inner();
-    (answer.stands, answer.reason())
+    (answer.valid, answer.reason())
 }
 
 fn violations(status: &Status) -> Vec<String> {

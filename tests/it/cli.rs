@@ -72,7 +72,7 @@ async fn check_exits_with_5_where_the_grant_is_not_valid() {
     assert_eq!(revoked.status.code(), Some(5));
     let json: Value = serde_json::from_slice(&revoked.stdout).unwrap();
     assert_eq!(
-        (&json["stands"], &json["reason"]),
+        (&json["valid"], &json["reason"]),
         (&false.into(), &"REVOCATION_REASON_CONSENT_WITHDRAWN".into())
     );
 }

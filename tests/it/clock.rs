@@ -118,7 +118,7 @@ async fn grant_status(
 ) -> (bool, RevocationReason) {
     let request = proto::CheckGrantRequest { grant_id: grant.grant_id.clone(), keys: Vec::new() };
     let answer = service.grant.check_grant(request).await.unwrap().into_inner();
-    (answer.stands, answer.reason())
+    (answer.valid, answer.reason())
 }
 
 fn error_reason(status: &Status) -> String {

@@ -115,7 +115,7 @@ async fn recording_a_key_again_ends_the_grants_of_what_it_replaces() {
         record(&mut world, category, value).await;
         let check = proto::CheckGrantRequest { grant_id: grant.grant_id, keys: Vec::new() };
         let checked = world.service.grant.check_grant(check).await.unwrap().into_inner();
-        assert_eq!(checked.stands, is_valid, "recorded as {category}: {value}");
+        assert_eq!(checked.valid, is_valid, "recorded as {category}: {value}");
         assert_eq!(checked.reason() == RevocationReason::AttributeReplaced, !is_valid);
     }
     verify(&world.harness);

@@ -153,13 +153,13 @@ async fn withdraw_and_explain(
     assert!(next.allowed.is_empty());
     let check = proto::CheckGrantRequest { grant_id: full.grant_id.clone(), keys: Vec::new() };
     let checked = service.grant.check_grant(check).await.unwrap().into_inner();
-    assert_eq!((checked.stands, checked.reason()), (false, RevocationReason::ConsentWithdrawn));
+    assert_eq!((checked.valid, checked.reason()), (false, RevocationReason::ConsentWithdrawn));
 
     // The explanation still lists what the grant allowed.
     let why = proto::ExplainGrantRequest { grant_id: full.grant_id.clone() };
     let why = steward.grant.explain_grant(why).await.unwrap().into_inner();
     assert_eq!(why.allowed.len(), full.allowed.len());
-    assert_eq!((why.recipient.as_str(), why.stands), ("tutor", false));
+    assert_eq!((why.recipient.as_str(), why.valid), ("tutor", false));
     assert!(why.consents.iter().all(|consent| consent.since.starts_with("withdrawn on")), "{}", why.text);
     assert!(why.text.contains(NOTICE) && why.text.contains("The grant was revoked on"), "{}", why.text);
 }
@@ -183,7 +183,7 @@ async fn erase_and_verify(harness: Harness, service: &mut Clients, steward: &mut
 
     let check = proto::CheckGrantRequest { grant_id: grant.into(), keys: Vec::new() };
     let checked = service.grant.check_grant(check).await.unwrap().into_inner();
-    assert_eq!((checked.stands, checked.reason()), (false, RevocationReason::Erased));
+    assert_eq!((checked.valid, checked.reason()), (false, RevocationReason::Erased));
     let unknown = service.grant.request_grant(ask(SUBJECT)).await.unwrap().into_inner();
     assert_eq!(unknown.gaps, [i32::from(proto::Gap::UnknownSubject)]);
     // Writes that predate the erasure are refused.

@@ -133,7 +133,7 @@ async fn erasing_a_key_erases_everything_that_names_it_or_is_derived_from_it() {
     for (grant, stands) in [(&full, false), (&narrow, true)] {
         let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone(), keys: Vec::new() };
         let checked = service.grant.check_grant(check).await.unwrap().into_inner();
-        assert_eq!(checked.stands, stands);
+        assert_eq!(checked.valid, stands);
         assert!(stands || checked.reason() == RevocationReason::PartlyErased);
     }
     // A repeated idempotency key returns the same erasure. A new request finds nothing to erase.
@@ -276,7 +276,7 @@ async fn spooled_writes_of_every_kind_are_refused_after_an_erasure() {
         assert!(matches!(status.code(), Code::NotFound | Code::FailedPrecondition), "{status:?}");
     }
     let check = proto::CheckGrantRequest { grant_id: grant, keys: Vec::new() };
-    assert!(!service.grant.check_grant(check).await.unwrap().into_inner().stands);
+    assert!(!service.grant.check_grant(check).await.unwrap().into_inner().valid);
     let request = proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
     assert_eq!(
         steward.profile.get_profile(request).await.unwrap_err().code(),

@@ -130,7 +130,7 @@ async fn a_stated_birth_ends_a_guardians_consent_by_itself() {
     assert_eq!(world.withheld().await, Some(ended));
     assert_eq!(world.artifact_revoked().await, RevocationReason::GuardianEnded);
     let check = proto::CheckGrantRequest { grant_id: grant.grant_id, keys: Vec::new() };
-    assert!(!world.service.grant.check_grant(check).await.unwrap().into_inner().stands);
+    assert!(!world.service.grant.check_grant(check).await.unwrap().into_inner().valid);
 
     // Ada's own consent counts once she has turned 16 wherever she is, 26 hours later.
     world.consent_by(false).await;
@@ -153,7 +153,7 @@ async fn what_was_granted_before_the_birth_was_stated_ends_too() {
     world.move_past_16(0).await;
     let check = proto::CheckGrantRequest { grant_id: grant, keys: Vec::new() };
     let checked = world.service.grant.check_grant(check).await.unwrap().into_inner();
-    assert_eq!((checked.stands, checked.reason()), (false, RevocationReason::GuardianEnded));
+    assert_eq!((checked.valid, checked.reason()), (false, RevocationReason::GuardianEnded));
     assert_eq!(world.artifact_revoked().await, RevocationReason::GuardianEnded);
     verify(&world.harness);
 }

@@ -22,7 +22,7 @@ async fn ask(service: &mut Clients, purpose: &str) -> (String, Vec<String>, Vec<
 async fn standing(service: &mut Clients, grant_id: &str) -> (bool, RevocationReason) {
     let check = proto::CheckGrantRequest { grant_id: grant_id.into(), keys: Vec::new() };
     let checked = service.grant.check_grant(check).await.unwrap().into_inner();
-    (checked.stands, checked.reason())
+    (checked.valid, checked.reason())
 }
 
 async fn submit(caller: &mut Clients, request: proto::SubmitRequestRequest) -> proto::SubmitRequestResponse {

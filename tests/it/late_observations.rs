@@ -62,7 +62,7 @@ impl World {
 
     async fn stands(&mut self, grant: &proto::RequestGrantResponse) -> bool {
         let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone(), keys: Vec::new() };
-        self.service.grant.check_grant(check).await.unwrap().into_inner().stands
+        self.service.grant.check_grant(check).await.unwrap().into_inner().valid
     }
 
     async fn decide(&mut self, decision: ConsentDecision, categories: &[&str]) {

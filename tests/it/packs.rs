@@ -100,7 +100,7 @@ async fn a_child_needs_a_guardians_consent_once_their_age_is_recorded() {
     assert_eq!((&report["grants"]["unjustified"], &report["grants"]["replayed"]), (&"0".into(), &"4".into()));
     let explained =
         steward.grant.explain_grant(proto::ExplainGrantRequest { grant_id: grant }).await.unwrap();
-    assert!(explained.into_inner().stands);
+    assert!(explained.into_inner().valid);
 }
 
 /// A request for a grant for this purpose.
@@ -137,7 +137,7 @@ async fn an_opt_out_of_automated_decisions_ends_them_and_leaves_personalization(
         .check_grant(proto::CheckGrantRequest { grant_id: grant.clone(), keys: Vec::new() })
         .await;
     let checked = checked.unwrap().into_inner();
-    assert_eq!((checked.stands, checked.reason()), (false, proto::RevocationReason::OptedOutAutomated));
+    assert_eq!((checked.valid, checked.reason()), (false, proto::RevocationReason::OptedOutAutomated));
     let denied = |policy: &str| Some((DenialReason::OptedOutAutomated, policy.to_owned()));
     let answer = granted(&mut service, ask_for("financial-decision")).await;
     assert_eq!((answer.1.len(), answer.2), (0, denied("ccpa-admt/s-7221-opt-out")));

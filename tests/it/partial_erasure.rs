@@ -53,7 +53,7 @@ async fn a_partial_erasure_says_what_was_erased_and_never_that_the_person_was() 
     let checked = service.grant.check_grant(check(&grant, &["job", "music", "boss"])).await.unwrap();
     let checked = checked.into_inner();
     assert_eq!(
-        (checked.stands, checked.reason(), checked.erased_scope()),
+        (checked.valid, checked.reason(), checked.erased_scope()),
         (false, RevocationReason::PartlyErased, ErasureScope::Key)
     );
     assert_eq!(checked.erased_keys, ["job"]);

@@ -554,7 +554,7 @@ async fn a_channel_gets_no_grants_and_a_service_channel_acts_in_the_role_that_ea
     assert_eq!(grant.allowed.len(), 2);
     // The recipient is the caller's name, with every credential that it uses.
     let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone(), keys: Vec::new() };
-    assert!(world.service.grant.check_grant(check).await.unwrap().into_inner().stands);
+    assert!(world.service.grant.check_grant(check).await.unwrap().into_inner().valid);
     let actors: Vec<(Role, String)> = world
         .events()
         .await

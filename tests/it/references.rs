@@ -98,7 +98,7 @@ async fn no_id_of_an_erased_event_is_left_where_grants_withheld_something_becaus
     for (grant, stands) in [(&withheld, false), (&contested, false), (&other, true)] {
         let check = proto::CheckGrantRequest { grant_id: grant.grant_id.clone(), keys: Vec::new() };
         let checked = service.grant.check_grant(check).await.unwrap().into_inner();
-        assert_eq!(checked.stands, stands);
+        assert_eq!(checked.valid, stands);
         assert!(stands || checked.reason() == RevocationReason::PartlyErased);
     }
     assert_eq!(verify(&harness)["grants"]["unjustified"], "0");

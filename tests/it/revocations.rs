@@ -124,7 +124,7 @@ async fn register_artifacts(service: &Clients, grant_id: &str, count: usize) -> 
 async fn check_grant(service: &mut Clients, grant_id: &str) -> (bool, RevocationReason) {
     let request = proto::CheckGrantRequest { grant_id: grant_id.into(), keys: Vec::new() };
     let standing = service.grant.check_grant(request).await.unwrap().into_inner();
-    (standing.stands, standing.reason())
+    (standing.valid, standing.reason())
 }
 
 async fn assert_all_revoked(service: &mut Clients, grants: &[String], reason: RevocationReason) {

@@ -137,7 +137,7 @@ async fn making_a_category_special_revokes_open_grants() {
     let mut service = harness.as_role(Role::Service, "tutor").await;
     let mut check = async |grant: &str| {
         let request = proto::CheckGrantRequest { grant_id: grant.into(), keys: Vec::new() };
-        service.grant.check_grant(request).await.unwrap().into_inner().stands
+        service.grant.check_grant(request).await.unwrap().into_inner().valid
     };
     assert!(!check(&grant_of_ada.grant_id).await && check(&grant_of_ben.grant_id).await);
 }

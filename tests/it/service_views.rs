@@ -158,7 +158,7 @@ async fn a_service_is_not_told_of_grants_revoked_from_others() {
             .await
             .unwrap()
             .into_inner()
-            .stands
+            .valid
     );
     assert!(
         !other
@@ -167,7 +167,7 @@ async fn a_service_is_not_told_of_grants_revoked_from_others() {
             .await
             .unwrap()
             .into_inner()
-            .stands
+            .valid
     );
     // The answer to the data subject lists all revoked grants.
     let mut ada = world.harness.as_role(Role::Subject, "ada").await;

@@ -323,7 +323,7 @@ async fn at_most_256_attributes_may_name_one_reply() {
 async fn stands(world: &mut World, grant: &str) -> bool {
     let check = proto::CheckGrantRequest { grant_id: grant.to_owned(), ..Default::default() };
     let checked = world.service.grant.check_grant(check).await.unwrap().into_inner();
-    checked.stands
+    checked.valid
 }
 
 #[tokio::test(flavor = "multi_thread")]

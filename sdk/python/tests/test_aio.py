@@ -56,13 +56,13 @@ async def test_from_the_first_fact_to_the_erasure(
     async with person.use("memory", chat="chat-1") as use:
         assert '"brief"' in use.block
         use.replied("async-reply-1")
-    assert (use.reported, use.stands) == (True, True)
+    assert (use.reported, use.valid) == (True, True)
     async with person.use("memory", chat="chat-1") as use:
         assert use.block
         use.replied("async-reply-2")
         await person.withdraw("memory")
         assert use.block == ""
-    assert (use.reported, use.stands, use.ended_because) == (True, False, "consent_withdrawn")
+    assert (use.reported, use.valid, use.ended_because) == (True, False, "consent_withdrawn")
     async with person.use("memory", chat="chat-1") as use:
         assert use.block == ""
     assert (await person.why(reply="async-reply-2")).replies == ("async-reply-1", "async-reply-2")

@@ -53,7 +53,7 @@ def test_a_reply_has_the_block_and_is_reported_by_its_own_id(
     assert request["messages"][0]["content"].startswith("Be kind.\n\nWhat you may use about the person")
     assert '"tone": "brief and dry"' in request["messages"][0]["content"]
     assert request["messages"][1:] == QUESTION[1:]
-    assert (uses[0].reply, uses[0].reported, uses[0].stands) == ("cmpl-1", True, True)
+    assert (uses[0].reply, uses[0].reported, uses[0].valid) == ("cmpl-1", True, True)
     assert ada.why(reply="cmpl-1").grant_id == uses[0].grant_id
     assert QUESTION[0] == {"role": "system", "content": "Be kind."}
 
@@ -76,7 +76,7 @@ def test_a_withdrawal_while_the_model_writes_leads_to_a_reply_without_the_facts(
     assert completion.id == "cmpl-2"
     assert ["brief and dry" in prompt for prompt in model.prompts()] == [True, False]
     # The model did see the facts for the first reply, so that use is reported.
-    assert [(use.status, use.reported, use.stands) for use in uses] == [
+    assert [(use.status, use.reported, use.valid) for use in uses] == [
         ("ended", True, False),
         ("nothing_allowed", False, None),
     ]
@@ -149,7 +149,7 @@ async def test_the_same_with_asyncio(daemon: Daemon, model: ModelServer, ada: sa
         assert [part.id async for part in stream] == ["cmpl-2", "cmpl-2"]
         model.before_reply = lambda: ada.withdraw("memory")
         assert (await ask(person=ada.id, model="m", messages=QUESTION)).id == "cmpl-4"
-    assert [(use.reply, use.reported, use.stands) for use in uses[:3]] == [
+    assert [(use.reply, use.reported, use.valid) for use in uses[:3]] == [
         ("cmpl-1", True, True),
         ("cmpl-2", True, True),
         ("cmpl-3", True, False),

@@ -55,7 +55,7 @@ def test_a_use_is_reported_with_the_replys_own_id_and_explained_by_it(person: sa
         assert use.block
         use.replied("reply-77", shaped_by=["tone"])
         assert use.check()
-    assert (use.stands, use.reported, use.problem, use.reply) == (True, True, None, "reply-77")
+    assert (use.valid, use.reported, use.problem, use.reply) == (True, True, None, "reply-77")
     why = person.why(reply="reply-77")
     assert (why.grant_id, why.purpose, why.chat) == (use.grant_id, "memory", "chat-1")
     assert (why.allowed, why.replies) == (("tone",), ("reply-77",))
@@ -113,7 +113,7 @@ def test_a_withdrawal_in_mid_conversation_empties_the_block_at_once(person: says
         said = person.withdraw("memory")
         assert (use.block, use.facts, use.status) == ("", (), "ended")
     assert said.revoked_grants == (use.grant_id,)
-    assert (use.stands, use.ended_because, use.reported) == (False, "consent_withdrawn", True)
+    assert (use.valid, use.ended_because, use.reported) == (False, "consent_withdrawn", True)
     with person.use("memory", chat="chat-1") as after:
         assert (after.block, after.status) == ("", "nothing_allowed")
     assert after.withheld[0].reason == "consent_withdrawn"
@@ -130,7 +130,7 @@ def test_a_withdrawal_elsewhere_is_found_by_the_check_before_the_reply_is_sent(
         check = use.check()
         assert (bool(check), check.reason, use.block) == (False, "consent_withdrawn", "")
         use.replied("sent-all-the-same")
-    assert (use.stands, use.reported) == (False, True)
+    assert (use.valid, use.reported) == (False, True)
 
 
 def test_what_a_recording_replaces_ends_the_grants_that_allowed_it(person: sayso.Person) -> None:
@@ -276,7 +276,7 @@ def test_a_report_that_fails_is_said_and_can_be_repeated(own_daemon: Daemon) -> 
             own_daemon.stop()
             assert not use.check()
             assert use.block == ""
-        assert (use.reported, use.stands) == (False, None)
+        assert (use.reported, use.valid) == (False, None)
         assert isinstance(use.problem, UnavailableError)
         own_daemon.start()
         until = time.monotonic() + 10

@@ -149,7 +149,7 @@ pub fn explanation(of: app::Explanation, caller: &Caller) -> proto::ExplainGrant
         uses: uses.collect(),
         issued_at: Some(time(of.issued_at_ms)),
         expires_at: Some(time(of.issued.expires_at_ms)),
-        stands: of.standing.is_valid,
+        valid: of.standing.is_valid,
         reason: revocation(of.standing.reason.unwrap_or_default()).into(),
         revoked_at: of.revoked_at_ms.map(time),
         recipient: of.issued.recipient,

@@ -5,9 +5,9 @@ use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::grants::explain_consents::{ExplainedConsent, Known, consents};
-use crate::app::grants::explain_refusal::{refusal, who};
 use crate::app::grants::standing::Standing;
 use crate::app::log::read::for_each_event;
+use crate::bounds::explain_refusal::{refusal, who};
 use crate::domain::consent::ConsentRecord;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{

@@ -8,7 +8,6 @@ pub(crate) mod erased_uses;
 pub(crate) mod evaluate_use;
 pub(crate) mod explain_consents;
 pub(crate) mod explain_grant;
-pub(crate) mod explain_refusal;
 pub(crate) mod grant;
 pub(crate) mod grant_lookup;
 pub(crate) mod late_sources;

@@ -74,7 +74,7 @@ impl UnaryCaller {
     async fn check(&mut self, number: u64) -> Result<(), Status> {
         let grant_id = usize::try_from(number).ok().and_then(|number| self.grants.get(number)).cloned();
         let request = proto::CheckGrantRequest { grant_id: grant_id.unwrap_or_default(), keys: Vec::new() };
-        if self.clients.grant.check_grant(request).await?.into_inner().stands {
+        if self.clients.grant.check_grant(request).await?.into_inner().valid {
             return Ok(());
         }
         Err(Status::failed_precondition("a grant is not valid, but was prepared to be"))

@@ -159,7 +159,7 @@ def check_grant(grant_id: str, keys: Sequence[str] = ()) -> Operation[Check]:
 
     def read(answer: grant_pb2.CheckGrantResponse) -> Check:
         reason = wire.name_of(grant_pb2.RevocationReason, answer.reason)
-        return Check(answer.stands, wire.time_of(answer.expires_at), reason, tuple(answer.erased_keys))
+        return Check(answer.valid, wire.time_of(answer.expires_at), reason, tuple(answer.erased_keys))
 
     request = grant_pb2.CheckGrantRequest(grant_id=grant_id, keys=keys)
     return Operation("/sayso.v1.GrantService/CheckGrant", request, grant_pb2.CheckGrantResponse, read)
@@ -227,7 +227,7 @@ def explain_grant(grant_id: str) -> Operation[Explanation]:
             answer.grant_id,
             answer.purpose,
             answer.interaction,
-            answer.stands,
+            answer.valid,
             wire.name_of(grant_pb2.RevocationReason, answer.reason),
             tuple(fact.key for fact in answer.allowed),
             tuple(use.reply for use in answer.uses),

@@ -93,7 +93,7 @@ class UseState:
         self.expires_at: datetime | None = None
         self.withheld: tuple[Withheld, ...] = ()
         self.problem: Exception | None = None
-        self.stands: bool | None = None
+        self.valid: bool | None = None
         self.ended_because = ""
 
     # --- what a service reads ---
@@ -159,7 +159,7 @@ class UseState:
 
     def end(self, reason: str) -> None:
         """Ends the use: its block is empty from now on. A ledger does this when it learns of a revocation."""
-        self.stands, self.ended_because = False, reason
+        self.valid, self.ended_because = False, reason
         if self._status == "allowed":
             self._status = "ended"
 
@@ -222,15 +222,15 @@ class UseState:
             raise problem
 
     def _checked(self, check: Check) -> Check:
-        if check.stands:
-            self.stands, self.ended_because = True, ""
+        if check.valid:
+            self.valid, self.ended_because = True, ""
         else:
             self.end(check.reason)
         return check
 
     def _unchecked(self, problem: Exception) -> Check:
         """When in doubt, the grant has ended."""
-        self.stands = None
+        self.valid = None
         if self._status == "allowed":
             self._status = "ended"
         self._note(problem)

@@ -89,7 +89,7 @@ class Use(UseState):
         for reply in self._open_replies():
             try:
                 try:
-                    reply.receipt = self._caller.run(self._report(reply, is_past=self.stands is not True))
+                    reply.receipt = self._caller.run(self._report(reply, is_past=self.valid is not True))
                 except InvalidStateError:
                     # The grant ended between the check and the report.
                     reply.receipt = self._caller.run(self._report(reply, is_past=True))

@@ -177,14 +177,14 @@ class Withheld:
 class Check:
     """Whether a grant is valid now."""
 
-    stands: bool
+    valid: bool
     expires_at: datetime | None
     reason: str
     """Why it is not valid (`RevocationReason` in the API)."""
     erased_keys: tuple[str, ...] = ()
 
     def __bool__(self) -> bool:
-        return self.stands
+        return self.valid
 
 
 @dataclass(frozen=True)
@@ -227,7 +227,7 @@ class Explanation:
     grant_id: str
     purpose: str
     chat: str
-    stands: bool
+    valid: bool
     reason: str
     """Why the grant is no longer valid."""
     allowed: tuple[str, ...]

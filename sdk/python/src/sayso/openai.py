@@ -34,7 +34,7 @@ def wrap(client: Any, ledger: Ledger | aio.Ledger, *, purpose: str = "memory", o
 
     If a grant ends while the model writes the reply, or if the check fails, that reply is not returned: another one is
     made with what may be used by then, and at last one without any personal data. A reply that is streamed cannot be
-    taken back, so there `on_use` has to look at `stands`.
+    taken back, so there `on_use` has to look at `valid`.
     """
     create: Callable[..., Any] = (
         _Create(client, ledger, purpose, on_use)
@@ -114,7 +114,7 @@ class _Create:
                     use.replied(completion.id or use.reply)
             if self._on_use is not None:
                 self._on_use(use)
-            if not block or use.stands:
+            if not block or use.valid:
                 return completion
         return self._create(messages=messages, **arguments)
 
@@ -148,7 +148,7 @@ class _AsyncCreate:
                     use.replied(completion.id or use.reply)
             if self._on_use is not None:
                 self._on_use(use)
-            if not block or use.stands:
+            if not block or use.valid:
                 return completion
         return await self._create(messages=messages, **arguments)
 
