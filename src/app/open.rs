@@ -11,20 +11,15 @@ use crate::app::error::{AppError, Cause};
 use crate::app::grants::Grants;
 use crate::app::grants::grant_lookup::GrantLookup;
 use crate::app::log::core::{Core, UseLimits};
-use crate::app::log::disclosures::Disclosures;
 use crate::app::log::index::{at_position, index_of, index_of_said};
-use crate::app::log::kept_counts::KeptCounts;
-use crate::app::log::kept_map::KeptMap;
 use crate::app::log::named_recipients::NamedRecipients;
 use crate::app::log::notifier::Notifier;
 use crate::app::log::open_requests::OpenRequests;
-use crate::app::log::outstanding::Deadlines;
 use crate::app::log::pending_streams::PendingStreams;
-use crate::app::log::read::open_system_entry;
 use crate::app::log::recent_views::RecentViews;
 use crate::app::log::stream_cache::{StreamCache, StreamCacheLimits};
 use crate::app::log::suspension::accepted;
-use crate::app::log::system_stream::SystemStream;
+use crate::app::log::system_history::{adopted_rules, news, projections, read_system_stream, restores_in};
 use crate::app::log::unrecorded_reuse::UnrecordedReuse;
 use crate::app::operations::Operations;
 use crate::app::operations::key_generation::{GenerationError, check_keys};
@@ -43,10 +38,8 @@ use crate::bounds::rulebook::RulesHistory;
 use crate::clock::{Clock, EventIds, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::default_vocabulary;
-use crate::domain::event::{DecisionRulesAdopted, Event, LogOpened, Recorded, WitnessAdded, WitnessRemoved};
-use crate::domain::ids::Handle;
+use crate::domain::event::{Event, LogOpened, Recorded};
 use crate::domain::recorder_usage::AttributeLimits;
-use crate::domain::vocabulary::DECISION_RULES;
 use crate::ledger::{Ledger, LedgerError, LedgerOptions, LogKeys, Signing};
 use crate::package::Controller;
 use crate::relevance::rank::RankingSettings;
@@ -403,51 +396,6 @@ impl App {
     }
 }
 
-/// What the system events say about the subject map and about disclosures.
-fn projections(system_events: &[Recorded], deadlines: Deadlines) -> (KeptMap, KeptCounts, Disclosures) {
-    let disclosures = Disclosures::new(system_events, deadlines);
-    (KeptMap::new(system_events), KeptCounts::new(system_events), disclosures)
-}
-
-fn restores_in(system_events: &[Recorded]) -> Vec<Recorded> {
-    let is_restore = |event: &&Recorded| matches!(event.event, Event::BackupRestored(_));
-    system_events.iter().filter(is_restore).cloned().collect()
-}
-
-fn adopted_rules() -> Event {
-    Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: DECISION_RULES })
-}
-
-/// The events that a start records before any others: the adoption of newer rules of decisions, and changes
-/// of witnesses.
-fn news(system_events: &[Recorded], witnesses: &[String]) -> Vec<Event> {
-    let has_adopted = |event: &Recorded| match &event.event {
-        Event::DecisionRulesAdopted(adopted) => adopted.edition >= DECISION_RULES,
-        _ => false,
-    };
-    // A new log begins with the rules.
-    let is_earlier = !system_events.is_empty() && !system_events.iter().any(has_adopted);
-    let rules = is_earlier.then(adopted_rules);
-    rules.into_iter().chain(changed_witnesses(system_events, witnesses)).collect()
-}
-
-/// The events that change the log's witnesses to the configured witnesses.
-fn changed_witnesses(system_events: &[Recorded], configured: &[String]) -> Vec<Event> {
-    let mut current: Vec<&String> = Vec::new();
-    for event in system_events {
-        match &event.event {
-            Event::WitnessAdded(added) => current.push(&added.vkey),
-            Event::WitnessRemoved(removed) => current.retain(|vkey| **vkey != removed.vkey),
-            _ => {}
-        }
-    }
-    let removed = current.iter().filter(|vkey| !configured.contains(vkey));
-    let removed = removed.map(|vkey| Event::WitnessRemoved(WitnessRemoved { vkey: (*vkey).clone() }));
-    let added = configured.iter().filter(|vkey| !current.contains(vkey));
-    let added = added.map(|vkey| Event::WitnessAdded(WitnessAdded { vkey: vkey.clone() }));
-    removed.chain(added).collect()
-}
-
 fn stream_cache_limits(settings: &Settings) -> StreamCacheLimits {
     StreamCacheLimits {
         count_max: settings.cached_subjects_max,
@@ -501,24 +449,4 @@ fn key_chain(
         }
     }
     Ok(found)
-}
-
-/// Reads every system event. Also returns the end of the system stream, where the next event is appended.
-fn read_system_stream(store: &dyn LogStore) -> Result<(Vec<Recorded>, SystemStream), AppError> {
-    let mut events = Vec::new();
-    let mut system_stream = SystemStream::default();
-    loop {
-        let places = store.read_subject(Handle::SYSTEM, system_stream.version, RESTORE_COUNT)?;
-        for (version, position) in &places {
-            let stored = store.read_entry(*position)?;
-            system_stream.newest = Some(stored.leaf_hash);
-            system_stream.version = version.saturating_add(1);
-            let event = open_system_entry(stored)?;
-            system_stream.last_sealed_at_ms = event.sealed_at_ms;
-            events.push(event);
-        }
-        if places.is_empty() {
-            return Ok((events, system_stream));
-        }
-    }
 }

@@ -6,6 +6,7 @@ pub mod birth;
 pub(crate) mod byte_cache;
 pub mod checks;
 pub mod consent;
+pub mod consent_record;
 pub mod consent_scope;
 pub mod current_attribute;
 pub mod default_vocabulary;
@@ -52,6 +53,12 @@ pub use violation::{Violation, Violations};
 /// The last time that the ledger accepts, milliseconds since the Unix epoch: the end of the year 9999. Later
 /// times have no text in RFC 3339, and no JSON in protobuf.
 pub const TIME_MS_MAX: u64 = 253_402_300_799_999;
+
+/// Bytes of the name that a service gives a conversation.
+pub const INTERACTION_BYTES_MAX: usize = 128;
+
+/// Purposes that one decision or request may name.
+pub const PURPOSES_MAX: usize = 32;
 
 /// Milliseconds of a day.
 pub const DAY_MS: u64 = 86_400_000;

@@ -12,8 +12,6 @@ pub const DETAILS_BYTES_MAX: usize = 2_048;
 pub const REASON_BYTES_MAX: usize = 512;
 /// Attribute keys that a request may name.
 pub const KEYS_MAX: usize = 128;
-/// Purposes that a request may name.
-pub const PURPOSES_MAX: usize = 32;
 /// Changes that the completion of a rectification may list.
 pub const CHANGES_MAX: usize = 128;
 

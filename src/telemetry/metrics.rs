@@ -3,7 +3,9 @@
 //! Values of labels are methods, gRPC codes, kinds of events, tiers and names from the configuration, never
 //! text from a caller.
 
+use super::call_meter::CallMeter;
 use super::disk_usage::{Usage, usage};
+use super::log_status::LogStatus;
 use super::prometheus_text::to_prometheus_text;
 use super::witness_metrics::{Label, WitnessMetrics};
 use prometheus_client::encoding::text::encode;
@@ -17,31 +19,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::Duration;
-
-/// The state of one controller's log at the moment of a scrape.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct LogStatus {
-    /// Entries in the log.
-    pub entries: u64,
-    /// Bytes of the entries that are kept.
-    pub entry_bytes: u64,
-    /// Data subjects with data in the ledger.
-    pub subjects: u64,
-    /// Writes are accepted.
-    pub ready: bool,
-    /// Erasures whose keys are destroyed and that are not yet complete.
-    pub erasures_unfinished: u64,
-    /// Recipients that were notified of an erasure and have not reported what they did.
-    pub erasures_outstanding: u64,
-    /// Recipients of [`Self::erasures_outstanding`] whose deadline has passed.
-    pub erasures_overdue: u64,
-    /// A backup was restored, and use is denied until the restore is confirmed.
-    pub restore_unconfirmed: bool,
-    /// The machine's clock is not trusted, and use is denied.
-    pub clock_skewed: bool,
-    /// The error of the clock in milliseconds, positive if it is ahead.
-    pub clock_skew_ms: i64,
-}
 
 /// A step of an erasure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,34 +51,6 @@ impl ErasureStep {
 struct TimestampMetrics {
     requests: Family<[Label; 2], Counter>,
     entries: Family<[Label; 1], Gauge>,
-}
-
-/// Counts the calls of one method. It looks up the metrics of the method once, not at each call.
-pub struct CallMeter {
-    method: String,
-    calls: Family<[Label; 2], Counter>,
-    all_seconds: Family<[Label; 1], Histogram>,
-    seconds: OnceLock<Histogram>,
-    /// The counter of each gRPC code that was seen. Only [`CallMeter::answered`] changes it.
-    by_code: RwLock<Vec<(&'static str, Counter)>>,
-}
-
-impl CallMeter {
-    /// Counts an answered call; `code` is the name of its gRPC code.
-    pub fn answered(&self, code: &'static str, took: Duration) {
-        let seconds = || self.all_seconds.get_or_create_owned(&[("method", self.method.clone())]);
-        self.seconds.get_or_init(seconds).observe(took.as_secs_f64());
-        let known = self.by_code.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, counter)) = known.iter().find(|(each, _)| *each == code) {
-            counter.inc();
-            return;
-        }
-        drop(known);
-        let labels = [("method", self.method.clone()), ("code", code.to_owned())];
-        let counter = self.calls.get_or_create_owned(&labels);
-        counter.inc();
-        self.by_code.write().unwrap_or_else(PoisonError::into_inner).push((code, counter));
-    }
 }
 
 /// The metrics of this process; Prometheus scrapes one daemon per process.
@@ -378,13 +327,7 @@ impl Metrics {
     /// The meter of one method, by its name in the role table.
     pub fn meter(&self, method: &str) -> CallMeter {
         let (calls, all_seconds) = (self.calls.clone(), self.call_seconds.clone());
-        CallMeter {
-            method: method.to_owned(),
-            calls,
-            all_seconds,
-            seconds: OnceLock::new(),
-            by_code: RwLock::default(),
-        }
+        CallMeter::new(method.to_owned(), calls, all_seconds)
     }
 
     /// Counts a call that ended in a panic.

@@ -3,9 +3,11 @@
 //!
 //! Nothing personal is logged, counted or traced, at any level.
 
+mod call_meter;
 mod current_call;
 mod disk_usage;
 mod filter;
+mod log_status;
 mod logging;
 mod metrics;
 mod prometheus_text;
@@ -13,8 +15,10 @@ mod terminal;
 mod traces;
 mod witness_metrics;
 
+pub use call_meter::CallMeter;
 pub use current_call::{CallName, InCall};
+pub use log_status::LogStatus;
 pub use logging::start;
-pub use metrics::{CallMeter, ErasureStep, LogStatus, Metrics, metrics};
+pub use metrics::{ErasureStep, Metrics, metrics};
 pub use terminal::escaped;
 pub use traces::{Export, ExportError, Traces, end_call, join_trace};

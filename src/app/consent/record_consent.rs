@@ -9,7 +9,6 @@ use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::statement_rules;
-use crate::domain::Violations;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
 use crate::domain::consent::{NoticeRef, Terms};
@@ -17,10 +16,10 @@ use crate::domain::event::{Event, Role};
 use crate::domain::ids::SubjectId;
 use crate::domain::profile::SubjectState;
 use crate::domain::vocabulary::Vocabulary;
+use crate::domain::{PURPOSES_MAX, Violations};
 use std::sync::Arc;
 
 const CHOICES_MAX: usize = 16;
-const PURPOSES_MAX: usize = 32;
 const NAMES_MAX: usize = 64;
 const CHANNEL_BYTES_MAX: usize = 64;
 

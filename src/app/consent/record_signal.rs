@@ -11,6 +11,7 @@ use crate::app::error::AppError;
 use crate::app::log::append::{Begun, Timestamping};
 use crate::app::log::receipt::WriteOptions;
 use crate::app::statement_rules;
+use crate::domain::INTERACTION_BYTES_MAX;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
 use crate::domain::event::{Event, SignalKind};
@@ -18,8 +19,6 @@ use crate::domain::ids::SubjectId;
 use crate::domain::profile::SubjectState;
 use crate::domain::vocabulary::Vocabulary;
 use std::sync::Arc;
-
-const INTERACTION_BYTES_MAX: usize = 128;
 
 impl Consent {
     /// Records a signal and revokes the grants that it contradicts. If a signal other than a pause names a

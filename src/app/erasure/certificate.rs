@@ -6,7 +6,6 @@ use crate::app::caller::Caller;
 use crate::app::erasure::Erasures;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::address::address_of;
-use crate::app::log::read::open_system_entry;
 use crate::domain::event::{
     ErasureCompleted, ErasureOutcome, Event, PriorRecipient, RecipientReported, codec,
 };
@@ -95,7 +94,7 @@ impl Erasures {
     /// The recorded completion of the erasure that this request asked for; none if no completion is recorded.
     pub(crate) fn completion_of(&self, request: &EventId) -> Result<Option<CompletedErasure>, AppError> {
         let Some(position) = self.core.erasure_position(request)? else { return Ok(None) };
-        let event = open_system_entry(self.core.store().read_entry(position)?)?;
+        let event = self.core.system_event_at(position)?;
         match event.event {
             Event::ErasureCompleted(completed) => Ok(Some(CompletedErasure {
                 event: completed,

@@ -5,7 +5,6 @@ use crate::app::erasure::Erasures;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::address::address_of;
 use crate::app::log::outstanding::{Key, Waiting, hash_of};
-use crate::app::log::read::open_system_entry;
 use crate::domain::event::{ErasureScope, Event, PriorRecipient, RecipientReminded, Role};
 use crate::domain::ids::EventId;
 use std::sync::Arc;
@@ -135,7 +134,7 @@ impl Erasures {
     }
 
     fn outstanding(&self, key: &Key, waiting: &Waiting) -> Result<OutstandingRecipient, AppError> {
-        let recorded = open_system_entry(self.core.store().read_entry(key.0)?)?;
+        let recorded = self.core.system_event_at(key.0)?;
         let Event::ErasureCompleted(completed) = recorded.event else { return Err(wrong()) };
         let (recipient, named_by) = self.recipient_of(key, waiting.named_at)?;
         Ok(OutstandingRecipient {
@@ -163,7 +162,7 @@ impl Erasures {
             let found = completed.recipients.into_iter().find(|of| hash_of(&address_of(of)) == *hash);
             return found.map(|of| (of, String::new())).ok_or_else(wrong);
         }
-        let recorded = open_system_entry(self.core.store().read_entry(named_at)?)?;
+        let recorded = self.core.system_event_at(named_at)?;
         let Event::RecipientReported(report) = recorded.event else { return Err(wrong()) };
         let found = report.onward.into_iter().find(|name| hash_of(name) == *hash).ok_or_else(wrong)?;
         Ok((PriorRecipient { name: found, ..PriorRecipient::default() }, report.recipient))

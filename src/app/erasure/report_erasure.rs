@@ -7,11 +7,10 @@ use crate::app::erasure::Erasures;
 use crate::app::error::AppError;
 use crate::app::log::address::{address, address_of};
 use crate::app::log::outstanding::{hash_of, role_in_event};
-use crate::app::log::read::open_system_entry;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::domain::attribute::is_text;
-use crate::domain::event::{ErasureCompleted, ErasureOutcome, Event, EvidenceKind, RecipientReported, Role};
+use crate::domain::event::{ErasureOutcome, Event, EvidenceKind, RecipientReported, Role};
 use crate::domain::names;
 use ed25519_dalek::{Signature, VerifyingKey};
 use sayso_proof::evidence;
@@ -203,33 +202,4 @@ fn check(report: &ErasureReport) -> Result<(), AppError> {
         }
     }
     Ok(())
-}
-
-impl crate::app::log::core::Core {
-    /// The position of the `ErasureCompleted` that a notice is about: the position itself, or the one that a
-    /// reminder or a report of another recipient names. `None` if the entry is no such notice.
-    pub(crate) fn erasure_of_notice(&self, position: u64) -> Result<Option<u64>, AppError> {
-        if position >= self.store().head().size {
-            return Ok(None);
-        }
-        let stored = self.store().read_entry(position)?;
-        let header = stored.bytes.as_deref().map(sayso_proof::entry::parse_header).transpose()?;
-        if header.is_none_or(|header| header.handle != crate::domain::ids::Handle::SYSTEM) {
-            return Ok(None);
-        }
-        Ok(match open_system_entry(stored)?.event {
-            Event::ErasureCompleted(_) => Some(position),
-            Event::RecipientReminded(reminded) => Some(reminded.position),
-            Event::RecipientReported(report) => report.positions.first().copied(),
-            _ => None,
-        })
-    }
-
-    /// The `ErasureCompleted` at a position.
-    pub(crate) fn erasure_at(&self, position: u64) -> Result<ErasureCompleted, AppError> {
-        match open_system_entry(self.store().read_entry(position)?)?.event {
-            Event::ErasureCompleted(completed) => Ok(completed),
-            _ => Err(AppError::Internal(crate::app::Cause::Inconsistent("an erasure was expected here"))),
-        }
-    }
 }

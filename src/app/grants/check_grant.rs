@@ -4,7 +4,6 @@ use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::grants::standing::{CheckedGrant, Standing};
-use crate::app::log::read::open;
 use crate::app::log::stream::SubjectStream;
 use crate::clock::ClockReading;
 use crate::domain::event::{Event, Reason, Role};
@@ -89,9 +88,8 @@ impl Grants {
         }
         // The grant is no longer in the state, so it has expired. Its recipient is read from the log, because
         // a service may learn of the expiry only for its own grants.
-        let stored = self.core.store().read_entry(grant.position)?;
         // The key of the entry may be destroyed already, and its bytes not yet.
-        let event = open(&found.stream.keys, stored).map_err(|error| match error {
+        let event = self.core.event_at(&found.stream.keys, grant.position).map_err(|error| match error {
             AppError::Erased => AppError::NotFound("grant"),
             error => error,
         })?;

@@ -5,15 +5,13 @@ use crate::app::caller::Caller;
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::grants::check_grant::FoundGrant;
-use crate::app::log::read::open;
-use crate::domain::attribute::is_text;
+use crate::domain::attribute::{KEY_BYTES_MAX, is_text};
 use crate::domain::event::{ErasureScope, Event, Reason};
 use crate::domain::ids::{EventId, GrantId};
 use std::sync::Arc;
 
 /// The most ids in one request.
 pub(crate) const IDS_MAX: usize = 1_024;
-const KEY_BYTES_MAX: usize = 256;
 
 /// What a recipient has: a grant, an artifact, or an attribute that a grant gave it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,8 +155,9 @@ impl Grants {
         let given: Option<EventId> = match of_state(found) {
             Some(given) => given,
             None => {
-                let stored = self.core.store().read_entry(grant.position)?;
-                let Event::GrantIssued(issued) = open(&found.stream.keys, stored)?.event else {
+                let Event::GrantIssued(issued) =
+                    self.core.event_at(&found.stream.keys, grant.position)?.event
+                else {
                     return Ok(None);
                 };
                 issued.allowed.iter().find(|cited| cited.key == key).map(|cited| cited.attribute)

@@ -3,9 +3,8 @@
 //! `ErasureCompleted` is left.
 
 use crate::app::error::AppError;
+use crate::app::grants::Grants;
 use crate::app::log::address::address_of;
-use crate::app::log::core::Core;
-use crate::app::log::read::open_system_entry;
 use crate::domain::event::{ErasureScope, Event, PriorRecipient, RequestDecided};
 use crate::domain::ids::EventId;
 
@@ -54,7 +53,7 @@ impl ErasedUses {
     }
 }
 
-impl Core {
+impl Grants {
     /// What is left of the uses that a partial erasure destroyed. `None` if it erased no grant of this
     /// recipient (empty for all), or if it was completed before `from_ms`. The erased uses may have been at
     /// any time before the erasure. They may have been of any category, because an erased grant may have
@@ -69,8 +68,8 @@ impl Core {
         from_ms: Option<u64>,
     ) -> Result<Option<ErasedUses>, AppError> {
         let Some(summary) = &decided.erasure else { return Ok(None) };
-        let Some(position) = self.erasure_position(&decided.request)? else { return Ok(None) };
-        let event = open_system_entry(self.store().read_entry(position)?)?;
+        let Some(position) = self.core.erasure_position(&decided.request)? else { return Ok(None) };
+        let event = self.core.system_event_at(position)?;
         let Event::ErasureCompleted(completed) = event.event else { return Ok(None) };
         if from_ms.is_some_and(|from| event.recorded_at_ms < from) {
             return Ok(None);
@@ -83,7 +82,7 @@ impl Core {
                 name: prior.name.clone(),
                 grants: number(prior.grant_ids.len()),
                 artifacts: number(prior.artifact_ids.len()),
-                has_acknowledged: self.has_acknowledged(&address_of(prior), position)?,
+                has_acknowledged: self.core.has_acknowledged(&address_of(prior), position)?,
             });
         }
         let recipients_left_out = number(all.len().saturating_sub(RECIPIENTS_MAX));

@@ -7,7 +7,6 @@ use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::log::lookups::PastState;
 use crate::app::log::moment::Moment;
-use crate::app::log::read::open;
 use crate::bounds::decide::Case;
 use crate::bounds::decision::Decision;
 use crate::bounds::rulebook::Rules;
@@ -167,9 +166,8 @@ impl Grants {
         if own.is_none_or(|own| own.handle != found.stream.keys.handle) {
             return Err(missing());
         }
-        let stored = self.core.store().read_entry(grant.position)?;
         // The key of the entry may be destroyed already, and its bytes not yet.
-        let event = open(&found.stream.keys, stored).map_err(|error| match error {
+        let event = self.core.event_at(&found.stream.keys, grant.position).map_err(|error| match error {
             AppError::Erased => missing(),
             error => error,
         })?;

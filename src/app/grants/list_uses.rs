@@ -4,7 +4,7 @@
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::grants::erased_uses::ErasedUses;
-use crate::app::log::read::{for_each_event, open};
+use crate::app::log::read::for_each_event;
 use crate::app::log::stream::SubjectStream;
 use crate::app::profile::paging::Room;
 use crate::bounds::rulebook::Rules;
@@ -256,7 +256,7 @@ impl Listing<'_> {
             }
             Event::RequestDecided(decided) if self.is_on_page(event.version) => {
                 let query = self.query;
-                let erased = self.grants.core.erased_uses(&decided, &query.recipient, query.from_ms)?;
+                let erased = self.grants.erased_uses(&decided, &query.recipient, query.from_ms)?;
                 let Some(erased) = erased else { return Ok(()) };
                 if self.room.take(erased.bytes()) {
                     self.page.erased.push(erased);
@@ -305,8 +305,7 @@ impl Listing<'_> {
             return Ok(grant.clone());
         }
         let Some(position) = self.positions.get(&event).copied() else { return Ok(None) };
-        let stored = self.grants.core.store().read_entry(position)?;
-        let grant = match open(&self.stream.keys, stored) {
+        let grant = match self.grants.core.event_at(&self.stream.keys, position) {
             Ok(Recorded { event: Event::GrantIssued(issued), version, .. }) => {
                 self.matching(event, position, version, issued)
             }

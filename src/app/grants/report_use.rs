@@ -7,13 +7,11 @@ use crate::app::log::append::{Append, Begun, Frame, PendingEvent, Timestamping};
 use crate::app::log::outstanding::role_in_event;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
-use crate::domain::attribute::{AHEAD_MS_MAX, is_text};
+use crate::domain::attribute::{AHEAD_MS_MAX, REPLY_BYTES_MAX, is_text};
 use crate::domain::event::{Event, GrantIssued, GrantUsed, GrantedAttribute, Reason, RecipientAcknowledged};
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::names;
 use std::sync::Arc;
-
-const REPLY_BYTES_MAX: usize = 128;
 
 /// A use of a grant.
 #[derive(Clone, Debug, Default)]
@@ -51,8 +49,7 @@ impl Grants {
             return Err(AppError::invalid("reply", problem.to_string()));
         }
         let found = self.find_grant(caller, grant).await?;
-        let event =
-            crate::app::log::read::open(&found.stream.keys, self.core.store().read_entry(grant.position)?)?;
+        let event = self.core.event_at(&found.stream.keys, grant.position)?;
         let Event::GrantIssued(issued) = event.event else { return Err(AppError::NotFound("grant")) };
         if issued.recipient != caller.name {
             return Err(AppError::NotFound("grant"));

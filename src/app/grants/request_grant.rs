@@ -14,17 +14,16 @@ use crate::app::log::core::Core;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::bounds::decision::Decision;
 use crate::bounds::rulebook::Rules;
-use crate::domain::DAY_MS;
 use crate::domain::attribute::is_text;
 use crate::domain::event::{Event, GrantIssued, GrantedAttribute, Ranking, Recorded, Tier, WithheldClass};
 use crate::domain::ids::{GrantId, SubjectId};
 use crate::domain::profile::GrantState;
+use crate::domain::{DAY_MS, INTERACTION_BYTES_MAX};
 use crate::telemetry::metrics;
 use std::sync::Arc;
 
 const TTL_DEFAULT_MS: u64 = 600_000;
 const TTL_MS: std::ops::RangeInclusive<u64> = 1_000..=DAY_MS;
-const INTERACTION_BYTES_MAX: usize = 128;
 
 impl Grants {
     /// Decides for the caller as recipient, and issues a grant. A repeated request in the same conversation

@@ -20,6 +20,7 @@ use crate::domain::ids::{EventId, GrantId, Handle, SubjectId};
 use crate::domain::profile::SubjectState;
 use crate::domain::request::RequestRecord;
 use crate::store::StoredEntry;
+use crate::vault::SubjectKeys;
 use sayso_proof::entry::parse_header;
 use std::sync::Arc;
 
@@ -54,6 +55,22 @@ pub(crate) struct PastState {
 }
 
 impl Core {
+    /// The event of a data subject at a position.
+    ///
+    /// # Errors
+    /// As [`open`]; the log can't be read.
+    pub(crate) fn event_at(&self, keys: &SubjectKeys, position: u64) -> Result<Recorded, AppError> {
+        open(keys, self.store().read_entry(position)?)
+    }
+
+    /// The system event at a position.
+    ///
+    /// # Errors
+    /// The entry was discarded, it is not a system event, it is damaged, or the log can't be read.
+    pub(crate) fn system_event_at(&self, position: u64) -> Result<Recorded, AppError> {
+        open_system_entry(self.store().read_entry(position)?)
+    }
+
     /// A page of a recipient's revocations after a cursor. `key` is what [`revocations_key`] returns.
     ///
     /// # Errors
@@ -107,7 +124,7 @@ impl Core {
         };
         let mut first = None;
         for (key, _) in self.store().index_scan(&key, None, ERASURES_OF_GRANT_MAX)? {
-            let event = open_system_entry(self.store().read_entry(position_of(&key))?)?;
+            let event = self.system_event_at(position_of(&key))?;
             let Event::ErasureCompleted(completed) = event.event else {
                 let wrong = "the index of erased grants points to another event";
                 return Err(AppError::Internal(crate::app::Cause::Inconsistent(wrong)));
@@ -142,7 +159,7 @@ impl Core {
     ) -> Result<Option<RecipientReported>, AppError> {
         let found = self.store().index_scan(&outcome_key(position, recipient), None, OUTCOMES_MAX)?;
         let Some((key, _)) = found.last() else { return Ok(None) };
-        match open_system_entry(self.store().read_entry(position_of(key))?)?.event {
+        match self.system_event_at(position_of(key))?.event {
             Event::RecipientReported(report) => Ok(Some(report)),
             _ => {
                 let wrong = "the index of outcomes points to another event";

@@ -5,7 +5,6 @@
 use crate::app::error::AppError;
 use crate::app::log::address::address_of;
 use crate::app::log::core::Core;
-use crate::app::log::read::open_system_entry;
 use crate::domain::event::{ErasureScope, Event};
 use crate::domain::ids::EventId;
 use crate::domain::rights::Rights;
@@ -42,7 +41,7 @@ impl Core {
             let decided = request.decided.as_ref();
             let Some(erased) = decided.and_then(|decided| decided.event.erasure.as_ref()) else { continue };
             let Some(position) = self.erasure_position(&request.id)? else { continue };
-            let event = open_system_entry(self.store().read_entry(position)?)?;
+            let event = self.system_event_at(position)?;
             let Event::ErasureCompleted(completed) = event.event else { continue };
             for recipient in completed.recipients {
                 found.push(PriorRecipient {

@@ -7,7 +7,7 @@ use crate::domain::ids::EventId;
 use crate::secret::{STACK_WORD_BYTES, clear_stack};
 use crate::store::{LogStore, StoreError, StoredEntry};
 use crate::vault::{SubjectKeys, VaultError};
-use sayso_proof::entry::{Entry, EntryError};
+use sayso_proof::entry::{Entry, EntryError, Header};
 use sayso_proof::merkle::Hash;
 
 /// How much stack is overwritten after a cipher ran, in words.
@@ -18,14 +18,7 @@ pub(crate) fn open_system_entry(stored: StoredEntry) -> Result<Recorded, AppErro
     let bytes = stored.bytes.ok_or(AppError::Erased)?;
     let entry = Entry::parse(&bytes)?;
     let body = entry.plain_body()?.ok_or(EntryError::Payload("not plain"))?;
-    let place = codec::Place {
-        event_id: EventId(entry.header.event_id),
-        position: stored.position,
-        version: entry.header.version,
-        recorded_at_ms: stored.recorded_at_ms,
-        sealed_at_ms: entry.header.sealed_at_ms,
-        has_hash_in_clear: entry.header.idempotency.is_some(),
-    };
+    let place = place_of(&entry.header, stored.position, stored.recorded_at_ms);
     Ok(codec::decode(place, body)?)
 }
 
@@ -84,13 +77,16 @@ pub(crate) fn open(keys: &SubjectKeys, stored: StoredEntry) -> Result<Recorded, 
     drop(key);
     clear_stack::<CIPHER_STACK_WORDS>();
     let body = body?;
-    let place = codec::Place {
+    Ok(codec::decode(place_of(header, stored.position, stored.recorded_at_ms), body)?)
+}
+
+fn place_of(header: &Header, position: u64, recorded_at_ms: u64) -> codec::Place {
+    codec::Place {
         event_id: EventId(header.event_id),
-        position: stored.position,
+        position,
         version: header.version,
-        recorded_at_ms: stored.recorded_at_ms,
+        recorded_at_ms,
         sealed_at_ms: header.sealed_at_ms,
         has_hash_in_clear: header.idempotency.is_some(),
-    };
-    Ok(codec::decode(place, body)?)
+    }
 }

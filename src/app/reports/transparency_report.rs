@@ -7,7 +7,7 @@
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::read::{open, open_system_entry};
+use crate::app::log::read::open;
 use crate::app::log::receipt::RequestStamp;
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::reports::Reports;
@@ -242,7 +242,7 @@ impl Reports {
         loop {
             let places = self.core.store().read_subject(Handle::SYSTEM, next, READ_COUNT)?;
             for (version, position) in &places {
-                each(&open_system_entry(self.core.store().read_entry(*position)?)?);
+                each(&self.core.system_event_at(*position)?);
                 next = version.saturating_add(1);
             }
             if places.len() < READ_COUNT {

@@ -12,6 +12,7 @@ use crate::app::log::read::open_system_entry;
 use crate::app::log::receipt::WriteOptions;
 use crate::app::rights::Rights;
 use crate::app::rights::list_requests::SubmittedRequest;
+use crate::domain::PURPOSES_MAX;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
 use crate::domain::erasure::{self, Scope};
@@ -20,7 +21,7 @@ use crate::domain::event::{
 };
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::request::{
-    DETAILS_BYTES_MAX, Ground, Jurisdiction, KEYS_MAX, PURPOSES_MAX, RequestKind, RequestOutcome, due_at_ms,
+    DETAILS_BYTES_MAX, Ground, Jurisdiction, KEYS_MAX, RequestKind, RequestOutcome, due_at_ms,
 };
 use crate::domain::rights::Hold;
 use sayso_proof::merkle::Hash;

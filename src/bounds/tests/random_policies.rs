@@ -3,6 +3,7 @@
 
 use super::model::{Rule, Use, current, rule};
 use super::*;
+use crate::domain::DAY_MS;
 use crate::domain::consent::Decision as Consent;
 use crate::domain::event::{Event, Recorded, SignalKind};
 use crate::domain::histories::{
@@ -14,7 +15,6 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 static VOCABULARY: LazyLock<Vocabulary> = LazyLock::new(default_vocabulary);
-const DAY_MS: u64 = 86_400_000;
 const SIGNALS: [SignalKind; 5] = [
     SignalKind::Restriction,
     SignalKind::Objection,

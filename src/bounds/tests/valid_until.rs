@@ -4,6 +4,7 @@
 use crate::bounds::tests::against_models::{VOCABULARY, some_case};
 use crate::bounds::tests::*;
 use crate::bounds::valid_until::valid_until_ms;
+use crate::domain::DAY_MS;
 use crate::domain::event::{
     Event, GrantGivenAgain, GrantIssued, GrantUsed, PersonalBoundsSet, Reason, Recorded,
 };
@@ -12,7 +13,6 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use std::sync::LazyLock;
 
-const DAY_MS: u64 = 86_400_000;
 const YOUNG_ONLY: &str = "@id(\"young\") forbid (principal, action, resource) when { context.age_days >= 2 && context.age_days < 4 };
 @id(\"consent\") forbid (principal, action in Action::\"use\", resource) when { context.consent_days == 1 || context.consent_days > 3 };";
 static AGES: LazyLock<Bounds> = LazyLock::new(|| {

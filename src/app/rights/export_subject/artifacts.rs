@@ -2,7 +2,6 @@
 //! they may still use it.
 
 use crate::app::error::AppError;
-use crate::app::log::read::open;
 use crate::app::rights::export_subject::export::Export;
 use crate::app::rights::export_subject::records::named;
 use crate::app::rights::export_subject::survey::Survey;
@@ -56,7 +55,7 @@ impl Export {
     /// The attributes that a grant allowed; none if its record has reached the end of its retention.
     fn granted(&self, grant: &EventId, survey: &Survey) -> Result<Vec<GrantedAttribute>, AppError> {
         let Some(position) = survey.grant_position(grant) else { return Ok(Vec::new()) };
-        let event = open(&self.stream.keys, self.rights.core.store().read_entry(position)?)?;
+        let event = self.rights.core.event_at(&self.stream.keys, position)?;
         match event.event {
             Event::GrantIssued(issued) => Ok(issued.allowed),
             _ => Ok(Vec::new()),

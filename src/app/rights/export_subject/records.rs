@@ -1,7 +1,6 @@
 //! Converts domain types to the records of an access package.
 
 use crate::app::error::{AppError, Cause};
-use crate::app::log::read::open;
 use crate::app::rights::export_subject::export::Export;
 use crate::app::rights::export_subject::survey::Survey;
 use crate::bounds::Decision as Decided;
@@ -272,7 +271,7 @@ impl Export {
     ) -> Result<Option<Use>, AppError> {
         let id = used.grant;
         let Some(position) = survey.grant_position(&id) else { return Ok(None) };
-        let grant = open(&self.stream.keys, self.rights.core.store().read_entry(position)?)?;
+        let grant = self.rights.core.event_at(&self.stream.keys, position)?;
         let issued_at = moment(&grant);
         let Event::GrantIssued(issued) = grant.event else { return Ok(None) };
         let shaped = || issued.allowed.iter().filter(|allowed| used.shaped_by.contains(&allowed.attribute));
