@@ -30,7 +30,7 @@ row() {
 
 rows=""
 row "Simulation: a fault at every durable step" "$SEEDS" --test it sim::
-row "The contract on the faulty store" "$ROUNDS" --lib store::faulty
+row "Contract of the store, on a store that fails on purpose" "$ROUNDS" --lib store::faulty
 row "Power cuts: any sectors that were not synced are lost" "$ROUNDS" --lib store::embedded::tests::sectors
 row "Torn writes and recovery" "$ROUNDS" --lib store::embedded::tests::recovery
 row "Damage in segments" "$ROUNDS" --lib store::embedded::tests::damage
@@ -45,7 +45,7 @@ row "Power cuts on ext4 under load" "$CUTS" --test it crash::a_power_cut
 row "Lost indexes" "$CUTS" --test it crash::an_interrupted_import
 row "Full disk" "$CUTS" --test it disk::a_full
 row "Failed flushes" "$CUTS" --test it disk::after
-row "Refusals with the maximum of open grants and artifacts" 1 --test it revocations::
+row "Refusals by people with the maximum number of open grants and artifacts" 1 --test it revocations::
 row "Clock jumps: back, ten years ahead, stopped, at every durable step" "$SEEDS" --test it sim::no_clock_jump
 row "Clock jumps, through the API and with the real binary" 1 --test it clock::
 row "The ledger's time: any jumps, restarts, a damaged file" 1 --lib clock::

@@ -77,7 +77,7 @@ def embed(texts):
 
 
 def record(daemon, facts, vectors, group):
-    """Records the facts of each person of a group, in their order. Returns how many are held."""
+    """Records the facts of each person of a group, in their order. Returns how many the ledger accepted."""
     calls, credential = profile_pb2_grpc.ProfileServiceStub(daemon.channel), daemon.credential("service")
     people, held = collections.defaultdict(list), 0
     for number, fact in enumerate(facts):
@@ -214,7 +214,7 @@ def main():
     if options.json:
         print(json.dumps(results, indent=1))
         return
-    print("| consent | facts held | method | recall@5 | recall@10 | nDCG@10 | median ms | p99 ms |")
+    print("| consent | facts recorded | method | recall@5 | recall@10 | nDCG@10 | median ms | p99 ms |")
     print("| --- | --- | --- | --- | --- | --- | --- | --- |")
     for result in results:
         print("| " + " | ".join(str(value) for value in result.values()) + " |")

@@ -1,6 +1,6 @@
-//! Statements that are reserved for certain roles: machine-readable reasons (`ErrorInfo`) why a caller may
-//! not record a statement or take one back. Each reason comes with the roles that may record the statement or
-//! take it back, so that the caller learns which credential is needed.
+//! Why a caller may not record a statement or take one back: only certain roles may. Each case has a
+//! machine-readable reason (`ErrorInfo`) and the roles that are allowed, so that the caller learns which
+//! credential is needed.
 
 /// Why a caller may not record a statement or take one back. `statement_rules` finds the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
-//! Classes of attributes. The attributes of a class share everything that a decision about them depends on,
-//! so a class is decided once for all of them.
+//! Classes of attributes within one decision. Attributes of the same category and provenance form a class if
+//! they share everything else that the decision depends on, such as whether they are contested. So the
+//! outcome is decided once for all of them.
 
 use crate::bounds::cedar_request::ClassTraits;
 use crate::domain::event::Provenance;

@@ -1,5 +1,5 @@
 //! The titles that purposes and categories had at earlier moments. A record of what a person agreed to, or of
-//! what was used, speaks with the words of its own moment.
+//! what was used, is shown with the titles that were in force then.
 
 use crate::domain::event::{Event, Recorded};
 use std::collections::BTreeMap;

@@ -19,13 +19,23 @@ const PEOPLE_BYTES_MAX: usize = 65_536;
 
 /// List the people who have to be asked for consent again, and why.
 ///
-/// There are six reasons to list a consent: it names a version of its notice from before the
-/// required one (`sayso notice require`); a purpose or category that it names, or one below, was
-/// redefined; such a category became special; a rule requires a newer consent; it is a guardian's,
-/// and the person has reached the age at which a rule ends it; or (with --within) it ends soon.
-/// A consent to a purpose is listed with each purpose below that needs a new consent. Consents that
-/// the person has taken back or that have ended are not listed, nor are uses that another consent
-/// of the person allows.
+/// There are six reasons to list a consent:
+///
+/// - it names an older version of its notice than the required one (`sayso notice require`);
+///
+/// - a purpose or category that it names, or one below, was redefined;
+///
+/// - a category that it names, or one below, became special;
+///
+/// - a rule requires a newer consent;
+///
+/// - a guardian gave it, and the person has reached the age at which a rule ends it;
+///
+/// - it ends soon (only with --within).
+///
+/// With each consent, the list has the purposes that need a new consent: purposes that the consent
+/// names, and purposes below these. Consents that the person has taken back or that have ended are
+/// not listed, nor are purposes that another consent of the person allows.
 ///
 /// The ledger keeps no list of your IDs. Name people, or give a file, to see their IDs; otherwise
 /// all people are examined, and each is shown by a random pseudonym. With --json, each line is one

@@ -142,9 +142,10 @@ impl ProveSubject {
     }
 }
 
-/// Show the numbers of entries, people and bytes, and why all use is denied.
+/// Show the numbers of entries, people and bytes, and whether use is denied.
 ///
-/// The command also shows the log's name and the daemon's version. Personal data is not shown.
+/// If all use is denied, because of a restore or the clock, the command says why. It also shows the log's
+/// name and the daemon's version. Personal data is not shown.
 ///
 /// Example: `sayso stats --json`
 #[derive(Args)]

@@ -239,8 +239,8 @@ fn remove(dir: &Path) -> Result<(), CliError> {
     }
 }
 
-/// Writes the backup's key pages into a folder beside the place of the key store (the folder
-/// `keys`) if that is lost. Returns the folder, or `None` if the key store is not lost. Reads the
+/// If the key store (the folder `keys`) is lost, writes the backup's key pages into a new folder
+/// beside it and returns the new folder. Returns `None` if the key store is not lost. Reads the
 /// backup to its end even if the key store is not lost, so that a damaged backup is refused before
 /// the log is written.
 fn stage_keys<R: std::io::Read>(

@@ -158,12 +158,12 @@ pub(super) struct Preview {
     /// Preview the retirement of the pack.
     #[arg(long)]
     retire: bool,
-    /// Recipient whose uses are also previewed, besides those that grants and consents name; may be
-    /// repeated.
+    /// Further recipient to preview uses for; may be repeated. Recipients that grants and consents
+    /// name are always previewed.
     #[arg(long)]
     recipient: Vec<String>,
-    /// Purpose for which uses are also previewed, besides those that grants and consents name; may
-    /// be repeated.
+    /// Further purpose to preview uses for; may be repeated. Purposes that grants and consents name
+    /// are always previewed.
     #[arg(long)]
     purpose: Vec<String>,
 }

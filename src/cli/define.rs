@@ -26,8 +26,8 @@ pub(super) struct DefinePurpose {
     /// IRI of the purpose's term in the W3C Data Privacy Vocabulary.
     #[arg(long, default_value = "")]
     iri: String,
-    /// How far the purpose goes in personalizing, as a rung on the ladder of rising risk, on which
-    /// policies can depend (docs/bounds.md).
+    /// How far the purpose goes in personalizing: a rung on the ladder of rising risk
+    /// (docs/bounds.md). Policies can depend on the rung.
     #[arg(long, value_enum)]
     rung: Option<Rung>,
     /// Legal basis that you declare for this purpose, beside consent. The legal basis does not

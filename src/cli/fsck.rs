@@ -22,9 +22,9 @@ use std::sync::Arc;
 /// Check the data folder of a stopped daemon for damage.
 ///
 /// Everything is recomputed from the log's entries. The output names what is damaged and what is
-/// intact. The check covers checksums, leaf hashes, the tree of hashes against the last published
-/// checkpoint, signatures, the chain of each person's entries, the indexes, both copies of the
-/// pages of the key store, and whether each person's key opens their entries.
+/// intact. In the log, the command checks checksums, leaf hashes, signatures, indexes, the chain of
+/// each person's entries, and whether the tree of hashes fits the last published checkpoint. In the
+/// key store, it checks both copies of each page, and whether each person's key opens their entries.
 ///
 /// The data folder is not changed. No daemon may run on it. The command copies the log's index into
 /// the system's folder for temporary files, which needs room for the copy. The copied files have no

@@ -310,7 +310,7 @@ impl Evaluate {
 ///
 /// The command runs until it is interrupted. Each revocation has a cursor. If you start the command
 /// again, name the cursor of the last revocation that you handled (--after), so that you miss none.
-/// Notices of erasures are shown as revocations, and so are the reminders to report on them.
+/// Notifications of erasures, and reminders to report on an erasure, are shown as revocations, too.
 ///
 /// Example: `sayso watch --after 1284`
 #[derive(Args)]
@@ -369,8 +369,8 @@ impl Watching {
 
 /// Acknowledge a revocation after carrying it out.
 ///
-/// If you acknowledge the notice of an erasure, you state that you deleted the data. To state that
-/// this is impossible or would involve disproportionate effort, use `sayso erasures report`.
+/// If you acknowledge the notification of an erasure, you state that you deleted the data. To state
+/// that deletion is impossible or would involve disproportionate effort, use `sayso erasures report`.
 ///
 /// Example: `sayso acknowledge 1285`
 #[derive(Args)]

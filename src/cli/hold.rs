@@ -92,9 +92,8 @@ pub(super) struct Place {
     /// Category whose data the hold protects from erasure; may be repeated. Default: all data.
     #[arg(long)]
     category: Vec<String>,
-    /// Purpose, such as legal-claims, for which the protected data may still be used once the hold
-    /// has blocked an erasure, because the legal ground requires that use. Default: the data may
-    /// then be used for no purpose.
+    /// Purpose, such as legal-claims, that the legal ground requires. Once the hold has blocked an
+    /// erasure, the protected data may be used only for this purpose. Default: for no purpose.
     #[arg(long)]
     purpose: Option<String>,
 }

@@ -50,9 +50,9 @@ const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 /// as `STATE.evidence-*`, so that anyone can check them. Keep the state file: without it, the monitor cannot
 /// notice that a log was rebuilt.
 ///
-/// With --once, the command checks once and ends with status 0 (no alert), 4 (the log contradicts itself or
-/// its key) or 1 (another alert). Without --once, the monitor checks at intervals until it receives SIGTERM
-/// or SIGINT, and prints a line after each check.
+/// With --once, the command checks once and ends with status 0 (no alert), 4 (the log contradicts itself, or
+/// shows something that its key did not sign) or 1 (another alert). Without --once, the monitor checks at
+/// intervals until it receives SIGTERM or SIGINT, and prints a line after each check.
 ///
 /// The tiles contain only hashes, so the monitor does not see what is recorded. The counts of rules
 /// and erasures are statements of the operator. To learn whether they are true, check them against
@@ -108,8 +108,8 @@ pub(super) struct Monitor {
     /// HTTP.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
     metrics_addr: Option<SocketAddr>,
-    /// Check once and end. The exit status is 0 without an alert, 4 if the log contradicts itself
-    /// or its key, and 1 for another alert.
+    /// Check once and end. The exit status is 0 without an alert, 4 if the log contradicts itself or
+    /// shows something that its key did not sign, and 1 for another alert.
     #[arg(long, conflicts_with = "every")]
     once: bool,
     /// Time between two checks.

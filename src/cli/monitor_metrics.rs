@@ -10,8 +10,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Content type of the metrics, in the Prometheus text format. All metrics are gauges, which OpenMetrics
-/// writes in the same way.
+/// Content type of the metrics: the Prometheus text format. The encoder writes OpenMetrics, but all metrics
+/// are gauges, which both formats write in the same way.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The metrics of the newest check, as text. `None` until the first check is done.

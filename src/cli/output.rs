@@ -148,8 +148,8 @@ pub(super) fn int64(number: u64) -> Value {
     number.to_string().into()
 }
 
-/// Names of JSON members whose value is a map with recorded names, such as IDs of categories, as
-/// its keys. These keys are not converted to camelCase.
+/// Names of JSON members whose values are maps. The keys of these maps are recorded data, such as
+/// IDs of categories, and are not converted to camelCase.
 const DATA_MAPS: [&str; 1] = ["erasedByCategory"];
 
 /// Converts the JSON of a Rust type to the style of proto JSON: names become camelCase, and

@@ -22,9 +22,8 @@ async fn client(at: &Connection) -> Result<AuditServiceClient<Link>, CliError> {
 /// Report measurable benefits and risks of personalization.
 ///
 /// Every figure is about a group of people. A summary comes first. In a report with noise
-/// (`--epsilon`), every number has its 95% interval beside it, such as `120 ± 30`, and numbers that
-/// are no larger than their noise are left out. The command asks before it spends the privacy
-/// budget.
+/// (`--epsilon`), every number has its 95% interval beside it, such as `120 ± 30`. Numbers that are
+/// no larger than their noise are left out. The command asks before it spends the privacy budget.
 ///
 /// Example: `sayso report --from 2026-10-01 --to 2026-10-31 -o october.html`
 #[derive(Args)]

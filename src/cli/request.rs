@@ -150,9 +150,8 @@ pub(super) struct RefuseRequest {
     /// Reason of the refusal, which the person will read, without personal data.
     #[arg(long)]
     reason: String,
-    /// For a refused erasure: purpose, such as legal-claims, for which the kept data may still be
-    /// used, because the legal ground of the refusal requires that use. Default: the kept data may
-    /// be used for no purpose.
+    /// For an erasure refused on a ground of GDPR Art. 17(3): purpose, such as legal-claims, that the
+    /// ground requires. The kept data may be used only for this purpose. Default: for no purpose.
     #[arg(long)]
     purpose: Option<String>,
 }

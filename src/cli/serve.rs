@@ -34,10 +34,10 @@ pub(super) struct Serve {
     /// Configuration file (TOML). Flags override it.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Development mode: write these files to DATA/dev, where other commands find them: the log's
-    /// verifier key, the daemon's address, and a token for each role except `subject`. Also make
-    /// the keys that sign bounds there, unless the configuration names such keys. Connections are
-    /// unencrypted, and are accepted from this machine only (loopback).
+    /// Development mode. Write the log's verifier key, the daemon's address, and a token for each role
+    /// except `subject` to DATA/dev, where other commands find them. Also make the keys that sign
+    /// bounds there, unless the configuration names such keys. Connections are unencrypted, and are
+    /// accepted from this machine only (loopback).
     #[arg(long)]
     dev: bool,
     /// Address for gRPC, which all calls of the API use.

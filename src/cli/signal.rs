@@ -79,8 +79,8 @@ pub(super) struct Lift {
     /// purpose can be lifted only without this flag.
     #[arg(long)]
     purpose: Vec<String>,
-    /// Kind of signal to lift; may be repeated. Default: all kinds that are in force, or only the
-    /// pause with `--interaction`. With a channel's token, name the kinds, because a channel can't
+    /// Kind of signal to lift; may be repeated. Default: all kinds that are in force; with
+    /// `--interaction`, only the pause. With a channel's token, name the kinds, because a channel can't
     /// read which kinds are in force.
     #[arg(long, value_enum, value_name = "KIND")]
     what: Vec<Kind>,

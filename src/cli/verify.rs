@@ -74,21 +74,21 @@ pub(super) struct Verify {
     #[arg(long, value_name = "NUMBER", requires = "witnesses")]
     witnesses_min: Option<usize>,
     /// Public key that you trust to sign the rules of a tier, or a file with it; may be repeated,
-    /// such as for a key that was replaced. The rules of a tier are its bounds; those of `provider`
-    /// are also definitions of purposes and categories, and required notices. If another key signed
-    /// one of these rules in a bundle, this is a finding.
+    /// such as for a key that was replaced. The rules of a tier are its bounds and, for `provider`,
+    /// also definitions of purposes and categories, and required notices. If another key signed a
+    /// rule of the tier in a bundle, this is a finding.
     #[arg(long = "tier-key", value_name = "TIER=KEY")]
     tier_keys: Vec<String>,
     /// Subject proof of a person whose ID you know (`sayso prove-subject`), or a folder of such
     /// proofs; may be repeated. The command then counts the streams in a bundle that belong to none
     /// of these people, and lists up to 100 of them. If you give a proof for each ID that you know,
-    /// these include any stream that the operator keeps under an ID unknown to you.
+    /// the counted streams include any that the operator keeps under an ID unknown to you.
     #[arg(long = "subject-proof", value_name = "PATH")]
     subject_proofs: Vec<PathBuf>,
     /// A checkpoint seen earlier, or an earlier proof, certificate or receipt that has one. The log
-    /// of the file that is verified must continue that checkpoint. A bundle shows this by itself,
-    /// and a certificate with a proof that `sayso certificate --since` adds. Another file can show
-    /// it only if its checkpoint has as many entries as yours.
+    /// of the file that is verified must continue that checkpoint. A bundle shows this by itself.
+    /// A certificate shows it with the proof that `sayso certificate --since` adds. Any other file
+    /// can show it only if its checkpoint has as many entries as the one given here.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
     /// File with certificates (PEM) that you trust for timestamps. Each is the certificate of a timestamp

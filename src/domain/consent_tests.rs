@@ -6,7 +6,7 @@
 
 use super::*;
 use crate::domain::default_vocabulary::default_vocabulary;
-use crate::domain::event::Role;
+use crate::domain::event::{Actor, Role};
 use crate::domain::hierarchy::Since;
 use crate::domain::narrowed_consents::{Narrowing, would_narrow};
 use proptest::prelude::*;

@@ -1,8 +1,9 @@
 //! What refusals and withdrawals took away from consents.
 //!
-//! A no takes something away from a yes if the yes allowed a case that both name, just before the no. It
-//! takes nothing away from a yes that did not cover the case, or that an earlier no had blocked there
-//! already.
+//! A *yes* gives or renews consent; a *no* refuses or withdraws it. A *case* is one purpose, category,
+//! recipient and conversation. A no takes a case away from a yes if both name the case and the yes allowed it
+//! until then. It takes nothing away if the yes did not cover the case, or if an earlier no had already
+//! blocked the case.
 
 use super::consent::{ConsentLog, ConsentRecord, Terms};
 use super::consent_scope::{ConsentCase, overlap};

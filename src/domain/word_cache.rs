@@ -1,4 +1,4 @@
-//! The words of an attribute, kept for the next ranking.
+//! The words of an attribute, kept for the next time that attributes are ranked by relevance.
 
 use std::fmt;
 use std::sync::OnceLock;

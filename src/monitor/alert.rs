@@ -1,4 +1,5 @@
-//! The alerts that a monitor can raise, and which of them are contradictions.
+//! The alerts that a monitor can raise. A *contradiction* is an alert that says that the log contradicts
+//! itself or its key; the other alerts can have harmless causes.
 
 use serde::{Deserialize, Serialize};
 use std::fmt::{self, Display};

@@ -1,5 +1,5 @@
-//! Follows the log's signed counts of rules and erasures. The tiles show only how much the whole log grows,
-//! not of what.
+//! Follows the log's signed counts of events about rules and of erasures. The tiles show by how many entries
+//! the log grows, but not what kind of entries these are.
 
 use super::alert::{Alert, AlertKind};
 use super::findings::{Check, Limits};

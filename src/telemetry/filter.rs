@@ -1,5 +1,6 @@
 //! Decides which log lines may be written: all lines of this project's crates, and those of other crates from
-//! the level `info` up. Below that level, other crates may log what messages contain.
+//! the level `info` up. Lines of other crates below that level are dropped, because they may contain parts of
+//! messages.
 
 use tracing::{Level, Metadata};
 use tracing_subscriber::filter::{FilterFn, LevelFilter};

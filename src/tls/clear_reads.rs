@@ -1,14 +1,14 @@
 //! Clears the buffer into which a connection is read, as soon as no more bytes are there to read.
 //!
 //! A reader that keeps its buffer over several reads keeps what requests said, possibly for as long as the
-//! client stays connected. [`ClearReads`] sits below such a reader. When the client has sent nothing more, it
-//! overwrites the unused part of the buffer.
+//! client stays connected. [`ClearReads`] sits between such a reader and the connection. When there is
+//! nothing more to read, [`ClearReads`] overwrites the unused part of the buffer.
 //!
-//! The HTTP/2 reader (`h2`) offers only the part of its buffer behind the bytes that it has read already, so
-//! [`ClearReads`] can't reach the earlier part. `h2` offers that part again once no room is left behind it.
-//! So after a frame has ended, [`ClearReads`] fills the room with a frame of an unassigned type, which a
-//! receiver discards (RFC 9113, section 5.5). The reader then offers its whole buffer, or a new one if a
-//! request is still using the old one. The allocator overwrites memory when it is freed.
+//! The HTTP/2 reader (`h2`) appends to its buffer, and offers only the free part after the bytes that it has
+//! already read. So [`ClearReads`] can't reach the bytes before. When no free part is left, `h2` offers the
+//! whole buffer again, or a new one if a request is still using the old one. To bring this about,
+//! [`ClearReads`] fills the free part after a complete frame with a frame of an unassigned type, which a
+//! receiver discards (RFC 9113, section 5.5). The allocator overwrites memory when it is freed.
 
 use super::frame_tracker::{FrameTracker, HEADER_BYTES};
 use std::io;

@@ -1,4 +1,4 @@
-//! Tests of the subject map: it shows that packages are complete and that ids have no entries. After an
+//! Tests of the subject map: it shows that a package is complete, and whether an id has any entries. After an
 //! erasure, no new proof and no file of the daemon has the person's label or secret, with which somebody
 //! could confirm a guess of their id.
 

@@ -1,5 +1,5 @@
-//! Tests what an attacker can read who has every copy of the data folder, and every key that exists after an
-//! erasure: other people's data, but nothing of the erased person. As a control, the same tool reads
+//! Tests what an attacker can read with every copy of the data folder and every key that still exists after
+//! an erasure: other people's data, but nothing of the erased person. As a control, the same tool reads
 //! everything with a copy and keys from before the erasure.
 
 use crate::crash::{Served, token};

@@ -1,6 +1,6 @@
-//! Tests that a person's later statement wins, whenever it arrives. Personal bounds and descriptions that
-//! were stated before the current ones, and arrive after them, do not loosen these. Taking back something
-//! that was never stated records nothing.
+//! Tests that a person's later statement wins, whenever it arrives. If personal bounds or a description
+//! arrive late, after newer ones, they do not loosen the newer ones. Taking back something that was never
+//! stated records nothing.
 
 use crate::harness::{Clients, Harness, ask, choice, consent, fact, publish_notice};
 use sayso::proto::{self, AgeBand, ConsentDecision, Role};

@@ -1,6 +1,5 @@
-//! Tests of `CheckIds` and `sayso lost`: after a time in which it watched no revocations, a service learns
-//! which of its grants, artifacts and cached attributes have ended, and nothing about those of other
-//! services.
+//! Tests of `CheckIds` and `sayso lost`. A service that watched no revocations for a while learns which of
+//! its grants, artifacts and cached attributes have ended. It learns nothing about those of other services.
 
 use crate::erasure::{erasure, record};
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact, json};

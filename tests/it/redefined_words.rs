@@ -1,6 +1,6 @@
 //! Redefined purposes and categories. A redefinition never widens a consent: the consent covers what its
-//! purposes and categories covered when it was given. Nor does it narrow a refusal. A definition that
-//! replaces another one is signed by the provider and may come into force later.
+//! purposes and categories covered when it was given. A redefinition never narrows a refusal either. A
+//! definition that replaces another one is signed by the provider and may come into force later.
 
 use crate::bounds::{World, granted, keys, preview_of, standing, world, world_of};
 use crate::harness::{self, Harness, ask, choice, consent, fact, provider_key};

@@ -1,8 +1,8 @@
-//! Tests that a request is accepted although nothing matches what it names: a refusal or withdrawal for an
-//! unknown person or recipient, a withdrawal that takes no consent away, or the lifting of a signal that is
-//! not in force. The answer says so to the person, a channel or a steward; but a channel does not learn which
-//! recipients a person has dealings with. A service never learns which parts match nothing: otherwise it
-//! could learn which people the ledger has data about.
+//! Tests that a request is accepted even if it names something that the ledger does not have. Examples are a
+//! refusal or withdrawal for an unknown person or recipient, a withdrawal if no consent is in force, and the
+//! lifting of a signal that is not in force. To the person, a channel or a steward, the answer says what was
+//! not found; but a channel does not learn which recipients have a person's data. A service never learns what
+//! was not found: otherwise it could learn which people the ledger has data about.
 
 use crate::harness::{self, Clients, Harness, choice, consent, json, publish_notice, stdout};
 use sayso::proto::{self, ConsentDecision, Role, SignalKind, UnmatchedKind};

@@ -2,9 +2,9 @@
 //! keys that sign the rules.
 //!
 //! The log's key alone proves little about a single document, because the operator has that key. With it, the
-//! operator can sign a tree and hide it from all others: that of a copy of the log with other entries added,
-//! or that of an invented log. Witnesses and older checkpoints tie the document's tree to the log that others
-//! see.
+//! operator can sign a tree that nobody else sees: the tree of an invented log, or of a copy of the log to
+//! which other entries were added. Witnesses and older checkpoints tie the document's tree to the log that
+//! others see.
 
 use crate::checkpoint::{Checkpoint, NoteError};
 use crate::keys::KeyChain;

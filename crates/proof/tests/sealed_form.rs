@@ -1,6 +1,6 @@
-//! Tests of what entries about people show without being decrypted. From edition 5 of the rules on, they show
-//! no hash with which somebody could test a guess, and no length more exact than a size class (a range of
-//! lengths).
+//! Tests of what entries about people show without being decrypted. From edition 5 of the rules of decisions
+//! on, they show no hash with which somebody could test a guess. Of the content's length, they show only the
+//! size class (a range of lengths).
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

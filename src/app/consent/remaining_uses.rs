@@ -1,6 +1,5 @@
-//! The purposes for which data may still be used although the data subject said no to them, because their
-//! legal basis, such as a contract or a legal obligation, does not depend on the subject's agreement.
-
+//! The purposes for which data may still be used after the data subject said no to them: those with a legal
+//! basis that does not depend on the subject's agreement, such as a contract or a legal obligation.
 use crate::domain::consent::{ConsentRecord, Terms};
 use crate::domain::event::PurposeDefined;
 use crate::domain::legal_basis::DeclaredBasis;

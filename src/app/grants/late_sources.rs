@@ -1,6 +1,7 @@
-//! Completes attributes that name a reply before the reply is reported. If attributes of special categories
-//! shaped the reply, they become sources of these attributes when it is reported. Otherwise, a service could
-//! keep a conclusion from special data usable by reporting late.
+//! Adds sources to attributes that name a reply (`from_replies`) and were recorded before that reply was
+//! reported. When the reply is reported, the attributes of special categories that shaped it become sources
+//! of these attributes. Otherwise, a service could report late, and so keep a conclusion from special data
+//! usable.
 
 use crate::app::error::AppError;
 use crate::app::grants::Grants;

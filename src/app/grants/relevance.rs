@@ -1,5 +1,5 @@
-//! Chooses from the permitted attributes those that are relevant to a text. Everything that is withheld is
-//! withheld before: neither scores nor counts depend on it.
+//! Chooses from the permitted attributes those that are relevant to a text. Withheld attributes are removed
+//! before anything is scored or counted, so they affect neither scores nor counts.
 
 use crate::app::error::AppError;
 use crate::bounds::decision::{Allowed, Decision};

@@ -1,5 +1,6 @@
-//! A list of the streams with revocations that are in effect but not recorded yet, so that the ledger can try
-//! again to record them, and tell watchers of revocations that are recorded late.
+//! A list of the streams with revocations that are in effect but not recorded yet. With it, the ledger tries
+//! again to record these revocations. If recording is late or fails, watchers are notified of the revocations
+//! before they are recorded.
 
 use crate::app::log::revocation::Revocation;
 use crate::app::log::stream::SubjectStream;

@@ -1,5 +1,5 @@
-//! Completes the history in memory of which attributes came from which: the sources of attributes, and what
-//! shaped the replies that were reported.
+//! Completes the history that is kept in memory for a data subject: from which attributes each attribute was
+//! derived, and which attributes shaped the replies that were reported.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;

@@ -1,9 +1,10 @@
 //! Compares the generation of the root key with the one that the log names, so that a log and keys from
 //! different times are not used together.
 //!
-//! The generation counts how often the root key was replaced, which happens only when keys are destroyed.
-//! Each destruction has an intent until the log has its `ErasureCompleted`, which names a generation that is
-//! at least that of the destruction. So the keys are ahead of the log by at most the number of intents.
+//! The *generation* of the root key counts how often it was replaced, which happens only when keys are
+//! destroyed. The write that destroys keys also stores an *intent*, which is kept until the log has the event
+//! `ErasureCompleted` of this erasure. The event names a generation that is at least the one after the
+//! destruction. So the keys are ahead of the log by at most the number of intents.
 
 use crate::app::operations::restore::{Restored, is_restored_in};
 use crate::domain::event::{Event, Recorded};

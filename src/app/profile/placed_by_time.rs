@@ -1,6 +1,6 @@
 //! Finds the attributes of a request that were observed before the current attribute with the same key. They
-//! are recorded as `EarlierAttributeRecorded`, and the current attribute stays current. It may itself come
-//! from the same request.
+//! are recorded as `EarlierAttributeRecorded`, and the current attribute stays current, even if it comes from
+//! the same request.
 
 use crate::app::log::append::{Append, PendingEvent};
 use crate::app::log::decision_frame::apply_pending;

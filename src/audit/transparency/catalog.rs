@@ -96,9 +96,10 @@ pub const FIGURES: &[FigureSpec] = &[
         id: "use",
         title: "What personalization is used for",
         definition: "Personalized replies that recipients reported in the period, by the purpose and the \
-                     recipient of their grant. Further tables count them by tag and by rung. A reply counts \
-                     once for each tag that its purpose has, or inherits from its ancestors in the hierarchy \
-                     of purposes. The rung is the place of a purpose on a ladder of rising risk.",
+                     recipient of their grant. Further tables count them by tag (a risk or a benefit) \
+                     and by rung. A reply counts once for each tag that its purpose has, or inherits from \
+                     its ancestors in the hierarchy of purposes. The rung is the place of a purpose on a \
+                     ladder of rising risk.",
         unit: "replies",
         limits: "The figure counts what recipients report, so unreported replies are missing. The tags of a \
                  purpose come from the controller or from Sayso's default vocabulary. A tag is a judgment \
@@ -247,10 +248,10 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "release",
         title: "How often a person's data is released",
-        definition: "Days in UTC on which at least one grant released data of a person, by the number of \
-                     releases on that day. If a grant is reused in its conversation, each reuse counts as a \
-                     release. The tail is the share of days with more releases than the limit that the \
-                     controller declared.",
+        definition: "Days in UTC, counted for each person separately, on which at least one grant released \
+                     data of the person, by the number of releases on that day. If a grant is reused in its \
+                     conversation, each reuse counts as a release. The tail is the share of days with more \
+                     releases than the limit that the controller declared.",
         unit: "days of a person",
         limits: "The figure is a proxy. It shows how often a service requests data, not how much a person \
                  relies on the service. One conversation may request data once or often.",

@@ -15,7 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-/// A message that waits for its answer: when it was due, and its place in the window.
+/// A message that waits for its answer: when it was due, and its permit. There are as many permits
+/// as messages may wait on one stream.
 type Pending = (Instant, OwnedSemaphorePermit);
 
 /// Runs every stream to its end.

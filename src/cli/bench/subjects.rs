@@ -52,7 +52,7 @@ impl Subjects {
     }
 
     /// A request to record `count` attributes of a subject, each a separate event. The events are numbered
-    /// from `number`, and each has another value.
+    /// from `number`, and each has a different value.
     pub fn events(&self, subject: u64, number: u64, count: u64) -> proto::RecordAttributesRequest {
         // The value is a JSON string with its quotes. No two values of a subject are the same.
         let width = self.value_bytes.saturating_sub(2);

@@ -56,8 +56,8 @@ impl UnaryCaller {
         Ok(bearer)
     }
 
-    /// Reads the profile as the data subject. A read by a steward is recorded as a durable event, so reads by
-    /// a steward would measure appends.
+    /// Reads the profile as the data subject. A read by a steward would also record a durable event, and the
+    /// benchmark would measure that append.
     async fn rebuild(&mut self, number: u64) -> Result<(), Status> {
         let subject = self.subjects.id(number);
         let bearer = self.own_token(number, &subject)?;

@@ -109,7 +109,7 @@ pub(super) struct PendingReport {
 }
 
 impl PendingReport {
-    /// Writes the report, and puts it in its place. Returns the path of the file.
+    /// Writes the report to its `.partial` file, and renames that file to the final path. Returns this path.
     ///
     /// # Errors
     /// The report or a temporary file can't be written or read. Then there is no report.

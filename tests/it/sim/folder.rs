@@ -1,7 +1,7 @@
 //! The embedded engine on a simulated disk that loses sectors. After a power cut or a failed flush, the disk
-//! has a random part of the sectors that were not synced, in any order of their writes. After another failed
-//! write, the store stops, and the next process finds the files as the write left them. A full disk only
-//! refuses a write.
+//! has only a random selection of the sectors that were written but not synced, regardless of the order in
+//! which they were written. After any other failed write, the store stops, and the next process finds the
+//! files as the write left them. The exception is a full disk: it refuses the write, and the store goes on.
 
 use sayso::store::embedded::{EmbeddedKeys, EmbeddedLog, Options};
 use sayso::store::faulty::{Fault, Power, sectors};

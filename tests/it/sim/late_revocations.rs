@@ -1,5 +1,5 @@
-//! Tests that watchers learn of revocations before the log records them, because recording may take long, and
-//! again once they are recorded.
+//! Tests revocations that the log records only later, because recording many of them takes long. Watchers
+//! receive each of these revocations twice: at once, and again when it is recorded.
 
 use super::action::{Action, CATEGORIES};
 use super::history::{History, Reply, perform};

@@ -1,5 +1,5 @@
-//! Checks which fields of an entry about a data subject are unencrypted, and whether its body is padded, as
-//! the edition of the rules that the log follows requires.
+//! Checks the form of entries about data subjects: which fields are unencrypted, and whether the body is
+//! padded. The edition of the rules of decisions that the log follows determines the required form.
 
 use super::check::Content;
 use crate::entry::SchemaVersion;

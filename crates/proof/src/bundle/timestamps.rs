@@ -1,5 +1,5 @@
-//! Checks the timestamps of a bundle. Each timestamp names a tree size, and must cover the checkpoint of that
-//! size whose root follows from the leaf hashes.
+//! Checks the timestamps of a bundle. Each timestamp names a tree size. It must cover the checkpoint with
+//! that size and with the root that the verifier computes from the leaf hashes.
 
 use super::member::Member;
 use super::report::VerifyFailure;

@@ -1,10 +1,10 @@
 //! Decisions of one data subject about use: consents, refusals and withdrawals.
 //!
 //! Decisions are indexed by *case*. A case has four *axes*: a purpose, a category, a recipient and a
-//! conversation. On each axis, it has one name, or [`ALL`], which stands for every name. A decision is stored
-//! under each combination of the names that it has on the axes. If there are more than [`CASES_MAX`], it is
-//! compared with each use instead. To find the decisions about a use, the caller looks up the cases that
-//! include the use.
+//! conversation. On each axis, it has one name, or [`ALL`], which stands for every name. A decision can name
+//! several purposes, categories, recipients and conversations. It is stored under every case that combines
+//! them. A decision with more than [`CASES_MAX`] cases is not indexed, but compared with each use. To find
+//! the decisions about a use, the caller looks up the cases that include the use.
 
 use super::definitions::Given;
 use super::effort::Effort;

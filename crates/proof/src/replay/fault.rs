@@ -120,10 +120,10 @@ pub enum Fault {
     SpecialLost,
     /// A word is no longer below another one. Refusals and signals that name the other one no longer cover
     /// the word.
-    #[error("the definition takes the word away from a word above it")]
+    #[error("the definition moves a purpose or category away from one that was above it")]
     AncestorLost,
     /// A word is below itself, or more than 32 levels deep.
-    #[error("the definition puts a word below itself, or more than 32 levels deep")]
+    #[error("the definition puts a purpose or category below itself, or more than 32 levels deep")]
     TooDeep,
     /// The entry was sealed more than two minutes before it was recorded: its `sealed_at_ms` is too far
     /// behind that of an earlier entry. One of the two times is wrong.
@@ -141,11 +141,11 @@ pub enum Fault {
     TooLong,
     /// A grant neither allows nor withholds an attribute that it was requested for, or the numbers of what it
     /// withholds do not add up.
-    #[error("what the grant allows and withholds is not what the person has")]
+    #[error("what the grant allows and withholds does not add up to what the person has")]
     WithheldCount,
     /// A grant says that a ranking chose its attributes, and the numbers that it states are wrong: it allows
     /// another number than was chosen, or fewer were permitted.
-    #[error("the numbers of what a ranking chose are not those of the grant")]
+    #[error("the grant states wrong numbers of permitted or chosen attributes")]
     RankingCount,
     /// A grant whose attributes a ranking chose for one text answered another request.
     #[error("a grant for one text answered another request")]

@@ -1,6 +1,6 @@
-//! For each kind of event: whom the event is about (`about`), and which items of its data subject it names
-//! (`named`). Both functions match every kind of event. So a new kind does not compile until both functions
-//! cover it.
+//! For each kind of event: whom the event is about (`about`), and which items, such as attributes and grants,
+//! it names (`named`). Both functions match every kind of event. So a new kind does not compile until both
+//! functions cover it.
 
 use super::missing::MissingKind;
 use crate::event::event_body::Event;

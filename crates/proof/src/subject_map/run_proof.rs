@@ -1,9 +1,8 @@
-//! Proves the entries that the chain of a stream does not tie to the log: the last entry before each gap that
-//! an erasure left.
+//! Proves that the log has the last entry before each gap that an erasure left in a stream.
 //!
 //! Each entry names the leaf hash of the entry before it. So the newest entry fixes the entries before it,
-//! back to the nearest gap. The entries before a gap need a proof of their own: otherwise the holder of the
-//! log's key could replace them.
+//! back to the nearest gap. The last entry before a gap needs a proof of its own: otherwise the holder of the
+//! log's key could replace this entry and those before it.
 
 use crate::checkpoint::Checkpoint;
 use crate::merkle::{Hash, verify_inclusion};

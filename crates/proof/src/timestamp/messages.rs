@@ -1,7 +1,7 @@
 //! The messages of RFC 3161 in DER.
 //!
-//! `genTime`, the time in a timestamp, is parsed by code in this file, because it may have fractions of a
-//! second, which the type of the crate `der` does not allow.
+//! `genTime`, the time in a timestamp, may have fractions of a second. The crate `der` does not accept them,
+//! so this file has its own parser for `genTime`.
 
 use super::TimestampError;
 use cms::cert::x509::ext::Extensions;

@@ -1,4 +1,5 @@
-//! Forges the ends of grants and of what they rest on: ends that are hidden, left out or too late.
+//! Forges logs in which the end of a grant, or of a consent or attribute that it rests on, is hidden, left
+//! out or too late.
 
 use super::grants::forbidding;
 use super::*;

@@ -1,7 +1,6 @@
-//! The part of an access package that shows that nothing was left out: a proof of the number of events to
-//! which the log committed for the data subject, the entries themselves, and, for each gap that an erasure
-//! left among them, an inclusion proof of the entry right before the gap.
-
+//! The part of an access package that shows that nothing was left out. It contains the data subject's
+//! entries, and a proof of how many there are according to the log. An erasure may have left gaps among the
+//! entries. For each gap, there is an inclusion proof of the entry right before it.
 use crate::app::error::AppError;
 use crate::app::log::read::{CIPHER_STACK_WORDS, open};
 use crate::app::rights::export_subject::export::Export;

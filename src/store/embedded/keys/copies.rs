@@ -1,8 +1,8 @@
 //! The format of the two copies of the key pages, and how both are read together.
 //!
-//! The copies are byte for byte the same. A batch is used if it is intact in either copy. A batch that is
-//! intact in neither copy counts as a torn write, unless a later batch says that it had been durable. In that
-//! case, the store reports that the batch is damaged.
+//! The copies are byte for byte the same. A batch is used if it is intact in either copy. If it is intact in
+//! neither, a later batch may say that it had been durable: then the store reports that the batch is damaged.
+//! Otherwise the batch counts as a torn write.
 
 use super::batch::{self, Batch, Header, Place};
 use crate::store::StoreError;

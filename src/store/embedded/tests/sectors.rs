@@ -3,8 +3,8 @@
 //! In these tests, the power cut happens before these changes are synced:
 //! - in the segment: the last commit,
 //! - in the flat files and the index: all changes since the last watermark,
-//! - in each of the two copies of the key pages: the last call of `stage_pages`, whose changes become durable
-//!   only with the next call of `write_pages`, and that call of `write_pages`.
+//! - in each of the two copies of the key pages: the last call of `stage_pages`, and the next call of
+//!   `write_pages`, which would make the changes of both calls durable.
 //!
 //! `SAYSO_ROUNDS` sets the number of seeds.
 

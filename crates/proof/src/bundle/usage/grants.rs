@@ -1,5 +1,5 @@
-//! Makes the entry of one grant in the record of uses (see `mod.rs`), with the consents, notices and rules
-//! that it rests on, from the events of one data subject.
+//! Makes the part of the record of uses (see `mod.rs`) that is about one grant, with the consents, notices
+//! and rules that the grant rests on. The source is the events of one data subject.
 
 use super::flags::Flags;
 use super::log_events::{LogEvents, role_name};
