@@ -125,8 +125,9 @@ async fn recording_a_key_again_ends_the_grants_of_what_it_replaces() {
 async fn when_a_renewal_ends_the_consent_that_it_renewed_ends_too() {
     let mut world = world().await;
     world.decide(ConsentDecision::Given, &["memory"], &[]).await;
-    let until = Some(time(&world, HOUR_S / 2));
-    let renewed = proto::ConsentChoice { until, ..choices(ConsentDecision::Renewed, &["memory"], &["work"]) };
+    let expires_at = Some(time(&world, HOUR_S / 2));
+    let renewed =
+        proto::ConsentChoice { expires_at, ..choices(ConsentDecision::Renewed, &["memory"], &["work"]) };
     world.decide_earlier(vec![renewed], 0).await;
     assert_eq!(world.ask("memory").await.0, ["family", "work"]);
     world.clock.0.store(40 * 60_000, Ordering::SeqCst);

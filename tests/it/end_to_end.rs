@@ -160,7 +160,11 @@ async fn withdraw_and_explain(
     let why = steward.grant.explain_grant(why).await.unwrap().into_inner();
     assert_eq!(why.allowed.len(), full.allowed.len());
     assert_eq!((why.recipient.as_str(), why.valid), ("tutor", false));
-    assert!(why.consents.iter().all(|consent| consent.since.starts_with("withdrawn on")), "{}", why.text);
+    assert!(
+        why.consents.iter().all(|consent| consent.change_since.starts_with("withdrawn on")),
+        "{}",
+        why.text
+    );
     assert!(why.text.contains(NOTICE) && why.text.contains("The grant was revoked on"), "{}", why.text);
 }
 

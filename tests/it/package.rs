@@ -452,7 +452,7 @@ async fn an_erasure_ends_a_running_export() {
     let dir = tempfile::tempdir().unwrap();
     let mut config = harness::config(dir.path());
     let limits = &mut config.limits;
-    (limits.facts_per_service_bytes_max, limits.facts_per_person_bytes_max) = (8 << 20, 16 << 20);
+    (limits.attributes_per_service_bytes_max, limits.attributes_per_person_bytes_max) = (8 << 20, 16 << 20);
     let harness = Harness { daemon: sayso::daemon::Daemon::start(&config).await.unwrap(), dir };
     let mut tutor = harness.as_role(Role::Service, "tutor").await;
     for batch in 0..8 {

@@ -192,7 +192,7 @@ async fn a_service_does_not_learn_that_consent_was_withdrawn_from_another() {
     steward.consent.record_consent(consent("ada", vec![no])).await.unwrap();
     let explain = proto::ExplainGrantRequest { grant_id: grant.clone() };
     let seen = service.grant.explain_grant(explain).await.unwrap().into_inner();
-    assert_eq!(seen.consents[0].since, "", "{seen:?}");
+    assert_eq!(seen.consents[0].change_since, "", "{seen:?}");
     assert!(why(&harness, &grant).contains("narrowed on"));
 }
 

@@ -5,6 +5,7 @@ use crate::erasure::verify;
 use crate::harness::{self, Clients, Harness, choice, consent, fact, publish_notice};
 use crate::package::{Unpacked, export};
 use crate::side_channel::Served;
+use sayso::proto::event_body::Event;
 use sayso::proto::{self, ConsentDecision, DenialReason, Provenance, Role};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -414,11 +415,10 @@ async fn what_a_late_report_does_to_attributes_is_the_act_of_the_ledger_and_not_
     let request = proto::ListEventsRequest { subject: "ada".into(), page_size: 1_000, ..Default::default() };
     let events = world.steward.profile.list_events(request).await.unwrap().into_inner().events;
     let bodies = events.iter().filter_map(|event| event.body.as_ref());
-    let actors = |is_kind: fn(&proto::event_body::Event) -> bool| -> Vec<Role> {
+    let actors = |is_kind: fn(&Event) -> bool| -> Vec<Role> {
         let of_kind = bodies.clone().filter(|body| body.event.as_ref().is_some_and(is_kind));
         of_kind.map(|body| body.actor.clone().unwrap_or_default().role()).collect()
     };
-    use proto::event_body::Event;
     assert_eq!(actors(|event| matches!(event, Event::AttributeSourcesAdded(_))), [Role::Ledger]);
     assert_eq!(actors(|event| matches!(event, Event::AttributeRemoved(_))), [Role::Ledger]);
     assert_eq!(actors(|event| matches!(event, Event::GrantUsed(_))), [Role::Service; 2]);
