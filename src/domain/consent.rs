@@ -269,9 +269,11 @@ impl ConsentLog {
             cases.iter().any(|case| {
                 let reaches = (case.consent_reach(yes, Given::NOW), case.refusal_reach(&no.terms));
                 let (Some(reach), Some(no_reach)) = reaches else { return false };
-                // What a yes lifted before its words were redefined stays lifted.
+                // What a yes lifted before its words were redefined stays lifted. It lifted nothing for a word
+                // that was put below its words only later.
                 let lifted = |other: &&ConsentRecord| {
-                    let reach = case.consent_reach(&other.terms, Given::NOW);
+                    let given = Given { despite_meanings: true, ..other.given() };
+                    let reach = case.consent_reach(&other.terms, given);
                     reach.is_some_and(|reach| !blocks((no, no_reach), (other, reach)))
                 };
                 reach.is_within(no_reach) && !consents.iter().any(lifted)

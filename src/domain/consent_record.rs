@@ -83,7 +83,8 @@ impl ConsentRecord {
     /// When this consent was given, which decides what its words mean.
     #[must_use]
     pub fn given(&self) -> Given {
-        Given { said_ms: self.said_ms(), sealed_ms: self.sealed_at_ms, position: self.position }
+        let (said_ms, sealed_ms) = (self.said_ms(), self.sealed_at_ms);
+        Given { said_ms, sealed_ms, position: self.position, despite_meanings: false }
     }
 
     /// Whether this consent was given after another consent.

@@ -45,11 +45,15 @@ pub struct Given {
     pub sealed_ms: u64,
     /// Its position in the log.
     pub position: u64,
+    /// Whether the consent counts for a word of which only the meaning changed since then. It still counts for
+    /// no word that was put below its words later.
+    pub despite_meanings: bool,
 }
 
 impl Given {
     /// A consent that is given now.
-    pub const NOW: Self = Self { said_ms: u64::MAX, sealed_ms: u64::MAX, position: u64::MAX };
+    pub const NOW: Self =
+        Self { said_ms: u64::MAX, sealed_ms: u64::MAX, position: u64::MAX, despite_meanings: false };
 
     /// Whether a consent that names the word `named` covers the word `lowest`, which is that word or one
     /// below it. It does if `named` covered `lowest` already when the consent was given, and `lowest` has
@@ -58,7 +62,12 @@ impl Given {
     #[must_use]
     pub fn means(self, named: &Ancestor<'_>, lowest: &Ancestor<'_>) -> bool {
         let said_ms = if self.said_ms < named.defined_ms { self.sealed_ms } else { self.said_ms };
-        [named, lowest].iter().all(|word| word.since.is_before(said_ms, self.position))
+        let counts = |word: &Ancestor<'_>| word.since.is_before(said_ms, self.position);
+        match self.despite_meanings {
+            // For the word itself, `since` says when it got its meaning.
+            true => named.id == lowest.id || counts(named),
+            false => counts(named) && counts(lowest),
+        }
     }
 }
 

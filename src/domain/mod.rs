@@ -26,6 +26,7 @@ pub mod ids;
 pub mod json_value;
 pub mod kept_only;
 mod known_names;
+pub mod late_sources;
 pub mod legal_basis;
 pub mod names;
 pub mod narrowed_consents;

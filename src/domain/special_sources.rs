@@ -174,7 +174,7 @@ impl History {
 
     /// The attributes that shaped these replies. If a service names a reply, only that service's own reply is
     /// meant. If another caller names it, the replies of every recipient are meant.
-    fn shaped(&self, replies: &[String], recorder: &Actor) -> BTreeSet<EventId> {
+    pub(super) fn shaped(&self, replies: &[String], recorder: &Actor) -> BTreeSet<EventId> {
         let own = name(&recorder.name);
         let is_meant = |recipient: &Digest| recorder.role != Role::Service || *recipient == own;
         let mut shaped = BTreeSet::new();
@@ -274,7 +274,11 @@ impl<'a> Sources<'a> {
     #[must_use]
     pub fn special_among(&self, attributes: &[EventId], vocabulary: &Vocabulary) -> BTreeSet<EventId> {
         let (mut special, mut derived) = (Vec::new(), BTreeMap::<EventId, Vec<EventId>>::new());
-        for (id, origin) in self.walk(attributes) {
+        // An attribute that was recorded again unchanged may have got sources since then.
+        let again: Vec<(EventId, EventId)> = attributes.iter().map(|id| (*id, self.today(*id))).collect();
+        again.iter().for_each(|(id, today)| derived.entry(*today).or_default().push(*id));
+        let all: Vec<EventId> = again.iter().flat_map(|(id, today)| [*id, *today]).collect();
+        for (id, origin) in self.walk(&all) {
             let Some((category, sources)) = origin else { continue };
             sources.iter().for_each(|source| derived.entry(*source).or_default().push(id));
             special.extend(Some(id).filter(|_| vocabulary.is_special(category)));
@@ -285,10 +289,14 @@ impl<'a> Sources<'a> {
                 special.extend(derived.get(&id).into_iter().flatten());
             }
         }
-        let today = |id: EventId| match self.current.contains_key(&id) {
+        again.into_iter().filter(|(id, _)| from_special.contains(id)).map(|(_, today)| today).collect()
+    }
+
+    /// The attribute as it is current: itself, or the one that has its key and content now.
+    pub(super) fn today(&self, id: EventId) -> EventId {
+        match self.current.contains_key(&id) {
             true => id,
             false => self.history.same_today(id, self.state).unwrap_or(id),
-        };
-        attributes.iter().copied().filter(|id| from_special.contains(id)).map(today).collect()
+        }
     }
 }

@@ -80,6 +80,19 @@ async fn a_child_needs_a_guardians_consent_once_their_age_is_recorded() {
     let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
     let request = proto::RecordConsentRequest { guardian: true, ..consent("ada", vec![given]) };
     assert_eq!(ada.consent.record_consent(request).await.unwrap_err().code(), tonic::Code::PermissionDenied);
+    // What they withdraw in the same request is recorded.
+    let decisions = async |steward: &mut Clients| {
+        let request = proto::ListConsentsRequest { subject: "ada".into(), ..Default::default() };
+        steward.consent.list_consents(request).await.unwrap().into_inner().consents
+    };
+    let before = decisions(&mut steward).await.len();
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    let withdrawn = choice(ConsentDecision::Withdrawn, "research", &[], false);
+    let request = proto::RecordConsentRequest { guardian: true, ..consent("ada", vec![given, withdrawn]) };
+    assert_eq!(ada.consent.record_consent(request).await.unwrap_err().code(), tonic::Code::PermissionDenied);
+    let after = decisions(&mut steward).await;
+    assert_eq!(after.len(), before + 1);
+    assert!(after.iter().any(|one| one.decision() == ConsentDecision::Withdrawn && !one.guardian));
     let refused = ada.profile.describe_subject(described(AgeBand::Adult, None, "")).await.unwrap_err();
     assert_eq!(refused.code(), tonic::Code::PermissionDenied);
     for wrong in [

@@ -369,3 +369,22 @@ async fn a_preview_shows_what_a_redefinition_changes_below_the_purposes_of_conse
         assert_eq!(ask_for(&mut world, below).await, denied(DenialReason::WordsChanged));
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_that_moves_below_a_consent_does_not_let_a_channel_lift_the_persons_own_refusal_of_it() {
+    let mut world = world().await;
+    define(&mut world, word("stays", "personalization", "Find a place to stay")).await.unwrap();
+    define(&mut world, word("tours", "personalization", "Show the person around")).await.unwrap();
+    let mut ada = world.harness.as_role(Role::Subject, "ada").await;
+    let own = |decision, purpose| consent("ada", vec![choice(decision, purpose, &[], false)]);
+    ada.consent.record_consent(own(ConsentDecision::Refused, "personalization")).await.unwrap();
+    ada.consent.record_consent(own(ConsentDecision::Given, "stays")).await.unwrap();
+    let mut channel = world.harness.as_role(Role::Channel, "app").await;
+    channel.consent.record_consent(own(ConsentDecision::Renewed, "stays")).await.unwrap();
+    define(&mut world, word("tours", "stays", "Show the person around")).await.unwrap();
+    let refused = channel.consent.record_consent(own(ConsentDecision::Given, "tours")).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "{refused:?}");
+    // What the person lifted stays lifted, also if the word gets another meaning.
+    define(&mut world, word("stays", "personalization", "Sell the person a place to stay")).await.unwrap();
+    channel.consent.record_consent(own(ConsentDecision::Given, "stays")).await.unwrap();
+}

@@ -424,3 +424,45 @@ async fn what_a_late_report_does_to_attributes_is_the_act_of_the_ledger_and_not_
     assert_eq!(actors(|event| matches!(event, Event::GrantUsed(_))), [Role::Service; 2]);
     verify(&world.harness);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_late_report_also_completes_what_was_inferred_through_other_replies() {
+    let mut world = world().await;
+    world.decide(ConsentDecision::Given, &["health", "work"]).await;
+    let reply_of = async |world: &mut World, key: &str, reply: &str| {
+        let (grant, _) = world.ask(&[key]).await;
+        let report = proto::ReportUseRequest {
+            grant_id: grant.grant_id,
+            reply: reply.into(),
+            shaped_by: vec![key.into()],
+            ..Default::default()
+        };
+        world.service.grant.report_use(report).await.unwrap();
+    };
+    // The reply of the illness is reported last. Between it and `last` are two replies and a derivation.
+    record(&mut world.service, from_reply("first", "of-illness")).await.unwrap();
+    reply_of(&mut world, "first", "of-first").await;
+    record(&mut world.service, from_reply("second", "of-first")).await.unwrap();
+    let derived = world.derived("derived", Provenance::Inferred, "second").await;
+    record(&mut world.service, derived).await.unwrap();
+    reply_of(&mut world, "derived", "of-derived").await;
+    record(&mut world.service, from_reply("last", "of-derived")).await.unwrap();
+    record(&mut world.service, from_reply("other", "of-nothing")).await.unwrap();
+    assert_eq!(world.ask(&["first", "second", "derived", "last", "other"]).await.0.allowed.len(), 5);
+    report(&mut world, "of-illness").await;
+    let profile = world.profile().await;
+    for key in ["first", "second", "last"] {
+        assert!(profile[key].derived_from.contains(&profile["illness"].event_id), "{key}");
+    }
+    let standing = world.ask(&["first", "second", "derived", "last", "other"]).await.0;
+    assert_eq!(standing.allowed.len(), 5, "both consents are in force");
+    world.decide(ConsentDecision::Withdrawn, &["health"]).await;
+    assert!(!stands(&mut world, &standing.grant_id).await);
+    for key in ["first", "second", "derived", "last"] {
+        let (grant, reasons) = world.ask(&[key]).await;
+        assert!(grant.allowed.is_empty(), "{key}");
+        assert_eq!(reasons, [DenialReason::SourceWithheld], "{key}");
+    }
+    assert_eq!(world.ask(&["other"]).await.0.allowed.len(), 1);
+    verify(&world.harness);
+}

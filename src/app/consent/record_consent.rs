@@ -59,11 +59,6 @@ impl Consent {
         for no in choices.iter_mut().filter(|choice| !choice.decision.is_yes()) {
             no.until_ms = None;
         }
-        if has_yes && by_guardian && caller.role == Role::Subject {
-            return Err(AppError::Denied(
-                "a guardian's consent must be recorded by the controller, not with the person's own credential",
-            ));
-        }
         let channel = if has_yes || is_text(channel, 0, CHANNEL_BYTES_MAX) { channel } else { "" };
         self.check_choices(&choices, channel)?;
         let notice = match self.published_notice(notice) {
@@ -75,6 +70,7 @@ impl Consent {
         }
         if has_yes && has_only_yes {
             statement_rules::check_may_consent(caller)?;
+            check_guardian(caller, by_guardian)?;
         }
         let refused = refused_purposes(&choices);
         let remaining = |state: &SubjectState, vocabulary: &Vocabulary, now_ms| {
@@ -90,9 +86,10 @@ impl Consent {
             Begun::Append(append) => append,
         };
         check_names(&append, &choices)?;
-        let by_guardian = by_guardian && caller.role != Role::Subject;
-        let context = Context { notice, channel, by_guardian };
+        let is_own = caller.role == Role::Subject;
+        let context = Context { notice, channel, by_guardian: by_guardian && !is_own };
         let check = || {
+            check_guardian(caller, by_guardian)?;
             statement_rules::check_consent(caller, &append, &choices)?;
             check_notice(&append, context.notice.as_ref())
         };
@@ -234,6 +231,16 @@ impl Consent {
         let until = choice.until_ms.is_none_or(|until| until > self.core.now_ms());
         checks.need(until, "expires_at", "must be in the future");
     }
+}
+
+/// Checks that a consent which a guardian gives is not recorded with the person's own credential.
+fn check_guardian(caller: &Caller, by_guardian: bool) -> Result<(), AppError> {
+    if by_guardian && caller.role == Role::Subject {
+        return Err(AppError::Denied(
+            "a guardian's consent must be recorded by the controller, not with the person's own credential",
+        ));
+    }
+    Ok(())
 }
 
 /// The purposes that the refusals and withdrawals among choices name, where an empty list means all purposes.

@@ -11,8 +11,10 @@ use crate::domain::attribute::LINKS_MAX;
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{Event, GrantIssued, GrantUsed, Role};
 use crate::domain::ids::EventId;
+use crate::domain::late_sources::Report;
 use crate::domain::profile::SubjectState;
 use crate::domain::special_sources::{History, Sources};
+use crate::domain::vocabulary::Vocabulary;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -30,7 +32,9 @@ impl Grants {
         reply: &str,
         shaped_by: &[EventId],
     ) -> Option<HistoryUse> {
-        if !needs_history(&stream.read().state, issued, reply, shaped_by) {
+        let shaped_by = shaping(issued, shaped_by);
+        let report = Report { recipient: &issued.recipient, reply, shaped_by: &shaped_by };
+        if !needs_history(&stream.read().state, &report, &self.core.rules().vocabulary) {
             return None;
         }
         let in_use = stream.use_history();
@@ -40,11 +44,12 @@ impl Grants {
         Some(in_use)
     }
 
-    /// The events that complete current attributes which name a reply, if the reply is reported now. An
-    /// attribute that would have too many sources is removed, unless the data subject recorded it.
+    /// The events that complete current attributes which name a reply, and those that were inferred from
+    /// them, if the reply is reported now. An attribute that would have too many sources is removed, unless
+    /// the data subject recorded it.
     ///
     /// # Errors
-    /// The store failed.
+    /// The report would complete too many attributes, or the store failed.
     pub(super) async fn late_sources(
         &self,
         append: &Append,
@@ -52,18 +57,25 @@ impl Grants {
         used: &GrantUsed,
     ) -> Result<Vec<Event>, AppError> {
         let stream = &append.stream;
-        if naming(&stream.read().state, &issued.recipient, &used.reply).next().is_none() {
+        let shaped_by = shaping(issued, &used.shaped_by);
+        let report = Report { recipient: &issued.recipient, reply: &used.reply, shaped_by: &shaped_by };
+        if report.naming(&stream.read().state).next().is_none() {
             return Ok(Vec::new());
         }
         let _in_use = stream.use_history();
-        if needs_history(&stream.read().state, issued, &used.reply, &used.shaped_by) {
+        if needs_history(&stream.read().state, &report, &append.rules.vocabulary) {
             self.core.read_history(stream).await?;
         }
         let (now, history) = (stream.read(), stream.history());
-        let shaped_by = shaping(issued, &used.shaped_by);
         let special = Sources::new(&now.state, &history).special_among(&shaped_by, &append.rules.vocabulary);
-        let naming = naming(&now.state, &issued.recipient, &used.reply);
-        Ok(naming.filter_map(|current| completed(current, &special)).collect())
+        if special.is_empty() {
+            return Ok(Vec::new());
+        }
+        let missing = report.missing_sources(&now.state, &history, &special).map_err(|_| {
+            AppError::invalid("reply", "must not be one from which more than 1,024 attributes were inferred")
+        })?;
+        let current = now.state.attributes.values();
+        Ok(current.filter_map(|of| completed(of, missing.get(&of.event_id)?)).collect())
     }
 }
 
@@ -76,37 +88,22 @@ fn shaping(issued: &GrantIssued, shaped_by: &[EventId]) -> Vec<EventId> {
     }
 }
 
-/// The current attributes that name a reply of a recipient. A service names its own replies. Other callers
-/// may mean those of any recipient.
-fn naming<'a>(
-    state: &'a SubjectState,
-    recipient: &'a str,
-    reply: &'a str,
-) -> impl Iterator<Item = &'a CurrentAttribute> {
-    let attributes = state.attributes.values().map(AsRef::as_ref);
-    attributes.filter(move |current| {
-        let is_meant = current.actor.role != Role::Service || current.actor.name == recipient;
-        is_meant && current.attribute.from_replies.iter().any(|named| named == reply)
-    })
-}
-
-/// Whether attributes name the reply, and the current ones do not say what those that shaped it were derived
-/// from.
-fn needs_history(state: &SubjectState, issued: &GrantIssued, reply: &str, shaped_by: &[EventId]) -> bool {
+/// Whether attributes name the reply, and the current ones do not say that nothing special shaped it.
+fn needs_history(state: &SubjectState, report: &Report<'_>, vocabulary: &Vocabulary) -> bool {
     let none = History::default();
-    naming(state, &issued.recipient, reply).next().is_some()
-        && !Sources::new(state, &none).are_known(&shaping(issued, shaped_by))
+    let sources = Sources::new(state, &none);
+    report.naming(state).next().is_some()
+        && (!sources.are_known(report.shaped_by)
+            || !sources.special_among(report.shaped_by, vocabulary).is_empty())
 }
 
-/// The event that completes an attribute with these sources, if it lacks any.
-fn completed(current: &CurrentAttribute, special: &BTreeSet<EventId>) -> Option<Event> {
-    let known: BTreeSet<EventId> = current.attribute.derived_from.iter().copied().collect();
-    let own = current.event_id;
-    let sources: Vec<EventId> = special.difference(&known).copied().filter(|source| *source != own).collect();
+/// The event that adds sources which an attribute lacks.
+fn completed(current: &CurrentAttribute, missing: &BTreeSet<EventId>) -> Option<Event> {
     let attribute = current.event_id;
-    match known.len().saturating_add(sources.len()) {
-        _ if sources.is_empty() => None,
-        0..=LINKS_MAX => Some(Event::AttributeSourcesAdded { attribute, sources }),
+    match current.attribute.derived_from.len().saturating_add(missing.len()) {
+        0..=LINKS_MAX => {
+            Some(Event::AttributeSourcesAdded { attribute, sources: missing.iter().copied().collect() })
+        }
         _ if current.actor.role == Role::Subject => None,
         _ => Some(Event::AttributeRemoved { attribute, reason: TOO_MANY_SOURCES.to_owned() }),
     }
