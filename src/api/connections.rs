@@ -2,9 +2,9 @@
 //! the connection.
 //!
 //! Connections are served with hyper, not with tonic's server, because tonic's server can't set the size of
-//! the header table (RFC 7541, section 2.3.2). An entry of that table keeps the whole buffer from which it
-//! was read in memory, with everything else that the client sent in that buffer, for as long as the
-//! connection is open.
+//! the header table (RFC 7541, section 2.3.2). For as long as the connection is open, an entry of that table
+//! keeps in memory the whole buffer from which it was read, with everything else that the client sent in that
+//! buffer.
 
 use crate::tls::{ClearReads, Connection, HTTP2_PREFACE, Incoming};
 use hyper::server::conn::{http1, http2};

@@ -80,7 +80,8 @@ pub(super) struct Report {
     /// What the recipient did. Without --outcome, the report only adds evidence or further recipients.
     #[arg(long, value_enum)]
     outcome: Option<Outcome>,
-    /// Why deletion is impossible or would involve disproportionate effort, without personal data.
+    /// Why deletion is impossible or would involve disproportionate effort. Must not contain personal
+    /// data.
     #[arg(long, default_value = "")]
     reason: String,
     /// File that shows what was done. The file stays here; only its salted digest is sent.

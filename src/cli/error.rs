@@ -83,7 +83,7 @@ impl CliError {
         Self::new(Exit::Unchecked, "UNCHECKED", error)
     }
 
-    /// What was verified comes from a newer version: status 7. It is neither forged nor damaged.
+    /// What was verified comes from a newer version, so this version cannot judge it: status 7.
     pub fn too_new(error: impl Display) -> Self {
         let error = Self::new(Exit::TooNew, "TOO_NEW", format!("too new for this version: {error}"));
         error.next("verify it with a newer version of sayso")

@@ -147,7 +147,7 @@ pub(super) struct RefuseRequest {
     /// Legal ground of the refusal.
     #[arg(long, value_enum)]
     ground: Ground,
-    /// Reason of the refusal, which the person will read, without personal data.
+    /// Reason of the refusal. The person will read it. Must not contain personal data.
     #[arg(long)]
     reason: String,
     /// For an erasure refused on a ground of GDPR Art. 17(3): purpose, such as legal-claims, that the
@@ -160,7 +160,7 @@ pub(super) struct RefuseRequest {
 pub(super) struct ExtendRequest {
     /// ID of the request whose due date is moved.
     request: String,
-    /// Reason of the extension, which the person will read, without personal data.
+    /// Reason of the extension. The person will read it. Must not contain personal data.
     #[arg(long)]
     reason: String,
 }

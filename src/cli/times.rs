@@ -48,8 +48,8 @@ pub(super) fn last(text: &str) -> Result<WrittenTime, String> {
     parse(text, OfDay::Last)
 }
 
-/// Parses the time at which something ends. A date means the end of that day: the whole day comes
-/// before it.
+/// Parses the time at which something ends. A date means the first moment of the next day, so the whole day
+/// is included.
 pub(super) fn end(text: &str) -> Result<WrittenTime, String> {
     parse(text, OfDay::End)
 }

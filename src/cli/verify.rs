@@ -241,8 +241,8 @@ impl Verify {
     }
 }
 
-/// Returns `verdict`, the error with which the command ends. If writing the report failed too, that
-/// error is printed first.
+/// Returns `verdict`, the error with which the command ends. If the report could not be written, prints
+/// the error about the report first.
 fn after<T>(written: Option<Result<T, CliError>>, verdict: CliError, out: Out) -> CliError {
     if let Some(Err(error)) = written {
         out.report(&error);

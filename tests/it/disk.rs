@@ -152,7 +152,8 @@ async fn a_full_disk_loses_nothing_and_writes_resume_once_space_is_free() {
     served.verify(dir.path());
     served.kill();
     println!(
-        "2 times full and once killed while full: {recorded} events of one person and {people} people, none missing"
+        "3 times full, the last time with a kill: {recorded} events about one person and one about each of \
+         {people} other people, none missing"
     );
 }
 

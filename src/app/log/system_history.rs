@@ -1,4 +1,5 @@
-//! What a start reads from the system stream, and the events that it records before any others.
+//! What the daemon reads from the system stream when it starts, and the events that it then records before
+//! any others.
 
 use crate::app::error::AppError;
 use crate::app::log::disclosures::Disclosures;

@@ -3,8 +3,8 @@
 //!
 //! The *generation* of the root key counts how often it was replaced, which happens only when keys are
 //! destroyed. The write that destroys keys also stores an *intent*, which is kept until the log has the event
-//! `ErasureCompleted` of this erasure. The event names a generation that is at least the one after the
-//! destruction. So the keys are ahead of the log by at most the number of intents.
+//! `ErasureCompleted` of this erasure. The event names the generation after the destruction, or a
+//! later one. So the keys are ahead of the log by at most the number of intents.
 
 use crate::app::operations::restore::{Restored, is_restored_in};
 use crate::domain::event::{Event, Recorded};

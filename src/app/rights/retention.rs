@@ -2,8 +2,9 @@
 //! kept (attributes, and records of decisions, uses and requests). An attribute ends at its own expiry or
 //! when a retention rule ends it, whichever comes first.
 //!
-//! The ledger's clock decides what has expired. While this clock is not trusted, passes end and erase
-//! nothing. One pass handles a limited number of subjects. Each end and each erasure is recorded as an event.
+//! The ledger's clock decides what has expired. While this clock is not trusted, a pass neither ends nor
+//! erases anything. One pass handles a limited number of subjects. It records an event for everything that
+//! it ends or erases.
 
 use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;

@@ -1,5 +1,5 @@
-//! Withdraws a request for erasure that is not decided yet or was refused, because the person no longer wants
-//! the erasure.
+//! Withdraws a request for erasure if the person no longer wants the erasure. The request must not be decided
+//! yet, or must have been refused.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

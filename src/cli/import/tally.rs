@@ -33,7 +33,7 @@ impl Refused {
     }
 }
 
-/// State that the thread that reads the lines, the stream that sends them, and the command share.
+/// State shared by the command, the thread that reads the lines, and the stream that sends them.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
     pub refused: Mutex<Refused>,

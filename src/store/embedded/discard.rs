@@ -1,7 +1,8 @@
 //! Discards entries: overwrites their bytes in the segments with zeros, and removes their index records.
 //!
-//! This file also restores custom index records (those that the ledger chose) that are missing after a crash
-//! or after a rebuild of the index.
+//! This file also restores custom index records that are missing after a crash or after a rebuild of the
+//! index. A custom index record is a key and a value that the ledger stores in the index together with an
+//! entry.
 
 use super::frame::State;
 use super::index::{self, RemovedSum, Span};

@@ -1,5 +1,5 @@
-//! Marks the request (for access or portability) that a package answers as completed, once the caller has
-//! received the whole package.
+//! Marks a request for access or portability as completed, once the caller has received the whole package
+//! that answers it.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
