@@ -64,6 +64,13 @@ pub enum AppError {
     /// the data that the write is about.
     #[error("this write is about a time before an erasure that covers it; delete your copy")]
     Erased,
+    /// The consents in a request concern a time before an erasure of the data subject. The refusals and
+    /// withdrawals in the same request were recorded.
+    #[error(
+        "the consents in this request are about a time before an erasure that covers them; delete your copy. What was \
+         refused or withdrawn in the same request is recorded"
+    )]
+    ConsentErased,
     /// The record of this grant was erased, and the caller may know that.
     #[error("{0}")]
     GrantErased(Box<ErasedGrant>),

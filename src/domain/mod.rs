@@ -33,6 +33,7 @@ pub mod profile;
 mod profile_bytes;
 pub mod recipients;
 pub mod recorder_usage;
+pub mod refusal_events;
 pub mod request;
 pub mod retention;
 pub mod rights;

@@ -8,6 +8,7 @@ use super::recipients::RecipientList;
 use super::request::{Decided, RequestOutcome, RequestRecord, keeps_data};
 use super::vocabulary::Vocabulary;
 use crate::domain::event::{ErasureScope, Role};
+use sayso_proof::merkle::Hash;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A legal hold that has not been lifted.
@@ -132,6 +133,12 @@ pub struct Rights {
 }
 
 impl Rights {
+    /// The request with this hash of its id.
+    #[must_use]
+    pub fn request_with(&self, hash: &Hash) -> Option<&RequestRecord> {
+        self.requests.values().find(|request| request.id.request_hash() == *hash)
+    }
+
     /// Applies the next event.
     pub fn apply(&mut self, event: &Recorded) {
         match &event.event {

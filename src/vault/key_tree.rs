@@ -6,6 +6,7 @@
 use super::cache::Cache;
 use super::custody::RootCustody;
 use super::error::VaultError;
+use super::fences;
 use super::pages::{self, RecordKey, SubjectSecrets};
 use super::path_cache::{PathCache, TreeRoot, TreeVersion};
 use super::seal::PageSeal;
@@ -144,8 +145,15 @@ impl KeyTree {
         record.map(|record| pages::decode_hash(&record)).transpose()
     }
 
-    /// Reads a page that holds one number: the time of a fence (writes about a subject from before this time
-    /// are refused), or the number of subjects.
+    /// The time of a subject's fence, milliseconds since the Unix epoch. Writes about the subject from before
+    /// this time are refused.
+    pub fn fence(&self, subject: &Hash) -> Result<Option<u64>, VaultError> {
+        let page = self.own(&pages::id(pages::FENCE, subject))?;
+        let root = self.paths.root();
+        page.map(|page| fences::time_of(subject, &page, root.top.moments.as_ref())).transpose()
+    }
+
+    /// Reads a page that holds one number, such as the number of subjects.
     pub fn number(&self, kind: u8, name: &[u8]) -> Result<Option<u64>, VaultError> {
         self.own(&pages::id(kind, name))?.map(|page| pages::decode_number(&page)).transpose()
     }

@@ -10,6 +10,7 @@ use super::puncturable::Node;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use sayso_proof::subject_map::Label;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// Kind of the pages of the key tree; named by page number.
@@ -17,9 +18,12 @@ pub const TREE: u8 = b't';
 /// Kind of the fences: times before which writes about a subject are refused, named by the keyed hash of the
 /// subject's id.
 pub const FENCE: u8 = b'f';
-/// Kind of the intents. An intent describes an erasure that has begun; its page is named by the id of the
-/// request.
+/// Kind of the intents. An intent describes an erasure that has begun; its page is named by the first 16
+/// bytes of the hash of the request's id. Early versions named it by the id.
 pub const INTENT: u8 = b'e';
+/// Kind of the details of full erasures, which only certificates state. A page is named by the hash of the
+/// request's id. Its content is a page again, sealed under a key that follows from the id ([`details_key`]).
+pub const DETAILS: u8 = b'c';
 /// Kind of the vault's own pages: the hashing secret and the number of subjects.
 pub const OWN: u8 = b'v';
 /// Name of the page with the hashing secret.
@@ -167,6 +171,14 @@ fn marked(bytes: &[u8; NODE_BYTES], mark: u8) -> Result<[u8; 32], VaultError> {
         }
         _ => Err(VaultError::Page),
     }
+}
+
+/// The key that seals the details of an erasure. The store does not have the id of the request, so only those
+/// who were given it can open them.
+pub fn details_key(request: &[u8; 16]) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(
+        Sha256::new_with_prefix("sayso erasure details v1").chain_update(request).finalize().into(),
+    )
 }
 
 /// Decodes a number.

@@ -4,6 +4,7 @@
 //! the other by their handle. These hashes and handles are random, so the tries stay balanced by themselves.
 
 use super::error::VaultError;
+use super::fences::MomentsKey;
 use super::pages::{self, PAGE_ID_BYTES, PageId, RecordKey};
 use crate::clock::Clock;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
@@ -19,6 +20,9 @@ const LINK_BYTES: usize = PAGE_ID_BYTES + 32;
 const TOP: u8 = 1;
 const INTERIOR: u8 = 2;
 const LEAF: u8 = 3;
+const TOP_WITH_MOMENTS: u8 = 4;
+/// Bytes of a moments key and its day.
+const MOMENTS_BYTES: usize = 32 + 8;
 /// Bytes of a record besides its value: key and length.
 const RECORD_BYTES: usize = 32 + 4;
 
@@ -59,6 +63,8 @@ pub enum Trie {
 /// The top page, the only page whose key the root key wraps.
 #[derive(Clone)]
 pub struct TopPage {
+    /// Seals the exact times of the newest erasures. `None` before the first erasure of a subject.
+    pub moments: Option<MomentsKey>,
     /// Key that seals the vault's own pages. A re-keying (replacement of the root key) keeps this key, but
     /// not the keys of tree pages above a destroyed record.
     pub own: Zeroizing<[u8; 32]>,
@@ -73,7 +79,7 @@ impl TopPage {
     pub fn fresh(clock: &dyn Clock) -> Self {
         let mut own = Zeroizing::new([0; 32]);
         clock.fill(own.as_mut());
-        Self { own, subjects: None, handles: None }
+        Self { moments: None, own, subjects: None, handles: None }
     }
 
     /// The first page of a trie.
@@ -84,11 +90,16 @@ impl TopPage {
         }
     }
 
-    /// Encodes the page: kind, own key, one bit for each trie that is not empty, links.
+    /// Encodes the page: kind, own key, moments key with its day if there is one, one bit for each trie that
+    /// is not empty, links.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut page = Zeroizing::new(Vec::with_capacity(1 + 32 + 1 + 2 * LINK_BYTES));
-        page.push(TOP);
+        let mut page = Zeroizing::new(Vec::with_capacity(1 + 32 + MOMENTS_BYTES + 1 + 2 * LINK_BYTES));
+        page.push(if self.moments.is_some() { TOP_WITH_MOMENTS } else { TOP });
         page.extend_from_slice(self.own.as_ref());
+        if let Some(moments) = &self.moments {
+            page.extend_from_slice(moments.key.as_ref());
+            page.extend_from_slice(&moments.day_ms.to_be_bytes());
+        }
         let present = u8::from(self.subjects.is_some()) | u8::from(self.handles.is_some()) << 1;
         page.push(present);
         for link in [&self.subjects, &self.handles].into_iter().flatten() {
@@ -99,16 +110,28 @@ impl TopPage {
 
     /// Decodes the page.
     pub fn decode(page: &[u8]) -> Result<Self, VaultError> {
-        let rest = page.strip_prefix(&[TOP]).ok_or(VaultError::Page)?;
+        let (kind, rest) = page.split_first().ok_or(VaultError::Page)?;
         let (own, rest) = rest.split_first_chunk::<32>().ok_or(VaultError::Page)?;
+        let (moments, rest) = match *kind {
+            TOP => (None, rest),
+            TOP_WITH_MOMENTS => take_moments(rest).map(|(moments, rest)| (Some(moments), rest))?,
+            _ => return Err(VaultError::Page),
+        };
         let (present, mut rest) = rest.split_first().ok_or(VaultError::Page)?;
         let mut link = |bit: u8| if present & bit == 0 { Ok(None) } else { take_link(&mut rest).map(Some) };
         let (subjects, handles) = (link(1)?, link(2)?);
         if *present > 3 || !rest.is_empty() {
             return Err(VaultError::Page);
         }
-        Ok(Self { own: Zeroizing::new(*own), subjects, handles })
+        Ok(Self { moments, own: Zeroizing::new(*own), subjects, handles })
     }
+}
+
+/// Decodes a moments key and its day at the start of bytes. Returns the rest of the bytes too.
+fn take_moments(page: &[u8]) -> Result<(MomentsKey, &[u8]), VaultError> {
+    let (key, rest) = page.split_first_chunk::<32>().ok_or(VaultError::Page)?;
+    let (day, rest) = rest.split_first_chunk().ok_or(VaultError::Page)?;
+    Ok((MomentsKey { day_ms: u64::from_be_bytes(*day), key: Zeroizing::new(*key) }, rest))
 }
 
 /// An interior page: links to the pages below.

@@ -60,6 +60,13 @@ impl Image {
         found.map(|bytes| (Entry::parse(bytes).unwrap(), bytes.len())).collect()
     }
 
+    /// Those of the ids of 16 bytes (UUIDv7) in some file that `matches` accepts.
+    pub fn ids(&self, matches: impl Fn(&[u8; 16]) -> bool) -> BTreeSet<[u8; 16]> {
+        let windows = self.files.iter().flat_map(|(_, bytes)| bytes.windows(16));
+        let ids = windows.filter(|id| id[6] >> 4 == 7 && id[8] >> 6 == 2);
+        ids.map(|id| id.try_into().unwrap()).filter(matches).collect()
+    }
+
     /// Those of the needles that some file contains.
     pub fn all_found(&self, needles: &BTreeSet<Secret>) -> BTreeSet<Secret> {
         let mut starts = vec![false; 1 << 24];
@@ -144,6 +151,8 @@ pub struct Findings {
     nodes: BTreeMap<(u8, u64, Secret), Node>,
     /// The decrypted bodies of entries, in debug format.
     pub texts: Vec<String>,
+    /// The decrypted pages, each with its name.
+    pub pages: BTreeSet<(Vec<u8>, Vec<u8>)>,
     pub pages_found: usize,
     pub windows_tried: usize,
     /// The number of root keys that were given.
@@ -199,6 +208,7 @@ impl Findings {
                 if let Some(clear) = keys.iter().find_map(|key| page.open(key)) {
                     self.closed.remove(&page);
                     self.collect_keys(&clear);
+                    self.pages.insert((page.header[9..page.header.len() - 4].to_vec(), clear));
                 }
             }
             if self.keys.len() == before {
@@ -227,6 +237,12 @@ impl Findings {
             [1, rest @ ..] => {
                 self.keys.insert(rest[..32].try_into().unwrap());
                 links(&rest[33..])
+            }
+            // The top page after an erasure: its own key, the moments key with its day, links.
+            [4, rest @ ..] if rest.len() % 48 == 73 % 48 => {
+                self.keys
+                    .extend(rest[..64].chunks_exact(32).map(|key| -> Secret { key.try_into().unwrap() }));
+                links(&rest[73..])
             }
             [2, rest @ ..] if rest.len() % 48 == 2 => links(&rest[2..]),
             [3, rest @ ..] => return self.collect_subject_keys(rest),

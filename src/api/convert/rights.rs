@@ -25,7 +25,7 @@ pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
     proto::ErasureCertificate {
         request_id: of.request.to_string(),
         scope: of.completed.scope.into(),
-        requested_at: Some(time(of.completed.requested_at_ms)),
+        requested_at: Some(time(of.requested_at_ms)),
         completed_at: Some(time(of.completed_at_ms)),
         position: of.position,
         entries_discarded: sayso_proof::certificate::entries(&completed),

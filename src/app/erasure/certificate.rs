@@ -8,11 +8,12 @@ use crate::app::error::{AppError, Cause};
 use crate::app::log::address::address_of;
 use crate::app::log::read::open_system_entry;
 use crate::domain::event::{
-    ErasureCompleted, ErasureOutcome, Event, PriorRecipient, RecipientReported, codec,
+    ErasureCompleted, ErasureDetails, ErasureOutcome, Event, PriorRecipient, RecipientReported, codec,
 };
 use crate::domain::ids::EventId;
 use crate::domain::request::RequestRecord;
 use sayso_proof::certificate::{self, Kept, Recipient, Statement};
+use sayso_proof::entry::padding;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -26,6 +27,9 @@ pub struct Certificate {
     /// The number of erased attributes by category. For a partial erasure, these numbers come from the
     /// subject's own record. Empty if that record can't be read.
     pub erased_by_category: BTreeMap<String, u32>,
+    /// When the erasure was requested, milliseconds since the Unix epoch. Only the day (UTC) after a partial
+    /// erasure, if the subject's own record can't be read.
+    pub requested_at_ms: u64,
     /// Position of the `ErasureCompleted` event.
     pub position: u64,
     /// When it was recorded, milliseconds since the Unix epoch.
@@ -65,6 +69,15 @@ pub(crate) struct CompletedErasure {
     pub position: u64,
     /// Milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
+    /// What only those know who have the id of the request. `None` after a partial erasure.
+    pub details: Option<ErasureDetails>,
+}
+
+impl CompletedErasure {
+    /// When the erasure was requested, milliseconds since the Unix epoch, as exactly as it is known.
+    pub fn requested_at_ms(&self) -> u64 {
+        self.details.as_ref().map_or(self.event.requested_at_ms, |details| details.requested_at_ms)
+    }
 }
 
 impl Erasures {
@@ -101,11 +114,20 @@ impl Erasures {
                 event: completed,
                 position,
                 recorded_at_ms: event.recorded_at_ms,
+                details: self.details_of(request)?,
             })),
             _ => {
                 Err(AppError::Internal(Cause::Inconsistent("the index of erasures points to another event")))
             }
         }
+    }
+
+    /// What is kept for the certificate of a full erasure.
+    fn details_of(&self, request: &EventId) -> Result<Option<ErasureDetails>, AppError> {
+        let malformed = || AppError::Internal(Cause::Inconsistent("the details of an erasure can't be read"));
+        let Some(mut details) = self.core.vault.details(&request.0)? else { return Ok(None) };
+        padding::unpad(&mut details).map_err(|_| malformed())?;
+        codec::decode_details(&details).map(Some).map_err(|_| malformed())
     }
 
     /// The certificate of the erasure that this request asked for; none if no erasure of the request is
@@ -116,7 +138,9 @@ impl Erasures {
         record: Option<&RequestRecord>,
     ) -> Result<Option<Certificate>, AppError> {
         let Some(completion) = self.completion_of(request)? else { return Ok(None) };
-        let CompletedErasure { event: completed, position, recorded_at_ms: completed_at_ms } = completion;
+        let mut requested_at_ms = completion.requested_at_ms();
+        let CompletedErasure { event: completed, position, recorded_at_ms: completed_at_ms, details } =
+            completion;
         let (mut acknowledged, mut reports) = (Vec::new(), BTreeMap::new());
         for recipient in &completed.recipients {
             let address = address_of(recipient).into_owned();
@@ -127,13 +151,21 @@ impl Erasures {
                 acknowledged.push(address);
             }
         }
-        let summary = record.and_then(|record| record.decided.as_ref()?.event.erasure.as_ref());
-        let erased_by_category = summary
-            .map_or_else(|| completed.erased_by_category.clone(), |own| own.erased_by_category.clone());
+        let decided = record.and_then(|record| Some(&record.decided.as_ref()?.event));
+        let erased_by_category = match (details, decided.and_then(|decided| decided.erasure.as_ref())) {
+            (Some(details), _) => details.erased_by_category,
+            (None, Some(own)) => own.erased_by_category.clone(),
+            (None, None) => completed.erased_by_category.clone(),
+        };
+        // What was recorded about a partial erasure is exact.
+        if let Some(decided) = decided.filter(|decided| decided.erasure.is_some()) {
+            requested_at_ms = decided.submitted_at_ms;
+        }
         let mut certificate = Certificate {
             request: *request,
             completed,
             erased_by_category,
+            requested_at_ms,
             position,
             completed_at_ms,
             acknowledged,
@@ -163,7 +195,7 @@ impl Erasures {
             origin: self.core.ledger.origin().to_owned(),
             request: of.request.to_string(),
             scope: completed.scope.as_str_name().trim_start_matches("ERASURE_SCOPE_").to_lowercase(),
-            requested_at_ms: completed.requested_at_ms,
+            requested_at_ms: of.requested_at_ms,
             completed_at_ms: of.completed_at_ms,
             position: of.position,
             entries_erased: certificate::entries(&codec::message(completed)),

@@ -85,7 +85,7 @@ impl Rights {
             kind: RequestKind::Erasure,
             submitted: None,
             version: 0,
-            submitted_at_ms: completion.event.requested_at_ms,
+            submitted_at_ms: completion.requested_at_ms(),
             due_at_ms: 0,
             extended_because: None,
             decided: Some(Decided { event, by, at_ms: completion.recorded_at_ms }),
@@ -213,18 +213,19 @@ impl Rights {
 
     async fn open_requests(
         self: &Arc<Self>,
-        mut after: Option<(u64, EventId)>,
+        after: Option<(u64, EventId)>,
         count: usize,
     ) -> Result<Vec<RequestRecord>, AppError> {
         let mut found = Vec::new();
+        let mut after = after.map(|(due, id)| (due, id.request_hash()));
         loop {
             let page = self.core.open_requests.after(after, count);
-            let Some((due, id, _)) = page.last() else { return Ok(found) };
-            after = Some((*due, *id));
-            for (_, id, position) in &page {
+            let Some((due, hash, _)) = page.last() else { return Ok(found) };
+            after = Some((*due, *hash));
+            for (_, hash, position) in &page {
                 // A subject who was erased in the meantime is skipped.
                 let Some(stream) = self.core.stream_at(*position).await? else { continue };
-                let record = stream.read().state.rights.requests.get(id).cloned();
+                let record = stream.read().state.rights.request_with(hash).cloned();
                 found.extend(record);
                 if found.len() >= count {
                     return Ok(found);

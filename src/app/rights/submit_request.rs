@@ -338,7 +338,9 @@ impl Rights {
         }
         let recorded = open_system_entry(stored)?;
         match &recorded.event {
-            Event::ErasureCompleted(completed) => Ok(Some((completed.request, recorded.request_digest))),
+            Event::ErasureCompleted(completed) => {
+                Ok(completed.request.map(|request| (request, recorded.request_digest)))
+            }
             _ => Ok(None),
         }
     }

@@ -49,7 +49,10 @@ fn fill(vault: &Vault, from: usize, to: usize) {
 async fn alone(vault: &Vault, from: usize) -> Duration {
     let begun = Instant::now();
     for number in from..from + ALONE {
-        vault.erase(&keys_of(vault, number), 1, request(number), b"an intent of some length").await.unwrap();
+        vault
+            .erase(&keys_of(vault, number), 1, request(number), b"an intent of some length", b"")
+            .await
+            .unwrap();
     }
     begun.elapsed() / u32::try_from(ALONE).unwrap()
 }
@@ -61,7 +64,7 @@ async fn together(vault: &Arc<Vault>, from: usize) -> Duration {
         .into_iter()
         .map(|(number, keys)| {
             let vault = Arc::clone(vault);
-            tokio::spawn(async move { vault.erase(&keys, 1, request(number), b"intent").await.unwrap() })
+            tokio::spawn(async move { vault.erase(&keys, 1, request(number), b"intent", b"").await.unwrap() })
         })
         .collect();
     for task in tasks {

@@ -215,11 +215,13 @@ messages! {
     BackupRestored { restore, backup_checkpoint, last_checkpoint, erased_again, use_waits, key_epoch }
     BoundsPublished { tier, pack, version, policies, schema_digest, effective_from_ms }
     ErasureCompleted {
-        request, scope, discarded, key_epoch, recipients, erased_by_category, requested_at_ms, kept, kinds,
+        request, request_hash, scope, discarded, key_epoch, recipients, erased_by_category, requested_at_ms, kept,
+        kinds,
         versions,
     }
     ErasureRefused { request, ground, holds, whole, scope, category, key, categories, purposes }
     ErasureRequested { request, scope }
+    ErasureDetails { erased_by_category, requested_at_ms }
     ErasureSummary {
         scope, category, key_hash, erased_by_category, kept, fence_at_ms, recipient_keys,
         recipient_keys_left_out,
