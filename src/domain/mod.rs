@@ -2,6 +2,7 @@
 //! no clock. Only [`event::codec`] converts events to and from the messages of the log.
 
 pub mod attribute;
+mod attribute_events;
 pub mod birth;
 pub(crate) mod byte_cache;
 pub mod checks;
@@ -12,6 +13,7 @@ pub mod default_vocabulary;
 mod dependents;
 pub mod description;
 pub mod embedding;
+pub mod erased_copies;
 pub mod erased_grant;
 pub mod erasure;
 pub mod event;
@@ -42,6 +44,7 @@ pub mod stopped_purposes;
 pub mod stopped_uses;
 #[cfg(test)]
 pub(crate) mod test_times;
+pub mod text_search;
 pub mod unmatched;
 mod violation;
 pub mod vocabulary;

@@ -60,7 +60,8 @@ impl Fence {
     #[must_use]
     pub fn covers(&self, category_ancestry: &[&str], key_hashes: &[Vec<u8>]) -> bool {
         match self.scope {
-            ErasureScope::Profile | ErasureScope::All => true,
+            // Nothing is kept of an erased text, not even a hash. So whatever is late may have it.
+            ErasureScope::Profile | ErasureScope::All | ErasureScope::Content => true,
             ErasureScope::Category => category_ancestry.contains(&self.category.as_str()),
             ErasureScope::Key => key_hashes.contains(&self.key_hash),
             ErasureScope::Retention | ErasureScope::Unspecified => false,

@@ -31,6 +31,7 @@ mod documents;
 mod earlier_values;
 mod end_to_end;
 mod ends_over_restarts;
+mod erased_copies;
 mod erasure;
 mod erasure_crash;
 mod expired_credentials;

@@ -190,6 +190,7 @@ async fn every_changed_byte_of_an_erasure_certificate_is_detected() {
         "issued_at_ms",
         "requested_at_ms",
         "erased_by_category",
+        "copies",
         "recipients.acknowledged",
     ];
     assert_eq!(verified.stated_only, stated);

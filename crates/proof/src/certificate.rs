@@ -72,6 +72,20 @@ pub struct Recipient {
     pub acknowledged: bool,
 }
 
+/// What a search for copies of the erased values found in the data subject's record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Copies {
+    /// Number of entries that hold an erased value, or nearly so.
+    pub found: u32,
+    /// How many of them were erased.
+    pub erased: u32,
+    /// How many of them were kept.
+    pub kept: u32,
+    /// The search did not read everything, so there may be more.
+    pub unfinished: bool,
+}
+
 /// The statement of a certificate. Times are milliseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,7 +94,7 @@ pub struct Statement {
     pub origin: String,
     /// UUID of the erasure request.
     pub request: String,
-    /// Scope of the erasure: `all`, `profile`, `key`, `category` or `retention`.
+    /// Scope of the erasure: `all`, `profile`, `key`, `category`, `content` or `retention`.
     pub scope: String,
     /// When the erasure was requested.
     pub requested_at_ms: u64,
@@ -96,6 +110,9 @@ pub struct Statement {
     pub kept: Vec<Kept>,
     /// Recipients of the erased data.
     pub recipients: Vec<Recipient>,
+    /// Copies of the erased values, after an erasure of a part. None in certificates of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Copies>,
     /// When the certificate was issued. Later certificates may list more acknowledgments.
     pub issued_at_ms: u64,
 }
@@ -231,6 +248,10 @@ fn stated_only(statement: &Statement, event: &ErasureCompleted) -> Vec<&'static 
     }
     if !has_categories(event) {
         fields.push("erased_by_category");
+    }
+    let is_part = event.scope() != ErasureScope::All || !event.kept.is_empty();
+    if is_part || statement.copies.is_some() {
+        fields.push("copies");
     }
     if !statement.kept.is_empty() {
         fields.push("kept.article");

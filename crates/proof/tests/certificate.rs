@@ -48,6 +48,7 @@ fn certificate_stating(
         erased_by_category,
         kept: Vec::new(),
         recipients: Vec::new(),
+        copies: None,
         issued_at_ms: log.now,
     };
     let note = sign_note(&statement.to_text().unwrap(), ORIGIN, &log.key);

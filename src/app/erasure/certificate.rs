@@ -8,11 +8,12 @@ use crate::app::error::{AppError, Cause};
 use crate::app::log::address::address_of;
 use crate::app::log::read::open_system_entry;
 use crate::domain::event::{
-    ErasureCompleted, ErasureDetails, ErasureOutcome, Event, PriorRecipient, RecipientReported, codec,
+    CopiesFound, ErasureCompleted, ErasureDetails, ErasureOutcome, Event, PriorRecipient, RecipientReported,
+    codec,
 };
 use crate::domain::ids::EventId;
 use crate::domain::request::RequestRecord;
-use sayso_proof::certificate::{self, Kept, Recipient, Statement};
+use sayso_proof::certificate::{self, Copies, Kept, Recipient, Statement};
 use sayso_proof::entry::padding;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,6 +31,9 @@ pub struct Certificate {
     /// When the erasure was requested, milliseconds since the Unix epoch. Only the day (UTC) after a partial
     /// erasure, if the subject's own record can't be read.
     pub requested_at_ms: u64,
+    /// After an erasure of a part: the copies of the erased values. None if the subject's record can't be
+    /// read, or is of an earlier version.
+    pub copies: Option<CopiesFound>,
     /// Position of the `ErasureCompleted` event.
     pub position: u64,
     /// When it was recorded, milliseconds since the Unix epoch.
@@ -166,6 +170,7 @@ impl Erasures {
             completed,
             erased_by_category,
             requested_at_ms,
+            copies: decided.and_then(|decided| decided.erasure.as_ref()?.copies),
             position,
             completed_at_ms,
             acknowledged,
@@ -202,6 +207,12 @@ impl Erasures {
             erased_by_category: of.erased_by_category.clone(),
             kept: kept.collect(),
             recipients: recipients.collect(),
+            copies: of.copies.map(|copies| Copies {
+                found: copies.found,
+                erased: copies.erased,
+                kept: copies.found.saturating_sub(copies.erased),
+                unfinished: copies.unfinished,
+            }),
             issued_at_ms: self.core.now_ms(),
         };
         let text = statement

@@ -19,7 +19,8 @@ use crate::app::log::read::for_each_event;
 use crate::app::log::receipt::RequestStamp;
 use crate::app::log::stream::SubjectStream;
 use crate::app::log::subject_map::label_of;
-use crate::domain::erasure::{self, Scope, Selection, ranges};
+use crate::domain::erased_copies::{Copies, left_copies};
+use crate::domain::erasure::{self, Limits, Scope, Selection, ranges};
 use crate::domain::event::{
     ErasureCompleted, ErasureDetails, ErasureIntent, ErasureRequested, ErasureSummary, Event, Recorded,
     RequestDecided, RequestKey, RequestKind, RequestOutcome, codec,
@@ -84,9 +85,20 @@ impl Erasures {
         holds: &[Hold],
     ) -> Result<Selection, AppError> {
         let history = self.history(stream)?;
-        let mut selection = erasure::select(&history, scope, holds, &self.core.rules().vocabulary);
+        let mut selection = self.select_started(&history, scope, holds)?;
         self.add_notified(&mut selection, &history, scope, &stream.keys)?;
         Ok(selection)
+    }
+
+    /// The entries that an erasure erases whose start is recorded.
+    fn select_started(
+        &self,
+        history: &[Recorded],
+        scope: &Scope,
+        holds: &[Hold],
+    ) -> Result<Selection, AppError> {
+        let vocabulary = &self.core.rules().vocabulary;
+        Ok(erasure::select(history, scope, holds, vocabulary, Limits::of_started())?)
     }
 
     /// All events of a subject that can still be read, oldest first.
@@ -102,6 +114,8 @@ impl Erasures {
     /// Records `pending_events` and the start of the erasure, and carries out the erasure. Returns when the
     /// erasure is complete. The erasure completes even if the caller disconnects.
     ///
+    /// Returns the copies of the erased values that a partial erasure found elsewhere in the record.
+    ///
     /// # Errors
     /// The store fails. The next start finishes an erasure that failed halfway.
     pub(crate) async fn erase(
@@ -109,14 +123,14 @@ impl Erasures {
         append: Append,
         pending_events: Vec<PendingEvent>,
         erasure: Erasure,
-    ) -> Result<(), AppError> {
+    ) -> Result<Copies, AppError> {
         let erasures = Arc::clone(self);
         let task = tokio::spawn(async move {
             let (append, pending_events) = erasures.record_removals_first(append, pending_events).await?;
             let _erasing = erasures.core.erasing.read().await;
             metrics().erasure(ErasureStep::Begun);
             let result = if erasure.is_whole() {
-                erasures.erase_whole(append, pending_events, &erasure).await
+                erasures.erase_whole(append, pending_events, &erasure).await.map(|()| Copies::default())
             } else {
                 erasures.erase_part(append, pending_events, &erasure).await
             };
@@ -206,20 +220,23 @@ impl Erasures {
         append: Append,
         pending_events: Vec<PendingEvent>,
         erasure: &Erasure,
-    ) -> Result<(), AppError> {
+    ) -> Result<Copies, AppError> {
         let (stream, now_ms) = (Arc::clone(&append.stream), append.now_ms);
         // The start event comes last and is not erased. So it is the newest event that remains, and versions
         // continue from it.
         let mut frame = self.core.with_revocations(&append, pending_events);
         let history = self.history(&stream)?;
-        let going = erasure::select(&history, &erasure.scope, &erasure.holds, &append.rules.vocabulary);
+        let going = self.select_started(&history, &erasure.scope, &erasure.holds)?;
         let kept = self.kept_recipients(&history, &going.versions, &stream.keys)?;
         frame.events.extend(kept.into_iter().map(|list| self.core.plan(Event::RecipientsKept(list))));
         frame.events.push(self.core.plan(erasure.start_event()));
         let write_lock = self.core.commit_and_keep_lock(append, frame).await?;
-        let selection = self.select(&stream, &erasure.scope, &erasure.holds)?;
+        let history = self.history(&stream)?;
+        let mut selection = self.select_started(&history, &erasure.scope, &erasure.holds)?;
+        self.add_notified(&mut selection, &history, &erasure.scope, &stream.keys)?;
+        let copies = find_copies(history, &selection, &erasure.scope).await?;
         let fence_at_ms = self.core.now_ms().max(now_ms);
-        let decided = self.decision_event(erasure, &selection, &stream, fence_at_ms)?;
+        let decided = self.decision_event(erasure, (&selection, &copies), &stream, fence_at_ms)?;
         let clear = decided.as_ref().map(codec::encode_decided);
         let sealed = clear.map(|clear| self.core.vault.seal_intent(&stream.keys, &clear)).transpose()?;
         let handle = stream.keys.handle;
@@ -237,7 +254,8 @@ impl Erasures {
         self.core.reload_stream(&stream)?;
         punctured?;
         let partial = Partial { stream, write_lock, decided };
-        self.complete_erasure(name, intent.completed, Some(partial)).await
+        self.complete_erasure(name, intent.completed, Some(partial)).await?;
+        Ok(copies)
     }
 
     /// The decision that the subject's own stream will record. It says how much was erased, by category, and
@@ -246,7 +264,7 @@ impl Erasures {
     fn decision_event(
         &self,
         erasure: &Erasure,
-        selection: &Selection,
+        (selection, copies): (&Selection, &Copies),
         stream: &SubjectStream,
         fence_at_ms: u64,
     ) -> Result<Option<RequestDecided>, AppError> {
@@ -256,7 +274,8 @@ impl Erasures {
             Scope::Category(named) => category.clone_from(named),
             // No request caused this erasure, and what expired may be recorded again.
             Scope::Versions(_) => return Ok(None),
-            Scope::All | Scope::Profile => {}
+            // Nothing is kept by which a guess of the text could be confirmed.
+            Scope::All | Scope::Profile | Scope::Content(_) => {}
         }
         let is_partial = !selection.kept.is_empty();
         let recipient_keys = recipient_key_hashes(selection, stream)?;
@@ -278,6 +297,7 @@ impl Erasures {
                 fence_at_ms,
                 recipient_keys_left_out: recipient_keys.is_none(),
                 recipient_keys: recipient_keys.unwrap_or_default(),
+                copies: Some(copies.counts()),
             }),
             changes: Vec::new(),
         }))
@@ -345,6 +365,25 @@ impl Erasures {
             }
         }
         Ok(self.core.vault.erasure_done(intent_name).await?)
+    }
+}
+
+/// Looks for copies of the erased values in what an erasure keeps. The search reads a limited number of
+/// bytes, and says so if it could not read everything. An erasure at the end of retention has no certificate
+/// that could state copies, so it looks for none.
+pub(crate) async fn find_copies(
+    history: Vec<Recorded>,
+    selection: &Selection,
+    scope: &Scope,
+) -> Result<Copies, AppError> {
+    match scope {
+        Scope::Versions(_) => Ok(Copies::default()),
+        Scope::Content(_) => Ok(Copies { erased: selection.with_text, ..Copies::default() }),
+        Scope::All | Scope::Profile | Scope::Key(_) | Scope::Category(_) => {
+            let gone = selection.versions.clone();
+            let search = tokio::task::spawn_blocking(move || left_copies(&history, &gone));
+            search.await.map_err(|_| AppError::Internal(Cause::Task))
+        }
     }
 }
 

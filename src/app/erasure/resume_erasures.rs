@@ -70,7 +70,7 @@ impl Erasures {
         metrics().erasure(ErasureStep::Resumed);
         if !erasure.is_whole() {
             let append = self.core.append_for_ledger(stream, write_lock).await;
-            return self.erase(append, Vec::new(), erasure).await;
+            return self.erase(append, Vec::new(), erasure).await.map(|_| ());
         }
         let request_stamp =
             RequestStamp { in_clear: None, sealed: start.request_key, digest: start.request_digest.clone() };

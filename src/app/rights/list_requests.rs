@@ -10,6 +10,7 @@ use crate::app::log::receipt::WriteOptions;
 use crate::app::profile::paging::Room;
 use crate::app::rights::Rights;
 use crate::app::rights::rectification::RequestChange;
+use crate::domain::erased_copies::ErasedCopy;
 use crate::domain::event::{Actor, RequestDecided, Role};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::request::{Decided, RequestKind, RequestOutcome, RequestRecord};
@@ -31,6 +32,8 @@ pub struct SubmittedRequest {
     pub changes: Vec<RequestChange>,
     /// After an objection was submitted: purposes for which data may still be used.
     pub remaining_uses: Vec<RemainingUse>,
+    /// After an erasure of a part: what holds an erased value, or nearly so, and was not erased.
+    pub copies: Vec<ErasedCopy>,
 }
 
 /// A page of requests, by due date.
@@ -111,7 +114,8 @@ impl Rights {
             }
         };
         let certificate = self.erasure.certificate_with(&id, Some(&request))?;
-        Ok(SubmittedRequest { request, certificate, revoked_grants, changes, remaining_uses: Vec::new() })
+        let (remaining_uses, copies) = (Vec::new(), Vec::new());
+        Ok(SubmittedRequest { request, certificate, revoked_grants, changes, remaining_uses, copies })
     }
 
     /// Begins a write about a request, which is read under the write lock. `None` if this is a repetition;

@@ -205,6 +205,19 @@ pub struct ErasureSummary {
     /// Whether there were too many of these hashes to keep. Then each key of an erased grant counts as
     /// erased.
     pub recipient_keys_left_out: bool,
+    /// The search for copies of what was erased. None in events of earlier versions.
+    pub copies: Option<CopiesFound>,
+}
+
+/// What a search for copies of an erased value found, without what the value was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopiesFound {
+    /// How many events were found whose text holds the value, or nearly so.
+    pub found: u32,
+    /// How many of these were erased.
+    pub erased: u32,
+    /// Whether the search did not read everything.
+    pub unfinished: bool,
 }
 
 /// Data that was kept on a legal ground.

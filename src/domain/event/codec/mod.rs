@@ -59,6 +59,12 @@ pub fn kind(body: &EventBody) -> u32 {
     prost::encoding::decode_key(&mut bytes.as_slice()).map_or(0, |(number, _)| number)
 }
 
+/// As [`kind`], for an event.
+#[must_use]
+pub fn kind_of(event: &Event) -> u32 {
+    kind(&EventBody { event: Some(encode_event(event)), ..EventBody::default() })
+}
+
 /// The event of a message.
 ///
 /// # Errors
