@@ -200,6 +200,7 @@ fn a_part_on_which_too_much_depends_is_not_selected_and_the_profile_always_is() 
         observed_at_ms: 0,
         expires_at_ms: None,
         from_replies: Vec::new(),
+        embedding: None,
     };
     let recordings =
         (0..3).map(|number| recorded(number, 1_000, Event::AttributeRecorded(attribute.clone())));

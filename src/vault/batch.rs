@@ -14,6 +14,7 @@ use super::puncturable::{Node, PuncturableTree};
 use super::seal::PageSeal;
 use super::tree_pages::{Record, Trie};
 use super::working_copy::WorkingCopy;
+use crate::secret::SecretBytes;
 use sayso_proof::certificate;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
@@ -50,7 +51,7 @@ pub struct Creation {
     /// The subject's handle in the log.
     pub handle: Handle,
     /// The root of the subject's puncturable tree.
-    pub key: Zeroizing<[u8; 32]>,
+    pub key: SecretBytes,
     /// What links the subject to the subject map.
     pub link: MapLink,
 }
@@ -226,8 +227,7 @@ impl<'a> Batch<'a> {
             let fence = self.fence_ms(subject, renewal.fence_at_ms)?.to_be_bytes();
             self.own.extend([self.key_tree.own_page(pages::FENCE, subject, &fence)?]);
         }
-        let mut key = Zeroizing::new([0; 32]);
-        self.key_tree.clock.fill(key.as_mut());
+        let key = SecretBytes::random(self.key_tree.clock.as_ref());
         let secrets = SubjectSecrets { cover: tree.renewed(*from, &key), link };
         self.copy.replace(Trie::Subjects, subject, pages::encode_subject(handle, &secrets))?;
         self.changed.push(Changed { subject: *subject, handle, secrets: Some(secrets) });

@@ -9,9 +9,9 @@ use super::error::VaultError;
 use super::pages;
 use super::seal::PageSeal;
 use crate::clock::Clock;
+use crate::secret::SecretBytes;
 use sayso_proof::certificate::{DAY_MS, day_of};
 use sayso_proof::merkle::Hash;
-use zeroize::Zeroizing;
 
 /// The key that seals the exact times of the erasures of one day.
 #[derive(Clone)]
@@ -19,7 +19,7 @@ pub struct MomentsKey {
     /// The beginning of the day (UTC) of the first erasure under this key, milliseconds since the Unix epoch.
     pub day_ms: u64,
     /// The key.
-    pub key: Zeroizing<[u8; 32]>,
+    pub key: SecretBytes,
 }
 
 impl MomentsKey {
@@ -29,9 +29,7 @@ impl MomentsKey {
         if let Some(current) = current.filter(|current| current.day_ms >= day_ms) {
             return current.clone();
         }
-        let mut key = Zeroizing::new([0; 32]);
-        clock.fill(key.as_mut());
-        Self { day_ms, key }
+        Self { day_ms, key: SecretBytes::random(clock) }
     }
 }
 
@@ -54,7 +52,8 @@ pub fn encode(
 }
 
 /// The time of a fence, milliseconds since the Unix epoch: the exact time if the moments key still opens it,
-/// otherwise the end of the day. `moments` is the current key. The fences of restores and of early versions have 8 bytes, the exact time.
+/// otherwise the end of the day. `moments` is the current key. The fences of restores and of early versions
+/// have 8 bytes, the exact time.
 ///
 /// # Errors
 /// The page is too short.

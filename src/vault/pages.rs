@@ -7,6 +7,7 @@ use super::custody::Generation;
 use super::error::VaultError;
 use super::map_link::MapLink;
 use super::puncturable::Node;
+use crate::secret::SecretBytes;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use sayso_proof::subject_map::Label;
@@ -142,7 +143,7 @@ pub fn decode_subject(page: &[u8]) -> Result<(Handle, SubjectSecrets), VaultErro
     let (link, nodes) = match nodes {
         [label, blinding, nodes @ ..] if label.first() == Some(&LABEL) => {
             let (label, blinding) = (marked(label, LABEL)?, marked(blinding, BLINDING)?);
-            (Some(MapLink::new(Label(label), blinding)), nodes)
+            (Some(MapLink::new(&Label(*label), SecretBytes::copy_of(blinding))), nodes)
         }
         nodes => (None, nodes),
     };
@@ -164,10 +165,10 @@ pub fn decode_subject(page: &[u8]) -> Result<(Handle, SubjectSecrets), VaultErro
 }
 
 /// The 32 bytes after a mark and an index of 0.
-fn marked(bytes: &[u8; NODE_BYTES], mark: u8) -> Result<[u8; 32], VaultError> {
+fn marked(bytes: &[u8; NODE_BYTES], mark: u8) -> Result<&[u8; 32], VaultError> {
     match bytes {
         [found, 0, 0, 0, 0, 0, 0, 0, 0, part @ ..] if *found == mark => {
-            part.first_chunk().copied().ok_or(VaultError::Page)
+            part.first_chunk().ok_or(VaultError::Page)
         }
         _ => Err(VaultError::Page),
     }

@@ -15,7 +15,7 @@ use super::tree_pages::Trie;
 use super::writer::Writer;
 use crate::clock::SharedClock;
 use crate::domain::ids::SubjectId;
-use crate::secret;
+use crate::secret::{self, SecretBytes};
 use crate::store::{KeyStore, Page};
 use sayso_proof::certificate;
 use sayso_proof::entry::Handle;
@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
 
-/// Words of stack that are overwritten after a label was computed.
+/// Words of stack that are overwritten after a label or a key was computed.
 const STACK_WORDS: usize = (32 << 10) / secret::STACK_WORD_BYTES;
 /// Domain of the keyed hash that is the seed of the VRF's key.
 const VRF_KEY: &str = "subject map vrf key v1";
@@ -43,7 +43,7 @@ const RENEWALS_COUNT: usize = if cfg!(test) { 16 } else { 1_024 };
 pub struct PendingSubject {
     /// The keys.
     pub keys: Arc<SubjectKeys>,
-    key: Zeroizing<[u8; 32]>,
+    key: SecretBytes,
     id: SubjectId,
 }
 
@@ -53,7 +53,7 @@ pub struct PendingSubject {
 /// which has its own thread. Dropping the vault waits until the writer has done everything submitted.
 pub struct Vault {
     pub(super) key_tree: Arc<KeyTree>,
-    hashing: Zeroizing<[u8; 32]>,
+    hashing: SecretBytes,
     /// Makes the labels of the subject map.
     vrf: VrfKey,
     writer: Writer,
@@ -72,7 +72,7 @@ impl Vault {
     ) -> Result<Self, VaultError> {
         let key_tree = Arc::new(recover::open(store, custody, clock)?);
         let secret = key_tree.own(&pages::id(pages::OWN, pages::HASHING))?.ok_or(VaultError::Page)?;
-        let hashing = Zeroizing::new(pages::decode_hash(&secret)?);
+        let hashing = SecretBytes::copy_of(secret.as_slice().try_into().map_err(|_| VaultError::Page)?);
         let writer = Writer::start(Arc::clone(&key_tree))?;
         let seed = Zeroizing::new(keyed_hash(&hashing, VRF_KEY, &[]));
         let vrf = VrfKey::from_seed(&seed).map_err(|_| VaultError::Page)?;
@@ -96,20 +96,19 @@ impl Vault {
     /// # Errors
     /// Never; the VRF's interface allows an error.
     pub fn prove_label(&self, subject: &SubjectId) -> Result<(Label, Vec<u8>), VaultError> {
-        let proven = self.vrf.prove(subject.as_str()).map_err(|_| VaultError::Page);
         // The hashes of the id, and the nonce of the proof.
-        secret::clear_stack::<STACK_WORDS>();
-        proven
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            self.vrf.prove(subject.as_str()).map_err(|_| VaultError::Page)
+        })
     }
 
     /// A new link between a subject and the subject map.
     fn new_link(&self, subject: &SubjectId) -> MapLink {
-        let label = self.vrf.label(subject.as_str());
-        // The hashes of the id.
-        secret::clear_stack::<STACK_WORDS>();
-        let mut blinding = Zeroizing::new([0; 32]);
-        self.key_tree.clock.fill(blinding.as_mut());
-        MapLink::new(label, *blinding)
+        // The label and the hashes of the id.
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            let blinding = SecretBytes::random(self.key_tree.clock.as_ref());
+            MapLink::new(&self.vrf.label(subject.as_str()), blinding)
+        })
     }
 
     /// Links a subject to the subject map, if an earlier version of the ledger stored them without a link;
@@ -147,11 +146,13 @@ impl Vault {
         let clock = self.key_tree.clock.as_ref();
         let mut handle = Handle([0; 16]);
         clock.fill(&mut handle.0);
-        let mut key = Zeroizing::new([0; 32]);
-        clock.fill(key.as_mut());
-        let secrets = SubjectSecrets { cover: vec![Node::root(&key)], link: None };
-        let keys = SubjectKeys::new(self.hash_of(subject), handle, secrets);
-        PendingSubject { keys: Arc::new(keys), key, id: subject.clone() }
+        let key = SecretBytes::random(clock);
+        let hash = self.hash_of(subject);
+        let keys = secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            let secrets = SubjectSecrets { cover: vec![Node::root(&key)], link: None };
+            Arc::new(SubjectKeys::new(hash, handle, secrets))
+        });
+        PendingSubject { keys, key, id: subject.clone() }
     }
 
     /// Stores a subject's prepared keys; durable when it returns.
@@ -257,7 +258,9 @@ impl Vault {
     pub fn details(&self, request: &[u8; 16]) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         let name = pages::id(pages::DETAILS, &certificate::request_hash(request));
         let Some(sealed) = self.key_tree.own(&name)? else { return Ok(None) };
-        PageSeal::new(&pages::details_key(request)).open(&name, &sealed).map(Some)
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            PageSeal::new(&pages::details_key(request)).open(&name, &sealed).map(Some)
+        })
     }
 
     /// The time of the subject's fence, milliseconds since the Unix epoch. An erasure sets the fence. If a
@@ -277,8 +280,10 @@ impl Vault {
     /// # Errors
     /// The keys were destroyed ([`VaultError::Destroyed`]).
     pub fn seal_intent(&self, keys: &SubjectKeys, bytes: &[u8]) -> Result<Vec<u8>, VaultError> {
-        let key = Zeroizing::new(keys.keyed_hash(INTENT_KEY, &[])?);
-        PageSeal::new(&key).seal(&[pages::INTENT], bytes, self.key_tree.clock.as_ref())
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            let key = Zeroizing::new(keys.keyed_hash(INTENT_KEY, &[])?);
+            PageSeal::new(&key).seal(&[pages::INTENT], bytes, self.key_tree.clock.as_ref())
+        })
     }
 
     /// Opens what [`Vault::seal_intent`] sealed.
@@ -286,8 +291,10 @@ impl Vault {
     /// # Errors
     /// The keys were destroyed ([`VaultError::Destroyed`]), or the bytes are damaged.
     pub fn open_intent(&self, keys: &SubjectKeys, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
-        let key = Zeroizing::new(keys.keyed_hash(INTENT_KEY, &[])?);
-        PageSeal::new(&key).open(&[pages::INTENT], sealed)
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            let key = Zeroizing::new(keys.keyed_hash(INTENT_KEY, &[])?);
+            PageSeal::new(&key).open(&[pages::INTENT], sealed)
+        })
     }
 
     /// Returns the erasures that have begun and are not known to be complete.

@@ -18,7 +18,7 @@ use crate::app::log::key_hashes::{key_hash_of, recipient_key_hash};
 use crate::app::log::read::for_each_event;
 use crate::app::log::receipt::RequestStamp;
 use crate::app::log::stream::SubjectStream;
-use crate::app::log::subject_map::label_of;
+use crate::app::log::subject_map::link_of;
 use crate::domain::erased_copies::{Copies, left_copies};
 use crate::domain::erasure::{self, Limits, Scope, Selection, ranges};
 use crate::domain::event::{
@@ -191,7 +191,7 @@ impl Erasures {
         let intent = ErasureIntent { completed, subject_handle: None, decided: None, sealed_decided };
         let details = padded_details(erasure, &selection);
         stream.write().erased = true;
-        let (label, _) = label_of(&stream.keys);
+        let link = link_of(&stream.keys);
         let fence_ms = self.core.now_ms().max(now_ms);
         let bytes = codec::encode_intent(&intent);
         if let Err(error) =
@@ -202,7 +202,7 @@ impl Erasures {
             stream.write().erased = false;
             return Err(error.into());
         }
-        self.core.subject_map.forget(stream.keys.handle, label);
+        self.core.subject_map.forget(stream.keys.handle, link);
         self.core.clock.advance_past(fence_ms);
         stream.forget();
         self.core.streams.remove(&stream.keys.handle);

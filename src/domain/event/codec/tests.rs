@@ -5,12 +5,12 @@ use super::*;
 use crate::domain::embedding::Embedding;
 use crate::domain::event::{
     AccessProvided, Actor, AuditExported, BackupRestored, BoundsPublished, CategoryDefined, ClockAccepted,
-    DecisionRulesAdopted, ErasedKind, ErasureCompleted, ErasureDetails, ErasureRequested, ErasureScope, ErasureSummary,
-    FiguresReported, GrantIssued, GrantUsed, GrantedAttribute, Ground, KeptOnGround, KeptRecipient,
-    LogKeyRotated, LogOpened, NoticePublished, NoticeRequired, PackageKind, PositionRange, PriorRecipient,
-    Provenance, PurposeDefined, Ranking, RecipientAcknowledged, RecipientsKept, RecordViewed, RequestDecided,
-    RequestKind, RequestWithdrawn, RestoreConfirmed, Role, Rung, SubjectMapCommitted, Tier, WithheldClass,
-    WitnessAdded, WitnessRemoved,
+    DecisionRulesAdopted, ErasedKind, ErasureCompleted, ErasureDetails, ErasureRequested, ErasureScope,
+    ErasureSummary, FiguresReported, GrantIssued, GrantUsed, GrantedAttribute, Ground, KeptOnGround,
+    KeptRecipient, LogKeyRotated, LogOpened, NoticePublished, NoticeRequired, PackageKind, PositionRange,
+    PriorRecipient, Provenance, PurposeDefined, Ranking, RecipientAcknowledged, RecipientsKept, RecordViewed,
+    RequestDecided, RequestKind, RequestWithdrawn, RestoreConfirmed, Role, Rung, SubjectMapCommitted, Tier,
+    WithheldClass, WitnessAdded, WitnessRemoved,
 };
 use crate::domain::histories::{terms, varied_histories};
 use crate::domain::ids::Handle;
