@@ -101,12 +101,13 @@ fn find_left(history: &[Recorded], gone: &[u64], left: &mut Vec<ErasedCopy>) -> 
     Ok(())
 }
 
-/// The number of these events, without the request for the erasure of the text, which has the text too.
+/// The number of the events that `is_counted` accepts by their versions. The request for the erasure of the
+/// text has the text too, and is not counted.
 #[must_use]
-pub fn count_copies(history: &[Recorded], versions: &BTreeSet<u64>) -> usize {
+pub fn count_copies(history: &[Recorded], is_counted: impl Fn(u64) -> bool) -> usize {
     let is_copy = |event: &&Recorded| match &event.event {
         Event::RequestSubmitted(request) if request.scope == ErasureScope::Content => false,
-        _ => versions.contains(&event.version),
+        _ => is_counted(event.version),
     };
     history.iter().filter(is_copy).count()
 }

@@ -41,6 +41,12 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// Whether it is a text. No event that stays may have it, or a hash by which a guess of it is confirmed.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Content(_))
+    }
+
     /// The scope as the log records it.
     #[must_use]
     pub fn kind(&self) -> ErasureScope {
@@ -119,8 +125,7 @@ pub struct Selection {
     pub holds: BTreeSet<EventId>,
     /// The versions of the erased events that only depend on something in the scope.
     pub dependents: BTreeSet<u64>,
-    /// The number of events with the text of the scope, if the scope is a text. All of them are erased,
-    /// unless a hold keeps them.
+    /// The number of erased events with the text of the scope, if the scope is a text.
     pub with_text: usize,
     /// The erased keys that each recipient had been given by an erased grant.
     pub recipient_keys: BTreeMap<String, BTreeSet<String>>,
@@ -460,7 +465,8 @@ impl<'a> Closure<'a> {
             self.gone.contains(&event.version) && *self.scope != Scope::All && !self.is_in_scope(event)
         };
         selection.dependents = self.history.iter().filter(is_dependent).map(|event| event.version).collect();
-        selection.with_text = erased_copies::count_copies(self.history, &self.with_text);
+        let is_erased = |version| self.with_text.contains(&version) && self.gone.contains(&version);
+        selection.with_text = erased_copies::count_copies(self.history, is_erased);
         self.note_kept(&mut selection);
         selection
     }

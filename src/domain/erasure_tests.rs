@@ -216,3 +216,34 @@ fn a_part_on_which_too_much_depends_is_not_selected_and_the_profile_always_is() 
     let profile = select(&history, &unlimited, &[], &vocabulary, limits).unwrap();
     assert!(!profile.versions.is_empty());
 }
+
+#[test]
+fn a_key_whose_many_values_come_back_one_by_one_is_selected_within_the_limit() {
+    const VALUES: u64 = 2_000;
+    let of = |key: &str| Attribute {
+        key: key.into(),
+        value: Secret::new("1".into()),
+        category: "work".into(),
+        provenance: Provenance::Declared,
+        claimed_provenance: Provenance::Unspecified,
+        evidence: Vec::new(),
+        derived_from: Vec::new(),
+        confidence: None,
+        model: String::new(),
+        observed_at_ms: 0,
+        expires_at_ms: None,
+        from_replies: Vec::new(),
+        embedding: None,
+    };
+    let mut history: Vec<Recorded> =
+        (0..VALUES).map(|number| recorded(number, 1_000, Event::AttributeRecorded(of("b")))).collect();
+    let corrects = event_id(VALUES - 1);
+    let correction = Event::AttributeCorrected { corrects, attribute: of("a") };
+    history.push(recorded(VALUES, 1_000, correction));
+    let vocabulary = default_vocabulary();
+    let scope = Scope::Key("a".into());
+    let begun = std::time::Instant::now();
+    let selection = select(&history, &scope, &[], &vocabulary, Limits::default()).unwrap();
+    println!("{} events in {:?}", selection.versions.len(), begun.elapsed());
+    assert_eq!(selection.versions.len(), history.len(), "nothing that was replaced comes back");
+}

@@ -12,8 +12,14 @@ pub fn are_refusals<'a>(events: impl IntoIterator<Item = &'a Event>) -> bool {
     for event in events {
         match event {
             _ if is_refusal(event) => has_refusal = true,
-            Event::GrantRevoked { .. } | Event::RevocationsPending { .. } | Event::ArtifactInvalidated(_) => {
-            }
+            // What the ledger itself records with a refusal: revocations, the answer to a request that a hold
+            // stops, and recipients of what is erased.
+            Event::GrantRevoked { .. }
+            | Event::RevocationsPending { .. }
+            | Event::ArtifactInvalidated(_)
+            | Event::ErasureRefused(_)
+            | Event::RequestDecided(_)
+            | Event::RecipientsKept(_) => {}
             _ => return false,
         }
     }

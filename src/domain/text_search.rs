@@ -10,7 +10,9 @@
 //!
 //! So a text always holds a text that it contains as a whole, unless that is too short.
 
+use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, Hash};
 use unicase::UniCase;
 use unicode_normalization::UnicodeNormalization;
 use unicode_segmentation::UnicodeSegmentation;
@@ -20,7 +22,8 @@ pub const SHINGLES_FROM_WORDS: usize = 6;
 /// Texts with fewer letters and digits are compared only as a whole. A letter of a script that writes whole
 /// syllables or words in one counts twice.
 pub const LETTERS_MIN: usize = 4;
-/// The most bytes of text that are read in one search.
+/// The most bytes of text that are read in one search, counted after they were normalized. Memory grows by at
+/// most 8 bytes for each byte of the wanted texts.
 pub const BYTES_MAX: usize = 16 << 20;
 /// The most comparisons of a word or shingle with a wanted text in one search.
 pub const COMPARISONS_MAX: usize = 4 << 20;
@@ -30,29 +33,55 @@ const SHINGLE_WORDS: usize = 3;
 /// Words that are values of JSON, and are too short whatever their length.
 const LITERALS: [&str; 3] = ["true", "false", "null"];
 
-/// The number of a word in a search. No wanted text has the word 0.
-type Word = u32;
+/// The hash of a word, of a shingle or of a whole text. It is keyed with random numbers of its own in each
+/// search, so nobody can make texts whose hashes collide.
+type Hashed = u64;
 /// The number of a wanted text.
 type Number = u32;
-const UNKNOWN: Word = 0;
 
 /// A search did not read everything, because of [`BYTES_MAX`] or [`COMPARISONS_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished;
 
-/// The texts that are looked for.
+/// The texts that are looked for. It keeps no word of them, only hashes.
 pub struct TextSearch {
-    /// The number of each word of a wanted text.
-    words: BTreeMap<String, Word>,
+    hasher: RandomState,
     /// For each wanted text that is not too short, how many different words or shingles a text must have.
     needed: Vec<usize>,
     /// Every wanted text as a whole.
-    whole: BTreeSet<Vec<Word>>,
-    by_word: BTreeMap<Word, Vec<Number>>,
-    by_shingle: BTreeMap<[Word; SHINGLE_WORDS], Vec<Number>>,
+    whole: BTreeSet<Hashed>,
+    by_word: Postings,
+    by_shingle: Postings,
     /// How many more bytes are read.
     bytes_left: usize,
     comparisons: usize,
+}
+
+/// The wanted texts that have a word or shingle.
+#[derive(Default)]
+struct Postings {
+    pairs: Vec<(Hashed, Number)>,
+    is_unsorted: bool,
+}
+
+impl Postings {
+    fn add(&mut self, hashed: Hashed, number: Number) {
+        self.pairs.push((hashed, number));
+        self.is_unsorted = true;
+    }
+
+    /// Sorts the pairs, which [`Postings::with`] needs.
+    fn sort(&mut self) {
+        if std::mem::take(&mut self.is_unsorted) {
+            self.pairs.sort_unstable();
+        }
+    }
+
+    fn with(&self, hashed: Hashed) -> impl Iterator<Item = Number> {
+        let start = self.pairs.partition_point(|(other, _)| *other < hashed);
+        let found = self.pairs.iter().skip(start).take_while(move |(other, _)| *other == hashed);
+        found.map(|(_, number)| *number)
+    }
 }
 
 impl Default for TextSearch {
@@ -66,11 +95,11 @@ impl TextSearch {
     #[must_use]
     pub fn new(bytes_max: usize) -> Self {
         Self {
-            words: BTreeMap::new(),
+            hasher: RandomState::new(),
             needed: Vec::new(),
             whole: BTreeSet::new(),
-            by_word: BTreeMap::new(),
-            by_shingle: BTreeMap::new(),
+            by_word: Postings::default(),
+            by_shingle: Postings::default(),
             bytes_left: bytes_max,
             comparisons: 0,
         }
@@ -81,28 +110,22 @@ impl TextSearch {
     /// # Errors
     /// The texts to look for have too many bytes.
     pub fn want(&mut self, text: &str) -> Result<(), Unfinished> {
-        self.count_bytes(text)?;
-        let words = words(text);
+        let words = self.read(text)?;
         if words.is_empty() {
             return Ok(());
         }
-        let is_too_short = is_too_short(&words);
-        let mut numbers = Vec::with_capacity(words.len());
-        for word in words {
-            let next = Word::try_from(self.words.len().saturating_add(1)).unwrap_or(Word::MAX);
-            numbers.push(*self.words.entry(word).or_insert(next));
-        }
-        if !self.whole.insert(numbers.clone()) || is_too_short {
+        let hashes = self.hashes(&words);
+        if !self.whole.insert(self.hash(&hashes)) || is_too_short(&words) {
             return Ok(());
         }
         let number = Number::try_from(self.needed.len()).unwrap_or(Number::MAX);
-        let needed = if numbers.len() < SHINGLES_FROM_WORDS {
-            let different: BTreeSet<Word> = numbers.into_iter().collect();
-            different.iter().for_each(|word| self.by_word.entry(*word).or_default().push(number));
+        let needed = if hashes.len() < SHINGLES_FROM_WORDS {
+            let different: BTreeSet<Hashed> = hashes.into_iter().collect();
+            different.iter().for_each(|word| self.by_word.add(*word, number));
             different.len().saturating_mul(4).div_ceil(5)
         } else {
-            let different: BTreeSet<_> = shingles(&numbers).collect();
-            different.iter().for_each(|shingle| self.by_shingle.entry(*shingle).or_default().push(number));
+            let different = self.shingles(&hashes);
+            different.iter().for_each(|shingle| self.by_shingle.add(*shingle, number));
             different.len().div_ceil(2)
         };
         self.needed.push(needed);
@@ -123,26 +146,26 @@ impl TextSearch {
         if self.is_empty() {
             return Ok(false);
         }
-        self.count_bytes(text)?;
-        let words: Vec<Word> =
-            words(text).iter().map(|word| self.words.get(word).copied().unwrap_or(UNKNOWN)).collect();
-        if self.whole.contains(&words) {
+        self.by_word.sort();
+        self.by_shingle.sort();
+        let words = self.read(text)?;
+        let words = self.hashes(&words);
+        if self.whole.contains(&self.hash(&words)) {
             return Ok(true);
         }
-        let known: BTreeSet<Word> = words.iter().copied().filter(|word| *word != UNKNOWN).collect();
-        let known_shingles: BTreeSet<_> =
-            shingles(&words).filter(|words| !words.contains(&UNKNOWN)).collect();
-        let wanting = known.iter().filter_map(|word| self.by_word.get(word));
-        let wanting = wanting.chain(known_shingles.iter().filter_map(|words| self.by_shingle.get(words)));
+        let different: BTreeSet<Hashed> = words.iter().copied().collect();
+        let shingles = self.shingles(&words);
+        let wanting = different.iter().flat_map(|word| self.by_word.with(*word));
+        let wanting = wanting.chain(shingles.iter().flat_map(|shingle| self.by_shingle.with(*shingle)));
         let mut found: BTreeMap<Number, usize> = BTreeMap::new();
-        for number in wanting.flatten() {
+        for number in wanting {
             self.comparisons = self.comparisons.saturating_add(1);
             if self.comparisons > COMPARISONS_MAX {
                 return Err(Unfinished);
             }
-            let count = found.entry(*number).or_default();
+            let count = found.entry(number).or_default();
             *count = count.saturating_add(1);
-            let needed = usize::try_from(*number).ok().and_then(|at| self.needed.get(at));
+            let needed = usize::try_from(number).ok().and_then(|at| self.needed.get(at));
             if needed.is_some_and(|needed| *count >= *needed) {
                 return Ok(true);
             }
@@ -150,9 +173,30 @@ impl TextSearch {
         Ok(false)
     }
 
-    fn count_bytes(&mut self, text: &str) -> Result<(), Unfinished> {
-        self.bytes_left = self.bytes_left.checked_sub(text.len()).ok_or(Unfinished)?;
-        Ok(())
+    /// The words of a text, if the limit allows to read it.
+    fn read(&mut self, text: &str) -> Result<Vec<String>, Unfinished> {
+        // A text that is too long is not even normalized.
+        if text.len() > self.bytes_left {
+            self.bytes_left = 0;
+            return Err(Unfinished);
+        }
+        let folded = folded(text);
+        // Some letters become longer.
+        self.bytes_left = self.bytes_left.checked_sub(text.len().max(folded.len())).ok_or(Unfinished)?;
+        Ok(words(&folded))
+    }
+
+    fn hash(&self, value: impl Hash) -> Hashed {
+        self.hasher.hash_one(value)
+    }
+
+    fn hashes(&self, words: &[String]) -> Vec<Hashed> {
+        words.iter().map(|word| self.hash(word)).collect()
+    }
+
+    /// The different shingles of a text with these words.
+    fn shingles(&self, words: &[Hashed]) -> BTreeSet<Hashed> {
+        words.windows(SHINGLE_WORDS).map(|shingle| self.hash(shingle)).collect()
     }
 }
 
@@ -167,17 +211,17 @@ fn is_too_short(words: &[String]) -> bool {
     is_literal || letters.sum::<usize>() < LETTERS_MIN
 }
 
-/// The words of a text, normalized. If it has no letters and digits, the text itself.
-fn words(text: &str) -> Vec<String> {
+/// A text, normalized.
+fn folded(text: &str) -> String {
     let composed: String = text.nfkc().collect();
-    let folded: String = UniCase::new(composed).to_folded_case().nfkc().collect();
+    UniCase::new(composed).to_folded_case().nfkc().collect()
+}
+
+/// The words of a normalized text. If it has no letters and digits, the text itself.
+fn words(folded: &str) -> Vec<String> {
     let words: Vec<String> = folded.unicode_words().map(str::to_owned).collect();
     let trimmed = folded.trim();
     if words.is_empty() && !trimmed.is_empty() { vec![trimmed.to_owned()] } else { words }
-}
-
-fn shingles(words: &[Word]) -> impl Iterator<Item = [Word; SHINGLE_WORDS]> {
-    words.windows(SHINGLE_WORDS).filter_map(|words| words.try_into().ok())
 }
 
 /// The text of a JSON value: its strings, numbers and literals, without the names of members.
@@ -276,6 +320,24 @@ mod tests {
         assert_eq!(read, COMPARISONS_MAX / 4_096);
     }
 
+    #[test]
+    fn letters_that_become_longer_count_as_often_as_they_are_read() {
+        let mut search = TextSearch::default();
+        search.want("a baker in Ulm").unwrap();
+        // One letter of three bytes becomes 18 letters of 33 bytes.
+        let page = "\u{fdfa}".repeat(1 << 12);
+        let read = (0..).take_while(|_| search.is_held_by(&page).is_ok()).count();
+        assert!(read <= BYTES_MAX / (page.len() * 10), "{read}");
+    }
+
+    #[test]
+    fn a_text_that_does_not_fit_ends_the_search() {
+        let mut search = TextSearch::new(64);
+        search.want("a baker in Ulm").unwrap();
+        assert_eq!(search.is_held_by(&"x".repeat(65)), Err(Unfinished));
+        assert_eq!(search.is_held_by("a baker in Ulm"), Err(Unfinished), "what follows is not read either");
+    }
+
     proptest! {
         #[test]
         fn every_text_holds_itself_and_is_held_by_what_contains_it(
@@ -284,11 +346,11 @@ mod tests {
             let mut search = TextSearch::default();
             search.want(&text).unwrap();
             prop_assert!(search.is_empty() || search.is_held_by(&text).unwrap());
-            let all = words(&text);
+            let all = words(&folded(&text));
             if !all.is_empty() && !is_too_short(&all) && text.chars().any(char::is_alphanumeric) {
                 let containing = format!("{before}. {text} .{after}");
                 // Marks and joiners at the ends of a text can change where its words end.
-                let is_same = words(&containing).windows(all.len()).any(|words| words == all);
+                let is_same = words(&folded(&containing)).windows(all.len()).any(|words| words == all);
                 prop_assert!(!is_same || search.is_held_by(&containing).unwrap());
             }
         }

@@ -2,6 +2,7 @@
 //! scope of a text. A preview shows exactly what the erasure then erases.
 
 use crate::erasure::{erasure, hold, record, verify};
+use crate::forensic_tool::{Findings, Image};
 use crate::harness::{self, Clients, Harness, ask, choice, consent, contains, fact, files_below};
 use sayso::proto::{self, ConsentDecision, CopyKind, ErasureScope, Provenance, RequestState, Role};
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,6 +105,8 @@ async fn an_erasure_of_a_key_lists_what_holds_the_erased_value_elsewhere_and_the
     let args = ["verify", file.to_str().unwrap(), "--key", &key.to_string()];
     let verified = harness::sayso(&args).output().unwrap();
     assert!(verified.status.success(), "{}", String::from_utf8_lossy(&verified.stderr));
+    let shown = harness::stdout(&verified);
+    assert!(shown.contains("says the same: 4 copies found and not erased"), "{shown}");
     verify(&harness);
 }
 
@@ -163,6 +166,28 @@ async fn a_hold_on_a_part_of_what_holds_a_text_is_an_error_and_a_hold_on_everyth
     // The refusal does not have the text, so it counts for every attribute.
     assert!(service.grant.request_grant(ask("ada")).await.unwrap().into_inner().allowed.is_empty());
     assert_eq!(verify(&harness)["grants"]["unjustified"], "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_event_keeps_a_hash_of_the_request_for_the_erasure_of_a_text_and_a_repetition_is_recognized() {
+    let harness = Harness::start().await;
+    let (_service, mut steward, _artifact) = record_copies(&harness).await;
+    let options = proto::WriteOptions { idempotency_key: "erase-1".into(), ..Default::default() };
+    let request = proto::SubmitRequestRequest { options: Some(options), ..of_content(TEXT) };
+    let first = steward.rights.submit_request(request.clone()).await.unwrap().into_inner();
+    let again = steward.rights.submit_request(request.clone()).await.unwrap().into_inner();
+    let position = |answer: &proto::SubmitRequestResponse| answer.certificate.as_ref().unwrap().position;
+    assert_eq!(position(&first), position(&again));
+    let other = proto::SubmitRequestRequest { content: "another text".into(), ..request };
+    assert_eq!(steward.rights.submit_request(other).await.unwrap_err().code(), Code::AlreadyExists);
+    let image = Image::of(harness.dir.path());
+    let found = Findings::of(&image, &image);
+    let started: Vec<&String> =
+        found.texts.iter().filter(|text| text.contains("ErasureRequested(")).collect();
+    assert_eq!(started.len(), 1, "the control: the event opens");
+    for event in started {
+        assert!(event.contains("request_digest: []") && event.contains("idempotency_hash: []"), "{event}");
+    }
 }
 
 /// A generator of random numbers (SplitMix64), so that a failure can be repeated by its seed.

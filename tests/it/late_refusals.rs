@@ -1,6 +1,7 @@
 //! A person's no is recorded whatever time it concerns, even if the person was erased since. A consent from
 //! before the erasure is refused, exactly to the moment, also after a restart.
 
+use crate::erasure::hold;
 use crate::harness::{Clients, Harness, ask, choice, consent, fact, publish_notice};
 use sayso::proto::{self, ConsentDecision, ErasureScope, Role, SignalKind};
 use tonic::{Code, Status};
@@ -156,4 +157,30 @@ async fn a_no_that_arrives_while_the_person_is_erased_is_recorded() {
     for refusal in refusals {
         refusal.await.unwrap().unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_an_erasure_from_before_an_earlier_one_is_carried_out_or_refused_by_a_hold() {
+    let (_harness, mut service, mut steward) = world(&["ada"]).await;
+    let before = now();
+    tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    erase(&mut steward, "ada").await;
+    for key in ["job", "hobby"] {
+        service.profile.record_attributes(fact("ada", key, "work", "baker")).await.unwrap();
+    }
+    let yes = said(&[ConsentDecision::Given], "ada", &now());
+    steward.consent.record_consent(yes).await.unwrap();
+    assert_eq!(service.grant.request_grant(ask("ada")).await.unwrap().into_inner().allowed.len(), 2);
+    // The erasure keeps a list of the recipients, and lists what holds the same value.
+    let late = |scope: ErasureScope, keys: &[&str]| proto::SubmitRequestRequest {
+        scope: scope.into(),
+        keys: keys.iter().map(|key| (*key).to_owned()).collect(),
+        options: options(&before),
+        ..erasure("ada")
+    };
+    let erased = steward.rights.submit_request(late(ErasureScope::Key, &["job"])).await.unwrap();
+    assert_eq!(erased.into_inner().certificate.unwrap().recipients.len(), 1);
+    steward.rights.place_hold(hold("ada", &[])).await.unwrap();
+    let refused = steward.rights.submit_request(late(ErasureScope::All, &[])).await.unwrap().into_inner();
+    assert_eq!(refused.request.unwrap().state(), proto::RequestState::Refused);
 }

@@ -208,20 +208,26 @@ impl Erasures {
         self.core.streams.remove(&stream.keys.handle);
         drop(write_lock);
         self.complete_erasure(intent_name(&erasure.request.request_hash()), intent.completed, None).await?;
-        if let RequestKey::Sealed(hash) = request_stamp.sealed {
-            let now_ms = self.core.now_ms();
-            self.recent_erasures.insert(hash, request_stamp.digest, erasure.request, now_ms);
-        }
+        self.remember(request_stamp, erasure.request);
         Ok(())
+    }
+
+    /// Remembers a request in memory, so that a repetition is recognized although no event has its hashes.
+    pub(crate) fn remember(&self, request_stamp: RequestStamp, request: EventId) {
+        if let RequestKey::Sealed(hash) = request_stamp.sealed {
+            self.recent_erasures.insert(hash, request_stamp.digest, request, self.core.now_ms());
+        }
     }
 
     async fn erase_part(
         self: &Arc<Self>,
-        append: Append,
+        mut append: Append,
         pending_events: Vec<PendingEvent>,
         erasure: &Erasure,
     ) -> Result<Copies, AppError> {
         let (stream, now_ms) = (Arc::clone(&append.stream), append.now_ms);
+        // The digest of a request has the text of a scope, and would stay with the start event.
+        let request_stamp = erasure.scope.is_text().then(|| std::mem::take(&mut append.request_stamp));
         // The start event comes last and is not erased. So it is the newest event that remains, and versions
         // continue from it.
         let mut frame = self.core.with_revocations(&append, pending_events);
@@ -255,6 +261,9 @@ impl Erasures {
         punctured?;
         let partial = Partial { stream, write_lock, decided };
         self.complete_erasure(name, intent.completed, Some(partial)).await?;
+        if let Some(request_stamp) = request_stamp {
+            self.remember(request_stamp, erasure.request);
+        }
         Ok(copies)
     }
 

@@ -165,7 +165,7 @@ impl Rights {
 
     async fn submit_erasure(
         self: &Arc<Self>,
-        append: Append,
+        mut append: Append,
         subject: &SubjectId,
         request: PendingRequest,
         scope: Scope,
@@ -177,8 +177,7 @@ impl Rights {
             && matches!(&verdict, ErasureVerdict::Erase { holds, .. } if holds.is_empty());
         let is_refused = matches!(&verdict, ErasureVerdict::Refuse(_));
         // The request for the erasure of a text holds the text, so it is erased with it.
-        let is_text = matches!(scope, Scope::Content(_));
-        let detail = if is_whole || is_refused || is_text { Detail::Full } else { Detail::Minimal };
+        let detail = if is_whole || is_refused || scope.is_text() { Detail::Full } else { Detail::Minimal };
         let mut event = request.event(subject, detail);
         if let (Event::RequestSubmitted(submitted), Scope::Key(key)) = (&mut event, &scope) {
             submitted.key_hash = key_hash_of(&append.stream.keys, key)?;
@@ -189,8 +188,13 @@ impl Rights {
                 let ground = refused.ground;
                 pending_events.push(self.core.plan(Event::ErasureRefused(refused)));
                 pending_events.push(self.core.plan(request.refusal(ground)));
+                // The answer to the request outlives the text, so it must not have the digest of the request.
+                let request_stamp = scope.is_text().then(|| std::mem::take(&mut append.request_stamp));
                 let frame = self.core.with_revocations(&append, pending_events);
                 let written = self.core.commit(append, frame).await?;
+                if let Some(request_stamp) = request_stamp {
+                    self.erasure.remember(request_stamp, id);
+                }
                 return self.submitted(id, written.revoked).await;
             }
             ErasureVerdict::Erase { holds, events } => {
@@ -235,7 +239,7 @@ impl Rights {
             (true, true) => Err(AppError::NotFound("attribute")),
             (true, false) => Ok(ErasureVerdict::Refuse(refusal(request, scope, &holds))),
             (false, true) => Ok(ErasureVerdict::Erase { holds, events: Vec::new() }),
-            (false, false) if matches!(scope, Scope::Content(_)) => Err(AppError::Precondition(
+            (false, false) if scope.is_text() => Err(AppError::Precondition(
                 "a hold keeps a part of what holds this text, so nothing was erased; erase its keys one by one \
                  (scope key), and what the hold keeps of each is recorded",
             )),
@@ -317,8 +321,9 @@ impl Rights {
         Ok(remaining_uses(&before, &rules.vocabulary, now_ms, &submitted.purposes))
     }
 
-    /// The request for a full erasure that was made with this idempotency key, within the last hour and since
-    /// the last start. After a full erasure, the log has nothing by which a repetition could be recognized.
+    /// The request for a full erasure, or for the erasure of a text, that was made with this idempotency key,
+    /// within the last hour and since the last start. The log has nothing by which a repetition could be
+    /// recognized.
     /// Only the `ErasureCompleted` of early versions has the hash of the key.
     fn replayed_erasure(&self, caller: &Caller, options: &WriteOptions) -> Result<Option<EventId>, AppError> {
         let request_stamp = self.core.request_stamp(caller, options)?;
@@ -388,7 +393,7 @@ impl Rights {
         if let Some(scope) = &new.scope {
             self.check_scope(scope)?;
         }
-        let is_text = matches!(new.scope, Some(Scope::Content(_)));
+        let is_text = new.scope.as_ref().is_some_and(Scope::is_text);
         let problem = "must be empty for the erasure of a text";
         checks.need(!is_text || new.details.is_empty(), "details", problem);
         let rules = self.core.rules();
