@@ -100,6 +100,63 @@ pub fn clear_stack<const WORDS: usize>() {
     std::hint::black_box(&below);
 }
 
+/// Does work with secrets, and then overwrites the `WORDS` words of this thread's stack where the work ran.
+/// Nothing of it is left there but its result. A secret in the result must be on the heap: moving it to the
+/// caller would copy it.
+pub fn with_cleared_stack<const WORDS: usize, T>(work: impl FnOnce() -> T) -> T {
+    let result = in_own_frame(work);
+    clear_stack::<WORDS>();
+    result
+}
+
+/// Keeps the variables of the work out of the caller's frame, which is not cleared.
+#[inline(never)]
+fn in_own_frame<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
+
+/// 32 secret bytes on the heap. Moving them copies no byte of the secret, so no copy stays on a stack, or in
+/// the old buffer of a vector that grew. They are overwritten when they are dropped.
+#[derive(PartialEq, Eq)]
+pub struct SecretBytes(Box<[u8; 32]>);
+
+impl SecretBytes {
+    /// Copies bytes.
+    #[must_use]
+    pub fn copy_of(bytes: &[u8; 32]) -> Self {
+        let mut copy = Self(Box::new([0; 32]));
+        copy.0.copy_from_slice(bytes);
+        copy
+    }
+
+    /// Draws random bytes.
+    pub fn random(clock: &dyn Clock) -> Self {
+        let mut drawn = Self(Box::new([0; 32]));
+        clock.fill(drawn.0.as_mut_slice());
+        drawn
+    }
+}
+
+impl Clone for SecretBytes {
+    fn clone(&self) -> Self {
+        Self::copy_of(&self.0)
+    }
+}
+
+impl std::ops::Deref for SecretBytes {
+    type Target = [u8; 32];
+
+    fn deref(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl Drop for SecretBytes {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
 /// Writes a new secret file. After a crash at any moment, the file is either complete or not there.
 fn make(path: &Path, secret: &[u8; 32]) -> Result<(), Error> {
     let unfinished = path.with_extension("unfinished");
@@ -120,6 +177,15 @@ fn make(path: &Path, secret: &[u8; 32]) -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn moving_secret_bytes_leaves_them_at_their_place() {
+        let secret = SecretBytes::copy_of(&[7; 32]);
+        let place = secret.as_ptr();
+        let moved = [Some(secret)].into_iter().flatten().collect::<Vec<_>>();
+        assert!(moved.iter().all(|moved| moved.as_ptr() == place && **moved == [7; 32]));
+        assert!(moved.first().is_some_and(|moved| moved.clone() == *moved));
+    }
 
     #[test]
     fn a_file_of_another_user_is_trusted_only_if_that_user_is_root() {

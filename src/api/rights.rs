@@ -2,7 +2,8 @@
 
 use crate::api::access::layer;
 use crate::api::{Api, convert, paging, status};
-use crate::app::{HoldToLift, NewHold, NewRequest, PlacedHold, Verdict};
+use crate::app::{HoldToLift, NewHold, NewRequest, PlacedHold, Room, Verdict};
+use crate::domain::attribute::Secret;
 use crate::domain::erasure::Scope;
 use crate::domain::event::{ErasureScope, Jurisdiction, RequestKind, RetentionDefined};
 use crate::domain::ids::EventId;
@@ -10,6 +11,7 @@ use crate::package::Kind;
 use crate::proto;
 use crate::proto::decide_request_request::Decision;
 use crate::proto::rights_service_server::RightsService;
+use prost::Message;
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
@@ -21,7 +23,41 @@ fn uuid(text: &str, field: &str) -> Result<EventId, Status> {
     text.parse().map_err(|_| status::invalid(field, "must be a UUID"))
 }
 
-/// The scope of an erasure. A missing scope must never mean everything.
+/// A part that is named by exactly one field.
+struct NamedPart<'a> {
+    scope: ErasureScope,
+    keys: &'a [String],
+    category: &'a str,
+    content: &'a str,
+}
+
+impl NamedPart<'_> {
+    /// The scope of an erasure. A missing scope must never mean everything.
+    fn scope(&self, keys_field: &str) -> Result<Scope, Status> {
+        let only = |is_set: bool, field: &str, scope: ErasureScope, name: &str| match is_set {
+            true if self.scope != scope => {
+                Err(status::invalid(field, &format!("must be set only for the scope {name}")))
+            }
+            _ => Ok(()),
+        };
+        only(!self.keys.is_empty(), keys_field, ErasureScope::Key, "key")?;
+        only(!self.category.is_empty(), "category", ErasureScope::Category, "category")?;
+        only(!self.content.is_empty(), "content", ErasureScope::Content, "content")?;
+        match (self.scope, self.keys) {
+            (ErasureScope::Key, [key]) => Ok(Scope::Key(key.clone())),
+            (ErasureScope::Key, _) => Err(status::invalid(keys_field, "must have exactly one key")),
+            (ErasureScope::Category, _) => Ok(Scope::Category(self.category.to_owned())),
+            (ErasureScope::Content, _) => Ok(Scope::Content(Secret::new(self.content.to_owned()))),
+            (ErasureScope::All, _) => Ok(Scope::All),
+            (ErasureScope::Profile, _) => Ok(Scope::Profile),
+            (ErasureScope::Unspecified | ErasureScope::Retention, _) => {
+                Err(status::invalid("scope", "must be all, profile, key, category or content"))
+            }
+        }
+    }
+}
+
+/// The scope of a request; none if it is not for an erasure.
 fn scope(request: &proto::SubmitRequestRequest) -> Result<Option<Scope>, Status> {
     if request.kind() != RequestKind::Erasure {
         return match request.scope() {
@@ -29,25 +65,9 @@ fn scope(request: &proto::SubmitRequestRequest) -> Result<Option<Scope>, Status>
             _ => Err(status::invalid("scope", "must be set only for an erasure")),
         };
     }
-    let one_key = match request.keys.as_slice() {
-        [key] => Some(key.clone()),
-        _ => None,
-    };
-    match request.scope() {
-        ErasureScope::Key => one_key
-            .map(|key| Some(Scope::Key(key)))
-            .ok_or_else(|| status::invalid("keys", "must have exactly one key")),
-        _ if !request.keys.is_empty() => Err(status::invalid("keys", "must be set only for the scope key")),
-        ErasureScope::Category => Ok(Some(Scope::Category(request.category.clone()))),
-        _ if !request.category.is_empty() => {
-            Err(status::invalid("category", "must be set only for the scope category"))
-        }
-        ErasureScope::All => Ok(Some(Scope::All)),
-        ErasureScope::Profile => Ok(Some(Scope::Profile)),
-        ErasureScope::Unspecified | ErasureScope::Retention => {
-            Err(status::invalid("scope", "must be all, profile, key or category"))
-        }
-    }
+    let (category, content) = (&request.category, &request.content);
+    let part = NamedPart { scope: request.scope(), keys: &request.keys, category, content };
+    part.scope("keys").map(Some)
 }
 
 fn verdict(decision: Option<Decision>) -> Result<Verdict, Status> {
@@ -92,6 +112,7 @@ impl RightsService for Api {
             certificate: made.certificate.map(convert::rights::certificate),
             request: Some(convert::rights::subject_request(made.request, made.changes)),
             revoked_grants: made.revoked_grants,
+            copies: convert::rights::copies(made.copies),
             remaining_uses: made.remaining_uses.into_iter().map(convert::consent::remaining_use).collect(),
         }))
     }
@@ -205,6 +226,7 @@ impl RightsService for Api {
         Ok(Response::new(proto::DecideRequestResponse {
             request: Some(convert::rights::subject_request(made.request, made.changes)),
             certificate: made.certificate.map(convert::rights::certificate),
+            copies: convert::rights::copies(made.copies),
         }))
     }
 
@@ -247,6 +269,36 @@ impl RightsService for Api {
         let lifted = self.app.rights.lift_hold(&caller, &subject, &hold, &options).await;
         let receipt = Some(convert::writes::receipt(lifted.map_err(status::of)?, &caller));
         Ok(Response::new(proto::LiftHoldResponse { receipt }))
+    }
+
+    async fn preview_erasure(
+        &self,
+        request: Request<proto::PreviewErasureRequest>,
+    ) -> Answer<proto::PreviewErasureResponse> {
+        let caller = layer::caller(&request)?;
+        let request = request.into_inner();
+        let subject = caller.subject_of(&request.subject).map_err(status::of)?;
+        self.app.record_view(&caller, &subject, "PreviewErasure").await.map_err(status::of)?;
+        let key = [request.key.clone()];
+        let part = NamedPart {
+            scope: request.scope(),
+            keys: if request.key.is_empty() { &[] } else { &key },
+            category: &request.category,
+            content: &request.content,
+        };
+        let scope = part.scope("key")?;
+        let preview = self.app.rights.preview_erasure(&subject, scope).await.map_err(status::of)?;
+        let (mut answer, entries) = convert::rights::preview(preview);
+        let place = |entry: &(u64, proto::PreviewedEntry)| format!("{:020}", entry.0);
+        let after = &request.page_token;
+        let entries: Vec<_> =
+            entries.into_iter().filter(|entry| place(entry).as_str() > after.as_str()).collect();
+        let mut room = Room::new(paging::size(request.page_size)?);
+        let count = entries.iter().take_while(|(_, entry)| room.take(entry.encoded_len())).count();
+        let last = count.checked_sub(1).filter(|_| count < entries.len()).and_then(|at| entries.get(at));
+        answer.next_page_token = last.map(place).unwrap_or_default();
+        answer.entries = entries.into_iter().take(count).map(|(_, entry)| entry).collect();
+        Ok(Response::new(answer))
     }
 
     async fn list_holds(

@@ -65,7 +65,9 @@ pub fn of(error: AppError) -> Status {
         }
         AppError::StaleDecisions => with(Code::Aborted, reason("STALE_VERSION")),
         AppError::KeyReused => with(Code::AlreadyExists, reason("IDEMPOTENCY_KEY_REUSED")),
-        AppError::Erased | AppError::GrantErased(_) => precondition(&message, "ERASED"),
+        AppError::Erased | AppError::ConsentErased | AppError::GrantErased(_) => {
+            precondition(&message, "ERASED")
+        }
         AppError::Precondition(_) => precondition(&message, "INVALID_STATE"),
         AppError::ClockSkewed => precondition(&message, "CLOCK_SKEWED"),
         AppError::RecordingRefused(refused) => recording_refused(&refused),

@@ -5,6 +5,7 @@ use crate::app::reserved::Reserved;
 use crate::bounds::error::BoundsError;
 use crate::domain::Violations;
 use crate::domain::erased_grant::ErasedGrant;
+use crate::domain::erasure::TooLarge;
 use crate::domain::event::RecordingRefused;
 use crate::domain::event::codec::CodecError;
 use crate::domain::recorder_usage::AttributeLimitReached;
@@ -64,6 +65,13 @@ pub enum AppError {
     /// the data that the write is about.
     #[error("this write is about a time before an erasure that covers it; delete your copy")]
     Erased,
+    /// The consents in a request concern a time before an erasure of the data subject. The refusals and
+    /// withdrawals in the same request were recorded.
+    #[error(
+        "the consents in this request are about a time before an erasure that covers them; delete your copy. What was \
+         refused or withdrawn in the same request is recorded"
+    )]
+    ConsentErased,
     /// The record of this grant was erased, and the caller may know that.
     #[error("{0}")]
     GrantErased(Box<ErasedGrant>),
@@ -116,6 +124,21 @@ pub enum AppError {
     /// An internal failure. The cause is logged, never sent.
     #[error("internal error")]
     Internal(#[source] Cause),
+}
+
+impl From<TooLarge> for AppError {
+    fn from(error: TooLarge) -> Self {
+        Self::Precondition(match error {
+            TooLarge::Dependents => {
+                "more depends on this part than one erasure can follow, so nothing was erased; erase the whole \
+                 profile (scope profile) or everything (scope all), which have no such limit"
+            }
+            TooLarge::Text => {
+                "the person's record has more text than one search for a text reads, so nothing was erased; \
+                 erase by key, by category, or the whole profile"
+            }
+        })
+    }
 }
 
 /// The cause of an internal failure.

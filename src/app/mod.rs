@@ -72,6 +72,7 @@ pub use rights::decide_request::Verdict;
 pub use rights::export_subject::export::PackageChunk;
 pub use rights::holds::{HoldToLift, NewHold, PlacedHold};
 pub use rights::list_requests::{RequestPage, SubmittedRequest};
+pub use rights::preview_erasure::ErasurePreview;
 pub use rights::rectification::{ChangeKind, RequestChange};
 pub use rights::submit_request::NewRequest;
 pub use rules::RuleChanges;

@@ -2,7 +2,7 @@
 
 use crate::ledger::{Ledger, Signing};
 use sayso_proof::bundle::{BundleError, BundleWriter, EntryLine, LineError, MapRecord};
-use sayso_proof::entry::EventKey;
+use sayso_proof::entry::{EntryError, EventKey, parse_header};
 use sayso_proof::merkle::{Hash, Nodes};
 use std::io::Write;
 use std::sync::Arc;
@@ -16,6 +16,9 @@ pub enum ExportError {
     /// The bundle can't be written.
     #[error(transparent)]
     Bundle(BundleError),
+    /// The bytes of an entry are not an entry.
+    #[error(transparent)]
+    Entry(#[from] EntryError),
 }
 
 impl From<BundleError> for ExportError {
@@ -48,6 +51,8 @@ pub struct Bundle<W: Write> {
     /// The key that signed the checkpoint signs the bundle too, even if the log key changes meanwhile.
     signing: Arc<Signing>,
     next: u64,
+    /// The largest `sealed_at_ms` of the entries so far that still exist.
+    recorded_at_ms: u64,
 }
 
 impl<W: Write> Bundle<W> {
@@ -62,7 +67,7 @@ impl<W: Write> Bundle<W> {
             writer.timestamp(size, &token)?;
         }
         writer.leaf_hashes(&LeafHashes(ledger))?;
-        Ok(Self { writer, signing, next: 0 })
+        Ok(Self { writer, signing, next: 0, recorded_at_ms: 0 })
     }
 
     /// Writes the records of the subject map, before the first entry.
@@ -90,19 +95,18 @@ impl<W: Write> Bundle<W> {
     }
 
     /// Adds the next entry. It is opened if its key is given, and sealed if not. Without bytes, it is an
-    /// erased entry.
+    /// erased entry. The recorded time of each entry follows from the entries that exist, so that nothing
+    /// shows when an erased entry was recorded.
     ///
     /// # Errors
     /// The bytes are not an entry, the key does not open it, or writing fails.
-    pub fn entry(
-        &mut self,
-        recorded_at_ms: u64,
-        bytes: Option<&[u8]>,
-        key: Option<&EventKey>,
-    ) -> Result<(), ExportError> {
+    pub fn entry(&mut self, bytes: Option<&[u8]>, key: Option<&EventKey>) -> Result<(), ExportError> {
         let line = match bytes {
-            Some(bytes) => EntryLine::new(self.next, recorded_at_ms, bytes, key)?,
-            None => EntryLine::erased(self.next, recorded_at_ms),
+            Some(bytes) => {
+                self.recorded_at_ms = self.recorded_at_ms.max(parse_header(bytes)?.sealed_at_ms);
+                EntryLine::new(self.next, self.recorded_at_ms, bytes, key)?
+            }
+            None => EntryLine::erased(self.next, self.recorded_at_ms),
         };
         self.writer.entry(&line)?;
         self.next = self.next.saturating_add(1);

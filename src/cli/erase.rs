@@ -12,6 +12,7 @@ use crate::proto::rights_service_client::RightsServiceClient;
 use clap::Args;
 use sayso_proof::certificate;
 use sayso_proof::context::Consistency;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 async fn client(at: &Connection) -> Result<RightsServiceClient<Link>, CliError> {
@@ -32,7 +33,8 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
         None if text == "profile" => of(proto::ErasureScope::Profile, ""),
         Some(("key", key)) if !key.is_empty() => of(proto::ErasureScope::Key, key),
         Some(("category", category)) if !category.is_empty() => of(proto::ErasureScope::Category, category),
-        _ => Err("must be all, profile, key=KEY or category=CATEGORY".to_owned()),
+        Some(("content", text)) if !text.is_empty() => of(proto::ErasureScope::Content, text),
+        _ => Err("must be all, profile, key=KEY, category=CATEGORY or content=TEXT".to_owned()),
     }
 }
 
@@ -43,6 +45,12 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 /// name attribute keys or contain free text. It keeps consents, signals, the person's description,
 /// personal bounds, holds and other requests. Scopes `key=KEY` and `category=CATEGORY` erase the
 /// matching attributes, everything that names them, and everything derived from them.
+/// Scope `content=TEXT` erases every entry whose value, evidence or other text holds this text, or nearly
+/// so, and everything derived from it. `content=-` reads the text from the standard input, so that it
+/// does not stay in the shell's history.
+///
+/// With --dry-run, nothing is erased. The output shows what would be erased, and other entries that
+/// hold an erased value, or nearly so. These would be kept.
 ///
 /// A hold (`sayso hold`) blocks the erasure of the data that it covers. If it covers all data in the scope,
 /// nothing is erased, the output shows the hold's ground, and the exit status is 3.
@@ -53,8 +61,11 @@ pub(super) struct Erase {
     /// The controller's ID for the person.
     subject: String,
     /// What to erase. The scope has no default, because an erasure can't be undone.
-    #[arg(long, value_parser = parse_scope, value_name = "all|profile|key=KEY|category=CATEGORY")]
+    #[arg(long, value_parser = parse_scope, value_name = "all|profile|key=KEY|category=CATEGORY|content=TEXT")]
     scope: Scope,
+    /// Show what would be erased, and erase nothing.
+    #[arg(long)]
+    dry_run: bool,
     /// Idempotency key: a repeated request with the same key has no further effect.
     #[arg(long, default_value = "")]
     idempotency_key: String,
@@ -62,14 +73,21 @@ pub(super) struct Erase {
 
 impl Erase {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        let Scope { kind, name } = self.scope;
+        let Scope { kind, mut name } = self.scope;
         let is = |of: proto::ErasureScope| kind == of;
+        if is(proto::ErasureScope::Content) && name == "-" {
+            name = read_text()?;
+        }
+        if self.dry_run {
+            return preview(self.subject, kind, name, at, out).await;
+        }
         let request = proto::SubmitRequestRequest {
             subject: self.subject,
             kind: proto::RequestKind::Erasure.into(),
             scope: kind.into(),
             keys: if is(proto::ErasureScope::Key) { vec![name.clone()] } else { Vec::new() },
-            category: if is(proto::ErasureScope::Category) { name } else { String::new() },
+            category: if is(proto::ErasureScope::Category) { name.clone() } else { String::new() },
+            content: if is(proto::ErasureScope::Content) { name } else { String::new() },
             options: Some(proto::WriteOptions {
                 idempotency_key: self.idempotency_key,
                 ..proto::WriteOptions::default()
@@ -90,10 +108,101 @@ impl Erase {
 
 fn erased(answer: &proto::SubmitRequestResponse) -> String {
     match (&answer.certificate, &answer.request) {
-        (Some(certificate), _) => text_of(Some(certificate)),
+        (Some(certificate), _) => {
+            let text = text_of(Some(certificate));
+            format!("{text}{}", list_copies(&answer.copies, certificate.copies.as_ref()))
+        }
         (None, Some(request)) => super::request::text_of(request),
         (None, None) => String::new(),
     }
+}
+
+/// The most bytes of a text whose copies are erased.
+const CONTENT_BYTES_MAX: u64 = 2_048;
+
+/// The text of an erasure, from the standard input.
+fn read_text() -> Result<String, CliError> {
+    let mut text = String::new();
+    let read = std::io::stdin().lock().take(CONTENT_BYTES_MAX + 2).read_to_string(&mut text);
+    read.map_err(|error| CliError::usage(format!("--scope content=-: {error}")))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+async fn preview(
+    subject: String,
+    kind: proto::ErasureScope,
+    name: String,
+    at: &Connection,
+    out: Out,
+) -> Result<(), CliError> {
+    let name_if = |of: proto::ErasureScope| if kind == of { name.clone() } else { String::new() };
+    let mut request = proto::PreviewErasureRequest {
+        subject,
+        scope: kind.into(),
+        key: name_if(proto::ErasureScope::Key),
+        category: name_if(proto::ErasureScope::Category),
+        content: name_if(proto::ErasureScope::Content),
+        ..proto::PreviewErasureRequest::default()
+    };
+    let mut client = client(at).await?;
+    let mut answer = client.preview_erasure(request.clone()).await?.into_inner();
+    while !answer.next_page_token.is_empty() {
+        request.page_token = std::mem::take(&mut answer.next_page_token);
+        let page = client.preview_erasure(request.clone()).await?.into_inner();
+        answer.entries.extend(page.entries);
+        answer.next_page_token = page.next_page_token;
+    }
+    out.print("PreviewErasureResponse", &answer, text_of_preview)
+}
+
+fn text_of_preview(preview: &proto::PreviewErasureResponse) -> String {
+    let mut text = match preview.is_refused {
+        true => "would be refused: holds keep everything in the scope".to_owned(),
+        false => format!("would erase {}", count(preview.entries_erased, "entry")),
+    };
+    for entry in &preview.entries {
+        let key = if entry.key.is_empty() { String::new() } else { format!(" `{}`", entry.key) };
+        let category =
+            if entry.category.is_empty() { String::new() } else { format!(" ({})", entry.category) };
+        let dependent = if entry.is_dependent { ", depends on what is erased" } else { "" };
+        let at = output::time(entry.recorded_at.as_ref());
+        text.push_str(&format!("\n  {at} {}{key}{category}{dependent}", entry.kind.replace('_', " ")));
+    }
+    text.push_str(&list_kept(&preview.kept));
+    for recipient in &preview.recipients {
+        let grants = count(recipient.grants.into(), "grant");
+        text.push_str(&format!("\nrecipient `{}` with {grants}: would be notified", recipient.name));
+    }
+    text.push_str(&list_copies(&preview.copies, preview.copies_found.as_ref()));
+    text
+}
+
+/// Lists what holds an erased value and is kept, with what to do about it.
+fn list_copies(copies: &[proto::ErasedCopy], found: Option<&proto::CopiesFound>) -> String {
+    let mut text = String::new();
+    let kept = found.map_or(0, |found| found.found.saturating_sub(found.erased));
+    if kept > 0 && !copies.is_empty() {
+        let those = match kept {
+            1 => "1 other entry holds".to_owned(),
+            _ => format!("{kept} other entries hold"),
+        };
+        text.push_str(&format!("\n{those} an erased value or nearly so, kept:"));
+    }
+    for copy in copies {
+        let place = output::plain_name(copy.kind().as_str_name(), "COPY_KIND_");
+        let name = if copy.name.is_empty() { String::new() } else { format!(" of `{}`", copy.name) };
+        let category = if copy.category.is_empty() { String::new() } else { format!(" ({})", copy.category) };
+        text.push_str(&format!("\n  {} {place}{name}{category}", output::time(copy.recorded_at.as_ref())));
+    }
+    if kept > 0 && !copies.is_empty() {
+        text.push_str("\nto erase them, use --scope content=TEXT, or --scope key=KEY for each");
+    }
+    if found.is_some_and(|found| found.unfinished) {
+        text.push_str(
+            "\nthe search for copies reached its limit, so there may be more; look through the profile",
+        );
+    }
+    text
 }
 
 /// Show the certificate of an erasure.
@@ -181,12 +290,13 @@ fn text_of(certificate: Option<&proto::ErasureCertificate>) -> String {
     if !categories.is_empty() {
         text.push_str(&format!("; attributes: {}", categories.join(", ")));
     }
-    for kept in &certificate.kept {
-        let ground = output::plain_name(kept.ground().as_str_name(), "GROUND_");
+    text.push_str(&list_kept(&certificate.kept));
+    if let Some(copies) = certificate.copies.filter(|copies| copies.found > 0 || copies.unfinished) {
+        let (found, erased) = (copies.found, copies.erased);
+        let unfinished = if copies.unfinished { "; the search did not read everything" } else { "" };
         text.push_str(&format!(
-            "\n{} kept on the ground of {ground} ({})",
-            count(kept.entries, "entry"),
-            crate::domain::request::article(kept.ground())
+            "\n{found} held an erased text or nearly so: {erased} erased, {} kept{unfinished}",
+            found.saturating_sub(erased)
         ));
     }
     for recipient in &certificate.recipients {
@@ -201,6 +311,19 @@ fn text_of(certificate: Option<&proto::ErasureCertificate>) -> String {
     text
 }
 
+fn list_kept(kept: &[proto::KeptOnGround]) -> String {
+    let mut text = String::new();
+    for kept in kept {
+        let ground = output::plain_name(kept.ground().as_str_name(), "GROUND_");
+        text.push_str(&format!(
+            "\n{} kept on the ground of {ground} ({})",
+            count(kept.entries, "entry"),
+            crate::domain::request::article(kept.ground())
+        ));
+    }
+    text
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
@@ -210,8 +333,10 @@ mod tests {
     fn a_scope_has_a_name_exactly_where_it_needs_one() {
         assert_eq!(parse_scope("all").unwrap().kind, proto::ErasureScope::All);
         assert_eq!(parse_scope("key=a=b").unwrap().name, "a=b");
+        assert_eq!(parse_scope("content=a baker=1").unwrap().name, "a baker=1");
         assert_eq!(parse_scope("category=health").unwrap().kind, proto::ErasureScope::Category);
-        for bad in ["", "everything", "key", "key=", "category=", "profile=x", "all="] {
+        for bad in ["", "everything", "key", "key=", "category=", "content", "content=", "profile=x", "all="]
+        {
             assert!(parse_scope(bad).is_err(), "{bad}");
         }
     }

@@ -143,12 +143,12 @@ impl Outstanding {
 
 fn text_of(of: &proto::OutstandingErasure) -> String {
     let role = if of.role() == proto::Role::Auditor { "auditor " } else { "" };
+    let request = if of.request_id.is_empty() { String::new() } else { format!(" {}", of.request_id) };
     let mut text = format!(
-        "{}  cursor {}  {role}`{}`: erasure {} ({}) of {} and {}",
+        "{}  cursor {}  {role}`{}`: erasure{request} ({}) of {} and {}",
         output::time(of.completed_at.as_ref()),
         of.cursor,
         of.recipient,
-        of.request_id,
         plain_name(of.scope().as_str_name(), "ERASURE_SCOPE_"),
         count(of.grants.into(), "grant"),
         count(of.artifacts.into(), "artifact"),

@@ -6,7 +6,7 @@ use super::output::{Out, count, int64, proto_style};
 use super::verify_context::{self, Hint};
 use crate::package::{self, Completeness, VerifiedPackage, VerifiedReceipt};
 use sayso_proof::bundle::Options;
-use sayso_proof::certificate::{self, Statement};
+use sayso_proof::certificate::{self, Copies, Statement};
 use sayso_proof::checkpoint::Checkpoint;
 use sayso_proof::context::{self, Consistency, ContextError, Shown};
 use sayso_proof::json::to_json;
@@ -222,6 +222,17 @@ fn not_shown_of_erasure(statement: &Statement) -> Vec<String> {
         let acknowledged = "that recipients deleted what they received; they only acknowledge it".to_owned();
         not_shown.push(acknowledged);
     }
+    not_shown.extend(statement.copies.as_ref().map(|copies| {
+        let why = match copies {
+            Copies { kept, .. } if *kept > 0 => {
+                let kept = count(u64::from(*kept), "copy");
+                format!(": {kept} found and not erased")
+            }
+            Copies { unfinished: true, .. } => ": the search for copies did not read everything".to_owned(),
+            _ => " in other words".to_owned(),
+        };
+        format!("that nothing else in the person's record says the same{why}")
+    }));
     not_shown
 }
 

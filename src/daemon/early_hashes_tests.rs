@@ -118,7 +118,8 @@ async fn a_full_erasure_whose_hash_is_in_clear_is_answered_again() {
     let (core, steward) = (&app.erasure.core, caller(Role::Steward));
     let (request, options) = (EventId([7; 16]), options("erase", "x"));
     let stamp: RequestStamp = core.request_stamp(&steward, &options).unwrap();
-    let completed = ErasureCompleted { request, scope: ErasureScope::All, ..ErasureCompleted::default() };
+    let completed =
+        ErasureCompleted { request: Some(request), scope: ErasureScope::All, ..ErasureCompleted::default() };
     let event = SystemEvent::new(Event::ErasureCompleted(completed));
     core.publish_as(steward.actor(), core.now_ms(), vec![event], stamp).await.unwrap();
     let new = NewRequest {

@@ -21,16 +21,22 @@ enum Node<'a> {
 /// The dependents of every event.
 #[derive(Default)]
 pub(super) struct Dependents<'a> {
+    links: usize,
+    followed: usize,
     dependents: BTreeMap<Node<'a>, Vec<Node<'a>>>,
     events: BTreeMap<EventId, &'a Recorded>,
 }
 
 impl<'a> Dependents<'a> {
     /// Reads a history. At the end of retention, uses, requests and the records of expiries depend on less,
-    /// because they have retention periods of their own, and inferences do not depend on replies.
-    pub(super) fn of(history: &'a [Recorded], is_retention: bool) -> Self {
+    /// because they have retention periods of their own, and inferences do not depend on replies. Stops
+    /// reading when there are more than `links_max` links.
+    pub(super) fn of(history: &'a [Recorded], is_retention: bool, links_max: usize) -> Self {
         let mut dependents = Self::default();
         for event in history {
+            if dependents.links > links_max {
+                break;
+            }
             dependents.events.insert(event.event_id, event);
             dependents.add(event, is_retention);
             if !is_retention {
@@ -40,7 +46,18 @@ impl<'a> Dependents<'a> {
         dependents
     }
 
+    /// The number of links.
+    pub(super) fn links(&self) -> usize {
+        self.links
+    }
+
+    /// The number of links that were followed. Each is followed at most once.
+    pub(super) fn followed(&self) -> usize {
+        self.followed
+    }
+
     fn link(&mut self, from: Node<'a>, to: Node<'a>) {
+        self.links = self.links.saturating_add(1);
         self.dependents.entry(from).or_default().push(to);
     }
 
@@ -133,6 +150,7 @@ impl<'a> Dependents<'a> {
         while let Some(node) = open.pop() {
             // The links of a node are followed once, so all visits together take linear time.
             for next in self.dependents.remove(&node).unwrap_or_default() {
+                self.followed = self.followed.saturating_add(1);
                 let goes = match next {
                     Node::Event(id) => self.events.get(&id).is_some_and(|event| take(event)),
                     Node::Key(_) | Node::Allowed(_) | Node::Reply(..) => true,

@@ -3,13 +3,16 @@
 use super::event::{ErasureScope, Reason};
 use super::ids::EventId;
 use super::wording;
+use sayso_proof::merkle::Hash;
 use std::fmt;
 
 /// The erasure that erased a grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ErasedGrant {
-    /// The request that the erasure carried out.
-    pub request: EventId,
+    /// The request that the erasure carried out, if an early version recorded it.
+    pub request: Option<EventId>,
+    /// The hash of its id.
+    pub request_hash: Hash,
     /// The recipient of the grant.
     pub recipient: String,
     /// What was erased.

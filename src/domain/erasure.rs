@@ -6,8 +6,11 @@
 //! an attribute's replacement is erased, the replaced attribute does not become current again. The data
 //! subject's decisions are kept, so that an erasure never allows more use.
 
+use super::attribute::Secret;
+use super::attribute_events::{AttributeEvents, GroupNumber};
 use super::current_attribute::CurrentAttribute;
 use super::dependents::Dependents;
+use super::erased_copies;
 use super::event::{ErasureRefused, Event, Recorded, RequestSubmitted};
 use super::event_class::{Class, class};
 use super::event_references::{names_key, names_something, subject_of};
@@ -15,6 +18,7 @@ use super::ids::{EventId, GrantId};
 use super::profile::SubjectState;
 use super::request::{RequestKind, RequestRecord};
 use super::rights::Hold;
+use super::text_search;
 use super::vocabulary::Vocabulary;
 use crate::domain::event::{ErasedKind, ErasureScope, Ground, KeptOnGround, PositionRange, PriorRecipient};
 use std::collections::{BTreeMap, BTreeSet};
@@ -30,11 +34,19 @@ pub enum Scope {
     Key(String),
     /// One category and the categories below it.
     Category(String),
+    /// Every event whose text holds this text, or nearly so ([`super::text_search`]).
+    Content(Secret),
     /// Exactly these versions and what depends on them; used by retention.
     Versions(BTreeSet<u64>),
 }
 
 impl Scope {
+    /// Whether it is a text. No event that stays may have it, or a hash by which a guess of it is confirmed.
+    #[must_use]
+    pub fn is_text(&self) -> bool {
+        matches!(self, Self::Content(_))
+    }
+
     /// The scope as the log records it.
     #[must_use]
     pub fn kind(&self) -> ErasureScope {
@@ -43,6 +55,7 @@ impl Scope {
             Self::Profile => ErasureScope::Profile,
             Self::Key(_) => ErasureScope::Key,
             Self::Category(_) => ErasureScope::Category,
+            Self::Content(_) => ErasureScope::Content,
             Self::Versions(_) => ErasureScope::Retention,
         }
     }
@@ -57,6 +70,7 @@ impl Scope {
             ErasureScope::Profile => Some(Self::Profile),
             ErasureScope::Key => submitted.keys.first().cloned().map(Self::Key),
             ErasureScope::Category => Some(Self::Category(submitted.category.clone())),
+            ErasureScope::Content => Some(Self::Content(Secret::new(submitted.details.clone()))),
             ErasureScope::Retention | ErasureScope::Unspecified => None,
         }
     }
@@ -68,6 +82,7 @@ impl Scope {
         match self {
             Self::Category(category) => submitted.category.clone_from(category),
             Self::Key(key) => submitted.keys.push(key.clone()),
+            Self::Content(text) => text.expose().clone_into(&mut submitted.details),
             Self::All | Self::Profile | Self::Versions(_) => {}
         }
         submitted
@@ -82,7 +97,8 @@ impl Scope {
         match self {
             Self::Category(category) => refused.category.clone_from(category),
             Self::Key(key) => refused.key.clone_from(key),
-            Self::All | Self::Profile | Self::Versions(_) => {}
+            // The event never has the text. It keeps everything from use that the text may be in.
+            Self::All | Self::Profile | Self::Content(_) | Self::Versions(_) => {}
         }
         refused
     }
@@ -107,23 +123,79 @@ pub struct Selection {
     pub kept: Vec<KeptOnGround>,
     /// The holds that keep something in the scope.
     pub holds: BTreeSet<EventId>,
+    /// The versions of the erased events that only depend on something in the scope.
+    pub dependents: BTreeSet<u64>,
+    /// The number of erased events with the text of the scope, if the scope is a text.
+    pub with_text: usize,
     /// The erased keys that each recipient had been given by an erased grant.
     pub recipient_keys: BTreeMap<String, BTreeSet<String>>,
+}
+
+/// How much work the selection of a part may be. Without a limit, a history that a service made for this
+/// purpose could stop the daemon with one erasure.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most links between an event and one that depends on it, in the whole history.
+    pub links_max: usize,
+    /// The most steps: links followed, and events read again to see which attributes became current.
+    pub steps_max: usize,
+    /// The most bytes of text that are read for the scope of a text.
+    pub text_bytes_max: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { links_max: 1 << 24, steps_max: 1 << 27, text_bytes_max: text_search::BYTES_MAX }
+    }
+}
+
+impl Limits {
+    /// The limits for an erasure that was started. It must not stop halfway because of the few events that
+    /// its start added.
+    #[must_use]
+    pub fn of_started() -> Self {
+        let Self { links_max, steps_max, text_bytes_max } = Self::default();
+        Self {
+            links_max: links_max.saturating_mul(2),
+            steps_max: steps_max.saturating_mul(2),
+            text_bytes_max: text_bytes_max.saturating_mul(2),
+        }
+    }
+}
+
+/// Why a part can't be selected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TooLarge {
+    /// More depends on the part than [`Limits`] allow.
+    Dependents,
+    /// The person's record has more text than one search for a text reads.
+    Text,
 }
 
 /// Selects the events to erase from a data subject's whole history, which is given oldest first. `holds` are
 /// the legal holds in force; a hold that covers all data leaves nothing to erase. Events that cite erased
 /// data are erased too. So an event that must survive a partial erasure, such as the caller's own event about
 /// the erasure, must not cite erased data.
-#[must_use]
-pub fn select(history: &[Recorded], scope: &Scope, holds: &[Hold], vocabulary: &Vocabulary) -> Selection {
-    let mut closure = Closure::new(history, scope, holds, vocabulary);
+///
+/// # Errors
+/// The selection would be more work than `limits` allow. Everything, and the whole profile if no hold is in
+/// force, can always be selected, because for these nothing has to be followed.
+pub fn select(
+    history: &[Recorded],
+    scope: &Scope,
+    holds: &[Hold],
+    vocabulary: &Vocabulary,
+    limits: Limits,
+) -> Result<Selection, TooLarge> {
     if *scope == Scope::All && holds.is_empty() {
+        let mut closure = Closure::new(&[], scope, holds, vocabulary, limits)?;
+        closure.history = history;
         closure.gone = history.iter().map(|event| event.version).collect();
-    } else {
-        closure.run();
+        return Ok(closure.selection());
     }
-    closure.selection()
+    let mut closure = Closure::new(history, scope, holds, vocabulary, limits)?;
+    closure.run()?;
+    Ok(closure.selection())
 }
 
 /// Whether a selection from this history has more than requests for erasure and their outcomes.
@@ -164,12 +236,23 @@ struct Closure<'a> {
     /// Ids of the selected events.
     ids: BTreeSet<EventId>,
     dependents: Dependents<'a>,
+    limits: Limits,
+    /// The events that were read again to see which attributes became current.
+    reread: usize,
+    /// The versions with the text of the scope, if the scope is a text.
+    with_text: BTreeSet<u64>,
     /// The versions that would be selected if no hold kept them.
     kept_in_scope: BTreeSet<u64>,
 }
 
 impl<'a> Closure<'a> {
-    fn new(history: &'a [Recorded], scope: &'a Scope, holds: &'a [Hold], vocabulary: &'a Vocabulary) -> Self {
+    fn new(
+        history: &'a [Recorded],
+        scope: &'a Scope,
+        holds: &'a [Hold],
+        vocabulary: &'a Vocabulary,
+        limits: Limits,
+    ) -> Result<Self, TooLarge> {
         let mut kept = BTreeMap::new();
         let mut kept_ids = BTreeMap::new();
         for event in history {
@@ -189,22 +272,66 @@ impl<'a> Closure<'a> {
             }
         }
         let (gone, ids, kept_in_scope) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        let dependents = Dependents::of(history, matches!(scope, Scope::Versions(_)));
-        Self { history, scope, holds, vocabulary, kept, gone, ids, dependents, kept_in_scope }
+        let with_text = match scope {
+            Scope::Content(text) => erased_copies::holding(history, text.expose(), limits.text_bytes_max),
+            _ => Ok(BTreeSet::new()),
+        };
+        let with_text = with_text.map_err(|_| TooLarge::Text)?;
+        // All that depends on the profile is in its scope, so nothing has to be followed unless a hold keeps
+        // a part.
+        let followed = if *scope == Scope::Profile && holds.is_empty() { &[][..] } else { history };
+        let dependents = Dependents::of(followed, matches!(scope, Scope::Versions(_)), limits.links_max);
+        if dependents.links() > limits.links_max {
+            return Err(TooLarge::Dependents);
+        }
+        let reread = 0;
+        Ok(Self {
+            history,
+            scope,
+            holds,
+            vocabulary,
+            kept,
+            gone,
+            ids,
+            dependents,
+            limits,
+            reread,
+            with_text,
+            kept_in_scope,
+        })
     }
 
-    fn run(&mut self) {
+    fn run(&mut self) -> Result<(), TooLarge> {
         let before = SubjectState::fold(self.history);
+        let mut taken = BTreeSet::new();
         for event in self.history {
             if self.is_in_scope(event) {
-                self.take(event);
+                self.take(event, &mut taken)?;
             }
         }
-        while self.take_revived(&before) {}
+        let attributes = AttributeEvents::of(self.history);
+        let mut groups = attributes.groups_of(&taken);
+        while !groups.is_empty() {
+            let revived = self.revived(&before, &attributes, &groups)?;
+            let mut taken = BTreeSet::new();
+            for event in revived {
+                self.take(event, &mut taken)?;
+            }
+            groups = attributes.groups_of(&taken);
+        }
+        Ok(())
     }
 
-    /// Selects an event and everything that depends on it, except what holds keep.
-    fn take(&mut self, event: &Recorded) {
+    /// # Errors
+    /// The limit on steps is reached.
+    fn check_steps(&self) -> Result<(), TooLarge> {
+        let steps = self.dependents.followed().saturating_add(self.reread);
+        if steps > self.limits.steps_max { Err(TooLarge::Dependents) } else { Ok(()) }
+    }
+
+    /// Selects an event and everything that depends on it, except what holds keep. Adds the versions of what
+    /// was not selected before to `taken`.
+    fn take(&mut self, event: &Recorded, taken: &mut BTreeSet<u64>) -> Result<(), TooLarge> {
         let (kept, kept_in_scope) = (&self.kept, &mut self.kept_in_scope);
         let (gone, ids) = (&mut self.gone, &mut self.ids);
         let mut take = |event: &Recorded| {
@@ -213,11 +340,14 @@ impl<'a> Closure<'a> {
                 return false;
             }
             ids.insert(event.event_id);
-            gone.insert(event.version)
+            let is_new = gone.insert(event.version);
+            taken.extend(is_new.then_some(event.version));
+            is_new
         };
         if take(event) {
             self.dependents.visit(event.event_id, take);
         }
+        self.check_steps()
     }
 
     /// Whether the scope itself includes the event.
@@ -228,6 +358,7 @@ impl<'a> Closure<'a> {
             Scope::Profile => matches!(class, Class::Profile | Class::Uses) || names_something(&event.event),
             Scope::Key(key) => names_key(&event.event, key),
             Scope::Category(category) => self.names_category(&event.event, category),
+            Scope::Content(_) => self.with_text.contains(&event.version),
             Scope::Versions(versions) => versions.contains(&event.version),
         }
     }
@@ -256,29 +387,32 @@ impl<'a> Closure<'a> {
         matches!(self.scope, Scope::Versions(_))
     }
 
-    /// Also selects attributes that would become current, or lose their contest, only because later events
-    /// are erased. Returns whether it found any.
-    fn take_revived(&mut self, before: &SubjectState) -> bool {
-        let remaining = self.history.iter().filter(|event| !self.gone.contains(&event.version));
-        let after = SubjectState::fold(remaining);
-        let was_current = |current: &CurrentAttribute| {
-            let former = before.attributes.get(&current.attribute.key);
-            former.is_some_and(|former| {
-                former.event_id == current.event_id && (current.contested || !former.contested)
-            })
-        };
-        let revived: Vec<u64> = after
-            .attributes
-            .values()
-            .filter(|current| !was_current(current))
-            .map(|current| current.version)
-            .filter(|version| !self.kept.contains_key(version))
-            .collect();
-        let count = self.gone.len();
-        for event in self.history.iter().filter(|event| revived.contains(&event.version)) {
-            self.take(event);
+    /// The attributes of these groups that would become current, or lose their contest, only because later
+    /// events are erased.
+    fn revived(
+        &mut self,
+        before: &SubjectState,
+        attributes: &AttributeEvents<'a>,
+        groups: &BTreeSet<GroupNumber>,
+    ) -> Result<Vec<&'a Recorded>, TooLarge> {
+        let mut revived = Vec::new();
+        for group in groups.iter().filter_map(|number| attributes.group(*number)) {
+            self.reread = self.reread.saturating_add(group.events.len());
+            self.check_steps()?;
+            let remaining = group.events.iter().copied().filter(|event| !self.gone.contains(&event.version));
+            let after = SubjectState::fold(remaining);
+            let was_current = |current: &CurrentAttribute| {
+                let former = before.attributes.get(&current.attribute.key);
+                former.is_some_and(|former| {
+                    former.event_id == current.event_id && (current.contested || !former.contested)
+                })
+            };
+            let versions = after.attributes.values().filter(|current| !was_current(current));
+            let versions: BTreeSet<u64> =
+                versions.map(|current| current.version).filter(|at| !self.kept.contains_key(at)).collect();
+            revived.extend(group.events.iter().filter(|event| versions.contains(&event.version)));
         }
-        self.gone.len() > count
+        Ok(revived)
     }
 
     fn selection(self) -> Selection {
@@ -327,6 +461,12 @@ impl<'a> Closure<'a> {
             recipients.retain(|name, _| received.contains(name));
             selection.recipients = recipients.into_values().collect();
         }
+        let is_dependent = |event: &&Recorded| {
+            self.gone.contains(&event.version) && *self.scope != Scope::All && !self.is_in_scope(event)
+        };
+        selection.dependents = self.history.iter().filter(is_dependent).map(|event| event.version).collect();
+        let is_erased = |version| self.with_text.contains(&version) && self.gone.contains(&version);
+        selection.with_text = erased_copies::count_copies(self.history, is_erased);
         self.note_kept(&mut selection);
         selection
     }

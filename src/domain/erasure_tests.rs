@@ -1,10 +1,11 @@
 //! Property tests of erasure: what it selects, what it keeps, and that it never revives data.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::*;
+use crate::domain::attribute::Attribute;
 use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::event::{
-    Actor, ArtifactRegistered, Draft, GrantIssued, GrantUsed, GrantedAttribute, HoldPlaced, Reason,
-    WithheldClass, codec,
+    Actor, ArtifactRegistered, Draft, GrantIssued, GrantUsed, GrantedAttribute, HoldPlaced, Provenance,
+    Reason, WithheldClass, codec,
 };
 use crate::domain::histories::{CATEGORIES, event_id, histories, recorded};
 use proptest::prelude::*;
@@ -104,7 +105,7 @@ proptest! {
         let history = with_uses(history, &picks);
         let vocabulary = default_vocabulary();
         let scope = without_the_last(scope, &history);
-        let selection = select(&history, &scope, &[], &vocabulary);
+        let selection = select(&history, &scope, &[], &vocabulary, Limits::default()).unwrap();
         let remaining = remaining(&history, &selection);
         let is_retention = matches!(scope, Scope::Versions(_));
         for event in &remaining {
@@ -133,7 +134,7 @@ proptest! {
         history in histories(), scope in scope(),
     ) {
         let history = with_uses(history, &[]);
-        let selection = select(&history, &scope, &[], &default_vocabulary());
+        let selection = select(&history, &scope, &[], &default_vocabulary(), Limits::default()).unwrap();
         let before = SubjectState::fold(&history);
         let after = SubjectState::fold(remaining(&history, &selection));
         for (key, current) in &after.attributes {
@@ -153,7 +154,7 @@ proptest! {
         let vocabulary = default_vocabulary();
         let holds = [hold(category)];
         for scope in [Scope::All, Scope::Profile, Scope::Category(category.into())] {
-            let selection = select(&history, &scope, &holds, &vocabulary);
+            let selection = select(&history, &scope, &holds, &vocabulary, Limits::default()).unwrap();
             let mut kept = 0_u64;
             for event in &history {
                 if let Event::AttributeRecorded(attribute) | Event::AttributeCorrected { attribute, .. } = &event.event
@@ -171,7 +172,7 @@ proptest! {
     #[test]
     fn the_scope_all_selects_every_event(history in histories()) {
         let history = with_uses(history, &[0]);
-        let selection = select(&history, &Scope::All, &[], &default_vocabulary());
+        let selection = select(&history, &Scope::All, &[], &default_vocabulary(), Limits::default()).unwrap();
         prop_assert_eq!(selection.versions.len(), history.len());
         prop_assert_eq!(selection.kept, vec![]);
     }
@@ -182,4 +183,67 @@ fn positions_are_grouped_into_ranges() {
     let range = |first, last| PositionRange { first, last };
     assert_eq!(ranges(&[1, 2, 3, 7, 9, 10]), [range(1, 3), range(7, 7), range(9, 10)]);
     assert!(ranges(&[]).is_empty());
+}
+
+#[test]
+fn a_part_on_which_too_much_depends_is_not_selected_and_the_profile_always_is() {
+    let attribute = Attribute {
+        key: "a".into(),
+        value: Secret::new("1".into()),
+        category: "work".into(),
+        provenance: Provenance::Declared,
+        claimed_provenance: Provenance::Unspecified,
+        evidence: Vec::new(),
+        derived_from: Vec::new(),
+        confidence: None,
+        model: String::new(),
+        observed_at_ms: 0,
+        expires_at_ms: None,
+        from_replies: Vec::new(),
+        embedding: None,
+    };
+    let recordings =
+        (0..3).map(|number| recorded(number, 1_000, Event::AttributeRecorded(attribute.clone())));
+    let history = with_uses(recordings.collect(), &[0]);
+    let vocabulary = default_vocabulary();
+    for limits in [Limits { links_max: 1, ..Limits::default() }, Limits { steps_max: 1, ..Limits::default() }]
+    {
+        let part = select(&history, &Scope::Key("a".into()), &[], &vocabulary, limits);
+        assert_eq!(part, Err(TooLarge::Dependents));
+    }
+    let unlimited = Scope::Profile;
+    let limits = Limits { links_max: 0, ..Limits::default() };
+    let profile = select(&history, &unlimited, &[], &vocabulary, limits).unwrap();
+    assert!(!profile.versions.is_empty());
+}
+
+#[test]
+fn a_key_whose_many_values_come_back_one_by_one_is_selected_within_the_limit() {
+    const VALUES: u64 = 2_000;
+    let of = |key: &str| Attribute {
+        key: key.into(),
+        value: Secret::new("1".into()),
+        category: "work".into(),
+        provenance: Provenance::Declared,
+        claimed_provenance: Provenance::Unspecified,
+        evidence: Vec::new(),
+        derived_from: Vec::new(),
+        confidence: None,
+        model: String::new(),
+        observed_at_ms: 0,
+        expires_at_ms: None,
+        from_replies: Vec::new(),
+        embedding: None,
+    };
+    let mut history: Vec<Recorded> =
+        (0..VALUES).map(|number| recorded(number, 1_000, Event::AttributeRecorded(of("b")))).collect();
+    let corrects = event_id(VALUES - 1);
+    let correction = Event::AttributeCorrected { corrects, attribute: of("a") };
+    history.push(recorded(VALUES, 1_000, correction));
+    let vocabulary = default_vocabulary();
+    let scope = Scope::Key("a".into());
+    let begun = std::time::Instant::now();
+    let selection = select(&history, &scope, &[], &vocabulary, Limits::default()).unwrap();
+    println!("{} events in {:?}", selection.versions.len(), begun.elapsed());
+    assert_eq!(selection.versions.len(), history.len(), "nothing that was replaced comes back");
 }

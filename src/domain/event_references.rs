@@ -205,7 +205,7 @@ mod tests {
         WithheldClass.source";
     /// Hashes, keys, signatures and embeddings, and the ids of requests, holds and restores.
     const OTHER_BYTES: &str = "AccessProvided.request BackupRestored.restore BoundsPublished.schema_digest Embedding.values \
-        ErasureCompleted.request ErasureRefused.holds ErasureRefused.request ErasureRequested.request \
+        ErasureCompleted.request ErasureCompleted.request_hash ErasureRefused.holds ErasureRefused.request ErasureRequested.request \
         ErasureSummary.key_hash ErasureSummary.recipient_keys EventBody.idempotency_hash EventBody.request_digest \
         HoldLifted.hold HoldPlaced.hold KeptRecipient.keys LogOpened.public_key NoticeRef.digest RecipientReported.evidence \
         RecipientReported.public_key RecipientReported.signature RequestDecided.request \

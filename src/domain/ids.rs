@@ -2,7 +2,9 @@
 
 use super::names;
 use super::{Violation, Violations};
+use sayso_proof::certificate;
 pub use sayso_proof::entry::Handle;
+use sayso_proof::merkle::Hash;
 use std::fmt::{self, Debug, Display};
 use std::str::FromStr;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -69,6 +71,12 @@ impl FromStr for EventId {
 }
 
 impl EventId {
+    /// What the log and the index have of the id of a request.
+    #[must_use]
+    pub fn request_hash(&self) -> Hash {
+        certificate::request_hash(&self.0)
+    }
+
     /// Reads an id from the bytes in an event; `None` unless there are exactly 16.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {

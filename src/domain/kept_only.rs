@@ -42,7 +42,8 @@ impl KeptOnly {
     pub fn covers(&self, key: &str, category_ancestry: &[&str]) -> bool {
         let ErasureRefused { scope, category, key: named, categories, .. } = &self.refused;
         let in_scope = match scope {
-            ErasureScope::All | ErasureScope::Profile => true,
+            // The refusal does not have the text, so it may be in any attribute.
+            ErasureScope::All | ErasureScope::Profile | ErasureScope::Content => true,
             ErasureScope::Category => category_ancestry.contains(&category.as_str()),
             ErasureScope::Key => named == key,
             ErasureScope::Retention | ErasureScope::Unspecified => false,
@@ -136,7 +137,8 @@ impl KeptRefusals {
         key: &str,
         category_ancestry: &[&str],
     ) -> impl Iterator<Item = (u64, &'a KeptOnly)> {
-        let whole = [ErasureScope::All, ErasureScope::Profile].map(|scope| (scope.into(), String::new()));
+        let whole = [ErasureScope::All, ErasureScope::Profile, ErasureScope::Content];
+        let whole = whole.map(|scope| (scope.into(), String::new()));
         let categories = category_ancestry.iter().map(|&id| (ErasureScope::Category.into(), id.to_owned()));
         let scopes = whole.into_iter().chain([(ErasureScope::Key.into(), key.to_owned())]).chain(categories);
         let effects = scopes.filter_map(|named| self.by_scope.get(&named)).flat_map(BTreeMap::values);

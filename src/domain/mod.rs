@@ -2,6 +2,7 @@
 //! no clock. Only [`event::codec`] converts events to and from the messages of the log.
 
 pub mod attribute;
+mod attribute_events;
 pub mod birth;
 pub(crate) mod byte_cache;
 pub mod checks;
@@ -13,6 +14,7 @@ pub mod default_vocabulary;
 mod dependents;
 pub mod description;
 pub mod embedding;
+pub mod erased_copies;
 pub mod erased_grant;
 pub mod erasure;
 pub mod event;
@@ -35,6 +37,7 @@ pub mod profile;
 mod profile_bytes;
 pub mod recipients;
 pub mod recorder_usage;
+pub mod refusal_events;
 pub mod request;
 pub mod retention;
 pub mod rights;
@@ -43,6 +46,7 @@ pub mod stopped_purposes;
 pub mod stopped_uses;
 #[cfg(test)]
 pub(crate) mod test_times;
+pub mod text_search;
 pub mod unmatched;
 mod violation;
 pub mod vocabulary;

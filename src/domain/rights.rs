@@ -8,6 +8,7 @@ use super::recipients::RecipientList;
 use super::request::{Decided, RequestOutcome, RequestRecord, keeps_data};
 use super::vocabulary::Vocabulary;
 use crate::domain::event::{ErasureScope, Role};
+use sayso_proof::merkle::Hash;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A legal hold that has not been lifted.
@@ -59,7 +60,8 @@ impl Fence {
     #[must_use]
     pub fn covers(&self, category_ancestry: &[&str], key_hashes: &[Vec<u8>]) -> bool {
         match self.scope {
-            ErasureScope::Profile | ErasureScope::All => true,
+            // Nothing is kept of an erased text, not even a hash. So whatever is late may have it.
+            ErasureScope::Profile | ErasureScope::All | ErasureScope::Content => true,
             ErasureScope::Category => category_ancestry.contains(&self.category.as_str()),
             ErasureScope::Key => key_hashes.contains(&self.key_hash),
             ErasureScope::Retention | ErasureScope::Unspecified => false,
@@ -132,6 +134,12 @@ pub struct Rights {
 }
 
 impl Rights {
+    /// The request with this hash of its id.
+    #[must_use]
+    pub fn request_with(&self, hash: &Hash) -> Option<&RequestRecord> {
+        self.requests.values().find(|request| request.id.request_hash() == *hash)
+    }
+
     /// Applies the next event.
     pub fn apply(&mut self, event: &Recorded) {
         match &event.event {

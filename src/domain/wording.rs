@@ -216,6 +216,9 @@ pub fn erased(scope: ErasureScope, is_whole: bool) -> &'static str {
         ErasureScope::Profile => "the person's profile was erased; their decisions are kept",
         ErasureScope::Category => "one category of the person's data was erased; the rest is kept",
         ErasureScope::Key => "what was recorded under one key was erased; the rest of the data is kept",
+        ErasureScope::Content => {
+            "everything that holds a certain text was erased; the rest of the data is kept"
+        }
         ErasureScope::Retention | ErasureScope::Unspecified => "data reached the end of its retention",
     }
 }

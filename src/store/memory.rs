@@ -49,7 +49,10 @@ impl MemoryLog {
 
 impl State {
     fn head(&self) -> Head {
-        let recorded_at_ms = self.entries.last().map_or(0, |entry| entry.recorded_at_ms);
+        // Discarded entries have no time.
+        let is_present = |entry: &&StoredEntry| entry.bytes.is_some();
+        let recorded_at_ms =
+            self.entries.iter().rev().find(is_present).map_or(0, |entry| entry.recorded_at_ms);
         Head { size: self.entries.len() as u64, recorded_at_ms }
     }
 
@@ -76,6 +79,7 @@ impl State {
     fn discard(&mut self, position: u64) -> Result<(), StoreError> {
         let index = usize::try_from(position).unwrap_or(usize::MAX);
         let entry = self.entries.get_mut(index).ok_or(StoreError::Missing("entry"))?;
+        entry.recorded_at_ms = 0;
         let Some(bytes) = entry.bytes.take() else { return Ok(()) };
         for key in self.custom_keys.remove(&position).unwrap_or_default() {
             self.custom.remove(&key);

@@ -50,7 +50,7 @@ pub type Frame = Vec<NewEntry>;
 pub struct Head {
     /// Number of entries.
     pub size: u64,
-    /// Recorded time of the last entry; 0 in an empty log.
+    /// Recorded time of the last entry that was not discarded; 0 if there is none.
     pub recorded_at_ms: u64,
 }
 
@@ -59,7 +59,8 @@ pub struct Head {
 pub struct StoredEntry {
     /// 0-based.
     pub position: u64,
-    /// Recorded time, milliseconds since the Unix epoch.
+    /// Recorded time, milliseconds since the Unix epoch. 0 if the entry was discarded, except by an early
+    /// version.
     pub recorded_at_ms: u64,
     /// RFC 6962 leaf hash; kept when the bytes are discarded.
     pub leaf_hash: Hash,
@@ -168,7 +169,8 @@ pub trait LogStore: Send + Sync {
     /// [`StoreError::Missing`] if a subtree is not complete yet.
     fn read_hashes(&self, level: u8, start: u64, count: usize) -> Result<Vec<Hash>, StoreError>;
 
-    /// Destroys the bytes of these entries in place, and all of their index records. Leaf hashes stay.
+    /// Destroys the bytes of these entries in place, their recorded times, and all of their index records.
+    /// Leaf hashes stay.
     ///
     /// Durability: on `Ok` the bytes are overwritten and synced. After a crash before that, either the
     /// discard never began, or opening the store finishes it.

@@ -5,13 +5,17 @@
 //! tree if any change destroys a key.
 
 use super::error::VaultError;
+use super::fences::{self, MomentsKey};
 use super::key_tree::{KeyTree, PageWrite};
 use super::map_link::MapLink;
 use super::pages::{self, SubjectSecrets};
 use super::path_cache::TreeRoot;
 use super::puncturable::{Node, PuncturableTree};
+use super::seal::PageSeal;
 use super::tree_pages::{Record, Trie};
 use super::working_copy::WorkingCopy;
+use crate::secret::SecretBytes;
+use sayso_proof::certificate;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use std::collections::BTreeMap;
@@ -19,7 +23,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
 
-/// An erasure that has begun: the id of its request, and the intent, which its caller needs to finish it.
+/// An erasure that has begun: the name of its intent, and the intent, which its caller needs to finish it.
 pub type PendingErasure = ([u8; 16], Vec<u8>);
 
 /// The erasure of a whole subject.
@@ -31,10 +35,13 @@ pub struct Erasure {
     pub handle: Handle,
     /// Time of the fence, milliseconds since the Unix epoch. Writes from before this time are refused.
     pub fence_at_ms: u64,
-    /// Id of the request for erasure.
+    /// The id of the request for erasure. No page has it.
     pub request: [u8; 16],
     /// What the caller needs to finish the erasure; opaque to the vault.
     pub intent: Vec<u8>,
+    /// What only the certificate states; opaque to the vault. Its length is the same for all erasures, or
+    /// tells little.
+    pub details: Vec<u8>,
 }
 
 /// A handle and a key drawn for a new subject.
@@ -44,7 +51,7 @@ pub struct Creation {
     /// The subject's handle in the log.
     pub handle: Handle,
     /// The root of the subject's puncturable tree.
-    pub key: Zeroizing<[u8; 32]>,
+    pub key: SecretBytes,
     /// What links the subject to the subject map.
     pub link: MapLink,
 }
@@ -98,6 +105,13 @@ pub struct Batch<'a> {
     pub(super) changed: Vec<Changed>,
     pub(super) subjects: u64,
     fences: BTreeMap<Hash, u64>,
+    /// The moments key of the new top page.
+    pub(super) moments: Option<MomentsKey>,
+}
+
+/// The name of the intent of the erasure with this hash of its request.
+pub fn intent_name(request_hash: &Hash) -> [u8; 16] {
+    request_hash.first_chunk().copied().unwrap_or_default()
 }
 
 impl<'a> Batch<'a> {
@@ -107,7 +121,8 @@ impl<'a> Batch<'a> {
         let copy = WorkingCopy::new(key_tree, &tree_root.top);
         let subjects = key_tree.subjects.load(Ordering::SeqCst);
         let (own, fences) = (BTreeMap::new(), BTreeMap::new());
-        Self { key_tree, tree_root, copy, own, changed: Vec::new(), subjects, fences }
+        let moments = tree_root.top.moments.clone();
+        Self { key_tree, tree_root, copy, own, changed: Vec::new(), subjects, fences, moments }
     }
 
     /// Applies a change in memory. [`VaultError::Destroyed`] concerns this change alone and leaves the batch
@@ -168,27 +183,36 @@ impl<'a> Batch<'a> {
     }
 
     fn erase(&mut self, erasure: &Erasure) -> Result<(), VaultError> {
-        let Erasure { subject, handle, request, .. } = erasure;
+        let Erasure { subject, handle, request, intent, details, .. } = erasure;
         self.secrets_of(subject, *handle)?;
         self.copy.destroy(Trie::Subjects, subject, None)?;
         self.copy.destroy(Trie::Handles, &pages::handle_key(*handle), None)?;
-        self.fence(subject, erasure.fence_at_ms)?;
-        self.own.extend([self.key_tree.own_page(pages::INTENT, request, &erasure.intent)?]);
+        let fence_ms = self.fence_ms(subject, erasure.fence_at_ms)?;
+        let clock = self.key_tree.clock.as_ref();
+        let moments = MomentsKey::for_time(self.moments.as_ref(), fence_ms, clock);
+        let fence = fences::encode(subject, fence_ms, &moments, clock)?;
+        self.own.extend([self.key_tree.own_page(pages::FENCE, subject, &fence)?]);
+        self.moments = Some(moments);
+        let hash = certificate::request_hash(request);
+        self.own.extend([self.key_tree.own_page(pages::INTENT, &intent_name(&hash), intent)?]);
+        let name = pages::id(pages::DETAILS, &hash);
+        let sealed = PageSeal::new(&pages::details_key(request)).seal(&name, details, clock)?;
+        self.own.extend([self.key_tree.own_page(pages::DETAILS, &hash, &sealed)?]);
         self.subjects = self.subjects.saturating_sub(1);
         self.changed.push(Changed { subject: *subject, handle: *handle, secrets: None });
         Ok(())
     }
 
-    fn fence(&mut self, subject: &Hash, at_ms: u64) -> Result<(), VaultError> {
+    /// The time of a subject's new fence.
+    fn fence_ms(&mut self, subject: &Hash, at_ms: u64) -> Result<u64, VaultError> {
         let before = match self.fences.get(subject) {
             Some(fence) => *fence,
-            None => self.key_tree.number(pages::FENCE, subject)?.unwrap_or(0),
+            None => self.key_tree.fence(subject)?.unwrap_or(0),
         };
         // If the clock went back, the fence must not move back with it.
         let fence = before.max(at_ms);
         self.fences.insert(*subject, fence);
-        self.own.extend([self.key_tree.own_page(pages::FENCE, subject, &fence.to_be_bytes())?]);
-        Ok(())
+        Ok(fence)
     }
 
     fn renew(&mut self, renewal: &Renewal) -> Result<(), VaultError> {
@@ -199,10 +223,11 @@ impl<'a> Batch<'a> {
         // The event that caused the destruction is in the lost part of the log. So writes from before
         // `fence_at_ms` are refused.
         if renewal.is_punctured || tree.is_punctured_from(*from) {
-            self.fence(subject, renewal.fence_at_ms)?;
+            // It is no erasure of the subject, so the page has the exact time.
+            let fence = self.fence_ms(subject, renewal.fence_at_ms)?.to_be_bytes();
+            self.own.extend([self.key_tree.own_page(pages::FENCE, subject, &fence)?]);
         }
-        let mut key = Zeroizing::new([0; 32]);
-        self.key_tree.clock.fill(key.as_mut());
+        let key = SecretBytes::random(self.key_tree.clock.as_ref());
         let secrets = SubjectSecrets { cover: tree.renewed(*from, &key), link };
         self.copy.replace(Trie::Subjects, subject, pages::encode_subject(handle, &secrets))?;
         self.changed.push(Changed { subject: *subject, handle, secrets: Some(secrets) });

@@ -53,7 +53,7 @@ impl KeyCheck {
         pages::decode_hash(&hashing)?;
         self.key_tree.number(pages::OWN, pages::COUNT)?;
         let mut own = 1_u64;
-        for kind in [pages::FENCE, pages::INTENT] {
+        for kind in [pages::FENCE, pages::INTENT, pages::DETAILS] {
             for (id, _) in self.key_tree.store.scan_pages(&[kind], None, usize::MAX)? {
                 self.key_tree.own(&id)?;
                 own = own.saturating_add(1);

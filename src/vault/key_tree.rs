@@ -6,6 +6,7 @@
 use super::cache::Cache;
 use super::custody::RootCustody;
 use super::error::VaultError;
+use super::fences;
 use super::pages::{self, RecordKey, SubjectSecrets};
 use super::path_cache::{PathCache, TreeRoot, TreeVersion};
 use super::seal::PageSeal;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 use zeroize::Zeroizing;
 
-/// Words of stack that are overwritten after a subject's record was read.
+/// Words of stack that are overwritten after a record or a fence was read.
 const STACK_WORDS: usize = (32 << 10) / secret::STACK_WORD_BYTES;
 
 /// A page to write (`Some`) or to remove.
@@ -52,6 +53,10 @@ impl KeyTree {
 
     /// Finds the value of a record.
     pub fn record(&self, trie: Trie, key: &RecordKey) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| self.find_current(trie, key))
+    }
+
+    fn find_current(&self, trie: Trie, key: &RecordKey) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
         loop {
             let (version, tree_root) = self.paths.current();
             match self.find(version, &tree_root, trie, key) {
@@ -120,10 +125,13 @@ impl KeyTree {
                 return Ok(Some(keys));
             }
             let generation = self.cache.generation();
-            let record = self.stored(subject);
-            secret::clear_stack::<STACK_WORDS>();
-            let Some((handle, secrets)) = record? else { return Ok(None) };
-            if let Some(keys) = self.cache.put(SubjectKeys::new(*subject, handle, secrets), generation) {
+            let keys = secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+                let stored = self.stored(subject)?;
+                let keys = stored.map(|(handle, secrets)| SubjectKeys::new(*subject, handle, secrets));
+                Ok::<_, VaultError>(keys)
+            });
+            let Some(keys) = keys? else { return Ok(None) };
+            if let Some(keys) = self.cache.put(keys, generation) {
                 return Ok(Some(keys));
             }
         }
@@ -144,8 +152,17 @@ impl KeyTree {
         record.map(|record| pages::decode_hash(&record)).transpose()
     }
 
-    /// Reads a page that holds one number: the time of a fence (writes about a subject from before this time
-    /// are refused), or the number of subjects.
+    /// The time of a subject's fence, milliseconds since the Unix epoch. Writes about the subject from before
+    /// this time are refused.
+    pub fn fence(&self, subject: &Hash) -> Result<Option<u64>, VaultError> {
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            let page = self.own(&pages::id(pages::FENCE, subject))?;
+            let root = self.paths.root();
+            page.map(|page| fences::time_of(subject, &page, root.top.moments.as_ref())).transpose()
+        })
+    }
+
+    /// Reads a page that holds one number, such as the number of subjects.
     pub fn number(&self, kind: u8, name: &[u8]) -> Result<Option<u64>, VaultError> {
         self.own(&pages::id(kind, name))?.map(|page| pages::decode_number(&page)).transpose()
     }

@@ -2,26 +2,36 @@
 //! their label, which their id determines, and the secret that hides their stream in the map. Both are
 //! destroyed with the data subject's keys.
 
+use crate::secret::SecretBytes;
+use sayso_proof::entry::Handle;
 use sayso_proof::subject_map::{Blinding, Label};
-use zeroize::{Zeroize, ZeroizeOnDrop};
 
-/// The link of one data subject.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+/// The link of one data subject. Both parts stay at their place on the heap, so that no move copies them.
+#[derive(Clone, PartialEq, Eq)]
 pub struct MapLink {
-    label: [u8; 32],
-    blinding: Blinding,
+    label: SecretBytes,
+    blinding: SecretBytes,
 }
 
 impl MapLink {
     /// The link with this label and this secret.
-    pub fn new(label: Label, blinding: Blinding) -> Self {
-        Self { label: label.0, blinding }
+    #[must_use]
+    pub fn new(label: &Label, blinding: SecretBytes) -> Self {
+        Self { label: SecretBytes::copy_of(&label.0), blinding }
     }
 
-    /// The key of the data subject in the map.
+    /// The link of a data subject whose id the log has not seen since it has had a map. Everybody can compute
+    /// it from the handle.
+    #[must_use]
+    pub fn unlinked(handle: Handle) -> Self {
+        Self::new(&Label::unlinked(handle), SecretBytes::copy_of(&[0; 32]))
+    }
+
+    /// The key of the data subject in the map. The copy is the caller's to clear
+    /// ([`crate::secret::with_cleared_stack`]).
     #[must_use]
     pub fn label(&self) -> Label {
-        Label(self.label)
+        Label(*self.label)
     }
 
     /// The secret of their commitment.

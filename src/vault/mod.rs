@@ -14,6 +14,7 @@ mod batch;
 mod cache;
 pub mod custody;
 mod error;
+mod fences;
 mod hashing;
 mod inspect;
 mod key_tree;
@@ -33,7 +34,7 @@ mod vault;
 mod working_copy;
 mod writer;
 
-pub use batch::PendingErasure;
+pub use batch::{PendingErasure, intent_name};
 pub use custody::{FileCustody, MemoryCustody, RootCustody, TokenCustody};
 pub use error::VaultError;
 pub use inspect::KeyCheck;

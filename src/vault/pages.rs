@@ -7,9 +7,11 @@ use super::custody::Generation;
 use super::error::VaultError;
 use super::map_link::MapLink;
 use super::puncturable::Node;
+use crate::secret::SecretBytes;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use sayso_proof::subject_map::Label;
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 /// Kind of the pages of the key tree; named by page number.
@@ -17,9 +19,12 @@ pub const TREE: u8 = b't';
 /// Kind of the fences: times before which writes about a subject are refused, named by the keyed hash of the
 /// subject's id.
 pub const FENCE: u8 = b'f';
-/// Kind of the intents. An intent describes an erasure that has begun; its page is named by the id of the
-/// request.
+/// Kind of the intents. An intent describes an erasure that has begun; its page is named by the first 16
+/// bytes of the hash of the request's id. Early versions named it by the id.
 pub const INTENT: u8 = b'e';
+/// Kind of the details of full erasures, which only certificates state. A page is named by the hash of the
+/// request's id. Its content is a page again, sealed under a key that follows from the id ([`details_key`]).
+pub const DETAILS: u8 = b'c';
 /// Kind of the vault's own pages: the hashing secret and the number of subjects.
 pub const OWN: u8 = b'v';
 /// Name of the page with the hashing secret.
@@ -138,7 +143,7 @@ pub fn decode_subject(page: &[u8]) -> Result<(Handle, SubjectSecrets), VaultErro
     let (link, nodes) = match nodes {
         [label, blinding, nodes @ ..] if label.first() == Some(&LABEL) => {
             let (label, blinding) = (marked(label, LABEL)?, marked(blinding, BLINDING)?);
-            (Some(MapLink::new(Label(label), blinding)), nodes)
+            (Some(MapLink::new(&Label(*label), SecretBytes::copy_of(blinding))), nodes)
         }
         nodes => (None, nodes),
     };
@@ -160,13 +165,21 @@ pub fn decode_subject(page: &[u8]) -> Result<(Handle, SubjectSecrets), VaultErro
 }
 
 /// The 32 bytes after a mark and an index of 0.
-fn marked(bytes: &[u8; NODE_BYTES], mark: u8) -> Result<[u8; 32], VaultError> {
+fn marked(bytes: &[u8; NODE_BYTES], mark: u8) -> Result<&[u8; 32], VaultError> {
     match bytes {
         [found, 0, 0, 0, 0, 0, 0, 0, 0, part @ ..] if *found == mark => {
-            part.first_chunk().copied().ok_or(VaultError::Page)
+            part.first_chunk().ok_or(VaultError::Page)
         }
         _ => Err(VaultError::Page),
     }
+}
+
+/// The key that seals the details of an erasure. The store does not have the id of the request, so only those
+/// who were given it can open them.
+pub fn details_key(request: &[u8; 16]) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(
+        Sha256::new_with_prefix("sayso erasure details v1").chain_update(request).finalize().into(),
+    )
 }
 
 /// Decodes a number.

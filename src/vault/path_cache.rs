@@ -12,7 +12,7 @@ use lru::LruCache;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Interior pages in memory; each takes at most 800 bytes.
+/// Interior pages in memory; each takes at most 1,200 bytes.
 const INTERIOR_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
 /// The opened top page of the tree.

@@ -11,21 +11,31 @@ use super::rekey::removals;
 use super::seal::PageSeal;
 use super::tree_pages::{self, Link, Page, Record, TopPage, Trie};
 use crate::clock::{Clock, SharedClock};
+use crate::secret::{self, SecretBytes};
 use crate::store::{KeyStore, StoreError};
 use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use zeroize::Zeroizing;
 
 /// Subjects whose keys stay in memory without references.
 const CACHED_MAX: NonZeroUsize = NonZeroUsize::new(32_768).expect("not zero");
+/// Words of stack that are overwritten after the tree was opened.
+const STACK_WORDS: usize = (128 << 10) / secret::STACK_WORD_BYTES;
 /// Pages in one listing while unreachable ones are removed.
 const SCAN_COUNT: usize = 1_024;
 
 /// Opens the key tree, or makes one on the first start. An interrupted re-keying is completed or undone, so
 /// that exactly one root key exists afterwards.
 pub fn open(
+    store: Arc<dyn KeyStore>,
+    custody: Arc<dyn RootCustody>,
+    clock: SharedClock,
+) -> Result<KeyTree, VaultError> {
+    secret::with_cleared_stack::<STACK_WORDS, _>(|| open_root(store, custody, clock))
+}
+
+fn open_root(
     store: Arc<dyn KeyStore>,
     custody: Arc<dyn RootCustody>,
     clock: SharedClock,
@@ -67,13 +77,12 @@ fn create(
         custody.make(0, clock)?;
     }
     let (top, link) = (TopPage::fresh(clock), Link::fresh(clock));
-    let mut hashing_secret = Zeroizing::new([0; 32]);
-    clock.fill(hashing_secret.as_mut());
+    let hashing_secret = SecretBytes::random(clock);
     let wrapped = custody.wrap(0, &link.key, clock)?;
     let root = RootPage { generation: 0, top: link.id, wrapped }.encode();
     let hashing = pages::id(pages::OWN, pages::HASHING);
     let top_page = PageSeal::new(&link.key).seal(&link.name(), &top.encode(), clock)?;
-    let hashing_page = PageSeal::new(&top.own).seal(&hashing, hashing_secret.as_ref(), clock)?;
+    let hashing_page = PageSeal::new(&top.own).seal(&hashing, hashing_secret.as_slice(), clock)?;
     store.write_pages(&[
         (link.name(), Some(top_page)),
         (hashing, Some(hashing_page)),
@@ -93,7 +102,7 @@ pub(super) fn read_root(
         return Err(VaultError::RootKeyMissing(root.generation));
     }
     let key = custody.unwrap(root.generation, &root.wrapped)?;
-    let link = Link { id: root.top, key: *key };
+    let link = Link { id: root.top, key: SecretBytes::copy_of(&key) };
     let missing = || StoreError::Damaged { what: "key tree", place: "the top page is missing".into() };
     let sealed = store.read_page(&link.name())?.ok_or_else(missing)?;
     let top = TopPage::decode(&PageSeal::new(&link.key).open(&link.name(), &sealed)?)?;

@@ -46,7 +46,7 @@ impl Batch<'_> {
     /// before the next start.
     pub fn commit(mut self) -> Result<(), VaultError> {
         let own = self.own_pages()?;
-        let sealed = self.copy.seal(&self.tree_root.top)?;
+        let sealed = self.copy.seal(&self.tree_root.top, self.moments)?;
         let key_tree = self.key_tree;
         if sealed.is_rekeyed {
             key_tree.write_rekeyed(&self.tree_root, sealed, own, self.changed)?;

@@ -60,14 +60,10 @@ impl SubjectKeys {
         if version >= SECRET_VERSION {
             return Err(VaultError::Destroyed);
         }
-        let mut secrets = self.secrets();
-        let key = secrets
-            .tree
-            .key(version)
-            .ok_or(VaultError::Destroyed)
-            .map(|key| EventKey::derive(&key, event_id));
-        secret::clear_stack::<STACK_WORDS>();
-        key
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            let key = self.secrets().tree.key(version).ok_or(VaultError::Destroyed)?;
+            Ok(EventKey::derive(&key, event_id))
+        })
     }
 
     /// What links the subject to the subject map. `None` if it was destroyed, or if an earlier version of the
@@ -99,10 +95,9 @@ impl SubjectKeys {
     /// # Errors
     /// The keys were destroyed ([`VaultError::Destroyed`]).
     pub fn keyed_hash(&self, domain: &'static str, parts: &[&[u8]]) -> Result<Hash, VaultError> {
-        let secret = self.secrets().tree.secret().ok_or(VaultError::Destroyed)?;
-        let hash = keyed_hash(&secret, domain, parts);
-        drop(secret);
-        secret::clear_stack::<STACK_WORDS>();
-        Ok(hash)
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            let secret = self.secrets().tree.secret().ok_or(VaultError::Destroyed)?;
+            Ok(keyed_hash(&secret, domain, parts))
+        })
     }
 }

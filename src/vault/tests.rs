@@ -15,6 +15,7 @@ use crate::clock::{SharedClock, SystemClock};
 use crate::domain::ids::SubjectId;
 use crate::store::memory::MemoryKeys;
 use crate::store::{KeyStore, StoreError};
+use sayso_proof::certificate::DAY_MS;
 use sayso_proof::entry::Handle;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
@@ -169,7 +170,7 @@ async fn an_older_copy_of_the_key_store_or_the_root_key_does_not_open() {
     let pages = bench.store.scan_pages(&[], None, usize::MAX).unwrap();
     let pages: Vec<_> = pages.into_iter().map(|(id, page)| (id, Some(page))).collect();
     older.write_pages(&pages).unwrap();
-    vault.erase(&keys, 1, [1; 16], b"").await.unwrap();
+    vault.erase(&keys, 1, [1; 16], b"", b"").await.unwrap();
     drop(vault);
     let open = |store: MemoryKeys| {
         let custody: Arc<dyn RootCustody> = Arc::clone(&bench.custody) as _;
@@ -262,7 +263,7 @@ async fn erasing_destroys_keys_for_every_reference() {
     let keys = vault.subject_or_create(&ada).await.unwrap();
     let others = vault.subject_or_create(&bob).await.unwrap();
     let (old_key, kept) = (key(&keys, 3), key(&others, 3));
-    vault.erase(&keys, 1_000, [7; 16], b"an intent").await.unwrap();
+    vault.erase(&keys, 1_000, [7; 16], b"an intent", b"what a certificate states").await.unwrap();
 
     assert_eq!(key(&keys, 3), None, "a reference from before the erasure");
     assert!(vault.subject(&ada).unwrap().is_none());
@@ -276,9 +277,12 @@ async fn erasing_destroys_keys_for_every_reference() {
         drop(vault);
         bench.open()
     };
-    assert_eq!(vault.pending_erasures().unwrap(), vec![([7; 16], b"an intent".to_vec())]);
+    let name = crate::vault::intent_name(&sayso_proof::certificate::request_hash(&[7; 16]));
+    assert_eq!(vault.pending_erasures().unwrap(), vec![(name, b"an intent".to_vec())]);
+    assert_eq!(vault.details(&[7; 16]).unwrap().unwrap().as_slice(), b"what a certificate states");
+    assert_eq!(vault.details(&[8; 16]).unwrap(), None);
     assert_eq!(vault.key_epoch(), 1);
-    vault.erasure_done([7; 16]).await.unwrap();
+    vault.erasure_done(name).await.unwrap();
     assert!(vault.pending_erasures().unwrap().is_empty());
 
     let back = vault.subject_or_create(&ada).await.unwrap();
@@ -287,20 +291,45 @@ async fn erasing_destroys_keys_for_every_reference() {
 }
 
 #[tokio::test]
+async fn a_fence_is_exact_until_the_first_erasure_of_a_later_day() {
+    let bench = Bench::new();
+    let mut vault = bench.open();
+    let noon_ms = 20_000 * DAY_MS + DAY_MS / 2;
+    let names = ["ada", "ben", "cleo", "dan"].map(subject);
+    let mut exact = Vec::new();
+    for (at_ms, name) in [noon_ms, noon_ms + 5, noon_ms + DAY_MS, noon_ms + 1].into_iter().zip(&names) {
+        let keys = vault.subject_or_create(name).await.unwrap();
+        vault.erase(&keys, at_ms, [7; 16], b"", b"").await.unwrap();
+        // A start changes nothing.
+        drop(vault);
+        vault = bench.open();
+        exact.push(at_ms);
+        let fences: Vec<u64> = names.iter().filter_map(|name| vault.fenced_at(name).unwrap()).collect();
+        let end_ms = 20_001 * DAY_MS - 1;
+        match exact.len() {
+            3 => assert_eq!(fences, [end_ms, end_ms, noon_ms + DAY_MS], "the day before has no exact times"),
+            // The clock went back: the key of the later day stays.
+            4 => assert_eq!(fences, [end_ms, end_ms, noon_ms + DAY_MS, noon_ms + 1]),
+            _ => assert_eq!(fences, exact),
+        }
+    }
+}
+
+#[tokio::test]
 async fn erasing_old_keys_again_keeps_the_keys_of_a_subject_that_came_back() {
     let bench = Bench::new();
     let vault = bench.open();
     let ada = subject("ada");
     let old = vault.subject_or_create(&ada).await.unwrap();
-    vault.erase(&old, 2_000, [1; 16], b"").await.unwrap();
+    vault.erase(&old, 2_000, [1; 16], b"", b"").await.unwrap();
     let back = vault.subject_or_create(&ada).await.unwrap();
-    assert!(matches!(vault.erase(&old, 3_000, [2; 16], b"").await, Err(VaultError::Destroyed)));
+    assert!(matches!(vault.erase(&old, 3_000, [2; 16], b"", b"").await, Err(VaultError::Destroyed)));
     assert!(matches!(vault.puncture(old.handle, &[0], None).await, Err(VaultError::Destroyed)));
     assert!(key(&back, 0).is_some());
     assert!(Arc::ptr_eq(&back, &vault.by_handle(back.handle).unwrap().unwrap()));
     assert_eq!(vault.pending_erasures().unwrap().len(), 1, "the second erasure left no intent");
     // The clock went back, but the fence (the time of the last erasure) does not.
-    vault.erase(&back, 1_500, [3; 16], b"").await.unwrap();
+    vault.erase(&back, 1_500, [3; 16], b"", b"").await.unwrap();
     assert_eq!(vault.fenced_at(&ada).unwrap(), Some(2_000));
 }
 
@@ -313,7 +342,7 @@ async fn an_erasure_completes_when_its_caller_stops_waiting() {
     let (go, gate) = mpsc::channel();
     *bench.store.gate.lock().unwrap() = Some(gate);
     let waited =
-        tokio::time::timeout(std::time::Duration::from_millis(50), vault.erase(&keys, 1, [1; 16], b""));
+        tokio::time::timeout(std::time::Duration::from_millis(50), vault.erase(&keys, 1, [1; 16], b"", b""));
     assert!(waited.await.is_err(), "the caller gave up while the write was under way");
     go.send(()).unwrap();
     // Changes are carried out in order, so this answer comes after the erasure.
@@ -341,7 +370,7 @@ async fn a_slow_reader_does_not_bring_destroyed_keys_back() {
         read.recv().unwrap();
         // The reader has read the old page, and now its keys are destroyed.
         if whole {
-            vault.erase(&keys, 1, [1; 16], b"").await.unwrap();
+            vault.erase(&keys, 1, [1; 16], b"", b"").await.unwrap();
         } else {
             vault.puncture(keys.handle, &[5], None).await.unwrap();
         }
@@ -377,7 +406,7 @@ async fn creations_do_not_bring_erased_keys_back() {
                 })
             })
             .collect();
-        vault.erase(&keys, u64::from(round), [round; 16], b"").await.unwrap();
+        vault.erase(&keys, u64::from(round), [round; 16], b"", b"").await.unwrap();
         for reader in readers {
             reader.await.unwrap();
         }
@@ -420,7 +449,7 @@ async fn after_a_failed_write_the_store_decides_what_was_destroyed() {
         let keys = vault.subject_or_create(&ada).await.unwrap();
         let bobs = vault.subject_or_create(&bob).await.unwrap();
         bench.store.fault.store(fault, Ordering::SeqCst);
-        assert!(vault.erase(&keys, 5, [1; 16], b"").await.is_err());
+        assert!(vault.erase(&keys, 5, [1; 16], b"", b"").await.is_err());
         let refused = vault.subject_or_create(&subject("new")).await;
         assert!(matches!(refused, Err(VaultError::BatchFailed(_) | VaultError::Store(_))));
         bench.store.fault.store(0, Ordering::SeqCst);

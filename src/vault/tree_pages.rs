@@ -4,9 +4,11 @@
 //! the other by their handle. These hashes and handles are random, so the tries stay balanced by themselves.
 
 use super::error::VaultError;
+use super::fences::MomentsKey;
 use super::pages::{self, PAGE_ID_BYTES, PageId, RecordKey};
 use crate::clock::Clock;
-use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+use crate::secret::SecretBytes;
+use zeroize::Zeroizing;
 
 /// Children of an interior page: one for each value of four bits.
 pub const FANOUT: usize = 16;
@@ -19,25 +21,26 @@ const LINK_BYTES: usize = PAGE_ID_BYTES + 32;
 const TOP: u8 = 1;
 const INTERIOR: u8 = 2;
 const LEAF: u8 = 3;
+const TOP_WITH_MOMENTS: u8 = 4;
+/// Bytes of a moments key and its day.
+const MOMENTS_BYTES: usize = 32 + 8;
 /// Bytes of a record besides its value: key and length.
 const RECORD_BYTES: usize = 32 + 4;
 
 /// Number of a page and the key that opens it. Only the parent page stores it.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+#[derive(Clone)]
 pub struct Link {
     /// Number of the page.
-    #[zeroize(skip)]
     pub id: PageId,
     /// Key that opens the page.
-    pub key: [u8; 32],
+    pub key: SecretBytes,
 }
 
 impl Link {
     /// A link to a new page, with a fresh number and a fresh key.
     pub fn fresh(clock: &dyn Clock) -> Self {
-        let mut link = Self { id: [0; PAGE_ID_BYTES], key: [0; 32] };
+        let mut link = Self { id: [0; PAGE_ID_BYTES], key: SecretBytes::random(clock) };
         clock.fill(&mut link.id);
-        clock.fill(&mut link.key);
         link
     }
 
@@ -59,9 +62,11 @@ pub enum Trie {
 /// The top page, the only page whose key the root key wraps.
 #[derive(Clone)]
 pub struct TopPage {
+    /// Seals the exact times of the newest erasures. `None` before the first erasure of a subject.
+    pub moments: Option<MomentsKey>,
     /// Key that seals the vault's own pages. A re-keying (replacement of the root key) keeps this key, but
     /// not the keys of tree pages above a destroyed record.
-    pub own: Zeroizing<[u8; 32]>,
+    pub own: SecretBytes,
     /// The trie of subjects; `None` while it is empty.
     pub subjects: Option<Link>,
     /// The trie of handles; `None` while it is empty.
@@ -71,9 +76,7 @@ pub struct TopPage {
 impl TopPage {
     /// The top page of an empty tree.
     pub fn fresh(clock: &dyn Clock) -> Self {
-        let mut own = Zeroizing::new([0; 32]);
-        clock.fill(own.as_mut());
-        Self { own, subjects: None, handles: None }
+        Self { moments: None, own: SecretBytes::random(clock), subjects: None, handles: None }
     }
 
     /// The first page of a trie.
@@ -84,11 +87,16 @@ impl TopPage {
         }
     }
 
-    /// Encodes the page: kind, own key, one bit for each trie that is not empty, links.
+    /// Encodes the page: kind, own key, moments key with its day if there is one, one bit for each trie that
+    /// is not empty, links.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
-        let mut page = Zeroizing::new(Vec::with_capacity(1 + 32 + 1 + 2 * LINK_BYTES));
-        page.push(TOP);
-        page.extend_from_slice(self.own.as_ref());
+        let mut page = Zeroizing::new(Vec::with_capacity(1 + 32 + MOMENTS_BYTES + 1 + 2 * LINK_BYTES));
+        page.push(if self.moments.is_some() { TOP_WITH_MOMENTS } else { TOP });
+        page.extend_from_slice(self.own.as_slice());
+        if let Some(moments) = &self.moments {
+            page.extend_from_slice(moments.key.as_slice());
+            page.extend_from_slice(&moments.day_ms.to_be_bytes());
+        }
         let present = u8::from(self.subjects.is_some()) | u8::from(self.handles.is_some()) << 1;
         page.push(present);
         for link in [&self.subjects, &self.handles].into_iter().flatten() {
@@ -99,16 +107,28 @@ impl TopPage {
 
     /// Decodes the page.
     pub fn decode(page: &[u8]) -> Result<Self, VaultError> {
-        let rest = page.strip_prefix(&[TOP]).ok_or(VaultError::Page)?;
+        let (kind, rest) = page.split_first().ok_or(VaultError::Page)?;
         let (own, rest) = rest.split_first_chunk::<32>().ok_or(VaultError::Page)?;
+        let (moments, rest) = match *kind {
+            TOP => (None, rest),
+            TOP_WITH_MOMENTS => take_moments(rest).map(|(moments, rest)| (Some(moments), rest))?,
+            _ => return Err(VaultError::Page),
+        };
         let (present, mut rest) = rest.split_first().ok_or(VaultError::Page)?;
         let mut link = |bit: u8| if present & bit == 0 { Ok(None) } else { take_link(&mut rest).map(Some) };
         let (subjects, handles) = (link(1)?, link(2)?);
         if *present > 3 || !rest.is_empty() {
             return Err(VaultError::Page);
         }
-        Ok(Self { own: Zeroizing::new(*own), subjects, handles })
+        Ok(Self { moments, own: SecretBytes::copy_of(own), subjects, handles })
     }
+}
+
+/// Decodes a moments key and its day at the start of bytes. Returns the rest of the bytes too.
+fn take_moments(page: &[u8]) -> Result<(MomentsKey, &[u8]), VaultError> {
+    let (key, rest) = page.split_first_chunk::<32>().ok_or(VaultError::Page)?;
+    let (day, rest) = rest.split_first_chunk().ok_or(VaultError::Page)?;
+    Ok((MomentsKey { day_ms: u64::from_be_bytes(*day), key: SecretBytes::copy_of(key) }, rest))
 }
 
 /// An interior page: links to the pages below.
@@ -207,14 +227,14 @@ fn decode_leaf(mut rest: &[u8]) -> Result<Vec<Record>, VaultError> {
 
 fn push_link(page: &mut Vec<u8>, link: &Link) {
     page.extend_from_slice(&link.id);
-    page.extend_from_slice(&link.key);
+    page.extend_from_slice(link.key.as_slice());
 }
 
 fn take_link(rest: &mut &[u8]) -> Result<Link, VaultError> {
     let (id, after) = rest.split_first_chunk::<PAGE_ID_BYTES>().ok_or(VaultError::Page)?;
     let (key, after) = after.split_first_chunk::<32>().ok_or(VaultError::Page)?;
     *rest = after;
-    Ok(Link { id: *id, key: *key })
+    Ok(Link { id: *id, key: SecretBytes::copy_of(key) })
 }
 
 /// Returns the four bits of a key at a level.

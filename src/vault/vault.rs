@@ -9,13 +9,15 @@ use super::map_link::MapLink;
 use super::pages::{self, SubjectSecrets};
 use super::puncturable::Node;
 use super::recover;
+use super::seal::PageSeal;
 use super::subject::SubjectKeys;
 use super::tree_pages::Trie;
 use super::writer::Writer;
 use crate::clock::SharedClock;
 use crate::domain::ids::SubjectId;
-use crate::secret;
+use crate::secret::{self, SecretBytes};
 use crate::store::{KeyStore, Page};
+use sayso_proof::certificate;
 use sayso_proof::entry::Handle;
 use sayso_proof::merkle::Hash;
 use sayso_proof::subject_map::{Label, VrfKey};
@@ -24,10 +26,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use zeroize::Zeroizing;
 
-/// Words of stack that are overwritten after a label was computed.
+/// Words of stack that are overwritten after a label or a key was computed.
 const STACK_WORDS: usize = (32 << 10) / secret::STACK_WORD_BYTES;
 /// Domain of the keyed hash that is the seed of the VRF's key.
 const VRF_KEY: &str = "subject map vrf key v1";
+/// Domain of the keyed hash that is the key of the sealed part of an intent.
+const INTENT_KEY: &str = "intent of an erasure v1";
 /// Intents of erasures in one read.
 const READ_COUNT: usize = 256;
 /// Subjects that get fresh keys in one write. They are taken in the order of their pages, so one write
@@ -39,7 +43,7 @@ const RENEWALS_COUNT: usize = if cfg!(test) { 16 } else { 1_024 };
 pub struct PendingSubject {
     /// The keys.
     pub keys: Arc<SubjectKeys>,
-    key: Zeroizing<[u8; 32]>,
+    key: SecretBytes,
     id: SubjectId,
 }
 
@@ -49,7 +53,7 @@ pub struct PendingSubject {
 /// which has its own thread. Dropping the vault waits until the writer has done everything submitted.
 pub struct Vault {
     pub(super) key_tree: Arc<KeyTree>,
-    hashing: Zeroizing<[u8; 32]>,
+    hashing: SecretBytes,
     /// Makes the labels of the subject map.
     vrf: VrfKey,
     writer: Writer,
@@ -68,7 +72,7 @@ impl Vault {
     ) -> Result<Self, VaultError> {
         let key_tree = Arc::new(recover::open(store, custody, clock)?);
         let secret = key_tree.own(&pages::id(pages::OWN, pages::HASHING))?.ok_or(VaultError::Page)?;
-        let hashing = Zeroizing::new(pages::decode_hash(&secret)?);
+        let hashing = SecretBytes::copy_of(secret.as_slice().try_into().map_err(|_| VaultError::Page)?);
         let writer = Writer::start(Arc::clone(&key_tree))?;
         let seed = Zeroizing::new(keyed_hash(&hashing, VRF_KEY, &[]));
         let vrf = VrfKey::from_seed(&seed).map_err(|_| VaultError::Page)?;
@@ -92,20 +96,19 @@ impl Vault {
     /// # Errors
     /// Never; the VRF's interface allows an error.
     pub fn prove_label(&self, subject: &SubjectId) -> Result<(Label, Vec<u8>), VaultError> {
-        let proven = self.vrf.prove(subject.as_str()).map_err(|_| VaultError::Page);
         // The hashes of the id, and the nonce of the proof.
-        secret::clear_stack::<STACK_WORDS>();
-        proven
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            self.vrf.prove(subject.as_str()).map_err(|_| VaultError::Page)
+        })
     }
 
     /// A new link between a subject and the subject map.
     fn new_link(&self, subject: &SubjectId) -> MapLink {
-        let label = self.vrf.label(subject.as_str());
-        // The hashes of the id.
-        secret::clear_stack::<STACK_WORDS>();
-        let mut blinding = Zeroizing::new([0; 32]);
-        self.key_tree.clock.fill(blinding.as_mut());
-        MapLink::new(label, *blinding)
+        // The label and the hashes of the id.
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            let blinding = SecretBytes::random(self.key_tree.clock.as_ref());
+            MapLink::new(&self.vrf.label(subject.as_str()), blinding)
+        })
     }
 
     /// Links a subject to the subject map, if an earlier version of the ledger stored them without a link;
@@ -143,11 +146,13 @@ impl Vault {
         let clock = self.key_tree.clock.as_ref();
         let mut handle = Handle([0; 16]);
         clock.fill(&mut handle.0);
-        let mut key = Zeroizing::new([0; 32]);
-        clock.fill(key.as_mut());
-        let secrets = SubjectSecrets { cover: vec![Node::root(&key)], link: None };
-        let keys = SubjectKeys::new(self.hash_of(subject), handle, secrets);
-        PendingSubject { keys: Arc::new(keys), key, id: subject.clone() }
+        let key = SecretBytes::random(clock);
+        let hash = self.hash_of(subject);
+        let keys = secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            let secrets = SubjectSecrets { cover: vec![Node::root(&key)], link: None };
+            Arc::new(SubjectKeys::new(hash, handle, secrets))
+        });
+        PendingSubject { keys, key, id: subject.clone() }
     }
 
     /// Stores a subject's prepared keys; durable when it returns.
@@ -218,10 +223,14 @@ impl Vault {
         self.writer.puncture(handle, versions.to_vec(), intent).await
     }
 
-    /// Destroys a subject's keys and its records of id and handle. The same durable write sets the fence: the
-    /// time of the erasure, which protects against late writes. It also stores the intent, from which a
-    /// restart can finish the erasure. Afterward nothing about the subject can be opened. The write completes
-    /// even if the caller stops waiting.
+    /// Destroys a subject's keys and its records of id and handle. The same durable write sets the fence,
+    /// which protects against late writes. It also stores the intent, from which a restart can finish the
+    /// erasure, and the details, which open only with the id of the request. Afterward nothing about the
+    /// subject can be opened. The write completes even if the caller stops waiting.
+    ///
+    /// The page of the fence has the day (UTC). The exact time in it is sealed under a key that the first
+    /// erasure of a later day destroys. So after that, a guessed id does not lead to the event of the erasure
+    /// by its time.
     ///
     /// # Errors
     /// [`VaultError::Destroyed`] if these keys were destroyed before. Then nothing changes: if the subject
@@ -234,18 +243,58 @@ impl Vault {
         fence_at_ms: u64,
         request: [u8; 16],
         intent: &[u8],
+        details: &[u8],
     ) -> Result<(), VaultError> {
         let (subject, handle) = (keys.subject, keys.handle);
-        self.writer.erase(Erasure { subject, handle, fence_at_ms, request, intent: intent.to_vec() }).await
+        let (intent, details) = (intent.to_vec(), details.to_vec());
+        self.writer.erase(Erasure { subject, handle, fence_at_ms, request, intent, details }).await
+    }
+
+    /// The details of a full erasure; `None` if no erasure of this request is known, or if an early version
+    /// carried it out.
+    ///
+    /// # Errors
+    /// The key store can't be read, or the details are damaged.
+    pub fn details(&self, request: &[u8; 16]) -> Result<Option<Zeroizing<Vec<u8>>>, VaultError> {
+        let name = pages::id(pages::DETAILS, &certificate::request_hash(request));
+        let Some(sealed) = self.key_tree.own(&name)? else { return Ok(None) };
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            PageSeal::new(&pages::details_key(request)).open(&name, &sealed).map(Some)
+        })
     }
 
     /// The time of the subject's fence, milliseconds since the Unix epoch. An erasure sets the fence. If a
     /// key of the subject was destroyed since a backup, a renewal after the restore sets the fence, too.
     ///
+    /// The time is exact until the first erasure of a later day. From then on, the fence of an erasure is the
+    /// end of its day (UTC).
+    ///
     /// # Errors
     /// The key store can't be read.
     pub fn fenced_at(&self, subject: &SubjectId) -> Result<Option<u64>, VaultError> {
-        self.key_tree.number(pages::FENCE, &self.hash_of(subject))
+        self.key_tree.fence(&self.hash_of(subject))
+    }
+
+    /// Seals bytes of the intent of an erasure under the subject's secret.
+    ///
+    /// # Errors
+    /// The keys were destroyed ([`VaultError::Destroyed`]).
+    pub fn seal_intent(&self, keys: &SubjectKeys, bytes: &[u8]) -> Result<Vec<u8>, VaultError> {
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            let key = Zeroizing::new(keys.keyed_hash(INTENT_KEY, &[])?);
+            PageSeal::new(&key).seal(&[pages::INTENT], bytes, self.key_tree.clock.as_ref())
+        })
+    }
+
+    /// Opens what [`Vault::seal_intent`] sealed.
+    ///
+    /// # Errors
+    /// The keys were destroyed ([`VaultError::Destroyed`]), or the bytes are damaged.
+    pub fn open_intent(&self, keys: &SubjectKeys, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        secret::with_cleared_stack::<STACK_WORDS, _>(|| {
+            let key = Zeroizing::new(keys.keyed_hash(INTENT_KEY, &[])?);
+            PageSeal::new(&key).open(&[pages::INTENT], sealed)
+        })
     }
 
     /// Returns the erasures that have begun and are not known to be complete.
@@ -261,17 +310,17 @@ impl Vault {
             let Some((last, _)) = found.last() else { return Ok(pending) };
             after = Some(last.clone());
             for (page, sealed) in found {
-                pending.push((request_of(&page)?, tree_root.own.open(&page, &sealed)?.to_vec()));
+                pending.push((name_of(&page)?, tree_root.own.open(&page, &sealed)?.to_vec()));
             }
         }
     }
 
-    /// Removes the intent of a completed erasure.
+    /// Removes the intent of a completed erasure. `name` is the one that [`Vault::pending_erasures`] returns.
     ///
     /// # Errors
     /// The key store can't be written.
-    pub async fn erasure_done(&self, request: [u8; 16]) -> Result<(), VaultError> {
-        self.writer.complete(request).await
+    pub async fn erasure_done(&self, name: [u8; 16]) -> Result<(), VaultError> {
+        self.writer.complete(name).await
     }
 
     /// Returns a consistent copy of every sealed page of the key store, for a backup. It takes about 300
@@ -347,7 +396,7 @@ impl Vault {
     }
 }
 
-/// The id of the request in the name of an intent's page.
-fn request_of(page: &[u8]) -> Result<[u8; 16], VaultError> {
+/// The name of an intent, which is the name of its page without the kind.
+fn name_of(page: &[u8]) -> Result<[u8; 16], VaultError> {
     page.get(1..).and_then(|name| name.try_into().ok()).ok_or(VaultError::Page)
 }

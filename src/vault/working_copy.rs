@@ -6,6 +6,7 @@
 //! the old pages.
 
 use super::error::VaultError;
+use super::fences::MomentsKey;
 use super::key_tree::{KeyTree, PageWrite};
 use super::pages::{PageId, RecordKey};
 use super::seal::PageSeal;
@@ -187,10 +188,11 @@ impl<'a> WorkingCopy<'a> {
         done
     }
 
-    /// Seals every changed page.
-    pub fn seal(self, top: &TopPage) -> Result<Sealed, VaultError> {
+    /// Seals every changed page. `moments` becomes the moments key of the top page. It may differ from the
+    /// current one only if a record was destroyed.
+    pub fn seal(self, top: &TopPage, moments: Option<MomentsKey>) -> Result<Sealed, VaultError> {
         let mut sealed = Sealed {
-            top: TopPage { own: top.own.clone(), subjects: None, handles: None },
+            top: TopPage { moments, own: top.own.clone(), subjects: None, handles: None },
             is_top_changed: self.change > Change::Stays,
             is_rekeyed: self.change == Change::Rekeyed,
             fresh: Vec::new(),

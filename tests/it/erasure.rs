@@ -222,9 +222,9 @@ async fn a_second_erasure_and_an_erasure_of_an_unknown_person_are_not_found() {
 }
 
 /// A service may spool writes: prepare them before an erasure, and send them after it. The daemon records
-/// none of these writes.
+/// none of these writes. It records a person's no (`late_refusals`).
 #[tokio::test(flavor = "multi_thread")]
-async fn spooled_writes_of_every_kind_are_refused_after_an_erasure() {
+async fn spooled_data_and_consents_are_refused_after_an_erasure() {
     let harness = Harness::start().await;
     let (mut service, mut steward) = record_ada(&harness).await;
     let grant = service.grant.request_grant(ask("ada")).await.unwrap().into_inner().grant_id;
@@ -256,13 +256,6 @@ async fn spooled_writes_of_every_kind_are_refused_after_an_erasure() {
     let mut yes = consent("ada", vec![choice(ConsentDecision::Given, "tone-adaptation", &[], false)]);
     yes.options = spooled();
     refused(service.consent.record_consent(yes).await.unwrap_err());
-    let signal = proto::RecordSignalRequest {
-        subject: "ada".into(),
-        kind: proto::SignalKind::Objection.into(),
-        options: spooled(),
-        ..Default::default()
-    };
-    refused(steward.consent.record_signal(signal).await.unwrap_err());
     // Reports of use and artifacts need a grant, and the grant was erased.
     let used = proto::ReportUseRequest { grant_id: grant.clone(), reply: "r1".into(), ..Default::default() };
     let late = service.grant.report_use(used).await.unwrap_err();

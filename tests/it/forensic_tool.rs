@@ -60,6 +60,13 @@ impl Image {
         found.map(|bytes| (Entry::parse(bytes).unwrap(), bytes.len())).collect()
     }
 
+    /// Those of the ids of 16 bytes (UUIDv7) in some file that `matches` accepts.
+    pub fn ids(&self, matches: impl Fn(&[u8; 16]) -> bool) -> BTreeSet<[u8; 16]> {
+        let windows = self.files.iter().flat_map(|(_, bytes)| bytes.windows(16));
+        let ids = windows.filter(|id| id[6] >> 4 == 7 && id[8] >> 6 == 2);
+        ids.map(|id| id.try_into().unwrap()).filter(matches).collect()
+    }
+
     /// Those of the needles that some file contains.
     pub fn all_found(&self, needles: &BTreeSet<Secret>) -> BTreeSet<Secret> {
         let mut starts = vec![false; 1 << 24];
@@ -141,9 +148,13 @@ pub struct Findings {
     near: Vec<(Sealed, Vec<u8>)>,
     /// The given keys, and the keys in decrypted pages.
     pub keys: BTreeSet<Secret>,
+    /// Where some of the keys were found, for messages.
+    places: BTreeMap<Secret, &'static str>,
     nodes: BTreeMap<(u8, u64, Secret), Node>,
     /// The decrypted bodies of entries, in debug format.
     pub texts: Vec<String>,
+    /// The decrypted pages, each with its name.
+    pub pages: BTreeSet<(Vec<u8>, Vec<u8>)>,
     pub pages_found: usize,
     pub windows_tried: usize,
     /// The number of root keys that were given.
@@ -163,9 +174,11 @@ impl Findings {
             for at in offsets(bytes, b"saysoRK1") {
                 let slot: Option<Secret> = bytes.get(at + 16..at + 48).and_then(|key| key.try_into().ok());
                 // A slot contains its root key twice.
-                findings.roots += usize::from(slot.is_some_and(|key| findings.keys.insert(key)));
+                findings.roots += usize::from(slot.is_some_and(|key| findings.add("root key", key)));
             }
-            findings.keys.extend(Secret::try_from(bytes.as_slice()));
+            if let Ok(key) = Secret::try_from(bytes.as_slice()) {
+                findings.add("key file", key);
+            }
         }
         findings.open_all();
         findings
@@ -192,13 +205,16 @@ impl Findings {
         loop {
             let before = self.keys.len();
             for root in self.keys.clone() {
-                self.keys.extend(self.wrapped.iter().filter_map(|wrapped| wrapped.open(&root)));
+                let opened: Vec<Secret> =
+                    self.wrapped.iter().filter_map(|wrapped| wrapped.open(&root)).collect();
+                opened.into_iter().for_each(|key| _ = self.add("key of the top page", key));
             }
             let keys = self.keys.clone();
             for page in self.closed.clone() {
                 if let Some(clear) = keys.iter().find_map(|key| page.open(key)) {
                     self.closed.remove(&page);
                     self.collect_keys(&clear);
+                    self.pages.insert((page.header[9..page.header.len() - 4].to_vec(), clear));
                 }
             }
             if self.keys.len() == before {
@@ -219,20 +235,38 @@ impl Findings {
         }
     }
 
+    /// Adds a key. Returns whether it was unknown.
+    fn add(&mut self, place: &'static str, key: Secret) -> bool {
+        self.places.entry(key).or_insert(place);
+        self.keys.insert(key)
+    }
+
+    /// Where a key was found.
+    pub fn place_of(&self, key: &[u8]) -> &'static str {
+        self.places.get(key).copied().unwrap_or("derived key")
+    }
+
     /// Collects the keys in a decrypted page.
     fn collect_keys(&mut self, page: &[u8]) {
-        let links =
-            |bytes: &[u8]| bytes.chunks_exact(48).map(|link| link[16..].try_into().unwrap()).collect();
-        let found: Vec<Secret> = match page {
-            [1, rest @ ..] => {
-                self.keys.insert(rest[..32].try_into().unwrap());
-                links(&rest[33..])
+        let links = |bytes: &[u8]| -> Vec<(&'static str, Secret)> {
+            bytes.chunks_exact(48).map(|link| ("link", link[16..].try_into().unwrap())).collect()
+        };
+        let key = |bytes: &[u8]| bytes.try_into().unwrap();
+        let found: Vec<(&'static str, Secret)> = match page {
+            [1, rest @ ..] if rest.len() % 48 == 33 => {
+                let own = ("key of the vault's own pages", key(&rest[..32]));
+                [vec![own], links(&rest[33..])].concat()
+            }
+            // The top page after an erasure: its own key, the moments key with its day, links.
+            [4, rest @ ..] if rest.len() % 48 == 73 % 48 => {
+                let own = ("key of the vault's own pages", key(&rest[..32]));
+                [vec![own, ("moments key", key(&rest[32..64]))], links(&rest[73..])].concat()
             }
             [2, rest @ ..] if rest.len() % 48 == 2 => links(&rest[2..]),
             [3, rest @ ..] => return self.collect_subject_keys(rest),
-            other => other.try_into().into_iter().collect(),
+            other => other.try_into().into_iter().map(|key| ("page of 32 bytes", key)).collect(),
         };
-        self.keys.extend(found);
+        found.into_iter().for_each(|(place, key)| _ = self.add(place, key));
     }
 
     /// Collects the keys in the records of a leaf page, one record a subject.
@@ -245,14 +279,14 @@ impl Findings {
                 let key = node[9..].try_into().unwrap();
                 if matches!(node[0], 0xfd | 0xfe) {
                     // The label of the subject map, or the secret of its commitment.
-                    self.keys.insert(key);
+                    self.add(if node[0] == 0xfe { "label" } else { "secret of the commitment" }, key);
                     continue;
                 }
                 // A renewed key is the root of a whole tree of keys. The tool ignores from which version on
                 // the key is used.
                 let (depth, index) = if node[0] == 0xff { (0, 0) } else { (node[0], index) };
                 let node = Node { depth, index, key, renewed_from: None };
-                self.keys.insert(node.key);
+                self.add("node of a subject", node.key);
                 self.nodes.insert((node.depth, node.index, node.key), node);
             }
             rest = after;
@@ -287,6 +321,14 @@ impl Findings {
             }
         }
         found
+    }
+
+    /// The secrets of the data subjects whose keys are gone in the later findings. Keyed hashes of their data
+    /// are made with these secrets.
+    pub fn secrets_gone_in(&self, later: &Self) -> Vec<Secret> {
+        let gone = self.nodes.values().filter(|node| !later.keys.contains(&node.key));
+        gone.filter_map(|node| PuncturableTree::new(vec![node.clone()]).secret().map(|secret| *secret))
+            .collect()
     }
 
     /// Tries every 32-byte window in and around every unopened page as a key, on everything that is not
@@ -334,7 +376,7 @@ fn plausible_pages<'a>(key: &Secret, blocks: &'a [([u8; 16], u8)]) -> impl Itera
     let found = blocks.iter().enumerate().filter(move |(_, (counter, cipher))| {
         let mut block = (*counter).into();
         aes.encrypt_block(&mut block);
-        (1..=3).contains(&(block[0] ^ cipher))
+        (1..=4).contains(&(block[0] ^ cipher))
     });
     found.map(|(page, _)| page)
 }
@@ -409,12 +451,27 @@ pub fn find_in_memory(pid: u32, needles: &[Vec<u8>]) -> Vec<(usize, String)> {
                 if prefixes[usize::from(u16::from_be_bytes([bytes[at], bytes[at + 1]]))] {
                     let here =
                         needles.iter().enumerate().filter(|(_, needle)| bytes[at..].starts_with(needle));
-                    found.extend(here.map(|(number, _)| (number, format!("{name} {:x}", start + at as u64))));
+                    let thread = stack_owner(pid, start..end).unwrap_or_default();
+                    let place = format!("{name} {:x} {thread}", start + at as u64);
+                    found.extend(here.map(|(number, _)| (number, place.clone())));
                 }
             }
         }
     }
     found
+}
+
+/// The name of the waiting thread whose stack this map is.
+fn stack_owner(pid: u32, map: std::ops::Range<u64>) -> Option<String> {
+    let threads = std::fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let is_owner = |task: &PathBuf| {
+        // The number of the system call, its arguments, the stack pointer and the program counter.
+        let call = std::fs::read_to_string(task.join("syscall")).unwrap_or_default();
+        let pointer = call.split_whitespace().rev().nth(1).and_then(|word| word.strip_prefix("0x"));
+        pointer.and_then(|word| u64::from_str_radix(word, 16).ok()).is_some_and(|at| map.contains(&at))
+    };
+    let owner = threads.flatten().map(|thread| thread.path()).find(is_owner)?;
+    std::fs::read_to_string(owner.join("comm")).ok().map(|name| format!("stack of {}", name.trim_end()))
 }
 
 const PAGE: usize = 4096;

@@ -140,15 +140,23 @@ async fn the_daemons_memory_contains_nothing_of_an_erased_person() {
         "the control: the text is in memory before the erasure"
     );
 
-    let erased = served.run(&["erase", ERASED, "--scope", "all"]).output().unwrap();
-    assert!(erased.status.success(), "{}", String::from_utf8_lossy(&erased.stderr));
-    let after = Image::of(&served.data);
-    let found_after = Findings::of(&after, &after);
+    let erase = |scope: &str| {
+        let erased = served.run(&["erase", ERASED, "--scope", scope]).output().unwrap();
+        assert!(erased.status.success(), "{}", String::from_utf8_lossy(&erased.stderr));
+        let image = Image::of(&served.data);
+        Findings::of(&image, &image)
+    };
+    // First a part, then everything.
+    let found_between = erase("key=k0");
+    let found_after = erase("all");
+    let known = found_before.keys.union(&found_between.keys);
     let destroyed: Vec<Vec<u8>> =
-        found_before.keys.difference(&found_after.keys).map(|key| key.to_vec()).collect();
+        known.filter(|key| !found_after.keys.contains(*key)).map(|key| key.to_vec()).collect();
     assert!(destroyed.len() >= 4, "keys of the root, the top page, the leaf page and the subject");
     let keys = found_before.keys_of(SECRET).into_iter().map(|key| key.to_vec());
-    let needles: Vec<Vec<u8>> = texts.into_iter().chain(destroyed).chain(keys).collect();
+    let secrets = found_before.secrets_gone_in(&found_after).into_iter().map(|key| key.to_vec());
+    assert!(secrets.len() > 0, "the secret of the erased person");
+    let needles: Vec<Vec<u8>> = texts.into_iter().chain(destroyed).chain(keys).chain(secrets).collect();
     // The connection of the last command may still be closing.
     let mut found = find_in_memory(pid, &needles);
     for _ in 0..5 {
@@ -157,7 +165,8 @@ async fn the_daemons_memory_contains_nothing_of_an_erased_person() {
             found = find_in_memory(pid, &needles);
         }
     }
-    println!("{} needles, found {found:?}", needles.len());
+    let places: Vec<&str> = found.iter().map(|(at, _)| found_before.place_of(&needles[*at])).collect();
+    println!("{} needles, found {found:?} ({places:?})", needles.len());
     served.kill();
     assert!(found.is_empty(), "erased data is in memory: {found:?}");
 }

@@ -304,3 +304,30 @@ async fn the_lengths_of_erased_entries_rank_people_no_better_than_chance() {
     println!("mean rank {mean}, {first} first; entries of {:?} bytes", seen[0]);
     assert!((45.0..=56.0).contains(&mean) && first <= 3, "mean rank {mean}, {first} of {PEOPLE} first");
 }
+
+/// A data subject is dropped from memory when others need the space. A repeated request is recognized from
+/// the log then, without an index of its key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_request_is_answered_after_its_person_was_dropped_from_memory() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = crate::harness::config(dir.path());
+    config.limits.cached_subjects_bytes_max = 1 << 20;
+    let daemon = sayso::daemon::Daemon::start(&config).await.unwrap();
+    let harness = Harness { dir, daemon };
+    let mut service = harness.as_role(Role::Service, "tutor").await;
+    let keyed = |value: &str| proto::RecordAttributesRequest {
+        options: with_key("one"),
+        ..fact("ada", "job", "work", value)
+    };
+    let first = service.profile.record_attributes(keyed("x")).await.unwrap().into_inner();
+    // Each of these takes more than an eightieth of the memory for data subjects.
+    for person in 0..200 {
+        let other = fact(&format!("person-{person}"), "job", "work", &"x".repeat(15_000));
+        service.profile.record_attributes(other).await.unwrap();
+    }
+    let again = service.profile.record_attributes(keyed("x")).await.unwrap().into_inner().receipt.unwrap();
+    assert!(again.replayed);
+    assert_eq!(again.events, first.receipt.unwrap().events);
+    let reused = service.profile.record_attributes(keyed("y")).await.unwrap_err();
+    assert_eq!(reused.code(), Code::AlreadyExists);
+}

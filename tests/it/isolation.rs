@@ -296,7 +296,7 @@ async fn no_method_reveals_data_to_another_data_subject() {
 }
 
 /// Methods by which staff view a record. Each call records `RecordViewed` with the subject.
-const VIEWING_METHODS: [&str; 15] = [
+const VIEWING_METHODS: [&str; 16] = [
     "ProfileService/GetProfile",
     "ProfileService/ListEvents",
     "ConsentService/ListConsents",
@@ -310,6 +310,7 @@ const VIEWING_METHODS: [&str; 15] = [
     "RightsService/GetRequest",
     "RightsService/ListRequests",
     "RightsService/ListHolds",
+    "RightsService/PreviewErasure",
     "BoundsService/GetPersonalBounds",
     "AuditService/ProveSubject",
 ];

@@ -185,7 +185,14 @@ async fn every_changed_byte_of_an_erasure_certificate_is_detected() {
     let text = erased.into_inner().certificate.unwrap().document;
     let key: VerifierKey = harness.daemon.vkey.parse().unwrap();
     let verified = sayso_proof::certificate::verify(&text, &key).unwrap();
-    let stated = ["completed_at_ms", "issued_at_ms", "erased_by_category", "recipients.acknowledged"];
+    let stated = [
+        "completed_at_ms",
+        "issued_at_ms",
+        "requested_at_ms",
+        "erased_by_category",
+        "copies",
+        "recipients.acknowledged",
+    ];
     assert_eq!(verified.stated_only, stated);
     for at in 0..text.len() {
         let mut bytes = text.clone().into_bytes();

@@ -2,10 +2,10 @@
 //! states what was erased. The proof shows that the erasure's `ErasureCompleted` event is in the log. To
 //! verify a certificate, only the log's keys are needed, not the log.
 //!
-//! The note adds facts that the event does not have, such as the number of erased attributes by category
-//! after a partial erasure, and which recipients acknowledged the erasure. The log's key signs both the note
-//! and the event's entry. Facts that are in both the note and the event must agree; [`Verified::stated_only`]
-//! names the facts that only the note has.
+//! The note adds facts that the event does not have, such as the number of erased attributes by category,
+//! the exact time of the request, and which recipients acknowledged the erasure. The log's key signs both the
+//! note and the event's entry. Facts that are in both the note and the event must agree;
+//! [`Verified::stated_only`] names the facts that only the note has.
 //!
 //! A certificate alone does not show that its log is the one that others see. The operator has the log's key
 //! and can sign an erasure in a copy of the log, or in an invented one. [`crate::context`] checks witnesses
@@ -16,8 +16,10 @@ use crate::context::{self, Consistency, ContextError};
 use crate::event::event_body::Event;
 use crate::event::{ErasureCompleted, ErasureScope, KeptOnGround, PriorRecipient};
 use crate::keys::KeyChain;
+use crate::merkle::Hash;
 use crate::proof::{TlogProof, TlogProofError};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 
 /// The first line of the note's text.
@@ -70,6 +72,20 @@ pub struct Recipient {
     pub acknowledged: bool,
 }
 
+/// What a search for copies of the erased values found in the data subject's record.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Copies {
+    /// Number of entries that hold an erased value, or nearly so.
+    pub found: u32,
+    /// How many of them were erased.
+    pub erased: u32,
+    /// How many of them were kept.
+    pub kept: u32,
+    /// The search did not read everything, so there may be more.
+    pub unfinished: bool,
+}
+
 /// The statement of a certificate. Times are milliseconds since the Unix epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,7 +94,7 @@ pub struct Statement {
     pub origin: String,
     /// UUID of the erasure request.
     pub request: String,
-    /// Scope of the erasure: `all`, `profile`, `key`, `category` or `retention`.
+    /// Scope of the erasure: `all`, `profile`, `key`, `category`, `content` or `retention`.
     pub scope: String,
     /// When the erasure was requested.
     pub requested_at_ms: u64,
@@ -94,6 +110,9 @@ pub struct Statement {
     pub kept: Vec<Kept>,
     /// Recipients of the erased data.
     pub recipients: Vec<Recipient>,
+    /// Copies of the erased values, after an erasure of a part. None in certificates of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<Copies>,
     /// When the certificate was issued. Later certificates may list more acknowledgments.
     pub issued_at_ms: u64,
 }
@@ -106,6 +125,22 @@ impl Statement {
     pub fn to_text(&self) -> Result<String, serde_json::Error> {
         Ok(format!("{FIRST_LINE}\n{}\n", serde_json::to_string(self)?))
     }
+}
+
+/// A day, milliseconds.
+pub const DAY_MS: u64 = 86_400_000;
+
+/// What an `ErasureCompleted` has of the id of its request. The id cannot be guessed, so only those who were
+/// given it find the event.
+#[must_use]
+pub fn request_hash(request: &[u8]) -> Hash {
+    Sha256::new_with_prefix("sayso erasure request v1").chain_update(request).finalize().into()
+}
+
+/// The beginning of the day (UTC) of a time, milliseconds since the Unix epoch.
+#[must_use]
+pub fn day_of(time_ms: u64) -> u64 {
+    time_ms - time_ms % DAY_MS
 }
 
 /// Number of entries that an erasure destroyed.
@@ -208,8 +243,15 @@ pub fn verify(text: &str, keys: impl Into<KeyChain>) -> Result<Verified, Certifi
 /// The fields of a statement that its event does not have.
 fn stated_only(statement: &Statement, event: &ErasureCompleted) -> Vec<&'static str> {
     let mut fields = vec!["completed_at_ms", "issued_at_ms"];
+    if !event.request_hash.is_empty() {
+        fields.push("requested_at_ms");
+    }
     if !has_categories(event) {
         fields.push("erased_by_category");
+    }
+    let is_part = event.scope() != ErasureScope::All || !event.kept.is_empty();
+    if is_part || statement.copies.is_some() {
+        fields.push("copies");
     }
     if !statement.kept.is_empty() {
         fields.push("kept.article");
@@ -220,7 +262,7 @@ fn stated_only(statement: &Statement, event: &ErasureCompleted) -> Vec<&'static 
     fields
 }
 
-/// Whether the event has counts by category; it has none after a partial erasure.
+/// Whether the event has counts by category. Only early versions recorded them, after a full erasure.
 fn has_categories(event: &ErasureCompleted) -> bool {
     event.scope() == ErasureScope::All && !event.erased_by_category.is_empty()
 }
@@ -239,18 +281,31 @@ fn uuid(id: &[u8]) -> String {
     text
 }
 
+/// The bytes of a UUID in the form of [`uuid`].
+fn id_of(text: &str) -> Option<Vec<u8>> {
+    let id = hex::decode(text.replace('-', "")).ok()?;
+    (id.len() == 16 && uuid(&id) == text).then_some(id)
+}
+
 fn check_agreement(
     statement: &Statement,
     event: &ErasureCompleted,
     position: u64,
 ) -> Result<(), CertificateError> {
     let require = |equal: bool, what| if equal { Ok(()) } else { Err(CertificateError::Mismatch(what)) };
-    require(statement.request == uuid(&event.request), "the request differs")?;
+    let (id, is_hashed) = (id_of(&statement.request), !event.request_hash.is_empty());
+    let same_request = match is_hashed {
+        true => id.is_some_and(|id| request_hash(&id).as_slice() == event.request_hash),
+        false => statement.request == uuid(&event.request),
+    };
+    require(same_request, "the request differs")?;
     require(statement.position == position, "the position differs")?;
     let scope = event.scope().as_str_name().trim_start_matches("ERASURE_SCOPE_").to_lowercase();
     require(statement.scope == scope, "the scope differs")?;
     require(statement.entries_erased == entries(event), "the number of erased entries differs")?;
-    require(statement.requested_at_ms == event.requested_at_ms, "the time of the request differs")?;
+    let requested_at_ms =
+        if is_hashed { day_of(statement.requested_at_ms) } else { statement.requested_at_ms };
+    require(requested_at_ms == event.requested_at_ms, "the time of the request differs")?;
     let categories_agree = statement.erased_by_category == event.erased_by_category;
     require(!has_categories(event) || categories_agree, "the erased categories differ")?;
     let ground =

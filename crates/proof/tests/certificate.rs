@@ -26,18 +26,29 @@ fn certificate_of(log: &Log, checkpoint: &str) -> String {
 const REQUEST: &str = "07070707-0707-0707-0707-070707070707";
 
 fn certificate_for(log: &Log, checkpoint: &str, request: &str) -> String {
+    certificate_stating(log, checkpoint, request, 0, BTreeMap::new())
+}
+
+fn certificate_stating(
+    log: &Log,
+    checkpoint: &str,
+    request: &str,
+    requested_at_ms: u64,
+    erased_by_category: BTreeMap<String, u32>,
+) -> String {
     let position = log.size() - 1;
     let statement = Statement {
         origin: ORIGIN.into(),
         request: request.into(),
         scope: "all".into(),
-        requested_at_ms: 0,
+        requested_at_ms,
         completed_at_ms: log.now,
         position,
         entries_erased: 1,
-        erased_by_category: BTreeMap::new(),
+        erased_by_category,
         kept: Vec::new(),
         recipients: Vec::new(),
+        copies: None,
         issued_at_ms: log.now,
     };
     let note = sign_note(&statement.to_text().unwrap(), ORIGIN, &log.key);
@@ -156,4 +167,37 @@ fn a_certificate_names_its_request_in_one_form() {
         let text = certificate_for(&log, &checkpoint, request);
         assert!(certificate::verify(&text, &log.chain).is_err(), "{request}");
     }
+}
+
+/// The verdict about a certificate of an erasure that names its request by a hash.
+fn verdict_of(request: &str, requested_at_ms: u64) -> Result<Verified, certificate::CertificateError> {
+    let mut log = honest();
+    let range = PositionRange { first: log.size() - 1, last: log.size() - 1 };
+    let mut done = ErasureCompleted {
+        request_hash: certificate::request_hash(&[7; 16]).to_vec(),
+        discarded: vec![range],
+        requested_at_ms: 3 * certificate::DAY_MS,
+        ..ErasureCompleted::default()
+    };
+    done.set_scope(ErasureScope::All);
+    log.append_system_event(Event::ErasureCompleted(done));
+    let counts = [("food".to_owned(), 1)].into();
+    let text = certificate_stating(&log, &log.checkpoint(log.size()), request, requested_at_ms, counts);
+    certificate::verify(&text, &log.chain)
+}
+
+#[test]
+fn a_certificate_belongs_to_the_request_whose_hash_the_event_has() {
+    let at_ms = 3 * certificate::DAY_MS + 5;
+    let verified = verdict_of(REQUEST, at_ms).unwrap();
+    let stated = ["completed_at_ms", "issued_at_ms", "requested_at_ms", "erased_by_category"];
+    assert_eq!(verified.stated_only, stated);
+    let other = REQUEST.replace("07", "08");
+    let unhyphenated = REQUEST.replace('-', "");
+    for request in [other.as_str(), unhyphenated.as_str(), "", &REQUEST.to_uppercase().replace('0', "O")] {
+        let error = verdict_of(request, at_ms).unwrap_err();
+        assert!(error.to_string().contains("the request differs"), "{error}");
+    }
+    let error = verdict_of(REQUEST, at_ms + certificate::DAY_MS).unwrap_err();
+    assert!(error.to_string().contains("the time of the request differs"), "{error}");
 }

@@ -245,6 +245,7 @@ impl Log {
             erased_by_category: BTreeMap::new(),
             kept: Vec::new(),
             recipients: Vec::new(),
+            copies: None,
             issued_at_ms: 0,
         }
     }

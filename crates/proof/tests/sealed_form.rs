@@ -10,9 +10,10 @@ use log::forge::padded;
 use log::*;
 use prost::Message;
 use sayso_proof::bundle::{self, FailureKind, Options, Report, Source, VerifyFailure};
+use sayso_proof::certificate;
 use sayso_proof::entry::{self, Entry, EntryError, EventKey, Handle};
 use sayso_proof::event::event_body::Event;
-use sayso_proof::event::{Attribute, BackupRestored, DecisionRulesAdopted, EventBody};
+use sayso_proof::event::{Attribute, BackupRestored, DecisionRulesAdopted, ErasureCompleted, EventBody};
 
 fn check(log: &Log) -> Result<Report, VerifyFailure> {
     check_archive(&log.bundle(), log)
@@ -170,6 +171,45 @@ fn a_newer_form_of_an_entry_is_too_new() {
         let error = Entry::parse(&changed).unwrap_err();
         assert_eq!(error.is_unknown(), is_newer, "{error}");
     }
+}
+
+/// The failure of a log of this edition whose last event is this erasure.
+fn failure_of(edition: u32, erasure: ErasureCompleted) -> Option<String> {
+    let mut log = log_of(edition, None, b"");
+    log.append_system_event(Event::ErasureCompleted(erasure));
+    check(&log).err().map(|failure| failure.to_string())
+}
+
+#[test]
+fn from_edition_5_on_a_completed_erasure_says_only_what_the_log_needs() {
+    let now = ErasureCompleted {
+        request_hash: certificate::request_hash(&[7; 16]).to_vec(),
+        requested_at_ms: 2 * certificate::DAY_MS,
+        ..ErasureCompleted::default()
+    };
+    let early = ErasureCompleted {
+        request: vec![7; 16],
+        requested_at_ms: 2 * certificate::DAY_MS + 1,
+        erased_by_category: [("food".to_owned(), 1)].into(),
+        ..ErasureCompleted::default()
+    };
+    assert_eq!((failure_of(5, now.clone()), failure_of(4, early.clone())), (None, None));
+    let more = [
+        ("request_hash", ErasureCompleted { request_hash: Vec::new(), ..now.clone() }),
+        ("request_hash", ErasureCompleted { request_hash: vec![7; 31], ..now.clone() }),
+        ("request_hash", ErasureCompleted { request: vec![7; 16], ..now.clone() }),
+        (
+            "counts by category",
+            ErasureCompleted { erased_by_category: early.erased_by_category, ..now.clone() },
+        ),
+        ("a day", ErasureCompleted { requested_at_ms: early.requested_at_ms, ..now.clone() }),
+    ];
+    for (what, erasure) in more {
+        let failure = failure_of(5, erasure).unwrap();
+        assert!(failure.contains(what) && failure.contains("edition 5"), "{what}: {failure}");
+    }
+    let failure = failure_of(4, now).unwrap();
+    assert!(failure.contains("request_hash"), "{failure}");
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn evidence(of: &proto::ErasureEvidence) -> Result<app::NewEvidence, Status> {
 pub fn outstanding(of: app::OutstandingRecipient) -> proto::OutstandingErasure {
     let number = |count: u64| u32::try_from(count).unwrap_or(u32::MAX);
     proto::OutstandingErasure {
-        request_id: of.request.to_string(),
+        request_id: of.request.map(|request| request.to_string()).unwrap_or_default(),
         cursor: of.cursor,
         scope: of.scope.into(),
         completed_at: Some(time(of.completed_at_ms)),

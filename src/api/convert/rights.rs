@@ -2,10 +2,14 @@
 
 use crate::api::convert::times::time;
 use crate::app;
-use crate::domain::event::{PriorRecipient, Role, codec};
+use crate::domain::erased_copies::{CopyKind, ErasedCopy};
+use crate::domain::event::{Event, PriorRecipient, Role, codec};
 use crate::domain::request::{RequestOutcome, RequestRecord};
 use crate::domain::rights::Hold;
 use crate::proto;
+use prost_reflect::DescriptorPool;
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 /// The certificate of an erasure.
 #[must_use]
@@ -25,7 +29,7 @@ pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
     proto::ErasureCertificate {
         request_id: of.request.to_string(),
         scope: of.completed.scope.into(),
-        requested_at: Some(time(of.completed.requested_at_ms)),
+        requested_at: Some(time(of.requested_at_ms)),
         completed_at: Some(time(of.completed_at_ms)),
         position: of.position,
         entries_discarded: sayso_proof::certificate::entries(&completed),
@@ -34,6 +38,7 @@ pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
         proof: of.proof,
         kept: completed.kept,
         document: of.document,
+        copies: of.copies.map(|copies| codec::message(&copies)),
     }
 }
 
@@ -43,6 +48,84 @@ fn role_of(recipient: &PriorRecipient) -> Role {
         Role::Unspecified => Role::Service,
         role => role,
     }
+}
+
+/// The name of each kind of event: the name of its field in `EventBody`, by the field's number.
+static KIND_NAMES: LazyLock<BTreeMap<u32, String>> = LazyLock::new(|| {
+    let pool = DescriptorPool::decode(proto::DESCRIPTORS).unwrap_or_default();
+    let body = pool.get_message_by_name("sayso.v1.EventBody");
+    let fields = body.iter().flat_map(|body| body.fields());
+    fields.map(|field| (field.number(), field.name().to_owned())).collect()
+});
+
+/// The most copies in an answer.
+const COPIES_SHOWN_MAX: usize = 256;
+
+/// Entries that hold an erased value, or nearly so.
+#[must_use]
+pub fn copies(of: Vec<ErasedCopy>) -> Vec<proto::ErasedCopy> {
+    let shown = of.into_iter().take(COPIES_SHOWN_MAX);
+    let shown = shown.map(|copy| proto::ErasedCopy {
+        event_id: copy.event_id.to_string(),
+        kind: match copy.kind {
+            CopyKind::Value => proto::CopyKind::Value,
+            CopyKind::Evidence => proto::CopyKind::Evidence,
+            CopyKind::Reason => proto::CopyKind::Reason,
+            CopyKind::Artifact => proto::CopyKind::Artifact,
+            CopyKind::Request => proto::CopyKind::Request,
+        }
+        .into(),
+        name: copy.name,
+        category: copy.category,
+        recorded_at: Some(time(copy.recorded_at_ms)),
+    });
+    shown.collect()
+}
+
+/// What an erasure would do, without the entries; and the entries, each with its version.
+#[must_use]
+pub fn preview(
+    of: app::ErasurePreview,
+) -> (proto::PreviewErasureResponse, Vec<(u64, proto::PreviewedEntry)>) {
+    let app::ErasurePreview { selection, erased, copies: found, is_refused } = of;
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let recipients = selection.recipients.iter().map(|recipient| proto::PriorRecipientStatus {
+        name: recipient.name.clone(),
+        grants: number(recipient.grant_ids.len()),
+        artifacts: number(recipient.artifact_ids.len()),
+        role: role_of(recipient).into(),
+        ..proto::PriorRecipientStatus::default()
+    });
+    let entries = erased.iter().map(|event| {
+        let attribute = match &event.event {
+            Event::AttributeRecorded(attribute)
+            | Event::EarlierAttributeRecorded(attribute)
+            | Event::AttributeCorrected { attribute, .. } => Some(attribute),
+            _ => None,
+        };
+        let entry = proto::PreviewedEntry {
+            event_id: event.event_id.to_string(),
+            kind: KIND_NAMES.get(&codec::kind_of(&event.event)).cloned().unwrap_or_default(),
+            key: attribute.map(|attribute| attribute.key.clone()).unwrap_or_default(),
+            category: attribute.map(|attribute| attribute.category.clone()).unwrap_or_default(),
+            recorded_at: Some(time(event.recorded_at_ms)),
+            is_dependent: selection.dependents.contains(&event.version),
+        };
+        (event.version, entry)
+    });
+    let entries: Vec<_> = entries.collect();
+    let answer = proto::PreviewErasureResponse {
+        entries: Vec::new(),
+        next_page_token: String::new(),
+        entries_erased: entries.len() as u64,
+        recipients: recipients.collect(),
+        erased_by_category: selection.categories.into_iter().collect(),
+        kept: selection.kept.iter().map(codec::message).collect(),
+        is_refused,
+        copies_found: Some(codec::message(&found.counts())),
+        copies: copies(found.left),
+    };
+    (answer, entries)
 }
 
 /// A request, its state, and the changes that carried it out.

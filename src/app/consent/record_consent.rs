@@ -37,7 +37,8 @@ impl Consent {
     ///
     /// A refusal or withdrawal is never rejected because of a field that only a consent needs: its end is
     /// ignored, and so is a notice that is not published. A refusal or withdrawal that matches nothing is
-    /// recorded too, and the answer says so.
+    /// recorded too, and the answer says so. It is also recorded if it concerns a time before an erasure of
+    /// the subject. A consent is not.
     ///
     /// # Errors
     /// A field is invalid, the subject was erased, the expected version is stale, or the store fails. A
@@ -90,8 +91,7 @@ impl Consent {
         let context = Context { notice, channel, by_guardian: by_guardian && !is_own };
         let check = || {
             check_guardian(caller, by_guardian)?;
-            statement_rules::check_consent(caller, &append, &choices)?;
-            check_notice(&append, context.notice.as_ref())
+            check_yes(&append, &choices, context.notice.as_ref())
         };
         if let Some(refusal) = has_yes.then(check).and_then(Result::err) {
             choices.retain(|choice| !choice.decision.is_yes());
@@ -270,6 +270,15 @@ fn check_names(append: &Append, choices: &[Choice]) -> Result<(), AppError> {
         }
     }
     Ok(checks.finish()?)
+}
+
+/// Whether the consents among choices may be recorded. If they concern a time before the subject's erasure,
+/// and there are refusals or withdrawals too, only these are recorded.
+fn check_yes(append: &Append, choices: &[Choice], notice: Option<&NoticeRef>) -> Result<(), AppError> {
+    statement_rules::check_consent(&append.caller, append, choices)?;
+    check_notice(append, notice)?;
+    let has_no = choices.iter().any(|choice| !choice.decision.is_yes());
+    if append.predates_erasure && has_no { Err(AppError::ConsentErased) } else { Ok(()) }
 }
 
 /// Rejects a new consent to a version of a notice that no longer counts: the person was shown the wrong

@@ -7,11 +7,13 @@ use crate::app::erasure::Erasures;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::address::address_of;
 use crate::domain::event::{
-    ErasureCompleted, ErasureOutcome, Event, PriorRecipient, RecipientReported, codec,
+    CopiesFound, ErasureCompleted, ErasureDetails, ErasureOutcome, Event, PriorRecipient, RecipientReported,
+    codec,
 };
 use crate::domain::ids::EventId;
 use crate::domain::request::RequestRecord;
-use sayso_proof::certificate::{self, Kept, Recipient, Statement};
+use sayso_proof::certificate::{self, Copies, Kept, Recipient, Statement};
+use sayso_proof::entry::padding;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -25,6 +27,12 @@ pub struct Certificate {
     /// The number of erased attributes by category. For a partial erasure, these numbers come from the
     /// subject's own record. Empty if that record can't be read.
     pub erased_by_category: BTreeMap<String, u32>,
+    /// When the erasure was requested, milliseconds since the Unix epoch. Only the day (UTC) after a partial
+    /// erasure, if the subject's own record can't be read.
+    pub requested_at_ms: u64,
+    /// After an erasure of a part: the copies of the erased values. None if the subject's record can't be
+    /// read, or is of an earlier version.
+    pub copies: Option<CopiesFound>,
     /// Position of the `ErasureCompleted` event.
     pub position: u64,
     /// When it was recorded, milliseconds since the Unix epoch.
@@ -64,6 +72,15 @@ pub(crate) struct CompletedErasure {
     pub position: u64,
     /// Milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
+    /// What only those know who have the id of the request. `None` after a partial erasure.
+    pub details: Option<ErasureDetails>,
+}
+
+impl CompletedErasure {
+    /// When the erasure was requested, milliseconds since the Unix epoch, as exactly as it is known.
+    pub fn requested_at_ms(&self) -> u64 {
+        self.details.as_ref().map_or(self.event.requested_at_ms, |details| details.requested_at_ms)
+    }
 }
 
 impl Erasures {
@@ -100,11 +117,20 @@ impl Erasures {
                 event: completed,
                 position,
                 recorded_at_ms: event.recorded_at_ms,
+                details: self.details_of(request)?,
             })),
             _ => {
                 Err(AppError::Internal(Cause::Inconsistent("the index of erasures points to another event")))
             }
         }
+    }
+
+    /// What is kept for the certificate of a full erasure.
+    fn details_of(&self, request: &EventId) -> Result<Option<ErasureDetails>, AppError> {
+        let malformed = || AppError::Internal(Cause::Inconsistent("the details of an erasure can't be read"));
+        let Some(mut details) = self.core.vault.details(&request.0)? else { return Ok(None) };
+        padding::unpad(&mut details).map_err(|_| malformed())?;
+        codec::decode_details(&details).map(Some).map_err(|_| malformed())
     }
 
     /// The certificate of the erasure that this request asked for; none if no erasure of the request is
@@ -115,7 +141,9 @@ impl Erasures {
         record: Option<&RequestRecord>,
     ) -> Result<Option<Certificate>, AppError> {
         let Some(completion) = self.completion_of(request)? else { return Ok(None) };
-        let CompletedErasure { event: completed, position, recorded_at_ms: completed_at_ms } = completion;
+        let mut requested_at_ms = completion.requested_at_ms();
+        let CompletedErasure { event: completed, position, recorded_at_ms: completed_at_ms, details } =
+            completion;
         let (mut acknowledged, mut reports) = (Vec::new(), BTreeMap::new());
         for recipient in &completed.recipients {
             let address = address_of(recipient).into_owned();
@@ -126,13 +154,22 @@ impl Erasures {
                 acknowledged.push(address);
             }
         }
-        let summary = record.and_then(|record| record.decided.as_ref()?.event.erasure.as_ref());
-        let erased_by_category = summary
-            .map_or_else(|| completed.erased_by_category.clone(), |own| own.erased_by_category.clone());
+        let decided = record.and_then(|record| Some(&record.decided.as_ref()?.event));
+        let erased_by_category = match (details, decided.and_then(|decided| decided.erasure.as_ref())) {
+            (Some(details), _) => details.erased_by_category,
+            (None, Some(own)) => own.erased_by_category.clone(),
+            (None, None) => completed.erased_by_category.clone(),
+        };
+        // What was recorded about a partial erasure is exact.
+        if let Some(decided) = decided.filter(|decided| decided.erasure.is_some()) {
+            requested_at_ms = decided.submitted_at_ms;
+        }
         let mut certificate = Certificate {
             request: *request,
             completed,
             erased_by_category,
+            requested_at_ms,
+            copies: decided.and_then(|decided| decided.erasure.as_ref()?.copies),
             position,
             completed_at_ms,
             acknowledged,
@@ -162,13 +199,19 @@ impl Erasures {
             origin: self.core.ledger.origin().to_owned(),
             request: of.request.to_string(),
             scope: completed.scope.as_str_name().trim_start_matches("ERASURE_SCOPE_").to_lowercase(),
-            requested_at_ms: completed.requested_at_ms,
+            requested_at_ms: of.requested_at_ms,
             completed_at_ms: of.completed_at_ms,
             position: of.position,
             entries_erased: certificate::entries(&codec::message(completed)),
             erased_by_category: of.erased_by_category.clone(),
             kept: kept.collect(),
             recipients: recipients.collect(),
+            copies: of.copies.map(|copies| Copies {
+                found: copies.found,
+                erased: copies.erased,
+                kept: copies.found.saturating_sub(copies.erased),
+                unfinished: copies.unfinished,
+            }),
             issued_at_ms: self.core.now_ms(),
         };
         let text = statement

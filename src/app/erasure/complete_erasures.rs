@@ -6,7 +6,6 @@
 //! together: one re-keying (replacement of the root key) can serve all of them.
 
 use crate::app::erasure::Erasures;
-use crate::app::erasure::completion_queue::Completion;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::receipt::RequestStamp;
 use crate::app::log::system_stream::SystemEvent;
@@ -22,7 +21,7 @@ impl Erasures {
     /// # Errors
     /// The store or the log fails. If completing several erasures together fails, each caller tries its own
     /// erasure again alone. So each caller gets the result of its own erasure.
-    pub(crate) async fn discard_and_record(self: &Arc<Self>, own: Completion) -> Result<(), AppError> {
+    pub(crate) async fn discard_and_record(self: &Arc<Self>, own: ErasureCompleted) -> Result<(), AppError> {
         let (reply, mut answer) = oneshot::channel();
         self.completion_queue.waiting().push((own.clone(), reply));
         let _batch_lock = self.completion_queue.batch_lock.lock().await;
@@ -44,9 +43,9 @@ impl Erasures {
         }
     }
 
-    async fn complete_batch(self: &Arc<Self>, batch: Vec<Completion>) -> Result<(), AppError> {
+    async fn complete_batch(self: &Arc<Self>, batch: Vec<ErasureCompleted>) -> Result<(), AppError> {
         let erasures = Arc::clone(self);
-        let ranges = batch.iter().flat_map(|each| &each.completed.discarded);
+        let ranges = batch.iter().flat_map(|each| &each.discarded);
         let positions: Vec<u64> = ranges.flat_map(|range| range.first..=range.last).collect();
         let discarded = tokio::task::spawn_blocking(move || {
             erasures.core.open_requests.forget(&positions);
@@ -55,8 +54,8 @@ impl Erasures {
         discarded.await.map_err(|_| AppError::Internal(Cause::Task))??;
         let key_epoch = self.core.vault.key_epoch();
         let mut events = Vec::with_capacity(batch.len());
-        for Completion { request, completed } in batch {
-            if self.core.erasure_position(&request)?.is_none() {
+        for completed in batch {
+            if self.core.erasure_by_hash(&completed.hash_of_request())?.is_none() {
                 let event = Event::ErasureCompleted(ErasureCompleted { key_epoch, ..completed });
                 events.push(SystemEvent::new(event));
             }

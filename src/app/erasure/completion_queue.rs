@@ -1,22 +1,14 @@
 //! Erasures that wait to be completed.
 
 use crate::domain::event::ErasureCompleted;
-use crate::domain::ids::EventId;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 /// The most erasures that one frame (events that are written together) completes, with one event each.
 const BATCH_MAX: usize = 128;
 
-/// What to discard and record for one erasure.
-#[derive(Clone)]
-pub(crate) struct Completion {
-    pub request: EventId,
-    pub completed: ErasureCompleted,
-}
-
-/// A completion, and where to report that it was carried out.
-pub(crate) type Waiting = (Completion, oneshot::Sender<()>);
+/// The event that records what to discard for one erasure, and where to report that both was done.
+pub(crate) type Waiting = (ErasureCompleted, oneshot::Sender<()>);
 
 /// Completions that wait to be carried out.
 #[derive(Default)]

@@ -12,22 +12,25 @@
 //! keys are destroyed (`finish_erasures`), otherwise from step 1 (`resume_erasures`).
 
 use crate::app::erasure::Erasures;
-use crate::app::erasure::completion_queue::Completion;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::{Append, Frame, PendingEvent};
 use crate::app::log::key_hashes::{key_hash_of, recipient_key_hash};
 use crate::app::log::read::for_each_event;
 use crate::app::log::receipt::RequestStamp;
 use crate::app::log::stream::SubjectStream;
-use crate::app::log::subject_map::label_of;
-use crate::domain::erasure::{self, Scope, Selection, ranges};
+use crate::app::log::subject_map::link_of;
+use crate::domain::erased_copies::{Copies, left_copies};
+use crate::domain::erasure::{self, Limits, Scope, Selection, ranges};
 use crate::domain::event::{
-    ErasureCompleted, ErasureIntent, ErasureRequested, ErasureSummary, Event, Recorded, RequestDecided,
-    RequestKey, RequestKind, RequestOutcome, codec,
+    ErasureCompleted, ErasureDetails, ErasureIntent, ErasureRequested, ErasureSummary, Event, Recorded,
+    RequestDecided, RequestKey, RequestKind, RequestOutcome, codec,
 };
 use crate::domain::ids::EventId;
+use crate::domain::request::RequestRecord;
 use crate::domain::rights::Hold;
 use crate::telemetry::{ErasureStep, metrics};
+use crate::vault::intent_name;
+use sayso_proof::entry::padding;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
@@ -49,6 +52,14 @@ pub(crate) struct Erasure {
     pub submitted_at_ms: u64,
     /// When the answer to the request is due, milliseconds since the Unix epoch.
     pub due_at_ms: u64,
+}
+
+/// The data subject of a partial erasure, whose own stream records the decision.
+struct Partial {
+    stream: Arc<SubjectStream>,
+    write_lock: OwnedMutexGuard<()>,
+    /// `None` for an erasure at the end of retention.
+    decided: Option<RequestDecided>,
 }
 
 impl Erasure {
@@ -74,9 +85,20 @@ impl Erasures {
         holds: &[Hold],
     ) -> Result<Selection, AppError> {
         let history = self.history(stream)?;
-        let mut selection = erasure::select(&history, scope, holds, &self.core.rules().vocabulary);
+        let mut selection = self.select_started(&history, scope, holds)?;
         self.add_notified(&mut selection, &history, scope, &stream.keys)?;
         Ok(selection)
+    }
+
+    /// The entries that an erasure erases whose start is recorded.
+    fn select_started(
+        &self,
+        history: &[Recorded],
+        scope: &Scope,
+        holds: &[Hold],
+    ) -> Result<Selection, AppError> {
+        let vocabulary = &self.core.rules().vocabulary;
+        Ok(erasure::select(history, scope, holds, vocabulary, Limits::of_started())?)
     }
 
     /// All events of a subject that can still be read, oldest first.
@@ -92,6 +114,8 @@ impl Erasures {
     /// Records `pending_events` and the start of the erasure, and carries out the erasure. Returns when the
     /// erasure is complete. The erasure completes even if the caller disconnects.
     ///
+    /// Returns the copies of the erased values that a partial erasure found elsewhere in the record.
+    ///
     /// # Errors
     /// The store fails. The next start finishes an erasure that failed halfway.
     pub(crate) async fn erase(
@@ -99,14 +123,14 @@ impl Erasures {
         append: Append,
         pending_events: Vec<PendingEvent>,
         erasure: Erasure,
-    ) -> Result<(), AppError> {
+    ) -> Result<Copies, AppError> {
         let erasures = Arc::clone(self);
         let task = tokio::spawn(async move {
             let (append, pending_events) = erasures.record_removals_first(append, pending_events).await?;
             let _erasing = erasures.core.erasing.read().await;
             metrics().erasure(ErasureStep::Begun);
             let result = if erasure.is_whole() {
-                erasures.erase_whole(append, pending_events, &erasure).await
+                erasures.erase_whole(append, pending_events, &erasure).await.map(|()| Copies::default())
             } else {
                 erasures.erase_part(append, pending_events, &erasure).await
             };
@@ -162,63 +186,85 @@ impl Erasures {
         erasure: &Erasure,
     ) -> Result<(), AppError> {
         let selection = self.select(&stream, &erasure.scope, &[])?;
-        let completed = completion_event(erasure, &selection, selection.categories.clone());
-        let intent = ErasureIntent { completed, subject_handle: None, decided: None };
+        let completed = completion_event(erasure, &selection);
+        let sealed_decided = Vec::new();
+        let intent = ErasureIntent { completed, subject_handle: None, decided: None, sealed_decided };
+        let details = padded_details(erasure, &selection);
         stream.write().erased = true;
-        let (label, _) = label_of(&stream.keys);
+        let link = link_of(&stream.keys);
         let fence_ms = self.core.now_ms().max(now_ms);
         let bytes = codec::encode_intent(&intent);
-        if let Err(error) = self.core.vault.erase(&stream.keys, fence_ms, erasure.request.0, &bytes).await {
+        if let Err(error) =
+            self.core.vault.erase(&stream.keys, fence_ms, erasure.request.0, &bytes, &details).await
+        {
             // Probably nothing was destroyed, so the stream continues. If keys were destroyed after all, the
             // next start finishes the erasure.
             stream.write().erased = false;
             return Err(error.into());
         }
-        self.core.subject_map.forget(stream.keys.handle, label);
+        self.core.subject_map.forget(stream.keys.handle, link);
         self.core.clock.advance_past(fence_ms);
         stream.forget();
         self.core.streams.remove(&stream.keys.handle);
         drop(write_lock);
-        self.complete_erasure(erasure.request, intent, None).await?;
-        if let RequestKey::Sealed(hash) = request_stamp.sealed {
-            let now_ms = self.core.now_ms();
-            self.recent_erasures.insert(hash, request_stamp.digest, erasure.request, now_ms);
-        }
+        self.complete_erasure(intent_name(&erasure.request.request_hash()), intent.completed, None).await?;
+        self.remember(request_stamp, erasure.request);
         Ok(())
+    }
+
+    /// Remembers a request in memory, so that a repetition is recognized although no event has its hashes.
+    pub(crate) fn remember(&self, request_stamp: RequestStamp, request: EventId) {
+        if let RequestKey::Sealed(hash) = request_stamp.sealed {
+            self.recent_erasures.insert(hash, request_stamp.digest, request, self.core.now_ms());
+        }
     }
 
     async fn erase_part(
         self: &Arc<Self>,
-        append: Append,
+        mut append: Append,
         pending_events: Vec<PendingEvent>,
         erasure: &Erasure,
-    ) -> Result<(), AppError> {
+    ) -> Result<Copies, AppError> {
         let (stream, now_ms) = (Arc::clone(&append.stream), append.now_ms);
+        // The digest of a request has the text of a scope, and would stay with the start event.
+        let request_stamp = erasure.scope.is_text().then(|| std::mem::take(&mut append.request_stamp));
         // The start event comes last and is not erased. So it is the newest event that remains, and versions
         // continue from it.
         let mut frame = self.core.with_revocations(&append, pending_events);
         let history = self.history(&stream)?;
-        let going = erasure::select(&history, &erasure.scope, &erasure.holds, &append.rules.vocabulary);
+        let going = self.select_started(&history, &erasure.scope, &erasure.holds)?;
         let kept = self.kept_recipients(&history, &going.versions, &stream.keys)?;
         frame.events.extend(kept.into_iter().map(|list| self.core.plan(Event::RecipientsKept(list))));
         frame.events.push(self.core.plan(erasure.start_event()));
         let write_lock = self.core.commit_and_keep_lock(append, frame).await?;
-        let selection = self.select(&stream, &erasure.scope, &erasure.holds)?;
+        let history = self.history(&stream)?;
+        let mut selection = self.select_started(&history, &erasure.scope, &erasure.holds)?;
+        self.add_notified(&mut selection, &history, &erasure.scope, &stream.keys)?;
+        let copies = find_copies(history, &selection, &erasure.scope).await?;
         let fence_at_ms = self.core.now_ms().max(now_ms);
+        let decided = self.decision_event(erasure, (&selection, &copies), &stream, fence_at_ms)?;
+        let clear = decided.as_ref().map(codec::encode_decided);
+        let sealed = clear.map(|clear| self.core.vault.seal_intent(&stream.keys, &clear)).transpose()?;
+        let handle = stream.keys.handle;
         let intent = ErasureIntent {
-            completed: completion_event(erasure, &selection, BTreeMap::new()),
-            subject_handle: Some(stream.keys.handle),
-            decided: self.decision_event(erasure, &selection, &stream, fence_at_ms)?,
+            completed: completion_event(erasure, &selection),
+            subject_handle: Some(handle),
+            decided: None,
+            sealed_decided: sealed.unwrap_or_default(),
         };
         let bytes = codec::encode_intent(&intent);
-        let handle = stream.keys.handle;
-        let punctured =
-            self.core.vault.puncture(handle, &selection.versions, Some((erasure.request.0, &bytes))).await;
+        let name = intent_name(&erasure.request.request_hash());
+        let punctured = self.core.vault.puncture(handle, &selection.versions, Some((name, &bytes))).await;
         self.core.clock.advance_past(fence_at_ms);
         // Even if the destruction of keys failed, the stream must hold only what can still be read.
         self.core.reload_stream(&stream)?;
         punctured?;
-        self.complete_erasure(erasure.request, intent, Some((stream, write_lock))).await
+        let partial = Partial { stream, write_lock, decided };
+        self.complete_erasure(name, intent.completed, Some(partial)).await?;
+        if let Some(request_stamp) = request_stamp {
+            self.remember(request_stamp, erasure.request);
+        }
+        Ok(copies)
     }
 
     /// The decision that the subject's own stream will record. It says how much was erased, by category, and
@@ -227,7 +273,7 @@ impl Erasures {
     fn decision_event(
         &self,
         erasure: &Erasure,
-        selection: &Selection,
+        (selection, copies): (&Selection, &Copies),
         stream: &SubjectStream,
         fence_at_ms: u64,
     ) -> Result<Option<RequestDecided>, AppError> {
@@ -237,7 +283,8 @@ impl Erasures {
             Scope::Category(named) => category.clone_from(named),
             // No request caused this erasure, and what expired may be recorded again.
             Scope::Versions(_) => return Ok(None),
-            Scope::All | Scope::Profile => {}
+            // Nothing is kept by which a guess of the text could be confirmed.
+            Scope::All | Scope::Profile | Scope::Content(_) => {}
         }
         let is_partial = !selection.kept.is_empty();
         let recipient_keys = recipient_key_hashes(selection, stream)?;
@@ -259,6 +306,7 @@ impl Erasures {
                 fence_at_ms,
                 recipient_keys_left_out: recipient_keys.is_none(),
                 recipient_keys: recipient_keys.unwrap_or_default(),
+                copies: Some(copies.counts()),
             }),
             changes: Vec::new(),
         }))
@@ -274,9 +322,8 @@ impl Erasures {
 
     /// Finishes erasures whose keys are destroyed but whose completion is not recorded.
     pub(crate) async fn finish_erasures(self: &Arc<Self>) -> Result<(), AppError> {
-        for (request, intent) in self.core.vault.pending_erasures()? {
-            let malformed =
-                |_| AppError::Internal(Cause::Inconsistent("the intent of an erasure can't be read"));
+        let malformed = |_| AppError::Internal(Cause::Inconsistent("the intent of an erasure can't be read"));
+        for (name, intent) in self.core.vault.pending_erasures()? {
             let intent = codec::decode_intent(&intent).map_err(malformed)?;
             tracing::warn!("finishing an erasure that was interrupted after its keys were destroyed");
             metrics().erasure(ErasureStep::Resumed);
@@ -287,11 +334,19 @@ impl Erasures {
             let partial = match stream {
                 Some(stream) => {
                     let write_lock = stream.write_lock().await;
-                    Some((stream, write_lock))
+                    let decided = match intent.sealed_decided.as_slice() {
+                        [] => intent.decided,
+                        sealed => {
+                            let clear = self.core.vault.open_intent(&stream.keys, sealed)?;
+                            Some(codec::decode_decided(&clear).map_err(malformed)?)
+                        }
+                    };
+                    Some(Partial { stream, write_lock, decided })
                 }
                 None => None,
             };
-            self.complete_erasure(EventId(request), intent, partial).await?;
+            // Early versions stored more than the event has now.
+            self.complete_erasure(name, intent.completed.for_log(), partial).await?;
         }
         Ok(())
     }
@@ -300,26 +355,44 @@ impl Erasures {
     /// the erasure was partial; then deletes the intent. Every step can be repeated.
     async fn complete_erasure(
         self: &Arc<Self>,
-        request: EventId,
-        intent: ErasureIntent,
-        partial: Option<(Arc<SubjectStream>, OwnedMutexGuard<()>)>,
+        intent_name: [u8; 16],
+        completed: ErasureCompleted,
+        partial: Option<Partial>,
     ) -> Result<(), AppError> {
-        let ErasureIntent { completed, decided, .. } = intent;
-        let recorded = self.discard_and_record(Completion { request, completed }).await;
-        if let Some((stream, _)) = &partial {
+        let recorded = self.discard_and_record(completed).await;
+        if let Some(Partial { stream, .. }) = &partial {
             self.core.subject_map.add_change(stream.keys.handle);
         }
         recorded?;
-        if let (Some((stream, write_lock)), Some(decided)) = (partial, decided) {
-            let is_decided =
-                stream.read().state.rights.requests.get(&request).is_some_and(|known| !known.is_open());
+        if let Some(Partial { stream, write_lock, decided: Some(decided) }) = partial {
+            let is_known = |known: &RequestRecord| !known.is_open();
+            let is_decided = stream.read().state.rights.requests.get(&decided.request).is_some_and(is_known);
             if !is_decided {
                 let append = self.core.append_for_ledger(stream, write_lock).await;
                 let pending_events = vec![self.core.plan(Event::RequestDecided(decided))];
                 drop(self.core.commit_and_keep_lock(append, pending_events).await?);
             }
         }
-        Ok(self.core.vault.erasure_done(request.0).await?)
+        Ok(self.core.vault.erasure_done(intent_name).await?)
+    }
+}
+
+/// Looks for copies of the erased values in what an erasure keeps. The search reads a limited number of
+/// bytes, and says so if it could not read everything. An erasure at the end of retention has no certificate
+/// that could state copies, so it looks for none.
+pub(crate) async fn find_copies(
+    history: Vec<Recorded>,
+    selection: &Selection,
+    scope: &Scope,
+) -> Result<Copies, AppError> {
+    match scope {
+        Scope::Versions(_) => Ok(Copies::default()),
+        Scope::Content(_) => Ok(Copies { erased: selection.with_text, ..Copies::default() }),
+        Scope::All | Scope::Profile | Scope::Key(_) | Scope::Category(_) => {
+            let gone = selection.versions.clone();
+            let search = tokio::task::spawn_blocking(move || left_copies(&history, &gone));
+            search.await.map_err(|_| AppError::Internal(Cause::Task))
+        }
     }
 }
 
@@ -341,23 +414,29 @@ fn recipient_key_hashes(
     Ok(Some(hashes?.into_iter().collect()))
 }
 
+/// What only the certificate of a full erasure states, padded so that its length tells little.
+fn padded_details(erasure: &Erasure, selection: &Selection) -> Vec<u8> {
+    let (erased_by_category, requested_at_ms) = (selection.categories.clone(), erasure.submitted_at_ms);
+    let mut details = codec::encode_details(&ErasureDetails { erased_by_category, requested_at_ms });
+    padding::pad(&mut details);
+    details
+}
+
 /// The event that completes an erasure. The stored intent holds this event until it is recorded.
-fn completion_event(
-    erasure: &Erasure,
-    selection: &Selection,
-    erased_by_category: BTreeMap<String, u32>,
-) -> ErasureCompleted {
-    ErasureCompleted {
-        request: erasure.request,
+fn completion_event(erasure: &Erasure, selection: &Selection) -> ErasureCompleted {
+    let completed = ErasureCompleted {
+        request: Some(erasure.request),
+        request_hash: Vec::new(),
         scope: erasure.scope.kind(),
         discarded: ranges(&selection.positions),
         key_epoch: 0,
         recipients: selection.recipients.clone(),
-        erased_by_category,
+        erased_by_category: BTreeMap::new(),
         requested_at_ms: erasure.submitted_at_ms,
         kept: selection.kept.clone(),
         kinds: selection.kinds.clone(),
         // After a full erasure, nothing of the stream remains that a verifier would need them for.
         versions: if erasure.is_whole() { Vec::new() } else { selection.versions.clone() },
-    }
+    };
+    completed.for_log()
 }

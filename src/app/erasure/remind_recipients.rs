@@ -15,8 +15,9 @@ const REMINDERS_AT_ONCE_MAX: usize = 64;
 /// A recipient that was notified of an erasure and has not answered.
 #[derive(Clone, Debug)]
 pub struct OutstandingRecipient {
-    /// The request that the erasure carried out.
-    pub request: EventId,
+    /// The request that the erasure carried out. `None` unless an early version recorded the erasure: new
+    /// events have only a hash of the id.
+    pub request: Option<EventId>,
     /// The cursor of the notice: the position of the `ErasureCompleted`, plus one.
     pub cursor: u64,
     /// What was erased.

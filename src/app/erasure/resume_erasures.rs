@@ -25,8 +25,13 @@ impl Erasures {
             let open = self.core.open_requests.after(after, READ_COUNT);
             let Some((due_at_ms, id, _)) = open.last() else { return Ok(()) };
             after = Some((*due_at_ms, *id));
-            for (_, id, _) in open {
-                self.resume_erasure(id).await?;
+            for (_, hash, position) in open {
+                // A subject who was erased in the meantime is skipped.
+                let Some(stream) = self.core.stream_at(position).await? else { continue };
+                let id = stream.read().state.rights.request_with(&hash).map(|request| request.id);
+                if let Some(id) = id {
+                    self.resume_erasure(id).await?;
+                }
             }
         }
     }
@@ -65,7 +70,7 @@ impl Erasures {
         metrics().erasure(ErasureStep::Resumed);
         if !erasure.is_whole() {
             let append = self.core.append_for_ledger(stream, write_lock).await;
-            return self.erase(append, Vec::new(), erasure).await;
+            return self.erase(append, Vec::new(), erasure).await.map(|_| ());
         }
         let request_stamp =
             RequestStamp { in_clear: None, sealed: start.request_key, digest: start.request_digest.clone() };

@@ -9,6 +9,7 @@ use crate::domain::erased_grant::ErasedGrant;
 use crate::domain::event::{ErasureSummary, PriorRecipient, Reason};
 use crate::domain::ids::{EventId, GrantId};
 use crate::vault::SubjectKeys;
+use sayso_proof::merkle::Hash;
 use std::sync::Arc;
 
 impl Grants {
@@ -31,7 +32,7 @@ impl Grants {
         let Some((completed, completed_at_ms)) = self.core.erasure_of_grant(caller, grant)? else {
             return Ok(None);
         };
-        let part = self.erased_part(&completed.request).await?;
+        let part = self.erased_part(completed.request.as_ref(), &completed.hash_of_request()).await?;
         if let Some(own) = &caller.subject {
             // After a full erasure nothing shows whose grant it was.
             let own = self.core.vault.subject(own)?.map(|keys| keys.handle);
@@ -45,6 +46,7 @@ impl Grants {
         let category = part.map(|(_, summary)| summary.category).filter(|_| caller.sees_others());
         Ok(Some(ErasedGrant {
             request: completed.request,
+            request_hash: completed.hash_of_request(),
             recipient: recipient.map(|each| each.name.clone()).unwrap_or_default(),
             scope: completed.scope,
             category: category.unwrap_or_default(),
@@ -56,9 +58,11 @@ impl Grants {
     /// What the data subject's own record says about a partial erasure, with their keys.
     async fn erased_part(
         self: &Arc<Self>,
-        request: &EventId,
+        request: Option<&EventId>,
+        request_hash: &Hash,
     ) -> Result<Option<(Arc<SubjectKeys>, ErasureSummary)>, AppError> {
-        let Some((stream, record)) = self.core.find_request(request).await? else { return Ok(None) };
+        let found = self.core.request_of_erasure(request, request_hash).await?;
+        let Some((stream, record)) = found else { return Ok(None) };
         let summary = record.decided.and_then(|decided| decided.event.erasure);
         Ok(summary.map(|summary| (Arc::clone(&stream.keys), summary)))
     }
@@ -75,7 +79,7 @@ impl Grants {
         let part = match erased.reason {
             // A full erasure left no record of the data subject.
             Reason::Erased => None,
-            _ => self.erased_part(&erased.request).await?,
+            _ => self.erased_part(erased.request.as_ref(), &erased.request_hash).await?,
         };
         let is_erased = match part {
             None if erased.reason == Reason::Erased => None,

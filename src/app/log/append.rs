@@ -27,6 +27,9 @@ use tracing::Instrument;
 /// the decision is already durable and in effect.
 pub(crate) const WAIT_MAX: Duration = Duration::from_millis(500);
 
+/// How often a write begins if the subject is erased each time while the write waits.
+const BEGINS_MAX: usize = 8;
+
 /// A write that owns the write lock of its stream.
 pub(crate) struct Append {
     pub stream: Arc<SubjectStream>,
@@ -34,7 +37,8 @@ pub(crate) struct Append {
     pub about_ms: u64,
     /// The ledger's time, never before the stream's newest event.
     pub now_ms: u64,
-    /// Whether the write concerns a time before the data subject's erasure. If so, it will be refused.
+    /// Whether the write concerns a time before the data subject's erasure. If so, it is refused, unless it
+    /// records a person's no.
     pub predates_erasure: bool,
     pub proofs: bool,
     /// The rules under which the write is decided.
@@ -129,7 +133,8 @@ impl Core {
     /// Begins a write to a data subject's stream.
     ///
     /// `oldest_ms` is the earliest time that the write concerns. A write that concerns a time before an
-    /// erasure is refused.
+    /// erasure is refused, unless it is a person's no. If the subject is erased while the write waits, the
+    /// write begins again: it may be a no.
     ///
     /// # Errors
     /// The request is invalid or reuses an idempotency key, the expected version is stale, the subject is
@@ -144,10 +149,27 @@ impl Core {
     ) -> Result<Begun, AppError> {
         let about_ms = self.event_time(options)?;
         let oldest_ms = oldest_ms.map_or(about_ms, |oldest| oldest.min(about_ms));
+        let mut begun = self.begin_once(caller, subject, options, about_ms, timestamping).await;
+        for _ in 1..BEGINS_MAX {
+            if !matches!(begun, Err(AppError::Erased)) {
+                break;
+            }
+            begun = self.begin_once(caller, subject, options, about_ms, timestamping).await;
+        }
+        self.mark_if_predates_erasure(begun?, subject, oldest_ms)
+    }
+
+    async fn begin_once(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        options: &WriteOptions,
+        about_ms: u64,
+        timestamping: Timestamping,
+    ) -> Result<Begun, AppError> {
         let stream = self.stream_or_new(subject).await?;
         self.link_subject(subject, &stream).await;
-        let begun = self.begin_in(stream, caller, options, about_ms, timestamping).await?;
-        self.mark_if_predates_erasure(begun, subject, oldest_ms)
+        self.begin_in(stream, caller, options, about_ms, timestamping).await
     }
 
     /// Begins a write to the stream of a data subject with recorded events.

@@ -10,6 +10,7 @@ use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::stream::SubjectStream;
 use crate::domain::ids::SubjectId;
 use crate::domain::profile::SubjectState;
+use crate::domain::refusal_events::are_refusals;
 use crate::vault::{PendingSubject, VaultError};
 use sayso_proof::merkle::Hash;
 use std::sync::{Arc, Weak};
@@ -103,10 +104,11 @@ impl Core {
     ///
     /// # Errors
     /// The errors of [`Core::commit`] are possible. The write also fails with [`AppError::Erased`] if it
-    /// concerns a time before the data subject's erasure. All other checks of the request come before. So a
-    /// caller whose write is refused for another reason does not learn when someone was erased.
+    /// concerns a time before the data subject's erasure and is not a refusal ([`are_refusals`]). All other
+    /// checks of the request come before. So a caller whose write is refused for another reason does not
+    /// learn when someone was erased.
     pub(crate) async fn commit_inline(&self, append: &Append, frame: Frame) -> Result<Written, AppError> {
-        if append.predates_erasure {
+        if append.predates_erasure && !are_refusals(frame.events.iter().map(|planned| &planned.event)) {
             return Err(AppError::Erased);
         }
         let created = self.create_keys(&append.stream).await?;

@@ -21,8 +21,11 @@ pub(crate) const ARTIFACTS: &[u8] = b"bilt";
 /// Revocations, by recipient.
 pub(crate) const REVOCATIONS: &[u8] = b"fall";
 
-/// Completed erasures, by request.
-pub(crate) const ERASURE: &[u8] = b"done";
+/// Completed erasures, by the hash of the id of the request.
+pub(crate) const ERASURE: &[u8] = b"dnsh";
+
+/// Completed erasures by the id of the request, as early versions indexed them.
+pub(crate) const EARLY_ERASURE: &[u8] = b"done";
 
 /// Erased grants and artifacts, and their recipients.
 pub(crate) const ERASED_GRANTS: &[u8] = b"gone";
@@ -127,7 +130,7 @@ fn records_of(event: &Event, now_ms: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
             vec![revocation(recipient, record)]
         }
         Event::ErasureCompleted(done) => {
-            let mut records = vec![([ERASURE, &done.request.0].concat(), Vec::new())];
+            let mut records = vec![([ERASURE, done.hash_of_request().as_slice()].concat(), Vec::new())];
             for each in &done.recipients {
                 let ids = each.grant_ids.iter().chain(&each.artifact_ids);
                 let ids = ids.filter_map(|id| id.parse::<GrantId>().ok());
@@ -226,8 +229,12 @@ pub(crate) fn watched_keys(index: &[(Vec<u8>, Vec<u8>)]) -> impl Iterator<Item =
     index.iter().filter(|(key, _)| key.starts_with(REVOCATIONS)).map(|(key, _)| key.clone())
 }
 
-/// Data subject requests, by id.
-pub(crate) const REQUEST: &[u8] = b"rqst";
+/// Data subject requests, by the hash of their ids. The ids open what is kept for certificates of erasures,
+/// so the index does not have them.
+pub(crate) const REQUEST: &[u8] = b"rqsh";
+
+/// Data subject requests, by id, as early versions indexed them.
+pub(crate) const EARLY_REQUEST: &[u8] = b"rqst";
 
 /// Attributes by when they expire.
 pub(crate) const ATTRIBUTE_END: &[u8] = b"xpir";
@@ -259,8 +266,9 @@ pub(crate) const ARTIFACT_END: &[u8] = b"aend";
 /// The index record of an event that has a due date or an expiry. The value of a request's record is its due
 /// date, or 0 if the request is closed.
 pub(crate) fn index_of_requests(event: &Event) -> Option<(Vec<u8>, Vec<u8>)> {
-    let request =
-        |id: &EventId, due_at_ms: u64| Some(([REQUEST, &id.0].concat(), due_at_ms.to_be_bytes().to_vec()));
+    let request = |id: &EventId, due_at_ms: u64| {
+        Some(([REQUEST, id.request_hash().as_slice()].concat(), due_at_ms.to_be_bytes().to_vec()))
+    };
     let expiry = |kind: &[u8], end_ms: u64| ([kind, &end_ms.to_be_bytes()].concat(), Vec::new());
     match event {
         Event::RequestSubmitted(submitted) => request(&submitted.request, submitted.due_at_ms),

@@ -3,8 +3,10 @@
 
 use crate::domain::event::{Event, Recorded, SubjectMapCommitted};
 use crate::domain::ids::Handle;
+use crate::secret::{self, with_cleared_stack};
+use crate::vault::MapLink;
 use lru::LruCache;
-use sayso_proof::subject_map::{Blinding, Label, Stream, SubjectMap};
+use sayso_proof::subject_map::{Label, Stream, SubjectMap};
 use std::collections::VecDeque;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,6 +16,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 const RECENT_MAX: usize = 64;
 /// Streams whose numbers of events are kept in memory, about 100 bytes for each stream.
 const COUNTED_MAX: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+
+/// Words of stack that are overwritten after a label was handled.
+const STACK_WORDS: usize = (32 << 10) / secret::STACK_WORD_BYTES;
 
 /// A commitment in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,8 +44,8 @@ pub(crate) struct KeptMap {
 
 /// A change that no entry shows.
 pub(crate) enum Change {
-    /// The data subject with this handle and label was erased.
-    Erased(Handle, Label),
+    /// The data subject with this handle and this link was erased.
+    Erased(Handle, MapLink),
     /// The data subject with this handle was linked to their id, or some of their entries were erased.
     Changed(Handle),
 }
@@ -94,12 +99,12 @@ impl KeptMap {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes a data subject whose keys were destroyed. `label` is what [`label_of`] returned before.
-    pub fn forget(&self, handle: Handle, label: Label) {
+    /// Removes a data subject whose keys were destroyed. `link` linked them to the map before.
+    pub fn forget(&self, handle: Handle, link: MapLink) {
         match self.state.try_lock() {
-            Ok(mut state) => state.forget(handle, &label),
+            Ok(mut state) => state.forget(handle, &link),
             // Another task is building the map or committing to it.
-            Err(_) => self.changes().push(Change::Erased(handle, label)),
+            Err(_) => self.changes().push(Change::Erased(handle, link)),
         }
     }
 
@@ -109,7 +114,7 @@ impl KeptMap {
         let changes = std::mem::take(&mut *self.changes());
         for change in changes {
             match change {
-                Change::Erased(handle, label) => state.forget(handle, &label),
+                Change::Erased(handle, link) => state.forget(handle, &link),
                 changed @ Change::Changed(_) => self.changes().push(changed),
             }
         }
@@ -165,9 +170,9 @@ impl KeptMap {
 
 impl MapState {
     /// Removes an erased data subject.
-    fn forget(&mut self, handle: Handle, label: &Label) {
+    fn forget(&mut self, handle: Handle, link: &MapLink) {
         if let Some(built) = &mut self.built {
-            built.forget(handle, label);
+            built.forget(handle, link);
         }
     }
 }
@@ -180,14 +185,19 @@ impl BuiltMap {
     }
 
     /// Removes an erased data subject. Their label may come from their id or from their handle.
-    pub fn forget(&mut self, handle: Handle, label: &Label) {
-        self.map.remove(label);
+    pub fn forget(&mut self, handle: Handle, link: &MapLink) {
+        with_cleared_stack::<STACK_WORDS, _>(|| self.map.remove(&link.label()));
         self.remove_unlinked(handle);
         self.counted.pop(&handle);
     }
 
     /// Sets the stream of a data subject; `None` if they have no entries.
-    pub fn set(&mut self, handle: Handle, (label, blinding): (Label, Blinding), stream: Option<Stream>) {
+    pub fn set(&mut self, handle: Handle, link: &MapLink, stream: Option<Stream>) {
+        with_cleared_stack::<STACK_WORDS, _>(|| self.set_stream(handle, link, stream));
+    }
+
+    fn set_stream(&mut self, handle: Handle, link: &MapLink, stream: Option<Stream>) {
+        let label = link.label();
         let is_unlinked = label == Label::unlinked(handle);
         if !is_unlinked || stream.is_none() {
             self.remove_unlinked(handle);
@@ -196,7 +206,7 @@ impl BuiltMap {
             self.map.remove(&label);
             return;
         };
-        let is_new = self.map.set(label, stream.commitment(&blinding));
+        let is_new = self.map.set(label, stream.commitment(link.blinding()));
         self.unlinked = self.unlinked.saturating_add(u64::from(is_new && is_unlinked));
         self.counted.put(handle, (stream.events, stream.present));
     }

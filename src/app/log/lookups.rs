@@ -5,9 +5,9 @@ use crate::app::error::AppError;
 use crate::app::log::address::address_of;
 use crate::app::log::core::Core;
 use crate::app::log::index::{
-    ARTIFACT_END, ATTRIBUTE_END, CONSENT_END, CONSENT_SAID, ERASURE, HAS_RECIPIENT_NAMES, REQUEST,
-    REVOCATIONS, RevocationRecord, acknowledgment_key, end_and_position, erased_grant_key, outcome_key,
-    position_of, recipient_hash, recipient_name_key, revocations_key,
+    ARTIFACT_END, ATTRIBUTE_END, CONSENT_END, CONSENT_SAID, EARLY_ERASURE, EARLY_REQUEST, ERASURE,
+    HAS_RECIPIENT_NAMES, REQUEST, REVOCATIONS, RevocationRecord, acknowledgment_key, end_and_position,
+    erased_grant_key, outcome_key, position_of, recipient_hash, recipient_name_key, revocations_key,
 };
 use crate::app::log::moment::Moment;
 use crate::app::log::read::{for_each_event, open, open_system_entry};
@@ -22,6 +22,7 @@ use crate::domain::request::RequestRecord;
 use crate::store::StoredEntry;
 use crate::vault::SubjectKeys;
 use sayso_proof::entry::parse_header;
+use sayso_proof::merkle::Hash;
 use std::sync::Arc;
 
 /// Index records in one read.
@@ -183,17 +184,33 @@ impl Core {
 
     /// The position of the event that completed an erasure.
     pub(crate) fn erasure_position(&self, request: &EventId) -> Result<Option<u64>, AppError> {
-        let found = self.store().index_scan(&[ERASURE, &request.0].concat(), None, 1)?;
+        if let Some(position) = self.erasure_by_hash(&request.request_hash())? {
+            return Ok(Some(position));
+        }
+        let found = self.store().index_scan(&[EARLY_ERASURE, request.0.as_slice()].concat(), None, 1)?;
+        Ok(found.first().map(|(key, _)| position_of(key)))
+    }
+
+    /// The position of the event that completed the erasure with this hash of its request. Not found if an
+    /// early version indexed it.
+    pub(crate) fn erasure_by_hash(&self, request_hash: &Hash) -> Result<Option<u64>, AppError> {
+        let found = self.store().index_scan(&[ERASURE, request_hash.as_slice()].concat(), None, 1)?;
         Ok(found.first().map(|(key, _)| position_of(key)))
     }
 
     /// Loads every open request from the index.
     pub(crate) fn load_open_requests(&self) -> Result<(), AppError> {
+        // Events that an early version indexed are older than all others.
+        self.load_requests(EARLY_REQUEST)?;
+        self.load_requests(REQUEST)
+    }
+
+    fn load_requests(&self, prefix: &[u8]) -> Result<(), AppError> {
         let mut after: Option<Vec<u8>> = None;
         loop {
             // The records are ordered by request and then by position, so the newest event about each request
             // wins.
-            let found = self.store().index_scan(REQUEST, after.as_deref(), REQUESTS_READ_COUNT)?;
+            let found = self.store().index_scan(prefix, after.as_deref(), REQUESTS_READ_COUNT)?;
             let Some((last, _)) = found.last() else { return Ok(()) };
             after = Some(last.clone());
             for (key, value) in &found {
@@ -275,11 +292,36 @@ impl Core {
         self: &Arc<Self>,
         id: &EventId,
     ) -> Result<Option<(Arc<SubjectStream>, RequestRecord)>, AppError> {
-        let found = self.store().index_scan(&[REQUEST, &id.0].concat(), None, 1)?;
+        let hash = id.request_hash();
+        if let Some(found) = self.request_at(&[REQUEST, hash.as_slice()].concat(), &hash).await? {
+            return Ok(Some(found));
+        }
+        self.request_at(&[EARLY_REQUEST, id.0.as_slice()].concat(), &hash).await
+    }
+
+    /// The request that an erasure carried out, and its stream. `None` if the data subject was erased.
+    /// `request` is its id, if an early version recorded the erasure.
+    pub(crate) async fn request_of_erasure(
+        self: &Arc<Self>,
+        request: Option<&EventId>,
+        hash: &Hash,
+    ) -> Result<Option<(Arc<SubjectStream>, RequestRecord)>, AppError> {
+        match request {
+            Some(id) => self.find_request(id).await,
+            None => self.request_at(&[REQUEST, hash.as_slice()].concat(), hash).await,
+        }
+    }
+
+    async fn request_at(
+        self: &Arc<Self>,
+        key: &[u8],
+        hash: &Hash,
+    ) -> Result<Option<(Arc<SubjectStream>, RequestRecord)>, AppError> {
+        let found = self.store().index_scan(key, None, 1)?;
         let Some((key, _)) = found.first() else { return Ok(None) };
         let position = key.last_chunk().copied().map_or(0, u64::from_be_bytes);
         let Some(stream) = self.stream_at(position).await? else { return Ok(None) };
-        let record = stream.read().state.rights.requests.get(id).cloned();
+        let record = stream.read().state.rights.request_with(hash).cloned();
         Ok(record.map(|record| (stream, record)))
     }
 

@@ -1,9 +1,10 @@
 //! Data subject requests that are not answered yet, by due date. They are loaded from the index when the
 //! daemon starts.
 
-use crate::app::log::index::{REQUEST, index_of_requests};
+use crate::app::log::index::{EARLY_REQUEST, REQUEST, index_of_requests};
 use crate::domain::event::{Event, Recorded};
 use crate::domain::ids::EventId;
+use sayso_proof::merkle::Hash;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -15,13 +16,13 @@ pub(crate) struct OpenRequests {
 
 #[derive(Default)]
 pub(crate) struct Open {
-    /// By due date and id: the position of the newest event about the request.
-    pub(crate) by_due: BTreeMap<(u64, EventId), u64>,
-    pub(crate) due_of: HashMap<EventId, u64>,
+    /// By due date and hash of the id: the position of the newest event about the request.
+    pub(crate) by_due: BTreeMap<(u64, Hash), u64>,
+    pub(crate) due_of: HashMap<Hash, u64>,
 }
 
 impl Open {
-    pub(crate) fn set(&mut self, id: EventId, due_at_ms: u64, position: u64) {
+    pub(crate) fn set(&mut self, id: Hash, due_at_ms: u64, position: u64) {
         if let Some(before) = self.due_of.remove(&id) {
             self.by_due.remove(&(before, id));
         }
@@ -47,7 +48,11 @@ impl OpenRequests {
     }
 
     pub(crate) fn set(&self, key: &[u8], value: &[u8], position: u64) {
-        let id = key.get(REQUEST.len()..).and_then(|rest| rest.first_chunk()).copied().map(EventId);
+        let rest = |prefix| key.strip_prefix(prefix);
+        let id = match rest(EARLY_REQUEST) {
+            Some(rest) => rest.first_chunk().copied().map(|id| EventId(id).request_hash()),
+            None => rest(REQUEST).and_then(|rest| rest.first_chunk()).copied(),
+        };
         if let (Some(id), Some(due)) = (id, value.first_chunk()) {
             self.open().set(id, u64::from_be_bytes(*due), position);
         }
@@ -66,9 +71,9 @@ impl OpenRequests {
         });
     }
 
-    /// At most `count` requests, ordered by due date and id, that follow `after` in this order. Returns due
-    /// date, id and position of each.
-    pub fn after(&self, after: Option<(u64, EventId)>, count: usize) -> Vec<(u64, EventId, u64)> {
+    /// At most `count` requests, ordered by due date and hash of the id, that follow `after` in this order.
+    /// Returns due date, hash and position of each.
+    pub fn after(&self, after: Option<(u64, Hash)>, count: usize) -> Vec<(u64, Hash, u64)> {
         let start = after.map_or(std::ops::Bound::Unbounded, std::ops::Bound::Excluded);
         let open = self.open();
         let range = open.by_due.range((start, std::ops::Bound::Unbounded));

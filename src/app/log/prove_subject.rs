@@ -4,10 +4,15 @@
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;
 use crate::app::log::kept_map::Commitment;
-use crate::app::log::subject_map::label_of;
+use crate::app::log::subject_map::link_of;
 use crate::domain::ids::SubjectId;
-use sayso_proof::subject_map::{Blinding, Stream, SubjectProof};
+use crate::secret::{self, with_cleared_stack};
+use crate::vault::MapLink;
+use sayso_proof::subject_map::{Stream, SubjectProof};
 use std::sync::Arc;
+
+/// Words of stack that are overwritten after a proof was made.
+const STACK_WORDS: usize = (16 << 10) / secret::STACK_WORD_BYTES;
 
 /// A proof that was just made.
 pub(crate) struct ProvenSubject {
@@ -49,8 +54,11 @@ impl Core {
         drop(no_erasures);
         let checkpoint = self.ledger.checkpoint_for(commitment.position);
         let inclusion = self.ledger.proof_text_at(commitment.position, &checkpoint)?;
-        let proof = SubjectProof::new(subject.as_str(), &vrf_proof, &path, opened, inclusion);
-        let stream = opened.map(|(stream, _)| stream);
+        let stream = opened.as_ref().map(|(stream, _)| *stream);
+        let proof = with_cleared_stack::<STACK_WORDS, _>(|| {
+            let opened = opened.map(|(stream, link)| (stream, *link.blinding()));
+            SubjectProof::new(subject.as_str(), &vrf_proof, &path, opened, inclusion)
+        });
         Ok(ProvenSubject { proof, stream, tree_size: checkpoint.size })
     }
 
@@ -59,9 +67,9 @@ impl Core {
         &self,
         subject: &SubjectId,
         commitment: &Commitment,
-    ) -> Result<Option<(Stream, Blinding)>, AppError> {
+    ) -> Result<Option<(Stream, MapLink)>, AppError> {
         let Some(keys) = self.vault.subject(subject)? else { return Ok(None) };
         let stream = self.stream_as_of(keys.handle, commitment.committed.tree_size)?;
-        Ok(stream.map(|stream| (stream, label_of(&keys).1)))
+        Ok(stream.map(|stream| (stream, link_of(&keys))))
     }
 }

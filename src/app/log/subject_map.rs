@@ -11,10 +11,10 @@ use crate::app::log::kept_map::{BuiltMap, Change, Commitment, MapState};
 use crate::app::log::stream::SubjectStream;
 use crate::domain::event::{Event, SubjectMapCommitted};
 use crate::domain::ids::{Handle, SubjectId};
-use crate::vault::SubjectKeys;
+use crate::vault::{MapLink, SubjectKeys};
 use sayso_proof::bundle::MapRecord;
 use sayso_proof::entry::parse_header;
-use sayso_proof::subject_map::{Blinding, Label, MapProof, Stream};
+use sayso_proof::subject_map::{Label, MapProof, Stream};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio::sync::OwnedMutexGuard;
@@ -33,13 +33,9 @@ struct Committed {
     commitment: Commitment,
 }
 
-/// The label of a data subject, and the secret of their commitment. Without a link, both follow from the
-/// handle.
-pub(crate) fn label_of(keys: &SubjectKeys) -> (Label, Blinding) {
-    match keys.link() {
-        Some(link) => (link.label(), *link.blinding()),
-        None => (Label::unlinked(keys.handle), [0; 32]),
-    }
+/// What links a data subject to the map. Without a stored link, it follows from the handle.
+pub(crate) fn link_of(keys: &SubjectKeys) -> MapLink {
+    keys.link().unwrap_or_else(|| MapLink::unlinked(keys.handle))
 }
 
 impl Core {
@@ -199,7 +195,7 @@ impl Core {
         let mut changed = BTreeSet::new();
         for change in changes {
             match change {
-                Change::Erased(handle, label) => built.forget(handle, &label),
+                Change::Erased(handle, link) => built.forget(handle, &link),
                 Change::Changed(handle) => {
                     built.counted.pop(&handle);
                     changed.insert(handle);
@@ -228,7 +224,7 @@ impl Core {
         let Some(keys) = self.vault.by_handle(handle)? else { return Ok(()) };
         let counted = built.counted.pop(&handle).unwrap_or_default();
         let stream = self.stream_since(handle, size, counted)?;
-        built.set(handle, label_of(&keys), stream);
+        built.set(handle, &link_of(&keys), stream);
         Ok(())
     }
 
@@ -240,8 +236,9 @@ impl Core {
     /// How a stream is in the map; `None` if it is not.
     fn map_record(&self, handle: Handle, size: u64) -> Result<Option<MapRecord>, AppError> {
         let Some(keys) = self.vault.by_handle(handle)? else { return Ok(None) };
-        let (label, blinding) = label_of(&keys);
-        Ok(self.stream_as_of(handle, size)?.map(|_| MapRecord { handle, label, blinding }))
+        let link = link_of(&keys);
+        let record = |_| MapRecord { handle, label: link.label(), blinding: *link.blinding() };
+        Ok(self.stream_as_of(handle, size)?.map(record))
     }
 
     /// What the map has about a data subject as of the first `size` entries. `None` if none of these is

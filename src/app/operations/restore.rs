@@ -19,6 +19,7 @@ use crate::store::backup::{BackupReader, Piece};
 use crate::store::{CommitError, Frame, LogStore, NewEntry, StoreError, StoredEntry};
 use crate::vault::{Vault, VaultError};
 use ed25519_dalek::{SigningKey, VerifyingKey};
+use sayso_proof::certificate::day_of;
 use sayso_proof::checkpoint::{NoteError, VerifierKey};
 use sayso_proof::entry::{self, Entry, EntryError, EventKey, Header, SchemaVersion};
 use sayso_proof::event::{EventBody, event_body};
@@ -138,6 +139,8 @@ struct LogWriter<'a> {
     keys: Option<KeyChain>,
     clock: &'a dyn Clock,
     tree: Frontier,
+    /// The recorded time of the newest entry so far, milliseconds since the Unix epoch.
+    recorded_at_ms: u64,
     frame: Frame,
     /// The idempotency hash of the request that wrote the current frame.
     request: Option<Hash>,
@@ -165,6 +168,7 @@ impl<'a> LogWriter<'a> {
             keys: None,
             clock,
             tree,
+            recorded_at_ms: 0,
             frame,
             request,
             frames,
@@ -181,11 +185,14 @@ impl<'a> LogWriter<'a> {
             return Err(RestoreError::Entry(position));
         }
         self.tree.push(stored.leaf_hash);
+        // A discarded entry has no time of its own.
+        self.recorded_at_ms = self.recorded_at_ms.max(stored.recorded_at_ms);
+        let recorded_at_ms = self.recorded_at_ms;
         let new = match stored.bytes {
-            Some(bytes) => self.restored_entry(position, stored.leaf_hash, stored.recorded_at_ms, bytes)?,
+            Some(bytes) => self.restored_entry(position, stored.leaf_hash, recorded_at_ms, bytes)?,
             None => {
                 self.to_discard.insert(position);
-                self.placeholder(stored.leaf_hash, stored.recorded_at_ms)?
+                self.placeholder(stored.leaf_hash, recorded_at_ms)?
             }
         };
         // The entries of one request stay in one frame, together with discarded entries in between.
@@ -369,11 +376,11 @@ impl Operations {
         let mut events = Vec::new();
         if !discarded.is_empty() {
             let completed = Event::ErasureCompleted(ErasureCompleted {
-                request: EventId(restored.id),
+                request_hash: EventId(restored.id).request_hash().to_vec(),
                 scope: ErasureScope::All,
                 discarded,
                 key_epoch: self.core.vault.key_epoch(),
-                requested_at_ms: self.core.now_ms(),
+                requested_at_ms: day_of(self.core.now_ms()),
                 ..ErasureCompleted::default()
             });
             events.push(SystemEvent::new(completed));

@@ -114,7 +114,7 @@ impl Reports {
                     Some(bytes) if !sealed => self.key_of(bytes)?,
                     _ => None,
                 };
-                bundle.entry(stored.recorded_at_ms, stored.bytes.as_deref(), key.as_ref())?;
+                bundle.entry(stored.bytes.as_deref(), key.as_ref())?;
                 done.store(bundle.next(), Ordering::Relaxed);
             }
         }
@@ -163,6 +163,7 @@ impl From<audit::ExportError> for AppError {
                 Self::Precondition("the export was aborted, because the receiver is gone")
             }
             audit::ExportError::Bundle(error) => Self::Internal(Cause::Export(std::io::Error::other(error))),
+            audit::ExportError::Entry(error) => error.into(),
         }
     }
 }

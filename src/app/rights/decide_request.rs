@@ -172,7 +172,7 @@ impl Rights {
         let missing = || AppError::Internal(Cause::Inconsistent("a request for erasure has no scope"));
         let scope = Scope::of_request(record).ok_or_else(missing)?;
         let holds = append.stream.read().state.rights.holds.clone();
-        match self.weigh_holds(&append, record.id, &scope, holds)? {
+        match self.weigh_holds(&append.stream, record.id, &scope, holds)? {
             ErasureVerdict::Refuse(refused) => {
                 let ground = refused.ground;
                 let decided = self.decision(record, RequestOutcome::Refused, ground, reason);
@@ -187,7 +187,8 @@ impl Rights {
                 let (submitted_at_ms, due_at_ms) = (record.submitted_at_ms, record.due_at_ms);
                 let request = record.id;
                 let erasure = Erasure { request, scope, holds, submitted_at_ms, due_at_ms };
-                self.erasure.erase(append, pending_events, erasure).await?;
+                let copies = self.erasure.erase(append, pending_events, erasure).await?.left;
+                return Ok(SubmittedRequest { copies, ..self.submitted(record.id, Vec::new()).await? });
             }
         }
         self.submitted(record.id, Vec::new()).await

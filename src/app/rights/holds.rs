@@ -8,7 +8,7 @@ use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::rights::Rights;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
-use crate::domain::erasure::{Scope, erases_data, select};
+use crate::domain::erasure::{Limits, Scope, erases_data, select};
 use crate::domain::event::{Event, HoldLifted, HoldPlaced, Recorded, RequestExtended, RequestSubmitted};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::kept_only::may_require;
@@ -201,8 +201,10 @@ impl Rights {
         let mut follow_ups = Vec::new();
         for record in kept_in_part {
             let Some(scope) = self.erasure.scope_of(&append.stream, &record)? else { continue };
-            let selection = select(&history, &scope, &holds, &append.rules.vocabulary);
-            if erases_data(&history, &selection) {
+            let limits = Limits::default();
+            let selection = select(&history, &scope, &holds, &append.rules.vocabulary, limits);
+            // If too much depends on it, the steward who accepts the request is told so.
+            if selection.map_or(true, |selection| erases_data(&history, &selection)) {
                 let jurisdiction = record.submitted.as_ref().map(|submitted| submitted.jurisdiction);
                 let jurisdiction = jurisdiction.unwrap_or(Jurisdiction::Gdpr);
                 follow_ups.push(RequestSubmitted {
@@ -266,8 +268,9 @@ impl Remaining<'_> {
         if self.holds.is_empty() || self.compared.len() >= SCOPES_MAX {
             return false;
         }
-        let selection = select(&self.history, &scope, &self.holds, self.vocabulary);
-        let prevented = !selection.holds.is_empty() && !erases_data(&self.history, &selection);
+        let selection = select(&self.history, &scope, &self.holds, self.vocabulary, Limits::default());
+        let prevented = selection
+            .is_ok_and(|selection| !selection.holds.is_empty() && !erases_data(&self.history, &selection));
         self.compared.push((scope, prevented));
         prevented
     }

@@ -10,6 +10,7 @@ use crate::app::log::receipt::WriteOptions;
 use crate::app::profile::paging::Room;
 use crate::app::rights::Rights;
 use crate::app::rights::rectification::RequestChange;
+use crate::domain::erased_copies::ErasedCopy;
 use crate::domain::event::{Actor, RequestDecided, Role};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::request::{Decided, RequestKind, RequestOutcome, RequestRecord};
@@ -31,6 +32,8 @@ pub struct SubmittedRequest {
     pub changes: Vec<RequestChange>,
     /// After an objection was submitted: purposes for which data may still be used.
     pub remaining_uses: Vec<RemainingUse>,
+    /// After an erasure of a part: what holds an erased value, or nearly so, and was not erased.
+    pub copies: Vec<ErasedCopy>,
 }
 
 /// A page of requests, by due date.
@@ -85,7 +88,7 @@ impl Rights {
             kind: RequestKind::Erasure,
             submitted: None,
             version: 0,
-            submitted_at_ms: completion.event.requested_at_ms,
+            submitted_at_ms: completion.requested_at_ms(),
             due_at_ms: 0,
             extended_because: None,
             decided: Some(Decided { event, by, at_ms: completion.recorded_at_ms }),
@@ -111,7 +114,8 @@ impl Rights {
             }
         };
         let certificate = self.erasure.certificate_with(&id, Some(&request))?;
-        Ok(SubmittedRequest { request, certificate, revoked_grants, changes, remaining_uses: Vec::new() })
+        let (remaining_uses, copies) = (Vec::new(), Vec::new());
+        Ok(SubmittedRequest { request, certificate, revoked_grants, changes, remaining_uses, copies })
     }
 
     /// Begins a write about a request, which is read under the write lock. `None` if this is a repetition;
@@ -213,18 +217,19 @@ impl Rights {
 
     async fn open_requests(
         self: &Arc<Self>,
-        mut after: Option<(u64, EventId)>,
+        after: Option<(u64, EventId)>,
         count: usize,
     ) -> Result<Vec<RequestRecord>, AppError> {
         let mut found = Vec::new();
+        let mut after = after.map(|(due, id)| (due, id.request_hash()));
         loop {
             let page = self.core.open_requests.after(after, count);
-            let Some((due, id, _)) = page.last() else { return Ok(found) };
-            after = Some((*due, *id));
-            for (_, id, position) in &page {
+            let Some((due, hash, _)) = page.last() else { return Ok(found) };
+            after = Some((*due, *hash));
+            for (_, hash, position) in &page {
                 // A subject who was erased in the meantime is skipped.
                 let Some(stream) = self.core.stream_at(*position).await? else { continue };
-                let record = stream.read().state.rights.requests.get(id).cloned();
+                let record = stream.read().state.rights.request_with(hash).cloned();
                 found.extend(record);
                 if found.len() >= count {
                     return Ok(found);

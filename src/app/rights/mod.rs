@@ -4,6 +4,7 @@ pub(crate) mod decide_request;
 pub(crate) mod export_subject;
 pub(crate) mod holds;
 pub(crate) mod list_requests;
+pub(crate) mod preview_erasure;
 pub(crate) mod rectification;
 pub(crate) mod retention;
 pub(crate) mod retention_cursor;

@@ -279,8 +279,9 @@ impl Rights {
             let frame = self.core.with_revocations(&append, kept);
             return self.core.commit(append, frame).await.map(|_| ());
         }
+        let limits = erasure::Limits::default();
         let mut scope = Scope::Versions(ended.versions.into_iter().take(EXPIRIES_MAX).collect());
-        let mut selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
+        let mut selection = erasure::select(&history, &scope, &holds, &rules.vocabulary, limits)?;
         if selection.versions.is_empty() {
             return Ok(());
         }
@@ -289,13 +290,13 @@ impl Rights {
         {
             // A new list takes the place of earlier ones.
             versions.extend(list_versions(&history));
-            selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
+            selection = erasure::select(&history, &scope, &holds, &rules.vocabulary, limits)?;
         }
         let remains = |event: &&Recorded| selection.versions.binary_search(&event.version).is_err();
         if holds.is_empty() && history.iter().filter(remains).all(|event| is_no_reason_to_keep(&event.event))
         {
             scope = Scope::All;
-            selection = erasure::select(&history, &scope, &holds, &rules.vocabulary);
+            selection = erasure::select(&history, &scope, &holds, &rules.vocabulary, limits)?;
         }
         let is_selected = |id: &EventId| {
             let event = history.iter().find(|event| event.event_id == *id);
@@ -310,7 +311,7 @@ impl Rights {
         let (submitted_at_ms, due_at_ms) = (append.now_ms, append.now_ms);
         let erasure = Erasure { request, scope, holds, submitted_at_ms, due_at_ms };
         tracing::info!(entries = selection.versions.len(), "erasing entries whose retention ended");
-        self.erasure.erase(append, pending_events, erasure).await
+        self.erasure.erase(append, pending_events, erasure).await.map(|_| ())
     }
 }
 

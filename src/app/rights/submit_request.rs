@@ -10,12 +10,13 @@ use crate::app::log::key_hashes::key_hash_of;
 use crate::app::log::moment::Moment;
 use crate::app::log::read::open_system_entry;
 use crate::app::log::receipt::WriteOptions;
+use crate::app::log::stream::SubjectStream;
 use crate::app::rights::Rights;
 use crate::app::rights::list_requests::SubmittedRequest;
 use crate::domain::PURPOSES_MAX;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
-use crate::domain::erasure::{self, Scope};
+use crate::domain::erasure::{self, Limits, Scope};
 use crate::domain::event::{
     ErasureRefused, Event, Recorded, RequestDecided, RequestKey, RequestSubmitted, Role, SignalKind,
 };
@@ -60,9 +61,11 @@ impl PendingRequest {
     fn event(&self, subject: &SubjectId, detail: Detail) -> Event {
         let is_full = detail == Detail::Full;
         let (mut keys, mut category) = (self.new.keys.clone(), String::new());
+        let mut details = self.new.details.clone();
         match &self.new.scope {
             Some(Scope::Key(key)) => keys.push(key.clone()),
             Some(Scope::Category(of)) => category.clone_from(of),
+            Some(Scope::Content(text)) => text.expose().clone_into(&mut details),
             _ => {}
         }
         Event::RequestSubmitted(RequestSubmitted {
@@ -74,7 +77,7 @@ impl PendingRequest {
             category,
             keys: if is_full { keys } else { Vec::new() },
             purposes: self.new.purposes.clone(),
-            details: if is_full { self.new.details.clone() } else { String::new() },
+            details: if is_full { details } else { String::new() },
             subject: subject.as_str().to_owned(),
             key_hash: Vec::new(),
             follows: None,
@@ -163,18 +166,19 @@ impl Rights {
 
     async fn submit_erasure(
         self: &Arc<Self>,
-        append: Append,
+        mut append: Append,
         subject: &SubjectId,
         request: PendingRequest,
         scope: Scope,
     ) -> Result<SubmittedRequest, AppError> {
         let holds = append.stream.read().state.rights.holds.clone();
         let id = request.id;
-        let verdict = self.weigh_holds(&append, id, &scope, holds)?;
+        let verdict = self.weigh_holds(&append.stream, id, &scope, holds)?;
         let is_whole = scope == Scope::All
             && matches!(&verdict, ErasureVerdict::Erase { holds, .. } if holds.is_empty());
         let is_refused = matches!(&verdict, ErasureVerdict::Refuse(_));
-        let detail = if is_whole || is_refused { Detail::Full } else { Detail::Minimal };
+        // The request for the erasure of a text holds the text, so it is erased with it.
+        let detail = if is_whole || is_refused || scope.is_text() { Detail::Full } else { Detail::Minimal };
         let mut event = request.event(subject, detail);
         if let (Event::RequestSubmitted(submitted), Scope::Key(key)) = (&mut event, &scope) {
             submitted.key_hash = key_hash_of(&append.stream.keys, key)?;
@@ -185,18 +189,23 @@ impl Rights {
                 let ground = refused.ground;
                 pending_events.push(self.core.plan(Event::ErasureRefused(refused)));
                 pending_events.push(self.core.plan(request.refusal(ground)));
+                // The answer to the request outlives the text, so it must not have the digest of the request.
+                let request_stamp = scope.is_text().then(|| std::mem::take(&mut append.request_stamp));
                 let frame = self.core.with_revocations(&append, pending_events);
                 let written = self.core.commit(append, frame).await?;
+                if let Some(request_stamp) = request_stamp {
+                    self.erasure.remember(request_stamp, id);
+                }
                 return self.submitted(id, written.revoked).await;
             }
             ErasureVerdict::Erase { holds, events } => {
                 pending_events.extend(events);
                 let (submitted_at_ms, due_at_ms) = (request.submitted_at_ms, request.due_at_ms);
                 let erasure = Erasure { request: id, scope, holds, submitted_at_ms, due_at_ms };
-                self.erasure.erase(append, pending_events, erasure).await?;
+                let copies = self.erasure.erase(append, pending_events, erasure).await?.left;
+                Ok(SubmittedRequest { copies, ..self.submitted(id, Vec::new()).await? })
             }
         }
-        self.submitted(id, Vec::new()).await
     }
 
     /// Decides whether holds block an erasure as a whole, keep a part of what is in scope, or keep nothing.
@@ -206,7 +215,7 @@ impl Rights {
     /// Nothing that is recorded is in scope, or the store fails.
     pub(crate) fn weigh_holds(
         &self,
-        append: &Append,
+        stream: &SubjectStream,
         request: EventId,
         scope: &Scope,
         holds: Vec<Hold>,
@@ -218,8 +227,9 @@ impl Rights {
                 false => ErasureVerdict::Erase { holds, events: Vec::new() },
             });
         }
-        let history = self.erasure.history(&append.stream)?;
-        let selection = erasure::select(&history, scope, &holds, &self.core.rules().vocabulary);
+        let history = self.erasure.history(stream)?;
+        let vocabulary = &self.core.rules().vocabulary;
+        let selection = erasure::select(&history, scope, &holds, vocabulary, Limits::default())?;
         let counts = |hold: &Hold| hold.is_whole() || selection.holds.contains(&hold.id);
         let holds: Vec<Hold> = holds.into_iter().filter(counts).collect();
         let is_all_kept = match holds.is_empty() {
@@ -230,10 +240,14 @@ impl Rights {
             (true, true) => Err(AppError::NotFound("attribute")),
             (true, false) => Ok(ErasureVerdict::Refuse(refusal(request, scope, &holds))),
             (false, true) => Ok(ErasureVerdict::Erase { holds, events: Vec::new() }),
+            (false, false) if scope.is_text() => Err(AppError::Precondition(
+                "a hold keeps a part of what holds this text, so nothing was erased; erase its keys one by one \
+                 (scope key), and what the hold keeps of each is recorded",
+            )),
             (false, false) => {
                 let refused = partial_refusal(request, &holds);
                 let mut events = vec![self.core.plan(Event::ErasureRefused(refused))];
-                events.extend(self.removals_of_kept(append, scope, &holds));
+                events.extend(self.removals_of_kept(stream, scope, &holds));
                 Ok(ErasureVerdict::Erase { holds, events })
             }
         }
@@ -241,9 +255,9 @@ impl Rights {
 
     /// Events that remove from the profile the attributes in scope that a hold keeps. The hold lets the
     /// controller keep these attributes, but not use them.
-    fn removals_of_kept(&self, append: &Append, scope: &Scope, holds: &[Hold]) -> Vec<PendingEvent> {
+    fn removals_of_kept(&self, stream: &SubjectStream, scope: &Scope, holds: &[Hold]) -> Vec<PendingEvent> {
         let rules = self.core.rules();
-        let now = append.stream.read();
+        let now = stream.read();
         let kept = now.state.attributes.values().filter(|current| {
             let category = &current.attribute.category;
             let in_scope = match scope {
@@ -252,7 +266,8 @@ impl Rights {
                 Scope::Category(named) => {
                     rules.vocabulary.category_ancestry(category).contains(&named.as_str())
                 }
-                Scope::Versions(_) => false,
+                // A hold never keeps a part of these.
+                Scope::Content(_) | Scope::Versions(_) => false,
             };
             in_scope && holds.iter().any(|hold| hold.keeps(category, &rules.vocabulary))
         });
@@ -307,8 +322,9 @@ impl Rights {
         Ok(remaining_uses(&before, &rules.vocabulary, now_ms, &submitted.purposes))
     }
 
-    /// The request for a full erasure that was made with this idempotency key, within the last hour and since
-    /// the last start. After a full erasure, the log has nothing by which a repetition could be recognized.
+    /// The request for a full erasure, or for the erasure of a text, that was made with this idempotency key,
+    /// within the last hour and since the last start. The log has nothing by which a repetition could be
+    /// recognized.
     /// Only the `ErasureCompleted` of early versions has the hash of the key.
     fn replayed_erasure(&self, caller: &Caller, options: &WriteOptions) -> Result<Option<EventId>, AppError> {
         let request_stamp = self.core.request_stamp(caller, options)?;
@@ -339,7 +355,9 @@ impl Rights {
         }
         let recorded = open_system_entry(stored)?;
         match &recorded.event {
-            Event::ErasureCompleted(completed) => Ok(Some((completed.request, recorded.request_digest))),
+            Event::ErasureCompleted(completed) => {
+                Ok(completed.request.map(|request| (request, recorded.request_digest)))
+            }
             _ => Ok(None),
         }
     }
@@ -358,7 +376,7 @@ impl Rights {
         checks.need(
             is_erasure == new.scope.is_some(),
             "scope",
-            "must be named for an erasure (all, profile, key or category), and for nothing else",
+            "must be named for an erasure (all, profile, key, category or content), and for nothing else",
         );
         checks.need(new.keys.len() <= KEYS_MAX, "keys", "must have at most 128");
         let keys = new.keys.iter().all(|key| is_text(key, 1, 256));
@@ -373,10 +391,35 @@ impl Rights {
             "must be empty unless the request is a restriction or objection, or about an automated decision",
         );
         checks.need(new.purposes.len() <= PURPOSES_MAX, "purposes", "must have at most 32");
+        if let Some(scope) = &new.scope {
+            self.check_scope(scope)?;
+        }
+        let is_text = new.scope.as_ref().is_some_and(Scope::is_text);
+        let problem = "must be empty for the erasure of a text";
+        checks.need(!is_text || new.details.is_empty(), "details", problem);
         let rules = self.core.rules();
         checks.need_purposes(&rules.vocabulary, &new.purposes, "purposes");
-        if let Some(Scope::Category(category)) = &new.scope {
-            checks.need_categories(&rules.vocabulary, [category], "category");
+        Ok(checks.finish()?)
+    }
+}
+
+impl Rights {
+    /// Checks the scope of an erasure.
+    ///
+    /// # Errors
+    /// The category is unknown, or the text has a wrong length.
+    pub(super) fn check_scope(&self, scope: &Scope) -> Result<(), AppError> {
+        let mut checks = Checks::new();
+        match scope {
+            Scope::Category(category) => {
+                checks.need_categories(&self.core.rules().vocabulary, [category], "category");
+            }
+            Scope::Content(text) => {
+                let text = text.expose();
+                let fits = text.len() <= DETAILS_BYTES_MAX && !text.trim().is_empty();
+                checks.need(fits, "content", "must be a text of 1 to 2048 bytes");
+            }
+            Scope::All | Scope::Profile | Scope::Key(_) | Scope::Versions(_) => {}
         }
         Ok(checks.finish()?)
     }

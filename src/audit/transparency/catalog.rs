@@ -307,8 +307,9 @@ pub const FIGURES: &[FigureSpec] = &[
         title: "Erasures with proof",
         definition: "Erasures completed in the period, from events that name no person: how many there were, \
                      and how many entries they destroyed. For erasures of a whole person, the figure also \
-                     shows how long they took, counted from the request, and the erased attributes by \
-                     category. Each erasure can be proven by its position in the log.",
+                     shows how long they took, counted from the day of the request. Each erasure can be proven \
+                     by its position in the log. Erasures that an earlier build recorded also count by the \
+                     categories of the erased attributes, and from the exact time of the request.",
         unit: "erasures",
         limits: "Erased people are counted only here, as totals. The figure proves destruction in this \
                  ledger. Recipients are notified, and only they can report that they deleted their copies. \

@@ -7,6 +7,7 @@ use super::populations;
 use super::subject_counts::SubjectCounts;
 use super::table::{Labels, Population, Table};
 use super::values::Spread;
+use crate::domain::DAY_MS;
 use crate::domain::event::{AuditExported, ErasureCompleted, ErasureScope, Event, Provenance, Recorded};
 use std::collections::BTreeMap;
 
@@ -137,7 +138,10 @@ impl Tally {
         if !is_whole {
             return;
         }
-        let duration_ms = event.recorded_at_ms.saturating_sub(completed.requested_at_ms);
+        let since_ms = event.recorded_at_ms.saturating_sub(completed.requested_at_ms);
+        // New events have only the day of the request.
+        let is_by_day = !completed.request_hash.is_empty();
+        let duration_ms = if is_by_day { since_ms.max(DAY_MS) } else { since_ms };
         let duration = vec![bucket(&DURATION_BUCKETS, duration_ms).to_owned()];
         self.add_rows(Population::ErasureTimes, &[(&duration, 1)]);
         let categories = completed.erased_by_category.iter();

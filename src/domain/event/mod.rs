@@ -18,9 +18,9 @@ pub use kinds::Event;
 pub use operations::{BackupRestored, FiguresReported, RecordViewed, RestoreConfirmed};
 pub use recorded::{Draft, Recorded, RequestKey};
 pub use rights::{
-    AccessProvided, ErasureCompleted, ErasureIntent, ErasureRefused, ErasureRequested, ErasureSummary,
-    HoldLifted, HoldPlaced, KeptOnGround, RequestDecided, RequestExtended, RequestSubmitted,
-    RequestWithdrawn,
+    AccessProvided, CopiesFound, ErasureCompleted, ErasureDetails, ErasureIntent, ErasureRefused,
+    ErasureRequested, ErasureSummary, HoldLifted, HoldPlaced, KeptOnGround, RequestDecided, RequestExtended,
+    RequestSubmitted, RequestWithdrawn,
 };
 pub use rules::{BoundsPublished, PurposeDefined, RecordingRefused, RetentionDefined, SubjectDescribed};
 pub use uses::{

@@ -1,10 +1,12 @@
 //! Events about the rights of a data subject: requests, erasures, legal holds and exports.
 
 use crate::domain::ids::{EventId, Handle};
+use sayso_proof::certificate::day_of;
 use sayso_proof::event::{
     ErasedKind, ErasureScope, Ground, Jurisdiction, PackageKind, PositionRange, PriorRecipient,
 };
 use sayso_proof::event::{Reason, RequestKind, RequestOutcome};
+use sayso_proof::merkle::Hash;
 use std::collections::BTreeMap;
 
 /// The data subject submitted a request. `keys` and `details` are personal data. An event that has any of
@@ -118,8 +120,10 @@ pub struct RequestWithdrawn {
 /// An erasure was completed. A system event: it names no data subject.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ErasureCompleted {
-    /// The id of the request.
-    pub request: EventId,
+    /// The id of the request, in events of early versions. New events have only its hash.
+    pub request: Option<EventId>,
+    /// The hash of the id of the request. Empty in events of early versions.
+    pub request_hash: Vec<u8>,
     /// The scope of the erasure.
     pub scope: ErasureScope,
     /// The positions whose entries were discarded.
@@ -128,9 +132,10 @@ pub struct ErasureCompleted {
     pub key_epoch: u64,
     /// The recipients that had grants for the data.
     pub recipients: Vec<PriorRecipient>,
-    /// The number of erased attributes by category; empty unless everything was erased.
+    /// The number of erased attributes by category. Only early versions recorded it, after a full erasure.
     pub erased_by_category: BTreeMap<String, u32>,
-    /// When the erasure was requested, milliseconds since the Unix epoch.
+    /// When the erasure was requested, milliseconds since the Unix epoch. New events have only the beginning
+    /// of the day (UTC).
     pub requested_at_ms: u64,
     /// What is kept although it was in the scope, by legal ground.
     pub kept: Vec<KeptOnGround>,
@@ -141,6 +146,31 @@ pub struct ErasureCompleted {
 }
 
 impl ErasureCompleted {
+    /// The event for the log, without what only the certificate states. Early versions stored intents that
+    /// have more.
+    #[must_use]
+    pub fn for_log(self) -> Self {
+        // After a full erasure, nothing of the stream remains that a verifier would need kinds for.
+        let is_whole = self.scope == ErasureScope::All && self.versions.is_empty();
+        Self {
+            request_hash: self.hash_of_request().to_vec(),
+            kinds: if is_whole { Vec::new() } else { self.kinds },
+            request: None,
+            erased_by_category: BTreeMap::new(),
+            requested_at_ms: day_of(self.requested_at_ms),
+            ..self
+        }
+    }
+
+    /// The hash of the id of the request. All zero bytes if the event has another length there.
+    #[must_use]
+    pub fn hash_of_request(&self) -> Hash {
+        match &self.request {
+            Some(request) => request.request_hash(),
+            None => self.request_hash.as_slice().try_into().unwrap_or_default(),
+        }
+    }
+
     /// Whether everything about the data subject was erased.
     #[must_use]
     pub fn is_whole(&self) -> bool {
@@ -175,6 +205,19 @@ pub struct ErasureSummary {
     /// Whether there were too many of these hashes to keep. Then each key of an erased grant counts as
     /// erased.
     pub recipient_keys_left_out: bool,
+    /// The search for copies of what was erased. None in events of earlier versions.
+    pub copies: Option<CopiesFound>,
+}
+
+/// What a search for copies of an erased value found, without what the value was.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopiesFound {
+    /// How many events were found whose text holds the value, or nearly so.
+    pub found: u32,
+    /// How many of these were erased.
+    pub erased: u32,
+    /// Whether the search did not read everything.
+    pub unfinished: bool,
 }
 
 /// Data that was kept on a legal ground.
@@ -224,6 +267,16 @@ pub struct AccessProvided {
     pub items: u64,
 }
 
+/// What only the certificate of a full erasure states. It is kept sealed under a key that follows from the id
+/// of the request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ErasureDetails {
+    /// The number of erased attributes by category.
+    pub erased_by_category: BTreeMap<String, u32>,
+    /// When the erasure was requested, milliseconds since the Unix epoch.
+    pub requested_at_ms: u64,
+}
+
 /// The data that is needed to complete an interrupted erasure. The intent is kept with the keys until the
 /// erasure is complete. It is never in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -232,6 +285,11 @@ pub struct ErasureIntent {
     pub completed: ErasureCompleted,
     /// For a partial erasure: the data subject's handle.
     pub subject_handle: Option<Handle>,
-    /// For a partial erasure: the event that the data subject's own stream gets.
+    /// For a partial erasure, in intents of early versions: the event that the data subject's own stream
+    /// gets.
     pub decided: Option<RequestDecided>,
+    /// For a partial erasure: that event ([`codec::encode_decided`]), sealed under the data subject's secret.
+    ///
+    /// [`codec::encode_decided`]: crate::domain::event::codec::encode_decided
+    pub sealed_decided: Vec<u8>,
 }

@@ -8,10 +8,11 @@ use super::frame::State;
 use super::index::{self, RemovedSum, Span};
 use super::segment::Location;
 use super::shared::{Shared, Writer};
-use crate::store::{IndexRecord, StoreError};
+use crate::store::{Head, IndexRecord, StoreError};
 use sayso_proof::entry::{self, Header};
 use sayso_proof::merkle::Hash;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 /// An entry that is going to be discarded.
@@ -46,10 +47,31 @@ impl Shared {
                 candidates.iter().map(|entry| (entry.position, entry.header.clone())).collect();
             let removed = self.index.remove(&entries, &requests)?;
             self.segments.discard(&locations)?;
+            self.skip_discarded_end(&|position| positions.contains(&position))?;
             self.subtract(&mut writer, &candidates, removed);
             self.rewrite_watermark(&mut writer)?;
             self.intent.end()
         })
+    }
+
+    /// Corrects the recorded time of the head if `changed` includes the newest record: a discarded record has
+    /// no time, so the newest record that was not discarded counts.
+    pub(super) fn skip_discarded_end(&self, changed: &dyn Fn(u64) -> bool) -> Result<(), StoreError> {
+        let size = self.head().size;
+        if !size.checked_sub(1).is_some_and(changed) {
+            return Ok(());
+        }
+        let mut recorded_at_ms = 0;
+        for position in (0..size).rev() {
+            let header = self.segments.read_header(self.locations.get(position)?)?;
+            if header.state == State::Present {
+                recorded_at_ms = header.recorded_at_ms;
+                break;
+            }
+        }
+        let mut head = self.head.write().unwrap_or_else(PoisonError::into_inner);
+        *head = Head { recorded_at_ms, ..*head };
+        Ok(())
     }
 
     /// Reads the entries at these positions, except those that were discarded already.

@@ -50,11 +50,12 @@ pub struct RecordHeader {
     pub length: u32,
     /// The state of these bytes.
     pub state: State,
-    /// Recorded time, milliseconds since the Unix epoch.
+    /// Recorded time, milliseconds since the Unix epoch. 0 if the entry was discarded, except by an early
+    /// version.
     pub recorded_at_ms: u64,
     /// RFC 6962 leaf hash; kept when the bytes are discarded.
     pub leaf_hash: Hash,
-    /// CRC-32 of the bytes.
+    /// CRC-32 of the bytes. Of a discarded record: what keeps the checksum of the frame.
     pub bytes_checksum: u32,
     /// The entry's position, to detect a location that leads to another record. Older records don't have it.
     pub position: Option<u64>,
@@ -139,7 +140,29 @@ impl RecordHeader {
         ALIGN.saturating_add(padded(self.length as usize))
     }
 
-    /// The fields that never change, for the frame's checksum.
+    /// The header of the discarded record. It has no recorded time, so that nothing shows when the entry was
+    /// recorded.
+    ///
+    /// The checksum of the frame stays right without a write to the frame's header: the CRC of the frame
+    /// follows from the last four bytes of [`Self::constant`] combined by XOR with the CRC of what precedes
+    /// them. The checksum of the bytes, which are gone, takes up the difference between the two times.
+    pub fn discarded(&self) -> Self {
+        let crc_of = |time_ms: u64| {
+            let mut hasher = crc32fast::Hasher::new();
+            hasher.update(&time_ms.to_le_bytes());
+            hasher.update(&[0; 32]);
+            hasher.finalize()
+        };
+        let difference = crc_of(self.recorded_at_ms) ^ crc_of(0);
+        Self {
+            state: State::Discarded,
+            recorded_at_ms: 0,
+            bytes_checksum: self.bytes_checksum ^ difference,
+            ..*self
+        }
+    }
+
+    /// The fields from which the frame's checksum is computed.
     fn constant(&self) -> [u8; 48] {
         let mut bytes = [0; 48];
         put(&mut bytes, 0, &self.length.to_le_bytes());

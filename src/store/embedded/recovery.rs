@@ -124,6 +124,7 @@ pub fn run(shared: &Shared, watermark: Watermark, index: IndexState) -> Result<R
         return Err(StoreError::Damaged { what: "log end", place });
     }
     *shared.head.write().unwrap_or_else(PoisonError::into_inner) = head;
+    shared.skip_discarded_end(&|position| position.saturating_add(1) == head.size)?;
     shared.readable.store(head.size, Ordering::Release);
     shared.entry_bytes.store(totals.bytes, Ordering::Relaxed);
     shared.custom_complete_to.store(watermark.custom.min(trusted.index), Ordering::Release);

@@ -228,14 +228,14 @@ impl Segments {
         RecordHeader::decode(&bytes).ok_or_else(|| damaged(location.segment, location.offset))
     }
 
-    /// Marks records as discarded, durably. Then overwrites their bytes with zeros, durably. Then returns
-    /// whole blocks to the file system.
+    /// Marks records as discarded and removes their recorded times, durably. Then overwrites their bytes with
+    /// zeros, durably. Then returns whole blocks to the file system.
     pub fn discard(&self, locations: &[Location]) -> Result<(), StoreError> {
         let mut touched: Vec<(Arc<Segment>, u64, u64)> = Vec::new();
         for location in locations {
             let segment = self.get(location.segment)?;
             let header = self.read_header(*location)?;
-            let discarded = RecordHeader { state: State::Discarded, ..header };
+            let discarded = header.discarded();
             disk::write(&segment.file, location.offset, &discarded.encode())?;
             let data = location.offset.saturating_add(ALIGN as u64);
             touched.push((segment, data, u64::from(header.length)));

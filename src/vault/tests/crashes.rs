@@ -125,7 +125,7 @@ impl Round {
                     (Some(keys), 0) => {
                         let mut id = [0; 16];
                         id[..8].copy_from_slice(&request.to_be_bytes());
-                        (person, None, vault.erase(&keys, ERASED_AT_MS, id, b"intent").await.is_ok())
+                        (person, None, vault.erase(&keys, ERASED_AT_MS, id, b"intent", b"").await.is_ok())
                     }
                     (Some(keys), 1) => {
                         let after = before.map(|keys| keys.without(&versions));

@@ -3,6 +3,7 @@
 //! Not run by default: see `docs/erasure.md`.
 
 use crate::clock::{Clock, SystemClock};
+use crate::secret::SecretBytes;
 use crate::store::KeyStore;
 use crate::store::embedded::EmbeddedKeys;
 use crate::vault::MapLink;
@@ -13,7 +14,6 @@ use sayso_proof::merkle::Hash;
 use sayso_proof::subject_map::Label;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use zeroize::Zeroizing;
 
 const ALONE: usize = 200;
 const TOGETHER: usize = 1_000;
@@ -35,10 +35,9 @@ fn fill(vault: &Vault, from: usize, to: usize) {
     for part in numbers.chunks(512) {
         let mut batch = Batch::new(&vault.key_tree);
         for number in part {
-            let (mut handle, mut key) = (Handle([0; 16]), Zeroizing::new([0; 32]));
+            let (mut handle, key) = (Handle([0; 16]), SecretBytes::random(&SystemClock));
             SystemClock.fill(&mut handle.0);
-            SystemClock.fill(key.as_mut());
-            let link = MapLink::new(Label(*key), *key);
+            let link = MapLink::new(&Label(*key), key.clone());
             let creation = Creation { subject: numbered(vault, *number), handle, key, link };
             batch.apply(&Work::Create(Box::new(creation))).unwrap();
         }
@@ -49,7 +48,10 @@ fn fill(vault: &Vault, from: usize, to: usize) {
 async fn alone(vault: &Vault, from: usize) -> Duration {
     let begun = Instant::now();
     for number in from..from + ALONE {
-        vault.erase(&keys_of(vault, number), 1, request(number), b"an intent of some length").await.unwrap();
+        vault
+            .erase(&keys_of(vault, number), 1, request(number), b"an intent of some length", b"")
+            .await
+            .unwrap();
     }
     begun.elapsed() / u32::try_from(ALONE).unwrap()
 }
@@ -61,7 +63,7 @@ async fn together(vault: &Arc<Vault>, from: usize) -> Duration {
         .into_iter()
         .map(|(number, keys)| {
             let vault = Arc::clone(vault);
-            tokio::spawn(async move { vault.erase(&keys, 1, request(number), b"intent").await.unwrap() })
+            tokio::spawn(async move { vault.erase(&keys, 1, request(number), b"intent", b"").await.unwrap() })
         })
         .collect();
     for task in tasks {

@@ -65,6 +65,6 @@ async fn a_subject_of_an_earlier_version_is_linked_once_and_keeps_the_link_until
     let vault = bench.open();
     let keys = vault.by_handle(handle).unwrap().unwrap();
     assert_eq!(keys.link(), Some(link));
-    vault.erase(&keys, 7, [1; 16], &[]).await.unwrap();
+    vault.erase(&keys, 7, [1; 16], &[], b"").await.unwrap();
     assert!(!keys.is_linked() && vault.subject(&ada).unwrap().is_none());
 }

@@ -78,11 +78,11 @@ async fn a_failed_erasure_changes_nothing_and_can_be_repeated() {
         let before = key(&others, 0);
         custody.calls.store(failing, Ordering::SeqCst);
         custody.failing.store(failing, Ordering::SeqCst);
-        let mut answer = vault.erase(&keys, 1, [1; 16], b"").await;
+        let mut answer = vault.erase(&keys, 1, [1; 16], b"", b"").await;
         while let Err(error) = answer {
             assert!(matches!(error, VaultError::BatchFailed(_)), "{failing:b}: {error}");
             assert!(key(&keys, 0).is_some(), "{failing:b}: not begun");
-            answer = vault.erase(&keys, 1, [1; 16], b"").await;
+            answer = vault.erase(&keys, 1, [1; 16], b"", b"").await;
         }
         assert!(key(&keys, 0).is_none());
         let left = custody.generations().unwrap();

@@ -27,7 +27,7 @@ enum Recorded {
 use Recorded::{InSubjectStream, InSystemStream, NoPersonalData, OfItsGrant};
 
 /// What each method records. A new method must be added here.
-const RECORDED: [(&str, Recorded); 62] = [
+const RECORDED: [(&str, Recorded); 63] = [
     ("ProfileService/RecordAttributes", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RecordStream", InSubjectStream("AttributeRecorded")),
     ("ProfileService/RemoveAttributes", InSubjectStream("AttributeRemoved")),
@@ -66,6 +66,7 @@ const RECORDED: [(&str, Recorded); 62] = [
     ("RightsService/PlaceHold", InSubjectStream("HoldPlaced")),
     ("RightsService/LiftHold", InSubjectStream("HoldLifted")),
     ("RightsService/ListHolds", InSubjectStream("RecordViewed")),
+    ("RightsService/PreviewErasure", InSubjectStream("RecordViewed")),
     ("RightsService/SetRetention", NoPersonalData),
     ("RightsService/ListRetention", NoPersonalData),
     ("BoundsService/ListBounds", NoPersonalData),

@@ -155,6 +155,7 @@ pub fn is_in_scope(scope: &Scope, key: &str, category: &str) -> bool {
         Scope::All | Scope::Profile => true,
         Scope::Key(named) => named == key,
         Scope::Category(named) => named == category,
+        Scope::Content(_) => unreachable!("no text is erased in the simulation"),
         Scope::Versions(_) => unreachable!("attributes do not expire in the simulation"),
     }
 }

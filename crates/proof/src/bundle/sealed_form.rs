@@ -2,12 +2,16 @@
 //! padded. The edition of the rules of decisions that the log follows determines the required form.
 
 use super::check::Content;
+use crate::certificate::day_of;
 use crate::entry::SchemaVersion;
-use crate::event::BackupRestored;
 use crate::event::event_body::Event;
+use crate::event::{BackupRestored, ErasureCompleted};
+use crate::merkle::Hash;
 
 /// From this edition on, the hash of an idempotency key is sealed with the body, so that it cannot be used to
 /// test a guess of what was erased. The body is also padded, so that its length does not identify a person.
+/// The event that completes an erasure has neither the id of the request nor counts by category, so that a
+/// guess of the person does not lead to more.
 const SEALED_EDITION: u32 = 5;
 
 /// The form that entries must have at this place of the log.
@@ -57,10 +61,33 @@ impl SealedForm {
                 self.edition = self.edition.max(adopted.edition);
                 Ok(())
             }
+            Some(Event::ErasureCompleted(erasure)) => check_erasure(erasure, is_sealed),
             Some(Event::BackupRestored(BackupRestored { key_epoch, .. })) if !is_sealed && *key_epoch > 0 => {
                 Err("`BackupRestored` has `key_epoch`, but the log does not follow edition 5 of the rules")
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// What the event that completes an erasure may say.
+fn check_erasure(erasure: &ErasureCompleted, is_sealed: bool) -> Result<(), &'static str> {
+    let ErasureCompleted { request, erased_by_category, requested_at_ms, request_hash, .. } = erasure;
+    match is_sealed {
+        true if !request.is_empty() || request_hash.len() != size_of::<Hash>() => {
+            Err("`ErasureCompleted` does not name its request by `request_hash` alone, but the log follows \
+                 edition 5 of the rules or later")
+        }
+        true if !erased_by_category.is_empty() => Err(
+            "`ErasureCompleted` has counts by category, but the log follows edition 5 of the rules or later",
+        ),
+        true if *requested_at_ms != day_of(*requested_at_ms) => {
+            Err("`requested_at_ms` of `ErasureCompleted` is not the beginning of a day, but the log follows \
+                 edition 5 of the rules or later")
+        }
+        false if !request_hash.is_empty() => {
+            Err("`ErasureCompleted` has `request_hash`, but the log does not follow edition 5 of the rules")
+        }
+        _ => Ok(()),
     }
 }

@@ -6,7 +6,7 @@ mod body;
 mod diagnose;
 mod error;
 mod event_key;
-mod padding;
+pub mod padding;
 mod payload;
 
 pub use body::decode as decode_body;

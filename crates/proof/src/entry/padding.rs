@@ -25,12 +25,12 @@ pub(super) fn is_class(ciphertext: &[u8]) -> bool {
 }
 
 /// The length of the padded plaintext, bytes.
-pub(super) fn padded_bytes(plaintext: usize) -> usize {
+pub fn padded_bytes(plaintext: usize) -> usize {
     class_of(plaintext.saturating_add(1))
 }
 
-/// Pads a plaintext. Its capacity must be at least [`padded_bytes`], so that it is not moved.
-pub(super) fn pad(plaintext: &mut Vec<u8>) {
+/// Pads a plaintext to its size class. If its capacity is that of the class, it is not moved.
+pub fn pad(plaintext: &mut Vec<u8>) {
     let padded = padded_bytes(plaintext.len());
     plaintext.push(0x80);
     plaintext.resize(padded, 0);
@@ -40,7 +40,7 @@ pub(super) fn pad(plaintext: &mut Vec<u8>) {
 ///
 /// # Errors
 /// The padding has another form, or is longer than it has to be.
-pub(super) fn unpad(plaintext: &mut Vec<u8>) -> Result<(), EntryError> {
+pub fn unpad(plaintext: &mut Vec<u8>) -> Result<(), EntryError> {
     let padded = plaintext.len();
     let last = plaintext.iter().rposition(|byte| *byte != 0);
     match last.filter(|last| plaintext.get(*last) == Some(&0x80)) {

@@ -82,7 +82,9 @@ impl KeptData {
             REQUIRED.contains(&purpose) && !NEVER_REQUIRED.iter().any(|never| purposes.contains(never));
         let is_required =
             |named: &[String]| may_be_required && named.iter().any(|required| required == purpose);
-        let whole = [ErasureScope::All, ErasureScope::Profile].map(|scope| (scope, String::new()));
+        // A refusal to erase a text does not have the text, so it counts for every attribute.
+        let whole = [ErasureScope::All, ErasureScope::Profile, ErasureScope::Content];
+        let whole = whole.map(|scope| (scope, String::new()));
         let within = categories.iter().map(|&id| (ErasureScope::Category, id.to_owned()));
         let scopes = whole.into_iter().chain([(ErasureScope::Key, key.to_owned())]).chain(within);
         let effects = scopes.filter_map(|named| self.by_scope.get(&named)).flat_map(BTreeMap::keys);

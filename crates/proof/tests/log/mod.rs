@@ -11,6 +11,7 @@ pub mod forge;
 
 use ed25519_dalek::SigningKey;
 use sayso_proof::bundle::{self, BundleWriter, EntryLine, MapRecord, Options, Report, Source};
+use sayso_proof::certificate::request_hash;
 use sayso_proof::checkpoint::{Checkpoint, VerifierKey};
 use sayso_proof::entry::{self, EventKey, Handle, Header, SchemaVersion};
 use sayso_proof::event::event_body::Event;
@@ -256,13 +257,20 @@ impl Log {
         self.key = new.clone();
     }
 
+    /// How an erasure names its request by the rules that the log follows.
+    fn request_hash(&self) -> Vec<u8> {
+        if self.edition >= 5 { request_hash(&[7; 16]).to_vec() } else { Vec::new() }
+    }
+
     /// Erases positions, and records an `ErasureCompleted` if `recorded`.
     pub fn erase(&mut self, positions: &[u64], recorded: bool) {
         self.erased.extend(positions);
         if recorded {
             let discarded = positions.iter().map(|at| PositionRange { first: *at, last: *at }).collect();
+            let request_hash = self.request_hash();
             self.append_system_event(Event::ErasureCompleted(ErasureCompleted {
                 discarded,
+                request_hash,
                 ..Default::default()
             }));
         }
@@ -276,6 +284,7 @@ impl Log {
             discarded: positions.iter().map(|(at, _)| PositionRange { first: *at, last: *at }).collect(),
             kinds: positions.iter().map(|(_, kind)| (*kind).into()).collect(),
             versions: positions.iter().map(|(position, _)| version(*position)).collect(),
+            request_hash: self.request_hash(),
             ..ErasureCompleted::default()
         };
         self.append_system_event(Event::ErasureCompleted(erasure));

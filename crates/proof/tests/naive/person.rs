@@ -150,7 +150,7 @@ fn counts(refusal: &ErasureRefused) -> bool {
 fn covers(asked: Asked<'_>, refusal: &ErasureRefused, attribute: &Attribute) -> bool {
     let above = categories(asked, &attribute.category);
     let in_scope = match refusal.scope() {
-        ErasureScope::All | ErasureScope::Profile => true,
+        ErasureScope::All | ErasureScope::Profile | ErasureScope::Content => true,
         ErasureScope::Category => above.contains(&refusal.category),
         ErasureScope::Key => refusal.key == attribute.key,
         ErasureScope::Unspecified | ErasureScope::Retention => false,

@@ -17,6 +17,7 @@ impl Export {
                 ErasureScope::Profile => "profile",
                 ErasureScope::Category => "category",
                 ErasureScope::Key => "key",
+                ErasureScope::Content => "content",
                 ErasureScope::All | ErasureScope::Retention | ErasureScope::Unspecified => "all",
             },
             category: (!of.category.is_empty()).then(|| self.category(&of.category).title),

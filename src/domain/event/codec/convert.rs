@@ -178,6 +178,16 @@ impl Field for Option<domain::Ranking> {
     }
 }
 
+impl Field for Option<domain::CopiesFound> {
+    type Wire = Option<log::CopiesFound>;
+    fn to_wire(&self) -> Self::Wire {
+        self.as_ref().map(Field::to_wire)
+    }
+    fn from_wire(wire: Self::Wire, name: &'static str) -> Result<Self, CodecError> {
+        wire.map(|found| Field::from_wire(found, name)).transpose()
+    }
+}
+
 impl Field for domain::GrantedAttribute {
     type Wire = log::GrantedAttribute;
     fn to_wire(&self) -> log::GrantedAttribute {
@@ -214,16 +224,20 @@ messages! {
     ArtifactRegistered { recipient, kind, name, sources, grant, purpose, expires_at_ms }
     BackupRestored { restore, backup_checkpoint, last_checkpoint, erased_again, use_waits, key_epoch }
     BoundsPublished { tier, pack, version, policies, schema_digest, effective_from_ms }
+    CopiesFound { found, erased, unfinished }
     ErasureCompleted {
-        request, scope, discarded, key_epoch, recipients, erased_by_category, requested_at_ms, kept, kinds,
+        request, request_hash, scope, discarded, key_epoch, recipients, erased_by_category, requested_at_ms, kept,
+        kinds,
         versions,
     }
     ErasureRefused { request, ground, holds, whole, scope, category, key, categories, purposes }
     ErasureRequested { request, scope }
+    ErasureDetails { erased_by_category, requested_at_ms }
     ErasureSummary {
         scope, category, key_hash, erased_by_category, kept, fence_at_ms, recipient_keys,
-        recipient_keys_left_out,
+        recipient_keys_left_out, copies,
     }
+
     FiguresReported { role, name, from_ms, to_ms, k, epsilon, figures, tree_size }
     GrantGivenAgain { grant, count, first_ms, last_ms, recipient }
     GrantIssued {

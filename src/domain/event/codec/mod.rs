@@ -12,7 +12,7 @@ use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::consent::{Decision, Terms};
 use crate::domain::event::kinds::Event;
 use crate::domain::event::recorded::{Draft, Recorded, RequestKey};
-use crate::domain::event::rights::ErasureIntent;
+use crate::domain::event::rights::{ErasureDetails, ErasureIntent, RequestDecided};
 use crate::domain::ids::EventId;
 pub use convert::Field;
 use prost::Message;
@@ -59,6 +59,12 @@ pub fn kind(body: &EventBody) -> u32 {
     prost::encoding::decode_key(&mut bytes.as_slice()).map_or(0, |(number, _)| number)
 }
 
+/// As [`kind`], for an event.
+#[must_use]
+pub fn kind_of(event: &Event) -> u32 {
+    kind(&EventBody { event: Some(encode_event(event)), ..EventBody::default() })
+}
+
 /// The event of a message.
 ///
 /// # Errors
@@ -96,8 +102,37 @@ pub fn encode_intent(intent: &ErasureIntent) -> Vec<u8> {
         completed: Some(intent.completed.to_wire()),
         subject_handle: intent.subject_handle.to_wire(),
         decided: intent.decided.as_ref().map(Field::to_wire),
+        sealed_decided: intent.sealed_decided.clone(),
     }
     .encode_to_vec()
+}
+
+/// The bytes of the event that decides a partial erasure. They are sealed and become part of the intent.
+#[must_use]
+pub fn encode_decided(decided: &RequestDecided) -> Vec<u8> {
+    decided.to_wire().encode_to_vec()
+}
+
+/// The event that decides a partial erasure.
+///
+/// # Errors
+/// The bytes are not such an event.
+pub fn decode_decided(bytes: &[u8]) -> Result<RequestDecided, CodecError> {
+    typed(log::RequestDecided::decode(bytes).map_err(|_| CodecError::Malformed("decided"))?)
+}
+
+/// What the certificate of an erasure states, as it is kept.
+#[must_use]
+pub fn encode_details(details: &ErasureDetails) -> Vec<u8> {
+    details.to_wire().encode_to_vec()
+}
+
+/// What the certificate of an erasure states.
+///
+/// # Errors
+/// The bytes are not the details of an erasure.
+pub fn decode_details(bytes: &[u8]) -> Result<ErasureDetails, CodecError> {
+    typed(log::ErasureDetails::decode(bytes).map_err(|_| CodecError::Malformed("details"))?)
 }
 
 /// The intent of an erasure.
@@ -110,6 +145,7 @@ pub fn decode_intent(bytes: &[u8]) -> Result<ErasureIntent, CodecError> {
         completed: typed(intent.completed.ok_or(CodecError::Malformed("completed"))?)?,
         subject_handle: Field::from_wire(intent.subject_handle, "subject_handle")?,
         decided: intent.decided.map(typed).transpose()?,
+        sealed_decided: intent.sealed_decided,
     })
 }
 

@@ -5,12 +5,12 @@ use super::*;
 use crate::domain::embedding::Embedding;
 use crate::domain::event::{
     AccessProvided, Actor, AuditExported, BackupRestored, BoundsPublished, CategoryDefined, ClockAccepted,
-    DecisionRulesAdopted, ErasedKind, ErasureCompleted, ErasureRequested, ErasureScope, ErasureSummary,
-    FiguresReported, GrantIssued, GrantUsed, GrantedAttribute, Ground, KeptOnGround, KeptRecipient,
-    LogKeyRotated, LogOpened, NoticePublished, NoticeRequired, PackageKind, PositionRange, PriorRecipient,
-    Provenance, PurposeDefined, Ranking, RecipientAcknowledged, RecipientsKept, RecordViewed, RequestDecided,
-    RequestKind, RequestWithdrawn, RestoreConfirmed, Role, Rung, SubjectMapCommitted, Tier, WithheldClass,
-    WitnessAdded, WitnessRemoved,
+    DecisionRulesAdopted, ErasedKind, ErasureCompleted, ErasureDetails, ErasureRequested, ErasureScope,
+    ErasureSummary, FiguresReported, GrantIssued, GrantUsed, GrantedAttribute, Ground, KeptOnGround,
+    KeptRecipient, LogKeyRotated, LogOpened, NoticePublished, NoticeRequired, PackageKind, PositionRange,
+    PriorRecipient, Provenance, PurposeDefined, Ranking, RecipientAcknowledged, RecipientsKept, RecordViewed,
+    RequestDecided, RequestKind, RequestWithdrawn, RestoreConfirmed, Role, Rung, SubjectMapCommitted, Tier,
+    WithheldClass, WitnessAdded, WitnessRemoved,
 };
 use crate::domain::histories::{terms, varied_histories};
 use crate::domain::ids::Handle;
@@ -194,7 +194,8 @@ proptest! {
 /// The completion of an erasure with every field set.
 fn completed() -> ErasureCompleted {
     ErasureCompleted {
-        request: EventId([3; 16]),
+        request: Some(EventId([3; 16])),
+        request_hash: vec![8; 32],
         scope: ErasureScope::Category,
         discarded: vec![PositionRange { first: 1, last: 4 }],
         key_epoch: 4,
@@ -241,8 +242,12 @@ fn an_erasures_intent_round_trips_and_other_bytes_are_refused() {
     let summary = ErasureSummary { scope: ErasureScope::Key, key_hash: vec![9; 32], ..Default::default() };
     let decided =
         RequestDecided { kind: RequestKind::Erasure, erasure: Some(summary), ..RequestDecided::default() };
+    assert_eq!(decode_decided(&encode_decided(&decided)), Ok(decided.clone()));
+    let details = ErasureDetails { erased_by_category: [("work".to_owned(), 2)].into(), requested_at_ms: 8 };
+    assert_eq!(decode_details(&encode_details(&details)), Ok(details));
     for (subject_handle, decided) in [(None, None), (Some(Handle([5; 16])), Some(decided))] {
-        let intent = ErasureIntent { completed: completed(), subject_handle, decided };
+        let sealed_decided = vec![6; 40];
+        let intent = ErasureIntent { completed: completed(), subject_handle, decided, sealed_decided };
         assert_eq!(decode_intent(&encode_intent(&intent)), Ok(intent));
     }
     assert_eq!(decode_intent(&[0xff]), Err(CodecError::Malformed("intent")));
