@@ -6,6 +6,7 @@ use super::progress;
 use super::verify_completeness;
 use super::verify_context::{self, Hint};
 use super::verify_document::Document;
+use super::verify_earlier;
 use super::verify_report::{Checked, Content, Outcome, PendingReport, ReportFlags};
 use super::verify_rules;
 use crate::clock::{Clock, SystemClock};
@@ -91,6 +92,12 @@ pub(super) struct Verify {
     /// it only if its checkpoint has as many entries as yours.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
+    /// An earlier bundle of the same log that you kept; may be repeated. The log must have all of its
+    /// entries, unchanged, except those that it has erased since. If an erasure states that such an
+    /// entry was something else than the earlier bundle shows, this is a finding: it may hide a
+    /// withdrawal.
+    #[arg(long, value_name = "BUNDLE")]
+    earlier: Vec<PathBuf>,
     /// File with certificates (PEM) that you trust for timestamps. Each is the certificate of a timestamp
     /// authority, or of a CA that issued it. At least one timestamp in the bundle must be by such an
     /// authority. Only a bundle has timestamps.
@@ -109,10 +116,14 @@ pub(super) struct Verify {
 impl Verify {
     pub fn run(self, out: Out) -> Result<(), CliError> {
         let key = read_key(&self.key)?;
-        let options = self.options()?;
+        let mut options = self.options()?;
         let Some(document) = Document::read(&self.path) else {
+            options.earlier = verify_earlier::read(&self.earlier, &key)?;
             return self.verify_bundle(&key, &options, out);
         };
+        if !self.earlier.is_empty() {
+            return Err(CliError::usage("--earlier can be used only with a bundle, which has all entries"));
+        }
         if self.report.is_requested() {
             return Err(CliError::usage("--report can be used only with a bundle"));
         }
@@ -145,6 +156,7 @@ impl Verify {
         let known_bounds = verify_rules::shipped_bounds();
         Ok(Options {
             since,
+            earlier: Vec::new(),
             counts,
             witnesses,
             witnesses_min,
@@ -363,6 +375,7 @@ fn in_context(report: &Report, options: &Options) -> Result<Context, CliError> {
     let signed: u64 = report.rules.signers.iter().map(|signer| signer.bounds).sum();
     let bounds = signed.saturating_add(report.rules.bounds_unsigned);
     let given = Given::new(options, &shown).with_timestamps(&report.timestamps).with_bounds(bounds);
+    let given = given.with_earlier(&report.earlier, report.erased);
     let mut not_shown = verify_context::not_shown(&given, Some(report.recorded_to_ms), Hint::Bundle);
     not_shown.extend(verify_completeness::not_shown(report));
     let mut value = proto_style(serde_json::to_value(report).map_err(CliError::failed)?);
@@ -411,6 +424,7 @@ fn text_of(report: &Report) -> String {
     if let Some(size) = report.continues {
         text.push_str(&format!("\ncontinues the earlier checkpoint of {}", count(size, "entry")));
     }
+    text.push_str(&verify_earlier::text(&report.earlier));
     if let Some(size) = report.counts {
         let first = count(size, "entry");
         text.push_str(&format!("\nthe counts of rules and erasures are those of the first {first}"));

@@ -6,6 +6,7 @@
 //! or that of an invented log. Witnesses and older checkpoints tie the document's tree to the log that others
 //! see.
 
+use crate::bundle::Earlier;
 use crate::checkpoint::{Checkpoint, NoteError};
 use crate::keys::KeyChain;
 use crate::merkle::{self, Hash, ProofError};
@@ -23,6 +24,9 @@ use std::str::FromStr;
 pub struct Options {
     /// An older checkpoint of the same log, as a signed note. The bundle or document must extend it.
     pub since: Option<String>,
+    /// Earlier exports of the same log. A bundle must continue each of them, and may not misstate what an
+    /// entry was that it has erased since.
+    pub earlier: Vec<Earlier>,
     /// Counts that the log's key signed, as a note. The events of a bundle must agree with them.
     pub counts: Option<String>,
     /// Witnesses that the user trusts.

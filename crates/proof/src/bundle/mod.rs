@@ -5,6 +5,7 @@
 mod allowance;
 mod chain;
 mod check;
+mod earlier;
 mod entry_line;
 mod erased;
 mod event_ids;
@@ -32,11 +33,12 @@ mod verify_and_record;
 mod writer;
 
 pub use crate::context::Options;
+pub use earlier::{Earlier, read_earlier};
 pub use entry_line::{EntryLine, LineError};
 pub use given_subjects::GivenReport;
 pub use member::{ENTRIES_FILE_BYTES_MAX, MEMBER_BYTES_MAX, Member};
 pub use rejection::{EDITION_MAX, FailureKind};
-pub use report::{MapReport, Progress, Report, VerifyFailure};
+pub use report::{EarlierReport, MapReport, Progress, Report, VerifyFailure};
 pub use source::{Source, unpack};
 pub use subject_map::MapRecord;
 pub use timestamps::TIMESTAMPS_MAX;

@@ -39,6 +39,22 @@ pub struct MapReport {
     pub later_entries: u64,
 }
 
+/// What the comparison with an earlier export showed. The log continues the export.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EarlierReport {
+    /// Number of entries of the earlier export.
+    pub tree_size: u64,
+    /// Entries of the earlier export that were erased since. The kind that an erasure states of one of them
+    /// is a finding if it is not what the earlier export shows.
+    pub erased_since: u64,
+    /// Those of them of which no erasure states what they were.
+    pub not_stated: u64,
+    /// Those of them whose content the earlier export does not have, so that nothing could be compared.
+    pub not_known: u64,
+    /// Findings in the earlier export itself. What they are about may have been erased since.
+    pub findings: u64,
+}
+
 /// The report on a bundle whose checks all passed.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Report {
@@ -72,6 +88,9 @@ pub struct Report {
     /// numbers of events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<u64>,
+    /// The earlier exports that were given, in the given order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierReport>,
     /// Files that only the operator states: the log's key signed them, but no entry contains them.
     pub stated_only: Vec<String>,
     /// The timestamps by authorities that the user trusts. Each covers the first entries of the log.
@@ -116,7 +135,8 @@ impl Report {
 pub struct VerifyFailure {
     /// Position of the entry concerned, if the failure concerns one.
     pub position: Option<u64>,
-    /// The file of the bundle, or `archive`, `trailer`, `folder`, `entries`, `temporary file` or `--since`.
+    /// The file of the bundle, or `archive`, `trailer`, `folder`, `entries`, `temporary file`, or the flag that
+    /// gave what the bundle was compared with, such as `--since`.
     pub place: String,
     /// Why the check failed.
     pub reason: String,
