@@ -154,6 +154,7 @@ impl Verify {
         let witnesses_min = self.witnesses_min;
         let counts = self.counts.as_deref().map(read_counts).transpose()?;
         let known_bounds = verify_rules::shipped_bounds();
+        let known_definitions = verify_rules::shipped_definitions();
         Ok(Options {
             since,
             earlier: Vec::new(),
@@ -163,6 +164,7 @@ impl Verify {
             authorities,
             tier_keys,
             known_bounds,
+            known_definitions,
             subject_proofs,
         })
     }
@@ -284,7 +286,7 @@ fn verdict_of(report: &Report) -> Result<(), CliError> {
     if !report.grants_hold() {
         return Err(CliError::unverified(contradictions(report)));
     }
-    if report.is_fully_checked() {
+    if report.is_fully_checked() && report.is_map_recent() {
         return Ok(());
     }
     let grants = &report.grants;
@@ -301,6 +303,11 @@ fn verdict_of(report: &Report) -> Result<(), CliError> {
         let sealed = count(report.withheld, "sealed entry");
         parts.push(format!("{sealed} without a key, each of which may be a grant or a withdrawal"));
         next = "verify an export that was made without --sealed";
+    }
+    if !report.is_map_recent() {
+        let reason = "entries of people that were not in a committed subject map for more than 10 minutes";
+        parts.push(reason.to_owned());
+        next = "verify a new export: the log commits to its subject map before each export";
     }
     Err(CliError::unchecked(parts.join("; ")).next(next))
 }
@@ -398,7 +405,7 @@ fn read_tier_key(text: &str) -> Result<TierKey, CliError> {
 
 /// The verdict on a bundle whose checks passed.
 fn words_of(report: &Report) -> &'static str {
-    match (report.grants_hold(), report.is_fully_checked()) {
+    match (report.grants_hold(), report.is_fully_checked() && report.is_map_recent()) {
         (true, true) => "verified",
         (true, false) => "the log is intact, but not all of it could be checked in full",
         (false, _) => "the log is complete, but not all of it is justified",

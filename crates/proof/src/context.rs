@@ -8,14 +8,17 @@
 
 use crate::bundle::Earlier;
 use crate::checkpoint::{Checkpoint, NoteError};
+use crate::event::event_body::Event;
 use crate::keys::KeyChain;
 use crate::merkle::{self, Hash, ProofError};
 use crate::rule::{RuleTier, TierKey};
 use crate::subject_map::SubjectProof;
 use crate::timestamp::Authorities;
 use crate::witness::{CosignatureAlgorithm, Cosigned, WitnessKey, cosignatures, valid_cosignatures};
+use crate::writer::event_bytes;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
@@ -43,9 +46,18 @@ pub struct Options {
     /// Bounds that the user knows: the tier of each, and SHA-256 of its policies. A bundle's unsigned bounds
     /// of a tier with a key must be among them.
     pub known_bounds: Vec<(RuleTier, [u8; 32])>,
+    /// Definitions that the user knows, each as [`definition_digest`] gives it. Unsigned ones are counted apart
+    /// from others.
+    pub known_definitions: Vec<[u8; 32]>,
     /// Subject proofs of the ids that the user knows. With at least one, a bundle's streams of other ids are
     /// counted.
     pub subject_proofs: Vec<SubjectProof>,
+}
+
+/// SHA-256 of an event that defines a purpose or a category, to recognize the definition in a log.
+#[must_use]
+pub fn definition_digest(event: &Event) -> [u8; 32] {
+    Sha256::digest(event_bytes(event)).into()
 }
 
 const FIRST_LINE: &str = "sayso consistency proof v1";

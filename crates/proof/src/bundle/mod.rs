@@ -25,6 +25,7 @@ mod subjects;
 mod tar_form;
 #[cfg(test)]
 mod tests;
+mod time_bounds;
 mod timestamps;
 mod trailer;
 pub mod usage;
@@ -38,7 +39,7 @@ pub use entry_line::{EntryLine, LineError};
 pub use given_subjects::GivenReport;
 pub use member::{ENTRIES_FILE_BYTES_MAX, MEMBER_BYTES_MAX, Member};
 pub use rejection::{EDITION_MAX, FailureKind};
-pub use report::{EarlierReport, MapReport, Progress, Report, VerifyFailure};
+pub use report::{EarlierReport, MAP_AGE_MS_MAX, MapReport, Progress, Report, VerifyFailure};
 pub use source::{Source, unpack};
 pub use subject_map::MapRecord;
 pub use timestamps::TIMESTAMPS_MAX;

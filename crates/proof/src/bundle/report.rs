@@ -19,6 +19,10 @@ pub enum Progress {
     Subjects(u64, u64),
 }
 
+/// For how long entries of data subjects may be in no committed subject map, in milliseconds. A daemon commits
+/// every five minutes, and before each export.
+pub const MAP_AGE_MS_MAX: u64 = 600_000;
+
 /// What a bundle shows about the subject map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MapReport {
@@ -37,6 +41,8 @@ pub struct MapReport {
     /// Number of entries of data subjects after the first `tree_size` entries. No commitment shows yet that
     /// these entries are in the streams of the right people.
     pub later_entries: u64,
+    /// Recorded time of the first of these entries, in milliseconds since the Unix epoch.
+    pub later_from_ms: Option<u64>,
 }
 
 /// What the comparison with an earlier export showed. The log continues the export.
@@ -106,6 +112,10 @@ pub struct Report {
     /// What the log commits to about each data subject, checked against all streams; `None` if it commits to
     /// nothing. Then the bundle does not show that no stream is missing.
     pub subject_map: Option<MapReport>,
+    /// If the log has no commitment to a subject map, although its edition of the rules has them: the recorded
+    /// time of the first entry of a data subject in this edition, in milliseconds since the Unix epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_in_map_from_ms: Option<u64>,
     /// Results of replaying each grant against the consents and signals that were in force when the grant was
     /// issued.
     pub grants: Replayed,
@@ -127,6 +137,16 @@ impl Report {
     pub fn is_fully_checked(&self) -> bool {
         let Replayed { unchecked, revocations_unchecked, reports_unchecked, .. } = self.grants;
         unchecked == 0 && revocations_unchecked == 0 && reports_unchecked == 0 && self.withheld == 0
+    }
+
+    /// Whether the newest commitment to the subject map is recent: the first entry of a data subject that it
+    /// does not describe was recorded at most [`MAP_AGE_MS_MAX`] before the last entry of the bundle. True
+    /// for logs of early editions, which have no subject map.
+    #[must_use]
+    pub fn is_map_recent(&self) -> bool {
+        let later = self.subject_map.as_ref().and_then(|map| map.later_from_ms);
+        let from_ms = later.or(self.not_in_map_from_ms);
+        from_ms.is_none_or(|from_ms| self.recorded_to_ms.saturating_sub(from_ms) <= MAP_AGE_MS_MAX)
     }
 }
 

@@ -18,6 +18,7 @@ use super::source::{self, Source, Visitor};
 use super::spool;
 use super::subject_map::Commitments;
 use super::subjects::Subjects;
+use super::time_bounds::TimeBounds;
 use super::timestamps::Timestamps;
 use super::usage::{Flags, Query, UsageBuilder};
 use crate::checkpoint::{Checkpoint, VerifierKey};
@@ -96,6 +97,7 @@ struct Verifier<'a> {
     last_member: Option<Member>,
     files: Files,
     timestamps: Timestamps,
+    time_bounds: TimeBounds,
     leaf_hashes: LeafHashes,
     /// The check of the last file of entries, whose results were not applied yet.
     running_check: Option<(Member, FileCheck)>,
@@ -168,6 +170,7 @@ impl<'a> Verifier<'a> {
             last_member: None,
             files: Files::default(),
             timestamps: Timestamps::default(),
+            time_bounds: TimeBounds::default(),
             leaf_hashes: LeafHashes::default(),
             running_check: None,
             entries_started: 0,
@@ -346,13 +349,14 @@ impl<'a> Verifier<'a> {
         let keys = Arc::clone(&self.keys);
         self.entries_state().chains.check_next(&checked, &keys)?;
         self.compare_and_record(&checked)?;
+        self.time_bounds.check(checked.position, checked.recorded_at_ms);
         let report = &mut self.report;
         match &checked.content {
             Content::Erased => {
                 report.erased += 1;
                 let state = self.entries_state();
                 state.subjects.add_erased();
-                state.commitments.add_subject_entry();
+                state.commitments.add_subject_entry(checked.recorded_at_ms);
                 return Ok(());
             }
             Content::Withheld(_) => report.withheld += 1,
@@ -377,7 +381,7 @@ impl<'a> Verifier<'a> {
         self.record(&checked)?;
         let state = self.entries_state();
         if !matches!(checked.content, Content::Plain(..)) {
-            state.commitments.add_subject_entry();
+            state.commitments.add_subject_entry(checked.recorded_at_ms);
         }
         state.subjects.add(checked).map_err(|error| spool::failed(&error))?;
         let kept = state.subjects.bytes().saturating_add(state.commitments.bytes());
@@ -408,6 +412,7 @@ impl<'a> Verifier<'a> {
         // The map is built from all entries.
         let is_whole = self.next_position == self.checkpoint.size && self.deferred.is_none();
         let proofs = self.options.subject_proofs.as_slice();
+        self.report.not_in_map_from_ms = commitments.first_without_map_ms();
         let plan = match is_whole {
             true => commitments.plan(self.has_subject_map, proofs, &self.keys)?,
             false => None,
@@ -430,7 +435,7 @@ impl<'a> Verifier<'a> {
         }
         let given = plan.as_ref().and_then(|plan| plan.given.as_ref());
         self.report.given_subjects = given.map(|given| outcome.given.report(given.len()));
-        self.report.subject_map = plan.map(|plan| plan.report(outcome.later_entries));
+        self.report.subject_map = plan.map(|plan| plan.report(outcome.later_entries, outcome.later_from_ms));
         self.report.subjects = outcome.subjects;
         self.report.grants = outcome.replayed;
         self.report.rules = outcome.rules;

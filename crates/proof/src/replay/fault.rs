@@ -135,6 +135,12 @@ pub enum Fault {
     /// The recorded time of an erased entry is stated to be later than an earlier export says.
     #[error("the erased entry is dated later than in an earlier export")]
     RecordedLater,
+    /// A timestamp by a trusted authority shows that the entry existed before its recorded time.
+    #[error("recorded later than a timestamp of the log shows")]
+    RecordedAfterTimestamp,
+    /// The recorded time is before that of a trusted timestamp of the entries before it.
+    #[error("recorded earlier than the timestamp of the entries before it")]
+    RecordedBeforeTimestamp,
     /// The log was restored from a backup, and the restore was not yet confirmed.
     #[error("a restore from a backup had not been confirmed")]
     RestoreUnconfirmed,

@@ -1,4 +1,4 @@
-//! Compares a bundle with earlier exports, and reads earlier exports for such comparisons.
+//! Compares a bundle with earlier exports and with timestamps, and reads earlier exports for such comparisons.
 
 use super::{Verified, Verifier, spool_failure};
 use crate::bundle::check::CheckedEntry;
@@ -10,7 +10,7 @@ use crate::bundle::spool;
 use crate::checkpoint::VerifierKey;
 use crate::context::Options;
 use crate::keys::KeyChain;
-use crate::replay::Replayed;
+use crate::replay::{Fault, Replayed};
 
 /// Verifies an earlier export of the log that has `key`, and notes what its entries are.
 pub(in crate::bundle) fn run_recording(
@@ -42,19 +42,26 @@ impl Verifier<'_> {
         self.earlier.iter_mut().try_for_each(|comparison| comparison.add(checked)).map_err(failed)
     }
 
-    /// Adds what the comparisons with earlier exports found, after the last entry.
+    /// Adds what the comparisons with timestamps and earlier exports found, after the last entry.
     pub(super) fn finish_comparisons(&mut self) -> Result<(), VerifyFailure> {
+        let of_timestamps = self.time_bounds.take_found();
+        self.add_faults(of_timestamps);
         for comparison in std::mem::take(&mut self.earlier) {
             let compared = comparison.finish().map_err(spool_failure)?;
             if let Some(fork) = compared.fork {
                 return Err(fork);
             }
-            let mut found = Replayed::default();
-            compared.faults.into_iter().for_each(|(position, fault)| found.add_fault_at(position, fault));
-            self.usage.iter_mut().for_each(|usage| usage.flags.add(&found.flags));
-            self.report.grants.merge(found);
+            self.add_faults(compared.faults);
             self.report.earlier.push(compared.report);
         }
         Ok(())
+    }
+
+    fn add_faults(&mut self, faults: Vec<(u64, Fault)>) {
+        let mut found = Replayed::default();
+        faults.into_iter().for_each(|(position, fault)| found.add_fault_at(position, fault));
+        self.usage.iter_mut().for_each(|usage| usage.flags.add(&found.flags));
+        found.flags.clear();
+        self.report.grants.merge(found);
     }
 }
