@@ -33,13 +33,12 @@ pub(super) fn text(reports: &[EarlierReport]) -> String {
 fn line(report: &EarlierReport) -> String {
     let EarlierReport { tree_size, erased_since, not_stated, not_known, findings } = *report;
     let entries = count(tree_size, "entry");
-    let mut text =
-        format!("\ncontinues the earlier bundle of {entries}, of which {erased_since} were erased since");
+    let mut text = format!("\ncontinues the earlier bundle of {entries}; erased since: {erased_since}");
     if not_stated > 0 {
-        text.push_str(&format!("; of {not_stated} of these, no erasure states what they were"));
+        text.push_str(&format!("; no erasure states what {not_stated} of these had been"));
     }
     if not_known > 0 {
-        text.push_str(&format!("; {not_known} of these were sealed in the earlier bundle"));
+        text.push_str(&format!("; sealed in the earlier bundle: {not_known} of these"));
     }
     if findings > 0 {
         let findings = count(findings, "finding");

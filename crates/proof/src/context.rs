@@ -43,11 +43,11 @@ pub struct Options {
     /// Keys that the user trusts to sign the rules of a tier. A bundle's rules of a tier with such a key must
     /// be signed by one of them.
     pub tier_keys: Vec<TierKey>,
-    /// Bounds that the user knows: the tier of each, and SHA-256 of its policies. A bundle's unsigned bounds
-    /// of a tier with a key must be among them.
+    /// Bounds that the user knows: the tier of each, and SHA-256 of its policies. After a rule that a trusted
+    /// key of a tier signed, a bundle's unsigned bounds of this tier must be among them.
     pub known_bounds: Vec<(RuleTier, [u8; 32])>,
-    /// Definitions that the user knows, each as [`definition_digest`] gives it. Unsigned ones are counted apart
-    /// from others.
+    /// Definitions that the user knows, each as [`definition_digest`] gives it. Unsigned ones are counted
+    /// apart from others.
     pub known_definitions: Vec<[u8; 32]>,
     /// Subject proofs of the ids that the user knows. With at least one, a bundle's streams of other ids are
     /// counted.

@@ -48,7 +48,8 @@ impl Authority {
         openssl(folder.path(), "ecparam -name prime256v1 -genkey -noout -out tsa.key");
         openssl(
             folder.path(),
-            "req -x509 -new -key tsa.key -subj /O=Test/CN=tsa -days 30 -config tsa.cnf -extensions authority -out tsa.pem",
+            "req -x509 -new -key tsa.key -subj /O=Test/CN=tsa -days 30 -config tsa.cnf -extensions authority \
+             -out tsa.pem",
         );
         Self(folder)
     }

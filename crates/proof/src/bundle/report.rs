@@ -19,8 +19,8 @@ pub enum Progress {
     Subjects(u64, u64),
 }
 
-/// For how long entries of data subjects may be in no committed subject map, in milliseconds. A daemon commits
-/// every five minutes, and before each export.
+/// For how long entries of data subjects may be in no committed subject map, in milliseconds. A daemon
+/// commits every five minutes, and before each export.
 pub const MAP_AGE_MS_MAX: u64 = 600_000;
 
 /// What a bundle shows about the subject map.
@@ -112,8 +112,9 @@ pub struct Report {
     /// What the log commits to about each data subject, checked against all streams; `None` if it commits to
     /// nothing. Then the bundle does not show that no stream is missing.
     pub subject_map: Option<MapReport>,
-    /// If the log has no commitment to a subject map, although its edition of the rules has them: the recorded
-    /// time of the first entry of a data subject in this edition, in milliseconds since the Unix epoch.
+    /// If the log has no commitment to a subject map, although its edition of the rules has them: the
+    /// recorded time of the first entry of a data subject in this edition, in milliseconds since the Unix
+    /// epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_in_map_from_ms: Option<u64>,
     /// Results of replaying each grant against the consents and signals that were in force when the grant was
@@ -155,8 +156,8 @@ impl Report {
 pub struct VerifyFailure {
     /// Position of the entry concerned, if the failure concerns one.
     pub position: Option<u64>,
-    /// The file of the bundle, or `archive`, `trailer`, `folder`, `entries`, `temporary file`, or the flag that
-    /// gave what the bundle was compared with, such as `--since`.
+    /// The file of the bundle, or `archive`, `trailer`, `folder`, `entries`, `temporary file`, or the flag
+    /// that gave what the bundle was compared with, such as `--since`.
     pub place: String,
     /// Why the check failed.
     pub reason: String,

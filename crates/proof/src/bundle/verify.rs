@@ -1,8 +1,8 @@
 //! Verifies a bundle from its first file to its last. It recomputes everything and trusts only the log's key.
 
 mod context;
-mod earlier;
 mod hashes;
+pub(super) mod recording;
 mod stated_counts;
 
 use super::allowance::BytesRead;
@@ -71,8 +71,6 @@ pub(super) fn run<'a>(
     verifier.query = query;
     verifier.run(source).map(|verified| (verified.report, verified.usage))
 }
-
-pub(super) use earlier::run_recording;
 
 struct Verifier<'a> {
     /// The bytes of the bundle that were read so far.

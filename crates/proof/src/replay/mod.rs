@@ -77,9 +77,8 @@ const FINDINGS_MAX: usize = 1000;
 /// the log orders them.
 const SEALED_AHEAD_MS_MAX: u64 = 120_000;
 
-/// The moment of a grant, of a report of its use and of an artifact may be this long before the recorded time,
-/// milliseconds. Otherwise the end of a consent or an attribute while the log orders the grant would make the
-/// grant a finding.
+/// The moment of a grant, a report of its use or an artifact may be this long before its recorded time, in
+/// milliseconds. Otherwise an end of a consent while the log orders the grant would make it a finding.
 const ORDERING_MS_MAX: u64 = 500;
 
 /// A grant or an artifact whose end is in effect and announced, and still to be recorded.

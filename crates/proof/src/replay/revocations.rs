@@ -236,10 +236,10 @@ impl Revocations {
         fault
     }
 
-    /// Why rules that were published since contradict a use at `used_ms` that was reported after the expiry of
-    /// its grant, at `now_ms`. What the rules at the time of the grant do not allow by now either follows
-    /// from later decisions, which do not concern the use. If these decisions hide whether the rules allowed
-    /// the use, the grant is listed.
+    /// Why rules that were published since contradict a use at `used_ms` that was reported after its grant
+    /// expired, at `now_ms`. What the rules at the time of the grant do not allow by now either follows from
+    /// later decisions, which do not concern the use. If these decisions hide whether the rules allowed the
+    /// use, the grant is listed.
     pub fn fault_of_late_report(
         &self,
         (id, grant): (&EventId, &IssuedGrant),

@@ -104,8 +104,8 @@ impl Signers {
         Self { trusted: options.tier_keys.clone(), known_bounds, known_definitions, ..Self::default() }
     }
 
-    /// Notes a rule that is not signed and need not be. Returns its fault: once a key that the user trusts for
-    /// a tier has signed rules of the log, unsigned bounds of this tier must be known to the user.
+    /// Notes a rule that is not signed and need not be. Returns its fault: once a key that the user trusts
+    /// for a tier has signed rules of the log, unsigned bounds of this tier must be known to the user.
     pub fn note_unsigned(&mut self, rule: &Rule, event: &Event, position: u64) -> Option<Fault> {
         match event {
             Event::BoundsPublished(published) => self.note_unsigned_bounds(rule, published, position),

@@ -1,7 +1,7 @@
 //! Compares a log, entry by entry, with an earlier export of it.
 
 use super::kind::Shown;
-use super::{AboutAttribute, Earlier, Inner, Record};
+use super::record::{AboutAttribute, Earlier, Inner, Record};
 use crate::bundle::check::{CheckedEntry, Content};
 use crate::bundle::rejection::Rejection;
 use crate::bundle::report::{EarlierReport, VerifyFailure};
@@ -141,8 +141,8 @@ impl Comparison {
         }
     }
 
-    /// Notes the first erasure of entries with these indices. Each entry is looked at only once, no matter how
-    /// many erasures list it.
+    /// Notes the first erasure of entries with these indices. Each entry is looked at only once, however many
+    /// erasures list it.
     fn cover(&mut self, from: usize, to: usize, erasure: u64) {
         let mut index = self.next_uncovered(from);
         while index < to {
@@ -246,7 +246,9 @@ impl Gone {
             Shown::Erased | Shown::Withheld => return,
             Shown::Attribute => ErasedKind::Attribute,
             Shown::Decision => ErasedKind::Decision,
-            Shown::Other | Shown::System => ErasedKind::Other,
+            // Whether it still forbids a use depends on everything else that the person has.
+            Shown::RefusedErasure if kind == ErasedKind::Decision => ErasedKind::Decision,
+            Shown::RefusedErasure | Shown::Other | Shown::System => ErasedKind::Other,
             Shown::AboutAttribute => {
                 match kind {
                     ErasedKind::Attribute => self.attribute_at = self.attribute_at.min(erasure),

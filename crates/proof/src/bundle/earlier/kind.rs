@@ -16,6 +16,8 @@ pub(super) enum Shown {
     /// An event about an attribute. It is a decision as long as the attribute remains.
     AboutAttribute,
     Decision,
+    /// A refused erasure. It is a decision as long as it forbids a use.
+    RefusedErasure,
     Other,
 }
 
@@ -28,6 +30,7 @@ impl Shown {
             Self::Attribute,
             Self::AboutAttribute,
             Self::Decision,
+            Self::RefusedErasure,
             Self::Other,
         ];
         all.into_iter().find(|shown| *shown as u8 == number)
@@ -47,6 +50,7 @@ pub(super) fn shown(event: &Event) -> Shown {
         | Event::PersonalBoundsSet(_)
         | Event::SubjectDescribed(_)
         | Event::RequestWithdrawn(_) => Shown::Decision,
+        Event::ErasureRefused(_) => Shown::RefusedErasure,
         event if named_attribute(event).is_some() => Shown::AboutAttribute,
         _ => Shown::Other,
     }

@@ -1,4 +1,4 @@
-//! Compares a bundle with earlier exports and with timestamps, and reads earlier exports for such comparisons.
+//! Compares a bundle with earlier exports and with timestamps, and notes what an earlier export shows.
 
 use super::{Verified, Verifier, spool_failure};
 use crate::bundle::check::CheckedEntry;
