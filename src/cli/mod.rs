@@ -54,6 +54,7 @@ mod verify;
 mod verify_completeness;
 mod verify_context;
 mod verify_document;
+mod verify_earlier;
 mod verify_report;
 mod verify_rules;
 mod vocabulary;

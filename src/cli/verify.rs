@@ -6,6 +6,7 @@ use super::progress;
 use super::verify_completeness;
 use super::verify_context::{self, Hint};
 use super::verify_document::Document;
+use super::verify_earlier;
 use super::verify_report::{Checked, Content, Outcome, PendingReport, ReportFlags};
 use super::verify_rules;
 use crate::clock::{Clock, SystemClock};
@@ -91,6 +92,12 @@ pub(super) struct Verify {
     /// can show it only if its checkpoint has as many entries as the one given here.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
+    /// An earlier bundle of the same log that you kept; may be repeated. The log must have all of its
+    /// entries, unchanged, except those that it has erased since. If an erasure states that such an
+    /// entry was something else than the earlier bundle shows, this is a finding: it may hide a
+    /// withdrawal.
+    #[arg(long, value_name = "BUNDLE")]
+    earlier: Vec<PathBuf>,
     /// File with certificates (PEM) that you trust for timestamps. Each is the certificate of a timestamp
     /// authority, or of a CA that issued it. At least one timestamp in the bundle must be by such an
     /// authority. Only a bundle has timestamps.
@@ -109,10 +116,14 @@ pub(super) struct Verify {
 impl Verify {
     pub fn run(self, out: Out) -> Result<(), CliError> {
         let key = read_key(&self.key)?;
-        let options = self.options()?;
+        let mut options = self.options()?;
         let Some(document) = Document::read(&self.path) else {
+            options.earlier = verify_earlier::read(&self.earlier, &key)?;
             return self.verify_bundle(&key, &options, out);
         };
+        if !self.earlier.is_empty() {
+            return Err(CliError::usage("--earlier can be used only with a bundle, which has all entries"));
+        }
         if self.report.is_requested() {
             return Err(CliError::usage("--report can be used only with a bundle"));
         }
@@ -143,14 +154,17 @@ impl Verify {
         let witnesses_min = self.witnesses_min;
         let counts = self.counts.as_deref().map(read_counts).transpose()?;
         let known_bounds = verify_rules::shipped_bounds();
+        let known_definitions = verify_rules::shipped_definitions();
         Ok(Options {
             since,
+            earlier: Vec::new(),
             counts,
             witnesses,
             witnesses_min,
             authorities,
             tier_keys,
             known_bounds,
+            known_definitions,
             subject_proofs,
         })
     }
@@ -272,7 +286,7 @@ fn verdict_of(report: &Report) -> Result<(), CliError> {
     if !report.grants_hold() {
         return Err(CliError::unverified(contradictions(report)));
     }
-    if report.is_fully_checked() {
+    if report.is_fully_checked() && report.is_map_recent() {
         return Ok(());
     }
     let grants = &report.grants;
@@ -289,6 +303,11 @@ fn verdict_of(report: &Report) -> Result<(), CliError> {
         let sealed = count(report.withheld, "sealed entry");
         parts.push(format!("{sealed} without a key, each of which may be a grant or a withdrawal"));
         next = "verify an export that was made without --sealed";
+    }
+    if !report.is_map_recent() {
+        let reason = "entries of people that were not in a committed subject map for more than 10 minutes";
+        parts.push(reason.to_owned());
+        next = "verify a new export: the log commits to its subject map before each export";
     }
     Err(CliError::unchecked(parts.join("; ")).next(next))
 }
@@ -363,6 +382,7 @@ fn in_context(report: &Report, options: &Options) -> Result<Context, CliError> {
     let signed: u64 = report.rules.signers.iter().map(|signer| signer.bounds).sum();
     let bounds = signed.saturating_add(report.rules.bounds_unsigned);
     let given = Given::new(options, &shown).with_timestamps(&report.timestamps).with_bounds(bounds);
+    let given = given.with_earlier(&report.earlier, report.erased);
     let mut not_shown = verify_context::not_shown(&given, Some(report.recorded_to_ms), Hint::Bundle);
     not_shown.extend(verify_completeness::not_shown(report));
     let mut value = proto_style(serde_json::to_value(report).map_err(CliError::failed)?);
@@ -385,7 +405,7 @@ fn read_tier_key(text: &str) -> Result<TierKey, CliError> {
 
 /// The verdict on a bundle whose checks passed.
 fn words_of(report: &Report) -> &'static str {
-    match (report.grants_hold(), report.is_fully_checked()) {
+    match (report.grants_hold(), report.is_fully_checked() && report.is_map_recent()) {
         (true, true) => "verified",
         (true, false) => "the log is intact, but not all of it could be checked in full",
         (false, _) => "the log is complete, but not all of it is justified",
@@ -411,6 +431,7 @@ fn text_of(report: &Report) -> String {
     if let Some(size) = report.continues {
         text.push_str(&format!("\ncontinues the earlier checkpoint of {}", count(size, "entry")));
     }
+    text.push_str(&verify_earlier::text(&report.earlier));
     if let Some(size) = report.counts {
         let first = count(size, "entry");
         text.push_str(&format!("\nthe counts of rules and erasures are those of the first {first}"));

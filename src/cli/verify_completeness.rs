@@ -2,6 +2,7 @@
 
 use super::error::CliError;
 use super::output::{count, people};
+use crate::domain::wording;
 use sayso_proof::bundle::Report;
 use sayso_proof::subject_map::SubjectProof;
 use std::path::PathBuf;
@@ -56,8 +57,11 @@ fn not_shown_of_map(report: &Report) -> Vec<String> {
     }
     if map.later_entries > 0 {
         let entries = count(map.later_entries, "entry");
-        not_shown
-            .push(format!("the right person for {entries} after the newest commitment to the subject map"));
+        let from = map.later_from_ms.map(|from_ms| format!(", from {} on", wording::time(from_ms)));
+        not_shown.push(format!(
+            "the right person for {entries} after the newest commitment to the subject map{}",
+            from.unwrap_or_default()
+        ));
     }
     not_shown
 }

@@ -31,13 +31,17 @@ pub(super) fn given_text(given: &Given) -> String {
         keys => count(keys as u64, "witness key"),
     };
     let since = if given.has_since { "an older checkpoint" } else { "no older checkpoint" };
+    let earlier = match given.earlier {
+        0 => String::new(),
+        exports => format!(", {}", count(exports as u64, "earlier export")),
+    };
     let authorities =
         if given.has_authorities { "authorities for timestamps" } else { "no authority for timestamps" };
     let tier_keys = match given.tier_keys {
         0 => String::new(),
         keys => format!(", {} of tiers", count(keys as u64, "key")),
     };
-    format!("given: the log's key, {witnesses}, {since}, {authorities}{tier_keys}")
+    format!("given: the log's key, {witnesses}, {since}{earlier}, {authorities}{tier_keys}")
 }
 
 /// What the verdict does not show, in sentences. `recorded_to_ms` is the time of the newest entry, if it is
@@ -63,7 +67,9 @@ fn sentence(unseen: Unseen, recorded_to_ms: Option<u64>, hint: Hint) -> String {
         Unseen::RebuiltLog => {
             let next = match hint {
                 Hint::Package => "",
-                Hint::Bundle | Hint::Document => "; give a checkpoint that you kept with --since",
+                Hint::Bundle | Hint::Document => {
+                    "; give a checkpoint that you kept with --since, or an export with --earlier"
+                }
             };
             format!("that the log was not built anew since you last saw it{next}")
         }
@@ -77,6 +83,13 @@ fn sentence(unseen: Unseen, recorded_to_ms: Option<u64>, hint: Hint) -> String {
         }
         Unseen::Time { after: None } => {
             "when the entries were recorded: all times are those of the operator's clock".to_owned()
+        }
+        Unseen::ErasedKinds { entries } => {
+            let erased = count(entries, "erased entry");
+            format!(
+                "what {erased} had been, except by the operator's statement; give an export from before the \
+                 erasure with --earlier"
+            )
         }
         Unseen::Policies { bounds } => {
             let versions = count(bounds, "version");
@@ -109,6 +122,7 @@ pub(super) fn add_to(value: &mut Value, given: &Given) {
     let given_members = json!({
         "witnessKeys": given.witness_keys,
         "since": since,
+        "earlierExports": given.earlier,
         "timestampAuthorities": authorities,
         "tierKeys": given.tier_keys,
     });

@@ -3,7 +3,9 @@
 
 use super::output::count;
 use crate::bounds;
-use crate::domain::event::Tier;
+use crate::domain::default_vocabulary;
+use crate::domain::event::{Event, Tier, codec};
+use sayso_proof::context::definition_digest;
 use sayso_proof::replay::{Positions, RuleSignatures, RuleSigner, UnsignedBounds};
 use sayso_proof::rule::RuleTier;
 use sha2::{Digest, Sha256};
@@ -21,6 +23,14 @@ pub(super) fn shipped_bounds() -> Vec<(RuleTier, [u8; 32])> {
     known.collect()
 }
 
+/// The definitions of purposes and categories that Sayso ships, by their digests. A log begins with them.
+pub(super) fn shipped_definitions() -> Vec<[u8; 32]> {
+    let (purposes, categories) = default_vocabulary::defaults();
+    let purposes = purposes.into_iter().map(Event::PurposeDefined);
+    let events = purposes.chain(categories.into_iter().map(Event::CategoryDefined));
+    events.map(|event| definition_digest(&codec::encode_event(&event))).collect()
+}
+
 /// Says which keys signed the rules, whether each was compared with a key that the user trusts, and which
 /// rules are not signed.
 pub(super) fn text(rules: &RuleSignatures) -> String {
@@ -29,8 +39,13 @@ pub(super) fn text(rules: &RuleSignatures) -> String {
         text.push_str(&format!("\n{} more not shown", count(rules.signers_left_out, "key")));
     }
     text.push_str(&unsigned_bounds(rules));
-    if rules.definitions_unsigned > 0 {
-        let definitions = count(rules.definitions_unsigned, "definition");
+    if rules.definitions_known > 0 {
+        let definitions = count(rules.definitions_known, "definition");
+        text.push_str(&format!("\nnot signed: {definitions} that Sayso ships"));
+    }
+    let others = rules.definitions_unsigned.saturating_sub(rules.definitions_known);
+    if others > 0 {
+        let definitions = count(others, "definition");
         let ranges: Vec<String> = rules.definitions_unsigned_at.iter().map(range).collect();
         text.push_str(&format!("\nnot signed: {definitions}, at positions {}", ranges.join(", ")));
     }

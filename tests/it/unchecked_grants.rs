@@ -82,3 +82,37 @@ async fn a_grant_of_an_attribute_that_has_expired_since_is_listed_as_not_fully_c
     let listed = &json["grants"]["uncheckedGrants"][0];
     assert_eq!((&listed["position"], &listed["doubts"][0]), (&position.into(), &"attribute_missing".into()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_export_from_before_an_erasure_confirms_what_the_erasure_states() {
+    let harness = Harness::start().await;
+    let (mut service, mut steward) = record_ada(&harness).await;
+    record(&mut service, fact("ben", "job", "work", "smith")).await;
+    service.grant.request_grant(ask("ada")).await.unwrap();
+    let earlier = harness.dir.path().join("earlier.tar.zst");
+    let path = earlier.to_str().unwrap();
+    stdout(&harness.cli(Role::Auditor, "auditor", &["audit", "export", "-o", path]));
+    let (status, text) = verify(&harness, &["--earlier", path]);
+    assert_eq!(status, Some(0), "{text}");
+    // The vocabulary that the log began with is one line.
+    assert!(text.contains(" definitions that Sayso ships\n") && !text.contains("definitions, at "), "{text}");
+    assert!(text.contains("; erased since: 0") && text.contains(", 1 earlier export, "), "{text}");
+    steward.rights.submit_request(erasure("ada", ErasureScope::Key, "job")).await.unwrap();
+    let (status, text) = verify(&harness, &["--earlier", path]);
+    assert_eq!(status, Some(0), "{text}");
+    steward.rights.submit_request(erasure("ben", ErasureScope::All, "")).await.unwrap();
+    let withdrawn = choice(ConsentDecision::Withdrawn, "tone-adaptation", &[], false);
+    steward.consent.record_consent(consent("ada", vec![withdrawn])).await.unwrap();
+    steward.rights.submit_request(erasure("ada", ErasureScope::All, "")).await.unwrap();
+    let (status, json) = verify(&harness, &["--json", "--earlier", path, "--earlier", path]);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((status, &json["given"]["earlierExports"]), (Some(0), &2.into()), "{json}");
+    let of = &json["earlier"][1];
+    // Of ada, two attributes, a consent and a grant; of ben, an attribute.
+    assert_eq!((&of["erasedSince"], &of["notStated"]), (&"5".into(), &"0".into()), "{of}");
+    let (_, text) = verify(&harness, &[]);
+    assert!(text.contains("erased entries had been, except by the operator's statement"), "{text}");
+    let other = Harness::start().await;
+    let (status, _) = verify(&other, &["--earlier", path]);
+    assert_eq!(status, Some(1));
+}

@@ -6,15 +6,19 @@
 //! which other entries were added. Witnesses and older checkpoints tie the document's tree to the log that
 //! others see.
 
+use crate::bundle::Earlier;
 use crate::checkpoint::{Checkpoint, NoteError};
+use crate::event::event_body::Event;
 use crate::keys::KeyChain;
 use crate::merkle::{self, Hash, ProofError};
 use crate::rule::{RuleTier, TierKey};
 use crate::subject_map::SubjectProof;
 use crate::timestamp::Authorities;
 use crate::witness::{CosignatureAlgorithm, Cosigned, WitnessKey, cosignatures, valid_cosignatures};
+use crate::writer::event_bytes;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest, Sha256};
 use std::fmt::{self, Display};
 use std::str::FromStr;
 
@@ -23,6 +27,9 @@ use std::str::FromStr;
 pub struct Options {
     /// An older checkpoint of the same log, as a signed note. The bundle or document must extend it.
     pub since: Option<String>,
+    /// Earlier exports of the same log. A bundle must continue each of them, and may not misstate what an
+    /// entry was that it has erased since.
+    pub earlier: Vec<Earlier>,
     /// Counts that the log's key signed, as a note. The events of a bundle must agree with them.
     pub counts: Option<String>,
     /// Witnesses that the user trusts.
@@ -36,12 +43,21 @@ pub struct Options {
     /// Keys that the user trusts to sign the rules of a tier. A bundle's rules of a tier with such a key must
     /// be signed by one of them.
     pub tier_keys: Vec<TierKey>,
-    /// Bounds that the user knows: the tier of each, and SHA-256 of its policies. A bundle's unsigned bounds
-    /// of a tier with a key must be among them.
+    /// Bounds that the user knows: the tier of each, and SHA-256 of its policies. After a rule that a trusted
+    /// key of a tier signed, a bundle's unsigned bounds of this tier must be among them.
     pub known_bounds: Vec<(RuleTier, [u8; 32])>,
+    /// Definitions that the user knows, each as [`definition_digest`] gives it. Unsigned ones are counted
+    /// apart from others.
+    pub known_definitions: Vec<[u8; 32]>,
     /// Subject proofs of the ids that the user knows. With at least one, a bundle's streams of other ids are
     /// counted.
     pub subject_proofs: Vec<SubjectProof>,
+}
+
+/// SHA-256 of an event that defines a purpose or a category, to recognize the definition in a log.
+#[must_use]
+pub fn definition_digest(event: &Event) -> [u8; 32] {
+    Sha256::digest(event_bytes(event)).into()
 }
 
 const FIRST_LINE: &str = "sayso consistency proof v1";

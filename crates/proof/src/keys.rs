@@ -307,6 +307,16 @@ impl KeyChain {
     /// # Errors
     /// The text is malformed, a rotation is invalid, or `trusted` is not one of the keys.
     pub fn parse(text: &str, trusted: &VerifierKey) -> Result<Self, KeysError> {
+        let chain = Self::parse_own(text)?;
+        if chain.has(trusted) { Ok(chain) } else { Err(KeysError::UnknownKey) }
+    }
+
+    /// Like [`Self::parse`], but with no key that is trusted. The result shows only that the keys belong
+    /// together.
+    ///
+    /// # Errors
+    /// The text is malformed, or a rotation is invalid.
+    pub fn parse_own(text: &str) -> Result<Self, KeysError> {
         let mut chain: Option<Self> = None;
         for line in text.strip_suffix('\n').ok_or(KeysError::Form("no newline at the end"))?.split('\n') {
             let line: Line =
@@ -333,9 +343,6 @@ impl KeyChain {
             }
         }
         let chain = chain.ok_or(KeysError::Form("no keys"))?;
-        if !chain.has(trusted) {
-            return Err(KeysError::UnknownKey);
-        }
         // Each chain has exactly one encoding.
         if chain.to_jsonl() != text {
             return Err(KeysError::Form("not in canonical form"));

@@ -3,6 +3,7 @@
 //! The operator of a log has its key. A document or a bundle alone shows what that key signed, and nothing
 //! about other trees that the same key signed.
 
+use crate::bundle::EarlierReport;
 use crate::context::{Options, Shown};
 use crate::timestamp::Timestamped;
 
@@ -15,7 +16,9 @@ pub struct Given {
     pub tier_keys: usize,
     /// Whether an older checkpoint was given.
     pub has_since: bool,
-    /// Entries of the older checkpoint that the tree extends.
+    /// Number of earlier exports that were given. They are compared only with a bundle.
+    pub earlier: usize,
+    /// Entries of the older checkpoint, or of the largest earlier export, that the tree extends.
     pub continues: Option<u64>,
     /// The newest time at which a given witness cosigned the checkpoint, in seconds since the Unix epoch.
     pub cosigned_at_s: Option<u64>,
@@ -26,6 +29,8 @@ pub struct Given {
     pub timestamped: Option<(u64, u64)>,
     /// Versions of published bounds in a bundle.
     pub bounds: u64,
+    /// Erased entries of a bundle whose kind no earlier export shows.
+    pub erased: u64,
 }
 
 impl Given {
@@ -36,11 +41,13 @@ impl Given {
             witness_keys: options.witnesses.len(),
             tier_keys: options.tier_keys.len(),
             has_since: options.since.is_some(),
+            earlier: options.earlier.len(),
             continues: shown.continues,
             cosigned_at_s: shown.witnesses.iter().map(|one| one.at_s).max(),
             has_authorities: options.authorities.is_some(),
             timestamped: None,
             bounds: 0,
+            erased: 0,
         }
     }
 
@@ -48,6 +55,16 @@ impl Given {
     #[must_use]
     pub fn with_bounds(self, bounds: u64) -> Self {
         Self { bounds, ..self }
+    }
+
+    /// Adds what the comparison of a bundle with earlier exports showed. `erased` is the number of erased
+    /// entries of the bundle.
+    #[must_use]
+    pub fn with_earlier(self, reports: &[EarlierReport], erased: u64) -> Self {
+        let continues = reports.iter().map(|one| one.tree_size).chain(self.continues).max();
+        let shown = |one: &EarlierReport| one.erased_since.saturating_sub(one.not_known);
+        let shown = reports.iter().map(shown).max().unwrap_or_default();
+        Self { continues, erased: erased.saturating_sub(shown), ..self }
     }
 
     /// Adds the verified timestamps of a bundle.
@@ -71,6 +88,9 @@ impl Given {
         unseen.push(Unseen::Staleness { newest_at_s: self.cosigned_at_s });
         if !is_witnessed {
             unseen.push(Unseen::Time { after: self.timestamped.map(|(size, _)| size) });
+        }
+        if self.erased > 0 {
+            unseen.push(Unseen::ErasedKinds { entries: self.erased });
         }
         if self.bounds > 0 {
             unseen.push(Unseen::Policies { bounds: self.bounds });
@@ -99,6 +119,11 @@ pub enum Unseen {
         /// An authority vouches that this many entries existed at a stated time.
         after: Option<u64>,
     },
+    /// What erased entries were: only the operator states it.
+    ErasedKinds {
+        /// The entries of which no earlier export shows it.
+        entries: u64,
+    },
     /// That the policies of the published bounds allowed each grant: no policies are evaluated.
     Policies {
         /// Versions of published bounds.
@@ -115,6 +140,7 @@ impl Unseen {
             Self::RebuiltLog => "REBUILT_LOG",
             Self::Staleness { .. } => "STALENESS",
             Self::Time { .. } => "TIME",
+            Self::ErasedKinds { .. } => "ERASED_KINDS",
             Self::Policies { .. } => "POLICIES",
         }
     }
@@ -135,6 +161,10 @@ mod tests {
         assert_eq!(stamped.unseen().last(), Some(&Unseen::Time { after: Some(5) }));
         let since = Given { has_since: true, continues: Some(7), ..Given::default() };
         assert_eq!(since.unseen(), [Unseen::Fork { after: Some(7) }, stale(None), time]);
+        let compared = EarlierReport { tree_size: 9, erased_since: 4, not_known: 1, ..Default::default() };
+        let earlier = Given { continues: Some(7), ..Given::default() }.with_earlier(&[compared], 5);
+        let kinds = Unseen::ErasedKinds { entries: 2 };
+        assert_eq!(earlier.unseen(), [Unseen::Fork { after: Some(9) }, stale(None), time, kinds]);
         let witnessed = Given { witness_keys: 1, cosigned_at_s: Some(5), ..Given::default() };
         assert_eq!(witnessed.unseen(), [stale(Some(5))]);
         let bounded = Given { witness_keys: 1, cosigned_at_s: Some(5), ..Given::default() }.with_bounds(3);

@@ -4,7 +4,7 @@
 mod log;
 
 use log::*;
-use sayso_proof::bundle::{self, Options, Source};
+use sayso_proof::bundle::{self, Options, Report, Source};
 use sayso_proof::entry::Handle;
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::*;
@@ -509,4 +509,60 @@ fn a_use_from_before_a_withdrawal_is_no_finding_if_it_is_reported_after_new_rule
     world.withdraw_and_revoke();
     world.report_late(5_000);
     assert_eq!(world.faults(), []);
+}
+
+/// A log in which a notice is required after a grant, and another event follows; then the grant expires, and
+/// a use is reported late. Returns the report on the log, and the position of the late report.
+fn reported_after_the_expiry(after_required: bool, then: Option<Event>) -> (Report, u64) {
+    let mut log = Log::with_vocabulary();
+    log.append_system_event(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 3 }));
+    log.publish_documents();
+    let bounds = log.size() - 2;
+    let notice = Some(published_notice());
+    let attribute_id = log.append(ada(), recorded(attribute("key", "food")));
+    let consent = log.append(ada(), given(ConsentTerms { notice, ..wide() }));
+    let Event::GrantIssued(issued) = issued(attribute_id, consent, log.now + HOUR_MS) else { panic!() };
+    let grant = log.append(ada(), Event::GrantIssued(GrantIssued { bounds: vec![bounds], ..issued }));
+    let used = GrantUsed { grant: grant.to_vec(), count: 1, ..GrantUsed::default() };
+    let used_ms = log.now + if after_required { 60_000 } else { 500 };
+    let required = NoticeRequired { id: "n".into(), version: "2".into(), ..NoticeRequired::default() };
+    log.append_system_event(Event::NoticeRequired(required));
+    log.now += 2 * HOUR_MS;
+    if let Some(event) = then {
+        log.append(ada(), event);
+    }
+    let late_ms = log.now + 1000 - used_ms;
+    log.append_late(ada(), Event::GrantUsed(used), late_ms);
+    (report(&log), log.size() - 1)
+}
+
+#[test]
+fn a_use_under_an_outdated_notice_is_found_when_it_is_reported_after_the_expiry() {
+    let late_findings = |after_required, then| {
+        let (report, at) = reported_after_the_expiry(after_required, then);
+        let of_report = report.grants.findings.iter().filter(|finding| finding.position == at);
+        let faults: Vec<Fault> = of_report.map(|finding| finding.fault).collect();
+        (faults, report.is_fully_checked())
+    };
+    assert_eq!(late_findings(true, None), (vec![Fault::NoticeOutdated], true));
+    assert_eq!(late_findings(false, None), (vec![], true));
+    // A later withdrawal hides whether the use was allowed, so the grant is listed.
+    assert_eq!(late_findings(true, Some(withdrawn(wide()))), (vec![], false));
+    assert_eq!(late_findings(false, Some(withdrawn(wide()))), (vec![], true));
+}
+
+#[test]
+fn a_report_or_an_artifact_that_is_sealed_back_is_dated_by_when_it_was_recorded() {
+    for back_ms in [2_000, 60_000, 119_000] {
+        // The grant has expired, which the entry of somebody else shows.
+        let (mut world, expires_at_ms) = (World::new(), START_MS + 12_000 + HOUR_MS);
+        world.log.now = expires_at_ms + 1_500;
+        world.log.append(bob(), Event::RecordViewed(RecordViewed::default()));
+        let (recorded_ms, used, artifact) = (world.log.now, world.used(), world.artifact());
+        for event in [Event::GrantUsed(used), Event::ArtifactRegistered(artifact)] {
+            let body = EventBody { about_ms: recorded_ms, event: Some(event), ..EventBody::default() };
+            world.log.append_body(ada(), recorded_ms - back_ms, &body);
+        }
+        assert_eq!(world.faults(), [Fault::UsedAfterExpiry, Fault::UsedAfterExpiry], "{back_ms}");
+    }
 }

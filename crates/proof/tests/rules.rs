@@ -7,6 +7,7 @@ mod log;
 use ed25519_dalek::{Signer, SigningKey};
 use log::*;
 use sayso_proof::bundle::{self, Options, Report, Source};
+use sayso_proof::context::definition_digest;
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::*;
 use sayso_proof::replay::Fault;
@@ -391,21 +392,31 @@ fn words_that_were_moved_by_calls_of_the_api_alone_widen_no_consent() {
     assert_eq!(moved, expected);
 }
 
-#[test]
-fn unsigned_bounds_are_listed_and_must_be_known_if_a_key_of_their_tier_is_given() {
-    let mut log = begun(4);
+/// Public bounds with a pack of this version.
+fn law(version: &str) -> Event {
     let policies = "permit(principal, action, resource);".to_owned();
-    let law =
-        BoundsPublished { tier: Tier::Public.into(), pack: "law".into(), policies, ..Default::default() };
+    let Event::BoundsPublished(bounds) = bounds(Tier::Public, "law", version) else { panic!() };
+    Event::BoundsPublished(BoundsPublished { policies, ..bounds })
+}
+
+#[test]
+fn unsigned_bounds_are_listed_and_are_a_fault_once_a_trusted_key_of_their_tier_has_signed() {
+    let mut log = begun(4);
     let mut early = Log::opened_by(Role::Ledger);
-    early.append_rule(Role::Ledger, Event::BoundsPublished(law), None);
+    early.append_rule(Role::Ledger, law("1"), None);
     let public = TierKey { tier: RuleTier::Public, key: authority().verifying_key() };
     let provider = TierKey { tier: RuleTier::Provider, key: steward().verifying_key() };
     let faults = |log: &Log, key| {
         let findings = report_with(log, &[key]).grants.findings;
         findings.into_iter().map(|finding| (finding.position, finding.fault)).collect::<Vec<_>>()
     };
-    assert_eq!(faults(&early, public), [(1, Fault::UnsignedRule)]);
+    // An older build may have shipped the pack that the log began with.
+    assert_eq!(faults(&early, public), []);
+    assert!(report_with(&early, &[public]).rules.bounds_unsigned_list.iter().all(|one| !one.known));
+    let signature = bound(&early, &law("2"), 2, &authority());
+    early.append_rule(Role::Authority, law("2"), signature);
+    early.append_rule(Role::Authority, law("3"), None);
+    assert_eq!(faults(&early, public), [(3, Fault::UnsignedRule)]);
     assert_eq!(faults(&early, provider), []);
     // The pack of the steward is known.
     assert_eq!(faults(&log, provider), []);
@@ -415,5 +426,20 @@ fn unsigned_bounds_are_listed_and_must_be_known_if_a_key_of_their_tier_is_given(
     assert_eq!(listed.collect::<Vec<_>>(), [(HOUSE_AT, "house", true)]);
     let ranges = rules.definitions_unsigned_at.iter().map(|range| (range.first, range.last));
     assert_eq!(ranges.collect::<Vec<_>>(), [(2, 7), (10, 10)]);
-    assert_eq!((rules.bounds_unsigned, rules.definitions_unsigned), (1, 7));
+    assert_eq!((rules.bounds_unsigned, rules.definitions_unsigned, rules.definitions_known), (1, 7, 0));
+}
+
+#[test]
+fn unsigned_definitions_that_the_user_knows_are_only_counted() {
+    let log = begun(4);
+    let known = [purpose("personalization", "", "Adapt"), category("preference", "", true)];
+    let known_definitions = known.iter().map(definition_digest).collect();
+    let options = Options { known_definitions, ..Options::default() };
+    let bytes = log.bundle();
+    let source = Source::Archive(Box::new(bytes.as_slice()));
+    let rules = bundle::verify(source, &log.verifier(), &options, &mut |_| ()).unwrap().rules;
+    // The category is known as a special one, so the ordinary one of the log is another definition.
+    assert_eq!((rules.definitions_unsigned, rules.definitions_known), (6, 1));
+    let listed = rules.definitions_unsigned_at.iter().map(|range| range.last - range.first + 1).sum::<u64>();
+    assert_eq!(listed, 5);
 }

@@ -5,6 +5,7 @@
 mod allowance;
 mod chain;
 mod check;
+mod earlier;
 mod entry_line;
 mod erased;
 mod event_ids;
@@ -13,6 +14,7 @@ mod given_subjects;
 mod leaf_hashes;
 mod manifest;
 mod member;
+mod read_earlier;
 mod rejection;
 mod report;
 mod sealed_form;
@@ -24,6 +26,7 @@ mod subjects;
 mod tar_form;
 #[cfg(test)]
 mod tests;
+mod time_bounds;
 mod timestamps;
 mod trailer;
 pub mod usage;
@@ -32,11 +35,13 @@ mod verify_and_record;
 mod writer;
 
 pub use crate::context::Options;
+pub use earlier::Earlier;
 pub use entry_line::{EntryLine, LineError};
 pub use given_subjects::GivenReport;
 pub use member::{ENTRIES_FILE_BYTES_MAX, MEMBER_BYTES_MAX, Member};
+pub use read_earlier::read_earlier;
 pub use rejection::{EDITION_MAX, FailureKind};
-pub use report::{MapReport, Progress, Report, VerifyFailure};
+pub use report::{EarlierReport, MAP_AGE_MS_MAX, MapReport, Progress, Report, VerifyFailure};
 pub use source::{Source, unpack};
 pub use subject_map::MapRecord;
 pub use timestamps::TIMESTAMPS_MAX;

@@ -19,6 +19,10 @@ pub enum Progress {
     Subjects(u64, u64),
 }
 
+/// For how long entries of data subjects may be in no committed subject map, in milliseconds. A daemon
+/// commits every five minutes, and before each export.
+pub const MAP_AGE_MS_MAX: u64 = 600_000;
+
 /// What a bundle shows about the subject map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MapReport {
@@ -37,6 +41,24 @@ pub struct MapReport {
     /// Number of entries of data subjects after the first `tree_size` entries. No commitment shows yet that
     /// these entries are in the streams of the right people.
     pub later_entries: u64,
+    /// Recorded time of the first of these entries, in milliseconds since the Unix epoch.
+    pub later_from_ms: Option<u64>,
+}
+
+/// What the comparison with an earlier export showed. The log continues the export.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct EarlierReport {
+    /// Number of entries of the earlier export.
+    pub tree_size: u64,
+    /// Entries of the earlier export that were erased since. The kind that an erasure states of one of them
+    /// is a finding if it is not what the earlier export shows.
+    pub erased_since: u64,
+    /// Those of them of which no erasure states what they were.
+    pub not_stated: u64,
+    /// Those of them whose content the earlier export does not have, so that nothing could be compared.
+    pub not_known: u64,
+    /// Findings in the earlier export itself. What they are about may have been erased since.
+    pub findings: u64,
 }
 
 /// The report on a bundle whose checks all passed.
@@ -72,6 +94,9 @@ pub struct Report {
     /// numbers of events.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub counts: Option<u64>,
+    /// The earlier exports that were given, in the given order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierReport>,
     /// Files that only the operator states: the log's key signed them, but no entry contains them.
     pub stated_only: Vec<String>,
     /// The timestamps by authorities that the user trusts. Each covers the first entries of the log.
@@ -87,6 +112,11 @@ pub struct Report {
     /// What the log commits to about each data subject, checked against all streams; `None` if it commits to
     /// nothing. Then the bundle does not show that no stream is missing.
     pub subject_map: Option<MapReport>,
+    /// If the log has no commitment to a subject map, although its edition of the rules has them: the
+    /// recorded time of the first entry of a data subject in this edition, in milliseconds since the Unix
+    /// epoch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_in_map_from_ms: Option<u64>,
     /// Results of replaying each grant against the consents and signals that were in force when the grant was
     /// issued.
     pub grants: Replayed,
@@ -109,6 +139,16 @@ impl Report {
         let Replayed { unchecked, revocations_unchecked, reports_unchecked, .. } = self.grants;
         unchecked == 0 && revocations_unchecked == 0 && reports_unchecked == 0 && self.withheld == 0
     }
+
+    /// Whether the newest commitment to the subject map is recent: the first entry of a data subject that it
+    /// does not describe was recorded at most [`MAP_AGE_MS_MAX`] before the last entry of the bundle. True
+    /// for logs of early editions, which have no subject map.
+    #[must_use]
+    pub fn is_map_recent(&self) -> bool {
+        let later = self.subject_map.as_ref().and_then(|map| map.later_from_ms);
+        let from_ms = later.or(self.not_in_map_from_ms);
+        from_ms.is_none_or(|from_ms| self.recorded_to_ms.saturating_sub(from_ms) <= MAP_AGE_MS_MAX)
+    }
 }
 
 /// The first check that failed.
@@ -116,7 +156,8 @@ impl Report {
 pub struct VerifyFailure {
     /// Position of the entry concerned, if the failure concerns one.
     pub position: Option<u64>,
-    /// The file of the bundle, or `archive`, `trailer`, `folder`, `entries`, `temporary file` or `--since`.
+    /// The file of the bundle, or `archive`, `trailer`, `folder`, `entries`, `temporary file`, or the flag
+    /// that gave what the bundle was compared with, such as `--since`.
     pub place: String,
     /// Why the check failed.
     pub reason: String,

@@ -105,6 +105,8 @@ pub(super) struct Commitments {
     adopted: Option<u64>,
     /// Number of entries of data subjects before that. Only their streams can be unlinked.
     early_entries: u64,
+    /// The recorded time of the first entry of a data subject after that, milliseconds since the Unix epoch.
+    first_later_ms: Option<u64>,
     last_erasure: Option<u64>,
 }
 
@@ -115,8 +117,17 @@ impl Commitments {
     }
 
     /// Counts the next entry of a data subject, erased or not.
-    pub fn add_subject_entry(&mut self) {
+    pub fn add_subject_entry(&mut self, recorded_at_ms: u64) {
         self.early_entries += u64::from(self.adopted.is_none());
+        if self.adopted.is_some() {
+            self.first_later_ms.get_or_insert(recorded_at_ms);
+        }
+    }
+
+    /// If the log has no commitment although its edition has them, the recorded time of the first entry of a
+    /// data subject in this edition.
+    pub fn first_without_map_ms(&self) -> Option<u64> {
+        self.first_later_ms.filter(|_| self.all.is_empty())
     }
 
     /// Applies the next system event.
@@ -230,8 +241,8 @@ pub(super) struct Plan {
 
 impl Plan {
     /// What to report if the check succeeds. `later_entries` is the number of entries of data subjects that
-    /// the newest commitment does not describe.
-    pub fn report(&self, later_entries: u64) -> MapReport {
+    /// the newest commitment does not describe, and `later_from_ms` is the recorded time of the first one.
+    pub fn report(&self, later_entries: u64, later_from_ms: Option<u64>) -> MapReport {
         let newest = self.checked.last();
         MapReport {
             position: newest.map_or(0, |newest| newest.position),
@@ -241,12 +252,13 @@ impl Plan {
             checked: self.checked.len() as u64,
             not_checked: self.not_checked,
             later_entries,
+            later_from_ms,
         }
     }
 
     /// Position of the newest commitment.
     pub fn position(&self) -> u64 {
-        self.report(0).position
+        self.report(0, None).position
     }
 }
 
@@ -269,6 +281,7 @@ pub(super) struct MapOutcome {
     pub subjects: u64,
     pub unlinked: u64,
     pub later_entries: u64,
+    pub later_from_ms: Option<u64>,
     pub given: GivenFound,
     pub broken: Option<(u64, String)>,
 }
@@ -295,12 +308,19 @@ impl<'a> GroupMap<'a> {
         self.records.insert(record.handle, record);
     }
 
-    /// Adds the next entry of the group: its version and leaf hash.
-    pub fn add_entry(&mut self, position: u64, handle: Handle, version: u64, newest_leaf: Hash) {
+    /// Adds the next entry of the group, at this place: its version and leaf hash.
+    pub fn add_entry(
+        &mut self,
+        (position, recorded_at_ms): (u64, u64),
+        handle: Handle,
+        version: u64,
+        newest_leaf: Hash,
+    ) {
         let Some(plan) = self.plan else { return };
         let commitment = plan.tree_sizes.partition_point(|size| *size <= position);
         if commitment == plan.tree_sizes.len() {
             self.outcome.later_entries += 1;
+            self.outcome.later_from_ms.get_or_insert(recorded_at_ms);
             return;
         }
         let Some(record) = self.records.get(&handle) else {
@@ -357,6 +377,8 @@ pub(super) struct Changes {
     unlinked: u64,
     /// Number of entries that the newest commitment does not describe.
     pub later_entries: u64,
+    /// The recorded time of the first of them, milliseconds since the Unix epoch.
+    pub later_from_ms: Option<u64>,
     /// How the streams compare with the given ids.
     pub given: GivenFound,
 }
@@ -369,6 +391,7 @@ impl Changes {
             subjects: 0,
             unlinked: 0,
             later_entries: 0,
+            later_from_ms: None,
             given: GivenFound::default(),
         }
     }
@@ -378,6 +401,7 @@ impl Changes {
         self.subjects += outcome.subjects;
         self.unlinked += outcome.unlinked;
         self.later_entries += outcome.later_entries;
+        self.later_from_ms = self.later_from_ms.into_iter().chain(outcome.later_from_ms).min();
         self.given.merge(outcome.given);
         for change in outcome.changes {
             let part = change.label.first().copied().unwrap_or_default();
@@ -394,7 +418,7 @@ impl Changes {
             labels += self.parts_of(group, &mut steps)?;
         }
         let fault = |position: u64, reason: &str| Ok(Some((position, reason.to_owned())));
-        let newest = plan.report(0);
+        let newest = plan.report(0, None);
         if labels != self.subjects {
             return fault(newest.position, "two streams have the same label in the subject map");
         }

@@ -180,6 +180,8 @@ pub(super) struct Outcome {
     map: MapOutcome,
     /// Number of entries of data subjects that no commitment to the subject map describes.
     pub later_entries: u64,
+    /// The recorded time of the first of these entries, milliseconds since the Unix epoch.
+    pub later_from_ms: Option<u64>,
     /// How the streams compare with the ids that the user knows.
     pub given: GivenFound,
 }
@@ -205,7 +207,7 @@ impl Subjects {
             spool: Spool::new(entries),
             system_events: Vec::new(),
             has_subject_entry: false,
-            signed_rules: SignedRules::trusting(&options.tier_keys, &options.known_bounds),
+            signed_rules: SignedRules::trusting(options),
             log_checks: LogChecks::default(),
             event_ids: EventIds::new(entries),
             findings: Replayed::default(),
@@ -324,7 +326,8 @@ impl Subjects {
         flags.add(&std::mem::take(&mut all.replayed.flags));
         let gap = erased.first_unaccounted_gap()?.map(|gap| (gap.position, gap.reason()));
         all.broken = earlier(all.broken, gap);
-        (all.later_entries, all.given) = (map.later_entries, std::mem::take(&mut map.given));
+        (all.later_entries, all.later_from_ms) = (map.later_entries, map.later_from_ms);
+        all.given = std::mem::take(&mut map.given);
         if let (Some(plan), None) = (plan, &all.broken) {
             all.broken = map.compare(plan)?;
         }
@@ -353,7 +356,8 @@ impl Subjects {
                 return Ok(());
             }
             let (header, leaf) = (spooled.header()?, to_array(&spooled.leaf)?);
-            map.add_entry(spooled.position, header.handle, header.version, leaf);
+            let place = (spooled.position, spooled.recorded_at_ms);
+            map.add_entry(place, header.handle, header.version, leaf);
             while let Some(earlier) = system_events.next_if(|event| event.position < spooled.position) {
                 replay.apply_system_event(
                     earlier.position,

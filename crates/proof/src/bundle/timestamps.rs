@@ -60,7 +60,8 @@ impl Timestamps {
             token.check_text(&text).map_err(failure)?;
             match authorities.map(|authorities| authorities.verify(token)) {
                 Some(Ok(authority)) => {
-                    trusted.push(Timestamped { tree_size: *size, at_ms: token.time_ms(), authority });
+                    let (at_ms, accuracy_ms) = (token.time_ms(), token.accuracy_ms());
+                    trusted.push(Timestamped { tree_size: *size, at_ms, accuracy_ms, authority });
                 }
                 None | Some(Err(TimestampError::Untrusted(_))) => untrusted = untrusted.saturating_add(1),
                 Some(Err(error)) => return Err(failure(error)),

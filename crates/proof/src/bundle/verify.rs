@@ -1,11 +1,14 @@
 //! Verifies a bundle from its first file to its last. It recomputes everything and trusts only the log's key.
 
+mod context;
 mod hashes;
+pub(super) mod recording;
 mod stated_counts;
 
 use super::allowance::BytesRead;
 use super::chain::Chains;
 use super::check::{CheckedEntry, CheckedFile, Content, FileCheck};
+use super::earlier::{Comparison, Recorder};
 use super::files::Files;
 use super::leaf_hashes::LeafHashes;
 use super::member::{MEMBER_BYTES_MAX, Member};
@@ -15,10 +18,11 @@ use super::source::{self, Source, Visitor};
 use super::spool;
 use super::subject_map::Commitments;
 use super::subjects::Subjects;
+use super::time_bounds::TimeBounds;
 use super::timestamps::Timestamps;
 use super::usage::{Flags, Query, UsageBuilder};
 use crate::checkpoint::{Checkpoint, VerifierKey};
-use crate::context::{self, Options};
+use crate::context::Options;
 use crate::keys::KeyChain;
 use ed25519_dalek::VerifyingKey;
 use stated_counts::StatedCounts;
@@ -63,45 +67,16 @@ pub(super) fn run<'a>(
     query: Option<&'a Query>,
     progress: &'a mut dyn FnMut(Progress),
 ) -> Result<(Report, Option<UsageBuilder<'a>>), VerifyFailure> {
-    let read = BytesRead::default();
-    let mut verifier = Verifier {
-        read: read.clone(),
-        trusted: key,
-        keys: Arc::new(KeyChain::from(key)),
-        options,
-        progress,
-        since: None,
-        counts: None,
-        checkpoint_note: String::new(),
-        checkpoint: Checkpoint { origin: key.name.clone(), size: 0, root: [0; 32] },
-        last_member: None,
-        files: Files::default(),
-        timestamps: Timestamps::default(),
-        leaf_hashes: LeafHashes::default(),
-        running_check: None,
-        entries_started: 0,
-        deferred: None,
-        is_root_wrong: false,
-        next_position: 0,
-        has_subject_map: false,
-        query,
-        usage: None,
-        entries: None,
-        report: Report::default(),
-    };
-    let walked = source::walk(source, &read, &mut verifier);
-    let last_file = verifier.finish_running_check();
-    let walked = verifier.apply_file(last_file).and(walked);
-    // If reading stopped early, a broken chain in the entries read before is the earlier fault.
-    verifier.check_subjects()?;
-    verifier.finish(walked?)
+    let mut verifier = Verifier::new(key, options, progress);
+    verifier.query = query;
+    verifier.run(source).map(|verified| (verified.report, verified.usage))
 }
 
 struct Verifier<'a> {
     /// The bytes of the bundle that were read so far.
     read: BytesRead,
-    /// The key that the user trusts.
-    trusted: &'a VerifierKey,
+    /// The key that the user trusts; none if any key of the log will do.
+    trusted: Option<&'a VerifierKey>,
     /// The log's keys, one of which is the trusted one.
     keys: Arc<KeyChain>,
     options: &'a Options,
@@ -109,12 +84,18 @@ struct Verifier<'a> {
     since: Option<Checkpoint>,
     /// Counts that the user gave.
     counts: Option<StatedCounts>,
+    /// The comparisons with earlier exports that the user gave.
+    earlier: Vec<Comparison>,
+    /// Notes what the entries are, for a comparison with a later export.
+    recorder: Option<Recorder>,
+    records_entries: bool,
     /// The checkpoint. It is not verified before the keys are known.
     checkpoint_note: String,
     checkpoint: Checkpoint,
     last_member: Option<Member>,
     files: Files,
     timestamps: Timestamps,
+    time_bounds: TimeBounds,
     leaf_hashes: LeafHashes,
     /// The check of the last file of entries, whose results were not applied yet.
     running_check: Option<(Member, FileCheck)>,
@@ -161,7 +142,57 @@ impl Visitor for Verifier<'_> {
     }
 }
 
+/// What remains of a verification whose checks all passed.
+struct Verified<'a> {
+    report: Report,
+    usage: Option<UsageBuilder<'a>>,
+    keys: Arc<KeyChain>,
+    recorder: Option<Recorder>,
+}
+
 impl<'a> Verifier<'a> {
+    fn new(key: &'a VerifierKey, options: &'a Options, progress: &'a mut dyn FnMut(Progress)) -> Self {
+        Self {
+            read: BytesRead::default(),
+            trusted: Some(key),
+            keys: Arc::new(KeyChain::from(key)),
+            options,
+            progress,
+            since: None,
+            counts: None,
+            earlier: Vec::new(),
+            recorder: None,
+            records_entries: false,
+            checkpoint_note: String::new(),
+            checkpoint: Checkpoint { origin: key.name.clone(), size: 0, root: [0; 32] },
+            last_member: None,
+            files: Files::default(),
+            timestamps: Timestamps::default(),
+            time_bounds: TimeBounds::default(),
+            leaf_hashes: LeafHashes::default(),
+            running_check: None,
+            entries_started: 0,
+            deferred: None,
+            is_root_wrong: false,
+            next_position: 0,
+            has_subject_map: false,
+            query: None,
+            usage: None,
+            entries: None,
+            report: Report::default(),
+        }
+    }
+
+    fn run(mut self, source: Source<'_>) -> Result<Verified<'a>, VerifyFailure> {
+        let read = self.read.clone();
+        let walked = source::walk(source, &read, &mut self);
+        let last_file = self.finish_running_check();
+        let walked = self.apply_file(last_file).and(walked);
+        // If reading stopped early, a broken chain in the entries read before is the earlier fault.
+        self.check_subjects()?;
+        self.finish(walked?)
+    }
+
     /// Processes one file. The file is read while the previous file of entries is still being checked. The
     /// check of a new file of entries starts before the results of the previous one are applied.
     fn process_member(
@@ -274,44 +305,6 @@ impl<'a> Verifier<'a> {
         if read == length { Ok(()) } else { Err("the file does not have its stated length".into()) }
     }
 
-    /// Keeps the checkpoint unverified, because the next file has the key that must have signed it.
-    fn keep_checkpoint(&mut self, bytes: &[u8]) -> Result<(), VerifyFailure> {
-        let failure = |reason: String| VerifyFailure::at(Member::Checkpoint, reason);
-        self.checkpoint_note =
-            String::from_utf8(bytes.to_vec()).map_err(|error| failure(error.to_string()))?;
-        Ok(())
-    }
-
-    /// Verifies the key chain, then the checkpoint, its cosignatures and the older checkpoint.
-    fn check_keys(&mut self, bytes: &[u8]) -> Result<(), VerifyFailure> {
-        let failure = |reason: String| VerifyFailure::at(Member::Keys, reason);
-        let text = std::str::from_utf8(bytes).map_err(|error| failure(error.to_string()))?;
-        let keys = KeyChain::parse(text, self.trusted).map_err(|error| failure(error.to_string()))?;
-        self.keys = Arc::new(keys);
-        let failure = |reason: String| VerifyFailure::at(Member::Checkpoint, reason);
-        let checkpoint = self.keys.open(&self.checkpoint_note).map_err(|error| failure(error.to_string()))?;
-        if *self.keys != self.keys.of_size(checkpoint.size) {
-            return Err(VerifyFailure::at(Member::Keys, "a key begins after the end of the log"));
-        }
-        self.checkpoint = checkpoint;
-        self.report.signatures += 1 + 2 * self.keys.rotations();
-        let cosigned = context::cosigned(&self.checkpoint_note, self.options);
-        let cosigned = cosigned.map_err(|error| failure(error.to_string()))?;
-        self.report.signatures += cosigned.len() as u64;
-        self.report.witnesses = cosigned;
-        let since = self.options.since.as_deref().map(|note| self.keys.open(note)).transpose();
-        self.since = since.map_err(|error| VerifyFailure::at("--since", error))?;
-        if self.since.as_ref().is_some_and(|since| since.size > self.checkpoint.size) {
-            return Err(failure(
-                "the log is smaller than the older checkpoint that it must extend".to_owned(),
-            ));
-        }
-        let open = |note| StatedCounts::open(note, &self.keys, self.checkpoint.size);
-        self.counts = self.options.counts.as_deref().map(open).transpose()?;
-        self.report.signatures += u64::from(self.counts.is_some());
-        Ok(())
-    }
-
     /// Waits for the running check of a file of entries, if there is one.
     fn finish_running_check(&mut self) -> Option<(Member, CheckedFile)> {
         self.running_check.take().map(|(member, check)| (member, check.wait()))
@@ -353,13 +346,15 @@ impl<'a> Verifier<'a> {
     fn apply_entry(&mut self, checked: CheckedEntry) -> Result<(), Rejection> {
         let keys = Arc::clone(&self.keys);
         self.entries_state().chains.check_next(&checked, &keys)?;
+        self.compare_and_record(&checked)?;
+        self.time_bounds.check(checked.position, checked.recorded_at_ms);
         let report = &mut self.report;
         match &checked.content {
             Content::Erased => {
                 report.erased += 1;
                 let state = self.entries_state();
                 state.subjects.add_erased();
-                state.commitments.add_subject_entry();
+                state.commitments.add_subject_entry(checked.recorded_at_ms);
                 return Ok(());
             }
             Content::Withheld(_) => report.withheld += 1,
@@ -384,12 +379,13 @@ impl<'a> Verifier<'a> {
         self.record(&checked)?;
         let state = self.entries_state();
         if !matches!(checked.content, Content::Plain(..)) {
-            state.commitments.add_subject_entry();
+            state.commitments.add_subject_entry(checked.recorded_at_ms);
         }
         state.subjects.add(checked).map_err(|error| spool::failed(&error))?;
         let kept = state.subjects.bytes().saturating_add(state.commitments.bytes());
         let flags = state.subjects.take_flags();
         self.usage.iter_mut().for_each(|usage| usage.flags.add(&flags));
+        let kept = self.recorder.as_ref().map_or(kept, |recorder| kept.saturating_add(recorder.bytes()));
         Ok(self.read.allow_entries(kept)?)
     }
 
@@ -414,6 +410,7 @@ impl<'a> Verifier<'a> {
         // The map is built from all entries.
         let is_whole = self.next_position == self.checkpoint.size && self.deferred.is_none();
         let proofs = self.options.subject_proofs.as_slice();
+        self.report.not_in_map_from_ms = commitments.first_without_map_ms();
         let plan = match is_whole {
             true => commitments.plan(self.has_subject_map, proofs, &self.keys)?,
             false => None,
@@ -436,7 +433,7 @@ impl<'a> Verifier<'a> {
         }
         let given = plan.as_ref().and_then(|plan| plan.given.as_ref());
         self.report.given_subjects = given.map(|given| outcome.given.report(given.len()));
-        self.report.subject_map = plan.map(|plan| plan.report(outcome.later_entries));
+        self.report.subject_map = plan.map(|plan| plan.report(outcome.later_entries, outcome.later_from_ms));
         self.report.subjects = outcome.subjects;
         self.report.grants = outcome.replayed;
         self.report.rules = outcome.rules;
@@ -454,7 +451,7 @@ impl<'a> Verifier<'a> {
         if let Some(counts) = self.counts.take() {
             self.report.counts = Some(counts.compare()?);
         }
-        Ok(())
+        self.finish_comparisons()
     }
 
     fn check_manifest_note(&mut self, bytes: &[u8]) -> Result<(), VerifyFailure> {
@@ -466,10 +463,7 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
-    fn finish(
-        mut self,
-        signatures_of_source: u64,
-    ) -> Result<(Report, Option<UsageBuilder<'a>>), VerifyFailure> {
+    fn finish(mut self, signatures_of_source: u64) -> Result<Verified<'a>, VerifyFailure> {
         if self.last_member != Some(Member::ManifestNote) {
             return Err(self.missing_file(Member::ManifestNote));
         }
@@ -479,7 +473,8 @@ impl<'a> Verifier<'a> {
         self.report.root = hex::encode(self.checkpoint.root);
         self.report.signatures += signatures_of_source;
         self.report.continues = self.since.map(|since| since.size);
-        Ok((self.report, self.usage))
+        let Self { report, usage, keys, recorder, .. } = self;
+        Ok(Verified { report, usage, keys, recorder })
     }
 }
 

@@ -83,6 +83,8 @@ pub(super) struct Decisions {
     wide: Vec<usize>,
     /// The ends of consents that are not yet reached.
     ends: BinaryHeap<Reverse<(u64, usize)>>,
+    /// The last end that was reached, milliseconds since the Unix epoch.
+    last_end_ms: u64,
 }
 
 impl Decisions {
@@ -142,6 +144,7 @@ impl Decisions {
             && until_ms <= now_ms
         {
             self.ends.pop();
+            self.last_end_ms = self.last_end_ms.max(until_ms);
             let Some(decision) = self.all.get(index) else { continue };
             if case_count(&decision.names).is_none() {
                 continue;
@@ -152,6 +155,12 @@ impl Decisions {
                 }
             }
         }
+    }
+
+    /// Whether a consent reached the end that it states after a time, milliseconds since the Unix epoch, and
+    /// no later than the last call of [`Self::advance`] says.
+    pub fn has_ended_since(&self, at_ms: u64) -> bool {
+        self.last_end_ms > at_ms
     }
 
     fn number(&mut self, name: &str) -> u32 {

@@ -129,6 +129,18 @@ pub enum Fault {
     /// behind that of an earlier entry. One of the two times is wrong.
     #[error("sealed more than two minutes before it was recorded: one of the times up to here is wrong")]
     Misdated,
+    /// An erasure states that an entry was of another kind than an earlier export shows.
+    #[error("an erasure states that the entry was something else than an earlier export shows")]
+    FalseErasedKind,
+    /// The recorded time of an erased entry is stated to be later than an earlier export says.
+    #[error("the erased entry is dated later than in an earlier export")]
+    RecordedLater,
+    /// A timestamp by a trusted authority shows that the entry existed before its recorded time.
+    #[error("recorded later than a timestamp of the log shows")]
+    RecordedAfterTimestamp,
+    /// The recorded time is before that of a trusted timestamp of the entries before it.
+    #[error("recorded earlier than the timestamp of the entries before it")]
+    RecordedBeforeTimestamp,
     /// The log was restored from a backup, and the restore was not yet confirmed.
     #[error("a restore from a backup had not been confirmed")]
     RestoreUnconfirmed,

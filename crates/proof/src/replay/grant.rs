@@ -23,6 +23,16 @@ pub(super) struct GrantContext<'a> {
     pub now_ms: u64,
 }
 
+/// What allows the use of an attribute.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Basis {
+    Consent,
+    /// A legal basis other than consent.
+    Declared,
+    /// A consent that may allow it is missing.
+    Unknown,
+}
+
 /// The check of one grant. It remembers what several of the allowed attributes depend on.
 pub(super) struct GrantCheck<'a> {
     pub(super) subject: &'a Subject,
@@ -128,21 +138,35 @@ impl<'a> GrantCheck<'a> {
             None if self.subject.has_missing_ended(&granted.attribute) => return Err(Fault::Expired),
             None => granted.category.as_str(),
         };
+        match self.check_basis(granted, category)? {
+            Basis::Unknown => Ok(()),
+            basis => self.check_sources(&granted.attribute, basis == Basis::Declared),
+        }
+    }
+
+    /// Checks that a consent or a declared basis allows the use of an attribute of this category, as it is
+    /// now. Returns which of them.
+    fn check_basis(&mut self, granted: &GrantedAttribute, category: &'a str) -> Result<Basis, Fault> {
         if !self.context.vocabulary.has_category(category) {
             return Err(Fault::UndefinedCategory);
         }
         let ask_each_time = self.is_asked_each_time();
-        let consented = self.covering(category).check_any(ask_each_time);
-        if consented.is_err() && self.may_miss_consent(category) {
-            return Ok(());
+        let Err(fault) = self.covering(category).check_any(ask_each_time) else { return Ok(Basis::Consent) };
+        if self.may_miss_consent(category) {
+            return Ok(Basis::Unknown);
         }
-        if let Err(fault) = consented {
-            let cited = granted.legal_basis();
-            let may_be_any = matches!(cited, LegalBasis::Unspecified | LegalBasis::Consent);
-            let declared = self.declared_basis(category);
-            declared.filter(|(kind, _)| may_be_any || *kind == cited).ok_or(fault)?;
-        }
-        self.check_sources(&granted.attribute, consented.is_err())
+        let cited = granted.legal_basis();
+        let may_be_any = matches!(cited, LegalBasis::Unspecified | LegalBasis::Consent);
+        let declared = self.declared_basis(category).filter(|(kind, _)| may_be_any || *kind == cited);
+        declared.map(|_| Basis::Declared).ok_or(fault)
+    }
+
+    /// Why no basis allows the use of an attribute; none if one does, or may. Whether the attribute itself
+    /// may still be used is not checked.
+    pub fn fault_of_basis(&mut self, granted: &'a GrantedAttribute) -> Option<Fault> {
+        let recorded = self.subject.attribute(&granted.attribute);
+        let category = recorded.map_or(granted.category.as_str(), |attribute| attribute.category.as_str());
+        self.check_basis(granted, category).err()
     }
 
     /// Checks that the attribute itself may be used, unless a missing event could have made it usable again.

@@ -114,6 +114,13 @@ impl Judge<'_> {
         grant.allowed.iter().filter_map(|granted| check.check_standing(granted).err()).collect()
     }
 
+    /// Why no basis allows the use of each attribute of a grant; none where one does.
+    pub fn faults_of_bases(&self, of: &IssuedGrant) -> Vec<Option<Fault>> {
+        let grant = self.use_of((&of.recipient, &of.purpose, &of.interaction), of.allowed.attributes.iter());
+        let (mut check, _) = self.check(&grant);
+        grant.allowed.iter().map(|granted| check.fault_of_basis(granted)).collect()
+    }
+
     fn check<'b>(&'b self, grant: &'b GrantIssued) -> (GrantCheck<'b>, WordsInForce<'b>) {
         let vocabulary = self.vocabulary.at(self.words_at_ms);
         // What the grants cite was noted when they were issued.

@@ -263,6 +263,10 @@ pub enum Doubt {
     /// Something that could have contradicted the grant, or its revocation, is erased or withheld.
     #[error("whether it had to be revoked is not known")]
     RevocationUnknown,
+    /// A use was reported after the expiry of the grant and after new rules, and later decisions hide whether
+    /// the rules at the time of the use allowed it.
+    #[error("whether the rules that were published since allowed its use is not known")]
+    RulesUnknown,
     /// The check would take too many steps.
     #[error("the history of the person takes too long to replay")]
     TooLong,

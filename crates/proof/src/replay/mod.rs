@@ -77,8 +77,8 @@ const FINDINGS_MAX: usize = 1000;
 /// the log orders them.
 const SEALED_AHEAD_MS_MAX: u64 = 120_000;
 
-/// The moment of a grant may be this long before its recorded time, milliseconds. Otherwise the end of a
-/// consent or an attribute while the log orders the grant would make the grant a finding.
+/// The moment of a grant, a report of its use or an artifact may be this long before its recorded time, in
+/// milliseconds. Otherwise an end of a consent while the log orders the grant would make it a finding.
 const ORDERING_MS_MAX: u64 = 500;
 
 /// A grant or an artifact whose end is in effect and announced, and still to be recorded.
@@ -346,9 +346,13 @@ impl Replay {
             self.result.add_fault_at(named_at, Fault::UnknownReference);
         }
         let rules = Rules { vocabulary: &self.vocabulary, events: &self.rule_events };
+        // A report may not be dated back by more than the log needs to order it.
+        let dated_ms = moment_ms.max(entry.recorded_at_ms.saturating_sub(ORDERING_MS_MAX));
+        let is_report = matches!(event, Some(Event::GrantUsed(_) | Event::ArtifactRegistered(_)));
+        let reported_ms = if is_report { dated_ms } else { moment_ms };
         let reported = PersonEntry {
             event_id: &header.event_id,
-            times: Times { position, now_ms: moment_ms, about_ms: body.map_or(0, |body| body.about_ms) },
+            times: Times { position, now_ms: reported_ms, about_ms: body.map_or(0, |body| body.about_ms) },
             actor: body.and_then(|body| body.actor.as_ref()),
             event,
             is_withheld: !entry.readable,
@@ -364,8 +368,7 @@ impl Replay {
         findings.into_iter().for_each(|finding| self.result.add_fault(finding));
         match event {
             Some(Event::GrantIssued(grant)) => {
-                let now_ms = moment_ms.max(entry.recorded_at_ms.saturating_sub(ORDERING_MS_MAX));
-                self.check_grant(entry, grant, now_ms);
+                self.check_grant(entry, grant, dated_ms);
             }
             Some(event) => {
                 let edition = self.vocabulary.edition();

@@ -193,8 +193,7 @@ impl Person {
         faults.into_iter().map(finding).collect()
     }
 
-    /// Why the rules that were published after a grant contradict its use. Only a report that arrives before
-    /// the grant expires is checked, because afterward what the grant rested on may have ended.
+    /// Why the rules that were published after a grant contradict its use.
     fn fault_under_rules(
         &self,
         entry: PersonEntry<'_>,
@@ -207,10 +206,14 @@ impl Person {
         let are_new = grant.rules < rules.events.ids.len();
         let is_same_edition = grant.edition == rules.vocabulary.edition();
         let Times { now_ms, about_ms, .. } = entry.times;
-        if !are_new || !is_same_edition || grant.expires_at_ms <= now_ms {
+        if !are_new || !is_same_edition {
             return None;
         }
         let words_at_ms = about_ms.min(now_ms).max(grant.issued_ms);
+        if grant.expires_at_ms <= now_ms {
+            let times = (now_ms, words_at_ms);
+            return self.revocations.fault_of_late_report((id, grant), subject, rules.vocabulary, times);
+        }
         let has_ended = grant.ended_ms.is_some();
         let is_of_rules = |fault: Fault| match fault {
             Fault::NoConsent | Fault::NoticeOutdated | Fault::LegalBasis | Fault::UndefinedCategory => true,

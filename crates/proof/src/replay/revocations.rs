@@ -17,7 +17,8 @@ use super::subject::Subject;
 use super::vocabulary::Vocabulary;
 use crate::event::event_body::Event;
 use crate::event::{
-    ConsentGiven, ConsentRenewed, ConsentTerms, ErasureScope, PersonalBoundsSet, RevocationsPending,
+    ConsentGiven, ConsentRenewed, ConsentTerms, ErasureScope, GrantedAttribute, PersonalBoundsSet,
+    RevocationsPending,
 };
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -231,6 +232,51 @@ impl Revocations {
         if self.effort.take_failure() {
             self.add_unchecked(id, grant.position, grant.is_unchecked, Doubt::TooLong);
             return None;
+        }
+        fault
+    }
+
+    /// Why rules that were published since contradict a use at `used_ms` that was reported after its grant
+    /// expired, at `now_ms`. What the rules at the time of the grant do not allow by now either follows from
+    /// later decisions, which do not concern the use. If these decisions hide whether the rules allowed the
+    /// use, the grant is listed.
+    pub fn fault_of_late_report(
+        &self,
+        (id, grant): (&EventId, &IssuedGrant),
+        subject: &mut Subject,
+        vocabulary: &Vocabulary,
+        (now_ms, used_ms): (u64, u64),
+    ) -> Option<Fault> {
+        subject.decisions.advance(now_ms);
+        let subject: &Subject = subject;
+        subject.effort.swap(&self.effort);
+        let judged = |words_at_ms| {
+            let judge = Judge { subject, vocabulary, contents: &self.contents, now_ms, words_at_ms };
+            judge.faults_of_bases(grant)
+        };
+        let (used, issued) = (judged(used_ms), judged(grant.issued_ms));
+        subject.effort.swap(&self.effort);
+        if self.effort.take_failure() {
+            self.add_unchecked(id, grant.position, grant.is_unchecked, Doubt::TooLong);
+            return None;
+        }
+        let words = vocabulary.at(used_ms);
+        let is_outdated = |granted: &GrantedAttribute| {
+            let cited = subject.decisions.by_id(&granted.consent);
+            cited.is_some_and(|consent| !words.notice_counts(consent.notice.as_ref()))
+        };
+        let (mut fault, mut is_hidden) = (None, false);
+        for ((granted, used), issued) in grant.allowed.attributes.iter().zip(used).zip(issued) {
+            match (used, issued) {
+                (None, _) => {}
+                // A consent that allowed the use may have ended since.
+                (Some(_), None) if subject.decisions.has_ended_since(used_ms) => is_hidden = true,
+                (Some(found), None) => fault = fault.or(Some(found)),
+                (Some(_), Some(_)) => is_hidden |= is_outdated(granted),
+            }
+        }
+        if is_hidden && fault.is_none() {
+            self.add_unchecked(id, grant.position, grant.is_unchecked, Doubt::RulesUnknown);
         }
         fault
     }

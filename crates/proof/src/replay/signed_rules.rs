@@ -5,9 +5,10 @@
 use super::fault::Fault;
 use super::signers::{RuleSignatures, Signers};
 use super::word_rules::WordRules;
+use crate::context::Options;
 use crate::event::event_body::Event;
 use crate::event::{EventBody, LegalBasis, Role, WriterSignature};
-use crate::rule::{Rule, RuleTier, TierKey};
+use crate::rule::{Rule, RuleTier};
 use crate::writer::{self, SIGNATURE_AGE_MS_MAX, SIGNATURE_AHEAD_MS_MAX};
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,10 +48,10 @@ pub(crate) struct SignedRules {
 }
 
 impl SignedRules {
-    /// The state before the first entry. `keys` are those that the user trusts, and `known_bounds` are
-    /// unsigned bounds that the user trusts, each as its tier and the SHA-256 of its policies.
-    pub fn trusting(keys: &[TierKey], known_bounds: &[(RuleTier, [u8; 32])]) -> Self {
-        Self { signers: Signers::trusting(keys, known_bounds), ..Self::default() }
+    /// The state before the first entry. `options` has the keys, bounds and definitions that the user trusts
+    /// or knows.
+    pub fn trusting(options: &Options) -> Self {
+        Self { signers: Signers::trusting(options), ..Self::default() }
     }
 
     /// Whether the log so far consists of system events that the ledger recorded by itself, up to and

@@ -1,6 +1,7 @@
 //! Finds which keys signed the rules of a log, and whether the user of the verifier trusts these keys.
 
 use super::fault::Fault;
+use crate::context::{Options, definition_digest};
 use crate::event::BoundsPublished;
 use crate::event::event_body::Event;
 use crate::rule::{Rule, RuleKind, RuleTier, TierKey, is_trusted};
@@ -75,7 +76,9 @@ pub struct RuleSignatures {
     pub bounds_unsigned_list: Vec<UnsignedBounds>,
     /// Definitions without a signature: those that the log began with, and new words.
     pub definitions_unsigned: u64,
-    /// Their positions, at most 100 ranges.
+    /// Those of them that the user knows.
+    pub definitions_known: u64,
+    /// The positions of the others, at most 100 ranges.
     pub definitions_unsigned_at: Vec<Positions>,
 }
 
@@ -84,27 +87,34 @@ pub struct RuleSignatures {
 pub(super) struct Signers {
     trusted: Vec<TierKey>,
     known_bounds: BTreeSet<(RuleTier, [u8; 32])>,
+    known_definitions: BTreeSet<[u8; 32]>,
     by_key: BTreeMap<(RuleTier, [u8; 32]), RuleSigner>,
     bounds_unsigned: u64,
     bounds_unsigned_list: Vec<UnsignedBounds>,
     definitions_unsigned: u64,
+    definitions_known: u64,
     definitions_unsigned_at: Vec<Positions>,
 }
 
 impl Signers {
-    pub fn trusting(keys: &[TierKey], known_bounds: &[(RuleTier, [u8; 32])]) -> Self {
-        let known_bounds = known_bounds.iter().copied().collect();
-        Self { trusted: keys.to_vec(), known_bounds, ..Self::default() }
+    /// With the keys, bounds and definitions that the user trusts or knows.
+    pub fn trusting(options: &Options) -> Self {
+        let known_bounds = options.known_bounds.iter().copied().collect();
+        let known_definitions = options.known_definitions.iter().copied().collect();
+        Self { trusted: options.tier_keys.clone(), known_bounds, known_definitions, ..Self::default() }
     }
 
-    /// Notes a rule that is not signed and need not be. Returns its fault: if the user trusts certain keys
-    /// for a tier, unsigned bounds of this tier must be known to the user.
+    /// Notes a rule that is not signed and need not be. Returns its fault: once a key that the user trusts
+    /// for a tier has signed rules of the log, unsigned bounds of this tier must be known to the user.
     pub fn note_unsigned(&mut self, rule: &Rule, event: &Event, position: u64) -> Option<Fault> {
         match event {
             Event::BoundsPublished(published) => self.note_unsigned_bounds(rule, published, position),
             Event::PurposeDefined(_) | Event::CategoryDefined(_) => {
                 self.definitions_unsigned += 1;
-                self.add_definition(position);
+                match self.known_definitions.contains(&definition_digest(event)) {
+                    true => self.definitions_known += 1,
+                    false => self.add_definition(position),
+                }
                 None
             }
             _ => None,
@@ -124,8 +134,10 @@ impl Signers {
             let (pack, version) = (published.pack.clone(), published.version.clone());
             self.bounds_unsigned_list.push(UnsignedBounds { position, tier, pack, version, known });
         }
-        let has_key = self.trusted.iter().any(|trusted| trusted.tier == tier);
-        (has_key && !known).then_some(Fault::UnsignedRule)
+        let is_introduced = |trusted: &TierKey| {
+            trusted.tier == tier && self.by_key.contains_key(&(tier, trusted.key.to_bytes()))
+        };
+        (!known && self.trusted.iter().any(is_introduced)).then_some(Fault::UnsignedRule)
     }
 
     fn add_definition(&mut self, position: u64) {
@@ -173,6 +185,7 @@ impl Signers {
             bounds_unsigned: self.bounds_unsigned,
             bounds_unsigned_list: self.bounds_unsigned_list,
             definitions_unsigned: self.definitions_unsigned,
+            definitions_known: self.definitions_known,
             definitions_unsigned_at: self.definitions_unsigned_at,
         }
     }

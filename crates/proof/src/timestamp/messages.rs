@@ -81,6 +81,15 @@ pub(super) struct TstInfo {
 }
 
 impl TstInfo {
+    /// By how much `genTime` may be wrong in either direction, in milliseconds, rounded up; 0 if it is not
+    /// stated.
+    pub fn accuracy_ms(&self) -> u64 {
+        let Some(accuracy) = &self.accuracy else { return 0 };
+        let seconds = accuracy.seconds.unwrap_or_default().saturating_mul(1_000);
+        let millis = u64::from(accuracy.millis.unwrap_or_default());
+        seconds.saturating_add(millis).saturating_add(u64::from(accuracy.micros.is_some()))
+    }
+
     /// `genTime`, in milliseconds since the Unix epoch, rounded down.
     pub fn time_ms(&self) -> Result<u64, TimestampError> {
         let malformed = TimestampError::Form("`genTime` is not a time in UTC");

@@ -84,6 +84,12 @@ impl Token {
         self.time_ms
     }
 
+    /// By how much the time may be wrong in either direction, as the authority states, in milliseconds.
+    #[must_use]
+    pub fn accuracy_ms(&self) -> u64 {
+        self.info.accuracy_ms()
+    }
+
     /// Checks that the token stamps the SHA-256 of this text.
     ///
     /// # Errors

@@ -44,6 +44,8 @@ pub struct Timestamped {
     pub tree_size: u64,
     /// The authority's time, in milliseconds since the Unix epoch.
     pub at_ms: u64,
+    /// By how much this time may be wrong in either direction, as the authority states, in milliseconds.
+    pub accuracy_ms: u64,
     /// Subject of the authority's certificate.
     pub authority: String,
 }

@@ -74,7 +74,15 @@ impl Log {
 
     /// A log that somebody in this role opened.
     pub fn opened_by(role: Role) -> Self {
-        let key = SigningKey::from_bytes(&[4; 32]);
+        Self::opened_with(role, SigningKey::from_bytes(&[4; 32]))
+    }
+
+    /// A log with another key.
+    pub fn with_key(key: SigningKey) -> Self {
+        Self::opened_with(Role::Unspecified, key)
+    }
+
+    fn opened_with(role: Role, key: SigningKey) -> Self {
         let public_key = key.verifying_key().to_bytes().to_vec();
         let verifier = VerifierKey { name: ORIGIN.into(), key: key.verifying_key() };
         let mut log = Self {

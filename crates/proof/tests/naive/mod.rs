@@ -85,7 +85,7 @@ impl<'a> Log<'a> {
         own.map(|line| line.sealed_at_ms).max().unwrap_or(0)
     }
 
-    /// The moment of a grant.
+    /// The moment of a grant, of a report of its use or of an artifact.
     fn grant_moment(&self, of: &Line) -> u64 {
         self.moment(of).max(self.recorded(of.position).saturating_sub(500))
     }

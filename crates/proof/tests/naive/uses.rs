@@ -61,7 +61,6 @@ pub fn wrong(log: Log<'_>) -> BTreeSet<u64> {
 
 fn is_right(log: Log<'_>, line: &Line) -> bool {
     let Some(event) = line.event() else { return true };
-    let moment = log.moment(line);
     let grant_of = |id: &[u8]| grant_of(log, line.handle, id, line.position);
     match event {
         Event::GrantIssued(grant) => {
@@ -73,7 +72,7 @@ fn is_right(log: Log<'_>, line: &Line) -> bool {
         Event::GrantUsed(used) => grant_of(&used.grant).is_none_or(|of| {
             let actor = line.body.as_ref().and_then(|body| body.actor.as_ref());
             actor.is_none_or(|actor| is_stated(&actor.name, &of.grant.recipient))
-                && of.may_be_used_at(line.about_ms().min(moment), 0)
+                && of.may_be_used_at(line.about_ms().min(log.grant_moment(line)), 0)
                 && of.allows(&used.shaped_by)
                 && agrees_with_newer_rules(log, line, &of)
         }),
@@ -92,7 +91,7 @@ fn is_right(log: Log<'_>, line: &Line) -> bool {
         Event::ArtifactRegistered(artifact) => grant_of(&artifact.grant).is_none_or(|of| {
             artifact.recipient == of.grant.recipient
                 && artifact.purpose == of.grant.purpose
-                && moment < of.grant.expires_at_ms
+                && log.grant_moment(line) < of.grant.expires_at_ms
                 && of.ended.is_none()
                 && of.allows(&artifact.sources)
         }),
@@ -114,9 +113,22 @@ fn is_right(log: Log<'_>, line: &Line) -> bool {
     }
 }
 
+/// Whether a consent of the person reached the end that it states after a use and before its report.
+fn has_ended_between(log: Log<'_>, line: &Line, used: u64, now: u64) -> bool {
+    log.of(line.handle, line.position).any(|(_, event)| {
+        let terms = match event {
+            Event::ConsentGiven(given) => &given.terms,
+            Event::ConsentRenewed(renewed) => &renewed.terms,
+            _ => return false,
+        };
+        let terms = terms.as_ref().filter(|terms| !terms.purposes.is_empty());
+        terms.and_then(|terms| terms.until_ms).is_some_and(|until| until > used && until <= now)
+    })
+}
+
 /// Whether a use agrees with the rules that were published since its grant.
 fn agrees_with_newer_rules(log: Log<'_>, line: &Line, of: &Issued<'_>) -> bool {
-    let (handle, position, now) = (line.handle, line.position, log.moment(line));
+    let (handle, position, now) = (line.handle, line.position, log.grant_moment(line));
     let since = |other: &Line| other.position > of.line.position && other.position < position;
     let is_rule = |event: &Event| {
         matches!(
@@ -138,7 +150,8 @@ fn agrees_with_newer_rules(log: Log<'_>, line: &Line, of: &Issued<'_>) -> bool {
     let is_limited =
         log.of(handle, position).any(|(other, event)| ends_by_itself(event) && log.moment(other) > of.issued);
     let same_edition = log.edition(of.line.position) == log.edition(position);
-    if !are_new || is_limited || !same_edition || of.grant.expires_at_ms <= now {
+    let is_late = of.grant.expires_at_ms <= now;
+    if !are_new || is_limited && !is_late || !same_edition {
         return true;
     }
     let used = line.about_ms().min(now);
@@ -146,6 +159,14 @@ fn agrees_with_newer_rules(log: Log<'_>, line: &Line, of: &Issued<'_>) -> bool {
     let allowed = allowed.map(|one| unrevoked::as_it_is_now(log, handle, one, position)).collect();
     let grant = GrantIssued { allowed, ..of.grant.clone() };
     let asked = Asked { log, grant: &grant, handle, position, now, words_at: used.max(of.issued) };
+    if is_late {
+        // What the rules at the time of the grant do not allow by now either, somebody decided later.
+        let by_rules = |one| {
+            let before = Asked { words_at: of.issued, ..asked };
+            !standing::is_on_a_basis(asked, one) && standing::is_on_a_basis(before, one)
+        };
+        return has_ended_between(log, line, asked.words_at, now) || !grant.allowed.iter().any(by_rules);
+    }
     grant.allowed.iter().all(|one| {
         // What ended the grant is no fault of an earlier use.
         let is_explained = of.ended.is_some() && consent::is_refused(asked, &one.category);

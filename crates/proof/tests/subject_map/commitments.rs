@@ -168,3 +168,30 @@ fn a_missing_or_malformed_file_is_found() {
     world.log.map = Some([records, vec![record(9)]].concat());
     assert!(world.reason().contains("a stream without entries"));
 }
+
+#[test]
+fn people_that_no_commitment_describes_for_long_are_noticed() {
+    let mut world = world();
+    world.commit();
+    assert!(world.verify_knowing(vec![]).unwrap().is_map_recent());
+    world.append(2);
+    let first_ms = world.log.now;
+    world.log.now += 599_000;
+    world.append(3);
+    let report = world.verify_knowing(vec![]).unwrap();
+    assert_eq!(report.subject_map.unwrap().later_from_ms, Some(first_ms));
+    assert!(report.is_map_recent());
+    world.append(3);
+    assert!(!world.verify_knowing(vec![]).unwrap().is_map_recent());
+    world.commit();
+    assert!(world.verify_knowing(vec![]).unwrap().is_map_recent());
+    // A log that could commit and never does.
+    let without_map = |mut world: World| {
+        world.append(1);
+        world.log.now += 700_000;
+        world.append(1);
+        log::report(&world.log).is_map_recent()
+    };
+    assert!(!without_map(World::new()));
+    assert!(without_map(World::of_edition_3()));
+}

@@ -5,6 +5,7 @@ use crate::bundle::member::Member;
 use crate::bundle::report::VerifyFailure;
 use crate::bundle::spool;
 use crate::bundle::subject_map::Records;
+use crate::bundle::time_bounds::TimeBounds;
 use crate::merkle::{Frontier, Hash};
 use sha2::{Digest, Sha256};
 use std::io::Read;
@@ -39,6 +40,7 @@ impl Verifier<'_> {
         (self.leaf_hashes, self.counts) = (leaf_hashes, counts);
         (self.report.timestamps, self.report.timestamps_untrusted) =
             timestamps.finish(&self.checkpoint.origin, self.options.authorities.as_ref())?;
+        self.time_bounds = TimeBounds::new(&self.report.timestamps);
         self.files.add_digest(member, length, &digest.finalize().into());
         self.compare_tree(&tree, root_at_since);
         Ok(())
