@@ -353,3 +353,27 @@ async fn a_withdrawn_erasure_is_not_open_again_when_its_retention_ends() {
     }
     assert_eq!(ask(&mut service, "tone-adaptation").await.1.len(), 4);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_erasure_of_the_profile_that_was_refused_before_new_data_may_be_used_and_the_log_verifies() {
+    for refused in [ErasureScope::Profile, ErasureScope::Category] {
+        let harness = Harness::start().await;
+        let (mut service, mut steward) = record_ada(&harness).await;
+        let held = steward.rights.place_hold(hold("ada", &[])).await.unwrap().into_inner();
+        let category = if refused == ErasureScope::Category { "work" } else { "" };
+        let made = submit(&mut steward, erasure("ada", refused, category)).await;
+        assert_eq!(made.request.unwrap().state(), RequestState::Refused);
+        lift(&mut steward, held.hold_id).await;
+        match refused {
+            ErasureScope::Profile => {
+                let accept = Decision::Accept(Accept::default());
+                steward.rights.decide_request(decide(&made.request_id, accept)).await.unwrap();
+            }
+            _ => drop(submit(&mut steward, erasure("ada", ErasureScope::Profile, "")).await),
+        }
+        service.profile.record_attributes(fact("ada", "new", "work", "x")).await.unwrap();
+        consent_to(&mut steward, "tone-adaptation").await;
+        assert_eq!(ask(&mut service, "tone-adaptation").await.1, ["new"], "{refused:?}");
+        assert_eq!(verify(&harness)["grants"]["unjustified"], "0", "{refused:?}");
+    }
+}

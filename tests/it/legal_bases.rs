@@ -433,3 +433,24 @@ async fn the_end_of_retention_ends_open_artifacts_before_everything_is_erased() 
     // the end of the artifact.
     assert_eq!((&verdict["erased"], &verdict["subjects"]), (&"6".into(), &"0".into()));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_objection_ends_no_artifact_that_rests_on_a_contract_and_an_honest_log_verifies() {
+    for (declared, _) in BASES {
+        let mut world = supported(declared).await;
+        let grant_id = grant(&mut world).await.grant_id;
+        let cache = proto::RegisterArtifactRequest {
+            grant_id,
+            kind: proto::ArtifactKind::Cache.into(),
+            ..Default::default()
+        };
+        world.service.grant.register_artifact(cache).await.unwrap();
+        object(&mut world).await;
+        let artifacts = proto::ListArtifactsRequest { subject: "ada".into(), ..Default::default() };
+        let artifacts = world.service.grant.list_artifacts(artifacts).await.unwrap().into_inner().artifacts;
+        let has_ended = artifacts[0].reason() != RevocationReason::Unspecified;
+        assert_eq!(has_ended, declared == LegalBasis::LegitimateInterest, "{declared:?}");
+        world.service.profile.record_attributes(fact("ada", "later", "work", "x")).await.unwrap();
+        crate::erasure::verify(&world.harness);
+    }
+}

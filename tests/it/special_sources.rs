@@ -243,7 +243,11 @@ async fn a_reply_that_is_reported_late_completes_the_inferences_that_were_drawn_
     for key in ["busy", "other", "others"] {
         assert!(profile[key].derived_from.is_empty(), "{key}");
     }
-    assert_eq!(world.ask(&["ill"]).await.0.allowed.len(), 1, "both consents are in force");
+    let grant = world.ask(&["ill"]).await.0;
+    assert_eq!(grant.allowed.len(), 1, "both consents are in force");
+    // Recorded again, it has the same content, and its grants stay valid.
+    record(&mut world.service, from_reply("ill", "of-illness")).await.unwrap();
+    assert!(stands(&mut world, &grant.grant_id).await && stands(&mut world, &standing.grant_id).await);
     world.decide(ConsentDecision::Withdrawn, &["health"]).await;
     let (grant, reasons) = world.ask(&["ill"]).await;
     assert!(grant.allowed.is_empty());

@@ -6,11 +6,25 @@ use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::LazyLock;
 
+/// The content of an attribute.
+struct Content {
+    /// The hash of its key, value and category.
+    itself: u64,
+    /// The attributes that it was derived from.
+    sources: BTreeSet<Vec<u8>>,
+}
+
+impl Content {
+    fn hash(&self) -> u64 {
+        HASHER.hash_one((self.itself, &self.sources))
+    }
+}
+
 /// The contents of attributes, as hashes, and the newest attribute of each content.
 #[derive(Default)]
 pub(super) struct Contents {
     // Unordered: looked up, never iterated.
-    of_attribute: HashMap<EventId, u64>,
+    of_attribute: HashMap<EventId, Content>,
     // Unordered: looked up, never iterated.
     newest: HashMap<u64, EventId>,
     /// The key of each attribute.
@@ -28,17 +42,31 @@ impl Contents {
     /// Adds an attribute. Returns whether there was one under its key before.
     pub fn record(&mut self, event_id: &EventId, attribute: Option<&Attribute>) -> bool {
         let Some(attribute) = attribute else { return false };
-        self.add_sources(&attribute.derived_from);
+        self.note_sources(&attribute.derived_from);
         let Attribute { key, value_json, category, derived_from, .. } = attribute;
-        let content = HASHER.hash_one((key, value_json, category, derived_from));
+        let itself = HASHER.hash_one((key, value_json, category));
+        let content = Content { itself, sources: derived_from.iter().cloned().collect() };
+        self.newest.insert(content.hash(), *event_id);
         self.of_attribute.insert(*event_id, content);
-        self.newest.insert(content, *event_id);
         self.keys.insert(*event_id, key.clone());
         !self.known_keys.insert(key.clone())
     }
 
+    /// Adds sources to an attribute, which changes its content.
+    pub fn add_sources(&mut self, attribute: &[u8], sources: &[Vec<u8>]) {
+        self.note_sources(sources);
+        let Ok(id) = <&EventId>::try_from(attribute) else { return };
+        let Some(content) = self.of_attribute.get_mut(id) else { return };
+        let before = content.hash();
+        content.sources.extend(sources.iter().cloned());
+        if self.newest.get(&before) == Some(id) {
+            self.newest.remove(&before);
+        }
+        self.newest.insert(content.hash(), *id);
+    }
+
     /// Notes that an attribute was derived from these.
-    pub fn add_sources(&mut self, sources: &[Vec<u8>]) {
+    fn note_sources(&mut self, sources: &[Vec<u8>]) {
         for source in sources {
             let key = <&EventId>::try_from(source.as_slice()).ok().and_then(|source| self.keys.get(source));
             self.source_keys.extend(key.cloned());
@@ -52,6 +80,6 @@ impl Contents {
     /// The newest attribute with the same content as this one.
     pub fn newest_like(&self, attribute: &[u8]) -> Option<&EventId> {
         let content = self.of_attribute.get(<&EventId>::try_from(attribute).ok()?)?;
-        self.newest.get(content)
+        self.newest.get(&content.hash())
     }
 }

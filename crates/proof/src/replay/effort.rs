@@ -48,6 +48,11 @@ impl Effort {
         usize::try_from(self.left.get()).unwrap_or(usize::MAX)
     }
 
+    /// Whether there were too few steps since [`Effort::take_failure`] was called last.
+    pub fn has_failed(&self) -> bool {
+        self.has_failed.get()
+    }
+
     /// Whether there were too few steps since the last call.
     pub fn take_failure(&self) -> bool {
         self.has_failed.replace(false)

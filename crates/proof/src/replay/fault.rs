@@ -95,7 +95,9 @@ pub enum Fault {
     #[error("the rule is not signed by its publisher")]
     UnsignedRule,
     /// The signature covers the event alone, in a log of edition 4 or later.
-    #[error("the signature of the rule is not bound to this log, to the number of the rule's version, and to a time")]
+    #[error(
+        "the signature of the rule is not bound to this log, to the number of the rule's version, and to a time"
+    )]
     UnboundRule,
     /// The signed number is not that of the next version.
     #[error("the signature is not for the next version of the rule")]

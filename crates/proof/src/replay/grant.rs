@@ -68,11 +68,11 @@ impl<'a> GrantCheck<'a> {
     }
 
     /// The fault of a signal in force that forbids the purpose of the grant.
-    pub fn signal_against(&self) -> Option<Fault> {
+    pub fn signal_against(&mut self) -> Option<Fault> {
         let GrantContext { grant, vocabulary, .. } = self.context;
         // There is no right to object to a contract or a legal obligation (GDPR Art. 21(1)).
         let can_be_objected_to = grant.allowed.iter().any(|granted| {
-            !matches!(granted.legal_basis(), LegalBasis::Contract | LegalBasis::LegalObligation)
+            !matches!(self.present_basis(granted), LegalBasis::Contract | LegalBasis::LegalObligation)
         });
         let signals = &self.subject.signals;
         let found = signals.against(&grant.purpose, &grant.interaction, can_be_objected_to, vocabulary);
@@ -308,6 +308,17 @@ impl<'a> GrantCheck<'a> {
             && vocabulary.special_ancestry(category).is_empty()
             && self.covering(category).leaves_room(can_be_refused);
         applies.then_some(declared)
+    }
+
+    /// The basis of a use: the one that the grant states. A source of an artifact states none, and cites no
+    /// consent. What rests on a declared basis now may have rested on it from the start.
+    fn present_basis(&mut self, granted: &'a GrantedAttribute) -> LegalBasis {
+        match granted.legal_basis() {
+            LegalBasis::Unspecified if granted.consent.is_empty() => {
+                self.declared_basis(&granted.category).map_or(LegalBasis::Unspecified, |(kind, _)| kind)
+            }
+            stated => stated,
+        }
     }
 
     /// Judges every source of an allowed attribute by itself. Returns what each of them rests on.

@@ -92,6 +92,8 @@ pub(super) struct IssuedGrants {
     artifacts: IssuedArtifacts,
     /// The lists of attributes of the last grants.
     recent: Vec<Arc<Allowed>>,
+    /// The number of lists so far.
+    lists: usize,
 }
 
 /// The faults of an event that concerns a grant. If a fault concerns one attribute, it comes with its id.
@@ -162,7 +164,14 @@ impl IssuedGrants {
                 ..none
             })
         };
-        let sources: Vec<GrantedAttribute> = registered.sources.iter().filter_map(of).collect();
+        let all =
+            || allowed.iter().flat_map(|list| &list.attributes).map(|granted| granted.attribute.clone());
+        // An artifact that names no sources may have been built from all that the grant allows.
+        let named = match registered.sources.is_empty() {
+            true => all().collect(),
+            false => registered.sources.clone(),
+        };
+        let sources: Vec<GrantedAttribute> = named.iter().filter_map(of).collect();
         let sources = self.shared(&sources);
         let id = id_for_recipients(position, event_id);
         self.artifacts.add(event_id, IssuedArtifact::new(position, id, registered, sources));
@@ -199,7 +208,8 @@ impl IssuedGrants {
         if let Some(equal) = self.recent.iter().find(|other| other.attributes == allowed) {
             return Arc::clone(equal);
         }
-        let list = Arc::new(Allowed::new(allowed));
+        let list = Arc::new(Allowed::new(self.lists, allowed));
+        self.lists = self.lists.saturating_add(1);
         if self.recent.len() >= SHARED_SEARCH_MAX {
             self.recent.remove(0);
         }

@@ -104,7 +104,9 @@ fn about_requests(event: Event) -> ControlFlow<Event, Event> {
             ..RequestSubmitted::default()
         }),
         Event::RequestDecided(decided) => {
-            Event::RequestDecided(RequestDecided { request: decided.request, ..RequestDecided::default() })
+            let erasure = decided.erasure.map(|of| ErasureSummary { scope: of.scope, ..Default::default() });
+            let RequestDecided { request, outcome, .. } = decided;
+            Event::RequestDecided(RequestDecided { request, outcome, erasure, ..Default::default() })
         }
         Event::RequestExtended(extended) => Event::RequestExtended(RequestExtended {
             request: extended.request,

@@ -65,7 +65,7 @@ pub(super) struct Unchecked {
 
 #[derive(Default)]
 pub(super) struct Revocations {
-    /// By recipient, purpose and the shared list of attributes.
+    /// By recipient, purpose and the number of the shared list of attributes.
     cases: BTreeMap<(String, String, usize), Case>,
     /// The conversations that decisions name.
     named: BTreeSet<String>,
@@ -193,7 +193,12 @@ impl Revocations {
         subject.effort.swap(&self.effort);
         let judge = Judge { subject, vocabulary, contents: &self.contents, now_ms, words_at_ms: now_ms };
         for case in self.cases.values_mut() {
-            for interaction in judge.contradicted(case, &self.named, &changes) {
+            let contradicted = judge.contradicted(case, &self.named, &changes);
+            // Without enough steps, what was found may be wrong.
+            if subject.effort.has_failed() {
+                break;
+            }
+            for interaction in contradicted {
                 for id in case.by_interaction.remove(&interaction).into_iter().flatten() {
                     if let Some((expires_at_ms, of_artifact)) = grants.end(&id, now_ms) {
                         self.owed.insert(id, Owed { position, expires_at_ms, of_artifact });
@@ -352,7 +357,7 @@ impl Revocations {
                 self.changes.anything = true;
             }
             Event::AttributeSourcesAdded(added) => {
-                self.contents.add_sources(&added.sources);
+                self.contents.add_sources(&added.attribute, &added.sources);
                 self.changes.anything = true;
             }
             Event::SignalRecorded(signal) => {
@@ -418,8 +423,7 @@ impl Revocations {
         allowed: &Arc<Allowed>,
         expires_at_ms: u64,
     ) {
-        let list = Arc::as_ptr(allowed).cast::<()>() as usize;
-        let case = self.cases.entry((recipient.to_owned(), purpose.to_owned(), list));
+        let case = self.cases.entry((recipient.to_owned(), purpose.to_owned(), allowed.number));
         let case = case.or_insert_with(|| Case {
             recipient: recipient.to_owned(),
             purpose: purpose.to_owned(),

@@ -10,7 +10,10 @@ use super::kept_only::KeptData;
 use super::missing::{Cited, CitedByGrant, Citing, Missing, MissingEntries, MissingKind};
 use super::signals::{Signals, Statement};
 use crate::event::event_body::Event;
-use crate::event::{Attribute, ConsentTerms, PersonalBoundsSet, Provenance};
+use crate::event::{
+    Attribute, ConsentTerms, ErasureScope, ErasureSummary, PersonalBoundsSet, Provenance, RequestDecided,
+    RequestOutcome,
+};
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet};
 
@@ -258,6 +261,12 @@ impl Subject {
             Event::RequestWithdrawn(withdrawn) if self.effort.spend(self.kept.len()) => {
                 self.kept.withdraw(&withdrawn.request);
             }
+            // After an erasure of the profile, nothing is left of what was kept.
+            Event::RequestDecided(decided)
+                if completes_profile_erasure(decided) && self.attributes.is_empty() =>
+            {
+                self.kept = KeptData::default();
+            }
             Event::SubjectDescribed(described) if self.age.apply(described) => self.age_position = position,
             _ => {}
         }
@@ -383,4 +392,9 @@ impl Subject {
         }
         Ok(())
     }
+}
+
+fn completes_profile_erasure(decided: &RequestDecided) -> bool {
+    let scope = decided.erasure.as_ref().map(ErasureSummary::scope);
+    decided.outcome() == RequestOutcome::Completed && scope == Some(ErasureScope::Profile)
 }

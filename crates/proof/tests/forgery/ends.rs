@@ -138,7 +138,10 @@ pub fn artifact_of(open: &Open) -> ArtifactRegistered {
 /// A decision revokes the grants, and not what was built with them.
 pub fn of_an_artifact(world: &mut World) {
     let open = world.open();
-    append(world, Event::ArtifactRegistered(artifact_of(&open)));
+    let artifact = artifact_of(&open);
+    // Without sources, it may have been built from all that the grant allows.
+    let sources = if world.dice.roll(2) == 0 { Vec::new() } else { artifact.sources.clone() };
+    append(world, Event::ArtifactRegistered(ArtifactRegistered { sources, ..artifact }));
     let change = forbidding(world);
     world.revoke_by(change);
     if world.dice.roll(2) == 0 {

@@ -6,7 +6,8 @@ use super::attributes::Attribute;
 use super::words::{self, Kind};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{
-    AgeBand, ErasureRefused, ErasureScope, Ground, PersonalBoundsSet, SignalKind, SignalRecorded,
+    AgeBand, ErasureRefused, ErasureScope, Ground, PersonalBoundsSet, RequestDecided, RequestOutcome,
+    SignalKind, SignalRecorded,
 };
 
 fn purposes(asked: Asked<'_>) -> Vec<String> {
@@ -116,11 +117,23 @@ pub fn is_kept_only(asked: Asked<'_>, attribute: &Attribute) -> bool {
 
 fn refusals<'a>(asked: Asked<'a>) -> Vec<&'a ErasureRefused> {
     let all: Vec<(u64, &Event)> = asked.own().map(|(line, event)| (line.position, event)).collect();
+    let has_attribute_before = |position: u64| {
+        let is_attribute = |event: &Event| {
+            matches!(
+                event,
+                Event::AttributeRecorded(_)
+                    | Event::EarlierAttributeRecorded(_)
+                    | Event::AttributeCorrected(_)
+            )
+        };
+        all.iter().any(|(at, event)| *at < position && is_attribute(event))
+    };
     let ends = |position: u64, request: &[u8]| {
         all.iter().any(|(at, event)| match event {
             _ if *at <= position => false,
             Event::RequestWithdrawn(withdrawn) => withdrawn.request == request,
             Event::ErasureRefused(later) => counts(later) && later.request == request,
+            Event::RequestDecided(decided) => ends_profile(decided) && !has_attribute_before(*at),
             _ => false,
         })
     };
@@ -132,6 +145,12 @@ fn refusals<'a>(asked: Asked<'a>) -> Vec<&'a ErasureRefused> {
         }
     }
     counted
+}
+
+/// Whether a request was completed by an erasure of the profile.
+fn ends_profile(decided: &RequestDecided) -> bool {
+    let scope = decided.erasure.as_ref().map(|erasure| erasure.scope());
+    decided.outcome() == RequestOutcome::Completed && scope == Some(ErasureScope::Profile)
 }
 
 /// Whether nothing is erased, on a ground of GDPR Art. 17(3).

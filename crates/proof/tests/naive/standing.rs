@@ -36,7 +36,12 @@ fn standing(asked: Asked<'_>, granted: &GrantedAttribute, with_objection: bool) 
     let cites_consent = matches!(cited, LegalBasis::Unspecified | LegalBasis::Consent);
     let declared = attributes::declared_basis(asked, one).map(|(kind, _)| kind);
     let is_same = |kind: LegalBasis| cites_consent || kind == cited;
-    let can_be_objected_to = !matches!(cited, LegalBasis::Contract | LegalBasis::LegalObligation);
+    // A source of an artifact states no basis.
+    let basis = match cited {
+        LegalBasis::Unspecified if granted.consent.is_empty() => declared.unwrap_or(cited),
+        _ => cited,
+    };
+    let can_be_objected_to = !matches!(basis, LegalBasis::Contract | LegalBasis::LegalObligation);
     let is_objected = with_objection && can_be_objected_to && person::objected(asked);
     let on_a_basis = by_consent || declared.is_some_and(is_same);
     let itself = attributes::is_in_order(asked, &all, one) && on_a_basis && !is_objected;

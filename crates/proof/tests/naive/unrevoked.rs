@@ -183,10 +183,13 @@ impl<'a> Run<'a> {
             let (key, category) = (granted.key.clone(), granted.category.clone());
             Some(GrantedAttribute { attribute: id.clone(), key, category, ..GrantedAttribute::default() })
         };
+        // Without sources, it may have been built from all that the grant allows.
+        let all = || grant.allowed.iter().map(|granted| granted.attribute.clone()).collect();
+        let sources: Vec<Vec<u8>> = if one.sources.is_empty() { all() } else { one.sources.clone() };
         Some(GrantIssued {
             recipient: one.recipient.clone(),
             purpose: one.purpose.clone(),
-            allowed: one.sources.iter().filter_map(source).collect(),
+            allowed: sources.iter().filter_map(source).collect(),
             expires_at_ms: if one.expires_at_ms == 0 { u64::MAX } else { one.expires_at_ms },
             ..GrantIssued::default()
         })
@@ -219,14 +222,23 @@ impl<'a> Run<'a> {
     fn as_it_is_now(&self, granted: &GrantedAttribute, position: u64) -> GrantedAttribute {
         let own: Vec<_> = self.log.of(self.handle, position).filter_map(recorded).collect();
         let content = |id: &[u8]| own.iter().find(|(line, _)| line.id[..] == *id).map(|(_, one)| *one);
-        let same = |one: &Attribute, other: &Attribute| {
+        let sources = |id: &[u8], one: &Attribute| -> BTreeSet<Vec<u8>> {
+            let added = self.log.of(self.handle, position).filter_map(|(_, event)| match event {
+                Event::AttributeSourcesAdded(added) if added.attribute[..] == *id => Some(&added.sources),
+                _ => None,
+            });
+            one.derived_from.iter().chain(added.flatten()).cloned().collect()
+        };
+        let same = |(id, one): (&[u8], &Attribute), (other_id, other): (&[u8], &Attribute)| {
             one.key == other.key
                 && one.value_json == other.value_json
                 && one.category == other.category
-                && one.derived_from == other.derived_from
+                && sources(id, one) == sources(other_id, other)
         };
         let Some(before) = content(&granted.attribute) else { return granted.clone() };
-        let newest = own.iter().rfind(|(_, one)| same(one, before)).map(|(line, _)| line.id.to_vec());
+        let before = (granted.attribute.as_slice(), before);
+        let newest = own.iter().rfind(|(line, one)| same((&line.id, one), before));
+        let newest = newest.map(|(line, _)| line.id.to_vec());
         let is_replaced = standing::was_replaced(self.log, self.handle, position, &granted.attribute);
         let attribute = newest.filter(|_| is_replaced).unwrap_or_else(|| granted.attribute.clone());
         GrantedAttribute { attribute, ..granted.clone() }
