@@ -298,6 +298,9 @@ fn verdict_of(report: &Report) -> Result<(), CliError> {
     if grants.reports_unchecked > 0 {
         parts.push(format!("{} on grants that are missing", count(grants.reports_unchecked, "report")));
     }
+    if report.has_late_revocations() {
+        parts.push(LATE_REVOCATIONS.to_owned());
+    }
     let mut next = "verify an export that was made before the erasure";
     if report.withheld > 0 {
         let sealed = count(report.withheld, "sealed entry");
@@ -464,6 +467,9 @@ fn text_of(report: &Report) -> String {
         text.push_str(&format!("\n{finding}"));
     }
     text.push_str(&unchecked_text(&report.grants));
+    if report.has_late_revocations() {
+        text.push_str(&format!("\n{LATE_REVOCATIONS}"));
+    }
     text
 }
 
@@ -502,6 +508,9 @@ fn unchecked_text(grants: &Replayed) -> String {
     }
     text
 }
+
+/// What is late: revocations that were announced long ago.
+const LATE_REVOCATIONS: &str = "revocations that were announced more than an hour ago are not recorded";
 
 #[cfg(test)]
 mod tests {

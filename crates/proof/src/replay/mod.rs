@@ -54,7 +54,7 @@ use bounds::Bounds;
 use grant::{GrantCheck, GrantContext};
 use issued_grants::{EventId, IssuedGrants, Times};
 use person::{Person, PersonEntry, RuleEvents, Rules};
-use revocations::Unchecked;
+use revocations::{PendingRevocation, Unchecked};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use subject::{RecordedAt, Subject};
@@ -88,6 +88,12 @@ pub struct PendingGrant {
     pub position: u64,
     /// Its event id, in hex.
     pub grant: String,
+    /// Since when the end is in effect, milliseconds since the Unix epoch.
+    #[serde(skip)]
+    pub since_ms: u64,
+    /// When it would have expired, milliseconds since the Unix epoch.
+    #[serde(skip)]
+    pub expires_at_ms: u64,
 }
 
 /// The result of a replay.
@@ -167,12 +173,16 @@ impl Replayed {
         }
     }
 
-    fn add_pending(&mut self, grants: Vec<(u64, EventId)>) {
+    fn add_pending(&mut self, grants: Vec<(u64, PendingRevocation)>) {
         self.revocations_pending += grants.len() as u64;
         let room = FINDINGS_MAX.saturating_sub(self.pending_grants.len());
         let listed = grants.into_iter().take(room);
-        self.pending_grants
-            .extend(listed.map(|(position, grant)| PendingGrant { position, grant: hex::encode(grant) }));
+        self.pending_grants.extend(listed.map(|(position, of)| PendingGrant {
+            position,
+            grant: hex::encode(of.id),
+            since_ms: of.since_ms,
+            expires_at_ms: of.expires_at_ms,
+        }));
     }
 
     /// Adds a finding about an event that is neither a grant nor a rule.

@@ -7,7 +7,7 @@ use super::issued_grants::{EventId, IssuedGrants, Times};
 use super::missing::{Citing, Missing, NO_GRANT};
 use super::own_events::{Kind, OwnEvents};
 use super::parties::Named;
-use super::revocations::{MissingRevocation, Revocations, Unchecked};
+use super::revocations::{MissingRevocation, PendingRevocation, Revocations, Unchecked};
 use super::subject::Subject;
 use super::vocabulary::Vocabulary;
 use super::withheld::{self, Profile};
@@ -63,7 +63,7 @@ pub(super) struct Ending {
     pub findings: Vec<Finding>,
     /// The grants and artifacts whose revocation is announced and still to be recorded, each with its
     /// position.
-    pub pending: Vec<(u64, EventId)>,
+    pub pending: Vec<(u64, PendingRevocation)>,
     /// The grants of which it was not checked whether they had to be revoked, by position.
     pub unchecked: BTreeMap<u64, Unchecked>,
 }
@@ -143,7 +143,7 @@ impl Person {
             let artifact = || self.grants.artifact(id).map(|artifact| artifact.position);
             self.grants.get(id).map(|grant| grant.position).or_else(artifact)
         };
-        let positions = |id: EventId| position_of(&id).map(|position| (position, id));
+        let positions = |of: PendingRevocation| position_of(&of.id).map(|position| (position, of));
         let pending = pending.into_iter().filter_map(positions).collect();
         Ending { findings, pending, unchecked: self.revocations.into_unchecked() }
     }

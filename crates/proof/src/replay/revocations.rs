@@ -41,6 +41,8 @@ struct Last {
 struct Owed {
     /// The position of the change that contradicts the grant.
     position: u64,
+    /// The moment of the change, milliseconds since the Unix epoch.
+    since_ms: u64,
     /// When the grant or artifact expires, milliseconds since the Unix epoch.
     expires_at_ms: u64,
     /// If an artifact has to end, the grant under which it was registered.
@@ -54,6 +56,17 @@ pub(super) struct MissingRevocation {
     /// The grant, or the grant of the artifact.
     pub grant: EventId,
     pub is_artifact: bool,
+}
+
+/// A revocation that is announced and still to be recorded.
+#[derive(Clone, Copy)]
+pub(super) struct PendingRevocation {
+    /// The grant or artifact.
+    pub id: EventId,
+    /// Since when it is in effect, milliseconds since the Unix epoch.
+    pub since_ms: u64,
+    /// When the grant or artifact expires, milliseconds since the Unix epoch.
+    pub expires_at_ms: u64,
 }
 
 /// A grant of which it was not checked whether it had to be revoked.
@@ -110,10 +123,16 @@ impl Revocations {
 
     /// The grants that should have been revoked, and those whose revocation is still announced, after the
     /// last frame was judged.
-    pub fn finish(&mut self) -> (Vec<MissingRevocation>, Vec<EventId>) {
+    pub fn finish(&mut self) -> (Vec<MissingRevocation>, Vec<PendingRevocation>) {
         // A full erasure that began erases the grants with everything else. Nothing follows it in the stream.
         if self.announced || self.last.is_full_erasure {
-            return (Vec::new(), std::mem::take(&mut self.owed).into_keys().collect());
+            let owed = std::mem::take(&mut self.owed).into_iter();
+            let pending = owed.map(|(id, Owed { since_ms, expires_at_ms, .. })| PendingRevocation {
+                id,
+                since_ms,
+                expires_at_ms,
+            });
+            return (Vec::new(), pending.collect());
         }
         (self.missing(), Vec::new())
     }
@@ -201,7 +220,8 @@ impl Revocations {
             for interaction in contradicted {
                 for id in case.by_interaction.remove(&interaction).into_iter().flatten() {
                     if let Some((expires_at_ms, of_artifact)) = grants.end(&id, now_ms) {
-                        self.owed.insert(id, Owed { position, expires_at_ms, of_artifact });
+                        let owed = Owed { position, since_ms: now_ms, expires_at_ms, of_artifact };
+                        self.owed.insert(id, owed);
                     }
                 }
             }
