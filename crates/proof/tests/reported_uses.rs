@@ -42,12 +42,17 @@ fn issued(attribute: Id, consent: Id, expires_at_ms: u64) -> Event {
 
 impl World {
     fn new() -> Self {
+        Self::lasting(HOUR_MS)
+    }
+
+    /// A log with a grant that lasts this long.
+    fn lasting(lasts_ms: u64) -> Self {
         let mut log = Log::with_vocabulary();
         log.append_system_event(Event::DecisionRulesAdopted(DecisionRulesAdopted { edition: 3 }));
         let attribute = log.append(ada(), recorded(attribute("key", "food")));
         let consent = log.append(ada(), given(wide()));
         let grant_at = log.size();
-        let expires_at_ms = log.now + HOUR_MS;
+        let expires_at_ms = log.now + lasts_ms;
         let grant = log.append(ada(), issued(attribute, consent, expires_at_ms));
         Self { log, attribute, grant, grant_at }
     }
@@ -332,8 +337,24 @@ fn announced_revocations_are_listed_and_are_no_fault_until_something_is_allowed_
     world.log.append(ada(), refused(terms(&["advertising"], &[], &[])));
     let report = report(&world.log);
     assert_eq!((report.grants.other_faults, report.grants.revocations_pending), (0, 1));
+    assert!(report.is_fully_checked());
     world.log.append(ada(), given(wide()));
     assert_eq!(world.faults(), [Fault::NotRevoked]);
+}
+
+#[test]
+fn revocations_that_are_announced_for_more_than_an_hour_are_not_checked_in_full() {
+    for (late_ms, is_late) in [(3_500_000, false), (3_700_000, true), (30 * HOUR_MS, false)] {
+        let mut world = World::lasting(24 * HOUR_MS);
+        world.log.append(ada(), withdrawn(wide()));
+        world.append_in_frame(Event::RevocationsPending(RevocationsPending { left: 1 }));
+        world.log.now += late_ms;
+        world.log.append(bob(), refused(wide()));
+        let report = report(&world.log);
+        assert_eq!((report.grants.other_faults, report.grants.revocations_pending), (0, 1));
+        // A grant that has expired meanwhile needs no revocation.
+        assert_eq!(report.is_fully_checked(), !is_late, "{late_ms}");
+    }
 }
 
 #[test]
