@@ -490,3 +490,25 @@ fn a_reused_grant_always_equals_a_fresh_decision() {
         .unwrap();
     assert!(reused.load(Ordering::SeqCst) > 0, "no grant was reused in any run");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reuses_of_a_grant_that_expired_before_they_were_recorded_are_counted() {
+    let mut world = world().await;
+    create_subject(&mut world, "ada").await;
+    let brief = |interaction: &str| proto::RequestGrantRequest {
+        ttl: Some(prost_types::Duration { seconds: 1, nanos: 0 }),
+        interaction: interaction.into(),
+        ..ask("ada")
+    };
+    let first = granted(&mut world, brief("talk")).await;
+    assert_eq!(granted(&mut world, brief("talk")).await.grant_id, first.grant_id);
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    // The person's state keeps only the newest grants that have ended.
+    for number in 0..70 {
+        granted(&mut world, brief(&format!("other-{number}"))).await;
+    }
+    tokio::time::sleep(std::time::Duration::from_millis(1_200)).await;
+    granted(&mut world, brief("last")).await;
+    assert_eq!(reuse_counts(&events(&mut world, "ada").await), [(1, "tutor".to_owned())]);
+    crate::erasure::verify(&world.harness);
+}

@@ -3,9 +3,9 @@
 use crate::app::error::AppError;
 use crate::app::log::core::Core;
 use crate::app::log::receipt::{EventReceipt, Receipt};
-use crate::app::log::reusable_grants::ReuseCount;
+use crate::app::log::reusable_grants::{ReuseCount, UnrecordedCount};
 use crate::app::log::stream::SubjectStream;
-use crate::domain::event::{Event, GrantGivenAgain};
+use crate::domain::event::{Event, GrantGivenAgain, Recorded};
 use crate::domain::ids::EventId;
 use std::sync::Arc;
 use tokio::task::JoinSet;
@@ -95,16 +95,21 @@ impl Core {
         }
         let write_lock = stream.write_lock().await;
         let append = self.append_for_ledger(Arc::clone(stream), write_lock).await;
-        let counts = {
-            let now = stream.read();
-            // The recipient of a grant that is no longer in the state is unknown, so its count is dropped.
-            let known =
-                |(event, count)| Some((event, count, now.state.grants.get(&event)?.issued.recipient.clone()));
-            stream.reusable_grants().take_unrecorded().into_iter().filter_map(known).collect::<Vec<_>>()
+        let unrecorded = stream.reusable_grants().take_unrecorded();
+        let recipients: Result<Vec<Option<String>>, AppError> =
+            unrecorded.iter().map(|each| self.recipient_of(stream, *each)).collect();
+        let counts: Vec<(UnrecordedCount, String)> = match recipients {
+            Ok(recipients) => {
+                let known = unrecorded.into_iter().zip(recipients);
+                known.filter_map(|(each, recipient)| Some((each, recipient?))).collect()
+            }
+            Err(error) => {
+                Self::put_back(stream, unrecorded.into_iter());
+                return Err(error);
+            }
         };
-        let pending_events = counts.iter().map(|(event, count, recipient)| {
-            let grant = *event;
-            let ReuseCount { count, first_ms, last_ms } = *count;
+        let pending_events = counts.iter().map(|(each, recipient)| {
+            let UnrecordedCount { event: grant, count: ReuseCount { count, first_ms, last_ms }, .. } = *each;
             let recipient = recipient.clone();
             self.plan(Event::GrantGivenAgain(GrantGivenAgain { grant, count, first_ms, last_ms, recipient }))
         });
@@ -113,10 +118,27 @@ impl Core {
             return Ok(());
         }
         if let Err(error) = self.commit(append, pending_events).await {
-            let mut grants = stream.reusable_grants();
-            counts.into_iter().for_each(|(event, count, _)| grants.add_count(event, count));
+            Self::put_back(stream, counts.into_iter().map(|(each, _)| each));
             return Err(error);
         }
         Ok(())
+    }
+
+    fn put_back(stream: &SubjectStream, counts: impl Iterator<Item = UnrecordedCount>) {
+        let mut grants = stream.reusable_grants();
+        counts.for_each(|each| grants.add_count(each.event, each.count));
+    }
+
+    /// The recipient of a grant. An expired grant may no longer be in the state, so it is read from the log.
+    /// `None` if the grant was erased, because no event may name it any longer.
+    fn recipient_of(&self, stream: &SubjectStream, of: UnrecordedCount) -> Result<Option<String>, AppError> {
+        if let Some(grant) = stream.read().state.grants.get(&of.event) {
+            return Ok(Some(grant.issued.recipient.clone()));
+        }
+        match self.event_at(&stream.keys, of.position) {
+            Ok(Recorded { event: Event::GrantIssued(issued), .. }) => Ok(Some(issued.recipient)),
+            Ok(_) | Err(AppError::Erased) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 }

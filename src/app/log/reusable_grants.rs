@@ -60,8 +60,23 @@ pub(crate) struct ReuseCount {
 
 impl ReuseCount {
     pub(crate) fn plus(self, later: Self) -> Self {
-        Self { count: self.count.saturating_add(later.count), last_ms: later.last_ms, ..self }
+        Self {
+            count: self.count.saturating_add(later.count),
+            // A count that could not be recorded is added back after newer ones.
+            first_ms: self.first_ms.min(later.first_ms),
+            last_ms: self.last_ms.max(later.last_ms),
+        }
     }
+}
+
+/// A count that is not recorded yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct UnrecordedCount {
+    /// The event of the grant.
+    pub(crate) event: EventId,
+    /// The position of the grant in the log.
+    pub(crate) position: u64,
+    pub(crate) count: ReuseCount,
 }
 
 impl ReusableGrants {
@@ -98,8 +113,12 @@ impl ReusableGrants {
         self.0.iter_mut().for_each(|grant| grant.confirmed = None);
     }
 
-    pub(crate) fn take_unrecorded(&mut self) -> Vec<(EventId, ReuseCount)> {
-        self.0.iter_mut().filter_map(|grant| Some((grant.event, grant.unrecorded.take()?))).collect()
+    pub(crate) fn take_unrecorded(&mut self) -> Vec<UnrecordedCount> {
+        let take = |grant: &mut ReusableGrant| {
+            let (event, position) = (grant.event, grant.receipt.position);
+            Some(UnrecordedCount { event, position, count: grant.unrecorded.take()? })
+        };
+        self.0.iter_mut().filter_map(take).collect()
     }
 }
 
@@ -135,7 +154,9 @@ mod tests {
         grants.add_count(one, at(9));
         grants.add_count(EventId([3; 16]), at(1));
         assert!(grants.has_unrecorded());
-        assert_eq!(grants.take_unrecorded(), [(one, ReuseCount { count: 2, first_ms: 5, last_ms: 9 })]);
+        grants.add_count(one, at(7));
+        let count = ReuseCount { count: 3, first_ms: 5, last_ms: 9 };
+        assert_eq!(grants.take_unrecorded(), [UnrecordedCount { event: one, position: 0, count }]);
         assert!(!grants.has_unrecorded() && grants.take_unrecorded().is_empty());
     }
 
