@@ -8,6 +8,7 @@ use super::ids::EventId;
 use super::legal_basis::{Basis, DeclaredBasis};
 use super::notices::NoticeVersions;
 use super::vocabulary::Vocabulary;
+use std::collections::BTreeMap;
 
 pub use super::consent_record::{ConsentRecord, Decision};
 pub use crate::domain::event::{ConsentTerms as Terms, NoticeRef};
@@ -367,6 +368,9 @@ struct CaseDecisions<'a> {
     consents: Vec<(&'a ConsentRecord, Reach)>,
     /// Refusals and withdrawals, newest first.
     refusals: Vec<(&'a ConsentRecord, Reach)>,
+    /// When the last of the refusals was said, milliseconds since the Unix epoch, and the reach that is within
+    /// all of theirs.
+    all_refusals: Option<(u64, Reach)>,
 }
 
 impl<'a> CaseDecisions<'a> {
@@ -387,11 +391,16 @@ impl<'a> CaseDecisions<'a> {
             }
         }
         consents.sort_by_key(|(record, _)| std::cmp::Reverse((record.said_ms(), record.position)));
-        Self { consents, refusals }
+        let said =
+            refusals.iter().map(|(record, reach): &(&ConsentRecord, Reach)| (record.said_ms(), *reach));
+        let all_refusals = said.reduce(|one, other| (one.0.max(other.0), one.1.smallest(other.1)));
+        Self { consents, refusals, all_refusals }
     }
 
+    /// Whether no refusal blocks a consent. Takes the same time for any number of refusals.
     fn is_unblocked(&self, consent: &(&ConsentRecord, Reach)) -> bool {
-        !self.refusals.iter().any(|refusal| blocks(*refusal, *consent))
+        self.all_refusals
+            .is_none_or(|(said_ms, reach)| said_ms < consent.0.said_ms() && consent.1.is_within(reach))
     }
 
     /// The consents that allow the case at `now_ms`, with the time at which each stops allowing it: its own
@@ -419,8 +428,15 @@ impl<'a> CaseDecisions<'a> {
 
     /// The refusal or withdrawal to report: the newest that no consent has lifted, or else the newest of all.
     fn blocking(&self) -> Option<&'a ConsentRecord> {
+        // Of the consents with the same reach, the last one lifts the most.
+        let mut consents: BTreeMap<Reach, u64> = BTreeMap::new();
+        for (record, reach) in &self.consents {
+            let last_ms = consents.entry(*reach).or_default();
+            *last_ms = record.said_ms().max(*last_ms);
+        }
         let is_lifted = |refusal: &&(&ConsentRecord, Reach)| {
-            self.consents.iter().any(|consent| !blocks(**refusal, *consent))
+            let (no, no_reach) = **refusal;
+            consents.iter().any(|(reach, said_ms)| no.said_ms() < *said_ms && reach.is_within(no_reach))
         };
         let newest = self.refusals.iter().find(|refusal| !is_lifted(refusal)).or(self.refusals.first());
         newest.map(|(record, _)| *record)

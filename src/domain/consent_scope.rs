@@ -25,10 +25,18 @@ pub struct ConsentCase<'a> {
 /// How closely the terms of a decision name a case. There is one number for each axis: purpose, category,
 /// recipient and conversation. It counts the steps from the case up to the nearest id that the terms name.
 /// Terms that name nothing on an axis cover everything there; the maximum stands for that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Reach([usize; 4]);
 
 impl Reach {
+    /// The largest reach that is within both.
+    #[must_use]
+    pub fn smallest(self, other: Self) -> Self {
+        let mut smallest = self.0;
+        smallest.iter_mut().zip(other.0).for_each(|(own, other)| *own = (*own).min(other));
+        Self(smallest)
+    }
+
     /// Whether this reach is as close to the case as the other reach, or closer, on every axis.
     #[must_use]
     pub fn is_within(self, other: Self) -> bool {

@@ -195,11 +195,12 @@ fn lapsed(
     (now_ms, until_ms): (u64, u64),
 ) -> Result<Vec<LapsedConsent>, AppError> {
     if let Some(stream) = core.streams.get(&handle) {
-        let now = stream.read();
-        return Ok(match now.erased {
-            true => Vec::new(),
-            false => lapsed_consents(&now.state, rules, now_ms, until_ms),
-        });
+        // A copy, because writes must not wait for the comparison of all decisions.
+        let state = {
+            let now = stream.read();
+            (!now.erased).then(|| now.state.clone())
+        };
+        return Ok(state.map_or_else(Vec::new, |state| lapsed_consents(&state, rules, now_ms, until_ms)));
     }
     let Some(keys) = core.vault.by_handle(handle)? else { return Ok(Vec::new()) };
     match core.load_stream(keys) {

@@ -9,7 +9,7 @@
 use crate::app::caller::Caller;
 use crate::app::erasure::erase_subject::Erasure;
 use crate::app::erasure::notified::{list_versions, records_disclosure};
-use crate::app::error::AppError;
+use crate::app::error::{AppError, Cause};
 use crate::app::log::append::PendingEvent;
 use crate::app::log::index::CONSENT_SAID;
 use crate::app::log::receipt::{Receipt, WriteOptions};
@@ -259,10 +259,13 @@ impl Rights {
         }
         let (rules, now_ms) = (self.core.rules(), self.core.now_ms());
         let history = self.erasure.history(&stream)?;
-        let ended = {
-            let now = stream.read();
-            retention::ended(&history, &now.state, &rules.retention, &rules.vocabulary, now_ms)
-        };
+        let (state, of_now) = (stream.read().state.clone(), Arc::clone(&rules));
+        // In a thread of its own, because it compares all decisions of the person.
+        let work = tokio::task::spawn_blocking(move || {
+            let ended = retention::ended(&history, &state, &of_now.retention, &of_now.vocabulary, now_ms);
+            (history, ended)
+        });
+        let (history, ended) = work.await.map_err(|_| AppError::Internal(Cause::Task))?;
         if ended.versions.is_empty() {
             return Ok(());
         }
