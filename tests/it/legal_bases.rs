@@ -395,46 +395,6 @@ async fn a_basis_that_is_declared_after_the_retention_of_a_withdrawn_consent_doe
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_end_of_retention_ends_open_artifacts_before_everything_is_erased() {
-    let clock = Arc::new(AdvancedClock::default());
-    let harness = crate::rights::start(Arc::clone(&clock), tempfile::tempdir().unwrap()).await;
-    let mut world = world_of(harness).await;
-    define(&mut world, support(LegalBasis::Contract)).await.unwrap();
-    world.service.profile.record_attributes(fact("ada", "plan", "work", "1")).await.unwrap();
-    let grant_id = grant(&mut world).await.grant_id;
-    let kind = proto::ArtifactKind::Summary.into();
-    let built = proto::RegisterArtifactRequest { grant_id, kind, ..Default::default() };
-    world.service.grant.register_artifact(built).await.unwrap();
-    for class in [proto::RetentionClass::Profile, proto::RetentionClass::Uses] {
-        let rule = proto::SetRetentionRequest {
-            class: class.into(),
-            keep: Some(prost_types::Duration { seconds: 60, nanos: 0 }),
-            ..Default::default()
-        };
-        world.steward.rights.set_retention(rule).await.unwrap();
-    }
-    // The grant has expired by then, and the artifact has not.
-    clock.0.store(2 * 86_400_000, Ordering::SeqCst);
-    let path = world.harness.dir.path().join("bundle.tar.zst");
-    let bundle = path.to_str().unwrap();
-    let mut verdict = serde_json::Value::Null;
-    for _ in 0..100 {
-        let _old = std::fs::remove_file(&path);
-        stdout(&world.harness.cli(Role::Auditor, "auditor", &["audit", "export", "-o", bundle]));
-        let verified = sayso(&["verify", bundle, "--key", &world.harness.daemon.vkey, "--json"]).output();
-        verdict = serde_json::from_slice(&verified.unwrap().stdout).unwrap();
-        if verdict["erased"] != "0" {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    // The attribute, its grant and artifact, the expiry of the attribute, the end of the artifact, and the
-    // start of the erasure. If the destruction of the keys fails, the stream continues, and the log must have
-    // the end of the artifact.
-    assert_eq!((&verdict["erased"], &verdict["subjects"]), (&"6".into(), &"0".into()));
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn an_objection_ends_no_artifact_that_rests_on_a_contract_and_an_honest_log_verifies() {
     for (declared, _) in BASES {
         let mut world = supported(declared).await;

@@ -60,23 +60,25 @@ fn a_withdrawal_that_is_erased_as_an_attribute_is_found_by_whoever_kept_an_expor
     assert_eq!(compared(&log, &before), [(withdrawal, Fault::FalseErasedKind)]);
 }
 
+/// Makes an event from the ids of an attribute and a consent.
+type Make = fn(Id, Id) -> Event;
+
+fn contested(attribute: Id, _: Id) -> Event {
+    let attribute = attribute.to_vec();
+    Event::AttributeContested(AttributeContested { attribute, ..AttributeContested::default() })
+}
+
 #[test]
 fn every_false_kind_is_found_and_the_right_one_is_not() {
-    let id = |of: Id| of.to_vec();
-    let cases: Vec<(Box<dyn Fn(Id, Id) -> Event>, ErasedKind)> = vec![
-        (Box::new(|_, _| recorded(attribute("other", "food"))), ErasedKind::Attribute),
-        (Box::new(|_, _| refused(wide())), ErasedKind::Decision),
-        (Box::new(|_, _| Event::PersonalBoundsSet(PersonalBoundsSet::default())), ErasedKind::Decision),
-        (Box::new(|_, _| Event::SubjectDescribed(SubjectDescribed::default())), ErasedKind::Decision),
-        (Box::new(|of, by| grant(of, by, "key", "food")), ErasedKind::Other),
-        (Box::new(|_, _| Event::RecordingRefused(RecordingRefused::default())), ErasedKind::Other),
+    let cases: [(Make, ErasedKind); 7] = [
+        (|_, _| recorded(attribute("other", "food")), ErasedKind::Attribute),
+        (|_, _| refused(wide()), ErasedKind::Decision),
+        (|_, _| Event::PersonalBoundsSet(PersonalBoundsSet::default()), ErasedKind::Decision),
+        (|_, _| Event::SubjectDescribed(SubjectDescribed::default()), ErasedKind::Decision),
+        (|of, by| grant(of, by, "key", "food"), ErasedKind::Other),
+        (|_, _| Event::RecordingRefused(RecordingRefused::default()), ErasedKind::Other),
         // Its attribute remains.
-        (
-            Box::new(move |of, _| {
-                Event::AttributeContested(AttributeContested { attribute: id(of), ..Default::default() })
-            }),
-            ErasedKind::Decision,
-        ),
+        (contested, ErasedKind::Decision),
     ];
     for (event, right) in cases {
         for stated in [ErasedKind::Attribute, ErasedKind::Decision, ErasedKind::Other] {

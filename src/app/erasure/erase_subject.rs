@@ -13,7 +13,7 @@
 
 use crate::app::erasure::Erasures;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::append::{Append, PendingEvent};
+use crate::app::log::append::{Append, Frame, PendingEvent};
 use crate::app::log::key_hashes::{key_hash_of, recipient_key_hash};
 use crate::app::log::read::for_each_event;
 use crate::app::log::receipt::RequestStamp;
@@ -164,15 +164,13 @@ impl Erasures {
     async fn erase_whole(
         self: &Arc<Self>,
         append: Append,
-        pending_events: Vec<PendingEvent>,
+        mut pending_events: Vec<PendingEvent>,
         erasure: &Erasure,
     ) -> Result<(), AppError> {
         let (stream, request_stamp, now_ms) =
             (Arc::clone(&append.stream), append.request_stamp.clone(), append.now_ms);
-        // If the destruction of the keys fails, the stream continues, and an attribute that has expired must
-        // have ended the grants that allow it.
-        let mut frame = self.core.with_revocations(&append, pending_events);
-        frame.events.push(self.core.plan(erasure.start_event()));
+        pending_events.push(self.core.plan(erasure.start_event()));
+        let frame = Frame { events: pending_events, is_decision: true, ..Frame::default() };
         let write_lock = self.core.commit_and_keep_lock(append, frame).await?;
         self.carry_out_whole(stream, write_lock, request_stamp, now_ms, erasure).await
     }
