@@ -61,9 +61,8 @@ impl Consent {
             no.until_ms = None;
         }
         if has_yes && by_guardian && caller.role == Role::Subject {
-            return Err(AppError::Denied(
-                "a guardian's consent must be recorded by the controller, not with the person's own credential",
-            ));
+            let why = "a guardian's consent must be recorded by the controller, not by the person";
+            return Err(AppError::Denied { why, allowed: &[Role::Channel, Role::Steward] });
         }
         let channel = if has_yes || is_text(channel, 0, CHANNEL_BYTES_MAX) { channel } else { "" };
         self.check_choices(&choices, channel)?;
