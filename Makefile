@@ -53,8 +53,8 @@ bench-scale:
 reliability:
 	tests/reliability.sh
 
-# Compares decisions with the models on 100,000 random histories for each property. This takes hours; a run that was
-# stopped continues where it was. CASES sets another number.
+# Compares decisions with the models on 100,000 random histories for each property. This takes hours; a run
+# that was stopped continues where it was. CASES sets another number.
 deep:
 	tests/deep.sh
 
@@ -77,7 +77,8 @@ outside:
 # the run.
 FUZZ_SECONDS ?= 60
 FUZZ_EXECUTIONS ?= 1000000
-FUZZ_TARGETS = request event entry checkpoint proof bundle policy token import configuration tile keys certificate receipt package
+FUZZ_TARGETS = request event entry checkpoint proof bundle policy token import configuration tile keys \
+	certificate receipt package
 FUZZ_BUILT = fuzz/target/x86_64-unknown-linux-gnu/release
 fuzz:
 	@if cargo fuzz --version >/dev/null 2>&1 && cargo +nightly --version >/dev/null 2>&1; then \

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Compares decisions with the plain models and with the verifier on many random histories: CASES for each property
-# test (default: 100,000; `make test` runs a sample). It works in rounds of ROUND cases. Each round has its own
-# seed, so a failure can be repeated. Completed rounds are listed in target/deep, for this build of the tests. So a
-# run that was stopped continues where it was. Before the first round, it mutates each region of a bundle MUTATIONS
-# times, forges FORGERIES logs and documents, and compares two verifiers on MUTATED_LOGS random logs.
+# Compares decisions with the plain models and with the verifier on many random histories: CASES for each
+# property test (default: 100,000; `make test` runs a sample). It works in rounds of ROUND cases. Each round
+# has its own seed, so a failure can be repeated. Completed rounds are listed in target/deep, for this build
+# of the tests. So a run that was stopped continues where it was. Before the first round, it mutates each
+# region of a bundle MUTATIONS times, forges FORGERIES logs and documents, and compares two verifiers on
+# MUTATED_LOGS random logs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 CASES="${CASES:-100000}" ROUND="${ROUND:-1000}"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs every test that the matrix of docs/reliability.md names, and writes the results below the matrix. ROUNDS
-# sets how many rounds each test runs. Some tests have their own number, because their rounds take more or less
-# time: SEEDS (of the simulation), CUTS (power cuts, disk faults and lost indexes under a daemon), KILLS (of a
-# process) and BYTES (flipped in each file). The default of these numbers is ROUNDS.
+# Runs every test that the matrix of docs/reliability.md names, and writes the results below the matrix.
+# ROUNDS sets how many rounds each test runs. Some tests have their own number, because their rounds take more
+# or less time: SEEDS (of the simulation), CUTS (power cuts, disk faults and lost indexes under a daemon),
+# KILLS (of a process) and BYTES (flipped in each file). The default of these numbers is ROUNDS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ROUNDS="${ROUNDS:-40}"
@@ -11,9 +11,9 @@ export CARGO_TERM_COLOR=never
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 
-# row TITLE ROUNDS FILTER...: runs the tests that FILTER (arguments of `cargo test`) selects, and adds a row to the
-# table. Tests print their rounds in lines that begin with a number. If a test fails, the script ends and does not
-# change the page.
+# row TITLE ROUNDS FILTER...: runs the tests that FILTER (arguments of `cargo test`) selects, and adds a row
+# to the table. Tests print their rounds in lines that begin with a number. If a test fails, the script ends
+# and does not change the page.
 row() {
 	local title=$1 rounds=$2
 	shift 2

@@ -3,7 +3,8 @@
 use crate::api::access::byte_budget::Counted;
 use crate::api::access::layer;
 use crate::api::access::request_body::{Intake, Taken};
-use crate::api::{Api, convert, paging, status};
+use crate::api::status::{self, CallRoles};
+use crate::api::{Api, convert, paging};
 use crate::app::{App, AppError, Caller, Change, Recording, SimilarKey};
 use crate::domain::event::{AgeBand, SubjectDescribed};
 use crate::proto::profile_service_server::ProfileService;
@@ -56,9 +57,10 @@ impl ProfileService for Api {
         let (in_progress, answers) = mpsc::channel(MESSAGES_MAX);
         let (sender, receiver) = mpsc::channel(MESSAGES_MAX);
         let intake = request.extensions().get::<Arc<Intake>>().cloned().ok_or_else(status::not_allowed)?;
+        let roles = request.extensions().get::<CallRoles>().copied().ok_or_else(status::not_allowed)?;
         let reader = Reader { app: Arc::clone(&self.app), caller, intake };
         tokio::spawn(reader.read(request.into_inner(), in_progress));
-        tokio::spawn(answer_in_order(answers, sender));
+        tokio::spawn(answer_in_order(answers, sender, roles));
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
 
@@ -276,7 +278,11 @@ impl Reader {
     }
 }
 
-async fn answer_in_order(mut waiting: mpsc::Receiver<InProgress>, sender: mpsc::Sender<StreamAnswer>) {
+async fn answer_in_order(
+    mut waiting: mpsc::Receiver<InProgress>,
+    sender: mpsc::Sender<StreamAnswer>,
+    roles: CallRoles,
+) {
     while let Some(taken) = waiting.recv().await {
         let (sequence, task) = match taken {
             Ok(taken) => taken,
@@ -287,7 +293,7 @@ async fn answer_in_order(mut waiting: mpsc::Receiver<InProgress>, sender: mpsc::
         };
         let (outcome, similar_keys) = match task.await {
             Ok(Ok((receipt, similar_keys))) => (Outcome::Receipt(receipt), similar_keys),
-            Ok(Err(status)) => (Outcome::Error(stream_error(&status)), Vec::new()),
+            Ok(Err(status)) => (Outcome::Error(stream_error(&roles.name_in(status))), Vec::new()),
             Err(_) => (Outcome::Error(stream_error(&Status::internal("internal error"))), Vec::new()),
         };
         let answer = proto::RecordStreamResponse { sequence, outcome: Some(outcome), similar_keys };

@@ -3,10 +3,12 @@
 //! the caller. The cause of an internal error is only logged, once, and that happens here.
 
 use crate::api::access::error::CredentialError;
+use crate::api::access::role_names::names_of;
 use crate::app::AppError;
 use crate::domain::event::RecordingRefused;
 use crate::domain::recorder_usage::{AttributeLimitReached, Load};
 use crate::domain::wording;
+use crate::roles::Permitted;
 use std::collections::HashMap;
 use std::time::Duration;
 use tonic::body::Body;
@@ -18,6 +20,8 @@ const DOMAIN: &str = "sayso";
 /// The largest number of recorders (callers who recorded attributes) that an error names.
 const RECORDERS_MAX: usize = 16;
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// Separates the names of roles in `allowed_roles` and in messages.
+const ROLES_SEPARATOR: &str = ", ";
 /// The key in `ErrorInfo.metadata` under which a denial lists the allowed roles, separated by commas. It is
 /// the only key of a denial: the metadata is a hash map, so with several keys, equal denials could be encoded
 /// as different bytes.
@@ -51,7 +55,10 @@ pub fn of(error: AppError) -> Status {
             details.set_bad_request(violations.map(violation).collect::<Vec<_>>());
             with(Code::InvalidArgument, details)
         }
-        AppError::Denied(_) => with(Code::PermissionDenied, reason("REQUEST_NOT_ALLOWED")),
+        AppError::Denied { allowed, .. } => {
+            let allowed = names_of(|role| allowed.contains(&role)).join(ROLES_SEPARATOR);
+            with(Code::PermissionDenied, reason_with("REQUEST_NOT_ALLOWED", [(ALLOWED_ROLES, allowed)]))
+        }
         AppError::Reserved { rule, .. } => {
             let details = reason_with(rule.reason(), [(ALLOWED_ROLES, rule.allowed_roles().to_owned())]);
             with(Code::PermissionDenied, details)
@@ -165,31 +172,64 @@ pub fn not_allowed() -> Status {
     Status::with_error_details(Code::PermissionDenied, NOT_ALLOWED, reason("ROLE_NOT_ALLOWED"))
 }
 
-/// The caller's role may not call a method.
+/// The caller's role may not call a method. `caller` is the name of the role.
 #[must_use]
-pub fn role_not_allowed(caller: &str, allowed: &str) -> Status {
-    let advice = if allowed.is_empty() {
-        "no role may call it, or it does not exist".to_owned()
-    } else {
-        format!("use a credential with one of the roles {allowed}")
-    };
-    let message = format!("{NOT_ALLOWED}: the caller's role is {caller}; {advice}");
-    let details = reason_with("ROLE_NOT_ALLOWED", [(ALLOWED_ROLES, allowed.to_owned())]);
+pub fn role_not_allowed(caller: &str, permitted: Permitted) -> Status {
+    let allowed = names_of(|role| permitted.to(role)).join(ROLES_SEPARATOR);
+    let problem =
+        if allowed.is_empty() { "there is no such method, or no role may call it" } else { NOT_ALLOWED };
+    let message = with_roles(problem, caller, &allowed);
+    let details = reason_with("ROLE_NOT_ALLOWED", [(ALLOWED_ROLES, allowed)]);
     Status::with_error_details(Code::PermissionDenied, message, details)
 }
 
-/// Adds the caller's role to the message of a denial, and the allowed roles if the denial has them. Answers
-/// that are not denials stay as they are.
-#[must_use]
-pub fn name_caller(answer: Response<Body>, caller: &str) -> Response<Body> {
-    let status = Status::from_header_map(answer.headers());
-    let Some(denial) = status.filter(|status| status.code() == Code::PermissionDenied) else { return answer };
-    let details = denial.get_error_details();
-    let allowed = details.error_info().and_then(|info| info.metadata.get(ALLOWED_ROLES));
-    let allowed = allowed.map(|roles| format!("; roles allowed: {roles}")).unwrap_or_default();
-    let message = format!("{} (caller's role: {caller}{allowed})", denial.message());
-    let metadata = denial.metadata().clone();
-    Status::with_error_details_and_metadata(Code::PermissionDenied, message, details, metadata).into_http()
+/// The message of a denial, with the caller's role and the allowed roles.
+fn with_roles(problem: &str, caller: &str, allowed: &str) -> String {
+    let allowed = if allowed.is_empty() { "none" } else { allowed };
+    format!("{problem} (caller's role: {caller}; roles allowed: {allowed})")
+}
+
+/// The roles that a denial of an admitted call names.
+#[derive(Clone, Copy, Debug)]
+pub struct CallRoles {
+    /// The name of the caller's role.
+    pub caller: &'static str,
+    /// The roles that may call the method.
+    pub permitted: Permitted,
+}
+
+impl CallRoles {
+    /// Adds the caller's role and the allowed roles to the message of a denial by a use case. Of the roles
+    /// that the use case allows, only those that may call the method stay in the message and in the details.
+    /// An error that is no denial, or that has no allowed roles, stays as it is.
+    #[must_use]
+    pub fn name_in(self, error: Status) -> Status {
+        if error.code() != Code::PermissionDenied {
+            return error;
+        }
+        let mut details = error.get_error_details();
+        let Some(info) = details.error_info().cloned() else { return error };
+        let Some(allowed) = info.metadata.get(ALLOWED_ROLES) else { return error };
+        let callers = names_of(|role| self.permitted.to(role));
+        let allowed: Vec<&str> =
+            allowed.split(ROLES_SEPARATOR).filter(|name| callers.contains(name)).collect();
+        let allowed = allowed.join(ROLES_SEPARATOR);
+        let message = with_roles(error.message(), self.caller, &allowed);
+        let changed = HashMap::from([(ALLOWED_ROLES.to_owned(), allowed)]);
+        details.set_error_info(info.reason, info.domain, changed);
+        let metadata = error.metadata().clone();
+        Status::with_error_details_and_metadata(Code::PermissionDenied, message, details, metadata)
+    }
+
+    /// Does the same with the error of an answer, if it has one in its headers.
+    #[must_use]
+    pub fn name_in_answer(self, answer: Response<Body>) -> Response<Body> {
+        let status = Status::from_header_map(answer.headers());
+        match status.filter(|status| status.code() == Code::PermissionDenied) {
+            Some(denial) => self.name_in(denial).into_http(),
+            None => answer,
+        }
+    }
 }
 
 /// A credential, or an address, makes too many calls or sends too many bytes.
@@ -219,31 +259,55 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
     use crate::app::Reserved;
+    use crate::domain::event::Role;
+
+    fn permitted(names: &[&str]) -> Permitted {
+        Permitted::evaluate(|name| Ok::<_, ()>(names.contains(&name))).unwrap()
+    }
+
+    /// The reason, the allowed roles and the message of a denial that reaches the caller.
+    fn named(error: AppError, caller: &'static str, permitted: Permitted) -> (String, String, String) {
+        let answer = CallRoles { caller, permitted }.name_in_answer(of(error).into_http());
+        let status = Status::from_header_map(answer.headers()).unwrap();
+        let info = status.get_details_error_info().unwrap();
+        (info.reason, info.metadata["allowed_roles"].clone(), status.message().to_owned())
+    }
 
     #[test]
     fn a_denial_names_the_role_of_the_caller_and_those_allowed() {
-        let denied = role_not_allowed("auditor", "service, channel");
-        assert!(denied.message().contains("auditor") && denied.message().contains("service, channel"));
+        let denied = role_not_allowed("auditor", permitted(&["channel"]));
+        assert_eq!(
+            denied.message(),
+            "this role may not call this method (caller's role: auditor; roles allowed: channel, service-channel)"
+        );
+        let unknown = role_not_allowed("auditor", Permitted::default());
+        assert!(unknown.message().ends_with("(caller's role: auditor; roles allowed: none)"), "{unknown:?}");
         let reserved =
             AppError::Reserved { rule: Reserved::RefusedBySubject, why: "the person refused this".into() };
-        let named =
-            Status::from_header_map(name_caller(of(reserved).into_http(), "channel").headers()).unwrap();
-        let details = named.get_error_details();
-        let info = details.error_info().unwrap();
+        let all = permitted(&["service", "channel", "subject", "steward"]);
         assert_eq!(
-            (&*info.reason, &*info.metadata["allowed_roles"]),
-            ("REFUSED_BY_SUBJECT", "subject, steward")
+            named(reserved, "channel", all),
+            (
+                "REFUSED_BY_SUBJECT".into(),
+                "subject, steward".into(),
+                "the person refused this (caller's role: channel; roles allowed: subject, steward)".into()
+            )
         );
-        assert_eq!(
-            named.message(),
-            "the person refused this (caller's role: channel; roles allowed: subject, steward)"
-        );
+    }
+
+    #[test]
+    fn a_denial_names_only_roles_that_may_call_the_method() {
+        let denied = AppError::Denied { why: "only that person", allowed: &[Role::Steward, Role::Auditor] };
+        let (reason, allowed, message) = named(denied, "subject", permitted(&["subject", "steward"]));
+        assert_eq!((&*reason, &*allowed), ("REQUEST_NOT_ALLOWED", "steward"));
+        assert_eq!(message, "only that person (caller's role: subject; roles allowed: steward)");
     }
 
     #[test]
     fn answers_that_are_not_denials_are_unchanged() {
         let before = invalid("key", "must not be empty").into_http();
         let headers = before.headers().clone();
-        assert_eq!(name_caller(before, "service").headers(), &headers);
+        let roles = CallRoles { caller: "service", permitted: permitted(&["service"]) };
+        assert_eq!(roles.name_in_answer(before).headers(), &headers);
     }
 }

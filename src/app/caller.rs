@@ -8,6 +8,13 @@ use crate::domain::ids::SubjectId;
 use crate::domain::profile::SubjectState;
 use std::borrow::Cow;
 
+/// The roles that may name any data subject.
+const NAMES_ANY_SUBJECT: &[Role] =
+    &[Role::Service, Role::Channel, Role::Steward, Role::Authority, Role::Auditor, Role::Operator];
+/// The roles for which [`Caller::sees_others`] is true.
+pub(super) const SEES_OTHERS: &[Role] =
+    &[Role::Subject, Role::Steward, Role::Authority, Role::Auditor, Role::Operator];
+
 /// The caller, as authenticated by its credential; never read from a request field.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -31,9 +38,10 @@ impl Caller {
     pub fn subject_of(&self, requested: &str) -> Result<SubjectId, AppError> {
         match &self.subject {
             Some(own) if requested.is_empty() || requested == own.as_str() => Ok(own.clone()),
-            Some(_) => {
-                Err(AppError::Denied("a data subject's credential gives access to that data subject only"))
-            }
+            Some(_) => Err(AppError::Denied {
+                why: "a person's credential gives access to that person only",
+                allowed: NAMES_ANY_SUBJECT,
+            }),
             None => {
                 SubjectId::new(requested).map_err(|violation| AppError::invalid("subject", violation.problem))
             }
@@ -77,7 +85,10 @@ impl Caller {
         if self.sees_others() || moment == Moment::Now {
             return Ok(());
         }
-        Err(AppError::Denied("a service may ask about the present only; leave out the time"))
+        Err(AppError::Denied {
+            why: "a service may ask about the present only; leave out the time",
+            allowed: SEES_OTHERS,
+        })
     }
 
     /// The error for a write that expects a version other than the current one. `None` if the write expects

@@ -6,8 +6,8 @@ use crate::bounds::error::BoundsError;
 use crate::domain::Violations;
 use crate::domain::erased_grant::ErasedGrant;
 use crate::domain::erasure::TooLarge;
-use crate::domain::event::RecordingRefused;
 use crate::domain::event::codec::CodecError;
+use crate::domain::event::{RecordingRefused, Role};
 use crate::domain::recorder_usage::AttributeLimitReached;
 use crate::ledger::{LedgerError, SubmitError};
 use crate::store::StoreError;
@@ -23,8 +23,13 @@ pub enum AppError {
     Invalid(Violations),
     /// The caller's role may not do this, or not for this data subject. Never reveals whether the data
     /// subject exists.
-    #[error("{0}")]
-    Denied(&'static str),
+    #[error("{why}")]
+    Denied {
+        /// What the caller may not do, and what to do instead.
+        why: &'static str,
+        /// The roles that may do it, as far as they may call the method at all.
+        allowed: &'static [Role],
+    },
     /// Only other callers may record this statement or take it back. Nothing was written, or only the
     /// refusals in the request.
     #[error("{why}")]

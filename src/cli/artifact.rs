@@ -34,6 +34,8 @@ pub(super) enum Artifact {
     /// List the artifacts that were built from a person's attributes, and whether each may still be
     /// used.
     ///
+    /// With --json, the list is one object.
+    ///
     /// Example: `sayso artifact list ada`
     List(List),
 }
@@ -97,7 +99,7 @@ impl Artifact {
                     answer.artifacts.extend(page.artifacts);
                     answer.next_page_token = page.next_page_token;
                 }
-                out.print("ListArtifactsResponse", &answer, |answer| {
+                out.print_whole("ListArtifactsResponse", &answer, &[], |answer| {
                     let row = |artifact: &proto::Artifact| {
                         let state = match (artifact.reason(), artifact.acknowledged) {
                             (proto::RevocationReason::Unspecified, _) => "valid".to_owned(),

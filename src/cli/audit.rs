@@ -5,7 +5,7 @@ use super::connect::Connection;
 use super::connect::{Link, client};
 use super::error::CliError;
 use super::interrupt::interrupted;
-use super::output::{self, Out, count, int64};
+use super::output::{self, Out, count, int64, print_line};
 use super::progress;
 use crate::proto;
 use crate::proto::audit_service_client::AuditServiceClient;
@@ -123,7 +123,8 @@ impl Proof {
 /// the printed proof without the daemon.
 ///
 /// The proof shows the number of the person's events and the hash of the newest one, but no content
-/// of an event. If the person has events, a further event records that this proof was requested.
+/// of an event. If the person has events, a further event records that this proof was requested. The
+/// proof is a JSON document, also without --json.
 ///
 /// Example: `sayso prove-subject ada > ada.proof`, then `sayso verify ada.proof --key
 /// sayso-data/dev/log.vkey`
@@ -134,11 +135,12 @@ pub(super) struct ProveSubject {
 }
 
 impl ProveSubject {
-    pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
+    pub async fn run(self, at: &Connection) -> Result<(), CliError> {
         let mut client = client!(AuditServiceClient, at.link("steward").await?);
         let request = proto::ProveSubjectRequest { subject: self.subject };
         let answer = client.prove_subject(request).await?.into_inner();
-        out.print("ProveSubjectResponse", &answer, |answer| answer.proof.trim_end().to_owned())
+        // The proof is a JSON document: it is the same with and without --json.
+        print_line(answer.proof.trim_end())
     }
 }
 

@@ -36,7 +36,8 @@ pub(super) enum Bounds {
     /// Example: `sayso bounds keygen steward.key`
     Keygen {
         /// File for the private key. If the file exists, its public key is printed and the file
-        /// stays as it is.
+        /// stays as it is. The public key is printed in hexadecimal, also with --json, as the
+        /// configuration has it.
         file: PathBuf,
     },
 }
@@ -183,6 +184,8 @@ impl Preview {
 
 /// Show every pack in force, or a person's own bounds.
 ///
+/// With --json, the list is one object.
+///
 /// Example: `sayso bounds show --subject ada`
 #[derive(Args)]
 pub(super) struct Show {
@@ -215,7 +218,7 @@ impl Show {
             answer.next_page_token = page.next_page_token;
         }
         let history = self.history;
-        out.print("ListBoundsResponse", &answer, |answer| match history {
+        out.print_whole("ListBoundsResponse", &answer, &[], |answer| match history {
             true => versions(answer),
             false => packs(answer),
         })?;

@@ -217,7 +217,7 @@ fn read_token(path: &Path) -> Result<Bearer, CliError> {
     let value = Some(token).filter(|token| !token.is_empty()).map(|token| format!("Bearer {token}"));
     let value = value.and_then(|value| value.parse::<MetadataValue<Ascii>>().ok());
     let mut value =
-        value.ok_or_else(|| CliError::usage(format!("{}: the file holds no token", path.display())))?;
+        value.ok_or_else(|| CliError::usage(format!("{}: the file contains no token", path.display())))?;
     value.set_sensitive(true);
     Ok(Bearer(Some(value)))
 }
@@ -276,6 +276,6 @@ mod tests {
             assert_eq!(token(&far(addr, false)).unwrap(), "Bearer named");
         }
         std::fs::write(&path, " \n").unwrap();
-        assert!(token(&at(Some(&path), None)).unwrap_err().to_string().contains("holds no token"));
+        assert!(token(&at(Some(&path), None)).unwrap_err().to_string().contains("contains no token"));
     }
 }

@@ -122,6 +122,8 @@ impl Consent {
 
 /// List a person's decisions, oldest first, and show which are in force.
 ///
+/// With --json, the list is one object.
+///
 /// Example: `sayso consents ada --as-of 2026-01-31`
 #[derive(Args)]
 pub(super) struct Consents {
@@ -148,7 +150,7 @@ impl Consents {
             answer.consents.extend(page.consents);
             answer.next_page_token = page.next_page_token;
         }
-        out.print("ListConsentsResponse", &answer, |answer| {
+        out.print_whole("ListConsentsResponse", &answer, &[], |answer| {
             let all = |names: &[String]| if names.is_empty() { "*".to_owned() } else { names.join(",") };
             let row = |record: &proto::ConsentRecord| {
                 let decision = output::plain_name(record.decision().as_str_name(), "CONSENT_DECISION_");

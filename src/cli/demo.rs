@@ -179,7 +179,7 @@ impl Tour {
             &format!("notice publish welcome --text '{NOTICE}'"),
         )
         .await?;
-        self.grant("Nobody has consented yet, and silence means no. The service asks anyway.", "ada").await?;
+        self.grant("No one has consented yet, and silence means no. The service asks anyway.", "ada").await?;
         self.step(
             "Ada saw the notice and consents to an adapted tone.",
             "consent give ada --purpose tone-adaptation --notice welcome --channel web",

@@ -27,7 +27,8 @@ pub(super) enum Erasures {
     /// did.
     ///
     /// The recipients of the oldest erasure come first. A recipient is overdue if it has not
-    /// reported within `rights.recipient_answer_ms` (default: 14 days).
+    /// reported within `rights.recipient_answer_ms` (default: 14 days). With --json, there is one object
+    /// on each line.
     ///
     /// Example: `sayso erasures outstanding --overdue`
     Outstanding(Outstanding),
@@ -137,7 +138,7 @@ impl Outstanding {
                 break;
             }
         }
-        if is_empty { out.print_note("nobody is outstanding") } else { Ok(()) }
+        if is_empty { out.print_note("no reports are outstanding") } else { Ok(()) }
     }
 }
 

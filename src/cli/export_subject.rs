@@ -22,6 +22,16 @@ enum Kind {
     Portability,
 }
 
+impl Kind {
+    /// The kind in the API.
+    fn wire(self) -> PackageKind {
+        match self {
+            Self::Access => PackageKind::Access,
+            Self::Portability => PackageKind::Portability,
+        }
+    }
+}
+
 /// Export a person's data as a package, one ZIP file.
 ///
 /// By default (`--kind access`), the package has everything in the ledger about the person. It
@@ -63,7 +73,7 @@ impl ExportSubject {
             Kind::Access => "access",
             Kind::Portability => "portability",
         };
-        let value = serde_json::json!({ "package": path, "kind": kind, "bytes": int64(bytes), "eventsRead": int64(events) });
+        let value = serde_json::json!({ "package": path, "kind": self.kind.wire().as_str_name(), "bytes": int64(bytes), "eventsRead": int64(events) });
         out.print_value(
             &value,
             &format!("{path}: {kind} package, {}; open its index.html to read it", count(bytes, "byte")),
@@ -73,15 +83,11 @@ impl ExportSubject {
     /// Returns the number of bytes written, and the number of events read. The daemon reads the person's
     /// events several times; an event counts each time.
     async fn write(&self, at: &Connection) -> Result<(u64, u64), CliError> {
-        let kind = match self.kind {
-            Kind::Access => PackageKind::Access,
-            Kind::Portability => PackageKind::Portability,
-        };
         // The file comes first, because an export that can't be written must not be recorded.
         let mut file = AtomicFile::begin(&self.output, Existing::from_force(self.force))?;
         let request = ExportSubjectRequest {
             subject: self.subject.clone(),
-            kind: kind.into(),
+            kind: self.kind.wire().into(),
             request_id: self.request.clone(),
         };
         let mut client = client!(RightsServiceClient, at.link("steward").await?);

@@ -1,5 +1,5 @@
-//! Refuses connection flags that a command does not use, instead of ignoring them. Connection flags, such as
-//! --addr, say how to reach a daemon.
+//! Refuses global flags that a command does not use, instead of ignoring them: --json, and the connection
+//! flags. Connection flags, such as --addr, say how to reach a daemon.
 
 use clap::error::{Error, ErrorKind};
 use clap::parser::ValueSource;
@@ -9,38 +9,83 @@ use clap::{ArgMatches, Command};
 pub(super) const CONNECTION_FLAGS: [&str; 8] =
     ["addr", "ca", "cert", "tls_key", "token_file", "data", "as", "insecure"];
 
+/// Commands that print no JSON.
+const WITHOUT_JSON: [&str; 2] = ["demo", "completions"];
+
+/// A connection flag that an offline command uses, and its help there.
+pub(super) type OwnFlag = (&'static str, &'static str);
+
 /// Commands that call no daemon, each with the connection flags that it nevertheless uses.
-const OFFLINE_COMMANDS: [(&str, &[&str]); 12] = [
-    ("serve", &["data"]),
-    ("token", &["data"]),
-    ("restore", &["data"]),
+const OFFLINE_COMMANDS: [(&str, &[OwnFlag]); 12] = [
+    (
+        "serve",
+        &[(
+            "data",
+            "Data folder of the daemon. On the command line, --data overrides `data` in --config; SAYSO_DATA is used \
+             only without --config",
+        )],
+    ),
+    (
+        "token",
+        &[(
+            "data",
+            "Data folder of the daemon that accepts the token. On the command line, --data overrides `data` in \
+             --config; SAYSO_DATA is used only without --config",
+        )],
+    ),
+    (
+        "restore",
+        &[(
+            "data",
+            "Data folder to restore the log to. On the command line, --data overrides `data` in --config; SAYSO_DATA \
+             is used only without --config",
+        )],
+    ),
     ("demo", &[]),
     ("verify", &[]),
     ("fsck", &[]),
     ("witness", &[]),
-    ("monitor", &["ca"]),
+    (
+        "monitor",
+        &[(
+            "ca",
+            "CA certificates (PEM) to verify an https:// address of the log with. Default: those that the system \
+             trusts",
+        )],
+    ),
     ("bounds test", &[]),
     ("bounds keygen", &[]),
     ("completions", &[]),
     ("man", &[]),
 ];
 
-/// The connection flags that a command uses. `path` has the words of the command after `sayso`, such as
-/// `bounds test`.
-pub(super) fn used_by(path: &str) -> &'static [&'static str] {
-    let offline = OFFLINE_COMMANDS.iter().find(|(command, _)| *command == path);
-    offline.map_or(&CONNECTION_FLAGS, |(_, used)| used)
+/// The connection flags that an offline command uses. `None` if the command calls a daemon, and so uses all
+/// of them. `path` has the words of the command after `sayso`, such as `bounds test`.
+pub(super) fn used_offline(path: &str) -> Option<&'static [OwnFlag]> {
+    OFFLINE_COMMANDS.iter().find(|(command, _)| *command == path).map(|(_, used)| *used)
 }
 
-/// Returns an error if the command line has a connection flag that its command does not use. Environment
+/// Whether a command uses a global flag: a connection flag or `json`.
+pub(super) fn uses(path: &str, flag: &str) -> bool {
+    if flag == "json" {
+        return !WITHOUT_JSON.contains(&path);
+    }
+    used_offline(path).is_none_or(|used| used.iter().any(|(name, _)| *name == flag))
+}
+
+/// Returns an error if the command line has a global flag that its command does not use. Environment
 /// variables are not refused: they may be set for other commands.
 ///
 /// # Errors
-/// The command line has a connection flag that the command does not use.
+/// The command line has a global flag that the command does not use.
 pub(super) fn refuse_unused(command: &mut Command, matches: &ArgMatches) -> Result<(), Error> {
     let (path, last) = last_subcommand(matches);
-    let used = used_by(&path);
-    let unused = CONNECTION_FLAGS.iter().find(|flag| !used.contains(flag) && is_on_command_line(last, flag));
+    let is_unused = |flag: &str| !uses(&path, flag) && is_on_command_line(last, flag);
+    if is_unused("json") {
+        let message = format!("`sayso {path}` prints no JSON: leave out `--json`");
+        return Err(command.error(ErrorKind::ArgumentConflict, message));
+    }
+    let unused = CONNECTION_FLAGS.iter().find(|flag| is_unused(flag));
     let Some(flag) = unused else { return Ok(()) };
     let flag = flag.replace('_', "-");
     let instead = match path.as_str() {
@@ -140,12 +185,24 @@ mod tests {
             ] {
                 for line in [format!("sayso {flag} {line}"), format!("sayso {line} {flag}")] {
                     let refused = parsed(&line).err().map(|error| error.kind());
-                    let expected = (!used_by(command).contains(&name)).then_some(ErrorKind::ArgumentConflict);
+                    let expected = (!uses(command, name)).then_some(ErrorKind::ArgumentConflict);
                     assert_eq!(refused, expected, "{line}");
                 }
             }
             assert!(parsed(&format!("sayso {flag} stats")).is_ok(), "{flag}");
         }
+    }
+
+    #[test]
+    fn commands_that_print_no_json_refuse_the_flag() {
+        for line in ["demo", "completions fish"] {
+            for line in [format!("sayso --json {line}"), format!("sayso {line} --json")] {
+                let refused = parsed(&line).err().unwrap();
+                assert_eq!(refused.kind(), ErrorKind::ArgumentConflict, "{line}");
+                assert!(refused.to_string().contains("prints no JSON"), "{refused}");
+            }
+        }
+        assert!(parsed("sayso --json man pages").is_ok());
     }
 
     #[test]
@@ -157,7 +214,7 @@ mod tests {
         }
         let others: Vec<_> = flags.iter().filter(|flag| !CONNECTION_FLAGS.contains(flag)).collect();
         assert_eq!(others, [&"json"], "is this flag a connection flag?");
-        for (path, _) in OFFLINE_COMMANDS {
+        for path in OFFLINE_COMMANDS.map(|(path, _)| path).into_iter().chain(WITHOUT_JSON) {
             let found = path.split(' ').try_fold(&command, |command, name| command.find_subcommand(name));
             assert!(found.is_some(), "{path}");
         }

@@ -187,7 +187,8 @@ fn text_of(examined: &Examined) -> String {
         "{}, {discarded} of them discarded by erasures; {opened} opened with their keys",
         count(*entries, "entry")
     )];
-    let runs: Vec<String> = examined.intact.iter().map(|(first, last)| format!("{first}..{last}")).collect();
+    let runs: Vec<String> =
+        examined.intact.iter().map(|run| format!("{}..{}", run.first, run.last)).collect();
     lines.push(format!("intact: {}", if runs.is_empty() { "nothing".into() } else { runs.join(", ") }));
     lines.push(format!("the kept checkpoint proves the first {}", count(*proven_to, "entry")));
     lines.extend(examined.damaged.iter().map(|fault| match fault.position {

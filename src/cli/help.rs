@@ -5,7 +5,7 @@
 //! refers to it. A command that calls no daemon but uses a connection flag, such as `--data` of `sayso
 //! token`, shows that flag.
 
-use super::flags::{CONNECTION_FLAGS, used_by};
+use super::flags::{used_offline, uses};
 use clap::{Arg, Command};
 use std::fmt::Write as _;
 
@@ -42,24 +42,24 @@ const GROUPS: [(&str, &[&str]); 8] = [
 /// Shown below the groups.
 const SEE_COMMAND_HELP: &str = "`sayso COMMAND --help` shows the flags of a command and an example.";
 
-/// The exit statuses, as the help shows them.
-const EXIT_STATUS: &str = "\
-Exit status:
-  0  Success
-  1  Failure
-  2  The command line, or a file that it names, is wrong
-  3  The request was denied
-  4  Verification failed, or a data folder is damaged
-  5  The checked grant is not valid
-  6  What is verified is intact, but not all of it could be checked
-  7  What is verified was made by a newer version";
+/// The exit statuses of every command.
+pub(super) const EXIT_STATUSES: [&str; 8] = [
+    "Success",
+    "Failure",
+    "The command line, or a file that it names, is wrong",
+    "The request was denied",
+    "Verification failed, or a data folder is damaged",
+    "The checked grant is not valid",
+    "What is verified is intact, but not all of it could be checked",
+    "What is verified was made by a newer version",
+];
 
 /// Sentence that is added to the help of the commands that call a daemon.
 const SEE_CONNECTION_FLAGS: &str = "The flags for the connection to the daemon are in `sayso --help`.";
 
 /// The command line as `--help` shows it.
 pub(super) fn for_help(command: Command) -> Command {
-    let command = for_manual(command);
+    let command = for_readers(command);
     let header = *command.get_styles().get_header();
     let mut groups = String::new();
     for (name, members) in GROUPS {
@@ -68,31 +68,44 @@ pub(super) fn for_help(command: Command) -> Command {
     let template = format!(
         "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{SEE_COMMAND_HELP}\n\n{{all-args}}{{after-help}}"
     );
+    let mut statuses = "Exit status:".to_owned();
+    for (status, meaning) in EXIT_STATUSES.iter().enumerate() {
+        let _infallible = write!(statuses, "\n  {status}  {meaning}");
+    }
     // clap can't group subcommands, so they are hidden from clap's own list. That also hides them from the
     // usage line.
-    let command = command.mut_subcommands(|inner| inner.hide(true));
+    let command = command.mut_subcommands(|inner| inner.hide(true)).after_help(statuses);
     command.override_usage("sayso [OPTIONS] <COMMAND>").help_template(template)
 }
 
-/// The command line as the manual pages show it: as in the help, but with every command in one list.
+/// The command line as the manual pages show it: with a short text of one sentence for each command.
 pub(super) fn for_manual(command: Command) -> Command {
-    let flags = connection_flags(&command);
-    let shape = |inner: Command| shaped(inner, "", &|inner, path| hide_flags(inner, path, &flags));
-    command.mut_subcommands(shape).after_help(EXIT_STATUS)
+    let shape = |inner: Command| shaped(inner, "", &|inner, _| with_short_about(inner));
+    with_short_about(for_readers(command).mut_subcommands(shape))
 }
 
-/// The command line as shells complete it: connection flags are completed only after a command that uses
-/// them.
+/// The command line as shells complete it: global flags are completed only after a command that uses them.
 pub(super) fn for_completions(command: Command) -> Command {
-    let flags = connection_flags(&command);
+    let flags = global_flags(&command);
     let shape = |inner: Command| shaped(inner, "", &|inner, path| add_used_flags(inner, path, &flags));
     let command = command.mut_subcommands(shape);
-    CONNECTION_FLAGS.iter().fold(command, |command, flag| command.mut_arg(flag, |arg| arg.global(false)))
+    flags.iter().fold(command, |command, flag| command.mut_arg(flag.get_id(), |arg| arg.global(false)))
 }
 
-fn connection_flags(command: &Command) -> Vec<Arg> {
-    let is_connection_flag = |arg: &&Arg| CONNECTION_FLAGS.contains(&arg.get_id().as_str());
-    command.get_arguments().filter(is_connection_flag).cloned().collect()
+/// The groups of commands, each with the names of its commands and the first sentences of their help.
+pub(super) fn groups(command: &Command) -> Vec<(&'static str, Vec<(&str, String)>)> {
+    GROUPS.iter().map(|(name, names)| (*name, members(command, names))).collect()
+}
+
+/// The command line for people: each command shows only the flags that it uses.
+fn for_readers(command: Command) -> Command {
+    let flags = global_flags(&command);
+    let shape = |inner: Command| shaped(inner, "", &|inner, path| hide_flags(inner, path, &flags));
+    command.mut_subcommands(shape)
+}
+
+fn global_flags(command: &Command) -> Vec<Arg> {
+    command.get_arguments().filter(|arg| arg.is_global_set()).cloned().collect()
 }
 
 /// Applies a change to a command and to all commands below it. The change is given each command and
@@ -103,33 +116,64 @@ fn shaped(command: Command, above: &str, change: &dyn Fn(Command, &str) -> Comma
     change(command, &path)
 }
 
-/// Hides connection flags, except those that an offline command (one that calls no daemon) uses.
+/// Hides the global flags that a command does not use, and connection flags where the command calls a daemon.
+/// An offline command (one that calls no daemon) shows the connection flags that it uses like its own.
 fn hide_flags(command: Command, path: &str, flags: &[Arg]) -> Command {
-    let (is_leaf, used) = (!command.has_subcommands(), used_by(path));
-    let calls_daemon = used.len() == CONNECTION_FLAGS.len();
-    let is_hidden = |flag: &&Arg| !is_leaf || calls_daemon || !used.contains(&flag.get_id().as_str());
-    let command = command.args(flags.iter().filter(is_hidden).map(|flag| flag.clone().hide(true)));
-    if is_leaf && calls_daemon { command.after_help(SEE_CONNECTION_FLAGS) } else { command }
+    let is_leaf = !command.has_subcommands();
+    let own = |flag: &Arg| if is_leaf { own_flag(flag, path) } else { None };
+    // clap adds --json to every command that does not have it.
+    let is_shown = |flag: &Arg| flag.get_id() == "json" && uses(path, "json");
+    let flags = flags.iter().filter(|flag| !is_shown(flag));
+    let command = command
+        .args(flags.map(|flag| own(flag).unwrap_or_else(|| flag.clone().hide(true))))
+        .mut_args(hide_empty_default);
+    if is_leaf && used_offline(path).is_none() { command.after_help(SEE_CONNECTION_FLAGS) } else { command }
+}
+
+/// The flag as an offline command shows it that uses it. `None` if the command does not use the flag, or
+/// calls a daemon.
+fn own_flag(flag: &Arg, path: &str) -> Option<Arg> {
+    let (_, help) = used_offline(path)?.iter().find(|(name, _)| flag.get_id() == *name)?;
+    // Before --json, which is at 998.
+    Some(flag.clone().help(*help).help_heading(None).display_order(997))
+}
+
+/// Does not show an empty text as the default value of a flag.
+fn hide_empty_default(arg: Arg) -> Arg {
+    let is_empty = arg.get_default_values().first().is_some_and(|value| value.is_empty());
+    if is_empty { arg.hide_default_value(true) } else { arg }
 }
 
 fn add_used_flags(command: Command, path: &str, flags: &[Arg]) -> Command {
     if command.has_subcommands() {
         return command;
     }
-    let used = used_by(path);
-    let used = flags.iter().filter(|flag| used.contains(&flag.get_id().as_str()));
-    command.args(used.map(|flag| flag.clone().global(false)))
+    let used = flags.iter().filter(|flag| uses(path, flag.get_id().as_str()));
+    let shown = used.map(|flag| own_flag(flag, path).unwrap_or_else(|| flag.clone()));
+    command.args(shown.map(|flag| flag.global(false)))
+}
+
+/// The command with the first sentence of its short text, for the line that names it. The longer text stays.
+fn with_short_about(command: Command) -> Command {
+    let Some(about) = command.get_about().cloned() else { return command };
+    let long = command.get_long_about().cloned().unwrap_or_else(|| about.clone());
+    command.about(first_sentence(&about.to_string()).to_owned()).long_about(long)
+}
+
+/// Commands, each with the first sentence of its help.
+fn members<'c>(command: &'c Command, names: &[&str]) -> Vec<(&'c str, String)> {
+    let found = names.iter().filter_map(|name| command.find_subcommand(name));
+    let about = |inner: &Command| inner.get_about().map(ToString::to_string).unwrap_or_default();
+    found.map(|inner| (inner.get_name(), first_sentence(&about(inner)).to_owned())).collect()
 }
 
 /// One line for each command of a group: its name and the first sentence of its help.
-fn rows(command: &Command, members: &[&str]) -> String {
+fn rows(command: &Command, names: &[&str]) -> String {
     let width = command.get_subcommands().map(|inner| inner.get_name().len()).max().unwrap_or_default();
     let literal = command.get_styles().get_literal();
     let mut rows = String::new();
-    for inner in members.iter().filter_map(|name| command.find_subcommand(name)) {
-        let name = inner.get_name();
-        let about = inner.get_about().map(ToString::to_string).unwrap_or_default();
-        let _infallible = writeln!(rows, "  {literal}{name:width$}{literal:#}  {}", first_sentence(&about));
+    for (name, about) in members(command, names) {
+        let _infallible = writeln!(rows, "  {literal}{name:width$}{literal:#}  {about}");
     }
     rows
 }
@@ -218,6 +262,60 @@ mod tests {
         assert_eq!(shown(&["token"]), (false, true, false));
     }
 
+    /// The help of every command without subcommands, with its path.
+    fn all_help() -> Vec<(String, String)> {
+        fn collect(command: &mut Command, path: &str, found: &mut Vec<(String, String)>) {
+            if !command.has_subcommands() {
+                found.push((path.to_owned(), command.render_long_help().to_string()));
+            }
+            for inner in command.get_subcommands_mut().filter(|inner| inner.get_name() != "help") {
+                let path = format!("{path} {}", inner.get_name());
+                collect(inner, &path, found);
+            }
+        }
+        let mut command = for_help(Cli::command());
+        command.build();
+        let mut found = Vec::new();
+        collect(&mut command, "sayso", &mut found);
+        found
+    }
+
+    #[test]
+    fn the_json_flag_is_listed_last_and_only_where_it_has_an_effect() {
+        for (path, help) in all_help() {
+            // Flags with a heading of their own come after these.
+            let (_, options) = help.split_once("\nOptions:\n").unwrap();
+            let options = options.lines().take_while(|line| line.is_empty() || line.starts_with(' '));
+            let flags = options.filter_map(|line| line.strip_prefix("      --"));
+            let flags: Vec<&str> = flags.map(|line| line.split([' ', '\n']).next().unwrap()).collect();
+            let has_json = !["sayso demo", "sayso completions"].contains(&path.as_str());
+            assert_eq!(flags.last().is_some_and(|flag| *flag == "json"), has_json, "{path}: {flags:?}");
+            assert_eq!(flags.iter().filter(|flag| **flag == "json").count(), usize::from(has_json), "{path}");
+        }
+    }
+
+    #[test]
+    fn no_flag_shows_an_empty_default() {
+        for (path, help) in all_help() {
+            assert!(!help.contains("[default: ]") && !help.contains("[default: \"\"]"), "{path}: {help}");
+        }
+    }
+
+    #[test]
+    fn an_offline_command_shows_the_flags_that_it_uses_like_its_own() {
+        for (path, flag, text) in [
+            ("serve", "--data", "Data folder of the daemon."),
+            ("token", "--data", "that accepts the token"),
+            ("restore", "--data", "to restore the log to"),
+            ("monitor", "--ca", "an https:// address of the log"),
+        ] {
+            let help = help(&[path]);
+            let words = help.split_whitespace().collect::<Vec<_>>().join(" ");
+            assert!(help.contains(flag) && words.contains(text), "{help}");
+            assert!(!help.contains("Connection to the daemon"), "{help}");
+        }
+    }
+
     #[test]
     fn shells_complete_connection_flags_only_where_they_are_used() {
         let command = for_completions(Cli::command());
@@ -228,5 +326,6 @@ mod tests {
         };
         assert!(has("stats", "addr") && has("consent give", "token_file") && has("token", "data"));
         assert!(!has("verify", "addr") && !has("bounds test", "data") && !has("token", "addr"));
+        assert!(has("stats", "json") && !has("demo", "json") && !has("completions", "json"));
     }
 }

@@ -72,6 +72,8 @@ pub(super) enum Hold {
     Lift(Lift),
     /// List a person's holds that are in force.
     ///
+    /// With --json, the list is one object.
+    ///
     /// Example: `sayso hold list ada`
     List(List),
 }
@@ -153,7 +155,7 @@ impl Hold {
                     answer.holds.extend(page.holds);
                     answer.next_page_token = page.next_page_token;
                 }
-                out.print("ListHoldsResponse", &answer, |answer| {
+                out.print_whole("ListHoldsResponse", &answer, &[], |answer| {
                     let row = |hold: &proto::Hold| {
                         let categories = match hold.categories.as_slice() {
                             [] => "everything".to_owned(),

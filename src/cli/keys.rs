@@ -88,7 +88,7 @@ impl Rotate {
                     "backups from before this rotation can be restored until {}, when the old key is destroyed",
                     output::time(Some(until))
                 ),
-                None => "backups from before this rotation can't be restored any more, because the old key was \
+                None => "backups from before this rotation can no longer be restored, because the old key was \
                          destroyed"
                     .to_owned(),
             };

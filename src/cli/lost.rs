@@ -4,7 +4,7 @@ use super::connect::Connection;
 use super::connect::{Link, client};
 use super::error::CliError;
 use super::grant::why_ended;
-use super::output::{self, Out, count};
+use super::output::{self, Out, count, int64};
 use crate::proto::grant_service_client::GrantServiceClient;
 use crate::proto::{self, IdStanding};
 use clap::Args;
@@ -25,10 +25,11 @@ const LINE_BYTES_MAX: usize = 512;
 /// grant allowed. Delete everything that is reported as erased or unknown. Do not use what has
 /// ended for another reason.
 ///
-/// The last line of the text output has a cursor: `sayso watch --after` with this cursor continues
-/// from here and misses no revocation. The output of --json has no cursor.
+/// The last line has a cursor: `sayso watch --after` with this cursor continues from here and misses
+/// no revocation.
 ///
-/// The exit status is 5 if anything has ended or is unknown. With --json, there is one object for each ID.
+/// The exit status is 5 if anything has ended or is unknown. With --json, each line is one object: one
+/// for each ID, and at the end one with the cursor and the numbers of IDs.
 ///
 /// Example: `sayso lost g42-ba2ab4254049149d g42-ba2ab4254049149d/tone --file ids.txt`
 #[derive(Args)]
@@ -65,7 +66,13 @@ impl Lost {
             }
         }
         if let Some(cursor) = first_cursor {
-            out.print_note(&format!("{lost} of {}; watch from cursor {cursor} on", count(all, "ID")))?;
+            let value = serde_json::json!({
+                "cursor": int64(cursor), "idsEnded": int64(lost), "idsChecked": int64(all)
+            });
+            out.print_value(
+                &value,
+                &format!("{lost} of {}; watch from cursor {cursor} on", count(all, "ID")),
+            )?;
         }
         if lost > 0 { Err(CliError::grant_invalid()) } else { Ok(()) }
     }

@@ -77,7 +77,8 @@ use std::time::Duration;
 #[command(name = "sayso", version, max_term_width = 100)]
 pub struct Cli {
     /// Print results and errors as JSON instead of text, in the style of proto JSON.
-    #[arg(long, global = true)]
+    // Each command lists this flag after its own flags.
+    #[arg(long, global = true, display_order = 998)]
     json: bool,
     // The connection flags come last. Flags declared after them would also appear under the heading
     // "Connection to the daemon".
@@ -273,7 +274,7 @@ async fn dispatch(cli: Cli, out: Out) -> Result<(), CliError> {
         Command::RecordOfProcessing(command) => command.run(at, out).await,
         Command::Checkpoint(command) => command.run(at, out).await,
         Command::Proof(command) => command.run(at, out).await,
-        Command::ProveSubject(command) => command.run(at, out).await,
+        Command::ProveSubject(command) => command.run(at).await,
         Command::Stats(command) => command.run(at, out).await,
         Command::Keys(command) => command.run(at, out).await,
         Command::Backup(command) => command.run(at, out).await,

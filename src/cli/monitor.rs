@@ -4,7 +4,7 @@ use super::connect::Connection;
 use super::error::CliError;
 use super::interrupt::interrupted;
 use super::monitor_metrics::MetricsPage;
-use super::output::{Out, count, proto_style};
+use super::output::{Out, count, duration, int64};
 use super::times::parse_duration;
 use super::verify::{read_key, read_witnesses};
 use super::verify_context::cosigners;
@@ -16,7 +16,7 @@ use crate::telemetry;
 use crate::witness::write_durably;
 use clap::Args;
 use sayso_proof::bundle::Options;
-use serde_json::json;
+use serde_json::{Value, json};
 use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -201,8 +201,7 @@ impl Watch<'_> {
         if let Some(page) = &self.page {
             page.set(metrics_of(&check));
         }
-        let value = serde_json::to_value(&check).map_err(CliError::failed)?;
-        out.print_value(&proto_style(value), &text_of(&check))?;
+        out.print_value(&json_of(&check), &text_of(&check))?;
         std::io::stdout().flush().map_err(CliError::failed)?;
         Ok(check)
     }
@@ -246,6 +245,27 @@ async fn post(url: &str, ca: Option<&Path>, check: &Check) -> Result<(), String>
         Ok((status, _)) => Err(format!("HTTP status {status}")),
         Err(error) => Err(error.to_string()),
     }
+}
+
+/// The result of a check in the style of proto JSON.
+fn json_of(check: &Check) -> Value {
+    let witnesses = check.witnesses.iter().map(|of| {
+        let at = wording::time(of.at_s.saturating_mul(1_000));
+        json!({ "witness": of.witness, "at": at, "algorithms": of.algorithms })
+    });
+    json!({
+        "origin": check.origin,
+        "at": wording::time(check.at_ms),
+        "entries": int64(check.entries),
+        "grownBy": check.grown_by.map(int64),
+        "rules": check.rules.map(int64),
+        "rulesGrownBy": check.rules_grown_by.map(int64),
+        "erasures": check.erasures.map(int64),
+        "erasuresGrownBy": check.erasures_grown_by.map(int64),
+        "age": duration(check.age_ms),
+        "witnesses": witnesses.collect::<Value>(),
+        "alerts": check.alerts,
+    })
 }
 
 fn text_of(check: &Check) -> String {

@@ -48,6 +48,35 @@ impl Out {
         if self.json { print_json(&to_json(name, message)?) } else { self.print_text(&text(message)) }
     }
 
+    /// Prints a whole list, the pages of which were joined, or its text. The JSON object has neither a page
+    /// token nor the fields in `left_out`, which the list is not about.
+    pub fn print_whole<M: Message>(
+        self,
+        name: &str,
+        message: &M,
+        left_out: &[&str],
+        text: impl FnOnce(&M) -> String,
+    ) -> Result<(), CliError> {
+        if !self.json {
+            return self.print_text(&text(message));
+        }
+        let mut value = to_json(name, message)?;
+        if let Value::Object(members) = &mut value {
+            members.retain(|field, _| field != "nextPageToken" && !left_out.contains(&field.as_str()));
+        }
+        print_json(&value)
+    }
+
+    /// With --json, prints each item of a page of a list as one JSON object on a line of its own.
+    pub fn print_items<M: Message>(self, name: &str, page: &M, field: &str) -> Result<(), CliError> {
+        if !self.json {
+            return Ok(());
+        }
+        let page = to_json(name, page)?;
+        let items = page.get(field).and_then(Value::as_array);
+        items.into_iter().flatten().try_for_each(print_json)
+    }
+
     /// Prints one of two forms of a result: the JSON value, on one line, or the text.
     pub fn print_value(self, value: &Value, text: &str) -> Result<(), CliError> {
         if self.json { print_json(value) } else { self.print_text(text) }
@@ -141,6 +170,11 @@ pub(super) fn table(rows: &[Vec<String>]) -> String {
         cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
     };
     rows.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A duration in the form of proto JSON: seconds with a unit, such as `1.500s`.
+pub(super) fn duration(ms: u64) -> Value {
+    format!("{}.{:03}s", ms / 1_000, ms % 1_000).into()
 }
 
 /// A 64-bit integer in the form of proto JSON: a string.
@@ -278,6 +312,7 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
     use super::*;
     use crate::proto;
+    use std::time::Duration;
 
     #[test]
     fn a_message_becomes_json_by_its_descriptor() {
@@ -302,6 +337,15 @@ mod tests {
         assert_eq!(json["events"][0]["position"], "18446744073709551615");
         assert_eq!(json["events"][0]["leafHash"], "AP8=");
         assert_eq!(json["events"][0]["recordedAt"], "1970-01-01T00:00:01.500Z");
+    }
+
+    #[test]
+    fn durations_have_their_canonical_json_form() {
+        let message = proto::Retention {
+            keep: prost_types::Duration::try_from(Duration::from_millis(61_500)).ok(),
+            ..Default::default()
+        };
+        assert_eq!(to_json("Retention", &message).unwrap()["keep"], duration(61_500));
     }
 
     #[test]

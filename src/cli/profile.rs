@@ -255,7 +255,7 @@ impl Profile {
             page_token: String::new(),
         };
         let answer = whole_profile(client(at, "steward").await?, request).await?;
-        out.print("GetProfileResponse", &answer, text_of)?;
+        out.print_whole("GetProfileResponse", &answer, &[], text_of)?;
         out.note_dates(&[("--as-of", self.as_of.as_ref())])
     }
 }

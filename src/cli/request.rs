@@ -52,6 +52,8 @@ pub(super) enum Request {
     /// List requests, the earliest deadline first: the open requests of all people, or all requests of one
     /// person.
     ///
+    /// With --json, there is one object on each line.
+    ///
     /// Example: `sayso request list`
     List(List),
     /// Accept a request. If it is a request for erasure, the erasure is carried out.
@@ -253,24 +255,23 @@ impl List {
         };
         loop {
             let page = client.list_requests(request.clone()).await?.into_inner();
+            out.print_items("ListRequestsResponse", &page, "requests")?;
             all.requests.extend(page.requests);
             request.page_token = page.next_page_token;
             if request.page_token.is_empty() {
                 break;
             }
         }
-        out.print("ListRequestsResponse", &all, |answer| {
-            let row = |request: &proto::SubjectRequest| {
-                vec![
-                    output::time(request.due_at.as_ref()),
-                    plain_name(request.kind().as_str_name(), "REQUEST_KIND_"),
-                    plain_name(request.state().as_str_name(), "REQUEST_STATE_"),
-                    request.request_id.clone(),
-                    request.subject.clone(),
-                ]
-            };
-            output::list(&answer.requests.iter().map(row).collect::<Vec<_>>(), "no requests")
-        })?;
+        let row = |request: &proto::SubjectRequest| {
+            vec![
+                output::time(request.due_at.as_ref()),
+                plain_name(request.kind().as_str_name(), "REQUEST_KIND_"),
+                plain_name(request.state().as_str_name(), "REQUEST_STATE_"),
+                request.request_id.clone(),
+                request.subject.clone(),
+            ]
+        };
+        out.print_note(&output::list(&all.requests.iter().map(row).collect::<Vec<_>>(), "no requests"))?;
         out.note_dates(&[("--due-by", self.due_by.as_ref())])
     }
 }

@@ -37,6 +37,8 @@ pub(super) enum Retention {
     Set(Set),
     /// List the rules in force.
     ///
+    /// With --json, the list is one object.
+    ///
     /// Example: `sayso retention list`
     List,
 }
@@ -88,7 +90,7 @@ impl Retention {
                     answer.retention.extend(page.retention);
                     answer.next_page_token = page.next_page_token;
                 }
-                out.print("ListRetentionResponse", &answer, |answer| {
+                out.print_whole("ListRetentionResponse", &answer, &[], |answer| {
                     let row = |rule: &proto::Retention| {
                         let seconds = rule.keep.as_ref().map_or(0, |keep| keep.seconds);
                         let kept = match (seconds / 86_400, seconds % 86_400) {

@@ -55,6 +55,9 @@ pub(super) struct Signing {
     /// publishes it within 30 days. With --origin and --sequence, no daemon is needed.
     #[arg(long, value_name = "FILE")]
     sign_only: Option<PathBuf>,
+    /// Replace the file of --sign-only if it exists.
+    #[arg(long, requires = "sign_only")]
+    force: bool,
 }
 
 /// Whether an event has to be signed. The definition of a new purpose or category may be unsigned.
@@ -73,13 +76,15 @@ impl Signing {
         at: &Connection,
         out: Out,
     ) -> Result<(), CliError> {
+        let existing = Existing::from_force(self.force);
+        self.sign_only.as_ref().map_or(Ok(()), |path| existing.check(path))?;
         let signed = self.sign(&event, signature, at).await?;
         match &self.sign_only {
             None => publish(event, signed.map(|(_, signature)| signature), at, out).await,
             Some(path) => {
                 let (origin, signature) =
                     signed.ok_or_else(|| CliError::usage("--sign-only needs --key FILE"))?;
-                write(path, &origin, &event, signature)?;
+                write(path, existing, &origin, &event, signature)?;
                 out.print_note(&format!("wrote {}", path.display()))
             }
         }
@@ -233,7 +238,13 @@ struct SignedRule {
     encoded: String,
 }
 
-fn write(path: &Path, origin: &str, event: &Event, signature: WriterSignature) -> Result<(), CliError> {
+fn write(
+    path: &Path,
+    existing: Existing,
+    origin: &str,
+    event: &Event,
+    signature: WriterSignature,
+) -> Result<(), CliError> {
     let event = Some(codec::encode_event(event));
     let body = EventBody { writer_signature: Some(signature), event, ..EventBody::default() };
     let file = SignedRule {
@@ -244,7 +255,7 @@ fn write(path: &Path, origin: &str, event: &Event, signature: WriterSignature) -
     };
     let mut text = serde_json::to_string_pretty(&file).map_err(CliError::failed)?;
     text.push('\n');
-    AtomicFile::write_whole(path, Existing::Keep, text.as_bytes()).map(|_| ())
+    AtomicFile::write_whole(path, existing, text.as_bytes()).map(|_| ())
 }
 
 /// Publish a version of a rule that `--sign-only` wrote: bounds, a definition or a required notice.

@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 /// Show and define purposes.
 #[derive(Subcommand)]
 pub(super) enum Purpose {
-    /// List the purposes and categories in force.
+    /// List the purposes in force.
+    ///
+    /// With --json, the list is one object.
     ///
     /// Example: `sayso purpose list`
     List,
@@ -31,7 +33,9 @@ impl Purpose {
         match self {
             Self::List => {
                 let answer = whole_vocabulary(&mut client(at, "steward").await?).await?;
-                out.print("ListVocabularyResponse", &answer, vocabulary)
+                out.print_whole("ListVocabularyResponse", &answer, &["categories"], |answer| {
+                    table(&purposes(answer))
+                })
             }
             Self::Define(purpose) => purpose.run(at, out).await,
         }
@@ -54,7 +58,7 @@ async fn whole_vocabulary(
     Ok(whole)
 }
 
-fn vocabulary(answer: &proto::ListVocabularyResponse) -> String {
+fn purposes(answer: &proto::ListVocabularyResponse) -> Vec<Vec<String>> {
     let header = ["PURPOSE", "PART OF", "RUNG", "MEANING", "LEGAL BASIS", "RISKS"];
     let mut rows = vec![header.into_iter().map(str::to_owned).collect::<Vec<_>>()];
     rows.extend(answer.purposes.iter().map(|each| {
@@ -65,13 +69,15 @@ fn vocabulary(answer: &proto::ListVocabularyResponse) -> String {
         let basis = wording::legal_bases(DeclaredBasis::of(each.legal_basis()), &each.basis_reference);
         vec![each.id.clone(), each.parent.clone(), rung, each.title.clone(), basis, each.risks.join(", ")]
     }));
-    format!("{}\n\n{}", table(&rows).trim_end(), table(&categories(answer)))
+    rows
 }
 
 /// Show and define categories of personal data.
 #[derive(Subcommand)]
 pub(super) enum Category {
     /// List the categories in force.
+    ///
+    /// With --json, the list is one object.
     ///
     /// Example: `sayso category list`
     List,
@@ -86,7 +92,9 @@ impl Category {
         match self {
             Self::List => {
                 let answer = whole_vocabulary(&mut client(at, "steward").await?).await?;
-                out.print("ListVocabularyResponse", &answer, |answer| table(&categories(answer)))
+                out.print_whole("ListVocabularyResponse", &answer, &["purposes"], |answer| {
+                    table(&categories(answer))
+                })
             }
             Self::Define(category) => category.run(at, out).await,
         }

@@ -155,10 +155,9 @@ fn message_id(origin: &str, webhook: &Webhook, notice: &Revocation) -> String {
     format!("msg_{}", hex::encode(digest.split_at(16).0))
 }
 
-/// The body of a message.
+/// The body of a message, in the style of proto JSON.
 fn message(origin: &str, notice: &Revocation) -> String {
     let first = |ids: &[String]| ids.iter().take(IDS_MAX).cloned().collect::<Vec<_>>();
-    let scope = notice.erased_scope.as_str_name().trim_start_matches("ERASURE_SCOPE_").to_lowercase();
     let left_out = [&notice.grant_ids, &notice.artifact_ids].map(|ids| ids.len().saturating_sub(IDS_MAX));
     serde_json::json!({
         "type": "erasure.completed",
@@ -166,12 +165,12 @@ fn message(origin: &str, notice: &Revocation) -> String {
         "data": {
             "origin": origin,
             "cursor": notice.cursor.to_string(),
-            "scope": scope,
-            "grant_ids": first(&notice.grant_ids),
-            "artifact_ids": first(&notice.artifact_ids),
-            "ids_left_out": left_out.iter().sum::<usize>(),
+            "scope": notice.erased_scope.as_str_name(),
+            "grantIds": first(&notice.grant_ids),
+            "artifactIds": first(&notice.artifact_ids),
+            "idsLeftOut": left_out.iter().sum::<usize>().to_string(),
             "reminder": notice.reminder,
-            "named_by": notice.named_by,
+            "namedBy": notice.named_by,
         },
     })
     .to_string()

@@ -63,7 +63,7 @@ impl Word for CategoryDefined {
 #[must_use]
 pub fn unknown(what: &str, near: &[String]) -> String {
     match near {
-        [] => format!("must be a defined {what}; `sayso purpose list` shows them"),
+        [] => format!("must be a defined {what}; `sayso {what} list` shows them"),
         _ => format!("must be a defined {what}; near: {}", near.join(", ")),
     }
 }

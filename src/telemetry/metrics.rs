@@ -221,7 +221,7 @@ impl Metrics {
         );
         to.register(
             "erasures_outstanding",
-            "Recipients that were told about an erasure and have not said what they did",
+            "Recipients that were notified of an erasure and have not reported what they did",
             self.erasures_outstanding.clone(),
         );
         to.register(

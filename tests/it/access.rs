@@ -2,8 +2,10 @@
 //! its own methods.
 
 use crate::harness::{self, Harness, ask, choice, consent, fact};
-use sayso::proto::{self, ConsentDecision, Role};
-use tonic::Code;
+use sayso::proto::record_stream_response::Outcome;
+use sayso::proto::{self, ConsentDecision, Role, Tier};
+use tonic::{Code, Response, Status};
+use tonic_types::StatusExt;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_without_a_valid_credential_is_rejected() {
@@ -22,7 +24,7 @@ async fn a_call_without_a_valid_credential_is_rejected() {
 #[tokio::test(flavor = "multi_thread")]
 async fn each_role_may_call_only_its_own_methods() {
     let harness = Harness::start().await;
-    let denied = |status: tonic::Status| assert_eq!(status.code(), Code::PermissionDenied);
+    let denied = |status: Status| assert_eq!(status.code(), Code::PermissionDenied);
     let profile = || proto::GetProfileRequest { subject: "ada".into(), ..Default::default() };
     for role in [Role::Service, Role::Auditor, Role::Operator, Role::Authority] {
         let mut clients = harness.as_role(role, "somebody").await;
@@ -35,6 +37,72 @@ async fn each_role_may_call_only_its_own_methods() {
         let mut clients = harness.as_role(role, "somebody").await;
         denied(clients.audit.export_audit(proto::ExportAuditRequest::default()).await.unwrap_err());
     }
+}
+
+/// Asserts that a call was denied, and that the denial names the caller's role and the allowed roles, in its
+/// message and in its details.
+fn assert_roles<T: std::fmt::Debug>(answer: Result<Response<T>, Status>, caller: &str, allowed: &str) {
+    let status = answer.unwrap_err();
+    assert_eq!(status.code(), Code::PermissionDenied, "{status:?}");
+    let end = format!(" (caller's role: {caller}; roles allowed: {allowed})");
+    assert!(status.message().ends_with(&end), "{status:?}");
+    assert_eq!(status.get_details_error_info().unwrap().metadata["allowed_roles"], allowed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_denial_names_the_role_of_the_caller_and_the_allowed_roles() {
+    let harness = Harness::start().await;
+    let mut ada = harness.as_role(Role::Subject, "ada").await;
+    let mut tutor = harness.as_claim(Role::Service, "tutor").await;
+    let mut steward = harness.as_role(Role::Steward, "privacy-team").await;
+
+    // The role may not call the method.
+    let profile = proto::GetProfileRequest { subject: "bea".into(), ..Default::default() };
+    assert_roles(tutor.profile.get_profile(profile.clone()).await, "service", "subject, steward");
+
+    // A person's credential names another person. The allowed roles are those that may call the method.
+    assert_roles(ada.profile.get_profile(profile).await, "subject", "steward");
+    let consents = proto::ListConsentsRequest { subject: "bea".into(), ..Default::default() };
+    let all_but_subject = "service, channel, service-channel, steward";
+    assert_roles(ada.consent.list_consents(consents.clone()).await, "subject", all_but_subject);
+
+    // The role may call the method, but not with this request.
+    let given = choice(ConsentDecision::Given, "tone-adaptation", &[], false);
+    let of_guardian = proto::RecordConsentRequest { guardian: true, ..consent("ada", vec![given]) };
+    let controller = "channel, service-channel, steward";
+    assert_roles(ada.consent.record_consent(of_guardian).await, "subject", controller);
+    let past = Some(proto::AsOf { moment: Some(proto::as_of::Moment::Version(1)) });
+    let past_consents = proto::ListConsentsRequest { as_of: past.clone(), ..consents };
+    assert_roles(tutor.consent.list_consents(past_consents).await, "service", "subject, steward");
+    let past_use = proto::EvaluateUseRequest {
+        subject: "ada".into(),
+        purpose: "tone-adaptation".into(),
+        as_of: past,
+        ..Default::default()
+    };
+    assert_roles(tutor.grant.evaluate_use(past_use).await, "service", "subject, steward");
+    let of_other = proto::ReportErasureRequest {
+        recipient: "other".into(),
+        recipient_role: Role::Service.into(),
+        ..Default::default()
+    };
+    assert_roles(tutor.grant.report_erasure(of_other).await, "service", "steward");
+
+    // Bounds of another tier, and bounds without a signature.
+    for (tier, publisher) in [(Tier::Public, "authority"), (Tier::Provider, "steward")] {
+        let bounds = crate::bounds::version(tier, "house", "1", "");
+        let request = proto::PublishBoundsRequest { bounds: Some(bounds.into()), ..Default::default() };
+        assert_roles(steward.bounds.publish_bounds(request).await, "steward", publisher);
+    }
+
+    // A message of a stream.
+    let record = Some(fact("ada", "tone", "work", "x"));
+    let messages = tokio_stream::once(proto::RecordStreamRequest { sequence: 1, record });
+    let mut answers = tutor.profile.record_stream(messages).await.unwrap().into_inner();
+    let answer = answers.message().await.unwrap().unwrap();
+    let Some(Outcome::Error(error)) = answer.outcome else { panic!("{answer:?}") };
+    let end = format!("(caller's role: service; roles allowed: {controller})");
+    assert!(error.message.ends_with(&end), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

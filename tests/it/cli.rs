@@ -159,16 +159,28 @@ fn every_command_has_a_manual_page() {
     let count = std::fs::read_dir(&pages).unwrap().count();
     assert!(count > 60 && printed.starts_with(&format!("{count} pages in ")), "{count}: {printed}");
     let page = |name: &str| std::fs::read_to_string(pages.join(name)).unwrap();
-    assert!(page("sayso.1").contains("token\\-file") && page("sayso.1").contains("Exit status"));
+    let root = page("sayso.1");
+    assert!(root.contains("token\\-file") && root.contains(".SH \"EXIT STATUS\"\n"), "{root}");
+    for group in ["People", "Consent", "Use", "Rights", "Rules", "Audit", "Operate", "Develop"] {
+        assert_eq!(root.matches(&format!("\n.SS {group}\n")).count(), 1, "{group}: {root}");
+    }
+    assert!(root.contains("sayso\\-check(1)\n"), "{root}");
+    for file in std::fs::read_dir(&pages).unwrap() {
+        let path = file.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let name = text.split(".SH NAME\n").nth(1).unwrap().split("\n.SH").next().unwrap();
+        let is_one_sentence = name.split(". ").skip(1).all(|rest| !rest.starts_with(char::is_uppercase));
+        assert!(is_one_sentence && !text.contains(".SH EXTRA"), "{path:?}: {name}");
+    }
     assert!(page("sayso-consent-give.1").contains("explicit"));
     assert!(!page("sayso-consent-give.1").contains("token\\-file"));
     assert_eq!(write(&[]).status.code(), Some(2), "they exist");
     stdout(&write(&["--force"]));
 }
 
-/// Fails if JSON is not in the style of proto JSON: names in camelCase, no integer that needs more than 32
-/// bits, and no JSON in a string except in the fields for values.
-fn assert_proto_style(json: &Value, at: &str) {
+/// Fails if JSON is not in the style of proto JSON: names in camelCase, no times in milliseconds, no integer
+/// that needs more than 32 bits, and no JSON in a string except in the fields for values.
+pub fn assert_proto_style(json: &Value, at: &str) {
     match json {
         Value::Object(members) => {
             for (name, value) in members {
@@ -176,6 +188,9 @@ fn assert_proto_style(json: &Value, at: &str) {
                 let is_camel = name.starts_with(|letter: char| letter.is_ascii_lowercase())
                     && name.chars().all(|letter| letter.is_ascii_alphanumeric());
                 assert!(is_map || is_camel, "{at}: {name}");
+                // The history shows events as they are in the log. The answers of `verify` are to change.
+                let may_have_ms = at.starts_with("history") || at.starts_with("verify");
+                assert!(may_have_ms || !name.ends_with("Ms"), "{at}: {name}");
                 if name != "valueJson" {
                     assert_proto_style(value, &format!("{at}.{name}"));
                 }
@@ -193,6 +208,92 @@ fn assert_proto_style(json: &Value, at: &str) {
     }
 }
 
+/// Fails unless a command printed lines, each of which is one value in the style of proto JSON.
+fn check_style(output: &Output, of: &[&str]) {
+    let printed = String::from_utf8(output.stdout.clone()).unwrap();
+    assert!(!printed.is_empty(), "{of:?}: {output:?}");
+    printed.lines().for_each(|line| assert_proto_style(&serde_json::from_str(line).unwrap(), &of.join(" ")));
+}
+
+/// Runs a command with --json as a caller with the name `tutor`, and checks the style of its output.
+fn run_styled(harness: &Harness, role: Role, arguments: &[&str]) -> Output {
+    let output = harness.cli(role, "tutor", &[arguments, &["--json"]].concat());
+    check_style(&output, arguments);
+    output
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_json_of_lists_and_answers_is_in_the_style_of_proto_json() {
+    let harness = Harness::start().await;
+    let grant = prepare(&harness);
+    let run = |role: Role, arguments: &[&str]| run_styled(&harness, role, arguments);
+    run(Role::Steward, &["request", "submit", "access", "ada"]);
+    let lists: [&[&str]; 11] = [
+        &["profile", "ada"],
+        &["consents", "ada"],
+        &["artifact", "list", "ada"],
+        &["hold", "list", "ada"],
+        &["request", "list"],
+        &["retention", "list"],
+        &["purpose", "list"],
+        &["category", "list"],
+        &["bounds", "show"],
+        &["bounds", "show", "--history"],
+        &["bounds", "show", "--subject", "ada"],
+    ];
+    for list in lists {
+        let printed = stdout(&run(Role::Steward, list));
+        assert!(!printed.contains("nextPageToken"), "{list:?}: {printed}");
+        assert_eq!(
+            printed.contains("\"categories\":[{"),
+            list == ["category", "list"],
+            "{list:?}: {printed}"
+        );
+        assert_eq!(printed.contains("\"purposes\":[{"), list == ["purpose", "list"], "{list:?}: {printed}");
+    }
+    run(Role::Service, &["grant", "ada", "--purpose", "tone-adaptation"]);
+    run(Role::Service, &["lost", &grant]);
+    run(Role::Steward, &["why", &grant]);
+    let evaluate = ["evaluate", "ada", "--purpose", "tone-adaptation", "--recipient", "tutor"];
+    run(Role::Steward, &evaluate);
+    run(Role::Auditor, &["checkpoint"]);
+    run(Role::Auditor, &["proof", "0"]);
+    run(Role::Auditor, &["report", "--from", "2026-01-01", "--to", "2026-01-02"]);
+    run(Role::Auditor, &["record-of-processing"]);
+    run(Role::Operator, &["stats"]);
+    run(Role::Operator, &["keys", "rotate", "--transition", "0s"]);
+    run(Role::Steward, &["erase", "ada", "--scope", "key=tone"]);
+    run(Role::Steward, &["erasures", "outstanding"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_json_about_documents_and_of_the_monitor_is_in_the_style_of_proto_json() {
+    let harness = Harness::start().await;
+    prepare(&harness);
+    let file = |name: &str| harness.dir.path().join(name).display().to_string();
+    let (receipt, package, proof) = (file("receipt.jsonld"), file("ada.zip"), file("ada.proof"));
+    stdout(&steward(&harness, &["consent", "receipt", "ada", "-o", &receipt]));
+    stdout(&steward(&harness, &["export-subject", "ada", "-o", &package]));
+    // A subject proof is a JSON document, which is printed as it is.
+    let printed = stdout(&steward(&harness, &["prove-subject", "ada", "--json"]));
+    let document: Value = serde_json::from_str(&printed).unwrap();
+    assert!(document["format"].as_str().unwrap().starts_with("sayso subject proof "), "{printed}");
+    std::fs::write(&proof, printed).unwrap();
+    let key = &harness.daemon.vkey;
+    for document in [&receipt, &package, &proof] {
+        let verified = sayso(&["verify", document, "--key", key, "--json"]).output().unwrap();
+        assert!(verified.status.success(), "{document}: {verified:?}");
+        check_style(&verified, &["verify", document]);
+    }
+    let (url, state) = (format!("http://{}", harness.daemon.http), file("monitor.json"));
+    let monitor = ["monitor", &url, "--key", key, "--state", &state, "--once", "--json"];
+    let looked = sayso(&monitor).output().unwrap();
+    check_style(&looked, &["monitor"]);
+    let looked: Value = serde_json::from_slice(&looked.stdout).unwrap();
+    assert!(looked["at"].as_str().unwrap().ends_with('Z'), "{looked}");
+    assert!(looked["age"].as_str().unwrap().ends_with('s'), "{looked}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn all_json_is_in_the_style_of_proto_json() {
     let harness = Harness::start().await;
@@ -202,18 +303,7 @@ async fn all_json_is_in_the_style_of_proto_json() {
         (file("log.tar.zst"), file("ada.zip"), file("backup"), file("proof"));
     std::fs::write(file("lines.jsonl"), "{\"subject\":\"ada\"}\n").unwrap();
     let certificate = file("certificate");
-    let check = |output: &Output, of: &[&str]| {
-        let printed = String::from_utf8(output.stdout.clone()).unwrap();
-        assert!(!printed.is_empty(), "{of:?}: {output:?}");
-        printed
-            .lines()
-            .for_each(|line| assert_proto_style(&serde_json::from_str(line).unwrap(), &of.join(" ")));
-    };
-    let run = |role: Role, arguments: &[&str]| {
-        let output = harness.cli(role, "tutor", &[arguments, &["--json"]].concat());
-        check(&output, arguments);
-        output
-    };
+    let run = |role: Role, arguments: &[&str]| run_styled(&harness, role, arguments);
     run(Role::Service, &["used", &grant, "--reply", "r", "--shaped-by", "tone"]);
     run(Role::Service, &["check", &grant]);
     run(Role::Steward, &["uses", "ada"]);
@@ -239,14 +329,14 @@ async fn all_json_is_in_the_style_of_proto_json() {
         &["man", &file("man1")],
     ];
     for arguments in offline {
-        check(&sayso(&[arguments, &["--json"]].concat()).output().unwrap(), arguments);
+        check_style(&sayso(&[arguments, &["--json"]].concat()).output().unwrap(), arguments);
     }
     // Errors are JSON on standard error.
     let failed = sayso(&["--json", "verify", &bundle, "--key", "no-such-key"]).output().unwrap();
     assert_proto_style(&serde_json::from_slice(&failed.stderr).unwrap(), "error");
     let dir = harness.stop().await;
     let data = dir.path().display().to_string();
-    check(&sayso(&["fsck", &data, "--json"]).output().unwrap(), &["fsck"]);
+    check_style(&sayso(&["fsck", &data, "--json"]).output().unwrap(), &["fsck"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

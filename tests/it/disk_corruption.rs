@@ -355,7 +355,8 @@ async fn fsck_reports_damaged_and_intact_entries() {
     let undamaged = json(&run(&["--json"]));
     let size = int64(&undamaged["entries"]);
     let runs = |runs: &[[u64; 2]]| {
-        serde_json::json!(runs.iter().map(|run| run.map(|end| end.to_string())).collect::<Vec<_>>())
+        let run = |[first, last]: &[u64; 2]| serde_json::json!({ "first": first.to_string(), "last": last.to_string() });
+        runs.iter().map(run).collect::<serde_json::Value>()
     };
     assert_eq!(undamaged["intact"], runs(&[[0, size - 1]]));
     assert_eq!((int64(&undamaged["provenTo"]), int64(&undamaged["damagedCount"])), (size, 0));

@@ -1,6 +1,8 @@
 //! Tests that the documents and the code agree: every test that the threat model names exists, every alert
-//! has a row in the operations page, and the format page lists every finding.
+//! has a row in the operations page, the format page lists every finding, and the page about errors lists
+//! exactly the reasons that the API gives.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
@@ -95,4 +97,32 @@ fn the_format_lists_every_finding_with_its_meaning() {
         listed += 1;
     }
     assert!(listed > 50, "the test found the faults");
+}
+
+#[test]
+fn the_page_about_errors_lists_exactly_the_reasons_of_the_api() {
+    let is_reason = |text: &&str| {
+        text.len() > 1 && text.chars().all(|c| c.is_ascii_uppercase() || c == '_') && !text.starts_with('_')
+    };
+    let page = read("docs/errors.md");
+    let rows: Vec<Vec<&str>> =
+        page.lines().filter(|line| line.starts_with("| `")).map(|line| line.split(" | ").collect()).collect();
+    let mut listed = BTreeSet::new();
+    for row in &rows {
+        let [reason, code, _, advice] = row.as_slice() else { panic!("{row:?}") };
+        let reason = reason.trim_start_matches("| ").trim_matches('`');
+        assert!(is_reason(&reason) && is_reason(&code.trim_matches('`')) && !advice.is_empty(), "{row:?}");
+        assert!(listed.insert(reason), "{reason} has two rows");
+    }
+    // Every reason is a text in one of these two files. No other file makes an `ErrorInfo`.
+    let sources = ["src/api/status.rs", "src/app/reserved.rs"].map(read);
+    let code = |source: &str| source.split("#[cfg(test)]").next().unwrap().to_owned();
+    let given: Vec<String> = sources.iter().map(|source| code(source)).collect();
+    let given: BTreeSet<&str> = given.iter().flat_map(|text| text.split('"').filter(is_reason)).collect();
+    assert!(given.len() > 25, "the test found the reasons: {given:?}");
+    assert_eq!(listed, given);
+    for path in crate::harness::files_below(&root().join("src/api")) {
+        let makes = code(&std::fs::read_to_string(&path).unwrap()).contains("with_error_info");
+        assert_eq!(makes, path.ends_with("src/api/status.rs"), "{}", path.display());
+    }
 }

@@ -2,7 +2,7 @@
 //! its grants, artifacts and cached attributes have ended. It learns nothing about those of other services.
 
 use crate::erasure::{erasure, record};
-use crate::harness::{self, Clients, Harness, ask, choice, consent, fact, json};
+use crate::harness::{self, Clients, Harness, ask, choice, consent, fact, stdout};
 use sayso::proto::{self, ConsentDecision, ErasureScope, IdStanding, RevocationReason, Role};
 use std::process::Output;
 
@@ -156,5 +156,13 @@ async fn the_command_lost_reads_a_file_and_lists_what_has_ended() {
     assert!(text.starts_with(&format!("{of_ada}  ended: ")), "{text}");
     assert!(text.contains("1 of 1502 IDs; watch from cursor "), "{text}");
     let output = harness.cli(Role::Service, "tutor", &["--json", "lost", &of_ben]);
-    assert_eq!(json(&output)["standing"], "ID_STANDING_VALID");
+    let lines: Vec<serde_json::Value> =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let [state, end] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!(state["standing"], "ID_STANDING_VALID");
+    assert_eq!((&end["idsEnded"], &end["idsChecked"]), (&"0".into(), &"1".into()));
+    let watch_from =
+        |text: &str| text.rsplit("from cursor ").next().unwrap().split(' ').next().unwrap().to_owned();
+    let text = stdout(&harness.cli(Role::Service, "tutor", &["lost", &of_ben]));
+    assert_eq!(end["cursor"], watch_from(&text));
 }

@@ -352,9 +352,14 @@ async fn a_webhook_gets_each_notice_signed_until_it_takes_it_and_again_after_a_r
     }
     let body: serde_json::Value = serde_json::from_str(&all[0].1).unwrap();
     assert_eq!(
-        (body["type"].as_str().unwrap(), &body["data"]["grant_ids"][0]),
-        ("erasure.completed", &grant.into())
+        (
+            body["type"].as_str().unwrap(),
+            &body["data"]["grantIds"][0],
+            body["data"]["scope"].as_str().unwrap()
+        ),
+        ("erasure.completed", &grant.into(), "ERASURE_SCOPE_ALL")
     );
+    crate::cli::assert_proto_style(&body, "webhook");
     assert_eq!(body["data"]["cursor"], (certificate.position + 1).to_string());
     let texts = ["ada-canary", "baker", "job", "work"];
     assert!(all.iter().all(|one| texts.iter().all(|text| !one.1.contains(text))), "nothing about the person");

@@ -279,7 +279,7 @@ async fn another_ledger_imports_declared_and_observed_attributes() {
             "maria.the-steward",
             &["export-subject", "ada", "-o", path, "--kind", kind, "--json"],
         ));
-        assert_eq!(exported["kind"], kind);
+        assert_eq!(exported["kind"], format!("PACKAGE_KIND_{}", kind.to_uppercase()));
         let subject = format!("her-{kind}");
         let import = ["import", path, "--package", "--subject", &subject, "--json"];
         let imported = json(&target_ledger.cli(Role::Steward, "privacy-team", &import));

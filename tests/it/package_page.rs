@@ -173,7 +173,7 @@ async fn the_access_page_speaks_to_you() {
     }
     assert!(page.contains("your request was submitted: complaint"), "{page}");
     assert!(page.contains("“tutor” built something from 1 detail (“vectors of music”)"), "{page}");
-    assert!(page.contains("was told to delete something that it had built: you withdrew"), "{page}");
+    assert!(page.contains("was asked to delete something that it had built: you withdrew"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -204,7 +204,7 @@ fn a_rotation_warns_of_the_backups_that_it_makes_unrestorable() {
     assert!(told.contains("warning: backups from before this rotation can be restored until"), "{told}");
     let third = backup("third");
     let told = run(&["keys", "rotate", "--transition", "0s"]);
-    assert!(told.contains("warning: backups from before this rotation can't be restored any more"), "{told}");
+    assert!(told.contains("warning: backups from before this rotation can no longer be restored"), "{told}");
     let newest = backup("newest");
     let data = served.data.clone();
     served.kill();

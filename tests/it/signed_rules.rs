@@ -166,6 +166,32 @@ async fn a_version_that_was_signed_on_another_machine_is_published_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_signed_version_replaces_a_file_only_with_force() {
+    let world = world().await;
+    let folder = world.harness.dir.path();
+    let path = |name: &str| folder.join(name).display().to_string();
+    let (key, pack, signed) = (path("dev/steward.key"), policies(folder), path("signed.json"));
+    let commands: [&[&str]; 4] = [
+        &["bounds", "publish", &pack, "--tier", "provider", "--version", "1"],
+        &["purpose", "define", "recall", "--title", "Recall"],
+        &["category", "define", "food", "--title", "Food"],
+        &["notice", "require", NOTICE, "--version", "1"],
+    ];
+    for command in commands {
+        std::fs::write(&signed, "precious").unwrap();
+        let sign = [command, &["--key", &key, "--sign-only", &signed]].concat();
+        let refused = world.harness.cli(Role::Steward, "privacy-team", &sign);
+        assert_eq!(refused.status.code(), Some(2), "{command:?}: {refused:?}");
+        assert!(failed(&refused).contains("--force"), "{command:?}: {refused:?}");
+        assert_eq!(std::fs::read(&signed).unwrap(), b"precious", "{command:?}");
+        let forced = [&sign[..], &["--force"]].concat();
+        stdout(&world.harness.cli(Role::Steward, "privacy-team", &forced));
+        let written = std::fs::read_to_string(&signed).unwrap();
+        assert!(written.contains("sayso signed rule v1"), "{command:?}: {written}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_verifier_says_which_keys_signed_rules_and_compares_them_with_trusted_ones() {
     let mut world = world().await;
     let signature = signed_but(&world, &house("1"), |_, _, _| ()).await;

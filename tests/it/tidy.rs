@@ -52,8 +52,12 @@ fn root() -> PathBuf {
 }
 
 fn sources(dir: &Path) -> Vec<PathBuf> {
+    files_with_ending(dir, "rs")
+}
+
+fn files_with_ending(dir: &Path, ending: &str) -> Vec<PathBuf> {
     let all = crate::harness::files_below(dir);
-    all.into_iter().filter(|path| path.extension().is_some_and(|end| end == "rs")).collect()
+    all.into_iter().filter(|path| path.extension().is_some_and(|end| end == ending)).collect()
 }
 
 fn room_of(path: &Path) -> String {
@@ -264,37 +268,60 @@ const PRIVATE_TYPES: &[&str] = &[
     "Weighed",
 ];
 
+/// The names that follow these words in a text.
+fn declared<'t>(text: &'t str, words: &'t [&str]) -> impl Iterator<Item = String> + 't {
+    text.lines().filter_map(|line| {
+        let rest = words.iter().find_map(|word| line.split_once(word)).map(|(_, rest)| rest)?;
+        Some(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect())
+    })
+}
+
 #[test]
 fn names_that_a_stranger_cannot_guess_are_not_used() {
     let mut wrong = Vec::new();
-    let files = ["src", "crates/proof/src"].iter().flat_map(|src| sources(&root().join(src)));
-    for path in files {
+    let files = ["src", "crates/proof/src", "tests/it"].iter().flat_map(|src| sources(&root().join(src)));
+    for path in files.chain(files_with_ending(&root().join("proto"), "proto")) {
         let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(&path).unwrap();
-        let types = text.lines().filter_map(|line| {
-            let kinds = ["struct ", "enum ", "trait ", "type "];
-            let rest = kinds.iter().find_map(|kind| line.split_once(kind)).map(|(_, rest)| rest)?;
-            Some(rest.chars().take_while(|c| c.is_alphanumeric()).collect::<String>())
-        });
-        let types = types.filter(|name| PRIVATE_TYPES.contains(&name.as_str()));
+        let kinds = ["struct ", "enum ", "trait ", "type ", "message ", "service "];
+        let types = declared(&text, &kinds).filter(|name| PRIVATE_TYPES.contains(&name.as_str()));
         wrong.extend(types.map(|name| format!("{}: {name}", path.display())));
         if PRIVATE_FILES.contains(&stem.as_str()) {
             wrong.push(path.display().to_string());
         }
+    }
+    // The sections and keys of the configuration are fields of these files.
+    for path in sources(&root().join("src/config")) {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let is_private = |name: &str| {
+            PRIVATE_FILES.contains(&name) || PRIVATE_TYPES.iter().any(|of| of.to_lowercase() == name)
+        };
+        let keys = declared(&text, &["    pub "]).filter(|name| is_private(name));
+        wrong.extend(keys.map(|name| format!("{}: {name}", path.display())));
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// The `max_width` of rustfmt.toml, which applies to code only.
 const WIDTH_MAX: usize = 110;
+/// The endings of the files whose comments are checked, each with the mark of a comment and the folders.
+const COMMENTED: [(&str, &str, &[&str]); 4] = [
+    ("rs", "//", &["src", "crates", "tests", "benches", "build", "fuzz/fuzz_targets"]),
+    ("proto", "//", &["proto"]),
+    ("cedar", "//", &["bounds", "src"]),
+    ("sh", "#", &["tests", "deploy", "bench"]),
+];
 
 #[test]
 fn comments_are_not_wider_than_code() {
-    let folders = ["src", "crates", "tests", "benches", "build", "fuzz/fuzz_targets"];
+    let files = COMMENTED.iter().flat_map(|(ending, mark, folders)| {
+        let paths = folders.iter().flat_map(|folder| files_with_ending(&root().join(folder), ending));
+        paths.map(|path| (path, *mark)).collect::<Vec<_>>()
+    });
     let mut wide = Vec::new();
-    for path in folders.iter().flat_map(|folder| sources(&root().join(folder))) {
+    for (path, mark) in files.chain([(root().join("Makefile"), "#")]) {
         let text = std::fs::read_to_string(&path).unwrap();
-        let lines = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with("//"));
+        let lines = text.lines().enumerate().filter(|(_, line)| line.trim_start().starts_with(mark));
         let lines = lines.filter(|(_, line)| line.chars().count() > WIDTH_MAX);
         wide.extend(lines.map(|(number, _)| format!("{}:{}", path.display(), number + 1)));
     }

@@ -10,12 +10,11 @@ use crate::api::access::options::{Access, ApiOptions};
 use crate::api::access::quota::{Admission, Quotas};
 use crate::api::access::request_body::{Intake, RequestBody, Terms};
 use crate::api::access::response_body::ResponseBody;
-use crate::api::access::role_names::{Claim, ROLES, role_name};
-use crate::api::status;
+use crate::api::access::role_names::{Claim, role_name};
+use crate::api::status::{self, CallRoles};
 use crate::app::Caller;
 use crate::clock::Stopwatch;
 use crate::domain::event::Role;
-use crate::roles::Permitted;
 use crate::telemetry::{CallName, InCall, end_call, join_trace, metrics};
 use crate::tls::Peer;
 use std::any::Any;
@@ -69,6 +68,8 @@ struct Identified {
     behind: Routes,
     /// Checks during a long call that the credential is still valid.
     watched: Watched,
+    /// The roles that a denial names.
+    roles: CallRoles,
 }
 
 impl Admitted {
@@ -123,10 +124,11 @@ impl AccessLayer {
         let permitted =
             method.permitted.to(caller.role) || caller.channel && method.permitted.to(Role::Channel);
         let behind = self.behind.get(number).filter(|_| permitted);
-        let denied = || status::role_not_allowed(caller_role(&caller), &allowed_roles(method.permitted));
+        let denied = || status::role_not_allowed(caller_role(&caller), method.permitted);
         let behind = behind.ok_or_else(denied)?.clone();
         let admission = self.calls.enter(number, &caller, method.purpose)?;
-        Ok(Admitted::new(admission, Some(Identified { caller, behind, watched })))
+        let roles = CallRoles { caller: caller_role(&caller), permitted: method.permitted };
+        Ok(Admitted::new(admission, Some(Identified { caller, behind, watched, roles })))
     }
 
     /// Turns a request into the one that the services get: its body is counted and checked against the
@@ -182,13 +184,6 @@ fn caller_role(caller: &Caller) -> &'static str {
     role_name(Claim { role: caller.role, channel: caller.channel }).unwrap_or("unknown")
 }
 
-/// The roles that may call a method, as written in tokens.
-fn allowed_roles(permitted: Permitted) -> String {
-    let may = |claim: &Claim| permitted.to(claim.role) || claim.channel && permitted.to(Role::Channel);
-    let allowed = ROLES.into_iter().filter(|(claim, _)| may(claim));
-    allowed.map(|(_, name)| name).collect::<Vec<_>>().join(", ")
-}
-
 fn refused(error: CredentialError) -> Status {
     status::of_credential(&error)
 }
@@ -236,8 +231,7 @@ where
         let kept = intake.clone().map(|intake| intake as Arc<dyn Any + Send + Sync>);
         let name = CallName { request: Arc::clone(&id), method: Arc::clone(&method.name), kept };
         let access = self.access.clone();
-        let known = admitted.as_ref().ok().and_then(|admitted| admitted.known.as_ref());
-        let role = known.map(|known| caller_role(&known.caller));
+        let roles = admitted.as_ref().ok().and_then(|admitted| Some(admitted.known.as_ref()?.roles));
         // Call the instance that was polled ready.
         let ready = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, ready);
@@ -261,7 +255,7 @@ where
                 Ok(Admitted {
                     admission,
                     intake,
-                    known: Some(Identified { caller, mut behind, watched }),
+                    known: Some(Identified { caller, mut behind, watched, roles }),
                 }) => {
                     // When the credential ends, a stream of requests gets no more messages, but those that
                     // its handler has read are still answered. In other calls, a stream of answers ends.
@@ -269,6 +263,7 @@ where
                         if method.takes_a_stream { (Some(watched), None) } else { (None, Some(watched)) };
                     let mut request = access.guard(request, &method, &intake, asking, ends);
                     request.extensions_mut().insert(caller);
+                    request.extensions_mut().insert(roles);
                     let answer = pin!(within(last, async { behind.call(request).await }));
                     (Caught(answer).await, Some(admission), answering)
                 }
@@ -277,8 +272,8 @@ where
                 metrics().panicked();
                 Status::internal("internal error").into_http()
             });
-            if let Some(role) = role {
-                answer = status::name_caller(answer, role);
+            if let Some(roles) = roles {
+                answer = roles.name_in_answer(answer);
             }
             identify(&mut answer, &id);
             let took = watch.elapsed();

@@ -69,6 +69,13 @@ pub const ROLES: [(Claim, &str); 8] = [
     (Claim::of(Role::Operator), "operator"),
 ];
 
+/// The names of the roles that may do something, as they are written in tokens. A service that is also a
+/// channel may do what either role may.
+pub(crate) fn names_of(may: impl Fn(Role) -> bool) -> Vec<&'static str> {
+    let may = |claim: &Claim| may(claim.role) || claim.channel && may(Role::Channel);
+    ROLES.into_iter().filter(|(claim, _)| may(claim)).map(|(_, name)| name).collect()
+}
+
 /// The name of a role in tokens.
 #[must_use]
 pub fn role_name(claim: Claim) -> Option<&'static str> {

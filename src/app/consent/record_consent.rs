@@ -236,9 +236,8 @@ impl Consent {
 /// Checks that a consent which a guardian gives is not recorded with the person's own credential.
 fn check_guardian(caller: &Caller, by_guardian: bool) -> Result<(), AppError> {
     if by_guardian && caller.role == Role::Subject {
-        return Err(AppError::Denied(
-            "a guardian's consent must be recorded by the controller, not with the person's own credential",
-        ));
+        let why = "a guardian's consent must be recorded by the controller, not by the person";
+        return Err(AppError::Denied { why, allowed: &[Role::Channel, Role::Steward] });
     }
     Ok(())
 }

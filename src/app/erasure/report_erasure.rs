@@ -70,7 +70,12 @@ impl Erasures {
         let (role, name) = match (&report.recipient, caller.role) {
             (None, Role::Service | Role::Auditor) => (role_in_event(caller.role), caller.name.clone()),
             (Some((role, name)), Role::Steward) => (role_in_event(*role), name.clone()),
-            (Some(_), _) => return Err(AppError::Denied("a recipient reports for itself only")),
+            (Some(_), _) => {
+                return Err(AppError::Denied {
+                    why: "a recipient reports for itself only",
+                    allowed: &[Role::Steward],
+                });
+            }
             (None, _) => return Err(AppError::invalid("recipient", "must name the recipient")),
         };
         check(&report)?;

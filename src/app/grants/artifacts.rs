@@ -116,14 +116,14 @@ impl Grants {
             return Err(AppError::ClockSkewed);
         }
         if !standing.is_valid {
-            return Err(AppError::Precondition("the grant is not valid any more; request a new one"));
+            return Err(AppError::Precondition("the grant is no longer valid; request a new one"));
         }
         self.check_artifacts(&append)?;
         let issued = append.stream.read().state.grants.get(&event).map(|grant| grant.issued.clone());
         let issued = issued.ok_or(AppError::NotFound("grant"))?;
         // The time of the event can be later than that of the check.
         if issued.expires_at_ms <= append.now_ms {
-            return Err(AppError::Precondition("the grant is not valid any more; request a new one"));
+            return Err(AppError::Precondition("the grant is no longer valid; request a new one"));
         }
         let artifact = ArtifactRegistered {
             recipient: caller.name.clone(),

@@ -29,7 +29,7 @@ impl CheckedId {
     /// The text is neither.
     pub fn parse(text: &str) -> Result<Self, AppError> {
         let (id, key) = text.split_once('/').map_or((text, None), |(id, key)| (id, Some(key)));
-        let problem = "each must be a grant or artifact (`g<position>-<token>`), or `<grant>/<key>`";
+        let problem = "must each be a grant or artifact (`g<position>-<token>`), or `<grant>/<key>`";
         let id = id.parse().map_err(|_| AppError::invalid("ids", problem))?;
         if key.is_some_and(|key| !is_text(key, 1, KEY_BYTES_MAX)) {
             return Err(AppError::invalid("ids", problem));

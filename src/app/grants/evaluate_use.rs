@@ -2,7 +2,7 @@
 //! from a decision for the current time. A dry run decides without issuing a grant, and can also decide for
 //! an earlier time.
 
-use crate::app::caller::Caller;
+use crate::app::caller::{Caller, SEES_OTHERS};
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::log::lookups::PastState;
@@ -82,18 +82,16 @@ impl Grants {
         if caller.sees_others() {
             return Ok(());
         }
-        if !recipient.is_empty() && recipient != caller.name {
-            return Err(AppError::Denied("a service may evaluate its own use only"));
-        }
-        if !is_of_now {
-            return Err(AppError::Denied("a service may ask about the present only; leave out the time"));
-        }
-        if !asked.categories.is_empty() || !asked.keys.is_empty() {
-            return Err(AppError::Denied(
-                "a service may evaluate a use as a whole only; request a grant for categories or keys",
-            ));
-        }
-        Ok(())
+        let why = if !recipient.is_empty() && recipient != caller.name {
+            "a service may evaluate its own use only"
+        } else if !is_of_now {
+            "a service may ask about the present only; leave out the time"
+        } else if !asked.categories.is_empty() || !asked.keys.is_empty() {
+            "a service may evaluate a use as a whole only; request a grant for categories or keys"
+        } else {
+            return Ok(());
+        };
+        Err(AppError::Denied { why, allowed: SEES_OTHERS })
     }
 
     /// Decides what a recipient would be allowed and what would be withheld, without issuing a grant.

@@ -283,7 +283,7 @@ fn gone(history: &[Recorded], issued: &GrantIssued) -> Vec<(GrantedAttribute, St
     let since = |id: &EventId| match expired.get(id) {
         Some((at_ms, true)) => format!("it reached the end of its retention on {}", wording::time(*at_ms)),
         Some((at_ms, false)) => format!("it expired on {}", wording::time(*at_ms)),
-        None => "it is not stored any more".to_owned(),
+        None => "it is no longer stored".to_owned(),
     };
     let gone = issued.allowed.iter().filter(|granted| !present.contains(&granted.attribute));
     gone.map(|granted| (granted.clone(), since(&granted.attribute))).collect()

@@ -41,6 +41,15 @@ pub struct Fault {
     pub what: String,
 }
 
+/// Positions that follow each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Positions {
+    /// The first position.
+    pub first: u64,
+    /// The last position.
+    pub last: u64,
+}
+
 /// The result of an examination.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Examined {
@@ -50,8 +59,8 @@ pub struct Examined {
     pub discarded: u64,
     /// Entries that could be opened with their key.
     pub opened: u64,
-    /// Positions that passed every check, as runs (first, last).
-    pub intact: Vec<(u64, u64)>,
+    /// Positions that passed every check.
+    pub intact: Vec<Positions>,
     /// Leaf hashes below this position match the kept checkpoint.
     pub proven_to: u64,
     /// Damage that can't be repaired by rebuilding, at most 1,000 faults.
@@ -195,8 +204,8 @@ impl<'a> Check<'a> {
     /// Notes a position that passed every check.
     fn intact(&mut self, position: u64) {
         match self.examined.intact.last_mut() {
-            Some((_, last)) if last.checked_add(1) == Some(position) => *last = position,
-            _ => self.examined.intact.push((position, position)),
+            Some(run) if run.last.checked_add(1) == Some(position) => run.last = position,
+            _ => self.examined.intact.push(Positions { first: position, last: position }),
         }
     }
 

@@ -154,7 +154,7 @@ impl Rights {
         if now_ms > record.due_at_ms {
             // GDPR Art. 12(3): the data subject must learn of an extension within the first month.
             return Err(AppError::Precondition(
-                "the request is overdue, so its due date can't be extended any more",
+                "the request is overdue, so its due date can no longer be extended",
             ));
         }
         let submitted = record.submitted.as_ref().map(|submitted| submitted.jurisdiction);

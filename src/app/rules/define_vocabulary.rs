@@ -9,6 +9,7 @@ use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::rules::RuleChanges;
 use crate::app::rules::publish_bounds::{EFFECTIVE_AHEAD_MS_MAX, unrecorded};
+use crate::app::rules::rule_signatures::STEWARD;
 use crate::bounds::rulebook::DefinitionProblem;
 use crate::domain::attribute::is_text;
 use crate::domain::default_vocabulary::{BENEFITS, RISKS};
@@ -143,8 +144,9 @@ impl RuleChanges {
         let key = self.tier_keys.steward.ok_or(AppError::Precondition(
             "no key of the provider is configured; set `steward_key` in `[bounds]`",
         ))?;
-        let refusal = "a definition that replaces another one, or declares a legal basis, must be signed by the \
-                       provider's key, for this log and this version";
+        let why = "a definition that replaces another one, or declares a legal basis, must be signed by the \
+                   provider's key, for this log and this version";
+        let refusal = AppError::Denied { why, allowed: STEWARD };
         self.signed_by(&key, event, signature, refusal).map(Some)
     }
 

@@ -7,6 +7,7 @@ use crate::app::log::append::Begun;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::rules::RuleChanges;
+use crate::app::rules::rule_signatures::{AUTHORITY, STEWARD};
 use crate::bounds::engine::{UNRECORDED, check_offered};
 use crate::bounds::error::BoundsError;
 use crate::bounds::rulebook::Version;
@@ -14,7 +15,7 @@ use crate::bounds::shipped_packs::schema_digest;
 use crate::domain::DAY_MS;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
-use crate::domain::event::{BoundsPublished, Event, Recorded, RequestKey, Role, Tier};
+use crate::domain::event::{BoundsPublished, Event, Recorded, RequestKey, Tier};
 use crate::domain::ids::EventId;
 use crate::domain::names;
 use crate::domain::{Violation, Violations};
@@ -108,9 +109,9 @@ impl RuleChanges {
         bounds: &BoundsPublished,
         signature: Option<WriterSignature>,
     ) -> Result<WriterSignature, AppError> {
-        let (role, key) = match bounds.tier {
-            Tier::Public => (Role::Authority, self.tier_keys.authority),
-            Tier::Provider => (Role::Steward, self.tier_keys.steward),
+        let (publishers, key) = match bounds.tier {
+            Tier::Public => (AUTHORITY, self.tier_keys.authority),
+            Tier::Provider => (STEWARD, self.tier_keys.steward),
             Tier::Individual => {
                 return Err(AppError::invalid(
                     "bounds.tier",
@@ -121,15 +122,17 @@ impl RuleChanges {
                 return Err(AppError::invalid("bounds.tier", "must be public (1) or provider (2)"));
             }
         };
-        if caller.role != role {
-            return Err(AppError::Denied(
-                "public bounds must be published by an authority, and provider bounds by a steward",
-            ));
+        if !publishers.contains(&caller.role) {
+            return Err(AppError::Denied {
+                why: "public bounds must be published by an authority, and provider bounds by a steward",
+                allowed: publishers,
+            });
         }
         let key = key.ok_or(AppError::Precondition(
             "no key is configured for this tier of bounds; set it in `[bounds]`",
         ))?;
-        let refusal = "bounds must be signed by the key of their tier, for this log and this version";
+        let why = "bounds must be signed by the key of their tier, for this log and this version";
+        let refusal = AppError::Denied { why, allowed: publishers };
         self.signed_by(&key, &Event::BoundsPublished(bounds.clone()), signature, refusal)
     }
 

@@ -9,6 +9,7 @@ use crate::app::log::system_stream::SystemEvent;
 use crate::app::rules::RuleChanges;
 use crate::app::rules::define_vocabulary::invalid;
 use crate::app::rules::publish_bounds::{EFFECTIVE_AHEAD_MS_MAX, Published, unrecorded};
+use crate::app::rules::rule_signatures::STEWARD;
 use crate::domain::event::{Event, NoticeRequired};
 use sayso_proof::event::WriterSignature;
 use std::sync::{Arc, PoisonError};
@@ -34,7 +35,8 @@ impl RuleChanges {
         ))?;
         let from = notice.effective_from_ms;
         let event = Event::NoticeRequired(notice);
-        let refusal = "a required notice must be signed by the provider's key, for this log and this version";
+        let why = "a required notice must be signed by the provider's key, for this log and this version";
+        let refusal = AppError::Denied { why, allowed: STEWARD };
         let signature = self.signed_by(&key, &event, signature, refusal)?;
         let about_ms = self.core.event_time(options)?;
         let request_stamp = self.core.request_stamp(caller, options)?;

@@ -3,13 +3,18 @@
 
 use crate::app::error::AppError;
 use crate::app::rules::RuleChanges;
-use crate::domain::event::{Event, codec};
+use crate::domain::event::{Event, Role, codec};
 use crate::domain::wording;
 use sayso_proof::entry::Entry;
 use sayso_proof::event::WriterSignature;
 use sayso_proof::rule::{Rule, RuleTier};
 use sayso_proof::writer::{self, SIGNATURE_AGE_MS_MAX, SIGNATURE_AHEAD_MS_MAX};
 use std::sync::PoisonError;
+
+/// The roles that publish public rules.
+pub(super) const AUTHORITY: &[Role] = &[Role::Authority];
+/// The roles that publish the provider's rules.
+pub(super) const STEWARD: &[Role] = &[Role::Steward];
 
 /// What the signature of the next version of a rule is bound to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,16 +47,17 @@ impl RuleChanges {
     /// no public key counts as a signature by this key.
     ///
     /// # Errors
-    /// The signature is missing, invalid or by another key, for which `refusal` is the message. Or it has the
+    /// The signature is missing, invalid or by another key, for which `refusal` is the error. Or it has the
     /// first form, which covers only the event: not the log, the tier, the number of the version or a time.
     pub(super) fn signed_by(
         &self,
         key: &[u8; 32],
         event: &Event,
         signature: Option<WriterSignature>,
-        refusal: &'static str,
+        refusal: AppError,
     ) -> Result<WriterSignature, AppError> {
-        let signature = match signature.ok_or(AppError::Denied(refusal))? {
+        let Some(signature) = signature else { return Err(refusal) };
+        let signature = match signature {
             unnamed if unnamed.public_key.is_empty() => {
                 WriterSignature { public_key: key.to_vec(), ..unnamed }
             }
@@ -64,7 +70,7 @@ impl RuleChanges {
         }
         let by = writer::verify(&codec::encode_event(event), self.core.ledger.origin(), Some(&signature));
         let is_by_key = by.is_ok_and(|by| by.to_bytes() == *key);
-        if is_by_key { Ok(signature) } else { Err(AppError::Denied(refusal)) }
+        if is_by_key { Ok(signature) } else { Err(refusal) }
     }
 
     /// Checks that a valid signature is for the next version of its rule, and was made in time. The caller

@@ -36,7 +36,7 @@ pub(super) fn text(section: Section) -> SectionText {
         ),
         Section::PriorRecipients => of(
             "Who had received data that was erased since",
-            "The record of what these services had received was erased with the data. Each service was told to delete \
+            "The record of what these services had received was erased with the data. Each service was asked to delete \
              its copies. “Confirmed” means that it said that it did.",
             &["Service", "Erased on", "What was erased", "How much it had", "Deletion"],
         ),

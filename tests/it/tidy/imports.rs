@@ -32,7 +32,7 @@ impl Graph {
         let mut graph = Self { edges: BTreeMap::new(), reexports: Vec::new() };
         let reexports = reexports_of_folders(&sources);
         for (module, (name, code)) in &sources {
-            let (imports, exports) = paths_in(code, module);
+            let (imports, exports) = paths_in(code, module, &sources);
             for path in &exports {
                 let is_of_another_room = path.first() != module.first();
                 if is_of_another_room && path.first().is_some_and(|room| room != "proto") {
@@ -127,7 +127,7 @@ fn without_comments(text: &str) -> String {
 fn reexports_of_folders(sources: &Sources) -> BTreeMap<(Module, String), Module> {
     let mut reexports = BTreeMap::new();
     for (module, (_, code)) in sources {
-        for path in paths_in(code, module).1 {
+        for path in paths_in(code, module, sources).1 {
             reexports.insert((module.clone(), path.last().unwrap().clone()), path);
         }
     }
@@ -153,8 +153,15 @@ fn file_of(
     None
 }
 
+/// The names of the modules right below a module.
+fn children_of<'s>(module: &[String], sources: &'s Sources) -> BTreeSet<&'s str> {
+    let below = sources.keys().filter(|other| other.len() == module.len() + 1 && other.starts_with(module));
+    below.filter_map(|child| child.last()).map(String::as_str).collect()
+}
+
 /// The absolute paths that a file imports or names, and those that it re-exports.
-fn paths_in(code: &str, module: &[String]) -> (Vec<Module>, Vec<Module>) {
+fn paths_in(code: &str, module: &[String], sources: &Sources) -> (Vec<Module>, Vec<Module>) {
+    let children = children_of(module, sources);
     let (mut imports, mut exports) = (Vec::new(), Vec::new());
     let mut rest = String::new();
     let mut lines = code.lines();
@@ -172,19 +179,22 @@ fn paths_in(code: &str, module: &[String]) -> (Vec<Module>, Vec<Module>) {
         }
         let (visibility, tree) = statement.split_once("use ").unwrap();
         for path in expand(tree.split(';').next().unwrap()) {
-            let Some(path) = absolute(&path, module, !visibility.is_empty()) else { continue };
+            let Some(path) = absolute(&path, module, &children) else { continue };
             if visibility.is_empty() { imports.push(path) } else { exports.push(path) }
         }
     }
-    for start in ["crate::", "super::"] {
-        for (at, _) in rest.match_indices(start) {
+    let starts = ["crate", "super", "self"].into_iter().chain(children.iter().copied());
+    for start in starts.map(|first| format!("{first}::")) {
+        for (at, _) in rest.match_indices(&start) {
             let before = rest[..at].chars().next_back();
-            if before.is_some_and(|before| before.is_alphanumeric() || before == '_' || before == ':') {
+            let is_inner = before.is_some_and(|before| before.is_alphanumeric() || "_:.".contains(before));
+            // A visibility, such as `pub(in crate::cli)`, is not an import.
+            if is_inner || rest[..at].ends_with("pub(in ") {
                 continue;
             }
             let is_path = |c: char| c.is_alphanumeric() || c == '_' || c == ':';
             let path: String = rest[at..].chars().take_while(|c| is_path(*c)).collect();
-            imports.extend(absolute(path.trim_end_matches(':'), module, false));
+            imports.extend(absolute(path.trim_end_matches(':'), module, &children));
         }
     }
     (imports, exports)
@@ -207,9 +217,9 @@ fn expand(tree: &str) -> Vec<String> {
     parts.flat_map(|part| expand(part)).map(|part| format!("{head}{part}")).collect()
 }
 
-/// The path from the crate's root; `None` for a path of another crate. An export of a `mod.rs` may begin with
-/// the name of a child module.
-fn absolute(path: &str, module: &[String], is_export: bool) -> Option<Module> {
+/// The path from the crate's root; `None` for a path of another crate. A path may begin with the name of a
+/// child module.
+fn absolute(path: &str, module: &[String], children: &BTreeSet<&str>) -> Option<Module> {
     let mut segments: Vec<&str> =
         path.split("::").map(str::trim).filter(|segment| *segment != "self").collect();
     let mut base: Module = match segments.first()? {
@@ -218,7 +228,7 @@ fn absolute(path: &str, module: &[String], is_export: bool) -> Option<Module> {
             Vec::new()
         }
         &"super" => module.to_vec(),
-        first if is_export && !first.starts_with("sayso") => module.to_vec(),
+        first if children.contains(first) => module.to_vec(),
         _ => return None,
     };
     while segments.first() == Some(&"super") {
@@ -229,14 +239,35 @@ fn absolute(path: &str, module: &[String], is_export: bool) -> Option<Module> {
     Some(base)
 }
 
+fn write(dir: &Path, name: &str, text: &str) {
+    let path = dir.join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(path, text).unwrap();
+}
+
+#[test]
+fn imports_of_children_are_found() {
+    let cycle = ["cycle of 2 files:\n  a/mod.rs -> a/one.rs\n  a/one.rs -> a/mod.rs"];
+    for (parent, child, cycles) in [
+        ("mod one;\nuse one::One;\npub struct Two;\n", "use super::Two;\npub struct One;\n", &cycle[..]),
+        ("mod one;\nfn f() { one::made(); }\npub struct Two;\n", "use crate::a::Two;\n", &cycle[..]),
+        ("mod one;\nfn f() { self::one::made(); }\npub struct Two;\n", "use crate::a::Two;\n", &cycle[..]),
+        // A re-export is not an import, and neither are a visibility and a field with the name of a child.
+        ("mod one;\npub use one::One;\npub struct Two;\n", "use super::Two;\npub struct One;\n", &[]),
+        ("mod one;\nuse one::One;\n", "pub(in crate::a) struct One;\n", &[]),
+        ("mod one;\nfn f(x: T) { x.one::<u8>(); other::one::made(); }\n", "use crate::a::Two;\n", &[]),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        write(dir.path(), "a/mod.rs", parent);
+        write(dir.path(), "a/one.rs", child);
+        assert_eq!(Graph::read(dir.path()).cycles(), cycles, "{parent}{child}");
+    }
+}
+
 #[test]
 fn cycles_and_reexports_are_found() {
     let dir = tempfile::tempdir().unwrap();
-    let file = |name: &str, text: &str| {
-        let path = dir.path().join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    };
+    let file = |name: &str, text: &str| write(dir.path(), name, text);
     file("a/mod.rs", "mod one;\nmod two;\npub use one::{One, Other};\npub use crate::b::Face;\n");
     file("a/one.rs", "use super::two::Two;\npub struct One;\npub struct Other;\n");
     file("a/two.rs", "use crate::a::{Other, One as First};\nuse crate::b;\npub struct Two;\n");

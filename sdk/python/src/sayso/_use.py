@@ -32,9 +32,9 @@ _SAYS: dict[Status, str] = {
     "nothing_allowed": "Nothing may be used. `withheld` says why, and what would change it.",
     "unknown_person": "Nothing is recorded about this person.",
     "unavailable": "Nothing is used, because the ledger gave no answer. `problem` says why.",
-    "expired": "Nothing may be used any more, because the grant has expired.",
-    "ended": "Nothing may be used any more, because the grant has ended. `ended_because` says why.",
-    "closed": "Nothing may be used any more, because the `with` block has ended.",
+    "expired": "Nothing may be used now, because the grant has expired.",
+    "ended": "Nothing may be used now, because the grant has ended. `ended_because` says why.",
+    "closed": "Nothing may be used now, because the `with` block has ended.",
 }
 _SHAPED_BY_MAX = 1024
 _SHAPED_BY_BYTES_MAX = 65_536

@@ -219,6 +219,9 @@ BY_CODE: Mapping[str, type[SaysoError]] = {
 HINTS: Mapping[str, str] = {
     "TOO_MANY_INVALID_CREDENTIALS": "Wait as long as `detail.retry_after` says, then send a valid credential.",
     "ROLE_NOT_ALLOWED": "Use a credential with one of the roles in `detail.metadata['allowed_roles']`.",
+    "REQUEST_NOT_ALLOWED": (
+        "Change the request, or use a credential with one of the roles in `detail.metadata['allowed_roles']`."
+    ),
     "CHANNEL_ROLE_REQUIRED": "Use a credential with the role `channel` or `service-channel`.",
     "SERVICE_ROLE_REQUIRED": "Use a credential with the role `service` or `service-channel`.",
     "STATED_BY_SUBJECT": "Only a declaration by the person replaces what the person said. Do not retry.",

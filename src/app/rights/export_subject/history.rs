@@ -198,7 +198,7 @@ fn in_words(event: &Event, vocabulary: &Vocabulary) -> Option<String> {
             format!("“{}” built something from {} (“{}”)", of.recipient, details(of.sources.len()), of.name)
         }
         Event::ArtifactInvalidated(of) => format!(
-            "“{}” was told to delete something that it had built: {}",
+            "“{}” was asked to delete something that it had built: {}",
             of.recipient,
             wording::reason_to_subject(of.reason)
         ),
