@@ -270,8 +270,8 @@ impl ConsentLog {
             cases.iter().any(|case| {
                 let reaches = (case.consent_reach(yes, Given::NOW), case.refusal_reach(&no.terms));
                 let (Some(reach), Some(no_reach)) = reaches else { return false };
-                // What a yes lifted before its words were redefined stays lifted. It lifted nothing for a word
-                // that was put below its words only later.
+                // What a yes lifted before its words were redefined stays lifted. It lifted nothing for a
+                // word that was put below its words only later.
                 let lifted = |other: &&ConsentRecord| {
                     let given = Given { despite_meanings: true, ..other.given() };
                     let reach = case.consent_reach(&other.terms, given);
@@ -368,8 +368,8 @@ struct CaseDecisions<'a> {
     consents: Vec<(&'a ConsentRecord, Reach)>,
     /// Refusals and withdrawals, newest first.
     refusals: Vec<(&'a ConsentRecord, Reach)>,
-    /// When the last of the refusals was said, milliseconds since the Unix epoch, and the reach that is within
-    /// all of theirs.
+    /// When the last of the refusals was said, milliseconds since the Unix epoch, and the reach that is
+    /// within all of theirs.
     all_refusals: Option<(u64, Reach)>,
 }
 

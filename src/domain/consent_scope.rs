@@ -53,8 +53,8 @@ pub struct Given {
     pub sealed_ms: u64,
     /// Its position in the log.
     pub position: u64,
-    /// Whether the consent counts for a word of which only the meaning changed since then. It still counts for
-    /// no word that was put below its words later.
+    /// Whether the consent counts for a word of which only the meaning changed since then. It still counts
+    /// for no word that was put below its words later.
     pub despite_meanings: bool,
 }
 

@@ -22,8 +22,8 @@ pub enum Progress {
 /// For how long entries of data subjects may be in no committed subject map, in milliseconds. A daemon
 /// commits every five minutes, and before each export.
 pub const MAP_AGE_MS_MAX: u64 = 600_000;
-/// For how long announced revocations may be still to be recorded, in milliseconds. A daemon records them right
-/// after the decision, or after its next start.
+/// For how long announced revocations may be still to be recorded, in milliseconds. A daemon records them
+/// right after the decision, or after its next start.
 pub const PENDING_MS_MAX: u64 = 3_600_000;
 
 /// What a bundle shows about the subject map.
@@ -144,9 +144,9 @@ impl Report {
         is_each_checked && self.withheld == 0 && !self.has_late_revocations()
     }
 
-    /// Whether a revocation was announced more than [`PENDING_MS_MAX`] before the last entry of the bundle and
-    /// is still to be recorded, although its grant or artifact has not expired. True also if more revocations
-    /// are pending than are listed.
+    /// Whether a revocation was announced more than [`PENDING_MS_MAX`] before the last entry of the bundle
+    /// and is still to be recorded, although its grant or artifact has not expired. True also if more
+    /// revocations are pending than are listed.
     #[must_use]
     pub fn has_late_revocations(&self) -> bool {
         let is_late = |since_ms: u64| self.recorded_to_ms.saturating_sub(since_ms) > PENDING_MS_MAX;
