@@ -24,8 +24,8 @@ pub const SHINGLES_FROM_WORDS: usize = 6;
 pub const LETTERS_MIN: usize = 4;
 /// The most bytes of text that are read in one search, counted after they were normalized.
 pub const BYTES_MAX: usize = 16 << 20;
-/// The most words and shingles of wanted texts in one search. Each takes 16 bytes of memory, and at most twice
-/// that while their list grows.
+/// The most words and shingles of wanted texts in one search. Each takes 16 bytes of memory, and up to three
+/// times as much while the list grows.
 pub const POSTINGS_MAX: usize = 2 << 20;
 /// The most comparisons of a word or shingle with a wanted text in one search.
 pub const COMPARISONS_MAX: usize = 4 << 20;
