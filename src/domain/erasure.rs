@@ -131,13 +131,17 @@ pub struct Selection {
     pub recipient_keys: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// The steps that reading an event again takes.
+pub const REREAD_STEPS: usize = 4;
+
 /// How much work the selection of a part may be. Without a limit, a history that a service made for this
 /// purpose could stop the daemon with one erasure.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// The most links between an event and one that depends on it, in the whole history.
     pub links_max: usize,
-    /// The most steps: links followed, and events read again to see which attributes became current.
+    /// The most steps: links followed, and [`REREAD_STEPS`] for each event that is read again to see which
+    /// attributes became current. The default takes some seconds.
     pub steps_max: usize,
     /// The most bytes of text that are read for the scope of a text.
     pub text_bytes_max: usize,
@@ -145,11 +149,16 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { links_max: 1 << 24, steps_max: 1 << 27, text_bytes_max: text_search::BYTES_MAX }
+        Self { links_max: 1 << 24, steps_max: 1 << 25, text_bytes_max: text_search::BYTES_MAX }
     }
 }
 
 impl Limits {
+    /// No limits.
+    fn none() -> Self {
+        Self { links_max: usize::MAX, steps_max: usize::MAX, text_bytes_max: usize::MAX }
+    }
+
     /// The limits for an erasure that was started. It must not stop halfway because of the few events that
     /// its start added.
     #[must_use]
@@ -179,7 +188,8 @@ pub enum TooLarge {
 ///
 /// # Errors
 /// The selection would be more work than `limits` allow. Everything, and the whole profile if no hold is in
-/// force, can always be selected, because for these nothing has to be followed.
+/// force, can always be selected, because for these nothing has to be followed. The limits do not apply to
+/// what is at the end of its retention: nobody could name another scope, and it must not stay.
 pub fn select(
     history: &[Recorded],
     scope: &Scope,
@@ -187,6 +197,7 @@ pub fn select(
     vocabulary: &Vocabulary,
     limits: Limits,
 ) -> Result<Selection, TooLarge> {
+    let limits = if matches!(scope, Scope::Versions(_)) { Limits::none() } else { limits };
     if *scope == Scope::All && holds.is_empty() {
         let mut closure = Closure::new(&[], scope, holds, vocabulary, limits)?;
         closure.history = history;
@@ -325,7 +336,8 @@ impl<'a> Closure<'a> {
     /// # Errors
     /// The limit on steps is reached.
     fn check_steps(&self) -> Result<(), TooLarge> {
-        let steps = self.dependents.followed().saturating_add(self.reread);
+        let reread = self.reread.saturating_mul(REREAD_STEPS);
+        let steps = self.dependents.followed().saturating_add(reread);
         if steps > self.limits.steps_max { Err(TooLarge::Dependents) } else { Ok(()) }
     }
 

@@ -22,9 +22,11 @@ pub const SHINGLES_FROM_WORDS: usize = 6;
 /// Texts with fewer letters and digits are compared only as a whole. A letter of a script that writes whole
 /// syllables or words in one counts twice.
 pub const LETTERS_MIN: usize = 4;
-/// The most bytes of text that are read in one search, counted after they were normalized. Memory grows by at
-/// most 8 bytes for each byte of the wanted texts.
+/// The most bytes of text that are read in one search, counted after they were normalized.
 pub const BYTES_MAX: usize = 16 << 20;
+/// The most words and shingles of wanted texts in one search. Each takes 16 bytes of memory, and up to three
+/// times as much while the list grows.
+pub const POSTINGS_MAX: usize = 2 << 20;
 /// The most comparisons of a word or shingle with a wanted text in one search.
 pub const COMPARISONS_MAX: usize = 4 << 20;
 
@@ -39,7 +41,7 @@ type Hashed = u64;
 /// The number of a wanted text.
 type Number = u32;
 
-/// A search did not read everything, because of [`BYTES_MAX`] or [`COMPARISONS_MAX`].
+/// A search did not read everything, because of [`BYTES_MAX`], [`POSTINGS_MAX`] or [`COMPARISONS_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfinished;
 
@@ -54,6 +56,8 @@ pub struct TextSearch {
     by_shingle: Postings,
     /// How many more bytes are read.
     bytes_left: usize,
+    /// How many more words and shingles of wanted texts are kept.
+    postings_left: usize,
     comparisons: usize,
 }
 
@@ -101,6 +105,7 @@ impl TextSearch {
             by_word: Postings::default(),
             by_shingle: Postings::default(),
             bytes_left: bytes_max,
+            postings_left: POSTINGS_MAX,
             comparisons: 0,
         }
     }
@@ -108,7 +113,7 @@ impl TextSearch {
     /// Adds a text to look for. A text without letters and digits is looked for as it is written.
     ///
     /// # Errors
-    /// The texts to look for have too many bytes.
+    /// The texts to look for have too many bytes or words.
     pub fn want(&mut self, text: &str) -> Result<(), Unfinished> {
         let words = self.read(text)?;
         if words.is_empty() {
@@ -118,6 +123,7 @@ impl TextSearch {
         if !self.whole.insert(self.hash(&hashes)) || is_too_short(&words) {
             return Ok(());
         }
+        self.postings_left = self.postings_left.checked_sub(hashes.len()).ok_or(Unfinished)?;
         let number = Number::try_from(self.needed.len()).unwrap_or(Number::MAX);
         let needed = if hashes.len() < SHINGLES_FROM_WORDS {
             let different: BTreeSet<Hashed> = hashes.into_iter().collect();
@@ -328,6 +334,13 @@ mod tests {
         let page = "\u{fdfa}".repeat(1 << 12);
         let read = (0..).take_while(|_| search.is_held_by(&page).is_ok()).count();
         assert!(read <= BYTES_MAX / (page.len() * 10), "{read}");
+    }
+
+    #[test]
+    fn the_words_that_are_looked_for_are_limited() {
+        let mut search = TextSearch { postings_left: 5, ..TextSearch::default() };
+        assert_eq!(search.want("a baker in Ulm"), Ok(()));
+        assert_eq!(search.want("a baker in Bonn"), Err(Unfinished));
     }
 
     #[test]

@@ -15,7 +15,7 @@ fn now() -> prost_types::Timestamp {
 }
 
 fn options(about: &prost_types::Timestamp) -> Option<proto::WriteOptions> {
-    Some(proto::WriteOptions { about: Some(about.clone()), ..Default::default() })
+    Some(proto::WriteOptions { about: Some(*about), ..Default::default() })
 }
 
 fn said(

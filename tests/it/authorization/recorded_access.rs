@@ -264,6 +264,10 @@ impl Requests<'_> {
                 let (ground, code) = (1, "K-2".into());
                 proto::PlaceHoldRequest { subject, ground, code, ..Default::default() }.encode_to_vec()
             }
+            "PreviewErasure" => {
+                let scope = proto::ErasureScope::Profile.into();
+                proto::PreviewErasureRequest { subject, scope, ..Default::default() }.encode_to_vec()
+            }
             "ExportSubject" => proto::ExportSubjectRequest { subject, ..Default::default() }.encode_to_vec(),
             "SetPersonalBounds" => {
                 proto::SetPersonalBoundsRequest { subject, ..Default::default() }.encode_to_vec()
