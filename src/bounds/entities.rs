@@ -1,5 +1,5 @@
-//! The entities (objects of Cedar, the policy engine) that policies refer to: the vocabulary, classes of
-//! attributes, and jurisdictions.
+//! The entities (objects of Cedar, the policy engine) that policies refer to: purposes and categories,
+//! jurisdictions, and classes of attributes (those with the same category and provenance).
 
 use crate::bounds::error::{BoundsError, schema_error};
 use crate::domain::description::UNKNOWN;

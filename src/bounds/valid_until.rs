@@ -1,8 +1,8 @@
 //! How long a decision stays the same if nothing changes but the time, so that it can be reused until then.
 //!
-//! This module destructures attributes and terms field by field. If a developer adds a field, the code does
-//! not compile until it states whether the passage of time affects the field. Property tests check that no
-//! decision changes before [`valid_until_ms`].
+//! This module destructures attributes and the terms of consent decisions field by field. If a developer
+//! adds a field, the code does not compile until it states whether the passage of time affects the field.
+//! Property tests check that no decision changes before [`valid_until_ms`].
 
 use crate::domain::DAY_MS;
 use crate::domain::attribute::Attribute;

@@ -1,5 +1,5 @@
 //! The operator's use cases: backup, restore and its confirmation, rotation of the log key, checking a data
-//! folder, accepting the clock.
+//! folder, accepting the machine's clock when it differs from the ledger's time.
 
 pub(crate) mod accept_clock;
 pub(crate) mod backup;

@@ -1,4 +1,6 @@
-//! Verifies the index: reads all records, and compares the sum over them with the sum in the watermark.
+//! Verifies the index. The watermark says up to which position the index is known to be durable, and has a
+//! checksum of the index records up to there. This module reads all records, and compares the checksum of
+//! those up to there with it.
 
 use super::batches::Batches;
 use super::lists::{self, Joined, Joining, Lists};
