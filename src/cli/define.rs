@@ -50,8 +50,9 @@ pub(super) struct DefinePurpose {
 pub(super) struct DefineCategory {
     /// ID of the category, as attributes and consents name it.
     id: String,
-    /// ID of the parent category, of which this category is a part. Refusals of the parent, and consents
-    /// to it that are given later, also cover this category, within the limit of --special.
+    /// ID of the parent category, of which this category is a part. Refusals of the parent also cover this
+    /// category. So do consents to the parent that are given later, unless --special requires more of a
+    /// consent.
     #[arg(long, default_value = "")]
     parent: String,
     /// Title that people read, such as in receipts and packages.

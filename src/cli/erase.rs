@@ -120,7 +120,7 @@ fn erased(answer: &proto::SubmitRequestResponse) -> String {
 /// The most bytes of a text whose copies are erased.
 const CONTENT_BYTES_MAX: u64 = 2_048;
 
-/// The text of an erasure, from the standard input.
+/// Reads from standard input the text whose copies are to be erased (`--scope content=-`).
 fn read_text() -> Result<String, CliError> {
     let mut text = String::new();
     let read = std::io::stdin().lock().take(CONTENT_BYTES_MAX + 2).read_to_string(&mut text);
@@ -177,7 +177,7 @@ fn text_of_preview(preview: &proto::PreviewErasureResponse) -> String {
     text
 }
 
-/// Lists what holds an erased value and is kept, with what to do about it.
+/// Lists the entries that contain an erased value but are kept, and says how to erase them.
 fn list_copies(copies: &[proto::ErasedCopy], found: Option<&proto::CopiesFound>) -> String {
     let mut text = String::new();
     let kept = found.map_or(0, |found| found.found.saturating_sub(found.erased));

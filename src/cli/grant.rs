@@ -56,13 +56,14 @@ struct RelevanceFlags {
     /// Ask only for the permitted attributes that fit this text best. The text is not recorded.
     #[arg(long, value_name = "TEXT")]
     about: Option<String>,
-    /// Most attributes with --about: 1 to 256.
+    /// With --about: largest number of attributes, from 1 to 256.
     #[arg(long, value_name = "COUNT", default_value_t = 8, requires = "about")]
     top_k: u32,
-    /// Most bytes of keys and values with --about; 0 for no limit.
+    /// With --about: largest number of bytes of all keys and values together; 0 for no limit.
     #[arg(long, value_name = "BYTES", default_value_t = 0, requires = "about")]
     max_bytes: u32,
-    /// Most tokens of keys and values with --about, estimated as one token for three bytes; 0 for no limit.
+    /// With --about: largest number of tokens of all keys and values together, estimated as one token for
+    /// every three bytes; 0 for no limit.
     #[arg(long, value_name = "TOKENS", default_value_t = 0, requires = "about")]
     max_tokens: u32,
     /// Lowest score with --about. The scores are in the output.

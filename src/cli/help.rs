@@ -130,8 +130,8 @@ fn hide_flags(command: Command, path: &str, flags: &[Arg]) -> Command {
     if is_leaf && used_offline(path).is_none() { command.after_help(SEE_CONNECTION_FLAGS) } else { command }
 }
 
-/// The flag as an offline command shows it that uses it. `None` if the command does not use the flag, or
-/// calls a daemon.
+/// The flag, as the help of an offline command that uses it shows it. `None` if the command does not use the
+/// flag, or calls a daemon.
 fn own_flag(flag: &Arg, path: &str) -> Option<Arg> {
     let (_, help) = used_offline(path)?.iter().find(|(name, _)| flag.get_id() == *name)?;
     // Before --json, which is at 998.

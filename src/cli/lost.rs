@@ -28,8 +28,9 @@ const LINE_BYTES_MAX: usize = 512;
 /// The last line has a cursor: `sayso watch --after` with this cursor continues from here and misses
 /// no revocation.
 ///
-/// The exit status is 5 if anything has ended or is unknown. With --json, each line is one object: one
-/// for each ID, and at the end one with the cursor and the numbers of IDs.
+/// The exit status is 5 if an ID is unknown, or if the grant, artifact or attribute that it names has
+/// ended. With --json, each line is one object: one for each ID, and at the end one with the cursor and
+/// the numbers of IDs.
 ///
 /// Example: `sayso lost g42-ba2ab4254049149d g42-ba2ab4254049149d/tone --file ids.txt`
 #[derive(Args)]

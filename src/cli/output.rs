@@ -48,8 +48,8 @@ impl Out {
         if self.json { print_json(&to_json(name, message)?) } else { self.print_text(&text(message)) }
     }
 
-    /// Prints a whole list, the pages of which were joined, or its text. The JSON object has neither a page
-    /// token nor the fields in `left_out`, which the list is not about.
+    /// Prints a whole list, whose pages were joined, as one JSON object or as text. The JSON object has
+    /// neither a page token nor the fields in `left_out`, which say nothing about the list.
     pub fn print_whole<M: Message>(
         self,
         name: &str,

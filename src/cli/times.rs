@@ -166,8 +166,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
     use super::*;
 
-    /// The moment that was parsed, as text, and the note about a date without a time (empty for a
-    /// time).
+    /// The moment that was parsed, as text, and the note about a date without a time (empty if a time was
+    /// given).
     fn said(parsed: Result<WrittenTime, String>) -> (String, String) {
         let parsed = parsed.unwrap();
         (wording::time(parsed.millis()), parsed.of_day.unwrap_or_default())

@@ -44,7 +44,7 @@ pub(super) fn not_shown(report: &Report) -> Vec<String> {
     not_shown_of_content(report).chain(not_shown_of_map(report)).collect()
 }
 
-/// What the bundle does not show about streams of people that could be missing.
+/// What the bundle does not show about the streams of people, such as that none was left out.
 fn not_shown_of_map(report: &Report) -> Vec<String> {
     let Some(map) = &report.subject_map else {
         let reason = "that no stream about a person was left out, because the log has no subject map";

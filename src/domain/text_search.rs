@@ -8,7 +8,7 @@
 //!   other one's different words;
 //! - otherwise: if it has at least half of the other one's *shingles*, which are sequences of three words.
 //!
-//! So a text always holds a text that it contains as a whole, unless that is too short.
+//! So a text always holds another one that it contains as a whole, unless the other one is too short.
 
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,5 @@
-//! The date of a candidate in words, so that a question that names a month or a year finds it.
+//! Writes the date of a candidate (an attribute that may be used) in words, so that a question that names a
+//! month or a year finds the candidate.
 
 use super::language::Language;
 use jiff::SignedDuration;

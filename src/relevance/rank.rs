@@ -1,4 +1,5 @@
-//! Scores candidates by how well they fit a question.
+//! Scores candidates (attributes that may be used) by how well they fit a question (the text or vector of a
+//! request).
 
 use super::candidate::Candidate;
 use super::embedding::{Buffer, QuestionVector};

@@ -1,4 +1,5 @@
-//! Writes a batch: in place, or, if it destroys a key, under a fresh root key.
+//! Writes a batch of changes to the key tree: in place, or under a fresh root key if the batch destroys any
+//! key.
 //!
 //! The root key is replaced in five steps:
 //! 1. The next root key is made durable beside the old one.

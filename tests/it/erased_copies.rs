@@ -1,5 +1,6 @@
-//! What holds an erased value under another name is listed, counted in the certificate, and erased with the
-//! scope of a text. A preview shows exactly what the erasure then erases.
+//! Events that contain an erased value elsewhere, such as under another attribute key, are listed and counted
+//! in the certificate. They are erased if the scope of an erasure is the text (`content=TEXT`). A preview
+//! shows exactly what the erasure then erases.
 
 use crate::erasure::{erasure, hold, record, verify};
 use crate::forensic_tool::{Findings, Image};

@@ -1,5 +1,6 @@
-//! A person's no is recorded whatever time it concerns, even if the person was erased since. A consent from
-//! before the erasure is refused, exactly to the moment, also after a restart.
+//! A person's refusal, objection or withdrawal is recorded, whatever time it is about, even if the person has
+//! been erased since. A consent that is about a time before the erasure is refused. The exact time of the
+//! erasure decides, also after a restart.
 
 use crate::erasure::hold;
 use crate::harness::{Clients, Harness, ask, choice, consent, fact, publish_notice};

@@ -1,5 +1,6 @@
-//! Whoever kept an older export finds what the operator states falsely about entries that were erased since,
-//! and entries that differ. The tests forge logs as an operator with the log's key can.
+//! Tests that a comparison with an older export finds what the operator states falsely about entries that
+//! were erased since then, and entries that differ. The tests forge logs as an operator with the log's key
+//! can.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

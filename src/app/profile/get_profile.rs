@@ -1,5 +1,6 @@
-//! Reads a profile, as it is now or was at an earlier moment, from the state in memory or, if the caller asks
-//! for that, computed anew from the events.
+//! Reads a profile, as it is now or was at an earlier moment. The present profile comes from the state in
+//! memory, unless the caller asks for one that is computed anew from the events. An earlier profile is always
+//! computed from the events.
 
 use crate::app::error::AppError;
 use crate::app::log::moment::Moment;

@@ -13,7 +13,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 /// Largest number of refused lines whose reasons are kept. The same limit applies to lines that the
 /// bounds forbid. Further lines are counted, but their reasons are not kept.
 const REASONS_MAX: usize = 1_000;
-/// Largest number of lines of one outcome that are printed as text.
+/// Largest number of import lines with the same outcome, such as refused, that the text output lists.
 const SHOWN_MAX: usize = 20;
 
 /// Lines refused by this command or by the daemon.

@@ -1,4 +1,5 @@
-//! Tests the contract of key pages: they can be written, read and listed.
+//! Tests the contract of the store of key pages (the encrypted pages with people's keys): pages can be
+//! written, read and listed.
 
 use super::engine::OpenKeys;
 use std::collections::BTreeSet;

@@ -1,4 +1,5 @@
-//! Finds which attributes have the same content, so that one may stand for another in a check.
+//! Finds the newest attribute with the same content as another one. If an attribute of a grant was replaced
+//! by one with the same content, the grant is judged by the newer attribute.
 
 use super::issued_grants::EventId;
 use crate::event::Attribute;

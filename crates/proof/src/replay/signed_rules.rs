@@ -1,6 +1,6 @@
 //! Checks that each rule of a log was published by a caller who may publish it. Rules are versions of bounds,
-//! definitions of words, and required versions of notices. Each is signed for this log with the key of its
-//! tier, and each version is published once.
+//! definitions of purposes and categories, and required versions of notices. Each is signed for this log with
+//! the key of its tier, and each version is published once.
 
 use super::fault::Fault;
 use super::signers::{RuleSignatures, Signers};

@@ -1,4 +1,5 @@
-//! The format of index records, and a sum over all of them that reveals missing ones.
+//! The format of index records, and a sum over all of them that reveals missing ones. A *custom key* is the
+//! key of a record that the ledger, and not the store, chose.
 //!
 //! | key | value |
 //! | --- | --- |

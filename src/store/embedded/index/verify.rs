@@ -1,6 +1,6 @@
 //! Verifies the index. The watermark says up to which position the index is known to be durable, and has a
-//! checksum of the index records up to there. This module reads all records, and compares the checksum of
-//! those up to there with it.
+//! checksum of the index records up to that position. This module reads all records, computes the checksum
+//! of those up to that position, and compares it with the one in the watermark.
 
 use super::batches::Batches;
 use super::lists::{self, Joined, Joining, Lists};

@@ -1,4 +1,5 @@
-//! What an entry of a data subject is for later grants, by its event (see `ErasedKind` in `events.proto`).
+//! Finds, from an entry's event, whether later grants can depend on the entry, and whether as an attribute or
+//! as a decision (see `ErasedKind` in `events.proto`).
 
 use crate::event::event_body::Event;
 
