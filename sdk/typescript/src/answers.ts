@@ -89,7 +89,7 @@ export interface Remembered {
   readonly fact: Fact;
   readonly outcome: Outcome;
   /** The fact is in the person's profile now. */
-  readonly isHeld: boolean;
+  readonly isInProfile: boolean;
   readonly eventId: string;
   readonly position: bigint | undefined;
   /** Why it is not in the profile, or was refused. */

@@ -122,14 +122,14 @@ function keyOf(batch: readonly Numbered[], idempotencyKey: string | undefined): 
 
 function taken(fact: Fact, at: number, answer: RecordAttributesResponse): Remembered {
   const receipt = receiptOf(answer.receipt);
-  const isHeld = !answer.superseded.includes(at);
+  const isInProfile = !answer.superseded.includes(at);
   return {
     fact,
-    outcome: !isHeld ? "superseded" : receipt.isReplayed ? "unchanged" : "recorded",
-    isHeld,
+    outcome: !isInProfile ? "superseded" : receipt.isReplayed ? "unchanged" : "recorded",
+    isInProfile,
     eventId: receipt.eventIds[at] ?? "",
     position: receipt.positions[at],
-    why: isHeld ? "" : SUPERSEDED,
+    why: isInProfile ? "" : SUPERSEDED,
     error: undefined,
     revokedGrants: answer.revokedGrants,
     similarKeys: answer.similarKeys.filter((found) => found.attribute === at).map((found) => found.key),
@@ -138,7 +138,7 @@ function taken(fact: Fact, at: number, answer: RecordAttributesResponse): Rememb
 
 function refused(fact: Fact, why: string, error: SaysoError): Remembered {
   const nothing = { eventId: "", position: undefined, revokedGrants: [], similarKeys: [] };
-  return { fact, outcome: "refused", isHeld: false, why, error, ...nothing };
+  return { fact, outcome: "refused", isInProfile: false, why, error, ...nothing };
 }
 
 function categorized(fact: Fact, categorizer: Categorizer | undefined): Fact {

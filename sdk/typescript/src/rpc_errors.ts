@@ -66,11 +66,12 @@ function nameOfCode(code: Code): string {
 /**
  * Whether there is no connection, or it was lost during the call.
  *
- * Connect reports that as `Unavailable`, `Aborted`, `Canceled` or `Internal`, depending on when it happened. An
- * answer of the daemon has the header `x-request-id`, and an error of its own has a reason.
+ * Connect reports that as `Unavailable`, `Aborted` or `Canceled`, or as `Internal` or `Unknown` with the error of the
+ * platform, depending on when it happened. An answer of the daemon has the header `x-request-id`, and an error of its own has a reason.
  */
 function isLostConnection(error: ConnectError): boolean {
   if (error.metadata.has("x-request-id")) return false;
   const codes = [Code.Unavailable, Code.Aborted, Code.Canceled];
-  return codes.includes(error.code) || (error.code === Code.Internal && error.cause instanceof Error);
+  const fromBelow = [Code.Internal, Code.Unknown];
+  return codes.includes(error.code) || (fromBelow.includes(error.code) && error.cause instanceof Error);
 }

@@ -77,17 +77,21 @@ export class Use implements AsyncDisposable {
     this.#block = this.#caller.defaults.renderer(facts);
     this.#facts = facts;
     this.#status = "allowed";
+    const revoked = this.#caller.openUses.revocationOf(answer.grantId);
+    if (revoked !== undefined) this.end(revoked);
   }
 
   #fail(error: unknown): void {
     this.#status = "unavailable";
+    if (this.#isStrict) this.#remove();
     this.#note(error);
   }
 
   /** Notes a problem, and throws it if the caller asked for that. The log line has no personal data. */
   #note(problem: unknown): void {
-    this.#problem ??= problem instanceof Error ? problem : new Error(String(problem));
-    const reason = problem instanceof SaysoError && problem.reason !== "" ? problem.reason : this.#problem.name;
+    const error = problem instanceof Error ? problem : new Error(String(problem));
+    this.#problem ??= error;
+    const reason = error instanceof SaysoError && error.reason !== "" ? error.reason : error.name;
     this.#caller.defaults.log(`sayso: a use went wrong: ${reason}`);
     if (this.#isStrict) throw problem;
   }

@@ -20,7 +20,9 @@ export interface WebOptions extends CommonOptions {
 }
 
 /**
- * Prepares a connection. The credential should be that of the person (role `subject`): whoever has the page has it.
+ * Prepares a connection. The page must be served over https, or from this machine.
+ *
+ * Everybody who has the page has its token. So it should be one of the person (role `subject`), for a short time.
  *
  * @throws ConfigurationError The address is not usable, or a token would be sent unencrypted.
  */

@@ -73,5 +73,5 @@ test("a page asks, remembers, watches and explains over gRPC-Web", async () => {
   assert(found.reported, found.why);
   assert.deepEqual([found.statusAfterRevocation, found.endedBecause], ["ended", "consent_refused"]);
   assert.equal(found.refusal, "REFUSED_BY_SUBJECT");
-  assert.equal(found.unavailable, "unavailable");
+  assert.deepEqual([found.unavailable, found.problem], ["unavailable", "UnavailableError"]);
 });

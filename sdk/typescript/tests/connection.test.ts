@@ -28,11 +28,11 @@ test("writes wait for a daemon that restarts and are written once", async () => 
   using ledger = own.ledger();
   using steward = own.ledger("steward");
   const person = ledger.person("ada");
-  assert((await person.remember("before", 1, { category: "interest" })).isHeld);
+  assert((await person.remember("before", 1, { category: "interest" })).isInProfile);
   await own.stop();
   const restarted = sleep(500).then(() => own.start());
   const remembered = ["k0", "k1", "k2"].map((key) => person.remember(key, 1, { category: "interest" }));
-  assert((await Promise.all(remembered)).every((became) => became.isHeld));
+  assert((await Promise.all(remembered)).every((became) => became.isInProfile));
   assert.notEqual((await person.sayNo("memory")).receipt.positions.length, 0);
   await restarted;
   const keys = (await all(steward.person("ada").profile())).map((fact) => fact.key);
@@ -48,7 +48,7 @@ test("calls during restarts are written exactly once", async () => {
   const done: string[] = [];
   const recording = (async () => {
     for (let at = 0; !stopping.signal.aborted; at++) {
-      assert((await ledger.person("ada").remember(`k${at}`, at, { category: "interest" })).isHeld);
+      assert((await ledger.person("ada").remember(`k${at}`, at, { category: "interest" })).isInProfile);
       done.push(`k${at}`);
     }
   })();
@@ -173,9 +173,9 @@ test("TLS with a token and with a client certificate", async () => {
     return await ledger.person("ada").remember("job", "nurse", { category: "work" });
   };
   const token = own.token("--role", "service-channel", "--name", "tutor", "--config", configuration);
-  assert((await remember({ ca, token, timeoutMs: 5_000 })).isHeld);
+  assert((await remember({ ca, token, timeoutMs: 5_000 })).isInProfile);
   const certificate = { cert: join(folder, "client.pem"), key: join(folder, "client.key") };
-  assert((await remember({ ca, ...certificate, timeoutMs: 5_000 })).isHeld);
+  assert((await remember({ ca, ...certificate, timeoutMs: 5_000 })).isInProfile);
   await assert.rejects(remember({ ca }), CredentialError);
   const other = temporaryFolder();
   makeCertificates(other);

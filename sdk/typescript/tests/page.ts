@@ -12,6 +12,7 @@ export interface Findings {
   readonly endedBecause: string;
   readonly refusal: string;
   readonly unavailable: Status;
+  readonly problem: string | undefined;
 }
 
 /** Tokens and paths that the test passes to the page. */
@@ -36,7 +37,7 @@ export async function converse({ token, ownToken }: Given): Promise<Findings> {
   const ended = await endedByRevocation(ledger, own);
   const refusal = await refusalOf(ada.sayYes("memory", { notice: "welcome" }));
   const nowhere = connect({ address: "http://127.0.0.1:9", replyTimeoutMs: 500, log });
-  const unavailable = (await nowhere.person("ada").use("memory")).status;
+  const { status: unavailable, problem } = await nowhere.person("ada").use("memory");
   return {
     remembered: outcome,
     block,
@@ -45,6 +46,7 @@ export async function converse({ token, ownToken }: Given): Promise<Findings> {
     ...ended,
     refusal,
     unavailable,
+    problem: problem?.name,
   };
 }
 

@@ -76,7 +76,7 @@ test("an older observation is recorded but superseded", async () => {
   await person.remember("city", "Bern", { category: "location", observedAt: new Date(now) });
   const observedAt = new Date(now - 86_400_000);
   const older = await person.remember("city", "Basel", { category: "location", observedAt });
-  assert.deepEqual([older.outcome, older.isHeld], ["superseded", false]);
+  assert.deepEqual([older.outcome, older.isInProfile], ["superseded", false]);
   assert.notEqual(older.eventId, "");
   assert.match(older.why, /later observation/);
 });
@@ -93,7 +93,7 @@ test("a repeated request records nothing new", async () => {
 test("many facts go in batches", async () => {
   const facts = Array.from({ length: 300 }, (_, at): Fact => ({ key: `k${at}`, value: at, category: "interest" }));
   const became = await someone().rememberAll(facts);
-  assert(became.every((found) => found.isHeld));
+  assert(became.every((found) => found.isInProfile));
   assert.equal(new Set(became.map((found) => found.eventId)).size, 300);
 });
 
@@ -101,9 +101,9 @@ test("a full record refuses what does not fit and keeps the rest", async () => {
   const value = "x".repeat(16_000);
   const facts = Array.from({ length: 80 }, (_, at): Fact => ({ key: `large${at}`, value, category: "interest" }));
   const became = await someone().rememberAll(facts);
-  const fitted = became.filter((found) => found.isHeld).length;
+  const fitted = became.filter((found) => found.isInProfile).length;
   assert(fitted > 0 && fitted < 80);
-  assert(became.slice(0, fitted).every((found) => found.isHeld));
+  assert(became.slice(0, fitted).every((found) => found.isInProfile));
   const refused = became.at(-1)?.error;
   assert.equal(refused?.reason, "ATTRIBUTE_LIMIT_REACHED");
   assert.equal(refused.detail.metadata["max_bytes"], "1048576");
@@ -112,7 +112,7 @@ test("a full record refuses what does not fit and keeps the rest", async () => {
 test("a value comes back as it was recorded", async () => {
   const person = someone();
   const value: Json = { a: [1, 2.5, null, true], ü: { nested: "text" } };
-  assert((await person.remember("odd", value, { category: "interest" })).isHeld);
+  assert((await person.remember("odd", value, { category: "interest" })).isInProfile);
   await person.sayYes("memory", { notice: "welcome" });
   await person.use("memory", {}, ({ facts }) => {
     assert.deepEqual(facts[0]?.value, value);

@@ -38,7 +38,7 @@ function someone(): Person {
 
 /** Records a fact and a consent to `memory`. */
 async function consenting(person = someone()): Promise<Person> {
-  assert((await person.remember("tone", "brief and dry", { category: "communication-style" })).isHeld);
+  assert((await person.remember("tone", "brief and dry", { category: "communication-style" })).isInProfile);
   await person.sayYes("memory", { notice: "welcome" });
   return person;
 }

@@ -15,6 +15,7 @@ import {
   NotAllowedError,
   type Revocation,
 } from "../src/index.js";
+import { OpenUses } from "../src/open_uses.js";
 import { RightsService } from "../src/v1.js";
 import { Daemon, temporaryFolder, until } from "./daemon.js";
 
@@ -149,6 +150,25 @@ test("a watch that cannot work ends and says why", async () => {
   await using ahead = ledger.onRevoked(() => undefined, { cursorStore: store });
   await until(() => !ahead.alive);
   assert(ahead.error instanceof InvalidRequestError);
+});
+
+test("a revocation that arrives before its grant ends the use all the same", () => {
+  const uses = new OpenUses();
+  const ended: string[] = [];
+  const use = (grantId: string) => ({ grantId, end: (reason: string) => void ended.push(`${grantId} ${reason}`) });
+  const [first, second] = [use("g1-a"), use("g2-b")];
+  const remove = uses.add(first);
+  uses.add(second);
+  uses.revoked(["g1-a", "g3-c"], "objected");
+  assert.deepEqual([uses.revocationOf("g3-c"), uses.revocationOf("g2-b")], ["objected", undefined]);
+  remove();
+  uses.suspended("clock_skewed");
+  assert.deepEqual(ended, ["g1-a objected", "g2-b clock_skewed"]);
+  uses.revoked(
+    Array.from({ length: 4_096 }, (_, at) => `h${at}`),
+    "erased",
+  );
+  assert.equal(uses.revocationOf("g3-c"), undefined);
 });
 
 test("a file of a cursor is whole or refused", async () => {
