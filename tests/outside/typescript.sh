@@ -11,7 +11,7 @@ export SAYSO_BIN
 tools=$PWD/target/typescript-sdk
 export PATH=$tools/node/node_modules/.bin:$tools/node_modules/.bin:$PATH
 cd sdk/typescript
-[ -e node_modules ] || ln -s "$tools/node_modules" node_modules
+[ -d node_modules ] || ln -sfn "$tools/node_modules" node_modules
 buf generate
 rm -rf dist build
 tsc -p tsconfig.build.json

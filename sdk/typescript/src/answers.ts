@@ -29,7 +29,7 @@ export interface Embedding {
   /** The model and its version, 1 to 128 bytes. */
   readonly model: string;
   /** 1 to 4,096 finite numbers. They are sent in half precision, so none may be larger than 65,504. */
-  readonly values: ArrayLike<number> & Iterable<number> & { forEach(each: (value: number, at: number) => void): void };
+  readonly values: Iterable<number>;
 }
 
 /** What else can be said about a fact. */

@@ -67,7 +67,8 @@ function nameOfCode(code: Code): string {
  * Whether there is no connection, or it was lost during the call.
  *
  * Connect reports that as `Unavailable`, `Aborted` or `Canceled`, or as `Internal` or `Unknown` with the error of the
- * platform, depending on when it happened. An answer of the daemon has the header `x-request-id`, and an error of its own has a reason.
+ * platform, depending on when it happened. An answer of the daemon has the header `x-request-id`, and an error of its
+ * own has a reason.
  */
 function isLostConnection(error: ConnectError): boolean {
   if (error.metadata.has("x-request-id")) return false;

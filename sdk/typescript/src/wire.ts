@@ -84,9 +84,10 @@ export function writeOptions(idempotencyKey?: string, about?: Timestamp): Messag
  * @throws RangeError A number is not finite or too large for half precision (65,504).
  */
 export function embeddingOf(vector: Embedding): MessageInitShape<typeof EmbeddingInputSchema> {
-  const values = new Uint8Array(vector.values.length * 2);
+  const numbers = Array.from(vector.values);
+  const values = new Uint8Array(numbers.length * 2);
   const view = new DataView(values.buffer);
-  vector.values.forEach((value, at) => {
+  numbers.forEach((value, at) => {
     view.setUint16(at * 2, halfOf(value), true);
   });
   return { model: vector.model, values };

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { cpSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { test } from "node:test";
+import { before, test } from "node:test";
 import ts from "typescript";
 import { Daemon, REPOSITORY, temporaryFolder } from "./daemon.js";
 
@@ -36,6 +36,12 @@ function install(): string {
   return folder;
 }
 
+let folder: string;
+
+before(() => {
+  folder = install();
+});
+
 /** The lines of an output, without what differs in each run. */
 function steady(text: string): string[] {
   return text
@@ -46,7 +52,7 @@ function steady(text: string): string[] {
 
 test("the generated code is that of the proto files", () => {
   const fresh = temporaryFolder();
-  run(HERE, "npx", "buf", "generate", "--output", fresh);
+  run(HERE, "npm", "exec", "--offline", "--", "buf", "generate", "--output", fresh);
   const generated = (root: string) => join(root, "src/generated/sayso/v1");
   const files = readdirSync(generated(fresh));
   assert.equal(files.length, readdirSync(join(REPOSITORY, "proto/sayso/v1")).length);
@@ -57,7 +63,6 @@ test("the generated code is that of the proto files", () => {
 });
 
 test("the quickstart runs from an empty folder and prints what the page says", async () => {
-  const folder = install();
   writeFileSync(join(folder, "quickstart.mjs"), blocks(QUICKSTART, "js").join(""));
   const daemon = await Daemon.start();
   const env = { ...process.env, SAYSO_DATA: daemon.data };
@@ -67,7 +72,6 @@ test("the quickstart runs from an empty folder and prints what the page says", a
 });
 
 test("the package has its licenses, and no lock file names a registry", () => {
-  const folder = install();
   for (const kind of ["MIT", "APACHE"]) {
     const text = readFileSync(join(folder, `package/LICENSE-${kind}`), "utf8");
     assert.equal(text, readFileSync(join(REPOSITORY, `LICENSE-${kind}`), "utf8"));
@@ -79,7 +83,6 @@ test("the package has its licenses, and no lock file names a registry", () => {
 });
 
 test("the code of the README has no wrong types", () => {
-  const folder = install();
   const head = [
     "interface Model { (prompt: { system: string; user: string }): Promise<{ id: string; text: string }> }",
     "declare const model: Model; declare const question: string;",
