@@ -8,7 +8,8 @@
 # - OpenSSL to make certificates
 # - Python for the checks in tests/outside and in sdk/python
 # - Prometheus
-# - Node.js for buf and an OpenID provider
+# - Node.js for buf, an OpenID provider and sdk/typescript
+# - Chromium for sdk/typescript
 # It skips what is already installed.
 set -euo pipefail
 
@@ -25,6 +26,7 @@ command -v faketime >/dev/null || packages+=(faketime)
 command -v zstd >/dev/null || packages+=(zstd)
 command -v node >/dev/null || packages+=(nodejs)
 command -v npm >/dev/null || packages+=(npm)
+command -v chromium >/dev/null || packages+=(chromium)
 if [ "${#packages[@]}" -gt 0 ]; then
     if [ "$(id -u)" -ne 0 ]; then
         echo "these packages are missing; install them as root: ${packages[*]}" >&2
@@ -76,4 +78,17 @@ node=target/outside-node
 if [ ! -d "$node/node_modules/oidc-provider" ]; then
     mkdir -p "$node"
     npm install --prefix "$node" --silent --no-audit --no-fund --no-save "oidc-provider@8.8.1"
+fi
+# The tools and libraries of the TypeScript package. They are installed again when their versions change.
+sdk=target/typescript-sdk
+if ! cmp -s sdk/typescript/package-lock.json "$sdk/installed-lock.json"; then
+    rm -rf "$sdk"
+    mkdir -p "$sdk"
+    cp sdk/typescript/{package.json,package-lock.json,.npmrc} "$sdk"
+    npm ci --prefix "$sdk" --silent --ignore-scripts
+    cp sdk/typescript/package-lock.json "$sdk/installed-lock.json"
+fi
+# The package needs Node 20. Debian 12 has Node 18.
+if [ "$(node -p 'parseInt(process.versions.node)')" -lt 20 ] && [ ! -x "$sdk/node/node_modules/.bin/node" ]; then
+    npm install --prefix "$sdk/node" --silent --no-audit --no-fund --no-save "node-linux-$(node -p process.arch)@20.20.2"
 fi

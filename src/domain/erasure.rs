@@ -197,7 +197,12 @@ pub fn select(
     vocabulary: &Vocabulary,
     limits: Limits,
 ) -> Result<Selection, TooLarge> {
-    let limits = if matches!(scope, Scope::Versions(_)) { Limits::none() } else { limits };
+    let is_unlimited = match scope {
+        Scope::Versions(_) => true,
+        Scope::Profile => holds.is_empty(),
+        Scope::All | Scope::Key(_) | Scope::Category(_) | Scope::Content(_) => false,
+    };
+    let limits = if is_unlimited { Limits::none() } else { limits };
     if *scope == Scope::All && holds.is_empty() {
         let mut closure = Closure::new(&[], scope, holds, vocabulary, limits)?;
         closure.history = history;

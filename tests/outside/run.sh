@@ -20,6 +20,8 @@ outside=target/tmp/outside
 "$python" tests/outside/timestamps.py target/debug/sayso
 # Checks the Python package against the daemon.
 tests/outside/python_sdk.sh "${CARGO_TARGET_DIR:-target}/debug/sayso"
+# Checks the TypeScript package against the daemon, in Node and in Chromium.
+tests/outside/typescript.sh "${CARGO_TARGET_DIR:-target}/debug/sayso"
 # Checks the proto files with buf, and the daemon's metrics with Prometheus.
 tests/outside/proto.sh
 python3 tests/outside/prometheus.py "${CARGO_TARGET_DIR:-target}/debug/sayso" target/tools/usr/bin
