@@ -60,6 +60,9 @@ impl Consent {
         for no in choices.iter_mut().filter(|choice| !choice.decision.is_yes()) {
             no.until_ms = None;
         }
+        if has_only_yes {
+            check_guardian(caller, by_guardian && has_yes)?;
+        }
         let channel = if has_yes || is_text(channel, 0, CHANNEL_BYTES_MAX) { channel } else { "" };
         self.check_choices(&choices, channel)?;
         let notice = match self.published_notice(notice) {
@@ -71,7 +74,6 @@ impl Consent {
         }
         if has_yes && has_only_yes {
             statement_rules::check_may_consent(caller)?;
-            check_guardian(caller, by_guardian)?;
         }
         let refused = refused_purposes(&choices);
         let remaining = |state: &SubjectState, vocabulary: &Vocabulary, now_ms| {
