@@ -255,6 +255,18 @@ impl Subject {
             Event::PersonalBoundsSet(choices) => {
                 (self.choices, self.choices_position) = (choices.clone(), position);
             }
+            Event::SubjectDescribed(described) if self.age.apply(described) => self.age_position = position,
+            other => self.apply_to_kept(other),
+        }
+        if by_subject && let Some(attribute) = self.attributes.get_mut(id) {
+            attribute.by_subject = true;
+        }
+        self.is_too_long |= self.effort.take_failure();
+    }
+
+    /// Applies an event to what is kept only because its erasure was refused.
+    fn apply_to_kept(&mut self, event: &Event) {
+        match event {
             Event::ErasureRefused(refused) if self.effort.spend(self.kept.len()) => {
                 self.kept.refuse(refused);
             }
@@ -267,13 +279,8 @@ impl Subject {
             {
                 self.kept = KeptData::default();
             }
-            Event::SubjectDescribed(described) if self.age.apply(described) => self.age_position = position,
             _ => {}
         }
-        if by_subject && let Some(attribute) = self.attributes.get_mut(id) {
-            attribute.by_subject = true;
-        }
-        self.is_too_long |= self.effort.take_failure();
     }
 
     pub(super) fn attribute(&self, id: &[u8]) -> Option<&AttributeState> {
