@@ -26,7 +26,7 @@ import {
   type SignalOptions,
 } from "./consents.js";
 import type { Extractor } from "./defaults.js";
-import { InvalidStateError, NotAllowedError } from "./errors.js";
+import { InvalidRequestError, InvalidStateError, NotAllowedError } from "./errors.js";
 import { ConsentDecision } from "./generated/sayso/v1/consent_pb.js";
 import { explainGrant, listUses, type UsesFilter } from "./grants.js";
 import type { Json } from "./json.js";
@@ -100,8 +100,10 @@ export class Person {
    * person, a steward or an auditor). For other replies, give the grant.
    *
    * @throws NotFoundError The reply or the grant is not known.
+   * @throws InvalidRequestError Neither was given.
    */
   async why({ reply = "", grant = "" }: WhyOptions): Promise<Explanation> {
+    if (reply === "" && grant === "") throw new InvalidRequestError("give a reply or a grant");
     const known = grant || this.#caller.replies.find(reply) || (await this.#grantOfListed(reply));
     return explainGrant(this.#caller, known || this.#caller.replies.grantOf(reply));
   }

@@ -12,7 +12,10 @@ import { halfOf } from "../src/wire.js";
 import { REPOSITORY } from "./daemon.js";
 
 const PYTHON = join(REPOSITORY, "target/python-sdk-venv/bin/python");
-const NO_PYTHON = existsSync(PYTHON) ? false : "tests/setup.sh was not run";
+const GENERATED = join(REPOSITORY, "sdk/python/src/sayso/v1");
+const NO_PYTHON = [PYTHON, GENERATED].every((path) => existsSync(path))
+  ? false
+  : "run tests/outside/python_sdk.sh first";
 
 function fact(key: string, json: string, rest: Partial<AllowedFact> = {}): AllowedFact {
   const known = { category: "work", provenance: "observed", eventId: "", consentEventId: "", legalBasis: "consent" };

@@ -110,6 +110,7 @@ test("uses are listed by time and recipient", async () => {
     use.replied("reply-1");
   });
   const files = steward.person(person.id);
+  assert((await failure(files.why({}))) instanceof InvalidRequestError);
   const found = await all(files.uses({ recipient: "dev-service-channel" }));
   assert.deepEqual(
     found.map(({ kind, reply, keys }) => [kind, reply, keys]),
