@@ -87,7 +87,7 @@ fn sentence(unseen: Unseen, recorded_to_ms: Option<u64>, hint: Hint) -> String {
         Unseen::ErasedKinds { entries } => {
             let erased = count(entries, "erased entry");
             format!(
-                "what {erased} had been, except by the operator's statement; give an export from before the \
+                "what {erased} had been: the kinds are the operator's statements; give an export from before the \
                  erasure with --earlier"
             )
         }

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Checks the TypeScript package in sdk/typescript: its tests with the real daemon, in Node and in Chromium; tsc, eslint
-# and prettier; and the package that it builds.
+# Checks the TypeScript package in sdk/typescript: its tests with the real daemon, in Node and in Chromium; tsc,
+# eslint and prettier; and the package that it builds.
 #     typescript.sh PATH/TO/sayso
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 SAYSO_BIN=$(realpath "$1")
 export SAYSO_BIN
-# The tools and libraries are those of tests/setup.sh. A Node that it installed, because that of the system is too old,
-# comes first.
+# The tools and libraries are those of tests/setup.sh. A Node that it installed, because that of the system is
+# too old, comes first.
 tools=$PWD/target/typescript-sdk
 export PATH=$tools/node/node_modules/.bin:$tools/node_modules/.bin:$PATH
 cd sdk/typescript
