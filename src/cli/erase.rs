@@ -123,8 +123,11 @@ const CONTENT_BYTES_MAX: u64 = 2_048;
 /// Reads from standard input the text whose copies are to be erased (`--scope content=-`).
 fn read_text() -> Result<String, CliError> {
     let mut text = String::new();
-    let read = std::io::stdin().lock().take(CONTENT_BYTES_MAX + 2).read_to_string(&mut text);
-    read.map_err(|error| CliError::usage(format!("--scope content=-: {error}")))?;
+    let read = std::io::stdin().lock().take(CONTENT_BYTES_MAX + 3).read_to_string(&mut text);
+    let bytes = read.map_err(|error| CliError::usage(format!("--scope content=-: {error}")))?;
+    if bytes as u64 > CONTENT_BYTES_MAX + 2 {
+        return Err(CliError::usage("--scope content=-: the text must have at most 2,048 bytes"));
+    }
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -152,7 +155,7 @@ async fn preview(
         answer.entries.extend(page.entries);
         answer.next_page_token = page.next_page_token;
     }
-    out.print("PreviewErasureResponse", &answer, text_of_preview)
+    out.print_whole("PreviewErasureResponse", &answer, &[], text_of_preview)
 }
 
 fn text_of_preview(preview: &proto::PreviewErasureResponse) -> String {

@@ -301,6 +301,10 @@ fn verdict_of(report: &Report) -> Result<(), CliError> {
     if report.has_late_revocations() {
         parts.push(LATE_REVOCATIONS.to_owned());
     }
+    if report.rules.bounds_unknown > 0 {
+        let unknown = count(report.rules.bounds_unknown, "version");
+        parts.push(format!("{unknown} of unsigned bounds that this build does not know"));
+    }
     let mut next = "verify an export that was made before the erasure";
     if report.withheld > 0 {
         let sealed = count(report.withheld, "sealed entry");

@@ -154,21 +154,10 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// No limits.
-    fn none() -> Self {
-        Self { links_max: usize::MAX, steps_max: usize::MAX, text_bytes_max: usize::MAX }
-    }
-
-    /// The limits for an erasure that was started. It must not stop halfway because of the few events that
-    /// its start added.
+    /// No limits: for an erasure that was started, because it must not stop halfway.
     #[must_use]
-    pub fn of_started() -> Self {
-        let Self { links_max, steps_max, text_bytes_max } = Self::default();
-        Self {
-            links_max: links_max.saturating_mul(2),
-            steps_max: steps_max.saturating_mul(2),
-            text_bytes_max: text_bytes_max.saturating_mul(2),
-        }
+    pub fn none() -> Self {
+        Self { links_max: usize::MAX, steps_max: usize::MAX, text_bytes_max: usize::MAX }
     }
 }
 

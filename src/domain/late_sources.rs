@@ -6,13 +6,13 @@ use super::current_attribute::CurrentAttribute;
 use super::event::Role;
 use super::ids::EventId;
 use super::profile::SubjectState;
-use super::special_sources::{History, Sources};
+use super::special_sources::{History, Node, Sources};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// The most attributes that one report completes.
 pub const COMPLETED_MAX: usize = 1_024;
 /// The most links between attributes and replies that are followed.
-const STEPS_MAX: usize = 1 << 22;
+const STEPS_MAX: usize = 1 << 21;
 /// The most sources that are passed on. An attribute with more is removed anyway.
 const SOURCES_MAX: usize = super::attribute::LINKS_MAX + 1;
 
@@ -60,7 +60,7 @@ impl Report<'_> {
         let missing = state.attributes.values().filter_map(|current| {
             let (id, known) = (current.event_id, &current.attribute.derived_from);
             let is_missing = |source: &&EventId| **source != id && !known.contains(source);
-            let sources = spread.reached.get(&id)?.iter().filter(is_missing);
+            let sources = spread.reached.get(&Node::Attribute(id))?.iter().filter(is_missing);
             let sources: BTreeSet<EventId> = sources.copied().collect();
             (!sources.is_empty()).then_some((id, sources))
         });
@@ -68,51 +68,56 @@ impl Report<'_> {
         if missing.len() > COMPLETED_MAX { Err(TooMany) } else { Ok(missing) }
     }
 
-    /// For each attribute, the current attributes that were derived from it, or inferred from a reply that it
-    /// shaped.
+    /// The steps from each attribute to what was inferred from it.
     fn links(&self, state: &SubjectState, history: &History) -> Result<Links, TooMany> {
         let sources = Sources::new(state, history);
         let (mut links, mut steps) = (Links::new(), 0_usize);
-        let mut link = |from: EventId, to: EventId| {
+        let mut step = |from: Node, to: Node| {
             steps = steps.saturating_add(1);
-            links.entry(sources.today(from)).or_default().insert(to);
-            if steps > STEPS_MAX { Err(TooMany) } else { Ok(()) }
+            let from = match from {
+                Node::Attribute(id) => Node::Attribute(sources.today(id)),
+                other => other,
+            };
+            links.entry(from).or_default().push(to);
+            steps <= STEPS_MAX
         };
-        for current in state.attributes.values() {
-            let (id, attribute) = (current.event_id, &current.attribute);
-            attribute.derived_from.iter().try_for_each(|source| link(*source, id))?;
-            for shaper in history.shaped(&attribute.from_replies, &current.actor) {
-                link(shaper, id)?;
-            }
+        let current = || state.attributes.values().map(|of| (of.event_id, &of.attribute, &of.actor));
+        let naming = current()
+            .flat_map(|(id, of, actor)| of.from_replies.iter().map(move |reply| (reply.as_str(), id, actor)));
+        let mut goes_on = history.steps(naming, &mut step);
+        for (id, of, _) in current() {
+            let to = Node::Attribute(id);
+            goes_on = goes_on && of.derived_from.iter().all(|source| step(Node::Attribute(*source), to));
         }
-        for current in self.naming(state) {
-            self.shaped_by.iter().try_for_each(|shaper| link(*shaper, current.event_id))?;
+        for of in self.naming(state) {
+            let to = Node::Attribute(of.event_id);
+            goes_on = goes_on && self.shaped_by.iter().all(|shaper| step(Node::Attribute(*shaper), to));
         }
-        Ok(links)
+        if goes_on { Ok(links) } else { Err(TooMany) }
     }
 }
 
-type Links = BTreeMap<EventId, BTreeSet<EventId>>;
+type Links = BTreeMap<Node, Vec<Node>>;
 
 /// Passes sources on along links.
 struct Spread {
     links: Links,
-    /// The sources that reached each attribute.
-    reached: BTreeMap<EventId, BTreeSet<EventId>>,
+    /// The sources that reached each node.
+    reached: BTreeMap<Node, BTreeSet<EventId>>,
     steps: usize,
 }
 
 impl Spread {
     /// Adds a source to an attribute and to everything that was inferred from it.
     fn add(&mut self, attribute: EventId, source: EventId) -> Result<(), TooMany> {
-        let mut open = vec![attribute];
+        let mut open = vec![Node::Attribute(attribute)];
         while let Some(next) = open.pop() {
             self.steps = self.steps.saturating_add(1);
             if self.steps > STEPS_MAX {
                 return Err(TooMany);
             }
             let sources = self.reached.entry(next).or_default();
-            if next == source || sources.len() >= SOURCES_MAX || !sources.insert(source) {
+            if next == Node::Attribute(source) || sources.len() >= SOURCES_MAX || !sources.insert(source) {
                 continue;
             }
             open.extend(self.links.get(&next).into_iter().flatten());

@@ -116,6 +116,8 @@ impl Artifact {
 pub struct Rights {
     /// Requests by id.
     pub requests: BTreeMap<EventId, RequestRecord>,
+    /// Ids of requests by their hash.
+    pub requests_by_hash: BTreeMap<Hash, EventId>,
     /// Holds in the order placed.
     pub holds: Vec<Hold>,
     /// Refused erasures whose requests still stand. Their data is kept and not used.
@@ -137,7 +139,7 @@ impl Rights {
     /// The request with this hash of its id.
     #[must_use]
     pub fn request_with(&self, hash: &Hash) -> Option<&RequestRecord> {
-        self.requests.values().find(|request| request.id.request_hash() == *hash)
+        self.requests.get(self.requests_by_hash.get(hash)?)
     }
 
     /// Applies the next event.
@@ -158,6 +160,7 @@ impl Rights {
                     withdrawn_at_ms: None,
                 };
                 self.requests.insert(id, record);
+                self.requests_by_hash.insert(id.request_hash(), id);
                 if let Some(earlier) = submitted.follows {
                     self.kept_parts.remove(&earlier);
                 }
@@ -246,6 +249,7 @@ impl Rights {
                 at_ms: erasure.fence_at_ms,
             });
         }
+        self.requests_by_hash.insert(id.request_hash(), id);
         let record = self.requests.entry(id).or_insert_with(|| RequestRecord {
             id,
             kind: decided.kind,

@@ -71,6 +71,15 @@ enum ShapedBy {
 /// The names of a reply and of the recipient that reported it, hashed.
 type ReplyName = (Digest, Digest);
 
+/// What lies on the way from an attribute to what was inferred from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Node {
+    Attribute(EventId),
+    /// The number of a list of attributes that grants allow.
+    List(usize),
+    Reply(ReplyName),
+}
+
 /// The sources of every attribute that was recorded about a data subject, current or not, and what shaped
 /// each reply that was reported. Built from the data subject's events, oldest first.
 #[derive(Debug, Default)]
@@ -174,7 +183,7 @@ impl History {
 
     /// The attributes that shaped these replies. If a service names a reply, only that service's own reply is
     /// meant. If another caller names it, the replies of every recipient are meant.
-    pub(super) fn shaped(&self, replies: &[String], recorder: &Actor) -> BTreeSet<EventId> {
+    fn shaped(&self, replies: &[String], recorder: &Actor) -> BTreeSet<EventId> {
         let own = name(&recorder.name);
         let is_meant = |recipient: &Digest| recorder.role != Role::Service || *recipient == own;
         let mut shaped = BTreeSet::new();
@@ -190,6 +199,58 @@ impl History {
             }
         }
         shaped
+    }
+
+    /// The attributes that shaped the replies that `naming` names, as steps: from an attribute to a reply that it
+    /// shaped, or to a list of attributes that a grant allows, and from there to a reply; and from a reply to each
+    /// attribute that names it. Takes time linear in this history and in `naming`. `naming` has each name of a
+    /// reply with the attribute that names it, and who recorded that attribute.
+    pub(super) fn steps<'a>(
+        &self,
+        naming: impl Iterator<Item = (&'a str, EventId, &'a Actor)>,
+        mut step: impl FnMut(Node, Node) -> bool,
+    ) -> bool {
+        let mut named: BTreeMap<Digest, Vec<(EventId, Option<Digest>)>> = BTreeMap::new();
+        for (reply, attribute, recorder) in naming {
+            let own = (recorder.role == Role::Service).then(|| name(&recorder.name));
+            named.entry(name(reply)).or_default().push((attribute, own));
+        }
+        let mut lists: BTreeMap<*const EventId, usize> = BTreeMap::new();
+        for (reply, naming) in &named {
+            for (by_recipient, shaped) in self.shaped.range((*reply, [0; 16])..=(*reply, [u8::MAX; 16])) {
+                let node = Node::Reply(*by_recipient);
+                for by in shaped {
+                    let goes_on = match by {
+                        ShapedBy::Attribute(id) => step(Node::Attribute(*id), node),
+                        ShapedBy::Grant(grant) => self.grants.get(grant).is_none_or(|allowed| {
+                            let next = lists.len();
+                            let list = *lists.entry(allowed.as_ptr()).or_insert(next);
+                            let is_new = list == next;
+                            step(Node::List(list), node)
+                                && (!is_new
+                                    || allowed.iter().all(|id| step(Node::Attribute(*id), Node::List(list))))
+                        }),
+                    };
+                    if !goes_on {
+                        return false;
+                    }
+                }
+            }
+            for (attribute, own) in naming {
+                let recipients = match own {
+                    Some(own) => vec![(*reply, *own)],
+                    None => {
+                        let all = self.shaped.range((*reply, [0; 16])..=(*reply, [u8::MAX; 16]));
+                        all.map(|(by_recipient, _)| *by_recipient).collect()
+                    }
+                };
+                if !recipients.into_iter().all(|reply| step(Node::Reply(reply), Node::Attribute(*attribute)))
+                {
+                    return false;
+                }
+            }
+        }
+        true
     }
 
     /// The current attribute that has the same key and content as this one, if this one is not current.

@@ -223,7 +223,7 @@ pub struct PriorRecipient {
     pub name: String,
     /// When the erasure was completed.
     pub erased_at: String,
-    /// What was erased: `all`, `profile`, `category` or `key`.
+    /// What was erased: `all`, `profile`, `category`, `key` or `content`.
     pub scope: &'static str,
     /// The title of the category, if one category was erased.
     #[serde(skip_serializing_if = "Option::is_none")]

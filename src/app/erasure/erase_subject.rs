@@ -98,7 +98,7 @@ impl Erasures {
         holds: &[Hold],
     ) -> Result<Selection, AppError> {
         let vocabulary = &self.core.rules().vocabulary;
-        Ok(erasure::select(history, scope, holds, vocabulary, Limits::of_started())?)
+        Ok(erasure::select(history, scope, holds, vocabulary, Limits::none())?)
     }
 
     /// All events of a subject that can still be read, oldest first.

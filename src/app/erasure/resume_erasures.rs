@@ -29,8 +29,15 @@ impl Erasures {
                 // A subject who was erased in the meantime is skipped.
                 let Some(stream) = self.core.stream_at(position).await? else { continue };
                 let id = stream.read().state.rights.request_with(&hash).map(|request| request.id);
-                if let Some(id) = id {
-                    self.resume_erasure(id).await?;
+                let resumed = match id {
+                    Some(id) => self.resume_erasure(id).await,
+                    None => Ok(()),
+                };
+                match resumed {
+                    // One request must not keep the ledger from starting. It stays open, and is carried out
+                    // when it is made again.
+                    Err(AppError::Precondition(why)) => tracing::error!(why, "an erasure can't be finished"),
+                    resumed => resumed?,
                 }
             }
         }

@@ -13,6 +13,11 @@ use crate::domain::erasure::{self, Limits, Scope, Selection};
 use crate::domain::event::Recorded;
 use crate::domain::ids::SubjectId;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// The most previews at once. Each reads the whole history of a person into memory.
+const AT_ONCE_MAX: usize = 2;
+static PREVIEWS: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
 
 /// What an erasure would do now.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +37,7 @@ impl Rights {
     ///
     /// # Errors
     /// Nothing is recorded about the data subject, nothing recorded is in the scope, the scope is invalid or
-    /// too large, or the store fails.
+    /// too large, two previews are in progress ([`AppError::Overloaded`]), or the store fails.
     pub async fn preview_erasure(
         self: &Arc<Self>,
         subject: &SubjectId,
@@ -40,6 +45,7 @@ impl Rights {
     ) -> Result<ErasurePreview, AppError> {
         self.check_scope(&scope)?;
         let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
+        let _preview = PREVIEWS.try_acquire().map_err(|_| AppError::Overloaded)?;
         let rights = Arc::clone(self);
         let task = tokio::task::spawn_blocking(move || {
             let holds = stream.read().state.rights.holds.clone();

@@ -186,6 +186,7 @@ pub(super) fn prior_recipient(of: &PriorRecipient, titles: &Titles) -> [Html; 5]
         }
         ("category", None) => Html("one kind of data".into()),
         ("profile", _) => Html("your profile".into()),
+        ("content", _) => Html("what had a certain text".into()),
         _ => Html("everything that could be erased".into()),
     };
     let mut had = vec![escape(&count(of.grants, "permission", "permissions"))];

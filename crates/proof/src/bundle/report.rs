@@ -141,7 +141,10 @@ impl Report {
     pub fn is_fully_checked(&self) -> bool {
         let Replayed { unchecked, revocations_unchecked, reports_unchecked, .. } = self.grants;
         let is_each_checked = unchecked == 0 && revocations_unchecked == 0 && reports_unchecked == 0;
-        is_each_checked && self.withheld == 0 && !self.has_late_revocations()
+        is_each_checked
+            && self.withheld == 0
+            && self.rules.bounds_unknown == 0
+            && !self.has_late_revocations()
     }
 
     /// Whether a revocation was announced more than [`PENDING_MS_MAX`] before the last entry of the bundle

@@ -347,7 +347,10 @@ impl<'a> Verifier<'a> {
         let keys = Arc::clone(&self.keys);
         self.entries_state().chains.check_next(&checked, &keys)?;
         self.compare_and_record(&checked)?;
-        self.time_bounds.check(checked.position, checked.recorded_at_ms);
+        // The time of an erased entry is only that of the entry before it.
+        if !matches!(checked.content, Content::Erased) {
+            self.time_bounds.check(checked.position, checked.recorded_at_ms);
+        }
         let report = &mut self.report;
         match &checked.content {
             Content::Erased => {

@@ -11,13 +11,24 @@ use std::sync::LazyLock;
 struct Content {
     /// The hash of its key, value and category.
     itself: u64,
-    /// The attributes that it was derived from.
-    sources: BTreeSet<Vec<u8>>,
+    /// The attributes that it was derived from, as hashes.
+    sources: BTreeSet<u64>,
+    /// The sum of these hashes, so that a source is added in a short time, however many there are.
+    sum: u64,
 }
 
 impl Content {
+    fn add_sources(&mut self, sources: &[Vec<u8>]) {
+        for source in sources {
+            let hashed = HASHER.hash_one(source);
+            if self.sources.insert(hashed) {
+                self.sum = self.sum.wrapping_add(hashed);
+            }
+        }
+    }
+
     fn hash(&self) -> u64 {
-        HASHER.hash_one((self.itself, &self.sources))
+        HASHER.hash_one((self.itself, self.sources.len(), self.sum))
     }
 }
 
@@ -46,7 +57,8 @@ impl Contents {
         self.note_sources(&attribute.derived_from);
         let Attribute { key, value_json, category, derived_from, .. } = attribute;
         let itself = HASHER.hash_one((key, value_json, category));
-        let content = Content { itself, sources: derived_from.iter().cloned().collect() };
+        let mut content = Content { itself, sources: BTreeSet::new(), sum: 0 };
+        content.add_sources(derived_from);
         self.newest.insert(content.hash(), *event_id);
         self.of_attribute.insert(*event_id, content);
         self.keys.insert(*event_id, key.clone());
@@ -59,7 +71,7 @@ impl Contents {
         let Ok(id) = <&EventId>::try_from(attribute) else { return };
         let Some(content) = self.of_attribute.get_mut(id) else { return };
         let before = content.hash();
-        content.sources.extend(sources.iter().cloned());
+        content.add_sources(sources);
         if self.newest.get(&before) == Some(id) {
             self.newest.remove(&before);
         }

@@ -74,6 +74,8 @@ pub struct RuleSignatures {
     pub bounds_unsigned: u64,
     /// These versions, at most 100.
     pub bounds_unsigned_list: Vec<UnsignedBounds>,
+    /// Those of them that the user does not know, although the user named a key of their tier.
+    pub bounds_unknown: u64,
     /// Definitions without a signature: those that the log began with, and new words.
     pub definitions_unsigned: u64,
     /// Those of them that the user knows.
@@ -91,6 +93,7 @@ pub(super) struct Signers {
     by_key: BTreeMap<(RuleTier, [u8; 32]), RuleSigner>,
     bounds_unsigned: u64,
     bounds_unsigned_list: Vec<UnsignedBounds>,
+    bounds_unknown: u64,
     definitions_unsigned: u64,
     definitions_known: u64,
     definitions_unsigned_at: Vec<Positions>,
@@ -130,6 +133,7 @@ impl Signers {
         let tier = rule.tier;
         let known = self.known_bounds.contains(&(tier, Sha256::digest(&published.policies).into()));
         self.bounds_unsigned += 1;
+        self.bounds_unknown += u64::from(!known && self.trusted.iter().any(|trusted| trusted.tier == tier));
         if self.bounds_unsigned_list.len() < LISTED_MAX {
             let (pack, version) = (published.pack.clone(), published.version.clone());
             self.bounds_unsigned_list.push(UnsignedBounds { position, tier, pack, version, known });
@@ -184,6 +188,7 @@ impl Signers {
             signers_left_out: count.saturating_sub(SIGNERS_MAX) as u64,
             bounds_unsigned: self.bounds_unsigned,
             bounds_unsigned_list: self.bounds_unsigned_list,
+            bounds_unknown: self.bounds_unknown,
             definitions_unsigned: self.definitions_unsigned,
             definitions_known: self.definitions_known,
             definitions_unsigned_at: self.definitions_unsigned_at,
