@@ -6,6 +6,7 @@ mod log;
 
 use log::*;
 use sayso_proof::bundle::{self, BundleWriter, Options, Source};
+use sayso_proof::event::ErasedKind;
 use sayso_proof::replay::Fault;
 use sayso_proof::timestamp::{Authorities, request, token_of_response};
 use std::path::Path;
@@ -128,5 +129,20 @@ fn an_entry_cannot_be_dated_back_to_before_the_timestamp_of_the_entries_before_i
     log.now = now_ms() - 10_000;
     append(&mut log);
     append(&mut log);
+    assert_eq!(findings(&log, &stamps, Some(authority.trusted())), []);
+}
+
+#[test]
+fn an_erased_entry_after_a_timestamp_is_no_finding() {
+    let authority = Authority::new();
+    let mut log = Log::with_vocabulary();
+    let first = log.size();
+    let stamps = [authority.stamp(&log, first)];
+    log.now = now_ms() - 10_000;
+    append(&mut log);
+    append(&mut log);
+    log.erase_stating(&[(first, ErasedKind::Attribute)]);
+    // Its stated time is that of the entry before, which is older than the timestamp.
+    log.recorded[first as usize] = log.recorded[first as usize - 1];
     assert_eq!(findings(&log, &stamps, Some(authority.trusted())), []);
 }
