@@ -87,8 +87,8 @@ fn sentence(unseen: Unseen, recorded_to_ms: Option<u64>, hint: Hint) -> String {
         Unseen::ErasedKinds { entries } => {
             let erased = count(entries, "erased entry");
             format!(
-                "what {erased} had been: the kinds are the operator's statements; give an export from before the \
-                 erasure with --earlier"
+                "what {erased} had been: the log has at most the operator's statement of their kinds; give an \
+                 export from before the erasure with --earlier"
             )
         }
         Unseen::Policies { bounds } => {
