@@ -152,7 +152,7 @@ async fn the_figures_match_a_second_count_from_the_events() {
         assert!(!expected.is_empty(), "{id}");
         assert_shows(&report, id, &expected);
     }
-    assert_shows(&report, "held", &recount::current_attributes(&histories));
+    assert_shows(&report, "stored", &recount::current_attributes(&histories));
     assert_shows(&report, "decisions", &recount::decisions(&histories));
     assert_shows(&report, "contests", &recount::contests(&histories));
     assert_shows(&report, "loops", &recount::feedback_loops(&histories));
@@ -239,7 +239,7 @@ fn assert_commands_write_pages(harness: &Harness) {
     let names: Vec<&str> =
         json["recipients"].as_array().unwrap().iter().map(|each| each["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["coach", "tutor"]);
-    let used = json["categories"].as_array().unwrap().iter().filter(|each| each["held"] == true).count();
+    let used = json["categories"].as_array().unwrap().iter().filter(|each| each["stored"] == true).count();
     assert!(used >= 8, "{used} categories with attributes");
     assert!(!json["securityMeasures"].as_array().unwrap().is_empty());
     assert!(json["gaps"].as_array().unwrap().iter().any(|gap| gap.as_str().unwrap().contains("(f)")));

@@ -112,7 +112,10 @@ async fn an_export_from_before_an_erasure_confirms_what_the_erasure_states() {
     // kinds: the erasure of the key stated those of an attribute and the grant.
     assert_eq!((&of["erasedSince"], &of["notStated"]), (&"5".into(), &"3".into()), "{of}");
     let (_, text) = verify(&harness, &[]);
-    assert!(text.contains("erased entries had been: the log has at most the operator's statement of their kinds"), "{text}");
+    assert!(
+        text.contains("erased entries had been: the log has at most the operator's statement of their kinds"),
+        "{text}"
+    );
     let other = Harness::start().await;
     let (status, _) = verify(&other, &["--earlier", path]);
     assert_eq!(status, Some(1));
