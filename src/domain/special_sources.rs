@@ -201,10 +201,10 @@ impl History {
         shaped
     }
 
-    /// The attributes that shaped the replies that `naming` names, as steps: from an attribute to a reply that it
-    /// shaped, or to a list of attributes that a grant allows, and from there to a reply; and from a reply to each
-    /// attribute that names it. Takes time linear in this history and in `naming`. `naming` has each name of a
-    /// reply with the attribute that names it, and who recorded that attribute.
+    /// The attributes that shaped the replies that `naming` names, as steps: from an attribute to a reply
+    /// that it shaped, or to a list of attributes that a grant allows, and from there to a reply; and from a
+    /// reply to each attribute that names it. Takes time linear in this history and in `naming`. `naming` has
+    /// each name of a reply with the attribute that names it, and who recorded that attribute.
     pub(super) fn steps<'a>(
         &self,
         naming: impl Iterator<Item = (&'a str, EventId, &'a Actor)>,

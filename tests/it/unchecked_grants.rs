@@ -108,8 +108,8 @@ async fn an_export_from_before_an_erasure_confirms_what_the_erasure_states() {
     let json: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!((status, &json["given"]["earlierExports"]), (Some(0), &2.into()), "{json}");
     let of = &json["earlier"][1];
-    // Of ada, two attributes, a consent and a grant; of ben, an attribute. The erasures of everything state no
-    // kinds: the erasure of the key stated those of an attribute and the grant.
+    // Of ada, two attributes, a consent and a grant; of ben, an attribute. The erasures of everything state
+    // no kinds: the erasure of the key stated those of an attribute and the grant.
     assert_eq!((&of["erasedSince"], &of["notStated"]), (&"5".into(), &"3".into()), "{of}");
     let (_, text) = verify(&harness, &[]);
     assert!(

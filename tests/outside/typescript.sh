@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Checks the TypeScript package in sdk/typescript: its tests with the real daemon, in Node and in Chromium; tsc,
-# eslint and prettier; and the package that it builds.
+# Checks the TypeScript package in sdk/typescript: its tests with the real daemon, in Node and in Chromium;
+# tsc, eslint and prettier; and the package that it builds.
 #     typescript.sh PATH/TO/sayso
 set -euo pipefail
 cd "$(dirname "$0")/../.."

@@ -94,9 +94,9 @@ impl Grants {
         }
     }
 
-    /// Records completions of attributes in separate frames if there are too many for the frame of the report.
-    /// Returns those that remain. The caller reports a use. What follows for the attributes is decided by the
-    /// ledger, and is not to be taken for the words of a person who speaks through the caller.
+    /// Records completions of attributes in separate frames if there are too many for the frame of the
+    /// report. Returns those that remain. The caller reports a use. What follows for the attributes is
+    /// decided by the ledger, and is not to be taken for the words of a person who speaks through the caller.
     async fn record_completions_first(
         self: &Arc<Self>,
         mut append: Append,

@@ -86,8 +86,9 @@ pub const FIGURES: &[FigureSpec] = &[
                      outcome.",
         unit: "people; grants",
         limits: "The figure covers only people about whom data is stored, not people whom the service never \
-                 reached. If a recipient did not report a use, only the release counts. Jurisdiction and age \
-                 band are what the controller recorded. Erased people are not included.",
+                 reached. If a recipient did not report a use, the person counts only as one about whom a \
+                 grant released data. Jurisdiction and age band are what the controller recorded. Erased \
+                 people are not included.",
         paper: "Societal risks: access disparities; societal benefits: inclusion and accessibility",
         populations: &[Population::Reach, Population::GrantRequests],
         derivation: Derivation::Reach,
