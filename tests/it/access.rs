@@ -72,7 +72,7 @@ async fn every_denial_names_the_role_of_the_caller_and_the_allowed_roles() {
     let controller = "channel, service-channel, steward";
     assert_roles(ada.consent.record_consent(of_guardian).await, "subject", controller);
     let past = Some(proto::AsOf { moment: Some(proto::as_of::Moment::Version(1)) });
-    let past_consents = proto::ListConsentsRequest { as_of: past.clone(), ..consents };
+    let past_consents = proto::ListConsentsRequest { as_of: past, ..consents };
     assert_roles(tutor.consent.list_consents(past_consents).await, "service", "subject, steward");
     let past_use = proto::EvaluateUseRequest {
         subject: "ada".into(),
