@@ -37,10 +37,10 @@ const PEOPLE_BYTES_MAX: usize = 65_536;
 /// names, and purposes below these. Consents that the person has taken back or that have ended are
 /// not listed, nor are purposes that another consent of the person allows.
 ///
-/// The ledger keeps no list of your IDs. Name people, or give a file, to see their IDs; otherwise
-/// all people are examined, and each is shown by a random pseudonym. With --json, each line is one
-/// object. For each person who is named or listed, an event records who asked; the person can read
-/// it.
+/// The ledger keeps no list of the IDs by which you know people. If you name people, or give a file
+/// with their IDs, the list shows these IDs. Otherwise all people are examined, and each is shown
+/// by a random pseudonym. With --json, each line is one object. For each person whom you name, or
+/// who is in the list, an event records who viewed the list. The person can read this event.
 ///
 /// Example: `sayso consent ask --people customers.txt --within 30d`
 #[derive(Args)]

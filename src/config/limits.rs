@@ -9,7 +9,7 @@ use serde::Deserialize;
 pub struct Limits {
     /// Writes that may wait for the sequencer; beyond this, callers get `RESOURCE_EXHAUSTED`. 1 to 1,000,000.
     pub queue_requests_max: usize,
-    /// Events in one durable batch. 512 to 65,536.
+    /// Events in one durable batch. 1,024 to 65,536.
     pub batch_events_max: usize,
     /// Open grants of one recipient about one person; beyond this, a request for another gets
     /// `RESOURCE_EXHAUSTED`. 1 to 100,000.
@@ -96,8 +96,8 @@ impl Limits {
         let million = 1..=1_000_000;
         check(million.contains(&self.connections_max), "limits.connections_max", "1 to 1,000,000")?;
         check(million.contains(&self.queue_requests_max), "limits.queue_requests_max", "1 to 1,000,000")?;
-        let batch = (512..=65_536).contains(&self.batch_events_max);
-        check(batch, "limits.batch_events_max", "512 to 65,536")?;
+        let batch = (1_024..=65_536).contains(&self.batch_events_max);
+        check(batch, "limits.batch_events_max", "1,024 to 65,536")?;
         let open = (1..=100_000).contains(&self.open_grants_max);
         check(open, "limits.open_grants_max", "1 to 100,000")?;
         let artifacts = (1..=100_000).contains(&self.artifacts_max);

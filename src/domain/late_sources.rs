@@ -9,12 +9,14 @@ use super::profile::SubjectState;
 use super::special_sources::{History, Node, Sources};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// The most attributes that one report completes.
-pub const COMPLETED_MAX: usize = 1_024;
+/// The most attributes that one report completes. With the report and the revocations that follow from it,
+/// they fit into one frame.
+pub const COMPLETED_MAX: usize = 700;
 /// The most links between attributes and replies that are followed.
 const STEPS_MAX: usize = 1 << 21;
-/// The most sources that are passed on. An attribute with more is removed anyway.
-const SOURCES_MAX: usize = super::attribute::LINKS_MAX + 1;
+/// The most sources that are passed on. An attribute with more is removed anyway; one of them may be the
+/// attribute itself.
+const SOURCES_MAX: usize = super::attribute::LINKS_MAX + 2;
 
 /// More attributes than [`COMPLETED_MAX`] would get sources, or there are too many links to follow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

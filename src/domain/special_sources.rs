@@ -31,8 +31,11 @@ pub fn effective_provenance<'a>(
 struct Origin {
     key: String,
     category: String,
+    /// In order, each once.
     sources: Vec<EventId>,
-    /// A hash of value, category and sources.
+    /// The sources with which it was recorded, if others were added later.
+    recorded: Option<Vec<EventId>>,
+    /// A hash of value and category.
     content: Digest,
 }
 
@@ -43,14 +46,35 @@ impl Origin {
             content.update(text.len().to_be_bytes());
             content.update(text);
         }
-        attribute.derived_from.iter().for_each(|source| content.update(source.0));
         Self {
             key: attribute.key.clone(),
             category: attribute.category.clone(),
-            sources: attribute.derived_from.clone(),
+            sources: in_order(attribute.derived_from.clone()),
+            recorded: None,
             content: first_half(&content.finalize()),
         }
     }
+
+    fn add_sources(&mut self, added: &[EventId]) {
+        self.recorded.get_or_insert_with(|| self.sources.clone());
+        let mut sources = std::mem::take(&mut self.sources);
+        sources.extend(added);
+        self.sources = in_order(sources);
+    }
+
+    /// Whether another attribute has the same value, category and sources: those of now, or those with which
+    /// it was recorded.
+    fn is_same(&self, other: &Self) -> bool {
+        let others = || std::iter::once(&other.sources).chain(&other.recorded);
+        let mut own = std::iter::once(&self.sources).chain(&self.recorded);
+        self.content == other.content && own.any(|own| others().any(|other| own == other))
+    }
+}
+
+fn in_order(mut sources: Vec<EventId>) -> Vec<EventId> {
+    sources.sort_unstable();
+    sources.dedup();
+    sources
 }
 
 /// The first half of a SHA-256 hash.
@@ -152,9 +176,9 @@ impl History {
             }
             Event::AttributeSourcesAdded { attribute, sources } => {
                 if let Some(origin) = self.origins.get_mut(attribute) {
-                    let known: BTreeSet<EventId> = origin.sources.iter().copied().collect();
-                    origin.sources.extend(sources.iter().filter(|source| !known.contains(source)));
-                    self.links = self.links.saturating_add(sources.len());
+                    let before = origin.sources.len();
+                    origin.add_sources(sources);
+                    self.links = self.links.saturating_add(before.saturating_add(sources.len()));
                 }
             }
             Event::GrantIssued(issued) => {
@@ -257,7 +281,7 @@ impl History {
     fn same_today(&self, id: EventId, state: &SubjectState) -> Option<EventId> {
         let origin = self.origins.get(&id)?;
         let current = state.attributes.get(&origin.key)?.event_id;
-        let same = self.origins.get(&current).is_some_and(|other| other.content == origin.content);
+        let same = self.origins.get(&current).is_some_and(|other| other.is_same(origin));
         same.then_some(current)
     }
 }

@@ -229,7 +229,12 @@ async fn a_reply_that_is_reported_late_completes_the_inferences_that_were_drawn_
     record(&mut other, from_reply("others", "of-illness")).await.unwrap();
     let standing = world.ask(&["ill", "busy"]).await.0;
     assert_eq!(standing.allowed.len(), 2);
+    // Recorded again, it has the same content, and its grants stay valid, before the report as well as after
+    // it.
+    record(&mut world.service, from_reply("ill", "of-illness")).await.unwrap();
+    assert!(stands(&mut world, &standing.grant_id).await);
     report(&mut world, "of-illness").await;
+    assert!(stands(&mut world, &standing.grant_id).await);
     let (grant, _) = world.ask(&["job"]).await;
     let request = proto::ReportUseRequest {
         grant_id: grant.grant_id,

@@ -72,7 +72,7 @@ impl Grants {
             return Ok(Vec::new());
         }
         let missing = report.missing_sources(&now.state, &history, &special).map_err(|_| {
-            AppError::invalid("reply", "must not be one from which more than 1,024 attributes were inferred")
+            AppError::invalid("reply", "must not be one from which more than 700 attributes were inferred, also through other replies")
         })?;
         let current = now.state.attributes.values();
         Ok(current.filter_map(|of| completed(of, missing.get(&of.event_id)?)).collect())

@@ -1,7 +1,7 @@
 //! Records what recipients report: that they used a grant for a reply, or that they carried out a revocation.
 
 use crate::app::caller::Caller;
-use crate::app::error::{AppError, Cause};
+use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::log::append::{Append, Begun, Frame, PendingEvent, Timestamping};
 use crate::app::log::outstanding::role_in_event;
@@ -12,9 +12,6 @@ use crate::domain::event::{Event, GrantUsed, GrantedAttribute, Reason, Recipient
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::names;
 use std::sync::Arc;
-
-/// The most attributes that are completed in one frame.
-const COMPLETED_AT_ONCE_MAX: usize = 128;
 
 /// A use of a grant.
 #[derive(Clone, Debug, Default)]
@@ -87,44 +84,20 @@ impl Grants {
                     ai_disclosure_shown: used.ai_disclosure_shown,
                 };
                 let completed = self.late_sources(&append, &issued, &used).await?;
-                let (append, completed) = self.record_completions_first(append, completed).await?;
                 let frame = self.frame_of_use(&append, used, completed);
                 Ok(self.core.commit(append, frame).await?.receipt)
             }
         }
     }
 
-    /// Records completions of attributes in separate frames if there are too many for the frame of the
-    /// report. Returns those that remain. The caller reports a use. What follows for the attributes is
-    /// decided by the ledger, and is not to be taken for the words of a person who speaks through the caller.
-    async fn record_completions_first(
-        self: &Arc<Self>,
-        mut append: Append,
-        completed: Vec<Event>,
-    ) -> Result<(Append, Vec<PendingEvent>), AppError> {
-        let plan = |event: Event| PendingEvent { by_ledger: true, ..self.core.plan(event) };
-        let mut completed: Vec<PendingEvent> = completed.into_iter().map(plan).collect();
-        if completed.len() <= COMPLETED_AT_ONCE_MAX {
-            return Ok((append, completed));
-        }
-        let grants = Arc::clone(self);
-        let task = tokio::spawn(async move {
-            let request_stamp = std::mem::take(&mut append.request_stamp);
-            while completed.len() > COMPLETED_AT_ONCE_MAX {
-                let rest = completed.split_off(COMPLETED_AT_ONCE_MAX);
-                let frame = grants.core.with_revocations(&append, std::mem::replace(&mut completed, rest));
-                grants.core.commit_inline(&append, Frame { is_decision: false, ..frame }).await?;
-            }
-            append.request_stamp = request_stamp;
-            Ok((append, completed))
-        });
-        task.await.map_err(|_| AppError::Internal(Cause::Task))?
-    }
-
     /// The report, and what it changes about attributes that name its reply. If they may not be used any
-    /// longer, their grants are revoked in the same frame.
-    fn frame_of_use(&self, append: &Append, used: GrantUsed, completed: Vec<PendingEvent>) -> Frame {
+    /// longer, their grants are revoked in the same frame. The caller reports a use. What follows for the
+    /// attributes is decided by the ledger, and is not to be taken for the words of a person who speaks
+    /// through the caller.
+    fn frame_of_use(&self, append: &Append, used: GrantUsed, completed: Vec<Event>) -> Frame {
         let is_plain = completed.is_empty();
+        let plan = |event: Event| PendingEvent { by_ledger: true, ..self.core.plan(event) };
+        let completed = completed.into_iter().map(plan);
         let report = self.core.plan(Event::GrantUsed(used));
         let pending_events: Vec<PendingEvent> = std::iter::once(report).chain(completed).collect();
         match is_plain {

@@ -12,12 +12,12 @@ use crate::domain::erased_copies::Copies;
 use crate::domain::erasure::{self, Limits, Scope, Selection};
 use crate::domain::event::Recorded;
 use crate::domain::ids::SubjectId;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use tokio::sync::Semaphore;
 
 /// The most previews at once. Each reads the whole history of a person into memory.
 const AT_ONCE_MAX: usize = 2;
-static PREVIEWS: Semaphore = Semaphore::const_new(AT_ONCE_MAX);
+static PREVIEWS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(AT_ONCE_MAX)));
 
 /// What an erasure would do now.
 #[derive(Clone, Debug, Default)]
@@ -37,7 +37,7 @@ impl Rights {
     ///
     /// # Errors
     /// Nothing is recorded about the data subject, nothing recorded is in the scope, the scope is invalid or
-    /// too large, two previews are in progress ([`AppError::Overloaded`]), or the store fails.
+    /// too large, or the store fails.
     pub async fn preview_erasure(
         self: &Arc<Self>,
         subject: &SubjectId,
@@ -45,7 +45,7 @@ impl Rights {
     ) -> Result<ErasurePreview, AppError> {
         self.check_scope(&scope)?;
         let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
-        let _preview = PREVIEWS.try_acquire().map_err(|_| AppError::Overloaded)?;
+        let turn = Arc::clone(&PREVIEWS).acquire_owned().await.map_err(|_| AppError::Stopped)?;
         let rights = Arc::clone(self);
         let task = tokio::task::spawn_blocking(move || {
             let holds = stream.read().state.rights.holds.clone();
@@ -59,9 +59,10 @@ impl Rights {
             let vocabulary = &rights.core.rules().vocabulary;
             let mut selection = erasure::select(&history, &scope, &holds, vocabulary, Limits::default())?;
             rights.erasure.add_notified(&mut selection, &history, &scope, &stream.keys)?;
-            Ok::<_, AppError>((history, selection, scope, is_refused))
+            // The work has the turn until it is over, even if the caller is gone.
+            Ok::<_, AppError>((history, selection, scope, is_refused, turn))
         });
-        let (history, selection, scope, is_refused) =
+        let (history, selection, scope, is_refused, _turn) =
             task.await.map_err(|_| AppError::Internal(Cause::Task))??;
         if is_refused {
             let selection = Selection { kept: selection.kept, ..Selection::default() };

@@ -98,7 +98,9 @@ impl Rights {
     /// The store fails. The next pass finds what this pass did not end.
     pub async fn end_expired(self: &Arc<Self>) -> Result<bool, AppError> {
         self.core.retry_pending_revocations().await;
-        self.core.record_due_reuse().await?;
+        if let Err(error) = self.core.record_due_reuse().await {
+            tracing::warn!(%error, "the counts of reused grants are not recorded yet");
+        }
         // Expired attributes are erased, so an untrusted clock must not decide.
         if self.core.clock_state().is_skewed() {
             return Ok(false);

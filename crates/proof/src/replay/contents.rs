@@ -65,16 +65,13 @@ impl Contents {
         !self.known_keys.insert(key.clone())
     }
 
-    /// Adds sources to an attribute, which changes its content.
+    /// Adds sources to an attribute. From now on it has the content with these sources, too. It still stands
+    /// for attributes with the content that it was recorded with.
     pub fn add_sources(&mut self, attribute: &[u8], sources: &[Vec<u8>]) {
         self.note_sources(sources);
         let Ok(id) = <&EventId>::try_from(attribute) else { return };
         let Some(content) = self.of_attribute.get_mut(id) else { return };
-        let before = content.hash();
         content.add_sources(sources);
-        if self.newest.get(&before) == Some(id) {
-            self.newest.remove(&before);
-        }
         self.newest.insert(content.hash(), *id);
     }
 

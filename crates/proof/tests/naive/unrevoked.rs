@@ -229,11 +229,14 @@ impl<'a> Run<'a> {
             });
             one.derived_from.iter().chain(added.flatten()).cloned().collect()
         };
+        let as_recorded =
+            |one: &Attribute| -> BTreeSet<Vec<u8>> { one.derived_from.iter().cloned().collect() };
         let same = |(id, one): (&[u8], &Attribute), (other_id, other): (&[u8], &Attribute)| {
+            let now = sources(other_id, other);
             one.key == other.key
                 && one.value_json == other.value_json
                 && one.category == other.category
-                && sources(id, one) == sources(other_id, other)
+                && (sources(id, one) == now || as_recorded(one) == now)
         };
         let Some(before) = content(&granted.attribute) else { return granted.clone() };
         let before = (granted.attribute.as_slice(), before);

@@ -2,8 +2,8 @@
 //! chooses; the store makes all other index records itself. In a run, neighboring keys share one record of
 //! sled, the index's database.
 //!
-//! A leaf page of sled takes 16 records, regardless of their size. If each key had its own record, custom
-//! records would use most of sled's pages.
+//! A leaf page of sled takes 16 records, regardless of their size. If each key that the caller chooses had
+//! its own record, these records would use most of sled's pages.
 //!
 //! A run is stored under the first of its keys. It takes every key from its own first key up to the first key
 //! of the next run. If a key is appended to a full run, it begins a new run. If a key falls inside a full
