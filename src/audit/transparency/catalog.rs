@@ -224,7 +224,7 @@ pub const FIGURES: &[FigureSpec] = &[
                      self-reinforcement ratio is the share of the first group among the inferences that name \
                      a reply.",
         unit: "inferences",
-        limits: "The figure depends on what writers report: which replies an inference was drawn from, and \
+        limits: "The figure depends on what services report: which replies an inference was drawn from, and \
                  what shaped those replies. Attributes count as the same if they have the same key, even if \
                  they mean different things.",
         paper: "Individual risks: homogenization and bias reinforcement",
