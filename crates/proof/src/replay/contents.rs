@@ -9,6 +9,8 @@ use std::sync::LazyLock;
 
 /// The content of an attribute.
 struct Content {
+    /// The number of the attribute, in the order of recording.
+    number: usize,
     /// The hash of its key, value and category.
     itself: u64,
     /// The attributes that it was derived from, as hashes.
@@ -47,6 +49,9 @@ pub(super) struct Contents {
     source_keys: BTreeSet<String>,
 }
 
+/// How often the content of an attribute can change by added sources: an attribute has at most 64.
+const CHANGES_MAX: usize = 64;
+
 /// Random, so that the author of a log cannot choose contents with equal hashes.
 static HASHER: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
@@ -57,7 +62,8 @@ impl Contents {
         self.note_sources(&attribute.derived_from);
         let Attribute { key, value_json, category, derived_from, .. } = attribute;
         let itself = HASHER.hash_one((key, value_json, category));
-        let mut content = Content { itself, sources: BTreeSet::new(), sum: 0 };
+        let number = self.of_attribute.len();
+        let mut content = Content { number, itself, sources: BTreeSet::new(), sum: 0 };
         content.add_sources(derived_from);
         self.newest.insert(content.hash(), *event_id);
         self.of_attribute.insert(*event_id, content);
@@ -72,7 +78,11 @@ impl Contents {
         let Ok(id) = <&EventId>::try_from(attribute) else { return };
         let Some(content) = self.of_attribute.get_mut(id) else { return };
         content.add_sources(sources);
-        self.newest.insert(content.hash(), *id);
+        let (number, hash) = (content.number, content.hash());
+        let newest = self.newest.get(&hash).and_then(|newest| self.of_attribute.get(newest));
+        if newest.is_none_or(|newest| newest.number < number) {
+            self.newest.insert(hash, *id);
+        }
     }
 
     /// Notes that an attribute was derived from these.
@@ -87,9 +97,18 @@ impl Contents {
         self.source_keys.contains(key)
     }
 
-    /// The newest attribute with the same content as this one.
+    /// The newest attribute with the same content as this one. If that one got sources, and was recorded again
+    /// with them, the newest with its present content, and so on.
     pub fn newest_like(&self, attribute: &[u8]) -> Option<&EventId> {
-        let content = self.of_attribute.get(<&EventId>::try_from(attribute).ok()?)?;
-        self.newest.get(&content.hash())
+        let mut newest =
+            self.newest.get(&self.of_attribute.get(<&EventId>::try_from(attribute).ok()?)?.hash())?;
+        for _ in 0..CHANGES_MAX {
+            let next = self.newest.get(&self.of_attribute.get(newest)?.hash())?;
+            if next == newest {
+                break;
+            }
+            newest = next;
+        }
+        Some(newest)
     }
 }

@@ -238,10 +238,20 @@ impl<'a> Run<'a> {
                 && one.category == other.category
                 && (sources(id, one) == now || as_recorded(one) == now)
         };
-        let Some(before) = content(&granted.attribute) else { return granted.clone() };
-        let before = (granted.attribute.as_slice(), before);
-        let newest = own.iter().rfind(|(line, one)| same((&line.id, one), before));
-        let newest = newest.map(|(line, _)| line.id.to_vec());
+        let newest_like = |id: &[u8]| {
+            let before = (id, content(id)?);
+            let newest = own.iter().rfind(|(line, one)| same((&line.id, one), before))?;
+            Some(newest.0.id.to_vec())
+        };
+        let mut newest = newest_like(&granted.attribute);
+        if newest.is_none() {
+            return granted.clone();
+        }
+        while let Some(next) =
+            newest.as_ref().and_then(|id| newest_like(id)).filter(|next| Some(next) != newest.as_ref())
+        {
+            newest = Some(next);
+        }
         let is_replaced = standing::was_replaced(self.log, self.handle, position, &granted.attribute);
         let attribute = newest.filter(|_| is_replaced).unwrap_or_else(|| granted.attribute.clone());
         GrantedAttribute { attribute, ..granted.clone() }
