@@ -97,8 +97,8 @@ impl Contents {
         self.source_keys.contains(key)
     }
 
-    /// The newest attribute with the same content as this one. If that one got sources, and was recorded again
-    /// with them, the newest with its present content, and so on.
+    /// The newest attribute with the same content as this one. If that one got sources, and was recorded
+    /// again with them, the newest with its present content, and so on.
     pub fn newest_like(&self, attribute: &[u8]) -> Option<&EventId> {
         let mut newest =
             self.newest.get(&self.of_attribute.get(<&EventId>::try_from(attribute).ok()?)?.hash())?;
