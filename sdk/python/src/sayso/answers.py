@@ -89,8 +89,8 @@ class Remembered:
 
     fact: Fact
     outcome: Outcome
-    """`recorded`; `unchanged`, if the same request was made before; `superseded`, if the fact was recorded but something
-    that the person said, or a later observation, is in the profile instead; or `refused`."""
+    """`recorded`; `unchanged`, if the same request was made before; `superseded`, if the fact was recorded but what
+    the person said, or a later observation, is in the profile instead; or `refused`."""
     event_id: str = ""
     position: int | None = None
     why: str = ""
