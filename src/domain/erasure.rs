@@ -178,7 +178,7 @@ pub enum TooLarge {
 /// # Errors
 /// The selection would be more work than `limits` allow. Everything, and the whole profile if no hold is in
 /// force, can always be selected, because for these nothing has to be followed. The limits do not apply to
-/// what is at the end of its retention: nobody could name another scope, and it must not stay.
+/// what is at the end of its retention: no one could name another scope, and it must not stay.
 pub fn select(
     history: &[Recorded],
     scope: &Scope,

@@ -36,7 +36,7 @@ const SHINGLE_WORDS: usize = 3;
 const LITERALS: [&str; 3] = ["true", "false", "null"];
 
 /// The hash of a word, of a shingle or of a whole text. It is keyed with random numbers of its own in each
-/// search, so nobody can make texts whose hashes collide.
+/// search, so no one can make texts whose hashes collide.
 type Hashed = u64;
 /// The number of a wanted text.
 type Number = u32;

@@ -2,7 +2,7 @@
 //! keys that sign the rules.
 //!
 //! The log's key alone proves little about a single document, because the operator has that key. With it, the
-//! operator can sign a tree that nobody else sees: the tree of an invented log, or of a copy of the log to
+//! operator can sign a tree that no one else sees: the tree of an invented log, or of a copy of the log to
 //! which other entries were added. Witnesses and older checkpoints tie the document's tree to the log that
 //! others see.
 

@@ -56,7 +56,7 @@ fn a_withdrawal_that_is_erased_as_an_attribute_is_found_by_whoever_kept_an_expor
     let before = log.bundle();
     log.erase_stating(&[(withdrawal, ErasedKind::Attribute)]);
     log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
-    // By itself, the log shows a grant with a consent that nobody withdrew.
+    // By itself, the log shows a grant with a consent that no one withdrew.
     assert_eq!(verify(&log, vec![]).unwrap().grants.findings, []);
     assert_eq!(compared(&log, &before), [(withdrawal, Fault::FalseErasedKind)]);
 }

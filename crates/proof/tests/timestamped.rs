@@ -110,7 +110,7 @@ fn an_entry_cannot_be_recorded_after_the_timestamp_that_covers_it() {
     assert_eq!(findings(&log, &stamps[..1], Some(authority.trusted())), []);
     let found = findings(&log, &stamps, Some(authority.trusted()));
     assert_eq!(found, [(ahead, Fault::RecordedAfterTimestamp)]);
-    // Nobody vouches for the time of a timestamp whose authority is not trusted.
+    // No one vouches for the time of a timestamp whose authority is not trusted.
     assert_eq!(findings(&log, &stamps, None), []);
 }
 

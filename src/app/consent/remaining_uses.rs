@@ -1,5 +1,6 @@
 //! The purposes for which data may still be used after the data subject said no to them: those with a legal
 //! basis that does not depend on the subject's agreement, such as a contract or a legal obligation.
+
 use crate::domain::consent::{ConsentRecord, Terms};
 use crate::domain::event::PurposeDefined;
 use crate::domain::legal_basis::DeclaredBasis;

@@ -85,7 +85,7 @@ impl Core {
     /// logged, because what is durable can still be read.
     pub(crate) async fn record_reuse_before_read(self: &Arc<Self>, stream: &Arc<SubjectStream>) {
         if let Err(error) = self.record_reuse_of(stream).await {
-            self.unrecorded_reuse.push(stream, self.now_ms());
+            self.unrecorded_reuse.push_again(stream, self.now_ms());
             tracing::warn!(%error, "the counts of reused grants are not recorded yet");
         }
     }

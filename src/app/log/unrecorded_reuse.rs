@@ -25,6 +25,15 @@ impl UnrecordedReuse {
         unrecorded.0.push(Arc::downgrade(stream));
     }
 
+    /// As [`UnrecordedReuse::push`], for a stream that may be listed already. It is listed once.
+    pub(crate) fn push_again(&self, stream: &Arc<SubjectStream>, now_ms: u64) {
+        let is_same = |known: &Weak<SubjectStream>| std::ptr::eq(known.as_ptr(), Arc::as_ptr(stream));
+        let is_listed = self.0.lock().unwrap_or_else(PoisonError::into_inner).0.iter().any(is_same);
+        if !is_listed {
+            self.push(stream, now_ms);
+        }
+    }
+
     /// Takes all streams if the first has waited for `waited_ms`, or if at least half of [`UNRECORDED_MAX`]
     /// streams wait.
     pub(crate) fn take_due(&self, now_ms: u64, waited_ms: u64) -> Vec<Weak<SubjectStream>> {

@@ -1,6 +1,7 @@
 //! The part of an access package that shows that nothing was left out. It contains the data subject's
 //! entries, and a proof of how many there are according to the log. An erasure may have left gaps among the
 //! entries. For each gap, there is an inclusion proof of the entry right before it.
+
 use crate::app::error::AppError;
 use crate::app::log::read::{CIPHER_STACK_WORDS, open};
 use crate::app::rights::export_subject::export::Export;
