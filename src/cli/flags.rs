@@ -1,5 +1,5 @@
-//! Refuses global flags that a command does not use, instead of ignoring them: --json, and the connection
-//! flags. Connection flags, such as --addr, say how to reach a daemon.
+//! Refuses global flags that a command does not use, instead of ignoring them. The global flags are --json
+//! and the connection flags, such as --addr, which say how to reach a daemon.
 
 use clap::error::{Error, ErrorKind};
 use clap::parser::ValueSource;

@@ -22,7 +22,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Largest size of a document that is read from a log (a checkpoint, a list of keys or a tile), in bytes.
+/// Largest size of a document that is read from a log, such as a checkpoint or a tile, in bytes.
 const DOCUMENT_BYTES_MAX: usize = 8 << 20;
 /// Largest number of bytes that are read of a webhook's answer.
 const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -247,7 +247,7 @@ async fn post(url: &str, ca: Option<&Path>, check: &Check) -> Result<(), String>
     }
 }
 
-/// The result of a check in the style of proto JSON.
+/// The result of a check, as JSON in the style of proto JSON.
 fn json_of(check: &Check) -> Value {
     let witnesses = check.witnesses.iter().map(|of| {
         let at = wording::time(of.at_s.saturating_mul(1_000));

@@ -1,6 +1,6 @@
-//! The part of `sayso verify` about evidence besides the log's key: witnesses, an older checkpoint and
-//! timestamp authorities. It says which evidence was given, and what the verdict does not show without the
-//! rest.
+//! The part of `sayso verify` about evidence besides the log's key: witnesses, an older checkpoint,
+//! earlier exports, timestamp authorities and keys of tiers. It says which evidence was given, and what
+//! the verdict does not show because other evidence was not given.
 
 use super::output::count;
 use crate::domain::wording;

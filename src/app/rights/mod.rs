@@ -1,4 +1,4 @@
-//! Requests of data subjects, holds, retention, and access and portability packages.
+//! Data subjects' requests; holds; retention; and packages for access and portability.
 
 pub(crate) mod decide_request;
 pub(crate) mod export_subject;

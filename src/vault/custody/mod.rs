@@ -1,8 +1,9 @@
 //! Custody of the root key. The keeper of the root key is a file, a PKCS#11 token, or, in tests, memory.
 //!
-//! A root key wraps exactly one thing: the key of the key tree's top page. Its keeper wraps and unwraps that
-//! key, so the root key never has to leave its keeper. Root keys are numbered. A re-keying makes the next
-//! root key and destroys the previous one.
+//! The keys of people's data are in pages. Each page is encrypted under a key that stands in the page
+//! above it, and the root key encrypts (*wraps*) the key of the top page alone. The keeper wraps and
+//! unwraps that key, so the root key never has to leave its keeper. Root keys are numbered. A re-keying
+//! makes the next root key and destroys the previous one.
 
 mod file;
 mod memory;

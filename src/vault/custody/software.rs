@@ -1,4 +1,5 @@
-//! Wraps the key of the key tree's top page with the root key, in software. The keepers of root keys
+//! Encrypts one key with the root key, in software. That key opens the top page of the key store, from
+//! which the keys of all people's data are reached. The keepers of root keys
 //! ([`RootCustody`](super::RootCustody)) use this if they hold the root key's bytes themselves.
 
 use super::root_custody::{CustodyError, Generation};

@@ -1,5 +1,6 @@
-//! Checks the timestamps of a bundle. Each timestamp names a tree size. It must cover the checkpoint with
-//! that size and with the root that the verifier computes from the leaf hashes.
+//! Checks the timestamps of a bundle. The name of the file of a timestamp states a tree size. The
+//! timestamp must cover the checkpoint of that size, with the root that the verifier computes from the
+//! leaf hashes.
 
 use super::member::Member;
 use super::report::VerifyFailure;

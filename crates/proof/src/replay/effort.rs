@@ -1,5 +1,5 @@
-//! Limits the work of replaying one data subject, so that no forged history makes a replay long. Grants
-//! beyond the limit count as not checked in full.
+//! Limits the work of replaying the events of one data subject, so that no forged history makes a replay
+//! long. Grants beyond the limit count as not checked in full.
 
 use std::cell::Cell;
 

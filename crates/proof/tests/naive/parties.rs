@@ -1,6 +1,6 @@
 //! Finds events in the wrong place: a system event in the stream of a person, or an event about a person
-//! among the system events. Also finds events that name something that does not exist, and ids that occur
-//! twice.
+//! among the system events. Also finds events that their author's role may not record, events that name
+//! something that does not exist, and ids that occur twice.
 
 use super::{Line, Log};
 use sayso_proof::event::event_body::Event;

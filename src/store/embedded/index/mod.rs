@@ -1,5 +1,5 @@
-//! The index, which finds entries by subject and by request, and keeps the custom index records, which the
-//! ledger chooses.
+//! The index. It finds entries by subject and by request. It also keeps custom index records: keys and
+//! values that the ledger stores together with an entry.
 //!
 //! A commit adds records in memory (`pending`). [`Index::settle`] moves them into sled, an embedded database,
 //! where one tree holds all kinds of records (`records`). After a crash the index is brought up to date from

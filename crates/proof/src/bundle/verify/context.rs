@@ -1,4 +1,5 @@
-//! Verifies the keys and the checkpoint of a bundle, and prepares what the user gave to compare it with.
+//! Verifies the keys and the checkpoint of a bundle. Prepares the comparison of the bundle with what the
+//! user gave, such as an older checkpoint.
 
 use super::{StatedCounts, Verifier};
 use crate::bundle::earlier::Comparison;
