@@ -51,6 +51,12 @@ def test_a_service_cannot_erase_or_list_uses(person: sayso.Person) -> None:
         list(person.uses())
 
 
+def test_why_needs_a_reply_or_a_grant(ledger: sayso.Ledger, person: sayso.Person) -> None:
+    for ask in (person.why, ledger.why):
+        with pytest.raises(sayso.InvalidRequestError, match="give a reply or a grant"):
+            ask()
+
+
 def test_an_export_is_a_file_that_only_its_owner_may_read(
     person: sayso.Person, steward: sayso.Ledger, tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ import type { Transport } from "@connectrpc/connect";
 import type { Check, Explanation, Receipt } from "./answers.js";
 import type { Caller } from "./caller.js";
 import { type NoticeOptions, publishNotice } from "./consents.js";
+import { InvalidRequestError } from "./errors.js";
 import { checkGrant, explainGrant } from "./grants.js";
 import { Person, type WhyOptions } from "./person.js";
 import { type OnRevoked, Watch, type WatchOptions } from "./watch.js";
@@ -37,8 +38,10 @@ export class Ledger implements Disposable {
    * A reply is found if `use` named it, or if this process reported it. For other replies, give the grant.
    *
    * @throws NotFoundError The reply or the grant is not known.
+   * @throws InvalidRequestError Neither was given.
    */
   async why({ reply = "", grant = "" }: WhyOptions): Promise<Explanation> {
+    if (reply === "" && grant === "") throw new InvalidRequestError("give a reply or a grant");
     return explainGrant(this.#caller, grant || this.#caller.replies.grantOf(reply));
   }
 

@@ -111,6 +111,7 @@ test("uses are listed by time and recipient", async () => {
   });
   const files = steward.person(person.id);
   assert((await failure(files.why({}))) instanceof InvalidRequestError);
+  assert((await failure(steward.why({}))) instanceof InvalidRequestError);
   const found = await all(files.uses({ recipient: "dev-service-channel" }));
   assert.deepEqual(
     found.map(({ kind, reply, keys }) => [kind, reply, keys]),

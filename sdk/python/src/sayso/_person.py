@@ -14,6 +14,7 @@ from sayso._defaults import Extractor
 from sayso._export import ExportFile
 from sayso._operations import Names, Operation, Words
 from sayso._remembering import Remembering, with_evidence
+from sayso._replies import require_name
 from sayso._rpc_errors import error_of
 from sayso._settings import StrPath
 from sayso._using import Use
@@ -74,8 +75,10 @@ class Person:
         person, a steward or an auditor). For other replies, give the grant.
 
         Raises:
+            InvalidRequestError: Neither was given.
             NotFoundError: The reply or the grant is not known.
         """
+        require_name(reply, grant)
         known = grant or self._caller.replies.find(reply)
         if not known:
             try:

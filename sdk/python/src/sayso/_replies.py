@@ -6,9 +6,9 @@ import threading
 from collections import OrderedDict
 
 from sayso._use import grant_in_reply
-from sayso.errors import NotFoundError
+from sayso.errors import InvalidRequestError, NotFoundError
 
-__all__ = ["ReplyIndex"]
+__all__ = ["ReplyIndex", "require_name"]
 
 _REPLIES_MAX = 10_000
 
@@ -43,3 +43,13 @@ class ReplyIndex:
         if not found:
             raise NotFoundError("this reply is not known here; give the id of its grant", reason="NOT_FOUND")
         return found
+
+
+def require_name(reply: str, grant: str) -> None:
+    """Refuses a question about a reply that names neither the reply nor its grant.
+
+    Raises:
+        InvalidRequestError: Both are empty.
+    """
+    if not reply and not grant:
+        raise InvalidRequestError("give a reply or a grant", reason="INVALID_REQUEST")

@@ -13,6 +13,7 @@ from sayso._caller import Caller
 from sayso._defaults import Defaults, Extractor
 from sayso._person import Person
 from sayso._remembering import Categorizer
+from sayso._replies import require_name
 from sayso._settings import Settings, StrPath, TokenSource
 from sayso._using import Use
 from sayso._watch import Watch
@@ -99,8 +100,10 @@ class Ledger:
         A reply is found if `use` named it, or if this process reported it. For other replies, give the grant.
 
         Raises:
+            InvalidRequestError: Neither was given.
             NotFoundError: The reply or the grant is not known.
         """
+        require_name(reply, grant)
         return self._caller.run(operations.explain_grant(grant or self._caller.replies.grant_of(reply)))
 
     def publish_notice(self, notice: str, text: str, *, version: str = "1", language: str = "en") -> Receipt:

@@ -11,6 +11,7 @@ from sayso import _operations as operations
 from sayso._block import Renderer, render
 from sayso._defaults import AsyncExtractor, Defaults
 from sayso._remembering import Categorizer
+from sayso._replies import require_name
 from sayso._settings import Settings, StrPath, TokenSource
 from sayso._watching import WatchState
 from sayso.aio._caller import Caller
@@ -99,8 +100,10 @@ class Ledger:
         A reply is found if `use` named it, or if this process reported it. For other replies, give the grant.
 
         Raises:
+            InvalidRequestError: Neither was given.
             NotFoundError: The reply or the grant is not known.
         """
+        require_name(reply, grant)
         return await self._caller.run(operations.explain_grant(grant or self._caller.replies.grant_of(reply)))
 
     async def publish_notice(self, notice: str, text: str, *, version: str = "1", language: str = "en") -> Receipt:

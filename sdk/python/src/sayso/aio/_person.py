@@ -14,6 +14,7 @@ from sayso._defaults import AsyncExtractor
 from sayso._export import ExportFile
 from sayso._operations import Names, Operation, Words
 from sayso._remembering import Remembering, with_evidence
+from sayso._replies import require_name
 from sayso._rpc_errors import error_of
 from sayso._settings import StrPath
 from sayso.aio._caller import Caller
@@ -75,8 +76,10 @@ class Person:
         person, a steward or an auditor). For other replies, give the grant.
 
         Raises:
+            InvalidRequestError: Neither was given.
             NotFoundError: The reply or the grant is not known.
         """
+        require_name(reply, grant)
         known = grant or self._caller.replies.find(reply)
         if not known:
             try:
