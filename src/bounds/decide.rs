@@ -1,5 +1,5 @@
-//! Decides a use: which attributes a recipient may use for a purpose, and which are withheld. Each withheld
-//! class of attributes names the reason and who decided.
+//! Decides a use: which attributes a recipient may use for a purpose, and which are withheld. The withheld
+//! attributes are listed in classes, each with the reason and who decided.
 //!
 //! Every decision about a use goes through [`Bounds::decide`].
 

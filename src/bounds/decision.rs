@@ -1,5 +1,5 @@
-//! The decision about one case, that is, a use of a data subject's attributes by one recipient for one
-//! purpose: which attributes are allowed, and which are withheld and why.
+//! The decision about one case: which attributes are allowed, and which are withheld and why. A case is a
+//! use of a data subject's attributes by one recipient, for one purpose, at one time.
 
 use crate::bounds::error::Denial;
 use crate::bounds::thresholds::Thresholds;

@@ -1,11 +1,12 @@
 //! Finds categories that the bounds in force do not distinguish, so that one decision serves all of them.
 //!
-//! In this file, a class is what policies can ask for: a category with a provenance, such as `work/inferred`.
-//! (The classes of `attribute_class` are finer.) Two categories are equivalent only if, for each provenance,
-//! no policy can tell their two classes apart. A policy can tell two classes of the same provenance apart in
-//! two ways. It can ask whether the class of an attribute equals, or is `in`, a class or category that the
-//! policy names; then the policy's text contains the id of that class or category. Or it can ask for the
-//! properties that the schema gives a class: whether it is special, its risks and its benefits.
+//! In this file, a class is what policies can ask for: a category with a provenance, such as
+//! `work/inferred`. (The classes of `attribute_class` are finer.) Two categories are equivalent only if,
+//! for each provenance, no policy can tell their two classes apart. A policy can tell two classes of the
+//! same provenance apart in two ways. First, the policy can ask whether the class of an attribute equals,
+//! or is `in`, a class or category. Then the policy's text contains the id of this class or category.
+//! Second, it can ask for the properties that the schema gives a class: whether it is special, its risks
+//! and its benefits.
 
 use crate::bounds::entities::class;
 use crate::domain::event::Provenance;

@@ -1,5 +1,5 @@
-//! Finds the consents for which one data subject has to be asked again: those that no longer allow their
-//! uses, and those that will stop allowing them by a stated time.
+//! Finds the consents for which one data subject has to be asked again. They no longer allow the uses that
+//! they cover, or will stop allowing them by a stated time.
 
 use crate::bounds::decide::Case;
 use crate::bounds::rulebook::Rules;

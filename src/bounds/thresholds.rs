@@ -1,6 +1,6 @@
 //! Thresholds: the numbers with which the bounds in force compare an attribute's age and confidence, and a
-//! consent's age. All values between two thresholds lead to the same outcome, so an outcome is cached for all
-//! of them together, and not, for example, for each day of age.
+//! consent's age. All values between two thresholds lead to the same outcome. So an outcome is cached once
+//! for all of them, and not for each day of age, for example.
 
 use crate::domain::DAY_MS;
 use cedar_policy::Policy;

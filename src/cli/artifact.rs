@@ -26,13 +26,13 @@ enum Kind {
 /// corrected, replaced or removed, or may no longer be used.
 #[derive(Subcommand)]
 pub(super) enum Artifact {
-    /// Register an artifact that a service built from the attributes of a grant, so that the
-    /// service is notified when it may no longer use the artifact.
+    /// Register an artifact that a service built from the attributes of a grant. The service is then
+    /// notified when it may no longer use the artifact.
     ///
     /// Example: `sayso artifact register g52-aef0e2ef58e9a59a --kind embedding --name vectors-7`
     Register(Register),
-    /// List the artifacts that were built from a person's attributes, and whether each may still be
-    /// used.
+    /// List the artifacts that were built from a person's attributes. The list shows whether each may
+    /// still be used.
     ///
     /// With --json, the list is one object.
     ///

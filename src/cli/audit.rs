@@ -23,7 +23,7 @@ pub(super) enum Audit {
     Export(Export),
 }
 
-/// Write the whole log into one file (a bundle) that an auditor can verify offline.
+/// Write the whole log into one file, which is called a bundle. An auditor can verify the bundle offline.
 ///
 /// The bundle contains the events of all people in readable form, except with --sealed. It is
 /// written to FILE.partial, with access for its owner only, and renamed once it is complete and

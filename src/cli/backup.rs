@@ -31,7 +31,8 @@ const PAGES_MAX: usize = 128;
 
 /// Back up the log and the sealed keys of people's data while the daemon runs.
 ///
-/// These keys are the key tree. The root key, which opens the key tree, is never in the backup.
+/// The sealed keys are called the key tree. The root key, which opens the key tree, is never in the
+/// backup.
 ///
 /// Example: `sayso backup -o sayso.backup`
 #[derive(Args)]

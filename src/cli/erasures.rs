@@ -23,8 +23,8 @@ const EVIDENCE_BYTES_MAX: u64 = 1 << 30;
 /// List recipients that have not reported on an erasure, or record a report.
 #[derive(Subcommand)]
 pub(super) enum Erasures {
-    /// List the recipients that were notified of an erasure and have not yet reported what they
-    /// did.
+    /// List recipients that have not yet reported what they did about an erasure. They were notified of
+    /// the erasure.
     ///
     /// The recipients of the oldest erasure come first. A recipient is overdue if it has not
     /// reported within `rights.recipient_answer_ms` (default: 14 days). With --json, there is one object

@@ -58,7 +58,8 @@ impl Ground {
 /// Place, lift and list holds: legal grounds that block erasure.
 #[derive(Subcommand)]
 pub(super) enum Hold {
-    /// Place a hold: block the erasure of a person's data, or of some categories of the data.
+    /// Place a hold, which blocks the erasure of a person's data. With --category, the hold covers only
+    /// some categories of the data.
     ///
     /// Example: `sayso hold place ada --ground legal-claims --code case-17`
     Place(Place),

@@ -43,7 +43,8 @@ pub(super) struct Rotate {
     idempotency_key: String,
 }
 
-/// Show every key that the log has had, one on each line, with the event that introduced it.
+/// Show every key that the log has had, one on each line. The event that introduced the key is shown with
+/// it.
 ///
 /// To verify with all of these keys, save this output to a file, and name the file in `sayso verify
 /// --keys FILE`.

@@ -33,7 +33,7 @@ const WEBHOOK_ANSWER_BYTES_MAX: usize = 64 << 10;
 /// keeps the newest checkpoint in a state file. The monitor needs no token. At each check, it
 /// verifies:
 ///
-/// - that the log's key, or a newer key that follows from it by rotations, signed the checkpoint;
+/// - that the checkpoint was signed by the log's key, or by a newer key that follows from it by rotations;
 ///
 /// - that the log continues the checkpoint of the earlier check: nothing was removed, changed or
 ///   forked;

@@ -49,8 +49,8 @@ pub(super) enum Request {
     ///
     /// Example: `sayso request show 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Show(Show),
-    /// List requests, the earliest deadline first: the open requests of all people, or all requests of one
-    /// person.
+    /// List requests, the earliest deadline first. The list has the open requests of all people, or all
+    /// requests of one person.
     ///
     /// With --json, there is one object on each line.
     ///
@@ -73,12 +73,12 @@ pub(super) enum Request {
     /// Example: `sayso request refuse 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 --ground excessive --reason 'the
     /// tenth this week'`
     Refuse(RefuseRequest),
-    /// Extend the deadline of a request, once: by two months (GDPR) or 45 days (California).
+    /// Extend the deadline of a request, once. The extension is two months (GDPR) or 45 days (California).
     ///
     /// Example: `sayso request extend 01a208e3-3e5e-7e4d-accf-9b22e9f7d006 --reason 'many requests'`
     Extend(ExtendRequest),
-    /// Withdraw a request for erasure on a person's behalf, whether it is open or was refused. If
-    /// uses of the data stopped because the request was refused, they are allowed again.
+    /// Withdraw a request for erasure on a person's behalf. The request can be open, or can have been
+    /// refused. If uses of the data stopped because the request was refused, they are allowed again.
     ///
     /// Example: `sayso request withdraw 01a208e3-3e5e-7e4d-accf-9b22e9f7d006`
     Withdraw(Show),

@@ -1,5 +1,6 @@
-//! A folder for the temporary files of one `sayso fsck`. If the command is killed, its folder stays, and the
-//! next `sayso fsck` removes it.
+//! A folder for the temporary files of one `sayso fsck`. If the command is killed, its folder stays, and
+//! the next `sayso fsck` removes it. Where `/proc` exists, the copied files have no names, so that their
+//! data does not stay.
 
 use crate::secret;
 use std::fs::{File, Permissions};

@@ -258,7 +258,8 @@ fn write(
     AtomicFile::write_whole(path, existing, text.as_bytes()).map(|_| ())
 }
 
-/// Publish a version of a rule that `--sign-only` wrote: bounds, a definition or a required notice.
+/// Publish a signed version of a rule from the file that `--sign-only` wrote. The rule is a pack of
+/// bounds, a definition or a required notice.
 ///
 /// Example: `sayso bounds publish-signed tutoring-2.json`
 #[derive(Args)]

@@ -21,7 +21,7 @@ pub(super) enum Signal {
     ///
     /// Example: `sayso signal object ada --purpose recommendation`
     Object(About),
-    /// Record that the person restricts processing (GDPR Art. 18): data is kept, but not used.
+    /// Record that the person restricts processing (GDPR Art. 18). Their data is kept, but not used.
     ///
     /// Example: `sayso signal restrict ada`
     Restrict(About),
@@ -30,12 +30,13 @@ pub(super) enum Signal {
     /// Example: `sayso signal pause ada`, or in one conversation `sayso signal pause ada --interaction
     /// chat-7`
     Pause(Pause),
-    /// Record that the person opts out of the sale and sharing of their data (CCPA s. 1798.120) and
-    /// of advertising. A Global Privacy Control signal is such an opt-out.
+    /// Record that the person opts out of sale, sharing and advertising. Sale and sharing of data are
+    /// those of CCPA s. 1798.120. A Global Privacy Control signal is such an opt-out.
     ///
     /// Example: `sayso signal opt-out ada`
     OptOut(About),
-    /// Record that the person opts out of automated decisions (CCPA regulations, s. 7221; GDPR Art. 22).
+    /// Record that the person opts out of automated decisions. The law is CCPA regulations, s. 7221, and
+    /// GDPR Art. 22.
     ///
     /// Example: `sayso signal opt-out-automated ada`
     OptOutAutomated(About),

@@ -134,7 +134,8 @@ pub(super) enum Notice {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
-    /// Ask people again: consents to earlier versions of the notice no longer allow uses.
+    /// Require a newer version of a notice, so that people have to be asked again. Consents to earlier
+    /// versions of the notice no longer allow uses.
     ///
     /// Grants that rest on a consent to an earlier version are revoked. Refusals stay in force. A
     /// consent to an earlier version never allows a use again. `sayso consent ask` lists who has to

@@ -1,5 +1,6 @@
-//! The stated birth of a data subject: a year, a month or a date. Several dates may fit it, so it gives two
-//! ages: that of the youngest and that of the oldest person whom it fits. Rules take the stricter of the two.
+//! The stated birth of a data subject: a year, a month or a date. Several dates of birth may fit what was
+//! stated. So there are two ages: that of the youngest and that of the oldest person whom the statement
+//! fits. Rules take the stricter of the two.
 
 use jiff::civil::Date;
 use jiff::{SignedDuration, ToSpan};

@@ -1,5 +1,5 @@
-//! Checks that a value is JSON that all readers understand in the same way (I-JSON, RFC 7493), so that it is
-//! stored and shown exactly as it was written.
+//! Checks that a value is JSON that all readers understand in the same way (I-JSON, RFC 7493). So a value
+//! is stored and shown exactly as it was written.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::cell::Cell;

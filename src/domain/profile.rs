@@ -1,6 +1,7 @@
 //! A data subject's state, folded from the events of their stream.
 //!
-//! [`SubjectState`] is the projection at one version: attributes, consents, signals, grants and rights.
+//! [`SubjectState`] is the state at one version, that is, after so many events of the stream: attributes,
+//! consents, signals, grants and rights.
 
 use super::attribute::Attribute;
 use super::consent::{ConsentLog, ConsentRecord};

@@ -1,5 +1,6 @@
-//! Tells a person's no from everything else. A no is recorded whatever time it concerns, even if the person
-//! was erased since: refusing it would allow a use that the person ended.
+//! Distinguishes a person's no, such as a refusal or an objection, from everything else. A no is recorded
+//! regardless of the time that it concerns, even if the person was erased since. To refuse the record
+//! would allow a use that the person ended.
 
 use super::event::{Event, PersonalBoundsSet};
 

@@ -1,4 +1,4 @@
-//! The purposes for which signals of a person stop every use.
+//! Tells whether signals of a person stop every use for a purpose.
 
 use super::event::SignalKind;
 use super::profile::SubjectState;

@@ -1,12 +1,14 @@
 //! Looks for texts in other texts, exactly or nearly, in time that is linear in the length of what is read.
 //!
-//! Both texts are normalized first (Unicode NFKC, full case folding) and divided into words (UAX 29), so that
-//! case, white space and punctuation make no difference. Then a text holds another one
+//! Both texts are normalized first (Unicode NFKC, full case folding) and divided into words (UAX 29), so
+//! that case, white space and punctuation make no difference. Then a text holds another one under these
+//! conditions:
 //!
-//! - if the other one is *too short* ([`LETTERS_MIN`]): only if the two are equal as a whole;
-//! - if the other one has fewer than [`SHINGLES_FROM_WORDS`] words: if it has at least four fifths of the
-//!   other one's different words;
-//! - otherwise: if it has at least half of the other one's *shingles*, which are sequences of three words.
+//! - If the other one is *too short* ([`LETTERS_MIN`]), the two must be equal as a whole.
+//! - Otherwise, if the other one has fewer than [`SHINGLES_FROM_WORDS`] words, the text must have at least
+//! four fifths of its different words.
+//! - Otherwise, the text must have at least half of the other one's *shingles*, which are sequences of
+//! three words.
 //!
 //! So a text always holds another one that it contains as a whole, unless the other one is too short.
 

@@ -1,5 +1,5 @@
-//! The file format of a backup: entries and sealed key pages in pieces, with a digest over the whole file at
-//! the end.
+//! The file format of a backup: entries, and sealed key pages (the encrypted pages with people's keys), in
+//! pieces. The last piece has a digest of everything before it.
 //!
 //! The file begins with `saysoBU1`, and the pieces follow. A piece has a kind (1 byte), a length (4 bytes,
 //! big-endian) and its content:

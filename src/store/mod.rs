@@ -1,7 +1,9 @@
-//! The contracts of storage, one for the log and one for the key pages, and the engines that implement them.
+//! The contracts of storage, and the engines that implement them. One contract is for the log, and one is
+//! for the key pages (the encrypted pages with people's keys).
 //!
-//! The contracts are about entries, leaf hashes, positions and pages. An engine sees only sealed bytes, never
-//! plaintext. The suite in `contract` tests every engine.
+//! The contracts are about entries, leaf hashes, positions and pages. An engine stores entries and pages
+//! as bytes. It has no keys, so it cannot decrypt what is sealed. The suite in `contract` tests every
+//! engine.
 
 pub mod backup;
 #[cfg(test)]

@@ -1,8 +1,9 @@
-//! A batch: changes to the keys of many subjects in one working copy of the key tree, with one durable write
-//! and at most one re-keying (replacement of the root key).
+//! A batch changes the keys of many data subjects together. All changes are made in one working copy of
+//! the key tree (the encrypted pages with people's keys, see `mod.rs`). One durable write and at most one
+//! re-keying (replacement of the root key) carry them out.
 //!
-//! [`Batch::apply`] collects changes in memory. [`Batch::commit`] makes them durable together; it re-keys the
-//! tree if any change destroys a key.
+//! [`Batch::apply`] collects changes in memory. [`Batch::commit`] makes them durable together; if any
+//! change destroys a key, it also re-keys the tree.
 
 use super::error::VaultError;
 use super::fences::{self, MomentsKey};

@@ -1,9 +1,10 @@
 //! Fences: the times before which writes about an erased subject are refused.
 //!
-//! The page of a fence has the day of the erasure (UTC). The exact time is sealed in it under the *moments
-//! key*, which the top page has. The first erasure of a later day replaces this key, together with the root
-//! key. From then on, only the day can be read. So somebody who guesses an id finds no event of an erasure
-//! by the time of the fence, although the ledger knew the exact time while it was needed.
+//! The page of a fence has the day of the erasure (UTC). The exact time is sealed in this page under the
+//! *moments key*, which is stored in the top page of the key tree (`tree_pages.rs`). The first erasure of
+//! a later day replaces this key, together with the root key. From then on, only the day can be read. So
+//! somebody who guesses an id cannot use the time of the fence to find the event of the erasure. While the
+//! exact time was needed, the ledger knew it.
 
 use super::error::VaultError;
 use super::pages;

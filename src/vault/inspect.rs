@@ -1,5 +1,5 @@
-//! A read-only check of the key tree: whether every page opens, and whether subjects' keys open their
-//! entries.
+//! Checks the key tree (the encrypted pages with people's keys) without changing it: whether every page
+//! opens, and whether people's keys open their entries.
 
 use super::cache::Cache;
 use super::custody::RootCustody;

@@ -1,4 +1,5 @@
-//! The key tree: what the readers and the one writer share, and how a record is found.
+//! The part of the key tree that readers and the one writer share, and the search for a data subject's
+//! record. The key tree is the encrypted pages with people's keys (see `mod.rs`).
 //!
 //! Reads may run while the writer writes. A reader starts over if the writer has just replaced a page that it
 //! needs.

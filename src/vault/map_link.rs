@@ -1,6 +1,6 @@
-//! What links a data subject to the subject map (the log's commitment to which entries each person has):
-//! their label, which their id determines, and the secret that hides their stream in the map. Both are
-//! destroyed with the data subject's keys.
+//! Links a data subject to the subject map, in which the log commits to the entries that each person has.
+//! The link has two parts. One is the person's label in the map, which their id determines. The other is
+//! the secret that hides their stream in the map. Both parts are destroyed with the person's keys.
 
 use crate::secret::SecretBytes;
 use sayso_proof::entry::Handle;

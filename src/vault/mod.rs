@@ -6,9 +6,9 @@
 //! the number of an event among the subject's events.
 //!
 //! Ids that callers choose appear only as keyed hashes. The root key together with the key store opens
-//! everything that was not erased; neither opens anything alone. No copy of the key store opens erased data
-//! again: an erasure gives fresh keys to every page above the erased record and destroys the root key that
-//! opened the old ones.
+//! everything that was not erased; neither opens anything alone. No copy of the key store opens erased
+//! data again. An erasure gives fresh keys to the page with the erased record and to every page above this
+//! page. It also destroys the root key that opened the old pages.
 
 mod batch;
 mod cache;

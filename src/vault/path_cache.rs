@@ -1,8 +1,9 @@
-//! A cache of the key tree's top page and interior pages, so that finding a record usually reads only its
-//! leaf page.
+//! A cache of the upper pages of the key tree (the encrypted pages with people's keys, see `mod.rs`). With
+//! the cache, only one page usually has to be read to find a person's keys: the leaf page with their
+//! record.
 //!
-//! The size of the cache is limited, and its keys are zeroized. The cache is never older than the tree that
-//! the writer has made durable.
+//! The size of the cache is limited, and its keys are zeroized. The cache is never older than the tree
+//! that the writer of the key store (`writer.rs`) has made durable.
 
 use super::custody::Generation;
 use super::pages::PageId;

@@ -1,5 +1,5 @@
-//! Opens the key tree when the daemon starts: for the first time, after an ordinary stop, or after a crash
-//! during a re-keying (replacement of the root key).
+//! Opens the key tree (people's keys, in encrypted pages) when the daemon starts: for the first time,
+//! after an ordinary stop, or after a crash during a re-keying (replacement of the root key).
 
 use super::cache::Cache;
 use super::custody::{Generation, RootCustody};

@@ -1,7 +1,7 @@
 //! Seals pages of the key store: a header in the clear, then AES-256-GCM.
 //!
-//! The header is recognizable on purpose. A search of a disk image, as in the forensic test, finds every old
-//! page that is left.
+//! The header is recognizable on purpose. So a search of a disk image, as in the test
+//! `tests/it/forensics.rs`, finds every old page that is left.
 
 use super::error::VaultError;
 use crate::clock::Clock;

@@ -1,7 +1,9 @@
-//! Pages of the key tree: the top page, interior pages and leaf pages, and the links between them.
+//! The pages of the key tree, which holds people's keys (see `mod.rs`): one top page, interior pages, leaf
+//! pages, and the links between them.
 //!
-//! The top page links to two tries with 16 children a page. One finds subjects by the keyed hash of their id,
-//! the other by their handle. These hashes and handles are random, so the tries stay balanced by themselves.
+//! The top page links to two tries (search trees in which each level uses the next four bits of a key). An
+//! interior page has up to 16 children. One trie finds data subjects by the keyed hash of their id, the
+//! other by their handle. These hashes and handles are random, so the tries stay balanced by themselves.
 
 use super::error::VaultError;
 use super::fences::MomentsKey;

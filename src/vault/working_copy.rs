@@ -1,5 +1,5 @@
-//! A working copy of the key tree: pages that a batch touches are read once, changed in memory and sealed
-//! once.
+//! A working copy of the key tree (the encrypted pages with people's keys, see `mod.rs`). Pages that a
+//! batch of changes touches are read once, changed in memory and sealed once.
 //!
 //! Adding a record rewrites its leaf page under the same key. Destroying a record gives a fresh number and
 //! a fresh key to its leaf page and to every page above it. So no key of the new tree opens the remains of

@@ -1,8 +1,9 @@
 //! `sayso-proof` checks a Sayso log offline, without trusting its operator.
 //!
-//! The crate takes bytes and returns a verdict on them. It uses no daemon, no store, no network and no clock.
-//! It never decides what may be used: it only checks the decisions that the ledger made. `docs/format.md`
-//! specifies the formats.
+//! The crate takes bytes and returns a verdict on them. It uses no daemon, no database, no network and no
+//! clock. While it reads a bundle, it may keep data in temporary files without names. It never decides
+//! what may be used: it only checks the decisions that the ledger made. `docs/format.md` specifies the
+//! formats.
 
 mod batch;
 pub mod bundle;

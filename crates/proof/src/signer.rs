@@ -1,4 +1,4 @@
-//! Signing keys of a log.
+//! The interface of a key pair that signs for a log.
 
 use ed25519_dalek::ed25519::signature::Keypair;
 use ed25519_dalek::{Signature, Signer, VerifyingKey};

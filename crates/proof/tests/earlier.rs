@@ -1,6 +1,6 @@
-//! Tests that a comparison with an older export finds what the operator states falsely about entries that
-//! were erased since then, and entries that differ. The tests forge logs as an operator with the log's key
-//! can.
+//! Tests a comparison of a log with an older export. It must find entries that differ, and false
+//! statements by the operator about entries that were erased since the export. The tests forge logs as an
+//! operator with the log's key can.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

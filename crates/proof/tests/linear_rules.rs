@@ -1,6 +1,6 @@
-//! Tests that the time to find the rules in force for a grant does not grow with the number of rules that a
-//! log publishes, or schedules for later. The events go to the replay directly, because signing so many takes
-//! minutes.
+//! Tests the time to find the rules in force for a grant. It must not grow with the number of rules that a
+//! log publishes, or schedules for later. The events go to the replay directly, because signing so many
+//! takes minutes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

@@ -1,6 +1,6 @@
-//! Lists the consents for which people have to be asked again. No index is kept for this list: to make a
-//! page, a limited number of people is examined, and the state of each is taken from memory or folded from
-//! their events.
+//! Lists the consents for which people have to be asked again. No index is kept for this list. Each page
+//! of the list examines a limited number of people. The state of each person is taken from memory, or
+//! folded from their events.
 
 use crate::app::caller::Caller;
 use crate::app::consent::Consent;

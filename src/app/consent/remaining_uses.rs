@@ -1,5 +1,6 @@
-//! The purposes for which data may still be used after the data subject said no to them: those with a legal
-//! basis that does not depend on the subject's agreement, such as a contract or a legal obligation.
+//! The purposes for which data may still be used after the data subject said no to them. Their legal basis
+//! does not depend on the subject's agreement. Such a basis is a contract or a legal obligation, for
+//! example.
 
 use crate::domain::consent::{ConsentRecord, Terms};
 use crate::domain::event::PurposeDefined;

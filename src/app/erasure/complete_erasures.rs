@@ -1,8 +1,8 @@
 //! Completes erasures whose keys are destroyed: discards their entries and records `ErasureCompleted`.
 //!
-//! Erasures that wait for their completion at the same time are completed together: one discard (the
-//! overwriting of entries) removes the bytes of their entries, and one frame (events that are written
-//! together) of the log records their completion. The vault also destroys the keys of several erasures
+//! Erasures that wait for their completion at the same time are completed together. One discard (the
+//! overwriting of entries) removes the bytes of their entries. One frame of the log (events that are
+//! written together) records their completion. The vault also destroys the keys of several erasures
 //! together: one re-keying (replacement of the root key) can serve all of them.
 
 use crate::app::erasure::Erasures;

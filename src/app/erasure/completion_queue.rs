@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 /// The most erasures that one frame (events that are written together) completes, with one event each.
 const BATCH_MAX: usize = 128;
 
-/// The event that records what to discard for one erasure, and where to report that both was done.
+/// The event that records what to discard for one erasure, and the channel for the report that the event is
+/// recorded and its entries are discarded.
 pub(crate) type Waiting = (ErasureCompleted, oneshot::Sender<()>);
 
 /// Completions that wait to be carried out.

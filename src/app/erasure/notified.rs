@@ -1,6 +1,7 @@
-//! Who is notified of an erasure (GDPR Art. 19): recipients of erased grants and artifacts, recipients whose
-//! grants had already been erased (by an earlier partial erasure or at the end of retention), and auditors
-//! that exported the log or viewed the subject's record.
+//! Finds who is notified of an erasure (GDPR Art. 19). They are the recipients of erased grants and
+//! artifacts, and the auditors that exported the log or viewed the subject's record. Recipients whose
+//! grants had already been erased are notified, too. Such grants were erased by an earlier partial erasure
+//! or at the end of retention.
 
 use crate::app::erasure::Erasures;
 use crate::app::error::AppError;

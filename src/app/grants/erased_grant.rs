@@ -1,5 +1,6 @@
-//! What is known about a grant whose record was erased: when and why it was erased, what was erased with it,
-//! and, if its recipient asks about attribute keys, which of these keys were erased.
+//! What is known about a grant whose record was erased: when and why the record was erased, and what was
+//! erased with it. If the grant's recipient asks about attribute keys, it also learns which of these keys
+//! were erased.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

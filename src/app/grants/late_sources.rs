@@ -1,7 +1,7 @@
 //! Adds sources to attributes that name a reply (`from_replies`) and were recorded before that reply was
-//! reported. When the reply is reported, the attributes of special categories that shaped it become sources
-//! of these attributes. Otherwise, a service could report late, and so keep a conclusion from special data
-//! usable.
+//! reported. The added sources are the attributes of special categories that shaped the reply. They are
+//! added when the reply is reported. Otherwise, a service could report late, and so keep a conclusion from
+//! special data usable.
 
 use crate::app::error::AppError;
 use crate::app::grants::Grants;

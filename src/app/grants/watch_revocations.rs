@@ -1,5 +1,5 @@
-//! Streams to a recipient the revocations of its grants and artifacts: first, if the recipient states a
-//! cursor, those that the log has after it, then new revocations as they happen.
+//! Streams to a recipient the revocations of its grants and artifacts. If the recipient states a cursor,
+//! the revocations in the log after this cursor come first. New revocations follow as they happen.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,6 +1,6 @@
 //! The audit bundles that auditors have: exports of the log with opened (decrypted) entries. Each bundle
-//! discloses the data of everyone about whom the log had entries at that time, so the auditor is a recipient
-//! of their data (GDPR Art. 15(1)(c), 19).
+//! discloses the data of everyone about whom the log had entries when it was exported. So the auditor is a
+//! recipient of these people's data (GDPR Art. 15(1)(c), 19).
 
 use crate::domain::event::{Event, Recorded};
 use std::collections::BTreeMap;

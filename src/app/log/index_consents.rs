@@ -1,5 +1,5 @@
-//! Adds to old logs the index of consents by the time when they were given, which earlier versions of the
-//! daemon did not write. With this index, retention passes find consents that are too old under a rule.
+//! Indexes the consents in old logs by the time when they were given. Earlier versions of the daemon did
+//! not write this index. With it, retention passes find consents that are too old under a rule.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;

@@ -1,5 +1,6 @@
-//! The subject map of a log (docs/completeness.md), kept in memory, and the changes to the map that can't be
-//! read from new entries, such as an erasure. `subject_map.rs` keeps the map up to date.
+//! Keeps the subject map of a log in memory. The map holds what the log commits to about each data subject
+//! (docs/completeness.md). Also keeps the changes to the map that can't be read from new entries, such as
+//! an erasure. `subject_map.rs` brings the map up to date.
 
 use crate::domain::event::{Event, Recorded, SubjectMapCommitted};
 use crate::domain::ids::Handle;

@@ -1,5 +1,5 @@
-//! The log as use cases see it: one stream for each data subject and one for the system, each with one way to
-//! append to it and one way to read it.
+//! The log as use cases see it: one stream for each data subject and one for the system. Each stream has
+//! one way to append to it and one way to read it.
 
 pub(crate) mod address;
 pub(crate) mod append;

@@ -1,7 +1,7 @@
 //! The recipients that were notified of an erasure and have not reported what they did about it (GDPR Art.
 //! 17(2), 19). The list is computed from the system events and kept in memory. An item of the list has
-//! neither the id of the request nor the name of the recipient: both are read from the log when the list is
-//! shown.
+//! neither the id of the request nor the name of the recipient. Both are read from the log when the list
+//! is shown.
 
 use crate::app::log::address::{address, address_of};
 use crate::app::log::index::recipient_hash;

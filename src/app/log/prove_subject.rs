@@ -1,5 +1,5 @@
-//! Proves how many events the log has about a data subject and which is the newest, or that it has none, by a
-//! commitment to the subject map (docs/completeness.md).
+//! Proves how many events the log has about a data subject and which is the newest, or that the log has
+//! none. The proof rests on the subject map, to which the log commits (docs/completeness.md).
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;

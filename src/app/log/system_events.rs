@@ -1,5 +1,6 @@
-//! Appends to the system stream: events that belong to no data subject, such as those that define vocabulary,
-//! notices and bounds, and events about the ledger itself (a key rotation, a restore).
+//! Appends to the system stream, which has the events that belong to no data subject. Some of them define
+//! vocabulary, notices and bounds. Others are about the ledger itself, such as a key rotation or a
+//! restore.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

@@ -1,5 +1,5 @@
-//! Writes a backup while the daemon runs: the log, its timestamps, and the sealed key tree (people's keys,
-//! encrypted under the root key) in one file, consistent with each other.
+//! Writes a backup while the daemon runs. One file holds the log, its timestamps, and the sealed key tree
+//! (people's keys, encrypted under the root key). The three are consistent with each other.
 //!
 //! The key tree in a backup opens only with the root key that was in force at the time of the backup.
 //! Together, the key tree and this root key open everything that had been recorded by then. Every erasure

@@ -1,5 +1,5 @@
-//! The operator's use cases: backup, restore and its confirmation, rotation of the log key, checking a data
-//! folder, accepting the machine's clock when it differs from the ledger's time.
+//! The use cases of operators: backup, restore and its confirmation, rotation of the log key, and checking
+//! a data folder. Operators also accept the machine's clock after it has jumped.
 
 pub(crate) mod accept_clock;
 pub(crate) mod backup;

@@ -1,6 +1,5 @@
-//! Restores a log from a backup. If the data folder still has a key tree (people's keys), the entries are
-//! opened with this tree and not with that of the backup, so data that was erased after the backup does not
-//! come back.
+//! Restores a log from a backup. If the data folder still has a key tree (people's keys), this tree opens
+//! the entries, and not that of the backup. So data that was erased after the backup does not come back.
 //!
 //! Entries whose keys were destroyed since the backup are discarded again before the log can be read. When
 //! the log is next opened, by `sayso restore` itself or by the next start of the daemon, `ErasureCompleted`

@@ -1,4 +1,4 @@
-//! Checks the characters of the keys of new attributes, and finds existing keys that a new key could be
+//! Checks the characters in the keys of new attributes. Also finds existing keys that a new key could be
 //! confused with, so that one attribute is not recorded under two keys by mistake.
 
 use crate::app::caller::Caller;

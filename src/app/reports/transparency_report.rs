@@ -1,9 +1,10 @@
 //! Makes transparency reports. For each report, a separate thread goes through all data subjects, one after
 //! another, and counts the events of each.
 //!
-//! Before any figure is sent, an event records the report and how much it spends of the privacy budget (the
-//! limit on what all reports with noise may reveal together). So no report is made without a record, and a
-//! report that fails halfway has spent its part of the privacy budget.
+//! Before any figure is sent, an event records the report and how much it spends of the privacy budget.
+//! This budget limits what all reports with noise (random changes of the figures) may reveal together. So
+//! no report is made without a record, and a report that fails halfway has spent its part of the privacy
+//! budget.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};

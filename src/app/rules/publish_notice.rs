@@ -1,5 +1,5 @@
-//! Publishes a notice, the text that people see before they decide about consent. Also reads the rules in
-//! force.
+//! Publishes a notice, the text that people see before they decide about consent. Also returns the rules
+//! in force and the Cedar schema of bounds.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,5 +1,5 @@
 //! Checks the signatures of rules. A signature covers not only the event but also this log, the tier, the
-//! number of the version and the time of signing, so that it can't be used for another log or version.
+//! number of the version and the time of signing. So it can't be used for another log or version.
 
 use crate::app::error::AppError;
 use crate::app::rules::RuleChanges;

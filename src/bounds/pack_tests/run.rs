@@ -1,5 +1,5 @@
-//! Runs the test table of a pack: decides each case with the production code, under this pack and the further
-//! bounds that the case names (other shipped packs, the person's own bounds).
+//! Runs the test table of a pack. The production code decides each case, under this pack and the further
+//! bounds that the case names. Those can be other shipped packs and the person's own bounds.
 
 use crate::bounds::cedar_request::{Action, CedarRequest, ClassTraits, SubjectTraits};
 use crate::bounds::decide::Case;

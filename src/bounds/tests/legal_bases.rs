@@ -1,5 +1,5 @@
-//! Compares decisions about purposes with a declared legal basis (such as a contract) with a plain model, and
-//! with the verifier.
+//! Tests decisions about purposes for which the controller declares a legal basis, such as a contract. The
+//! decisions are compared with those of a plain model and of the verifier.
 
 use super::against_models::{BOUNDS, facts, faults_after};
 use super::decision_table::{self, Facts};

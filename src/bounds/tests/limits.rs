@@ -1,5 +1,5 @@
-//! Tests of the limits on policies from callers: the scan rejects every text that would make a deep tree, and
-//! every text that it accepts can be parsed and evaluated on a small stack.
+//! Tests of the limits on policies from callers. The scan of policy text rejects every text that would
+//! make a deep tree. Every text that it accepts can be parsed and evaluated on a small stack.
 
 use super::*;
 use crate::bounds::engine::UNRECORDED;

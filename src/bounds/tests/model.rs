@@ -1,6 +1,6 @@
 //! A model of decisions that works directly on the events. It uses neither the fold nor the vocabulary nor
-//! Cedar. Scopes are sets of ids, and rules are simple structs. The model was written from the design and not
-//! from the code, so that tests can compare the two.
+//! Cedar. What a consent covers is given by sets of ids, and rules are simple structs. The model was
+//! written from the design and not from the code, so that tests can compare the two.
 
 use crate::bounds::tests::model_provenance::provenance;
 use crate::bounds::tests::model_subject::{band, is_kept_only};

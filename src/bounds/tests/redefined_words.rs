@@ -1,5 +1,5 @@
-//! Compares which consents cover a use after purposes were redefined: in the daemon, in a plain model, and in
-//! the verifier, which shares no code with the daemon's decision.
+//! Tests which consents cover a use after purposes were redefined. The daemon, a plain model and the
+//! verifier must agree. The verifier shares no code with the daemon's decision.
 
 use super::cases;
 use crate::bounds::lapsed_consents::lapsed_consents;

@@ -1,5 +1,5 @@
 //! `bench ingest`: measures recording over streams (`RecordStream`), one for each connection. Each message
-//! has several events. A window limits how many messages of a stream wait for their answers.
+//! has several events. The number of messages of a stream that wait for their answers is limited.
 
 use super::clients::Clients;
 use super::load::{Measured, Plan};

@@ -1,8 +1,8 @@
 //! Discards entries: overwrites their bytes in the segments with zeros, and removes their index records.
 //!
-//! This file also restores custom index records that are missing after a crash or after a rebuild of the
-//! index. A custom index record is a key and a value that the ledger stores in the index together with an
-//! entry.
+//! This file also restores custom index records. Such a record is a key and a value that the ledger stores
+//! in the index together with an entry. After a crash or a rebuild of the index, custom index records can
+//! be missing, and the ledger gives them again.
 
 use super::frame::State;
 use super::index::{self, RemovedSum, Span};

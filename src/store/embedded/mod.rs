@@ -1,4 +1,5 @@
-//! The embedded engine: a log of segment files, an index over it in sled, and a mirrored store of key pages.
+//! The embedded engine. It has a log in segments (append-only files), an index of the log in the database
+//! sled, and two copies of the key pages. Key pages are the encrypted pages with people's keys.
 //!
 //! The segments are the log's only source of truth. Everything else in the log's folder can be rebuilt from
 //! them. `docs/storage.md` describes the formats and the recovery.

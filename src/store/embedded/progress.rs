@@ -1,6 +1,6 @@
-//! Stores how far the ledger has come in its passes over the index, which find what has expired. After a
-//! restart, the ledger continues from there. The file has two slots, so that a torn write leaves the other
-//! slot intact.
+//! Stores how far the ledger's retention passes have come, which go through the index and find what has
+//! expired. After a restart, the passes continue from there. The file has two slots, so that a torn write
+//! leaves the other slot intact.
 
 use super::disk;
 use crate::store::{PROGRESS_BYTES_MAX, StoreError};

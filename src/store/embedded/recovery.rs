@@ -1,5 +1,6 @@
-//! Recovery, which runs when the log is opened. It finds the end of the log, and distinguishes a torn write
-//! from damage. Then it brings the flat files (`tree`, `locations`) and the index up to date.
+//! Recovery, which runs when the log is opened. It finds the end of the log, and distinguishes a torn
+//! write (one that a crash interrupted) from damage. Then it brings the flat files (`tree`, `locations`)
+//! and the index up to date.
 
 use super::disk;
 use super::flat::Locations;

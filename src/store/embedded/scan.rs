@@ -1,5 +1,5 @@
-//! Reads a segment frame by frame, to find the segment's end and to distinguish a torn write from damage. A
-//! frame holds the entries of one request.
+//! Reads a segment frame by frame, to find the segment's end and to distinguish a torn write (one that a
+//! crash interrupted) from damage. A frame holds the entries of one request.
 
 use super::disk;
 use super::frame::{self, ALIGN, FrameHeader, Parsed};

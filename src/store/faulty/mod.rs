@@ -1,8 +1,8 @@
 //! A log and a key store in memory that fail in every way that [`LogStore`](super::LogStore) and
 //! [`KeyStore`](super::KeyStore) allow.
 //!
-//! Callers plan the faults, and a seed decides what a fault leaves of a write. This module is public for the
-//! simulation, which runs outside this crate. No daemon uses it.
+//! Callers plan the faults, and a seed decides what a fault leaves of a write. This module is public for
+//! the simulation in `tests/it/sim`, which is outside this crate. No daemon uses it.
 
 mod keys;
 mod log;

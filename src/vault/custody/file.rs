@@ -7,8 +7,9 @@
 //! - A crash interrupted the destruction of the key.
 //! - The key is damaged. It may be the root key in force, and then must not be overwritten.
 //!
-//! Because of the third reason, a slot without an intact key is overwritten only after the key in the other
-//! slot has opened the key tree. This shows that the other slot has the root key in force.
+//! Because of the third reason, a slot without an intact key is overwritten only after the key in the
+//! other slot has opened the key tree (the encrypted pages with people's keys). This shows that the other
+//! slot has the root key in force.
 //!
 //! Overwriting in place reaches the old bytes if the file system writes in place (ext4, XFS). On file systems
 //! that copy on write (btrfs, ZFS), and inside flash drives, old bytes may remain. Use a hardware security

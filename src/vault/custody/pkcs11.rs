@@ -1,11 +1,12 @@
 //! Root keys in a PKCS#11 token: a hardware security module, or, for tests only, SoftHSM.
 //!
 //! A root key is an AES-256 object that is made in the token and never leaves it (sensitive and not
-//! extractable). The object has the label [`LABEL`], and the number of the root key as `CKA_ID`. The token
-//! itself wraps the key of the key tree's top page with this object (`CKM_AES_GCM`). Destroying the object
-//! destroys the root key. Whether the creation or destruction of an object survives a power failure depends
-//! on the token. SoftHSM keeps objects in files, and deletes the file of a destroyed object. The blocks of
-//! the deleted file can still be read from the disk, so an operator gets a warning.
+//! extractable). The object has the label [`LABEL`], and the number of the root key as `CKA_ID`. With this
+//! object, the token itself wraps (encrypts) the key of the top page of the key tree (`CKM_AES_GCM`). From
+//! the top page, the keys of all people's data are reached. Destroying the object destroys the root key.
+//! Whether the creation or destruction of an object survives a power failure depends on the token. SoftHSM
+//! keeps objects in files, and deletes the file of a destroyed object. The blocks of the deleted file can
+//! still be read from the disk, so an operator gets a warning.
 
 use super::root_custody::{CustodyError, Generation, RootCustody};
 use super::software::NONCE_BYTES;

@@ -1,5 +1,5 @@
-//! Encrypts one key with the root key, in software. That key opens the top page of the key store, from
-//! which the keys of all people's data are reached. The keepers of root keys
+//! Encrypts one key with the root key, in software. The encrypted key is that of the top page of the key
+//! tree. From the top page, the keys of all people's data are reached. The keepers of root keys
 //! ([`RootCustody`](super::RootCustody)) use this if they hold the root key's bytes themselves.
 
 use super::root_custody::{CustodyError, Generation};

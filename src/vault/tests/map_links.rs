@@ -1,5 +1,5 @@
-//! Tests that the link between a subject and the subject map is stored, kept through every change of the
-//! keys, and destroyed with the keys.
+//! Tests that the link between a data subject and the subject map (the log's commitment to each person's
+//! entries) is stored, kept through every change of the keys, and destroyed with the keys.
 
 use super::{Bench, subject};
 use crate::domain::ids::SubjectId;

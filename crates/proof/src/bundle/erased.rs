@@ -1,5 +1,5 @@
-//! Checks erased entries: an `ErasureCompleted` must list each of them, and a stream (the entries of one data
-//! subject, or the system events) may skip only the versions of erased entries.
+//! Checks erased entries. The event `ErasureCompleted` of an erasure must list each of them. A stream (the
+//! entries of one data subject, or the system events) may skip only the versions of erased entries.
 
 use super::spool::Spool;
 use super::statements::Statements;

@@ -1,6 +1,6 @@
-//! The grants of one data subject, and the checks of what was recorded about them later: reported uses,
-//! repeated requests that were answered with the same grant, artifacts that were built from granted
-//! attributes, and revocations.
+//! The grants of one data subject, and the checks of what was recorded about them later. These records are
+//! reported uses, repeated requests that were answered with the same grant, artifacts that were built from
+//! granted attributes, and revocations.
 
 use super::allowed::Allowed;
 use super::fault::Fault;

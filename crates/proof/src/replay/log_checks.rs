@@ -1,6 +1,6 @@
-//! Checks of single events that need no history of a data subject: that an event is recorded where its kind
-//! belongs (in the stream of a data subject, or as a system event), and that system events agree with earlier
-//! ones.
+//! Checks of single events that need no history of a data subject. An event must be recorded where its
+//! kind belongs: in the stream of a data subject, or as a system event. System events must agree with
+//! earlier ones.
 
 use super::fault::Fault;
 use super::parties::about;

@@ -1,4 +1,4 @@
-//! Checks what a grant withholds: the numbers must add up to what the data subject has, and the reasons must
+//! Checks what a grant withholds. The numbers must add up to what the data subject has. The reasons must
 //! be true, as far as they follow from the data subject's own events.
 
 use super::fault::Fault;

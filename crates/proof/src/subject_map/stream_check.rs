@@ -1,5 +1,5 @@
-//! Checks that the given entries of one data subject are complete: that their number and the newest one are
-//! those to which the subject map commits.
+//! Checks that the given entries of one data subject are complete: that their number and the newest one
+//! agree with the commitment in the subject map.
 
 use super::{RunEnd, Stream};
 use crate::bundle::EntryLine;

@@ -1,4 +1,4 @@
-//! Forged rules that no publisher signed or could sign, and definitions that change what people agreed to.
+//! Forges rules that no publisher signed or could sign, and definitions that change what people agreed to.
 
 use super::*;
 use sayso_proof::writer;

@@ -1,4 +1,5 @@
-//! Changes a random log at random, to compare what the verifier and the naive checks find in it.
+//! Changes a random log at random, to compare what the verifier and the simple second verifier (`naive`)
+//! find in it.
 
 use super::{CATEGORIES, Dice, Draft, HOUR_MS, INTERACTIONS, KEYS, PURPOSES, RECIPIENTS};
 use crate::log::{START_MS, event_id};

@@ -5,9 +5,9 @@
 //! into sled, and stay in memory until all of them are there. A reader looks in memory first and in sled
 //! second, so it misses no record.
 //!
-//! A crash loses the records in memory. Recovery adds them again: it replays the segments from the watermark
-//! on, and a watermark covers only entries whose records are in sled. Only custom records stay missing until
-//! the ledger restores them.
+//! A crash loses the records in memory. Recovery adds them again: it replays the segments from the
+//! watermark on, and a watermark covers only entries whose records are in sled. Only custom records (those
+//! that the ledger chose) stay missing until the ledger restores them.
 
 use super::{lists, records};
 use crate::store::IndexRecord;

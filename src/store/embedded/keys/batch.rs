@@ -1,5 +1,6 @@
-//! The format of a batch. A batch holds the key pages that are written together: a 64-byte header, then a
-//! record for each page. Zeros after the last record pad the batch to a multiple of 64 bytes.
+//! The format of a batch. A batch holds the key pages (encrypted pages with people's keys) that are
+//! written together. It has a 64-byte header, then a record for each page. Zeros after the last record pad
+//! the batch to a multiple of 64 bytes.
 //!
 //! The header has a checksum of itself and one of the body. Each record also has its own checksum, so that a
 //! page is verified whenever it is read. `docs/storage.md` describes the format.
