@@ -57,7 +57,7 @@ row "Bit rot, byte by byte" "$BYTES" --test it disk_corruption::
 page=docs/reliability.md
 sed -i '/^<!-- rounds -->$/,$d' "$page"
 {
-	printf '<!-- rounds -->\nWritten by `make reliability` with ROUNDS=%s SEEDS=%s CUTS=%s KILLS=%s BYTES=%s, in a debug build. No test failed: a run with a failure does not change this page.\n\n' \
+	printf '<!-- rounds -->\nThis table was written by `make reliability` with ROUNDS=%s SEEDS=%s CUTS=%s KILLS=%s BYTES=%s, in a debug build. No test failed: a run with a failure does not change this page.\n\n' \
 		"$ROUNDS" "$SEEDS" "$CUTS" "$KILLS" "$BYTES"
 	printf '| Tested | Tests passed | Rounds and results |\n|---|---|---|\n%s' "$rows"
 } >>"$page"

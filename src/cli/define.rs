@@ -61,8 +61,8 @@ pub(super) struct DefineCategory {
     /// IRI of the category's term in the W3C Data Privacy Vocabulary.
     #[arg(long, default_value = "")]
     iri: String,
-    /// Define a special category (GDPR Art. 9(1)): a consent covers it only if it is explicit, and names
-    /// it or a special category above it. All categories below it are special, too.
+    /// Define a special category (GDPR Art. 9(1)). It is covered only by explicit consent that names this
+    /// category or a special category above it. All categories below it are special, too.
     #[arg(long)]
     special: bool,
     #[command(flatten)]

@@ -26,7 +26,8 @@ use std::path::Path;
 /// The daemon runs in a temporary folder. The tour shows how to record, consent, use, explain, withdraw,
 /// erase, export and verify.
 ///
-/// The daemon keeps running after the tour until it is interrupted, so that you can try further commands.
+/// Without `--exit`, the daemon keeps running after the tour until it is interrupted. So you can try
+/// further commands.
 ///
 /// Example: `sayso demo --exit`
 #[derive(Args)]

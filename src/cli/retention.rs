@@ -18,8 +18,10 @@ enum Class {
     /// has an effect; a refusal or withdrawal has an effect until the profile is erased. The days
     /// of a signal count from when it was recorded, but a signal in force is kept.
     Consent,
-    /// Requests and holds. The days of a request count from when it was decided or withdrawn, those
-    /// of a hold from when it was placed. An open request and a hold in force are kept.
+    /// Requests, holds and views of the record. The days of a request count from when it was decided or
+    /// withdrawn. The days of a hold count from when it was placed, and those of its lifting from when it
+    /// was lifted. The days of a view count from when it was recorded. An open request and a hold in force
+    /// are kept.
     Requests,
     /// Grants and reports of use. The days count from when the grant expires.
     Uses,

@@ -1,4 +1,5 @@
-//! Reads tiles of a log (C2SP tlog-tiles), and compares two checkpoints with them.
+//! Reads tiles of a log (C2SP tlog-tiles), and uses them to check whether one checkpoint continues
+//! another.
 
 use sayso_proof::checkpoint::Checkpoint;
 use sayso_proof::merkle::{self, Frontier, Hash, Nodes, TILE_HEIGHT};

@@ -1,4 +1,4 @@
-//! The vault: the keys of one controller's data subjects, and their destruction.
+//! The vault: keeps and destroys the keys of one controller's data subjects.
 //!
 //! Keys live in the *key tree*: sealed pages in the key store. The root key opens the top page, and each page
 //! holds the keys of the pages below it. The lowest pages hold a record for each subject. The record has the

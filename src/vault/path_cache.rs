@@ -1,6 +1,6 @@
 //! A cache of the upper pages of the key tree (the encrypted pages with people's keys, see `mod.rs`). With
-//! the cache, only one page usually has to be read to find a person's keys: the leaf page with their
-//! record.
+//! the cache, usually only one page has to be read to find a person's keys: the leaf page with the
+//! person's record.
 //!
 //! The size of the cache is limited, and its keys are zeroized. The cache is never older than the tree
 //! that the writer of the key store (`writer.rs`) has made durable.

@@ -1,5 +1,6 @@
-//! Records in the log commitments to the subject map. The map has, for each data subject, the number of
-//! their events and the newest one, and shows that an export left nothing out (docs/completeness.md).
+//! Records commitments to the subject map in the log. For each data subject, the map has the number of
+//! their events, and commits to the newest event. With the map, a reader can check that an export left
+//! nothing out (docs/completeness.md).
 //!
 //! The map is in memory only, so a crash leaves nothing to repair. Writes do not update it: before each
 //! commitment, it is updated from the entries since the last commitment. After a start, it is built from the

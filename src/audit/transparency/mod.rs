@@ -2,10 +2,11 @@
 //! 2024). The figures are about many people together, and are made to reveal nothing about a single person
 //! (docs/transparency-report.md says which risks remain).
 //!
-//! Data subjects are counted one after the other ([`SubjectCounter`], [`SubjectCounts`], [`Tally`]). Memory
-//! holds one subject's history, the rows of the tables, and a limited number of counters of values.
-//! [`suppress()`] and [`noise`] decide from a table's counts which of its rows may be shown. Sums and ratios
-//! of a table are computed only from what the table shows.
+//! Data subjects are counted one after the other ([`SubjectCounter`], [`SubjectCounts`], [`Tally`]).
+//! Memory holds one subject's history, the rows of the tables, and a limited number of counters. Each of
+//! these counts the people with one inferred value. [`suppress()`] and [`noise`] decide from a table's
+//! counts which of its rows may be shown. Sums and ratios of a table are computed only from what the table
+//! shows.
 //!
 //! The record of processing activities ([`record()`]) is here too, because its page has the same style
 //! sheet as the page of the report.

@@ -1,8 +1,8 @@
 //! The embedded engine. It has a log in segments (append-only files), an index of the log in the database
 //! sled, and two copies of the key pages. Key pages are the encrypted pages with people's keys.
 //!
-//! The segments are the log's only source of truth. Everything else in the log's folder can be rebuilt from
-//! them. `docs/storage.md` describes the formats and the recovery.
+//! The segments are the log's only source of truth. If any other file in the log's folder is lost, no
+//! entry is lost with it. `docs/storage.md` describes the formats and the recovery.
 
 mod background;
 mod commit;

@@ -1,5 +1,6 @@
-//! A second verifier, for tests only. It was written from `docs/format.md` and shares no code with the real
-//! one. It is simple and slow: for each grant, it reads all earlier entries again.
+//! A second verifier, for tests only. It was written from `docs/format.md`. It shares no code with the
+//! real one, except the types of the events and their decoding. It is simple and slow: for each grant, it
+//! reads all earlier entries again.
 #![allow(dead_code, reason = "tests; not every test uses every function")]
 
 mod attributes;

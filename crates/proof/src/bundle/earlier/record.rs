@@ -1,4 +1,5 @@
-//! What an earlier export shows about each position, in temporary files.
+//! Stores what an earlier export shows about each position, in memory or, if it is large, in temporary
+//! files.
 
 use super::kind::{self, Shown};
 use crate::bundle::check::{CheckedEntry, Content};
