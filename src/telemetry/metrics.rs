@@ -271,7 +271,7 @@ impl Metrics {
             self.entry_bytes.clone(),
         );
         to.register("subjects", "Data subjects with data in the ledger", self.subjects.clone());
-        to.register("ready", "1 while writes are accepted", self.ready.clone());
+        to.register("ready", "1 while the store accepts writes and the clock is trusted", self.ready.clone());
     }
 
     fn register_timestamps(&mut self) {

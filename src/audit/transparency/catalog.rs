@@ -126,7 +126,8 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "disclosure",
         title: "Whether people were told that they talk to a machine",
-        definition: "Reported replies, by whether the recipient reported that the AI disclosure was shown.",
+        definition: "Reported replies, by whether the recipient reported that the AI disclosure (the \
+                     statement that people talk to a machine) was shown.",
         unit: "replies",
         limits: "The figure relies on what the recipient reports. It does not show what the disclosure \
                  looked like, or whether the person understood it.",
@@ -249,10 +250,10 @@ pub const FIGURES: &[FigureSpec] = &[
     FigureSpec {
         id: "release",
         title: "How often a person's data is released",
-        definition: "Days in UTC, counted for each person separately, on which at least one grant released \
-                     data of the person, by the number of releases on that day. If a grant is reused in its \
-                     conversation, each reuse counts as a release. The tail is the share of days with more \
-                     releases than the limit that the controller declared.",
+        definition: "Days (in UTC) on which at least one grant released data of a person, grouped by \
+                     the number of releases on the day. Days are counted for each person separately. If \
+                     a grant is reused in its conversation, each reuse counts as a release. The tail is \
+                     the share of days with more releases than the limit that the controller declared.",
         unit: "days of a person",
         limits: "The figure is a proxy. It shows how often a service requests data, not how much a person \
                  relies on the service. One conversation may request data once or often.",
@@ -309,8 +310,9 @@ pub const FIGURES: &[FigureSpec] = &[
         definition: "Erasures completed in the period, from events that name no person: how many there were, \
                      and how many entries they destroyed. For erasures of a whole person, the figure also \
                      shows how long they took, counted from the day of the request. Each erasure can be proven \
-                     by its position in the log. Erasures that an earlier build recorded also count by the \
-                     categories of the erased attributes, and from the exact time of the request.",
+                     by its position in the log. For erasures that an earlier build recorded, the figure also \
+                     counts the erased attributes by category, and measures the time from the exact time of \
+                     the request.",
         unit: "erasures",
         limits: "Erased people are counted only here, as totals. The figure proves destruction in this \
                  ledger. Recipients are notified, and only they can report that they deleted their copies. \
