@@ -1,4 +1,5 @@
-//! Applies new bounds and new vocabulary to open grants and to artifacts: revokes what they contradict.
+//! Applies new bounds and new definitions (such as those of purposes and categories) to open grants and to
+//! artifacts. Revokes the grants, and invalidates the artifacts, that the new rules contradict.
 //!
 //! A revocation pass runs when rules are published, when a published version comes into force later, and
 //! after a pass that was interrupted. `CheckGrant` does not wait for a pass: it compares a grant that was

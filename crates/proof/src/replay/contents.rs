@@ -1,5 +1,6 @@
-//! Finds the newest attribute with the same content as another one. If an attribute of a grant was replaced
-//! by one with the same content, the grant is judged by the newer attribute.
+//! Finds the newest attribute with the same content (key, value, category and sources) as a given
+//! attribute. If an attribute of a grant was replaced by one with the same content, the grant is judged by
+//! the newer attribute.
 
 use super::issued_grants::EventId;
 use crate::event::Attribute;
