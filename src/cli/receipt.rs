@@ -11,8 +11,8 @@ use clap::Args;
 use serde_json::Value;
 use std::path::PathBuf;
 
-/// Show the receipt of a consent decision, for the person to keep. The decision is a consent, refusal or
-/// withdrawal. The receipt is JSON-LD (ISO/IEC TS 27560).
+/// Show the receipt of a consent decision, for the person to keep. The decision is a consent, refusal,
+/// renewal or withdrawal. The receipt is JSON-LD (ISO/IEC TS 27560).
 ///
 /// The receipt names the person only by a pseudonym. It contains the proof that the decision is in
 /// the log, and the log's key signs the whole receipt. `sayso verify` verifies the receipt offline,

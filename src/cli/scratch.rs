@@ -1,6 +1,7 @@
 //! A folder for the temporary files of one `sayso fsck`. If the command is killed, its folder stays, and
-//! the next `sayso fsck` removes it. Where `/proc` exists, the copied files have no names, so that their
-//! data does not stay.
+//! the next `sayso fsck` removes it. The files in the folder are copies of the log's index. Where `/proc`
+//! exists, the copies are unnamed files with only links in the folder, so their data is gone when the
+//! command ends, even if it is killed.
 
 use crate::secret;
 use std::fs::{File, Permissions};

@@ -1,5 +1,5 @@
-//! Tests renewals of keys after a restore: versions beyond the end of the restored log get fresh keys, and
-//! destroyed keys stay destroyed.
+//! Tests renewals of keys after a restore: events that a data subject gets after the end of the restored
+//! log have fresh keys, and destroyed keys stay destroyed.
 
 use super::{Bench, key, subject};
 use crate::vault::VaultError;
