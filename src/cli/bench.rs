@@ -57,8 +57,8 @@ impl Bench {
         }
     }
 
-    /// Measures the ceiling, that is, the calls per second of a server that only echoes. `None`
-    /// without --with-echo.
+    /// Measures the ceiling, that is, the calls per second of a server that only echoes. `None` without
+    /// --with-echo, and in the mode `echo`, which is the ceiling itself.
     async fn ceiling(&self) -> Result<Option<f64>, CliError> {
         if !self.with_echo || self.mode == Mode::Echo {
             return Ok(None);

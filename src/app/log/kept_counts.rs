@@ -1,4 +1,4 @@
-//! Counts the events about rules and the erasures in a log, and signs both numbers. Anyone may read the
+//! Counts two things in a log: events about rules, and erasures. Signs both numbers. Anyone may read the
 //! signed counts (`/counts`), so that even a reader who sees only the log's hashes can watch both numbers
 //! grow.
 

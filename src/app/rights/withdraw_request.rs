@@ -1,5 +1,5 @@
-//! Withdraws a request for erasure if the person no longer wants the erasure. The request must not be decided
-//! yet, or must have been refused.
+//! Withdraws a request for erasure if the person no longer wants the erasure. This is possible while the
+//! request is undecided, and after it was refused.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,5 +1,5 @@
-//! JSON text, indented for people. Only white space changes: every number keeps its digits, every object
-//! keeps all its members in their order.
+//! JSON text, indented for people. Only white space changes: every number keeps its digits, and every
+//! object keeps its members and their order.
 
 /// Spaces of one level.
 const INDENT: &str = "  ";

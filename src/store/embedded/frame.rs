@@ -4,10 +4,11 @@
 //! the entry's bytes, padded with zeros. Everything is aligned to 64 bytes. So each record header lies in one
 //! disk sector, and can be rewritten as a whole when its entry is discarded.
 //!
-//! A discard changes an entry's bytes, and the state in its record header (present or discarded). So the
-//! frame's checksum covers neither the bytes nor the state. It covers the frame header and the other fields
-//! of the record headers. Each record header holds two more checksums: one over the header itself, and one
-//! over the bytes of its entry. `docs/storage.md` describes the format.
+//! Each record header holds two checksums: one over the header itself, and one over the bytes of its
+//! entry. The frame's checksum covers the frame header and four fields of each record header: length,
+//! recorded time, leaf hash, and the checksum of the bytes. A discard overwrites the entry's bytes, marks
+//! the record header as discarded, and clears its recorded time. It also adjusts the checksum of the
+//! bytes, so that the frame's checksum stays right. `docs/storage.md` describes the format.
 
 use crate::store::NewEntry;
 use sayso_proof::merkle::Hash;
