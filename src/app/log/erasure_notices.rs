@@ -1,5 +1,5 @@
-//! Finds the erasure that a notice to a recipient is about: the notice itself, a reminder, or a report of
-//! another recipient.
+//! Finds the erasure that a notice to a recipient is about. Such a notice is one of three events: the
+//! `ErasureCompleted` itself, a reminder, or a report of another recipient that passed the data on.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;
