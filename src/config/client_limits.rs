@@ -1,4 +1,5 @@
-//! Settings: limits on what clients may use, such as connections, and calls with one credential.
+//! Settings: limits on what clients may use, such as the connections from one address and the calls with
+//! one credential.
 
 use super::error::{ConfigError, check};
 use serde::Deserialize;

@@ -1,4 +1,5 @@
-//! The state of a monitor: the newest checkpoint and counts that it has seen, in one small file.
+//! The state of a monitor, in one small file. It has the newest checkpoint that the monitor has seen, and
+//! the newest signed counts of rules and erasures.
 //!
 //! The file is replaced atomically. A monitor that lost it would accept a rebuilt log, so a damaged file is
 //! refused.

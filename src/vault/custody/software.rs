@@ -1,6 +1,6 @@
-//! Encrypts one key with the root key, in software. The encrypted key is that of the top page of the key
-//! tree. From the top page, the keys of all people's data are reached. The keepers of root keys
-//! ([`RootCustody`](super::RootCustody)) use this if they hold the root key's bytes themselves.
+//! Encrypts one key with the root key, in software: the key of the top page of the key tree (the encrypted
+//! pages with people's keys). The top page leads to the keys of all people's data. The keepers of root
+//! keys ([`RootCustody`](super::RootCustody)) use this if they hold the root key's bytes themselves.
 
 use super::root_custody::{CustodyError, Generation};
 use crate::clock::Clock;
