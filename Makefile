@@ -70,7 +70,7 @@ outside:
 	tests/outside/image.sh target/release/sayso
 	tests/outside/systemd.sh target/release/sayso
 
-# Fuzzes every decoder for FUZZ_SECONDS or FUZZ_EXECUTIONS, whichever comes first. With cargo-fuzz and a
+# Fuzzes every decoder for FUZZ_SECONDS, and with cargo-fuzz at most FUZZ_EXECUTIONS times. With cargo-fuzz and a
 # nightly toolchain the fuzzing is guided by coverage; otherwise it only mutates the corpus. No sanitizer is
 # used, because Sayso's crates have no unsafe code. New inputs go to target/fuzz-corpus, so the corpus in the
 # repository stays small. All targets are built before the first one runs, because sources may change during
