@@ -70,11 +70,11 @@ outside:
 	tests/outside/image.sh target/release/sayso
 	tests/outside/systemd.sh target/release/sayso
 
-# Fuzzes every decoder for FUZZ_SECONDS, and with cargo-fuzz at most FUZZ_EXECUTIONS times. With cargo-fuzz and a
-# nightly toolchain the fuzzing is guided by coverage; otherwise it only mutates the corpus. No sanitizer is
-# used, because Sayso's crates have no unsafe code. New inputs go to target/fuzz-corpus, so the corpus in the
-# repository stays small. All targets are built before the first one runs, because sources may change during
-# the run.
+# Fuzzes every decoder for FUZZ_SECONDS, and with cargo-fuzz at most FUZZ_EXECUTIONS times. With cargo-fuzz
+# and a nightly toolchain the fuzzing is guided by coverage; otherwise it only mutates the corpus. No
+# sanitizer is used, because Sayso's crates have no unsafe code. New inputs go to target/fuzz-corpus, so the
+# corpus in the repository stays small. All targets are built before the first one runs, because sources may
+# change during the run.
 FUZZ_SECONDS ?= 60
 FUZZ_EXECUTIONS ?= 1000000
 FUZZ_TARGETS = request event entry checkpoint proof bundle policy token import configuration tile keys \

@@ -1,5 +1,5 @@
-//! For each entry, a list of the keys of its custom records (index records that the ledger chose). When an
-//! entry is discarded, its custom records are found by these keys.
+//! For each entry, a list of the keys of its custom records (index records whose keys and values the
+//! ledger chose). When an entry is discarded, its custom records are found by these keys.
 //!
 //! The lists of neighboring positions are encoded together in one record of sled, the index's database. Sled
 //! handles a few large records better than many small ones. A record has at most [`VALUE_BYTES_MAX`] bytes,
