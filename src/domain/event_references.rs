@@ -1,6 +1,6 @@
-//! References in events: the ids of other events, the one event that an event is about (such as the attribute
-//! that it contests), and the names of erasable data. An erasure uses them to find what depends on erased
-//! data.
+//! References in events: the ids of other events, the one event that an event is about (for a contest, the
+//! event that recorded the attribute), and the keys of attributes. An erasure uses them to find what
+//! depends on erased data.
 
 use super::attribute::Attribute;
 use super::event::{ArtifactInvalidated, ArtifactRegistered, Event, GrantGivenAgain, GrantIssued, GrantUsed};

@@ -1,4 +1,5 @@
-//! A list of the streams with counts of reused grants that the log does not have yet.
+//! Lists the streams whose grants were reused more often than the log says. A grant is reused if it
+//! answers a repeated request. The number of reuses is counted in memory and recorded later.
 
 use crate::app::log::stream::SubjectStream;
 use std::sync::{Arc, Mutex, PoisonError, Weak};

@@ -1,5 +1,6 @@
-//! Checks what a grant withholds. The numbers must add up to what the data subject has. The reasons must
-//! be true, as far as they follow from the data subject's own events.
+//! Checks what a grant withholds. In each category, the attributes that it allows and those that it
+//! withholds must add up to the attributes that it was requested for. The reasons must be true, as far as
+//! they follow from the data subject's own events.
 
 use super::fault::Fault;
 use super::grant::GrantCheck;

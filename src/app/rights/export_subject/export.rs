@@ -1,5 +1,5 @@
-//! An export of a package in progress: the state from which the package is made, and the code that reads the
-//! subject's events one by one.
+//! The export of a package while it runs: the state from which the package is made, and the code that
+//! reads the subject's events one by one.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
