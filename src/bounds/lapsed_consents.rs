@@ -87,7 +87,7 @@ struct Lapsing<'a> {
     /// are kept apart.
     below: BTreeMap<(Axis, String), Vec<(Ancestor<'a>, Ancestor<'a>)>>,
     /// By consent, the oldest first, then by reason and rule.
-    found: BTreeMap<(u64, i32, String), LapsedConsent>,
+    found: BTreeMap<(u64, Reason, String), LapsedConsent>,
 }
 
 /// The purpose, category, recipient and conversation of a case.
@@ -240,7 +240,7 @@ impl<'a> Lapsing<'a> {
             for ended in ended {
                 let Some(record) = by_event.get(&ended.consent) else { continue };
                 let position = record.position;
-                let known = self.found.range((position, i32::MIN, String::new())..);
+                let known = self.found.range((position, Reason::Unspecified, String::new())..);
                 let mut known = known.take_while(|((other, ..), _)| *other == position);
                 if !known.any(|(_, lapsed)| is_named(&lapsed.purposes, purpose)) {
                     self.add(record, (ended.reason, ended.policy, ended.ends_ms), purpose);
@@ -271,7 +271,7 @@ impl<'a> Lapsing<'a> {
 
     fn add(&mut self, record: &ConsentRecord, why: Why, purpose: &str) {
         let (reason, policy, since_ms) = why;
-        let key = (record.position, i32::from(reason), policy.clone());
+        let key = (record.position, reason, policy.clone());
         if let Some(lapsed) = self.found.get_mut(&key) {
             lapsed.since_ms = lapsed.since_ms.into_iter().chain(since_ms).min();
             if !is_named(&lapsed.purposes, purpose) {

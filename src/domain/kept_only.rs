@@ -62,7 +62,7 @@ impl KeptOnly {
 }
 
 /// The scope of a refused erasure: its kind, and the key or category.
-type Named = (i32, String);
+type Named = (ErasureScope, String);
 
 /// What a refused erasure keeps of its scope, and for which uses: the kept categories and the required
 /// purposes. Two refusals of one scope that agree in this have the same effect.
@@ -138,9 +138,9 @@ impl KeptRefusals {
         category_ancestry: &[&str],
     ) -> impl Iterator<Item = (u64, &'a KeptOnly)> {
         let whole = [ErasureScope::All, ErasureScope::Profile, ErasureScope::Content];
-        let whole = whole.map(|scope| (scope.into(), String::new()));
-        let categories = category_ancestry.iter().map(|&id| (ErasureScope::Category.into(), id.to_owned()));
-        let scopes = whole.into_iter().chain([(ErasureScope::Key.into(), key.to_owned())]).chain(categories);
+        let whole = whole.map(|scope| (scope, String::new()));
+        let categories = category_ancestry.iter().map(|&id| (ErasureScope::Category, id.to_owned()));
+        let scopes = whole.into_iter().chain([(ErasureScope::Key, key.to_owned())]).chain(categories);
         let effects = scopes.filter_map(|named| self.by_scope.get(&named)).flat_map(BTreeMap::values);
         let earliest = effects.filter_map(|requests| self.by_request.get(&requests.first()?.1));
         let covers = move |(_, kept): &&(u64, KeptOnly)| kept.covers(key, category_ancestry);
@@ -154,7 +154,7 @@ fn named(refused: &ErasureRefused) -> Named {
         ErasureScope::Key => refused.key.clone(),
         _ => String::new(),
     };
-    (refused.scope.into(), name)
+    (refused.scope, name)
 }
 
 fn effect(refused: &ErasureRefused) -> Effect {

@@ -49,7 +49,7 @@ impl RecipientList {
     }
 
     fn merge(&mut self, mut more: KeptRecipient) {
-        let known = self.0.entry((more.role(), more.name.clone())).or_insert_with(|| KeptRecipient {
+        let known = self.0.entry((more.role, more.name.clone())).or_insert_with(|| KeptRecipient {
             name: more.name.clone(),
             role: more.role,
             first_ms: more.first_ms,
@@ -124,7 +124,7 @@ fn of_grant(event: &Recorded, grant: &GrantIssued) -> KeptRecipient {
 }
 
 fn disclosure(role: Role, name: &str, at_ms: u64) -> KeptRecipient {
-    let (name, role, first_ms, last_ms) = (name.to_owned(), role.into(), at_ms, at_ms);
+    let (name, first_ms, last_ms) = (name.to_owned(), at_ms, at_ms);
     KeptRecipient { name, role, first_ms, last_ms, ..KeptRecipient::default() }
 }
 

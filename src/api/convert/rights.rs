@@ -44,7 +44,7 @@ pub fn certificate(of: app::Certificate) -> proto::ErasureCertificate {
 
 /// The role of a recipient. Most are services, and events do not say so.
 fn role_of(recipient: &PriorRecipient) -> Role {
-    match recipient.role() {
+    match recipient.role {
         Role::Unspecified => Role::Service,
         role => role,
     }

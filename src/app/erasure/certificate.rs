@@ -58,7 +58,7 @@ impl Certificate {
     #[must_use]
     pub fn outcome_of(&self, recipient: &PriorRecipient) -> (ErasureOutcome, &str, bool) {
         match self.reports.get(address_of(recipient).as_ref()) {
-            Some(report) => (report.outcome(), &report.reason, !report.evidence.is_empty()),
+            Some(report) => (report.outcome, &report.reason, !report.evidence.is_empty()),
             None if self.has_acknowledged(recipient) => (ErasureOutcome::Deleted, "", false),
             None => (ErasureOutcome::Unspecified, "", false),
         }

@@ -26,23 +26,23 @@ impl Erasures {
             return Ok(());
         }
         let recipients = std::mem::take(&mut selection.recipients);
-        let named = |of: PriorRecipient| ((of.role(), of.name.clone()), of);
+        let named = |of: PriorRecipient| ((of.role, of.name.clone()), of);
         let mut all: BTreeMap<(Role, String), PriorRecipient> = recipients.into_iter().map(named).collect();
         let is_part = matches!(scope, Scope::Key(_) | Scope::Category(_));
         for kept in listed(history).iter() {
-            let had = match is_part && kept.role() != Role::Auditor {
+            let had = match is_part && kept.role != Role::Auditor {
                 true => had_keys(kept, &selection.keys, keys)?,
                 false => selection.keys.clone(),
             };
             if is_part && had.is_empty() {
                 continue;
             }
-            let prior = all.entry((kept.role(), kept.name.clone())).or_default();
+            let prior = all.entry((kept.role, kept.name.clone())).or_default();
             (prior.name, prior.role) = (kept.name.clone(), kept.role);
             let known: BTreeSet<String> = prior.grant_ids.iter().cloned().collect();
             let ids = kept.grant_ids.iter().filter(|id| !known.contains(*id));
             prior.grant_ids.splice(..0, ids.cloned());
-            if kept.role() != Role::Auditor {
+            if kept.role != Role::Auditor {
                 selection.recipient_keys.entry(kept.name.clone()).or_default().extend(had);
             }
         }
@@ -55,7 +55,7 @@ impl Erasures {
             self.core.disclosures.audit_exports.holders_of(first).into_iter().map(|holder| holder.name);
         for name in looked.chain(exported) {
             let prior = all.entry((Role::Auditor, name.clone())).or_default();
-            (prior.name, prior.role) = (name, Role::Auditor.into());
+            (prior.name, prior.role) = (name, Role::Auditor);
         }
         selection.recipients = all.into_values().collect();
         Ok(())

@@ -143,7 +143,7 @@ impl Erasures {
             cursor: key.0.saturating_add(1),
             scope: completed.scope,
             completed_at_ms: recorded.recorded_at_ms,
-            role: if recipient.role() == Role::Auditor { Role::Auditor } else { Role::Service },
+            role: if recipient.role == Role::Auditor { Role::Auditor } else { Role::Service },
             grants: recipient.grant_ids.len() as u64,
             artifacts: recipient.artifact_ids.len() as u64,
             name: recipient.name,

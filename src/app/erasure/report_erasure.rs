@@ -10,7 +10,7 @@ use crate::app::log::outstanding::{hash_of, role_in_event};
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::SystemEvent;
 use crate::domain::attribute::is_text;
-use crate::domain::event::{ErasureOutcome, Event, EvidenceKind, RecipientReported, Role};
+use crate::domain::event::{ErasureOutcome, Event, EvidenceKind, RecipientReported, Role, codec};
 use crate::domain::names;
 use ed25519_dalek::{Signature, VerifyingKey};
 use sayso_proof::evidence;
@@ -87,12 +87,12 @@ impl Erasures {
         positions.sort_unstable();
         positions.dedup();
         let event = RecipientReported {
-            evidence_kind: report.evidence.as_ref().map_or(0, |of| of.kind.into()),
+            evidence_kind: report.evidence.as_ref().map_or(EvidenceKind::Unspecified, |of| of.kind),
             onward: self.new_recipients(&report.onward, &name, &positions)?,
             positions,
             recipient: name,
-            role: role.into(),
-            outcome: report.outcome.into(),
+            role,
+            outcome: report.outcome,
             reason: report.reason,
             ..RecipientReported::default()
         };
@@ -168,7 +168,7 @@ impl Erasures {
             let problem = "must be the key that is configured for this recipient (`[[recipients]]`)";
             return Err(AppError::invalid("evidence.public_key", problem));
         }
-        let statement = evidence::statement(self.core.ledger.origin(), &event);
+        let statement = evidence::statement(self.core.ledger.origin(), &codec::message(&event));
         if key.verify_strict(statement.as_bytes(), signature).is_err() {
             let problem = "must be a signature over the statement in docs/format.md";
             return Err(AppError::invalid("evidence.signature", problem));

@@ -123,7 +123,7 @@ impl Grants {
         // A reminder, or the report of another recipient, is about an erasure.
         let position = self.core.erasure_of_notice(position)?.unwrap_or(position);
         let role = role_in_event(caller.role);
-        let (recipient, role) = (caller.name.clone(), role.into());
+        let recipient = caller.name.clone();
         let event = Event::RecipientAcknowledged(RecipientAcknowledged { position, recipient, role });
         let about_ms = self.core.event_time(options)?;
         let request_stamp = self.core.request_stamp(caller, options)?;

@@ -14,5 +14,5 @@ pub(crate) fn address(role: Role, name: &str) -> Cow<'_, str> {
 
 /// The address of a recipient of erased data.
 pub(crate) fn address_of(prior: &PriorRecipient) -> Cow<'_, str> {
-    address(prior.role(), &prior.name)
+    address(prior.role, &prior.name)
 }

@@ -153,7 +153,7 @@ fn records_of(event: &Event, now_ms: u64) -> Vec<(Vec<u8>, Vec<u8>)> {
             )]
         }
         Event::RecipientAcknowledged(acknowledged) => {
-            let recipient = address(acknowledged.role(), &acknowledged.recipient);
+            let recipient = address(acknowledged.role, &acknowledged.recipient);
             vec![(acknowledgment_key(acknowledged.position, &recipient), Vec::new())]
         }
         Event::RecipientReported(_) | Event::RecipientReminded(_) => index_of_answers(event),
@@ -173,10 +173,10 @@ fn index_of_answers(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
     let notice = notice.unwrap_or_default();
     match event {
         Event::RecipientReported(report) => {
-            let own = address(report.role(), &report.recipient);
+            let own = address(report.role, &report.recipient);
             let mut records = Vec::new();
             for position in &report.positions {
-                let outcome = report.outcome();
+                let outcome = report.outcome;
                 if outcome != ErasureOutcome::Unspecified {
                     records.push((outcome_key(*position, &own), Vec::new()));
                 }
@@ -188,7 +188,7 @@ fn index_of_answers(event: &Event) -> Vec<(Vec<u8>, Vec<u8>)> {
             records
         }
         Event::RecipientReminded(reminded) => {
-            vec![(revocations_key(&address(reminded.role(), &reminded.recipient)), notice)]
+            vec![(revocations_key(&address(reminded.role, &reminded.recipient)), notice)]
         }
         _ => Vec::new(),
     }

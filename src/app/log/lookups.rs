@@ -421,8 +421,8 @@ impl Core {
             Event::RecipientReported(report) => {
                 let Some(position) = report.positions.first() else { return Ok(()) };
                 let completed = self.erasure_at(*position)?;
-                let named_by = (report.role(), report.recipient.as_str());
-                let is_namer = |of: &PriorRecipient| (of.role(), of.name.as_str()) == named_by;
+                let named_by = (report.role, report.recipient.as_str());
+                let is_namer = |of: &PriorRecipient| (of.role, of.name.as_str()) == named_by;
                 complete_from(revocation, completed, is_namer);
                 revocation.named_by.clone_from(&report.recipient);
             }

@@ -174,12 +174,12 @@ impl State {
                 }
             }
             Event::RecipientAcknowledged(done) => {
-                self.remove(&(done.position, hash_of(&address(done.role(), &done.recipient))), deadlines);
+                self.remove(&(done.position, hash_of(&address(done.role, &done.recipient))), deadlines);
             }
             Event::RecipientReported(report) => {
-                let own = hash_of(&address(report.role(), &report.recipient));
+                let own = hash_of(&address(report.role, &report.recipient));
                 for position in &report.positions {
-                    if report.outcome() != ErasureOutcome::Unspecified {
+                    if report.outcome != ErasureOutcome::Unspecified {
                         self.remove(&(*position, own), deadlines);
                     }
                     for name in &report.onward {
@@ -188,7 +188,7 @@ impl State {
                 }
             }
             Event::RecipientReminded(reminded) => {
-                let hash = hash_of(&address(reminded.role(), &reminded.recipient));
+                let hash = hash_of(&address(reminded.role, &reminded.recipient));
                 self.remind(
                     &(reminded.position, hash),
                     reminded.number,
@@ -335,7 +335,7 @@ mod tests {
         let report = RecipientReported {
             positions: vec![7],
             recipient: "tutor".into(),
-            outcome: ErasureOutcome::Disproportionate.into(),
+            outcome: ErasureOutcome::Disproportionate,
             onward: vec!["mailer".into(), "coach".into()],
             ..Default::default()
         };

@@ -1,6 +1,7 @@
 //! The views that were recorded in the last few minutes. If the same caller views the same data subject by
 //! the same method again, nothing is recorded.
 
+use crate::domain::event::Role;
 use crate::domain::ids::Handle;
 use lru::LruCache;
 use std::num::NonZeroUsize;
@@ -13,7 +14,7 @@ pub(crate) const WINDOW_MS: u64 = 5 * 60_000;
 /// recorded again the next time.
 pub(crate) const RECENT_VIEWS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 
-pub(crate) type ViewKey = (Handle, i32, String, &'static str);
+pub(crate) type ViewKey = (Handle, Role, String, &'static str);
 
 /// The views of the last minutes.
 pub(crate) struct RecentViews(Mutex<LruCache<ViewKey, u64>>);

@@ -63,7 +63,7 @@ impl Core {
         if !is_recorded(caller) {
             return Ok(());
         }
-        let view: ViewKey = (stream.keys.handle, caller.role.into(), caller.name.clone(), method);
+        let view: ViewKey = (stream.keys.handle, caller.role, caller.name.clone(), method);
         let now_ms = self.now_ms();
         if self
             .recent_views

@@ -6,7 +6,7 @@ use crate::app::profile::Profiles;
 use crate::app::profile::special_replies::SourceCategories;
 use crate::bounds::error::Denial;
 use crate::domain::attribute::Attribute;
-use crate::domain::event::{Event, Reason, RecordingRefused};
+use crate::domain::event::{Event, Provenance, Reason, RecordingRefused};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ impl Profiles {
     ) -> Vec<RecordingRefused> {
         let actor = append.caller.actor();
         let now = append.stream.read();
-        let mut refused: BTreeMap<(String, i32, String), RecordingRefused> = BTreeMap::new();
+        let mut refused: BTreeMap<(String, Provenance, String), RecordingRefused> = BTreeMap::new();
         for (attribute, sources) in attributes {
             let rules = &append.rules;
             let decided = rules.bounds.decide_recording(
@@ -31,7 +31,7 @@ impl Profiles {
                 append.now_ms,
             );
             let Err(denial) = decided else { continue };
-            let kind = (attribute.category.clone(), attribute.provenance.into(), denial.policy.clone());
+            let kind = (attribute.category.clone(), attribute.provenance, denial.policy.clone());
             let group = refused.entry(kind).or_insert_with(|| refusal(attribute, denial));
             group.count = group.count.saturating_add(1);
         }

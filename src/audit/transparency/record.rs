@@ -58,7 +58,7 @@ impl Recipients {
     /// Adds services that received data whose record of disclosures has ended. The list of these has no
     /// purposes.
     pub fn add_kept(&mut self, kept: &RecipientsKept) {
-        for recipient in kept.recipients.iter().filter(|kept| kept.role() == Role::Unspecified) {
+        for recipient in kept.recipients.iter().filter(|kept| kept.role == Role::Unspecified) {
             let (_, last) = self.granted.entry(recipient.name.clone()).or_default();
             *last = recipient.last_ms.max(*last);
         }

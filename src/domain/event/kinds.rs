@@ -1,6 +1,7 @@
 //! Every kind of event, and which kinds can only narrow (never widen) what may be used.
 
 use super::operations::{BackupRestored, FiguresReported, RecordViewed, RestoreConfirmed};
+use super::recipients::{RecipientAcknowledged, RecipientReminded, RecipientReported, RecipientsKept};
 use super::rights::{
     AccessProvided, ErasureCompleted, ErasureRefused, ErasureRequested, HoldLifted, HoldPlaced,
     RequestDecided, RequestExtended, RequestSubmitted, RequestWithdrawn,
@@ -12,8 +13,8 @@ use crate::domain::consent::{Decision, Terms};
 use crate::domain::ids::EventId;
 use sayso_proof::event::{
     AuditExported, CategoryDefined, ClockAccepted, DecisionRulesAdopted, LogKeyRotated, LogOpened,
-    NoticePublished, NoticeRequired, PersonalBoundsSet, Reason, RecipientAcknowledged, RecipientReminded,
-    RecipientReported, RecipientsKept, SignalKind, SubjectMapCommitted, WitnessAdded, WitnessRemoved,
+    NoticePublished, NoticeRequired, PersonalBoundsSet, Reason, SignalKind, SubjectMapCommitted,
+    WitnessAdded, WitnessRemoved,
 };
 
 /// An event.

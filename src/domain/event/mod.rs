@@ -8,6 +8,7 @@ mod actor;
 pub mod codec;
 mod kinds;
 mod operations;
+mod recipients;
 mod recorded;
 mod rights;
 mod rules;
@@ -16,6 +17,9 @@ mod uses;
 pub use actor::Actor;
 pub use kinds::Event;
 pub use operations::{BackupRestored, FiguresReported, RecordViewed, RestoreConfirmed};
+pub use recipients::{
+    KeptRecipient, PriorRecipient, RecipientAcknowledged, RecipientReminded, RecipientReported, RecipientsKept,
+};
 pub use recorded::{Draft, Recorded, RequestKey};
 pub use rights::{
     AccessProvided, CopiesFound, ErasureCompleted, ErasureDetails, ErasureIntent, ErasureRefused,
@@ -37,8 +41,7 @@ pub use sayso_proof::event::{
 // These messages consist of texts and numbers only. They have no ids and no enumerations, so they need no
 // conversion.
 pub use sayso_proof::event::{
-    AuditExported, CategoryDefined, ClockAccepted, ConsentTerms, DecisionRulesAdopted, KeptRecipient,
+    AuditExported, CategoryDefined, ClockAccepted, ConsentTerms, DecisionRulesAdopted,
     LogKeyRotated, LogOpened, NeverUse, NoticePublished, NoticeRef, NoticeRequired, PersonalBoundsSet,
-    PositionRange, PriorRecipient, RecipientAcknowledged, RecipientReminded, RecipientReported,
-    RecipientsKept, SubjectMapCommitted, WitnessAdded, WitnessRemoved,
+    PositionRange, SubjectMapCommitted, WitnessAdded, WitnessRemoved,
 };

@@ -1,10 +1,9 @@
 //! Events about the rights of a data subject: requests, erasures, legal holds and exports.
 
+use crate::domain::event::recipients::PriorRecipient;
 use crate::domain::ids::{EventId, Handle};
 use sayso_proof::certificate::day_of;
-use sayso_proof::event::{
-    ErasedKind, ErasureScope, Ground, Jurisdiction, PackageKind, PositionRange, PriorRecipient,
-};
+use sayso_proof::event::{ErasedKind, ErasureScope, Ground, Jurisdiction, PackageKind, PositionRange};
 use sayso_proof::event::{Reason, RequestKind, RequestOutcome};
 use sayso_proof::merkle::Hash;
 use std::collections::BTreeMap;

@@ -78,14 +78,15 @@ same!(
     Option<u32>,
     BTreeMap<String, u32>,
     log::PositionRange,
-    log::PriorRecipient,
 );
 
 enumerations!(
     AgeBand,
     ArtifactKind,
     ErasedKind,
+    ErasureOutcome,
     ErasureScope,
+    EvidenceKind,
     Ground,
     Jurisdiction,
     LegalBasis,
@@ -248,11 +249,19 @@ messages! {
     HoldLifted { hold, reason }
     HoldPlaced { hold, ground, code, text, categories, purposes }
     KeptOnGround { ground, entries }
+    KeptRecipient { name, role, first_ms, last_ms, grant_ids, keys, keys_left_out }
+    PriorRecipient { name, grant_ids, artifact_ids, role }
     PurposeDefined {
         id, parent, iri, title, risks, benefits, rung, effective_from_ms, same_meaning, legal_basis,
         basis_reference,
     }
     Ranking { method, version, permitted, chosen, without_embedding }
+    RecipientAcknowledged { position, recipient, role }
+    RecipientReminded { position, recipient, role, number, escalated, named_at }
+    RecipientReported {
+        positions, recipient, role, outcome, reason, evidence_kind, evidence, public_key, signature, onward,
+    }
+    RecipientsKept { recipients }
     RecordViewed { role, name, method }
     RecordingRefused { category, provenance, count, decided_by, policy, article, reason, bounds }
     RequestDecided { request, kind, outcome, ground, reason, submitted_at_ms, due_at_ms, erasure, changes }

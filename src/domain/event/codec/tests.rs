@@ -81,7 +81,7 @@ fn recipients_kept() -> impl Strategy<Value = Event> {
         Event::RecipientsKept(RecipientsKept {
             recipients: vec![KeptRecipient {
                 name: "tutor".into(),
-                role: if at_ms % 2 == 0 { Role::Auditor.into() } else { 0 },
+                role: if at_ms % 2 == 0 { Role::Auditor } else { Role::Unspecified },
                 first_ms: at_ms,
                 last_ms: at_ms.saturating_add(1),
                 grant_ids: vec!["g7-0101010101010101".into()],
@@ -97,7 +97,7 @@ fn recipient_acknowledged() -> impl Strategy<Value = Event> {
         Event::RecipientAcknowledged(RecipientAcknowledged {
             position,
             recipient: "tutor".into(),
-            role: if position % 2 == 0 { Role::Auditor.into() } else { 0 },
+            role: if position % 2 == 0 { Role::Auditor } else { Role::Unspecified },
         })
     })
 }
