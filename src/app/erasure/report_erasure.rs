@@ -8,7 +8,6 @@ use crate::app::error::AppError;
 use crate::app::log::address::{address, address_of};
 use crate::app::log::outstanding::{hash_of, role_in_event};
 use crate::app::log::receipt::{Receipt, WriteOptions};
-use crate::app::log::system_stream::SystemEvent;
 use crate::domain::attribute::is_text;
 use crate::domain::event::{ErasureOutcome, Event, EvidenceKind, RecipientReported, Role, codec};
 use crate::domain::names;
@@ -100,12 +99,7 @@ impl Erasures {
             Some(evidence) => self.with_evidence(event, evidence, caller.role != Role::Steward)?,
             None => event,
         };
-        let about_ms = self.core.event_time(options)?;
-        let request_stamp = self.core.request_stamp(caller, options)?;
-        let events = vec![SystemEvent::new(Event::RecipientReported(event))];
-        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, events, request_stamp).await?;
-        receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
-        Ok(receipt)
+        self.core.publish(caller, vec![Event::RecipientReported(event)], options).await
     }
 
     /// The position of the `ErasureCompleted` that the notice at a cursor is about.

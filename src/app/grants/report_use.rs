@@ -6,7 +6,6 @@ use crate::app::grants::Grants;
 use crate::app::log::append::{Append, Begun, Frame, PendingEvent, Timestamping};
 use crate::app::log::outstanding::role_in_event;
 use crate::app::log::receipt::{Receipt, WriteOptions};
-use crate::app::log::system_stream::SystemEvent;
 use crate::domain::attribute::{AHEAD_MS_MAX, REPLY_BYTES_MAX, is_text};
 use crate::domain::event::{Event, GrantUsed, GrantedAttribute, Reason, RecipientAcknowledged};
 use crate::domain::ids::{EventId, GrantId};
@@ -125,12 +124,7 @@ impl Grants {
         let role = role_in_event(caller.role);
         let recipient = caller.name.clone();
         let event = Event::RecipientAcknowledged(RecipientAcknowledged { position, recipient, role });
-        let about_ms = self.core.event_time(options)?;
-        let request_stamp = self.core.request_stamp(caller, options)?;
-        let events = vec![SystemEvent::new(event)];
-        let (mut receipt, _) = self.core.publish_as(caller.actor(), about_ms, events, request_stamp).await?;
-        receipt.events = self.core.attach_proofs(receipt.events, options.proofs)?;
-        Ok(receipt)
+        self.core.publish(caller, vec![event], options).await
     }
 }
 

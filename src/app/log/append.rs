@@ -1,23 +1,19 @@
-//! The only way to write to a subject's stream: take the write lock, decide which events to write, seal
-//! (encrypt) and sign them, make them durable, and notify watchers.
+//! The only way to write to a subject's stream: take the write lock, decide which events to write, append
+//! them ([`signed_frame`](super::signed_frame)), and notify watchers.
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;
-use crate::app::log::index::{RECIPIENT_NAMES, index_of, index_of_said, watched_keys};
-use crate::app::log::receipt::{EventReceipt, Receipt, RequestStamp, WriteOptions, receipt_of};
+use crate::app::log::index::{RECIPIENT_NAMES, index_of};
+use crate::app::log::receipt::{EventReceipt, Receipt, RequestStamp, WriteOptions};
 use crate::app::log::revocation::revoked_ids;
+use crate::app::log::signed_frame::{DurableFrame, NewEvent, SignedFrame, StreamEnd, Submission};
 use crate::app::log::stream::SubjectStream;
 use crate::bounds::rulebook::Rules;
 use crate::domain::attribute::AHEAD_MS_MAX;
-use crate::domain::event::{Actor, Draft, Event, Recorded, Role, codec};
+use crate::domain::event::{Actor, Draft, Event, Recorded, Role};
 use crate::domain::ids::{EventId, SubjectId};
-use crate::ledger::{Committed, Prepared};
-use crate::secret::clear_stack;
-use crate::telemetry::{InCall, metrics};
-use sayso_proof::entry::{self, Header, SchemaVersion};
-use sayso_proof::event::EventBody;
-use sayso_proof::merkle::Hash;
+use crate::telemetry::InCall;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedMutexGuard, OwnedRwLockReadGuard, oneshot};
@@ -91,16 +87,6 @@ impl From<Vec<PendingEvent>> for Frame {
     fn from(events: Vec<PendingEvent>) -> Self {
         Self { events, ..Self::default() }
     }
-}
-
-/// Sealed and signed events, ready for the sequencer.
-struct Sealed {
-    prepared: Vec<Prepared>,
-    drafts: Vec<Draft>,
-    /// The kinds of the events, as numbers from [`codec::kind`].
-    kinds: Vec<u32>,
-    /// Leaf hash of the last event.
-    newest: Option<Hash>,
 }
 
 /// A write that is durable.
@@ -346,92 +332,51 @@ impl Core {
         if append.stream.has_pending() && !pending_events.iter().all(|each| each.event.only_narrows()) {
             return Err(AppError::Overloaded);
         }
-        let watched_keys: Vec<_> = pending_events.iter().flat_map(|each| watched_keys(&each.index)).collect();
-        let Sealed { prepared, drafts, kinds, newest } = self.seal(append, pending_events)?;
-        let places: Vec<_> =
-            prepared.iter().map(|each| (each.entry.header().clone(), each.entry.leaf_hash())).collect();
-        let submit = async {
-            if is_decision {
-                self.ledger.submit_patiently(prepared).await
-            } else {
-                self.ledger.submit(prepared).await
-            }
-        };
-        let committed = match submit.instrument(tracing::trace_span!("submit")).await {
-            Ok(committed) => committed,
+        let signed = self.sign_pending(append, pending_events)?;
+        let submission = if is_decision { Submission::Patient } else { Submission::Prompt };
+        let durable = match self.submit_frame(signed, submission).await {
+            Ok(durable) => durable,
             Err(error) => {
                 // After any error, the next write has to start from the state of the log.
                 self.reload_stream(&append.stream)?;
                 return Err(error.into());
             }
         };
-        kinds.into_iter().for_each(|kind| metrics().event(kind));
-        let recorded = recorded_events(&places, drafts, &append.request_stamp, &committed);
-        let revoked = revoked_ids(&append.caller, recorded.iter().map(|event| &event.event).chain(&pending));
-        append.stream.write().apply(&recorded, newest, pending);
+        let revoked = durable.events.iter().map(|event| &event.event).chain(&pending);
+        let revoked = revoked_ids(&append.caller, revoked);
+        append.stream.write().apply(&durable.events, durable.newest, pending);
         if append.stream.has_pending() {
             self.pending_streams.push(&append.stream);
         }
         self.streams.measure(&append.stream);
-        watched_keys.iter().for_each(|key| self.notifier.notify(key));
-        self.open_requests.update(&recorded);
-        let leaves = places.iter().map(|(_, leaf)| *leaf);
-        let receipts = recorded.iter().zip(leaves).map(|(event, leaf)| receipt_of(event, leaf)).collect();
+        durable.notify_watchers(self);
+        self.open_requests.update(&durable.events);
+        let DurableFrame { events: recorded, receipts, checkpoint, .. } = durable;
         let events = self.attach_proofs(receipts, append.proofs)?;
-        let checkpoint = committed.checkpoint.note.clone();
         Ok(Written { receipt: Receipt { events, checkpoint, replayed: false }, events: recorded, revoked })
     }
 
-    /// Seals and signs pending events, each chained to the one before.
-    fn seal(&self, append: &Append, pending_events: Vec<PendingEvent>) -> Result<Sealed, AppError> {
-        let (mut version, mut newest) = {
+    /// Seals and signs pending events.
+    fn sign_pending(
+        &self,
+        append: &Append,
+        pending_events: Vec<PendingEvent>,
+    ) -> Result<SignedFrame, AppError> {
+        let (version, newest) = {
             let now = append.stream.read();
             (now.state.version, now.newest)
         };
-        let count = pending_events.len();
-        let (mut prepared, mut drafts) = (Vec::with_capacity(count), Vec::with_capacity(count));
-        let mut kinds = Vec::with_capacity(count);
-        for each in pending_events {
-            let header = Header {
-                event_id: each.event_id.0,
-                handle: append.stream.keys.handle,
-                version,
-                previous: newest,
-                sealed_at_ms: append.now_ms,
-                idempotency: None,
-                key_commitment: None,
-                schema_version: SchemaVersion::Two,
-            };
+        let keys = Some(append.stream.keys.as_ref());
+        let end = StreamEnd { keys, version, newest, sealed_at_ms: append.now_ms };
+        let events = pending_events.into_iter().map(|each| {
             let actor = match each.by_ledger {
                 true => Actor { role: Role::Ledger, name: String::new() },
                 false => append.caller.actor_of(&each.event),
             };
             let draft = Draft { about_ms: append.about_ms, actor, event: each.event };
-            let body = codec::encode(&draft, &append.request_stamp.digest);
-            let body = EventBody { idempotency_hash: append.request_stamp.sealed.to_body(), ..body };
-            kinds.push(codec::kind(&body));
-            let key = append.stream.keys.event_key(version, &header.event_id)?;
-            let payload = entry::seal(&header, &body, &key);
-            drop(key);
-            clear_stack::<{ crate::app::log::read::CIPHER_STACK_WORDS }>();
-            let payload = payload?;
-            let said = index_of_said(&draft.event, append.about_ms.min(append.now_ms));
-            let entry = self.prepare(payload, each.index.into_iter().chain(said).collect())?;
-            newest = Some(entry.entry.leaf_hash());
-            version = version.saturating_add(1);
-            prepared.push(entry);
-            drafts.push(draft);
-        }
-        Ok(Sealed { prepared, drafts, kinds, newest })
-    }
-
-    /// Signs a payload and prepares it for the sequencer.
-    pub(crate) fn prepare(
-        &self,
-        payload: Vec<u8>,
-        index: Vec<(Vec<u8>, Vec<u8>)>,
-    ) -> Result<Prepared, AppError> {
-        Ok(Prepared { entry: self.ledger.sign(payload)?, index })
+            NewEvent { event_id: each.event_id, draft, index: each.index, signature: None }
+        });
+        self.sign_frame(end, events.collect(), append.request_stamp.clone())
     }
 
     /// Attaches inclusion proofs to receipts if `proofs`.
@@ -450,29 +395,4 @@ impl Core {
         }
         Ok(events)
     }
-}
-
-/// The events of a frame that is now durable, with their positions and times in the log.
-fn recorded_events(
-    places: &[(Header, Hash)],
-    drafts: Vec<Draft>,
-    request_stamp: &RequestStamp,
-    committed: &Committed,
-) -> Vec<Recorded> {
-    let places = places.iter().zip(&committed.entries);
-    places
-        .zip(drafts)
-        .map(|(((header, _), place), draft)| Recorded {
-            event_id: EventId(header.event_id),
-            position: place.position,
-            version: header.version,
-            recorded_at_ms: place.recorded_at_ms,
-            sealed_at_ms: header.sealed_at_ms,
-            about_ms: draft.about_ms,
-            actor: draft.actor,
-            request_digest: request_stamp.digest.clone(),
-            request_key: request_stamp.sealed,
-            event: draft.event,
-        })
-        .collect()
 }

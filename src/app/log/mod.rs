@@ -37,6 +37,7 @@ pub(crate) mod record_view;
 pub(crate) mod requests_made;
 pub(crate) mod reusable_grants;
 pub(crate) mod revocation;
+pub(crate) mod signed_frame;
 pub(crate) mod stream;
 pub(crate) mod stream_cache;
 pub(crate) mod subject_map;

@@ -6,16 +6,12 @@ use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::Begun;
 use crate::app::log::core::Core;
-use crate::app::log::index::watched_keys;
-use crate::app::log::receipt::{EventReceipt, Receipt, RequestStamp, WriteOptions, receipt_of};
+use crate::app::log::receipt::{Receipt, RequestStamp, WriteOptions};
+use crate::app::log::signed_frame::{DurableFrame, NewEvent, StreamEnd, Submission};
 use crate::app::log::system_stream::{SystemEvent, SystemStream};
 use crate::bounds::rulebook::is_rule;
-use crate::domain::event::{Actor, Draft, Event, Recorded, RequestKey, Role, codec};
-use crate::domain::ids::{EventId, Handle};
-use crate::ledger::{Committed, LogKey, Prepared, SubmitError};
-use crate::telemetry::metrics;
-use sayso_proof::entry::{self, Header, SchemaVersion};
-use sayso_proof::event::EventBody;
+use crate::domain::event::{Actor, Draft, Event, Recorded, Role};
+use crate::ledger::{LogKey, SubmitError};
 use std::sync::{Arc, PoisonError};
 
 impl Core {
@@ -94,91 +90,36 @@ impl Core {
         new_key: Option<Arc<LogKey>>,
     ) -> Result<(Receipt, Vec<Recorded>), AppError> {
         let sealed_at_ms = self.now_ms().max(system_stream.last_sealed_at_ms);
-        let watched_keys: Vec<_> = events.iter().flat_map(|each| watched_keys(&each.index)).collect();
-        let (mut version, mut previous) = (system_stream.version, system_stream.newest);
-        let (mut prepared, mut drafts, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
-        for each in events {
-            let header = Header {
-                event_id: self.new_id().0,
-                handle: Handle::SYSTEM,
-                version,
-                previous,
-                sealed_at_ms,
-                idempotency: request_stamp.in_clear,
-                key_commitment: None,
-                schema_version: SchemaVersion::One,
-            };
-            let draft = Draft { about_ms, actor: actor.clone(), event: each.event };
-            let body = codec::encode(&draft, &request_stamp.digest);
-            kinds.push(codec::kind(&body));
-            let payload = entry::plain(&header, &EventBody { writer_signature: each.signature, ..body })?;
-            let ready = self.prepare(payload, each.index)?;
-            (version, previous) = (version.saturating_add(1), Some(ready.entry.leaf_hash()));
-            drafts.push((header, ready.entry.leaf_hash(), draft));
-            prepared.push(ready);
-        }
+        let SystemStream { version, newest, .. } = *system_stream;
+        let count = events.len() as u64;
+        let events = events.into_iter().map(|SystemEvent { event, index, signature }| {
+            let draft = Draft { about_ms, actor: actor.clone(), event };
+            NewEvent { event_id: self.new_id(), draft, index, signature }
+        });
+        let end = StreamEnd { keys: None, version, newest, sealed_at_ms };
+        let signed = self.sign_frame(end, events.collect(), request_stamp)?;
+        let submission = new_key.map_or(Submission::Prompt, Submission::Rotation);
         self.counts.begin(&self.ledger);
-        let committed = self.submit_system_events(prepared, new_key).await;
-        match &committed {
-            Ok(_) => self.counts.end(drafts.iter().map(|(_, _, draft)| &draft.event)),
+        let durable = self.submit_frame(signed, submission).await;
+        match &durable {
+            Ok(durable) => self.counts.end(durable.events.iter().map(|event| &event.event)),
             Err(SubmitError::Stopped) => {}
             Err(_) => self.counts.end(std::iter::empty()),
         }
-        let committed = committed?;
-        kinds.into_iter().for_each(|kind| metrics().event(kind));
-        *system_stream = SystemStream { version, newest: previous, last_sealed_at_ms: sealed_at_ms };
-        let places = committed.entries.iter();
-        let (recorded, receipts): (Vec<Recorded>, Vec<EventReceipt>) = drafts
-            .into_iter()
-            .zip(places)
-            .map(|((header, leaf, draft), place)| {
-                let event = Recorded {
-                    event_id: EventId(header.event_id),
-                    position: place.position,
-                    version: header.version,
-                    recorded_at_ms: place.recorded_at_ms,
-                    sealed_at_ms,
-                    about_ms,
-                    actor: draft.actor,
-                    request_digest: request_stamp.digest.clone(),
-                    request_key: request_key_of(&header),
-                    event: draft.event,
-                };
-                let receipt = receipt_of(&event, leaf);
-                (event, receipt)
-            })
-            .unzip();
-        watched_keys.iter().for_each(|key| self.notifier.notify(key));
+        let durable = durable?;
+        let newest = durable.newest.or(newest);
+        let version = version.saturating_add(count);
+        *system_stream = SystemStream { version, newest, last_sealed_at_ms: sealed_at_ms };
+        durable.notify_watchers(self);
+        let DurableFrame { events: recorded, receipts: events, checkpoint, .. } = durable;
         self.apply_system_events(&recorded)?;
-        let checkpoint = committed.checkpoint.note.clone();
-        Ok((Receipt { events: receipts, checkpoint, replayed: false }, recorded))
+        Ok((Receipt { events, checkpoint, replayed: false }, recorded))
     }
 
-    async fn submit_system_events(
-        &self,
-        mut prepared: Vec<Prepared>,
-        new_key: Option<Arc<LogKey>>,
-    ) -> Result<Committed, SubmitError> {
-        match (new_key, prepared.pop()) {
-            (Some(new), Some(entry)) if prepared.is_empty() => self.ledger.submit_rotation(entry, new).await,
-            (_, last) => {
-                prepared.extend(last);
-                self.ledger.submit(prepared).await
-            }
-        }
-    }
-}
-
-impl Core {
     /// Applies new system events to what is computed from them.
     fn apply_system_events(&self, recorded: &[Recorded]) -> Result<(), AppError> {
         self.disclosures.add(recorded);
         let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
         Ok(rules.push(recorded, self.now_ms())?)
     }
-}
-
-/// What the log has of the idempotency key of a system event's request.
-fn request_key_of(header: &Header) -> RequestKey {
-    if header.idempotency.is_some() { RequestKey::InClear } else { RequestKey::None }
 }

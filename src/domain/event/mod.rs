@@ -18,7 +18,8 @@ pub use actor::Actor;
 pub use kinds::Event;
 pub use operations::{BackupRestored, FiguresReported, RecordViewed, RestoreConfirmed};
 pub use recipients::{
-    KeptRecipient, PriorRecipient, RecipientAcknowledged, RecipientReminded, RecipientReported, RecipientsKept,
+    KeptRecipient, PriorRecipient, RecipientAcknowledged, RecipientReminded, RecipientReported,
+    RecipientsKept,
 };
 pub use recorded::{Draft, Recorded, RequestKey};
 pub use rights::{
@@ -41,7 +42,7 @@ pub use sayso_proof::event::{
 // These messages consist of texts and numbers only. They have no ids and no enumerations, so they need no
 // conversion.
 pub use sayso_proof::event::{
-    AuditExported, CategoryDefined, ClockAccepted, ConsentTerms, DecisionRulesAdopted,
-    LogKeyRotated, LogOpened, NeverUse, NoticePublished, NoticeRef, NoticeRequired, PersonalBoundsSet,
-    PositionRange, SubjectMapCommitted, WitnessAdded, WitnessRemoved,
+    AuditExported, CategoryDefined, ClockAccepted, ConsentTerms, DecisionRulesAdopted, LogKeyRotated,
+    LogOpened, NeverUse, NoticePublished, NoticeRef, NoticeRequired, PersonalBoundsSet, PositionRange,
+    SubjectMapCommitted, WitnessAdded, WitnessRemoved,
 };

@@ -56,8 +56,7 @@ impl Survey {
     /// Adds the recipients of disclosures whose record has ended.
     fn add_kept(&mut self, list: &RecipientList) {
         for kept in list.iter() {
-            self.recipient(kept.role, &kept.name, (kept.first_ms, kept.last_ms)).earlier_records_ended =
-                true;
+            self.recipient(kept.role, &kept.name, (kept.first_ms, kept.last_ms)).earlier_records_ended = true;
         }
     }
 
