@@ -122,7 +122,7 @@ impl App {
     /// The log's counts of rules and erasures, as a signed note.
     #[must_use]
     pub fn counts(&self) -> String {
-        self.core.counts.signed(&self.core.ledger)
+        self.core.projections.counts.signed(&self.core.ledger)
     }
 
     /// The ledger's time, milliseconds since the Unix epoch. Never goes back, not even after a restart.
@@ -151,13 +151,13 @@ impl App {
     /// Removes erased data subjects from the subject map in memory, if a commitment was in progress when they
     /// were erased. Call it periodically.
     pub fn forget_erased(&self) {
-        self.core.subject_map.forget_erased();
+        self.core.projections.subject_map.forget_erased();
     }
 
     /// Number of entries that follow the newest commitment to the subject map.
     #[must_use]
     pub fn entries_after_subject_map(&self) -> u64 {
-        self.core.ledger.checkpoint().size.saturating_sub(self.core.subject_map.covered())
+        self.core.ledger.checkpoint().size.saturating_sub(self.core.projections.subject_map.covered())
     }
 
     /// Commits to the subject map, unless it is the same as in the newest commitment.

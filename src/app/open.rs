@@ -10,17 +10,12 @@ use crate::app::erasure::recent_erasures::RecentErasures;
 use crate::app::error::{AppError, Cause};
 use crate::app::grants::Grants;
 use crate::app::grants::grant_lookup::GrantLookup;
-use crate::app::log::core::{Core, UseLimits};
+use crate::app::log::core::{Core, CoreParts, UseLimits, UseSettings};
 use crate::app::log::index::{at_position, index_of, index_of_said};
-use crate::app::log::named_recipients::NamedRecipients;
-use crate::app::log::notifier::Notifier;
-use crate::app::log::open_requests::OpenRequests;
-use crate::app::log::pending_streams::PendingStreams;
-use crate::app::log::recent_views::RecentViews;
+use crate::app::log::projections::Projections;
 use crate::app::log::stream_cache::{StreamCache, StreamCacheLimits};
 use crate::app::log::suspension::accepted;
-use crate::app::log::system_history::{adopted_rules, news, projections, read_system_stream, restores_in};
-use crate::app::log::unrecorded_reuse::UnrecordedReuse;
+use crate::app::log::system_history::{adopted_rules, news, read_system_stream, restores_in};
 use crate::app::operations::Operations;
 use crate::app::operations::key_generation::{GenerationError, check_keys};
 use crate::app::operations::restore::Restored;
@@ -35,7 +30,7 @@ use crate::app::rules::revocation_task::RevocationTask;
 use crate::app::rules::tier_keys::TierKeys;
 use crate::bounds;
 use crate::bounds::rulebook::RulesHistory;
-use crate::clock::{Clock, EventIds, LedgerClock};
+use crate::clock::{Clock, LedgerClock};
 use crate::domain::attribute::InferenceTerms;
 use crate::domain::default_vocabulary;
 use crate::domain::event::{Event, LogOpened, Recorded};
@@ -48,7 +43,7 @@ use crate::vault::{RootCustody, Vault, VaultError};
 use ed25519_dalek::VerifyingKey;
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::keys::KeyChain;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 
 /// The most entries in one read while the index is restored.
 const RESTORE_COUNT: usize = 1_024;
@@ -165,7 +160,7 @@ impl App {
         let clock = Arc::clone(&settings.clock) as _;
         let ledger = Ledger::open_signed(settings.ledger, settings.log, signing, clock)?;
         let (restores, news) = (restores_in(&system_events), news(&system_events, &settings.witnesses));
-        let (subject_map, counts, disclosures) = projections(&system_events, settings.erasures.deadlines);
+        let projections = Projections::new(&system_events, settings.erasures.deadlines);
         let rules = RulesHistory::new(system_events.into_iter(), settings.clock.now_ms());
         let rules = rules.map_err(AppError::from).map_err(failed("reading the rules"))?;
         let parts = Parts {
@@ -178,29 +173,16 @@ impl App {
             report: settings.report,
             log_keys: settings.log_keys,
         };
-        let core = Arc::new(Core {
+        let core = Arc::new(Core::new(CoreParts {
             ledger,
             vault,
             clock: settings.clock,
-            event_ids: EventIds::default(),
             streams,
-            rules: RwLock::new(rules),
-            rules_lock: Arc::default(),
-            system_stream: tokio::sync::Mutex::new(system_stream),
-            counts,
-            notifier: Notifier::default(),
-            named_recipients: NamedRecipients::default(),
-            recent_views: RecentViews::default(),
-            unrecorded_reuse: UnrecordedReuse::default(),
-            pending_streams: PendingStreams::default(),
-            open_requests: OpenRequests::default(),
-            disclosures,
-            subject_map,
-            use_limits: settings.use_limits,
-            ranking: settings.ranking,
-            erasing: Arc::default(),
-            stopping: tokio::sync::watch::Sender::new(false),
-        });
+            rules,
+            system_stream,
+            projections,
+            use_settings: UseSettings { limits: settings.use_limits, ranking: settings.ranking },
+        }));
         let app = Arc::new(Self::from_core(core, parts));
         app.begin_log().await.map_err(failed("starting the log"))?;
         app.restore_index().map_err(failed("restoring the index"))?;
@@ -316,7 +298,7 @@ impl App {
     /// Ends answers that would otherwise stream forever, such as watches. Requests in progress are still
     /// answered.
     pub fn begin_shutdown(&self) {
-        self.core.stopping.send_replace(true);
+        self.core.begin_shutdown();
     }
 
     /// Accepts no more writes, and returns when everything is durable.

@@ -80,7 +80,7 @@ async fn write_early(app: &App, id: &str, options: &WriteOptions) {
     let draft = Draft { about_ms: core.now_ms(), actor: caller(Role::Service).actor(), event };
     let key = stream.keys.event_key(version, &header.event_id).unwrap();
     let payload = entry::seal(&header, &codec::encode(&draft, &stamp.digest), &key).unwrap();
-    core.ledger.submit(vec![core.prepare(payload, Vec::new()).unwrap()]).await.unwrap();
+    core.submit_payload(payload).await.unwrap();
     core.reload_stream(&stream).unwrap();
 }
 

@@ -3,7 +3,6 @@
 
 use crate::app::consent::Consent;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::read::for_each_event;
 use crate::app::log::stream::SubjectStream;
 use crate::bounds::rulebook::RulesHistory;
 use crate::domain::consent::ConsentRecord;
@@ -11,7 +10,6 @@ use crate::domain::event::Event;
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::SubjectState;
 use crate::package::{ConsentRequest, Receipt, ReceiptProof, sign_receipt};
-use sayso_proof::entry;
 use sayso_proof::signed_document::DocumentKind;
 use std::sync::Arc;
 
@@ -52,7 +50,7 @@ impl Consent {
     /// Every recorded request for consent, oldest first.
     fn consent_requests(&self, stream: &SubjectStream) -> Result<Vec<ConsentRequest>, AppError> {
         let mut requests = Vec::new();
-        for_each_event(&stream.keys, self.core.store(), 0, |event, _| {
+        self.core.for_each_event(&stream.keys, 0, |event, _| {
             if let Event::ConsentRequested(terms) = event.event {
                 requests.push(ConsentRequest {
                     event_id: event.event_id,
@@ -78,8 +76,7 @@ impl Consent {
         requests: &[ConsentRequest],
         record: &ConsentRecord,
     ) -> Result<serde_json::Value, AppError> {
-        let bytes = self.core.store().read_entry(record.position)?.bytes.ok_or(AppError::Erased)?;
-        let header = entry::parse_header(&bytes)?;
+        let header = self.core.header_at(record.position)?.ok_or(AppError::Erased)?;
         let key = stream.keys.event_key(header.version, &header.event_id)?;
         let proof = ReceiptProof {
             verifier_key: self.core.ledger.verifier_key().to_string(),

@@ -8,7 +8,7 @@ use crate::app::profile::paging::Room;
 use crate::domain::consent::ConsentRecord;
 use crate::domain::ids::SubjectId;
 use crate::domain::stopped_uses::is_stopped;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// A decision, and what it means now.
 #[derive(Clone, Debug)]
@@ -51,9 +51,7 @@ impl Consent {
         let state = self.core.state_at(subject, moment, false).await?;
         let (rules, now_ms) = match moment {
             Moment::Now | Moment::Version(_) => (self.core.rules(), self.core.now_ms()),
-            Moment::Time(time_ms) => {
-                (self.core.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?, time_ms)
-            }
+            Moment::Time(time_ms) => (self.core.rules.history().at(time_ms)?, time_ms),
         };
         let in_force = |record: &ConsentRecord| state.consents.in_force(record, &rules.vocabulary, now_ms);
         let is_stopped = |purpose: &str| is_stopped(&state, &rules.vocabulary, purpose);

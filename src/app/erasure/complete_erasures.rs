@@ -48,7 +48,7 @@ impl Erasures {
         let ranges = batch.iter().flat_map(|each| &each.discarded);
         let positions: Vec<u64> = ranges.flat_map(|range| range.first..=range.last).collect();
         let discarded = tokio::task::spawn_blocking(move || {
-            erasures.core.open_requests.forget(&positions);
+            erasures.core.projections.open_requests.forget(&positions);
             erasures.core.store().discard(&positions)
         });
         discarded.await.map_err(|_| AppError::Internal(Cause::Task))??;
@@ -65,7 +65,7 @@ impl Erasures {
         }
         let actor = Actor { role: Role::Ledger, name: String::new() };
         let count = events.len();
-        self.core.subject_map.add_erasure();
+        self.core.projections.subject_map.add_erasure();
         self.core.publish_as(actor, self.core.now_ms(), events, RequestStamp::default()).await?;
         (0..count).for_each(|_| metrics().erasure(ErasureStep::Completed));
         Ok(())

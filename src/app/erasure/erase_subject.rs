@@ -15,7 +15,6 @@ use crate::app::erasure::Erasures;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::append::{Append, Frame, PendingEvent};
 use crate::app::log::key_hashes::{key_hash_of, recipient_key_hash};
-use crate::app::log::read::for_each_event;
 use crate::app::log::receipt::RequestStamp;
 use crate::app::log::stream::SubjectStream;
 use crate::app::log::subject_map::link_of;
@@ -103,12 +102,7 @@ impl Erasures {
 
     /// All events of a subject that can still be read, oldest first.
     pub(crate) fn history(&self, stream: &SubjectStream) -> Result<Vec<Recorded>, AppError> {
-        let mut history = Vec::new();
-        for_each_event(&stream.keys, self.core.store(), 0, |event, _| {
-            history.push(event);
-            Ok(())
-        })?;
-        Ok(history)
+        self.core.events_of(&stream.keys)
     }
 
     /// Records `pending_events` and the start of the erasure, and carries out the erasure. Returns when the
@@ -127,7 +121,7 @@ impl Erasures {
         let erasures = Arc::clone(self);
         let task = tokio::spawn(async move {
             let (append, pending_events) = erasures.record_removals_first(append, pending_events).await?;
-            let _erasing = erasures.core.erasing.read().await;
+            let _erasing = erasures.core.begin_erasing().await;
             metrics().erasure(ErasureStep::Begun);
             let result = if erasure.is_whole() {
                 erasures.erase_whole(append, pending_events, &erasure).await.map(|()| Copies::default())
@@ -202,7 +196,7 @@ impl Erasures {
             stream.write().erased = false;
             return Err(error.into());
         }
-        self.core.subject_map.forget(stream.keys.handle, link);
+        self.core.projections.subject_map.forget(stream.keys.handle, link);
         self.core.clock.advance_past(fence_ms);
         stream.forget();
         self.core.streams.remove(&stream.keys.handle);
@@ -361,7 +355,7 @@ impl Erasures {
     ) -> Result<(), AppError> {
         let recorded = self.discard_and_record(completed).await;
         if let Some(Partial { stream, .. }) = &partial {
-            self.core.subject_map.add_change(stream.keys.handle);
+            self.core.projections.subject_map.add_change(stream.keys.handle);
         }
         recorded?;
         if let Some(Partial { stream, write_lock, decided: Some(decided) }) = partial {

@@ -51,8 +51,14 @@ impl Erasures {
             _ => None,
         });
         let first = selection.positions.first().copied().unwrap_or_default();
-        let exported =
-            self.core.disclosures.audit_exports.holders_of(first).into_iter().map(|holder| holder.name);
+        let exported = self
+            .core
+            .projections
+            .disclosures
+            .audit_exports
+            .holders_of(first)
+            .into_iter()
+            .map(|holder| holder.name);
         for name in looked.chain(exported) {
             let prior = all.entry((Role::Auditor, name.clone())).or_default();
             (prior.name, prior.role) = (name, Role::Auditor);

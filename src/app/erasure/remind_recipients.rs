@@ -62,7 +62,8 @@ impl Erasures {
         if self.core.clock_state().is_skewed() {
             return Ok(false);
         }
-        let due = self.core.disclosures.outstanding.due(self.core.now_ms(), REMINDERS_AT_ONCE_MAX);
+        let due =
+            self.core.projections.disclosures.outstanding.due(self.core.now_ms(), REMINDERS_AT_ONCE_MAX);
         let mut events = Vec::with_capacity(due.len());
         for reminder in &due {
             let (recipient, _) = self.recipient_of(&reminder.key, reminder.named_at)?;
@@ -92,13 +93,13 @@ impl Erasures {
     /// How many recipients have not answered, and how many of them are overdue.
     #[must_use]
     pub fn outstanding_counts(&self) -> (u64, u64) {
-        self.core.disclosures.outstanding.counts()
+        self.core.projections.disclosures.outstanding.counts()
     }
 
     /// The cursor before the oldest notice that a service has not answered; `None` if it has answered all.
     #[must_use]
     pub fn first_outstanding(&self, recipient: &str) -> Option<u64> {
-        self.core.disclosures.outstanding.first_of(recipient)
+        self.core.projections.disclosures.outstanding.first_of(recipient)
     }
 
     /// Whether a service has not answered the notice at a cursor yet.
@@ -106,7 +107,7 @@ impl Erasures {
     /// # Errors
     /// The store failed.
     pub fn awaits_answer(&self, recipient: &str, cursor: u64) -> Result<bool, AppError> {
-        let outstanding = &self.core.disclosures.outstanding;
+        let outstanding = &self.core.projections.disclosures.outstanding;
         let Some(position) = self.core.erasure_of_notice(cursor.saturating_sub(1))? else { return Ok(false) };
         // Of those that are not in memory, it is not known.
         Ok(outstanding.left_out() > 0 || outstanding.get(&(position, hash_of(recipient))).is_some())
@@ -122,9 +123,11 @@ impl Erasures {
         count: usize,
         overdue_only: bool,
     ) -> Result<OutstandingPage, AppError> {
-        let mut page =
-            OutstandingPage { left_out: self.core.disclosures.outstanding.left_out(), ..Default::default() };
-        let found = self.core.disclosures.outstanding.after(after, count);
+        let mut page = OutstandingPage {
+            left_out: self.core.projections.disclosures.outstanding.left_out(),
+            ..Default::default()
+        };
+        let found = self.core.projections.disclosures.outstanding.after(after, count);
         page.next = found.last().map(|(key, _)| *key).filter(|_| found.len() == count);
         for (key, waiting) in found {
             if !overdue_only || waiting.escalated_ms > 0 {
@@ -147,7 +150,7 @@ impl Erasures {
             grants: recipient.grant_ids.len() as u64,
             artifacts: recipient.artifact_ids.len() as u64,
             name: recipient.name,
-            due_at_ms: waiting.due_ms(self.core.disclosures.outstanding.deadlines()),
+            due_at_ms: waiting.due_ms(self.core.projections.disclosures.outstanding.deadlines()),
             reminders: waiting.reminders,
             escalated_at_ms: waiting.escalated_ms,
             named_by,

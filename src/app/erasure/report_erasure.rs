@@ -106,7 +106,8 @@ impl Erasures {
     fn notice_at(&self, address: &str, cursor: u64) -> Result<u64, AppError> {
         let position = cursor.checked_sub(1).ok_or(AppError::NotFound("notice"))?;
         let erasure = self.core.erasure_of_notice(position)?.ok_or(AppError::NotFound("notice"))?;
-        let is_waiting = self.core.disclosures.outstanding.get(&(erasure, hash_of(address))).is_some();
+        let is_waiting =
+            self.core.projections.disclosures.outstanding.get(&(erasure, hash_of(address))).is_some();
         if is_waiting || self.core.has_revocation(address, position)? {
             return Ok(erasure);
         }
@@ -130,7 +131,7 @@ impl Erasures {
         let mut named = Vec::new();
         for name in onward.iter().filter(|name| *name != own) {
             let is_told = completed.recipients.iter().any(|of| *address_of(of) == **name)
-                || self.core.disclosures.outstanding.get(&(*position, hash_of(name))).is_some()
+                || self.core.projections.disclosures.outstanding.get(&(*position, hash_of(name))).is_some()
                 || self.core.outcome_of(name, *position)?.is_some()
                 || self.core.has_acknowledged(name, *position)?;
             if !is_told && !named.contains(name) {

@@ -22,7 +22,7 @@ impl Erasures {
     pub(crate) async fn resume_erasures(self: &Arc<Self>) -> Result<(), AppError> {
         let mut after = None;
         loop {
-            let open = self.core.open_requests.after(after, READ_COUNT);
+            let open = self.core.projections.open_requests.after(after, READ_COUNT);
             let Some((due_at_ms, id, _)) = open.last() else { return Ok(()) };
             after = Some((*due_at_ms, *id));
             for (_, hash, position) in open {
@@ -81,7 +81,7 @@ impl Erasures {
         }
         let request_stamp =
             RequestStamp { in_clear: None, sealed: start.request_key, digest: start.request_digest.clone() };
-        let _erasing = self.core.erasing.read().await;
+        let _erasing = self.core.begin_erasing().await;
         self.carry_out_whole(stream, write_lock, request_stamp, start.sealed_at_ms, &erasure).await
     }
 

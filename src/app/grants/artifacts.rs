@@ -146,7 +146,7 @@ impl Grants {
             artifact.registered.recipient == append.caller.name && artifact.ended_at(append.now_ms).is_none()
         });
         let open = own.count();
-        if open < self.core.use_limits.artifacts_max {
+        if open < self.core.use_settings.limits.artifacts_max {
             return Ok(());
         }
         Err(AppError::LimitReached { what: "artifacts", open })

@@ -8,7 +8,6 @@ use crate::app::log::stream::SubjectStream;
 use crate::clock::ClockReading;
 use crate::domain::event::{Event, Reason, Role};
 use crate::domain::ids::{EventId, GrantId, Handle};
-use sayso_proof::entry;
 use std::sync::Arc;
 
 /// A grant that was found: its stream and its event.
@@ -114,10 +113,9 @@ impl Grants {
         if grant.position >= self.core.store().head().size {
             return Err(missing());
         }
-        let Some(bytes) = self.core.store().read_entry(grant.position)?.bytes else {
+        let Some(header) = self.core.header_at(grant.position)? else {
             return Err(self.gone_grant(caller, grant).await);
         };
-        let header = entry::parse_header(&bytes)?;
         let event = EventId(header.event_id);
         if header.handle == Handle::SYSTEM || GrantId::new(grant.position, &event) != *grant {
             return Err(missing());

@@ -17,7 +17,7 @@ use crate::domain::legal_basis::Basis;
 use crate::domain::profile::SubjectState;
 use crate::domain::{Violation, Violations, vocabulary};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 const NAMES_MAX: usize = 128;
 
@@ -174,7 +174,7 @@ impl Grants {
             self.core.past_state(&found.stream, Moment::Version(event.version))?;
         let now_ms = event.sealed_at_ms;
         let rules_then = {
-            let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
+            let history = self.core.rules.history();
             history.before(event.position, now_ms)?
         };
         let asked = UseCase {
@@ -198,7 +198,7 @@ impl Grants {
     }
 
     fn rules_as_of(&self, time_ms: u64) -> Result<Arc<Rules>, AppError> {
-        Ok(self.core.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?)
+        Ok(self.core.rules.history().at(time_ms)?)
     }
 }
 

@@ -6,7 +6,6 @@ use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::grants::explain_consents::{ExplainedConsent, Known, consents};
 use crate::app::grants::standing::Standing;
-use crate::app::log::read::for_each_event;
 use crate::bounds::explain_refusal::{refusal, who};
 use crate::domain::consent::ConsentRecord;
 use crate::domain::current_attribute::CurrentAttribute;
@@ -19,7 +18,7 @@ use crate::domain::word_cache::WordCache;
 use crate::domain::wording;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// The largest size of the reported uses in an answer, bytes. The answer has each use twice: as fields and as
 /// text.
@@ -109,11 +108,7 @@ impl Grants {
         }
         self.core.record_view_in(caller, Arc::clone(&found.stream), "ExplainGrant").await?;
         self.core.record_reuse_before_read(&found.stream).await;
-        let mut history = Vec::new();
-        for_each_event(&found.stream.keys, self.core.store(), 0, |event, _| {
-            history.push(event);
-            Ok(())
-        })?;
+        let mut history = self.core.events_of(&found.stream.keys)?;
         if !caller.sees_others() {
             history.iter_mut().for_each(|event| redact_for(&caller.name, event));
         }
@@ -125,9 +120,7 @@ impl Grants {
         let now_ms = self.core.now_ms();
         let current: BTreeSet<EventId> =
             state.attributes.values().map(|attribute| attribute.event_id).collect();
-        let words_of = |record: &ConsentRecord| {
-            self.core.rules.read().unwrap_or_else(PoisonError::into_inner).words_of(record)
-        };
+        let words_of = |record: &ConsentRecord| self.core.rules.history().words_of(record);
         let (log, vocabulary) = (&state.consents, &rules.vocabulary);
         let known = Known { log, vocabulary, words_of: &words_of, now_ms };
         let (uses, uses_before) = uses(&history, issued, found.event);
@@ -148,7 +141,7 @@ impl Grants {
             proof: self.core.ledger.proof_text(grant.position)?,
         };
         let at = |event: &Recorded| {
-            let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
+            let history = self.core.rules.history();
             history.before(event.position, event.sealed_at_ms)
         };
         let rules = at(event)?;

@@ -4,7 +4,6 @@
 use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::grants::erased_uses::ErasedUses;
-use crate::app::log::read::for_each_event;
 use crate::app::log::stream::SubjectStream;
 use crate::app::profile::paging::Room;
 use crate::bounds::rulebook::Rules;
@@ -17,7 +16,7 @@ use crate::domain::event::{
 use crate::domain::ids::{EventId, GrantId, SubjectId};
 use crate::domain::vocabulary;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// The most bytes of attributes in one use, and the most bytes of its consents. What exceeds them is counted.
 const PART_BYTES_MAX: usize = 1 << 20;
@@ -182,7 +181,7 @@ impl Grants {
             room: Room::new(count),
             page: UsePage::default(),
         };
-        for_each_event(&stream.keys, self.core.store(), 0, |event, _| listing.take(event))?;
+        self.core.for_each_event(&stream.keys, 0, |event, _| listing.take(event))?;
         Ok(listing.page)
     }
 
@@ -191,7 +190,7 @@ impl Grants {
         if query.category.is_empty() {
             return Ok(None);
         }
-        let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let history = self.core.rules.history();
         let below = history.categories_ever_below(&query.category);
         drop(history);
         if below.is_empty() {

@@ -140,7 +140,7 @@ impl Grants {
         };
         let _timed = tracing::trace_span!("rank").entered();
         let Chosen { decision, has_read, scores, ranking } =
-            relevance.choose(decision, &now.state, &self.core.ranking);
+            relevance.choose(decision, &now.state, &self.core.use_settings.ranking);
         if has_read {
             append.stream.measure_next();
         }
@@ -154,13 +154,13 @@ impl Grants {
     /// Checks that the caller may have another grant of this data subject.
     fn check_open_grants(&self, append: &Append) -> Result<(), AppError> {
         let now = append.stream.read();
-        if now.state.grants.len() < self.core.use_limits.open_grants_max {
+        if now.state.grants.len() < self.core.use_settings.limits.open_grants_max {
             return Ok(());
         }
         let is_own = |grant: &&GrantState| grant.issued.recipient == append.caller.name;
         let open =
             now.state.grants.values().filter(is_own).filter(|grant| grant.is_open(append.now_ms)).count();
-        if open < self.core.use_limits.open_grants_max {
+        if open < self.core.use_settings.limits.open_grants_max {
             return Ok(());
         }
         Err(AppError::LimitReached { what: "grants", open })

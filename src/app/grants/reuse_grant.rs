@@ -68,7 +68,7 @@ impl Grants {
             let found = grants.0.iter().rev().find(|reusable| open(reusable).is_some())?;
             (found.event, found.receipt.clone(), found.confirmed.clone(), grants.has_unrecorded())
         };
-        if !was_unrecorded && !self.core.unrecorded_reuse.has_room() {
+        if !was_unrecorded && !self.core.unrecorded.reuse.has_room() {
             return None;
         }
         let grant = now.state.grants.get(&event)?;
@@ -85,7 +85,7 @@ impl Grants {
                 grants.confirm(event, ConfirmedDecision::by(&rules, &now.state, now_ms));
             }
             if !grants.has_unrecorded() {
-                self.core.unrecorded_reuse.push(stream, now_ms);
+                self.core.unrecorded.reuse.push(stream, now_ms);
             }
             grants.add_count(event, ReuseCount { count: 1, first_ms: now_ms, last_ms: now_ms });
         }

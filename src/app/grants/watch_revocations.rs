@@ -71,7 +71,7 @@ impl Watch {
     /// Adds late revocations, which are in effect but not recorded yet. The watch returns each late
     /// revocation once now, and once more with a cursor when it is recorded.
     fn add_late_revocations(&mut self) {
-        let late = self.grants.core.pending_streams.late_at(&self.key);
+        let late = self.grants.core.unrecorded.revocations.late_at(&self.key);
         let ids = |revocation: &Revocation| {
             revocation.grant_ids.iter().chain(&revocation.artifact_ids).cloned().collect::<Vec<_>>()
         };
@@ -106,7 +106,7 @@ impl Grants {
             let problem = format!("must be a cursor of this log, which ends at {size}; this one is {cursor}");
             return Err(AppError::invalid("after_cursor", problem));
         }
-        let stopping = self.core.stopping.subscribe();
+        let stopping = self.core.shutdown_signal();
         Ok(Watch {
             grants: Arc::clone(self),
             key,

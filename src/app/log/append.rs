@@ -201,7 +201,7 @@ impl Core {
         if stream.has_pending() {
             write_lock = self.record_pending_first(&stream, write_lock).await?;
         }
-        let _rules_guard = Arc::clone(&self.rules_lock).read_owned().await;
+        let _rules_guard = self.rules.keep_unchanged().await;
         let (stale, last_ms) = {
             let now = stream.read();
             if now.erased {
@@ -239,7 +239,7 @@ impl Core {
         stream: Arc<SubjectStream>,
         write_lock: OwnedMutexGuard<()>,
     ) -> Append {
-        let _rules_guard = Arc::clone(&self.rules_lock).read_owned().await;
+        let _rules_guard = self.rules.keep_unchanged().await;
         let now_ms = self.now_ms().max(stream.read().state.last_sealed_at_ms);
         let caller = Caller { role: Role::Ledger, channel: false, name: String::new(), subject: None };
         let (rules, request_stamp) = (self.rules_at(now_ms), RequestStamp::default());
@@ -346,11 +346,11 @@ impl Core {
         let revoked = revoked_ids(&append.caller, revoked);
         append.stream.write().apply(&durable.events, durable.newest, pending);
         if append.stream.has_pending() {
-            self.pending_streams.push(&append.stream);
+            self.unrecorded.revocations.push(&append.stream);
         }
         self.streams.measure(&append.stream);
         durable.notify_watchers(self);
-        self.open_requests.update(&durable.events);
+        self.projections.open_requests.update(&durable.events);
         let DurableFrame { events: recorded, receipts, checkpoint, .. } = durable;
         let events = self.attach_proofs(receipts, append.proofs)?;
         Ok(Written { receipt: Receipt { events, checkpoint, replayed: false }, events: recorded, revoked })

@@ -1,14 +1,12 @@
 //! [`Core`], which all use cases share: the ledger, the vault, the clock, subject streams and rules.
 
 use crate::app::error::{AppError, Cause};
-use crate::app::log::disclosures::Disclosures;
-use crate::app::log::kept_counts::KeptCounts;
-use crate::app::log::kept_map::KeptMap;
 use crate::app::log::named_recipients::NamedRecipients;
 use crate::app::log::notifier::Notifier;
-use crate::app::log::open_requests::OpenRequests;
 use crate::app::log::pending_streams::PendingStreams;
+use crate::app::log::projections::Projections;
 use crate::app::log::recent_views::RecentViews;
+use crate::app::log::rules_in_force::RulesInForce;
 use crate::app::log::stream::SubjectStream;
 use crate::app::log::stream_cache::StreamCache;
 use crate::app::log::system_stream::SystemStream;
@@ -20,7 +18,7 @@ use crate::ledger::Ledger;
 use crate::relevance::rank::RankingSettings;
 use crate::store::LogStore;
 use crate::vault::Vault;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 /// What one recipient may have open about one data subject at a time.
 #[derive(Clone, Copy, Debug)]
@@ -34,51 +32,109 @@ pub struct UseLimits {
     pub revocations_at_once_max: usize,
 }
 
-/// The log as use cases see it. All use cases share one.
-pub(crate) struct Core {
+/// What the configuration says about uses.
+pub(crate) struct UseSettings {
+    /// What one recipient may have open about one data subject.
+    pub limits: UseLimits,
+    /// How permitted attributes are ranked by a text.
+    pub ranking: RankingSettings,
+}
+
+/// What is in effect, or was answered, and is not recorded yet.
+#[derive(Default)]
+pub(crate) struct Unrecorded {
+    /// Requests that were answered with an existing grant.
+    pub reuse: UnrecordedReuse,
+    /// Streams with revocations that are in effect.
+    pub revocations: PendingStreams,
+}
+
+/// What a [`Core`] is made from.
+pub(crate) struct CoreParts {
     pub ledger: Ledger,
     pub vault: Arc<Vault>,
     pub clock: Arc<LedgerClock>,
-    pub event_ids: EventIds,
     pub streams: StreamCache,
-    /// The rules now and at every earlier moment. Changed by `system_events` only.
-    pub rules: RwLock<RulesHistory>,
-    /// Every write holds this lock, shared, from its decision until it is durable. A change of the rules
-    /// holds it exclusively. So no event is recorded under rules that its decision did not use.
-    pub rules_lock: Arc<tokio::sync::RwLock<()>>,
+    pub rules: RulesHistory,
+    pub system_stream: SystemStream,
+    pub projections: Projections,
+    pub use_settings: UseSettings,
+}
+
+/// The log as use cases see it. All use cases share one.
+pub(crate) struct Core {
+    pub(in crate::app) ledger: Ledger,
+    pub(in crate::app) vault: Arc<Vault>,
+    pub(in crate::app) clock: Arc<LedgerClock>,
+    event_ids: EventIds,
+    pub(in crate::app) streams: StreamCache,
+    pub(in crate::app) rules: RulesInForce,
     /// Locked while a write to the system stream is in progress.
-    pub system_stream: tokio::sync::Mutex<SystemStream>,
-    /// The numbers of rules and erasures.
-    pub counts: KeptCounts,
-    pub notifier: Notifier,
-    pub named_recipients: NamedRecipients,
-    pub recent_views: RecentViews,
-    pub unrecorded_reuse: UnrecordedReuse,
-    /// Streams with revocations that are in effect but not recorded yet.
-    pub pending_streams: PendingStreams,
-    /// Data subject requests that are not answered yet, by due date.
-    pub open_requests: OpenRequests,
-    /// What the system events say about disclosures.
-    pub disclosures: Disclosures,
-    /// What the log commits to about each data subject.
-    pub subject_map: KeptMap,
-    pub use_limits: UseLimits,
-    pub ranking: RankingSettings,
+    pub(in crate::app) system_stream: tokio::sync::Mutex<SystemStream>,
+    pub(in crate::app) projections: Projections,
+    pub(in crate::app) unrecorded: Unrecorded,
+    pub(in crate::app) notifier: Notifier,
+    pub(in crate::app::log) named_recipients: NamedRecipients,
+    pub(in crate::app::log) recent_views: RecentViews,
+    pub(in crate::app) use_settings: UseSettings,
     /// Erasures hold this lock, shared, from the destruction of their keys until they are recorded. An export
     /// holds it exclusively while it takes its checkpoint.
-    pub erasing: Arc<tokio::sync::RwLock<()>>,
+    erasing: Arc<tokio::sync::RwLock<()>>,
     /// Set when the daemon shuts down. Answers that would otherwise stream forever, such as watches, then
     /// end.
-    pub stopping: tokio::sync::watch::Sender<bool>,
+    stopping: tokio::sync::watch::Sender<bool>,
 }
 
 /// Keeps erasures out until it is dropped. A task that continues after its caller is gone must own this lock.
 pub(crate) type NoErasures = tokio::sync::OwnedRwLockWriteGuard<()>;
 
 impl Core {
+    pub(crate) fn new(parts: CoreParts) -> Self {
+        let CoreParts { ledger, vault, clock, streams, rules, system_stream, projections, use_settings } =
+            parts;
+        Self {
+            ledger,
+            vault,
+            clock,
+            event_ids: EventIds::default(),
+            streams,
+            rules: RulesInForce::new(rules),
+            system_stream: tokio::sync::Mutex::new(system_stream),
+            projections,
+            unrecorded: Unrecorded::default(),
+            notifier: Notifier::default(),
+            named_recipients: NamedRecipients::default(),
+            recent_views: RecentViews::default(),
+            use_settings,
+            erasing: Arc::default(),
+            stopping: tokio::sync::watch::Sender::new(false),
+        }
+    }
+
     /// Waits for the erasures that have begun, and keeps others out.
     pub(crate) async fn keep_erasures_out(&self) -> NoErasures {
         Arc::clone(&self.erasing).write_owned().await
+    }
+
+    /// As [`Core::keep_erasures_out`], on a thread that may block.
+    pub(crate) fn keep_erasures_out_blocking(&self) -> tokio::sync::RwLockWriteGuard<'_, ()> {
+        self.erasing.blocking_write()
+    }
+
+    /// Begins the part of an erasure that exports must not see half done: from the destruction of its keys
+    /// until it is recorded. Waits for an export that takes its checkpoint.
+    pub(crate) async fn begin_erasing(&self) -> tokio::sync::RwLockReadGuard<'_, ()> {
+        self.erasing.read().await
+    }
+
+    /// Ends answers that would otherwise stream forever.
+    pub(crate) fn begin_shutdown(&self) {
+        self.stopping.send_replace(true);
+    }
+
+    /// Becomes true when the daemon shuts down.
+    pub(crate) fn shutdown_signal(&self) -> tokio::sync::watch::Receiver<bool> {
+        self.stopping.subscribe()
     }
 
     pub(crate) fn store(&self) -> &dyn LogStore {
@@ -105,23 +161,12 @@ impl Core {
     /// The rules now and at any earlier time, as a copy that later events do not change. Work that takes long
     /// uses it, so that no other task waits for the lock.
     pub(crate) fn rules_history(&self) -> RulesHistory {
-        self.rules.read().unwrap_or_else(PoisonError::into_inner).copy()
+        self.rules.history().copy()
     }
 
     /// The rules in force at this moment, which is now or close to it.
     pub(crate) fn rules_at(&self, now_ms: u64) -> Arc<Rules> {
-        let read = self.rules.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(rules) = read.known(now_ms) {
-            return rules;
-        }
-        drop(read);
-        let mut write = self.rules.write().unwrap_or_else(PoisonError::into_inner);
-        write.look_up(now_ms).unwrap_or_else(|error| {
-            // Can't happen: publishing compiled the rules for every moment at which a version comes into
-            // force.
-            tracing::error!(?error, "bounds that came into force do not compile");
-            write.now()
-        })
+        self.rules.at(now_ms)
     }
 
     /// The stream of a data subject with recorded events; `None` if no events are recorded, even if the

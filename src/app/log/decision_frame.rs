@@ -32,7 +32,8 @@ impl Core {
         mut events: Vec<PendingEvent>,
         mut revocations: Vec<Event>,
     ) -> Frame {
-        let pending = revocations.split_off(revocations.len().min(self.use_limits.revocations_at_once_max));
+        let pending =
+            revocations.split_off(revocations.len().min(self.use_settings.limits.revocations_at_once_max));
         events.extend(revocations.into_iter().map(|event| self.plan(event)));
         if !pending.is_empty() {
             let left = append.stream.read().pending.len().saturating_add(pending.len());

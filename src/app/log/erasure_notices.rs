@@ -15,7 +15,7 @@ impl Core {
         if position >= self.store().head().size {
             return Ok(None);
         }
-        let stored = self.store().read_entry(position)?;
+        let stored = self.stored_entry(position)?;
         let header = stored.bytes.as_deref().map(parse_header).transpose()?;
         if header.is_none_or(|header| header.handle != Handle::SYSTEM) {
             return Ok(None);

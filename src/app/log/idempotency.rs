@@ -13,7 +13,6 @@ use crate::app::log::receipt::{Receipt, RequestStamp, WriteOptions, receipt_of};
 use crate::app::log::stream::SubjectStream;
 use crate::domain::event::RequestKey;
 use crate::domain::ids::SubjectId;
-use sayso_proof::entry::parse_header;
 use sayso_proof::merkle::Hash;
 use sha2::{Digest, Sha256};
 
@@ -90,12 +89,7 @@ impl Core {
         };
         let Some((first, count)) = self.store().find_idempotent(&in_clear)? else { return Ok(None) };
         // The index has the requests of everybody. A key that the caller used for another person is free.
-        let bytes = self.store().read_entry(first)?.bytes;
-        let is_own = bytes
-            .as_deref()
-            .map(parse_header)
-            .transpose()?
-            .is_some_and(|header| header.handle == stream.keys.handle);
+        let is_own = self.header_at(first)?.is_some_and(|header| header.handle == stream.keys.handle);
         Ok(is_own.then_some((first, count)))
     }
 

@@ -3,7 +3,6 @@
 use crate::app::error::AppError;
 use crate::app::log::core::Core;
 use crate::app::log::pending_revocations::PendingRevocations;
-use crate::app::log::read::for_each_event;
 use crate::app::log::requests_made::RequestsMade;
 use crate::app::log::stream::{StreamState, SubjectStream};
 use crate::domain::profile::SubjectState;
@@ -27,7 +26,7 @@ impl Core {
     /// The log can't be read or opened.
     pub(crate) fn reload_stream(&self, stream: &SubjectStream) -> Result<(), AppError> {
         let (mut state, mut newest, mut requests) = (SubjectState::default(), None, RequestsMade::default());
-        for_each_event(&stream.keys, self.store(), 0, |event, leaf| {
+        self.for_each_event(&stream.keys, 0, |event, leaf| {
             state.apply(&event);
             requests.apply(&event);
             newest = Some(leaf);

@@ -10,18 +10,16 @@ use crate::app::log::index::{
     erased_grant_key, outcome_key, position_of, recipient_hash, recipient_name_key, revocations_key,
 };
 use crate::app::log::moment::Moment;
-use crate::app::log::read::{for_each_event, open, open_system_entry};
+use crate::app::log::read::open_system_entry;
 use crate::app::log::revocation::Revocation;
 use crate::app::log::stream::SubjectStream;
 use crate::domain::event::{
-    ErasureCompleted, ErasureScope, Event, PriorRecipient, Reason, RecipientReported, Recorded, Role,
+    ErasureCompleted, ErasureScope, Event, PriorRecipient, Reason, RecipientReported, Role,
 };
 use crate::domain::ids::{EventId, GrantId, Handle, SubjectId};
 use crate::domain::profile::SubjectState;
 use crate::domain::request::RequestRecord;
 use crate::store::StoredEntry;
-use crate::vault::SubjectKeys;
-use sayso_proof::entry::parse_header;
 use sayso_proof::merkle::Hash;
 use std::sync::Arc;
 
@@ -56,22 +54,6 @@ pub(crate) struct PastState {
 }
 
 impl Core {
-    /// The event of a data subject at a position.
-    ///
-    /// # Errors
-    /// As [`open`]; the log can't be read.
-    pub(crate) fn event_at(&self, keys: &SubjectKeys, position: u64) -> Result<Recorded, AppError> {
-        open(keys, self.store().read_entry(position)?)
-    }
-
-    /// The system event at a position.
-    ///
-    /// # Errors
-    /// The entry was discarded, it is not a system event, it is damaged, or the log can't be read.
-    pub(crate) fn system_event_at(&self, position: u64) -> Result<Recorded, AppError> {
-        open_system_entry(self.store().read_entry(position)?)
-    }
-
     /// A page of a recipient's revocations after a cursor. `key` is what [`revocations_key`] returns.
     ///
     /// # Errors
@@ -87,7 +69,7 @@ impl Core {
                     "an index record of a revocation can't be decoded",
                 ))
             })?;
-            let stored = self.store().read_entry(position)?;
+            let stored = self.stored_entry(position)?;
             let recorded_at_ms = stored.recorded_at_ms;
             let reason = Reason::try_from(record.reason).unwrap_or_default();
             let mut revocation = Revocation {
@@ -215,7 +197,7 @@ impl Core {
             after = Some(last.clone());
             for (key, value) in &found {
                 let position = key.last_chunk().copied().map_or(0, u64::from_be_bytes);
-                self.open_requests.set(key, value, position);
+                self.projections.open_requests.set(key, value, position);
             }
         }
     }
@@ -280,10 +262,9 @@ impl Core {
         self: &Arc<Self>,
         position: u64,
     ) -> Result<Option<Arc<SubjectStream>>, AppError> {
-        let Some(bytes) = self.store().read_entry(position)?.bytes else { return Ok(None) };
-        match parse_header(&bytes)?.handle {
-            Handle::SYSTEM => Ok(None),
-            handle => self.stream_by_handle(handle).await,
+        match self.header_at(position)?.map(|header| header.handle) {
+            None | Some(Handle::SYSTEM) => Ok(None),
+            Some(handle) => self.stream_by_handle(handle).await,
         }
     }
 
@@ -325,17 +306,6 @@ impl Core {
         Ok(record.map(|record| (stream, record)))
     }
 
-    /// Opens any entry: a subject's or a system event's.
-    pub(crate) fn open_any(&self, stored: StoredEntry) -> Result<Recorded, AppError> {
-        let bytes = stored.bytes.as_deref().ok_or(AppError::Erased)?;
-        let handle = parse_header(bytes)?.handle;
-        if handle == Handle::SYSTEM {
-            return open_system_entry(stored);
-        }
-        let keys = self.vault.by_handle(handle)?.ok_or(AppError::Erased)?;
-        open(&keys, stored)
-    }
-
     /// Folds the events that were recorded by a moment.
     pub(crate) fn state_as_of(
         &self,
@@ -349,7 +319,7 @@ impl Core {
     pub(crate) fn past_state(&self, stream: &SubjectStream, moment: Moment) -> Result<PastState, AppError> {
         let mut past = PastState { state: SubjectState::default(), is_complete: true };
         let (mut next, mut is_past) = (0, true);
-        for_each_event(&stream.keys, self.store(), 0, |event, _| {
+        self.for_each_event(&stream.keys, 0, |event, _| {
             let (within, may_miss) = match moment {
                 Moment::Now => (true, true),
                 Moment::Time(time_ms) => (event.recorded_at_ms <= time_ms, true),
@@ -413,7 +383,7 @@ impl Core {
                         complete_from(revocation, completed, is_own);
                     }
                     named_at => {
-                        let report = self.store().read_entry(named_at)?;
+                        let report = self.stored_entry(named_at)?;
                         self.complete_from_erasure(revocation, recipient, report)?;
                     }
                 }

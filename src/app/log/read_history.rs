@@ -3,7 +3,6 @@
 
 use crate::app::error::{AppError, Cause};
 use crate::app::log::core::Core;
-use crate::app::log::read::for_each_event;
 use crate::app::log::stream::SubjectStream;
 use std::sync::Arc;
 
@@ -17,7 +16,7 @@ impl Core {
         let task = tokio::task::spawn_blocking(move || {
             // The history is not locked meanwhile, so that a write that needs it does not wait.
             let mut later = stream.history().following();
-            for_each_event(&stream.keys, core.store(), later.next_version(), |event, _| {
+            core.for_each_event(&stream.keys, later.next_version(), |event, _| {
                 later.note(&event);
                 Ok(())
             })?;

@@ -54,7 +54,7 @@ impl Core {
             let append = self.append_for_ledger(Arc::clone(stream), write_lock).await;
             let (events, left) = {
                 let now = stream.read();
-                let events = now.pending.first(self.use_limits.revocations_at_once_max);
+                let events = now.pending.first(self.use_settings.limits.revocations_at_once_max);
                 let left = now.pending.len().saturating_sub(events.len());
                 (events, left)
             };
@@ -67,7 +67,7 @@ impl Core {
             if let Err(error) = written {
                 metrics().revocations_delayed();
                 tracing::warn!(%error, "revocations in effect could not be recorded yet; this is retried");
-                self.pending_streams.push(stream);
+                self.unrecorded.revocations.push(stream);
                 self.announce_pending(stream);
                 return write_lock;
             }
@@ -78,14 +78,14 @@ impl Core {
 
     /// Notifies the recipients of pending revocations before these are recorded.
     pub(crate) fn announce_pending(&self, stream: &Arc<SubjectStream>) {
-        self.pending_streams.push_late(stream);
+        self.unrecorded.revocations.push_late(stream);
         let keys: BTreeSet<_> = stream.read().pending.revocations().map(|(key, _)| key).collect();
         keys.iter().for_each(|key| self.notifier.notify(key));
     }
 
     /// Tries again to record revocations that could not be recorded.
     pub(crate) async fn retry_pending_revocations(self: &Arc<Self>) {
-        for stream in self.pending_streams.take() {
+        for stream in self.unrecorded.revocations.take() {
             let write_lock = stream.write_lock().await;
             drop(self.record_pending(&stream, write_lock).await);
         }
@@ -105,7 +105,7 @@ impl Core {
                 found.iter().filter_map(|(key, _)| key.last_chunk().copied().map(u64::from_be_bytes));
             for position in positions {
                 match self.stream_at(position).await {
-                    Ok(Some(stream)) if stream.has_pending() => self.pending_streams.push(&stream),
+                    Ok(Some(stream)) if stream.has_pending() => self.unrecorded.revocations.push(&stream),
                     Ok(_) | Err(AppError::Erased) => {}
                     // The other streams must not wait for this one. A caller who reads this stream gets the
                     // same error.

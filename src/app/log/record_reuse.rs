@@ -56,7 +56,7 @@ impl Core {
 
     async fn record_reuse(self: &Arc<Self>, waited_ms: u64) -> Result<(), AppError> {
         // A stream that is no longer in memory belonged to an erased subject.
-        let due = self.unrecorded_reuse.take_due(self.now_ms(), waited_ms);
+        let due = self.unrecorded.reuse.take_due(self.now_ms(), waited_ms);
         let mut due = due.into_iter().filter_map(|stream| stream.upgrade());
         let (mut writing, mut written) = (JoinSet::new(), Ok(()));
         loop {
@@ -67,7 +67,7 @@ impl Core {
                 writing.spawn(async move {
                     let written = core.record_reuse_of(&stream).await;
                     if written.is_err() {
-                        core.unrecorded_reuse.push(&stream, core.now_ms());
+                        core.unrecorded.reuse.push(&stream, core.now_ms());
                     }
                     written
                 });
@@ -85,7 +85,7 @@ impl Core {
     /// logged, because what is durable can still be read.
     pub(crate) async fn record_reuse_before_read(self: &Arc<Self>, stream: &Arc<SubjectStream>) {
         if let Err(error) = self.record_reuse_of(stream).await {
-            self.unrecorded_reuse.push_again(stream, self.now_ms());
+            self.unrecorded.reuse.push_again(stream, self.now_ms());
             tracing::warn!(%error, "the counts of reused grants are not recorded yet");
         }
     }

@@ -131,12 +131,15 @@ impl Core {
         Ok(frame)
     }
 
+    /// Appends an entry of the form that an early version wrote.
+    #[cfg(test)]
+    pub(crate) async fn submit_payload(&self, payload: Vec<u8>) -> Result<(), AppError> {
+        self.ledger.submit(vec![self.prepare(payload, Vec::new())?]).await?;
+        Ok(())
+    }
+
     /// Signs a payload and prepares it for the sequencer.
-    pub(crate) fn prepare(
-        &self,
-        payload: Vec<u8>,
-        index: Vec<(Vec<u8>, Vec<u8>)>,
-    ) -> Result<Prepared, AppError> {
+    fn prepare(&self, payload: Vec<u8>, index: Vec<(Vec<u8>, Vec<u8>)>) -> Result<Prepared, AppError> {
         Ok(Prepared { entry: self.ledger.sign(payload)?, index })
     }
 

@@ -69,10 +69,10 @@ impl Core {
                 return Ok(());
             }
             // A commitment has either the old label or the new one.
-            let _no_commitment = core.erasing.read().await;
-            core.subject_map.begin_link();
+            let _no_commitment = core.begin_erasing().await;
+            core.projections.subject_map.begin_link();
             let linked = core.vault.link(&subject, &stream.keys).await;
-            core.subject_map.add_change(stream.keys.handle);
+            core.projections.subject_map.add_change(stream.keys.handle);
             Ok(linked?)
         });
         task.await.map_err(|_| AppError::Internal(Cause::Task))?
@@ -84,7 +84,7 @@ impl Core {
     /// # Errors
     /// The store or the vault can't be read.
     pub(crate) async fn prepare_subject_map(self: &Arc<Self>) -> Result<(), AppError> {
-        let mut state = Arc::clone(&self.subject_map.state).lock_owned().await;
+        let mut state = Arc::clone(&self.projections.subject_map.state).lock_owned().await;
         if state.built.is_some() {
             return Ok(());
         }
@@ -126,7 +126,7 @@ impl Core {
     }
 
     async fn committed_map(self: &Arc<Self>, no_erasures: NoErasures) -> Result<Committed, AppError> {
-        let state = Arc::clone(&self.subject_map.state).lock_owned().await;
+        let state = Arc::clone(&self.projections.subject_map.state).lock_owned().await;
         let core = Arc::clone(self);
         // This continues if the caller disconnects, so the task owns the lock.
         let task = tokio::spawn(async move {
@@ -136,7 +136,7 @@ impl Core {
                 updating.update_subject_map(&mut state).map(|committed| (state, committed))
             });
             let (mut state, committed) = updated.await.map_err(|_| AppError::Internal(Cause::Task))??;
-            let has_erased = core.subject_map.has_erased();
+            let has_erased = core.projections.subject_map.has_erased();
             let says_the_same = |newest: &&Commitment| newest.committed.root == committed.root && !has_erased;
             if let Some(newest) = state.newest.as_ref().filter(says_the_same) {
                 let commitment = newest.clone();
@@ -146,7 +146,7 @@ impl Core {
             let receipt = core.publish_for_ledger(vec![event]).await?;
             let position = receipt.events.first().map_or(0, |event| event.position);
             let commitment = Commitment { position, committed };
-            core.subject_map.add_recent(commitment.clone());
+            core.projections.subject_map.add_recent(commitment.clone());
             state.newest = Some(commitment.clone());
             Ok(Committed { no_erasures, state, commitment })
         });
@@ -177,7 +177,7 @@ impl Core {
         // already have the effect of the changes in the queue. If somebody is erased later and recorded
         // again, all their new entries follow `tree_size`.
         let mut built = BuiltMap::new(self.ledger.checkpoint().size);
-        self.subject_map.changes().clear();
+        self.projections.subject_map.changes().clear();
         let mut after = None;
         loop {
             let handles = self.vault.handles(after, HANDLES_COUNT)?;
@@ -192,7 +192,7 @@ impl Core {
 
     fn follow_log(&self, built: &mut BuiltMap) -> Result<(), AppError> {
         let size = self.ledger.checkpoint().size;
-        let changes = std::mem::take(&mut *self.subject_map.changes());
+        let changes = std::mem::take(&mut *self.projections.subject_map.changes());
         let mut changed = BTreeSet::new();
         for change in changes {
             match change {
@@ -270,7 +270,7 @@ impl Core {
         }
         match newest {
             Some((version, position)) => {
-                let newest_leaf = self.store().read_entry(position)?.leaf_hash;
+                let newest_leaf = self.stored_entry(position)?.leaf_hash;
                 Ok(Some(Stream { handle, events: version.saturating_add(1), present, newest_leaf }))
             }
             None if counted == (0, 0) => Ok(None),

@@ -12,7 +12,7 @@ use crate::app::log::system_stream::{SystemEvent, SystemStream};
 use crate::bounds::rulebook::is_rule;
 use crate::domain::event::{Actor, Draft, Event, Recorded, Role};
 use crate::ledger::{LogKey, SubmitError};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 impl Core {
     /// Publishes a caller's events. A change of the rules first waits for the writes in progress. No other
@@ -28,7 +28,7 @@ impl Core {
     ) -> Result<Receipt, AppError> {
         let about_ms = self.event_time(options)?;
         let _exclusive = match events.iter().any(is_rule) {
-            true => Some(self.rules_lock.write().await),
+            true => Some(self.rules.begin_change().await),
             false => None,
         };
         let events = events.into_iter().map(SystemEvent::new).collect();
@@ -99,12 +99,12 @@ impl Core {
         let end = StreamEnd { keys: None, version, newest, sealed_at_ms };
         let signed = self.sign_frame(end, events.collect(), request_stamp)?;
         let submission = new_key.map_or(Submission::Prompt, Submission::Rotation);
-        self.counts.begin(&self.ledger);
+        self.projections.counts.begin(&self.ledger);
         let durable = self.submit_frame(signed, submission).await;
         match &durable {
-            Ok(durable) => self.counts.end(durable.events.iter().map(|event| &event.event)),
+            Ok(durable) => self.projections.counts.end(durable.events.iter().map(|event| &event.event)),
             Err(SubmitError::Stopped) => {}
-            Err(_) => self.counts.end(std::iter::empty()),
+            Err(_) => self.projections.counts.end(std::iter::empty()),
         }
         let durable = durable?;
         let newest = durable.newest.or(newest);
@@ -118,8 +118,7 @@ impl Core {
 
     /// Applies new system events to what is computed from them.
     fn apply_system_events(&self, recorded: &[Recorded]) -> Result<(), AppError> {
-        self.disclosures.add(recorded);
-        let mut rules = self.rules.write().unwrap_or_else(PoisonError::into_inner);
-        Ok(rules.push(recorded, self.now_ms())?)
+        self.projections.disclosures.add(recorded);
+        Ok(self.rules.push(recorded, self.now_ms())?)
     }
 }

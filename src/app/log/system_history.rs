@@ -2,28 +2,11 @@
 //! any others.
 
 use crate::app::error::AppError;
-use crate::app::log::disclosures::Disclosures;
-use crate::app::log::kept_counts::KeptCounts;
-use crate::app::log::kept_map::KeptMap;
-use crate::app::log::outstanding::Deadlines;
-use crate::app::log::read::open_system_entry;
+use crate::app::log::read::for_each_system_event;
 use crate::app::log::system_stream::SystemStream;
 use crate::domain::event::{DecisionRulesAdopted, Event, Recorded, WitnessAdded, WitnessRemoved};
-use crate::domain::ids::Handle;
 use crate::domain::vocabulary::DECISION_RULES;
 use crate::store::LogStore;
-
-/// Events in one read.
-const READ_COUNT: usize = 1_024;
-
-/// What the system events say about the subject map and about disclosures.
-pub(crate) fn projections(
-    system_events: &[Recorded],
-    deadlines: Deadlines,
-) -> (KeptMap, KeptCounts, Disclosures) {
-    let disclosures = Disclosures::new(system_events, deadlines);
-    (KeptMap::new(system_events), KeptCounts::new(system_events), disclosures)
-}
 
 pub(crate) fn restores_in(system_events: &[Recorded]) -> Vec<Recorded> {
     let is_restore = |event: &&Recorded| matches!(event.event, Event::BackupRestored(_));
@@ -66,20 +49,12 @@ pub(crate) fn changed_witnesses(system_events: &[Recorded], configured: &[String
 
 /// Reads every system event. Also returns the end of the system stream, where the next event is appended.
 pub(crate) fn read_system_stream(store: &dyn LogStore) -> Result<(Vec<Recorded>, SystemStream), AppError> {
-    let mut events = Vec::new();
-    let mut system_stream = SystemStream::default();
-    loop {
-        let places = store.read_subject(Handle::SYSTEM, system_stream.version, READ_COUNT)?;
-        for (version, position) in &places {
-            let stored = store.read_entry(*position)?;
-            system_stream.newest = Some(stored.leaf_hash);
-            system_stream.version = version.saturating_add(1);
-            let event = open_system_entry(stored)?;
-            system_stream.last_sealed_at_ms = event.sealed_at_ms;
-            events.push(event);
-        }
-        if places.is_empty() {
-            return Ok((events, system_stream));
-        }
-    }
+    let (mut events, mut system_stream) = (Vec::new(), SystemStream::default());
+    for_each_system_event(store, |event, leaf_hash| {
+        let (version, newest) = (event.version.saturating_add(1), Some(leaf_hash));
+        system_stream = SystemStream { version, newest, last_sealed_at_ms: event.sealed_at_ms };
+        events.push(event);
+        Ok(())
+    })?;
+    Ok((events, system_stream))
 }

@@ -51,7 +51,7 @@ impl Operations {
         self.copy_entries(&mut backup, 0, total, &done)?;
         // An erasure may still discard entries that were copied already. The restore discards them again.
         let (checkpoint, tail, pages) = {
-            let _no_erasures = self.core.erasing.blocking_write();
+            let _no_erasures = self.core.keep_erasures_out_blocking();
             let checkpoint = self.core.ledger.checkpoint();
             let mut tail = Vec::new();
             let mut next = total;

@@ -63,7 +63,7 @@ impl Operations {
         transition_ms: u64,
         request_stamp: RequestStamp,
     ) -> Result<Rotated, AppError> {
-        let _no_other_writes = self.core.rules_lock.write().await;
+        let _no_other_writes = self.core.rules.begin_change().await;
         let mut system_stream = self.core.system_stream.lock().await;
         if let Some(Begun::Replayed(receipt, events)) = self.core.replay(&request_stamp, false)? {
             return self.rotated(receipt, &events);

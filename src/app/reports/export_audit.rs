@@ -59,7 +59,7 @@ impl Reports {
         // destroy keys before the checkpoint and record its completion only after the checkpoint.
         self.core.prepare_subject_map().await?;
         let no_erasures = self.core.keep_erasures_out().await;
-        let epoch = (self.core.vault.key_epoch(), self.core.subject_map.links());
+        let epoch = (self.core.vault.key_epoch(), self.core.projections.subject_map.links());
         let (no_erasures, _) = self.core.commit_subject_map(no_erasures).await?;
         let (receipt, _) =
             self.core.publish_as(caller.actor(), now_ms, events, RequestStamp::default()).await?;
@@ -120,7 +120,7 @@ impl Reports {
         }
         // If entries were erased in the meantime, the bundle would lack them and also the event that explains
         // why. If somebody was linked to their id, the bundle may have another label than the commitment.
-        if (self.core.vault.key_epoch(), self.core.subject_map.links()) != epoch {
+        if (self.core.vault.key_epoch(), self.core.projections.subject_map.links()) != epoch {
             return Err(AppError::Overtaken);
         }
         Ok(bundle.finish()?)
@@ -128,7 +128,8 @@ impl Reports {
 
     /// Writes how each stream is in the subject map of the newest commitment in the bundle.
     fn write_subject_map<W: std::io::Write>(&self, bundle: &mut audit::Bundle<W>) -> Result<(), AppError> {
-        let newest = self.core.subject_map.newest_before(bundle.size()).ok_or(AppError::Overtaken)?;
+        let newest =
+            self.core.projections.subject_map.newest_before(bundle.size()).ok_or(AppError::Overtaken)?;
         let mut failed = None;
         let records = self.core.map_records(newest.committed.tree_size).map(|record| {
             record.map_err(|error| {

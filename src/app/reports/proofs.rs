@@ -54,7 +54,7 @@ impl Reports {
         let newest = self.core.ledger.checkpoint();
         let size = if size == 0 { newest.size } else { size };
         let hashes = self.core.ledger.inclusion_proof(position, size).map_err(out_of_range)?;
-        let leaf_hash = self.core.store().read_entry(position)?.leaf_hash;
+        let leaf_hash = self.core.stored_entry(position)?.leaf_hash;
         let text =
             if size == newest.size { Some(self.core.ledger.proof_text_at(position, &newest)?) } else { None };
         Ok(Inclusion { leaf_hash, hashes, size, text })
@@ -80,7 +80,7 @@ impl Reports {
         if position >= self.core.store().head().size {
             return Err(AppError::NotFound("entry"));
         }
-        let stored = self.core.store().read_entry(position)?;
+        let stored = self.core.stored_entry(position)?;
         Ok(RawEntry { bytes: stored.bytes, leaf_hash: stored.leaf_hash })
     }
 

@@ -8,7 +8,7 @@
 
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
-use crate::app::log::read::open;
+use crate::app::log::read::for_each_system_event;
 use crate::app::log::receipt::RequestStamp;
 use crate::app::log::system_stream::SystemEvent;
 use crate::app::reports::Reports;
@@ -18,9 +18,8 @@ use crate::audit::transparency::{
 use crate::clock::Clock;
 use crate::domain::DAY_MS;
 use crate::domain::event::{Event, FiguresReported, Recorded};
-use crate::domain::ids::Handle;
-use crate::store::StoredEntry;
-use crate::vault::{SubjectKeys, VaultError};
+use crate::vault::SubjectKeys;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -29,7 +28,7 @@ const FRAMES_MAX: usize = 8;
 /// The number of subjects between two messages of progress, and of handles in one read.
 const SUBJECTS_COUNT: usize = 128;
 /// Entry positions in one read.
-const READ_COUNT: usize = 512;
+const READ_COUNT: usize = 64;
 /// Longest period, days.
 const DAYS_MAX: u64 = 3_660;
 /// The `k` (fewest subjects of a group that is shown) of a request that names none.
@@ -239,17 +238,10 @@ impl Reports {
 
     /// Calls `each` with every event of the system stream, oldest first.
     pub(crate) fn for_each_system_event(&self, mut each: impl FnMut(&Recorded)) -> Result<(), AppError> {
-        let mut next = 0;
-        loop {
-            let places = self.core.store().read_subject(Handle::SYSTEM, next, READ_COUNT)?;
-            for (version, position) in &places {
-                each(&self.core.system_event_at(*position)?);
-                next = version.saturating_add(1);
-            }
-            if places.len() < READ_COUNT {
-                return Ok(());
-            }
-        }
+        for_each_system_event(self.core.store(), |event, _| {
+            each(&event);
+            Ok(())
+        })
     }
 
     /// Counts and returns the last message; none if the receiver is gone. `position` is the position of the
@@ -377,22 +369,11 @@ impl Reports {
         keys: &SubjectKeys,
         mut each: impl FnMut(&Recorded, u64),
     ) -> Result<(), AppError> {
-        let mut next = 0;
-        loop {
-            let places = self.core.store().read_subject(keys.handle, next, READ_COUNT)?;
-            for (version, position) in &places {
-                next = version.saturating_add(1);
-                let stored: StoredEntry = self.core.store().read_entry(*position)?;
-                let bytes = stored.bytes.as_ref().map_or(0, |bytes| bytes.len() as u64);
-                match open(keys, stored) {
-                    Ok(event) => each(&event, bytes),
-                    Err(AppError::Erased | AppError::Internal(Cause::Vault(VaultError::Destroyed))) => {}
-                    Err(error) => return Err(error),
-                }
+        self.core.for_each_entry(keys, 0, READ_COUNT, |entry| {
+            if let Some(event) = &entry.event {
+                each(event, entry.bytes as u64);
             }
-            if places.len() < READ_COUNT {
-                return Ok(());
-            }
-        }
+            Ok(ControlFlow::Continue(()))
+        })
     }
 }

@@ -223,7 +223,7 @@ impl Rights {
         let mut found = Vec::new();
         let mut after = after.map(|(due, id)| (due, id.request_hash()));
         loop {
-            let page = self.core.open_requests.after(after, count);
+            let page = self.core.projections.open_requests.after(after, count);
             let Some((due, hash, _)) = page.last() else { return Ok(found) };
             after = Some((*due, *hash));
             for (_, hash, position) in &page {

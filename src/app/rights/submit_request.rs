@@ -8,7 +8,6 @@ use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
 use crate::app::log::key_hashes::key_hash_of;
 use crate::app::log::moment::Moment;
-use crate::app::log::read::open_system_entry;
 use crate::app::log::receipt::WriteOptions;
 use crate::app::log::stream::SubjectStream;
 use crate::app::rights::Rights;
@@ -20,7 +19,7 @@ use crate::domain::erasure::{self, Limits, Scope};
 use crate::domain::event::{
     ErasureRefused, Event, Recorded, RequestDecided, RequestKey, RequestSubmitted, Role, SignalKind,
 };
-use crate::domain::ids::{EventId, SubjectId};
+use crate::domain::ids::{EventId, Handle, SubjectId};
 use crate::domain::request::{
     DETAILS_BYTES_MAX, Ground, Jurisdiction, KEYS_MAX, RequestKind, RequestOutcome, due_at_ms,
 };
@@ -346,14 +345,11 @@ impl Rights {
     /// request.
     fn early_erasure(&self, in_clear: &Hash) -> Result<Option<(EventId, Vec<u8>)>, AppError> {
         let Some((position, _)) = self.core.store().find_idempotent(in_clear)? else { return Ok(None) };
-        let stored = self.core.store().read_entry(position)?;
-        let Some(header) = stored.bytes.as_deref().map(sayso_proof::entry::parse_header).transpose()? else {
-            return Ok(None);
-        };
-        if header.handle != crate::domain::ids::Handle::SYSTEM {
+        let header = self.core.header_at(position)?;
+        if header.is_none_or(|header| header.handle != Handle::SYSTEM) {
             return Ok(None);
         }
-        let recorded = open_system_entry(stored)?;
+        let recorded = self.core.system_event_at(position)?;
         match &recorded.event {
             Event::ErasureCompleted(completed) => {
                 Ok(completed.request.map(|request| (request, recorded.request_digest)))

@@ -18,7 +18,7 @@ use crate::domain::legal_basis::DeclaredBasis;
 use crate::domain::names::{self, NameProblem};
 use crate::domain::vocabulary::{Vocabulary, near_tags, unknown};
 use sayso_proof::event::WriterSignature;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 /// A definition of a purpose or category, as it is published.
 #[derive(Clone, Debug)]
@@ -111,7 +111,7 @@ impl RuleChanges {
     ) -> Result<Receipt, AppError> {
         let about_ms = self.core.event_time(options)?;
         let request_stamp = self.core.request_stamp(caller, options)?;
-        let exclusive = self.core.rules_lock.write().await;
+        let exclusive = self.core.rules.begin_change().await;
         if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, options.proofs)? {
             return Ok(receipt);
         }
@@ -167,7 +167,7 @@ impl RuleChanges {
             return Err(AppError::invalid(&format!("{kind}.effective_from"), problem));
         }
         let candidate = unrecorded(caller, event.clone(), now_ms);
-        let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let history = self.core.rules.history();
         history.check_definitions(&[candidate], now_ms).map_err(|problem| invalid(kind, &problem))
     }
 }

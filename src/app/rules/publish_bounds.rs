@@ -20,7 +20,7 @@ use crate::domain::ids::EventId;
 use crate::domain::names;
 use crate::domain::{Violation, Violations};
 use sayso_proof::event::WriterSignature;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 const NAME_BYTES_MAX: usize = 64;
 /// How far in the future a version may come into force: ten years.
@@ -55,7 +55,7 @@ impl RuleChanges {
     pub fn list_bounds(&self, as_of_ms: Option<u64>, history: bool) -> Result<Vec<ShownVersion>, AppError> {
         let rules = match as_of_ms {
             None => self.core.rules(),
-            Some(time_ms) => self.core.rules.read().unwrap_or_else(PoisonError::into_inner).at(time_ms)?,
+            Some(time_ms) => self.core.rules.history().at(time_ms)?,
         };
         let mut shown = Vec::new();
         for version in rules.versions() {
@@ -89,7 +89,7 @@ impl RuleChanges {
         validate_policies(vec![bounds.clone()]).await?;
         let about_ms = self.core.event_time(options)?;
         let request_stamp = self.core.request_stamp(caller, options)?;
-        let exclusive = self.core.rules_lock.write().await;
+        let exclusive = self.core.rules.begin_change().await;
         if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, options.proofs)? {
             return Ok(Published { receipt, grants_revoked: 0 });
         }
@@ -165,7 +165,7 @@ impl RuleChanges {
             let problem = "must be unset, or from now to ten years ahead";
             return Err(AppError::invalid("bounds.effective_from", problem));
         }
-        let history = self.core.rules.read().unwrap_or_else(PoisonError::into_inner);
+        let history = self.core.rules.history();
         history
             .check_with(&unrecorded(caller, Event::BoundsPublished(bounds.clone()), now_ms), now_ms)
             .map_err(|error| policy_violations(error.into()))

@@ -12,7 +12,7 @@ use crate::app::rules::publish_bounds::{EFFECTIVE_AHEAD_MS_MAX, Published, unrec
 use crate::app::rules::rule_signatures::STEWARD;
 use crate::domain::event::{Event, NoticeRequired};
 use sayso_proof::event::WriterSignature;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 impl RuleChanges {
     /// Requires a version of a notice: consents to earlier versions stop counting, now or at a stated time.
@@ -40,7 +40,7 @@ impl RuleChanges {
         let signature = self.signed_by(&key, &event, signature, refusal)?;
         let about_ms = self.core.event_time(options)?;
         let request_stamp = self.core.request_stamp(caller, options)?;
-        let exclusive = self.core.rules_lock.write().await;
+        let exclusive = self.core.rules.begin_change().await;
         if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, options.proofs)? {
             return Ok(Published { receipt, grants_revoked: 0 });
         }
@@ -52,8 +52,7 @@ impl RuleChanges {
         let candidate = unrecorded(caller, event.clone(), now_ms);
         self.core
             .rules
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
+            .history()
             .check_definitions(&[candidate], now_ms)
             .map_err(|problem| invalid("notice", &problem))?;
         self.check_binding(&event, &signature)?;

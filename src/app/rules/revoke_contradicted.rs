@@ -21,7 +21,6 @@ use crate::domain::event::{ArtifactInvalidated, Event, Role};
 use crate::domain::ids::{EventId, Handle};
 use crate::domain::profile::SubjectState;
 use crate::telemetry::metrics;
-use sayso_proof::entry;
 use std::collections::HashSet;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
@@ -73,7 +72,7 @@ impl RuleChanges {
         }
         // Once this lock is granted, every decision under other rules is durable, so this pass finds the
         // grants of those decisions.
-        drop(self.core.rules_lock.write().await);
+        drop(self.core.rules.begin_change().await);
         let mut progress = Progress::default();
         for (index, mut after) in
             [(OPEN, Some([OPEN, &self.core.now_ms().to_be_bytes()].concat())), (ARTIFACTS, None)]
@@ -108,8 +107,7 @@ impl RuleChanges {
     ) -> Result<(), AppError> {
         let mut done = HashSet::new();
         for position in positions {
-            let Some(bytes) = self.core.store().read_entry(position)?.bytes else { continue };
-            let handle = entry::parse_header(&bytes)?.handle;
+            let Some(handle) = self.core.header_at(position)?.map(|header| header.handle) else { continue };
             if handle == Handle::SYSTEM || !done.insert(handle) {
                 continue;
             }

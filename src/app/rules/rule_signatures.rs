@@ -9,7 +9,6 @@ use sayso_proof::entry::Entry;
 use sayso_proof::event::WriterSignature;
 use sayso_proof::rule::{Rule, RuleTier};
 use sayso_proof::writer::{self, SIGNATURE_AGE_MS_MAX, SIGNATURE_AHEAD_MS_MAX};
-use std::sync::PoisonError;
 
 /// The roles that publish public rules.
 pub(super) const AUTHORITY: &[Role] = &[Role::Authority];
@@ -40,7 +39,7 @@ impl RuleChanges {
 
     /// The number of versions of a rule.
     fn versions_of(&self, rule: &Rule) -> u64 {
-        self.core.rules.read().unwrap_or_else(PoisonError::into_inner).versions_of(rule)
+        self.core.rules.history().versions_of(rule)
     }
 
     /// The signature over an event for this log, if it is valid and by this key. A signature that names
@@ -98,7 +97,7 @@ impl RuleChanges {
 
     /// The signature of the system event at a position, if it has one.
     pub(super) fn signature_at(&self, position: u64) -> Result<Option<WriterSignature>, AppError> {
-        let bytes = self.core.store().read_entry(position)?.bytes.ok_or(AppError::Erased)?;
+        let bytes = self.core.stored_entry(position)?.bytes.ok_or(AppError::Erased)?;
         Ok(Entry::parse(&bytes)?.plain_body()?.and_then(|body| body.writer_signature))
     }
 }

@@ -84,7 +84,7 @@ impl Export {
     /// The line of an entry; `None` if it is erased. An entry that staff caused names them, and the person
     /// has no right to their names (CJEU C-579/21), so its key is left out.
     fn entry_line(&self, position: u64) -> Result<Option<Vec<u8>>, AppError> {
-        let stored = self.rights.core.store().read_entry(position)?;
+        let stored = self.rights.core.stored_entry(position)?;
         let (recorded_at_ms, bytes) = (stored.recorded_at_ms, stored.bytes.clone());
         let event = match open(&self.stream.keys, stored) {
             Ok(event) => event,

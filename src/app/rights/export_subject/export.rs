@@ -4,7 +4,6 @@
 use crate::app::caller::Caller;
 use crate::app::error::{AppError, Cause};
 use crate::app::log::prove_subject::ProvenSubject;
-use crate::app::log::read::open;
 use crate::app::log::stream::SubjectStream;
 use crate::app::rights::Rights;
 use crate::bounds::rulebook::Rules;
@@ -14,13 +13,14 @@ use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::profile::SubjectState;
 use crate::package::Kind;
 use crate::vault::VaultError;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Chunks that wait for a slow receiver.
 pub(crate) const CHUNKS_MAX: usize = 8;
 /// Event positions in one read.
-const READ_COUNT: usize = 512;
+const READ_COUNT: usize = 64;
 
 /// A chunk of a package.
 #[derive(Clone, Debug)]
@@ -67,25 +67,16 @@ impl Export {
         &self,
         mut each: impl FnMut(&Recorded) -> Result<(), AppError>,
     ) -> Result<(), AppError> {
-        let (store, end) = (self.rights.core.store(), self.state.version);
-        let mut next = 0;
-        while next < end {
-            let places = store.read_subject(self.stream.keys.handle, next, READ_COUNT)?;
-            if places.is_empty() {
-                break;
+        self.rights.core.for_each_entry(&self.stream.keys, 0, READ_COUNT, |entry| {
+            if self.stream.read().erased {
+                return Err(AppError::Overtaken);
             }
-            for (version, position) in places {
-                if self.stream.read().erased {
-                    return Err(AppError::Overtaken);
-                }
-                if version >= end {
-                    return Ok(());
-                }
-                each(&open(&self.stream.keys, store.read_entry(position)?)?)?;
-                self.done.fetch_add(1, Ordering::Relaxed);
-                next = version.saturating_add(1);
+            if entry.version >= self.state.version {
+                return Ok(ControlFlow::Break(()));
             }
-        }
-        Ok(())
+            each(&entry.event.ok_or(AppError::Erased)?)?;
+            self.done.fetch_add(1, Ordering::Relaxed);
+            Ok(ControlFlow::Continue(()))
+        })
     }
 }

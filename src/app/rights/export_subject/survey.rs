@@ -44,7 +44,7 @@ impl Survey {
         if let Some((_, first)) =
             export.rights.core.store().read_subject(export.stream.keys.handle, 0, 1)?.first()
         {
-            for holder in export.rights.core.disclosures.audit_exports.holders_of(*first) {
+            for holder in export.rights.core.projections.disclosures.audit_exports.holders_of(*first) {
                 let times = (holder.first_ms, holder.last_ms);
                 let recipient = survey.recipient(Role::Auditor, &holder.name, times);
                 recipient.disclosures = recipient.disclosures.saturating_add(holder.bundles);
