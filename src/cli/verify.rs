@@ -15,12 +15,12 @@ use clap::Args;
 use sayso_proof::bundle::usage::Usage;
 use sayso_proof::bundle::{FailureKind, Options, Report, Source, verify, verify_and_record};
 use sayso_proof::checkpoint::VerifierKey;
-use sayso_proof::context::Shown;
+use sayso_proof::context::ContextFindings;
 use sayso_proof::keys::KeyChain;
 use sayso_proof::replay::Replayed;
 use sayso_proof::rule::TierKey;
 use sayso_proof::timestamp::Authorities;
-use sayso_proof::unseen::Given;
+use sayso_proof::unseen::GivenContext;
 use sayso_proof::witness::WitnessKey;
 use serde_json::{Value, json};
 use std::io::Read;
@@ -194,7 +194,8 @@ impl Verify {
                 self.conclude(key, &report, context, pending.zip(usage), out)
             }
             Err(failure) => {
-                let given = verify_context::given_text(&Given::new(options, &Shown::default()));
+                let given =
+                    verify_context::given_text(&GivenContext::new(options, &ContextFindings::default()));
                 let error = CliError::bundle(failure.clone());
                 let content = self.content(key, Err(&error), given, Outcome::Failed(&failure));
                 let written = pending.map(|pending| pending.write(&content));
@@ -385,10 +386,10 @@ struct Context {
 }
 
 fn in_context(report: &Report, options: &Options) -> Result<Context, CliError> {
-    let shown = Shown { witnesses: report.witnesses.clone(), continues: report.continues };
+    let shown = ContextFindings { witnesses: report.witnesses.clone(), continues: report.continues };
     let signed: u64 = report.rules.signers.iter().map(|signer| signer.bounds).sum();
     let bounds = signed.saturating_add(report.rules.bounds_unsigned);
-    let given = Given::new(options, &shown).with_timestamps(&report.timestamps).with_bounds(bounds);
+    let given = GivenContext::new(options, &shown).with_timestamps(&report.timestamps).with_bounds(bounds);
     let given = given.with_earlier(&report.earlier, report.erased);
     let mut not_shown = verify_context::not_shown(&given, Some(report.recorded_to_ms), Hint::Bundle);
     not_shown.extend(verify_completeness::not_shown(report));

@@ -4,7 +4,7 @@
 
 use super::output::count;
 use crate::domain::wording;
-use sayso_proof::unseen::{Given, Unseen};
+use sayso_proof::unseen::{GivenContext, Unseen};
 use sayso_proof::witness::Cosigned;
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ pub(super) enum Hint {
 }
 
 /// The evidence that was given, in a sentence.
-pub(super) fn given_text(given: &Given) -> String {
+pub(super) fn given_text(given: &GivenContext) -> String {
     let witnesses = match given.witness_keys {
         0 => "no witness".to_owned(),
         keys => count(keys as u64, "witness key"),
@@ -46,7 +46,7 @@ pub(super) fn given_text(given: &Given) -> String {
 
 /// What the verdict does not show, in sentences. `recorded_to_ms` is the time of the newest entry, if it is
 /// known, in milliseconds since the Unix epoch.
-pub(super) fn not_shown(given: &Given, recorded_to_ms: Option<u64>, hint: Hint) -> Vec<String> {
+pub(super) fn not_shown(given: &GivenContext, recorded_to_ms: Option<u64>, hint: Hint) -> Vec<String> {
     given.unseen().into_iter().map(|unseen| sentence(unseen, recorded_to_ms, hint)).collect()
 }
 
@@ -115,7 +115,7 @@ pub(super) fn cosigners(witnesses: &[Cosigned]) -> String {
 }
 
 /// Adds the evidence that was given, and what is not shown, to the JSON of a verdict.
-pub(super) fn add_to(value: &mut Value, given: &Given) {
+pub(super) fn add_to(value: &mut Value, given: &GivenContext) {
     let Some(members) = value.as_object_mut() else { return };
     let since = given.has_since;
     let authorities = given.has_authorities;

@@ -8,12 +8,12 @@ use crate::package::{self, Completeness, VerifiedPackage, VerifiedReceipt};
 use sayso_proof::bundle::Options;
 use sayso_proof::certificate::{self, Copies, Statement};
 use sayso_proof::checkpoint::Checkpoint;
-use sayso_proof::context::{self, Consistency, ContextError, Shown};
+use sayso_proof::context::{self, Consistency, ContextError, ContextFindings};
 use sayso_proof::json::to_json;
 use sayso_proof::keys::KeyChain;
 use sayso_proof::proof::TlogProof;
 use sayso_proof::subject_map::{CheckedStream, SubjectProof, VerifiedSubject, is_subject_proof};
-use sayso_proof::unseen::Given;
+use sayso_proof::unseen::GivenContext;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -111,8 +111,8 @@ struct Verdict {
     not_checked: Vec<String>,
     /// What the verdict does not show.
     not_shown: Vec<String>,
-    shown: Shown,
-    given: Given,
+    shown: ContextFindings,
+    given: GivenContext,
 }
 
 impl Verdict {
@@ -130,7 +130,7 @@ impl Verdict {
                     .next("`sayso certificate --since FILE` adds a consistency proof to a certificate"),
                 error => CliError::unverified(error),
             })?;
-        let given = Given::new(options, &shown);
+        let given = GivenContext::new(options, &shown);
         let not_shown = verify_context::not_shown(&given, None, Hint::Document);
         let mut verdict = Self { shown, given, not_shown, ..Self::default() };
         let signatures = note.lines().filter(|line| line.starts_with('\u{2014}')).count();
@@ -341,7 +341,7 @@ fn verdict_of_package(
              one",
         )),
         None => Ok(Verdict {
-            not_shown: verify_context::not_shown(&Given::default(), None, Hint::Package),
+            not_shown: verify_context::not_shown(&GivenContext::default(), None, Hint::Package),
             ..Verdict::default()
         }),
     }

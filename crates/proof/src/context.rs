@@ -163,7 +163,7 @@ pub fn split_consistency(text: &str) -> Result<(&str, Option<Consistency>), Cont
 
 /// What a context shows about a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shown {
+pub struct ContextFindings {
     /// Those of the given witnesses that cosigned the checkpoint.
     pub witnesses: Vec<Cosigned>,
     /// Entries of the older checkpoint that the tree extends, if one was given.
@@ -202,11 +202,11 @@ pub fn check(
     consistency: Option<&Consistency>,
     keys: &KeyChain,
     options: &Options,
-) -> Result<Shown, ContextError> {
+) -> Result<ContextFindings, ContextError> {
     let witnesses = cosigned(note, options)?;
     let since = options.since.as_deref().map(|note| keys.open(note)).transpose();
     let Some(since) = since.map_err(ContextError::Since)? else {
-        return Ok(Shown { witnesses, continues: None });
+        return Ok(ContextFindings { witnesses, continues: None });
     };
     if since.size > checkpoint.size {
         return Err(ContextError::Newer { since: since.size, size: checkpoint.size });
@@ -220,5 +220,5 @@ pub fn check(
     };
     merkle::verify_consistency(since.size, &since.root, checkpoint.size, &checkpoint.root, hashes)
         .map_err(ContextError::Continues)?;
-    Ok(Shown { witnesses, continues: Some(since.size) })
+    Ok(ContextFindings { witnesses, continues: Some(since.size) })
 }

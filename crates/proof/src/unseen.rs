@@ -4,12 +4,12 @@
 //! about other trees that the same key signed.
 
 use crate::bundle::EarlierReport;
-use crate::context::{Options, Shown};
+use crate::context::{ContextFindings, Options};
 use crate::timestamp::Timestamped;
 
 /// What the user gave besides the log's key, and what it showed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Given {
+pub struct GivenContext {
     /// Number of keys of witnesses that were given.
     pub witness_keys: usize,
     /// Number of keys of tiers that were given. They are compared only in a bundle.
@@ -33,10 +33,10 @@ pub struct Given {
     pub erased: u64,
 }
 
-impl Given {
+impl GivenContext {
     /// What was given as `options`, and what it showed.
     #[must_use]
-    pub fn new(options: &Options, shown: &Shown) -> Self {
+    pub fn new(options: &Options, shown: &ContextFindings) -> Self {
         Self {
             witness_keys: options.witnesses.len(),
             tier_keys: options.tier_keys.len(),
@@ -152,25 +152,27 @@ mod tests {
 
     #[test]
     fn each_thing_that_is_given_shows_more() {
-        let nothing = Given::default();
+        let nothing = GivenContext::default();
         let stale = |newest_at_s| Unseen::Staleness { newest_at_s };
         let fork = Unseen::Fork { after: None };
         let time = Unseen::Time { after: None };
         assert_eq!(nothing.unseen(), [fork, Unseen::RebuiltLog, stale(None), time]);
-        let stamped = Given { timestamped: Some((5, 9)), ..Given::default() };
+        let stamped = GivenContext { timestamped: Some((5, 9)), ..GivenContext::default() };
         assert_eq!(stamped.unseen().last(), Some(&Unseen::Time { after: Some(5) }));
-        let since = Given { has_since: true, continues: Some(7), ..Given::default() };
+        let since = GivenContext { has_since: true, continues: Some(7), ..GivenContext::default() };
         assert_eq!(since.unseen(), [Unseen::Fork { after: Some(7) }, stale(None), time]);
         let compared = EarlierReport { tree_size: 9, erased_since: 4, not_known: 1, ..Default::default() };
-        let earlier = Given { continues: Some(7), ..Given::default() }.with_earlier(&[compared], 5);
+        let earlier =
+            GivenContext { continues: Some(7), ..GivenContext::default() }.with_earlier(&[compared], 5);
         let kinds = Unseen::ErasedKinds { entries: 2 };
         assert_eq!(earlier.unseen(), [Unseen::Fork { after: Some(9) }, stale(None), time, kinds]);
-        let witnessed = Given { witness_keys: 1, cosigned_at_s: Some(5), ..Given::default() };
+        let witnessed = GivenContext { witness_keys: 1, cosigned_at_s: Some(5), ..GivenContext::default() };
         assert_eq!(witnessed.unseen(), [stale(Some(5))]);
-        let bounded = Given { witness_keys: 1, cosigned_at_s: Some(5), ..Given::default() }.with_bounds(3);
+        let bounded = GivenContext { witness_keys: 1, cosigned_at_s: Some(5), ..GivenContext::default() }
+            .with_bounds(3);
         assert_eq!(bounded.unseen(), [stale(Some(5)), Unseen::Policies { bounds: 3 }]);
         // A witness that was given, but did not cosign, shows nothing.
-        let unsigned = Given { witness_keys: 1, ..Given::default() };
+        let unsigned = GivenContext { witness_keys: 1, ..GivenContext::default() };
         assert_eq!(unsigned.unseen(), nothing.unseen());
     }
 }

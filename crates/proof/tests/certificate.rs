@@ -9,7 +9,7 @@ use log::*;
 use sayso_proof::bundle::Options;
 use sayso_proof::certificate::{self, Statement, Verified};
 use sayso_proof::checkpoint::sign_note;
-use sayso_proof::context::{self, Consistency, ContextError, Shown};
+use sayso_proof::context::{self, Consistency, ContextError, ContextFindings};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{ErasureCompleted, ErasureScope, PositionRange};
 use sayso_proof::merkle;
@@ -76,7 +76,7 @@ fn honest() -> Log {
     log
 }
 
-fn in_context(verified: &Verified, log: &Log, options: &Options) -> Result<Shown, ContextError> {
+fn in_context(verified: &Verified, log: &Log, options: &Options) -> Result<ContextFindings, ContextError> {
     let consistency = verified.consistency.as_ref();
     context::check(&verified.checkpoint_note, &verified.checkpoint, consistency, &log.chain, options)
 }
@@ -92,7 +92,7 @@ fn an_erasure_in_an_invented_log_does_not_continue_an_older_checkpoint() {
     erase(&mut invented, honest.size() - 1);
     let text = certificate_of(&invented, &invented.checkpoint(invented.size()));
     let verified = certificate::verify(&text, &honest.chain).unwrap();
-    assert_eq!(in_context(&verified, &honest, &Options::default()).unwrap(), Shown::default());
+    assert_eq!(in_context(&verified, &honest, &Options::default()).unwrap(), ContextFindings::default());
     let verdict = in_context(&verified, &honest, &older);
     assert_eq!(verdict, Err(ContextError::NoConsistency(honest.size())));
     // A consistency proof of the invented tree does not help.

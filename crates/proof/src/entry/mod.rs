@@ -12,7 +12,7 @@ mod payload;
 pub use body::decode as decode_body;
 pub use error::EntryError;
 pub use event_key::EventKey;
-pub use payload::{Handle, Header, SchemaVersion};
+pub use payload::{EventId, Handle, Header, SchemaVersion};
 
 use crate::cose::{self, Envelope};
 use crate::event::EventBody;

@@ -9,6 +9,9 @@ use prost::encoding::{DecodeContext, WireType, decode_key, decode_varint, encode
 const CIPHERTEXT_TAG: u8 = 8 << 3 | 2;
 const PLAIN_BODY_TAG: u8 = 9 << 3 | 2;
 
+/// The id of an event: unique in its log.
+pub type EventId = [u8; 16];
+
 /// The pseudonym of a data subject in the log: 16 random bytes, never derived from the subject's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Handle(pub [u8; 16]);
@@ -57,7 +60,7 @@ impl SchemaVersion {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     /// UUIDv7.
-    pub event_id: [u8; 16],
+    pub event_id: EventId,
     /// The stream that the event belongs to.
     pub handle: Handle,
     /// 0-based, without gaps within the stream.
@@ -203,7 +206,7 @@ impl<'a> Payload<'a> {
     }
 }
 
-fn id(bytes: &[u8], reason: &'static str) -> Result<[u8; 16], EntryError> {
+fn id(bytes: &[u8], reason: &'static str) -> Result<EventId, EntryError> {
     bytes.try_into().map_err(|_| EntryError::Payload(reason))
 }
 

@@ -2,9 +2,8 @@
 
 use super::fault::Fault;
 use super::vocabulary::WordsInForce;
+use crate::entry::EventId;
 use crate::event::{Attribute, GrantedAttribute, Provenance};
-
-pub(super) type EventId = [u8; 16];
 
 /// The edition of the rules of decisions from which on attributes that were derived from special categories
 /// count as inferred.

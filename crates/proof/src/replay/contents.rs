@@ -2,7 +2,7 @@
 //! attribute. If an attribute of a grant was replaced by one with the same content, the grant is judged by
 //! the newer attribute.
 
-use super::issued_grants::EventId;
+use crate::entry::EventId;
 use crate::event::Attribute;
 use std::collections::{BTreeSet, HashMap};
 use std::hash::{BuildHasher, RandomState};

@@ -6,8 +6,9 @@
 //! them. A decision with more than [`CASES_MAX`] cases is not indexed, but compared with each use. To find
 //! the decisions about a use, the caller looks up the cases that include the use.
 
-use super::definitions::Given;
+use super::definitions::ConsentTime;
 use super::effort::Effort;
+use crate::entry::EventId;
 use crate::event::{ConsentTerms, NoticeRef};
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, HashMap};
@@ -28,10 +29,10 @@ pub(super) type Order = (u64, u64);
 
 /// A consent, a refusal or a withdrawal.
 pub(super) struct Decision {
-    pub event_id: [u8; 16],
+    pub event_id: EventId,
     /// When the data subject stated the decision. For a consent, this is the time that it states, but no
     /// later than when it was recorded. For a refusal or withdrawal, it is when that was recorded.
-    pub given: Given,
+    pub given: ConsentTime,
     /// True for a consent (given or renewed), false for a refusal or withdrawal.
     pub is_consent: bool,
     pub explicit: bool,
@@ -76,7 +77,7 @@ pub(super) struct Decisions {
     numbers: HashMap<String, u32>,
     all: Vec<Decision>,
     // Unordered: looked up, never iterated.
-    by_id: HashMap<[u8; 16], usize>,
+    by_id: HashMap<EventId, usize>,
     // Unordered: looked up, never iterated.
     cases: HashMap<[u32; 4], CaseDecisions>,
     /// The decisions to compare with each use, because they are not indexed by case.
@@ -91,8 +92,8 @@ impl Decisions {
     /// Adds a decision. Without terms, a consent covers nothing and a refusal covers everything.
     pub fn add(
         &mut self,
-        event_id: [u8; 16],
-        given: Given,
+        event_id: EventId,
+        given: ConsentTime,
         is_consent: bool,
         terms: Option<&ConsentTerms>,
         effort: &Effort,

@@ -18,7 +18,7 @@ pub(super) struct Moment {
 
 /// When a consent was given.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Given {
+pub(super) struct ConsentTime {
     /// When the data subject said it, milliseconds since the Unix epoch.
     pub said_at_ms: u64,
     /// When it was sealed, milliseconds since the Unix epoch.
@@ -137,7 +137,7 @@ impl Words {
     /// Whether a consent that names the word `named` meant the word `used` when it was given: the same word,
     /// or one below it. A consent that was said before its word was defined means the word as it was when the
     /// consent was sealed.
-    pub fn meant(&self, named: &str, used: &str, given: Given, now: Moment) -> bool {
+    pub fn meant(&self, named: &str, used: &str, given: ConsentTime, now: Moment) -> bool {
         let was_defined = given.said_at_ms >= self.defined_ms(named);
         let at_ms = if was_defined { given.said_at_ms } else { given.sealed_at_ms };
         let then = Moment { at_ms, position: given.position };

@@ -2,7 +2,7 @@
 //! ends as soon as one of its sources may no longer be used.
 
 use super::allowed::Allowed;
-use super::attribute::EventId;
+use crate::entry::EventId;
 use crate::event::ArtifactRegistered;
 use std::collections::HashMap;
 use std::sync::Arc;

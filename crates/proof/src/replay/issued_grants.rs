@@ -5,6 +5,7 @@
 use super::allowed::Allowed;
 use super::fault::Fault;
 use super::issued_artifacts::{IssuedArtifact, IssuedArtifacts};
+use crate::entry::EventId;
 use crate::event::event_body::Event;
 use crate::event::{
     ArtifactInvalidated, ArtifactRegistered, GrantGivenAgain, GrantIssued, GrantRevoked, GrantUsed,
@@ -12,8 +13,6 @@ use crate::event::{
 };
 use std::collections::HashMap;
 use std::sync::Arc;
-
-pub(super) type EventId = [u8; 16];
 
 /// A grant may be used for at most this long: 24 hours.
 const LIFETIME_MS_MAX: u64 = 86_400_000;

@@ -1,6 +1,7 @@
 //! The entries that a replay did not have, because they were erased or withheld, and what it could not check
 //! without them.
 
+use crate::entry::EventId;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Display};
@@ -142,7 +143,7 @@ impl CitedByGrant {
 pub(super) struct Citing {
     pub position: u64,
     /// Event id of the grant that cites it; [`NO_GRANT`] if another event names it.
-    pub grant: [u8; 16],
+    pub grant: EventId,
 }
 
 /// What a missing entry must have been, for an event to name it.
@@ -162,11 +163,11 @@ pub(super) enum MissingKind {
 /// no more of them than missing entries.
 #[derive(Default)]
 pub(super) struct Cited {
-    by_kind: BTreeMap<MissingKind, BTreeMap<[u8; 16], Citing>>,
+    by_kind: BTreeMap<MissingKind, BTreeMap<EventId, Citing>>,
 }
 
 impl Cited {
-    fn get(&self, kind: MissingKind, id: &[u8; 16]) -> Option<Citing> {
+    fn get(&self, kind: MissingKind, id: &EventId) -> Option<Citing> {
         self.by_kind.get(&kind)?.get(id).copied()
     }
 
@@ -177,7 +178,7 @@ impl Cited {
     /// Adds a missing event that an event names, if it may be one of the missing entries. Returns whether it
     /// may be.
     pub fn add(&mut self, kind: MissingKind, id: &[u8], by: Citing, missing: Missing) -> bool {
-        let Ok(id) = <[u8; 16]>::try_from(id) else { return false };
+        let Ok(id) = EventId::try_from(id) else { return false };
         let known = [MissingKind::Attribute, MissingKind::Decision, MissingKind::Use, MissingKind::Any];
         let found = known.into_iter().find(|kind| self.get(*kind, &id).is_some());
         match (kind, found) {
@@ -197,7 +198,7 @@ impl Cited {
         fits
     }
 
-    fn remove(&mut self, kind: MissingKind, id: &[u8; 16]) -> Option<Citing> {
+    fn remove(&mut self, kind: MissingKind, id: &EventId) -> Option<Citing> {
         self.by_kind.get_mut(&kind)?.remove(id)
     }
 
@@ -219,23 +220,23 @@ impl Cited {
     }
 
     /// The first grant that cites this event as an attribute or as a consent, and as which.
-    pub fn cited_by_grant(&self, id: &[u8; 16]) -> Option<(Citing, MissingKind)> {
+    pub fn cited_by_grant(&self, id: &EventId) -> Option<(Citing, MissingKind)> {
         let kinds = [MissingKind::Attribute, MissingKind::Decision].into_iter();
         kinds.filter_map(|kind| Some((self.get(kind, id)?, kind))).find(|(by, _)| by.grant != NO_GRANT)
     }
 
     /// The position of the first other event that names this event, or this request or hold.
-    pub fn named_at(&self, id: &[u8; 16], request: Option<&[u8]>) -> Option<u64> {
+    pub fn named_at(&self, id: &EventId, request: Option<&[u8]>) -> Option<u64> {
         let kinds = [MissingKind::Decision, MissingKind::Use, MissingKind::Any].into_iter();
         let named = kinds.filter_map(|kind| self.get(kind, id)).find(|by| by.grant == NO_GRANT);
-        let request = request.and_then(|request| <[u8; 16]>::try_from(request).ok());
+        let request = request.and_then(|request| EventId::try_from(request).ok());
         let by = named.or_else(|| self.get(MissingKind::Request, &request?));
         by.map(|by| by.position)
     }
 }
 
 /// The id that stands for no grant.
-pub(super) const NO_GRANT: [u8; 16] = [0; 16];
+pub(super) const NO_GRANT: EventId = [0; 16];
 
 /// Why a grant could not be checked in full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, thiserror::Error)]

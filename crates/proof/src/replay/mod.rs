@@ -35,7 +35,6 @@ mod missing;
 mod notices;
 mod own_events;
 mod parties;
-mod person;
 mod personal_bounds;
 mod revocations;
 mod signals;
@@ -44,20 +43,21 @@ mod signers;
 mod sources;
 mod staircase;
 mod subject;
+mod subject_checks;
 mod vocabulary;
 mod withheld;
 mod word_rules;
 
-use crate::entry::{Handle, Header};
+use crate::entry::{EventId, Handle, Header};
 use crate::event::{EventBody, GrantIssued, Role, event_body::Event};
 use bounds::Bounds;
 use grant::{GrantCheck, GrantContext};
-use issued_grants::{EventId, IssuedGrants, Times};
-use person::{Person, PersonEntry, RuleEvents, Rules};
+use issued_grants::{IssuedGrants, Times};
 use revocations::{PendingRevocation, Unchecked};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use subject::{RecordedAt, Subject};
+use subject_checks::{CheckedEntry, RuleEvents, Rules, SubjectChecks};
 use vocabulary::Vocabulary;
 
 pub use fault::{Fault, Finding};
@@ -236,7 +236,7 @@ pub struct Replay {
     signed_rules: SignedRules,
     log_checks: LogChecks,
     rule_events: RuleEvents,
-    people: BTreeMap<[u8; 16], Person>,
+    subject_checks: BTreeMap<[u8; 16], SubjectChecks>,
     /// The data subject of the last entry, if it was not a system event.
     last_handle: Option<Handle>,
     // Unordered: looked up, never iterated.
@@ -321,10 +321,10 @@ impl Replay {
     /// the rules in force before the next entry.
     fn end_frame(&mut self) {
         let Some(handle) = self.last_handle.take() else { return };
-        if let (Some(person), Some(subject)) =
-            (self.people.get_mut(&handle.0), self.subjects.get_mut(&handle))
+        if let (Some(checks), Some(subject)) =
+            (self.subject_checks.get_mut(&handle.0), self.subjects.get_mut(&handle))
         {
-            person.end_frame(subject, &self.vocabulary);
+            checks.end_frame(subject, &self.vocabulary);
         }
     }
 
@@ -341,7 +341,7 @@ impl Replay {
         self.vocabulary.advance(entry.recorded_at_ms);
         self.last_handle = Some(header.handle);
         if is_missing {
-            self.people.entry(header.handle.0).or_default().note_missing(missing);
+            self.subject_checks.entry(header.handle.0).or_default().note_missing(missing);
         }
         let subject = self.subjects.entry(header.handle).or_default();
         let moment_ms = subject.note(position, header.version, header.sealed_at_ms, &entries);
@@ -360,16 +360,16 @@ impl Replay {
         let dated_ms = moment_ms.max(entry.recorded_at_ms.saturating_sub(ORDERING_MS_MAX));
         let is_report = matches!(event, Some(Event::GrantUsed(_) | Event::ArtifactRegistered(_)));
         let reported_ms = if is_report { dated_ms } else { moment_ms };
-        let reported = PersonEntry {
+        let reported = CheckedEntry {
             event_id: &header.event_id,
             times: Times { position, now_ms: reported_ms, about_ms: body.map_or(0, |body| body.about_ms) },
             actor: body.and_then(|body| body.actor.as_ref()),
             event,
             is_withheld: !entry.readable,
         };
-        let person = self.people.entry(header.handle.0).or_default();
-        let missing_grant = person.missing_grant(event).map(hex::encode);
-        let findings = person.apply(reported, subject, rules);
+        let checks = self.subject_checks.entry(header.handle.0).or_default();
+        let missing_grant = checks.missing_grant(event).map(hex::encode);
+        let findings = checks.apply(reported, subject, rules);
         if let Some(grant) = missing_grant.filter(|_| findings.iter().all(|found| found.position != position))
         {
             let doubts = [Doubt::GrantMissing].into();
@@ -412,10 +412,10 @@ impl Replay {
         if is_withholding && !subject.is_withholding_certain() {
             outcome.doubts.insert(Doubt::WithheldUnknown);
         }
-        let person = self.people.get(&header.handle.0);
-        if let Some(person) = person.filter(|_| is_withholding && !subject.is_too_long()) {
+        let checks = self.subject_checks.get(&header.handle.0);
+        if let Some(checks) = checks.filter(|_| is_withholding && !subject.is_too_long()) {
             subject.effort.add(grant.allowed.len().saturating_add(grant.withheld.len()));
-            let withheld = person.withheld_fault(grant, &mut GrantCheck::new(subject, context));
+            let withheld = checks.withheld_fault(grant, &mut GrantCheck::new(subject, context));
             if subject.effort.take_failure() {
                 // The check ran out of steps, so what it found may be wrong.
                 outcome.doubts.insert(Doubt::TooLong);
@@ -439,8 +439,8 @@ impl Replay {
         if is_faulty || doubts.is_empty() {
             self.result.replayed += 1;
         } else {
-            if let Some(person) = self.people.get_mut(&header.handle.0) {
-                person.note_unchecked(&header.event_id);
+            if let Some(checks) = self.subject_checks.get_mut(&header.handle.0) {
+                checks.note_unchecked(&header.event_id);
             }
             self.result.add_unchecked(UncheckedGrant { position, grant, doubts });
         }
@@ -454,9 +454,9 @@ impl Replay {
 
     /// Returns the result; also every finding, and every grant that could not be checked in full.
     pub(crate) fn finish_with_flags(mut self) -> (Replayed, Vec<Flag>) {
-        for (handle, person) in std::mem::take(&mut self.people) {
+        for (handle, checks) in std::mem::take(&mut self.subject_checks) {
             let Some(subject) = self.subjects.get_mut(&Handle(handle)) else { continue };
-            let ending = person.finish(subject, &self.vocabulary);
+            let ending = checks.finish(subject, &self.vocabulary);
             ending.findings.into_iter().for_each(|finding| self.result.add_fault(finding));
             self.result.add_pending(ending.pending);
             for (position, Unchecked { grant, doubt }) in ending.unchecked {

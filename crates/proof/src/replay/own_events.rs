@@ -2,10 +2,9 @@
 //! exist.
 
 use super::parties::{Named, named};
+use crate::entry::EventId;
 use crate::event::event_body::Event;
 use std::collections::{HashMap, HashSet};
-
-type EventId = [u8; 16];
 
 /// What an event recorded that later events may name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

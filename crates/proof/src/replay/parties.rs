@@ -10,7 +10,7 @@ use crate::event::{Attribute, ErasureScope};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum About {
     /// One data subject. The event is sealed in their stream.
-    Person,
+    Subject,
     /// No data subject: a system event.
     Log,
     /// A data subject, or all of them. Then it is a system event.
@@ -22,7 +22,7 @@ impl About {
     /// events.
     pub fn may_be_recorded(self, is_system_event: bool) -> bool {
         match self {
-            Self::Person => !is_system_event,
+            Self::Subject => !is_system_event,
             Self::Log => is_system_event,
             Self::PersonOrAll => true,
         }
@@ -67,7 +67,7 @@ pub(super) fn about(event: &Event) -> About {
         | Event::RequestWithdrawn(_)
         | Event::RecipientsKept(_)
         | Event::HoldPlaced(_)
-        | Event::HoldLifted(_) => About::Person,
+        | Event::HoldLifted(_) => About::Subject,
         Event::RecordViewed(_) => About::PersonOrAll,
         // The acknowledgment names a position and a recipient, and no data subject.
         Event::RecipientAcknowledged(_)

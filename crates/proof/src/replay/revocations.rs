@@ -10,11 +10,12 @@ use super::allowed::Allowed;
 use super::contents::Contents;
 use super::effort::Effort;
 use super::fault::Fault;
-use super::issued_grants::{EventId, IssuedGrant, IssuedGrants, Times};
+use super::issued_grants::{IssuedGrant, IssuedGrants, Times};
 use super::judge::{Case, Changes, Judge, REPLACEMENT_EDITION};
 use super::missing::{Doubt, Missing};
 use super::subject::Subject;
 use super::vocabulary::Vocabulary;
+use crate::entry::EventId;
 use crate::event::event_body::Event;
 use crate::event::{
     ConsentGiven, ConsentRenewed, ConsentTerms, ErasureScope, GrantedAttribute, PersonalBoundsSet,
@@ -38,7 +39,7 @@ struct Last {
 }
 
 /// A revocation that has to be recorded.
-struct Owed {
+struct RequiredRevocation {
     /// The position of the change that contradicts the grant.
     position: u64,
     /// The moment of the change, milliseconds since the Unix epoch.
@@ -85,8 +86,8 @@ pub(super) struct Revocations {
     contents: Contents,
     changes: Changes,
     last: Last,
-    owed: BTreeMap<EventId, Owed>,
-    /// Whether a `RevocationsPending` announced the revocations that are owed.
+    required: BTreeMap<EventId, RequiredRevocation>,
+    /// Whether a `RevocationsPending` announced the required revocations.
     announced: bool,
     /// When a consent that ends by itself was given last, milliseconds since the Unix epoch.
     limited_at_ms: Option<u64>,
@@ -126,11 +127,9 @@ impl Revocations {
     pub fn finish(&mut self) -> (Vec<MissingRevocation>, Vec<PendingRevocation>) {
         // A full erasure that began erases the grants with everything else. Nothing follows it in the stream.
         if self.announced || self.last.is_full_erasure {
-            let owed = std::mem::take(&mut self.owed).into_iter();
-            let pending = owed.map(|(id, Owed { since_ms, expires_at_ms, .. })| PendingRevocation {
-                id,
-                since_ms,
-                expires_at_ms,
+            let required = std::mem::take(&mut self.required).into_iter();
+            let pending = required.map(|(id, RequiredRevocation { since_ms, expires_at_ms, .. })| {
+                PendingRevocation { id, since_ms, expires_at_ms }
             });
             return (Vec::new(), pending.collect());
         }
@@ -140,20 +139,21 @@ impl Revocations {
     /// The grants that should have been revoked by now.
     fn missing(&mut self) -> Vec<MissingRevocation> {
         self.announced = false;
-        let owed = std::mem::take(&mut self.owed).into_iter();
-        let missing = owed.map(|(id, owed)| MissingRevocation {
-            position: owed.position,
-            grant: owed.of_artifact.unwrap_or(id),
-            is_artifact: owed.of_artifact.is_some(),
+        let required = std::mem::take(&mut self.required).into_iter();
+        let missing = required.map(|(id, required)| MissingRevocation {
+            position: required.position,
+            grant: required.of_artifact.unwrap_or(id),
+            is_artifact: required.of_artifact.is_some(),
         });
         missing.collect()
     }
 
-    /// Whether an announcement states fewer revocations than are owed. After a restart, a grant that has
+    /// Whether an announcement states fewer revocations than are required. After a restart, a grant that has
     /// expired needs no revocation, so only the others count.
     pub fn is_understated(&self, pending: RevocationsPending, now_ms: u64) -> bool {
-        let owed = self.owed.values().filter(|owed| owed.expires_at_ms > now_ms).count() as u64;
-        pending.left > 0 && u64::from(pending.left) < owed
+        let required =
+            self.required.values().filter(|required| required.expires_at_ms > now_ms).count() as u64;
+        pending.left > 0 && u64::from(pending.left) < required
     }
 
     /// Notes what is missing right before the next entry. A missing decision may have contradicted every
@@ -170,11 +170,11 @@ impl Revocations {
         }
     }
 
-    /// No longer looks at the grants that are open or whose revocation is owed, and notes each of them.
+    /// No longer looks at the grants that are open or whose revocation is required, and notes each of them.
     fn give_up(&mut self, grants: &mut IssuedGrants, doubt: Doubt) {
-        for owed in std::mem::take(&mut self.owed).into_keys() {
-            if let Some(position) = grants.note_unchecked(&owed, None) {
-                self.add_unchecked(&owed, position, false, doubt);
+        for id in std::mem::take(&mut self.required).into_keys() {
+            if let Some(position) = grants.note_unchecked(&id, None) {
+                self.add_unchecked(&id, position, false, doubt);
             }
         }
         for case in std::mem::take(&mut self.cases).into_values() {
@@ -220,18 +220,19 @@ impl Revocations {
             for interaction in contradicted {
                 for id in case.by_interaction.remove(&interaction).into_iter().flatten() {
                     if let Some((expires_at_ms, of_artifact)) = grants.end(&id, now_ms) {
-                        let owed = Owed { position, since_ms: now_ms, expires_at_ms, of_artifact };
-                        self.owed.insert(id, owed);
+                        let required =
+                            RequiredRevocation { position, since_ms: now_ms, expires_at_ms, of_artifact };
+                        self.required.insert(id, required);
                     }
                 }
             }
         }
         subject.effort.swap(&self.effort);
         if self.effort.take_failure() {
-            // What is owed already stays owed.
-            let (owed, announced) = (std::mem::take(&mut self.owed), self.announced);
+            // What is required already stays required.
+            let (required, announced) = (std::mem::take(&mut self.required), self.announced);
             self.give_up(grants, Doubt::TooLong);
-            (self.owed, self.announced) = (owed, announced);
+            (self.required, self.announced) = (required, announced);
         }
         self.cases.retain(|_, case| !case.by_interaction.is_empty());
     }
@@ -340,10 +341,10 @@ impl Revocations {
             Event::GrantRevoked(revoked) => {
                 self.record_end(&revoked.grant, false);
             }
-            // After the last of them, everything that is owed must have been recorded.
+            // After the last of them, every required revocation must have been recorded.
             Event::RevocationsPending(pending) => {
                 if self.announced {
-                    self.owed.retain(|_, owed| owed.expires_at_ms > now_ms);
+                    self.required.retain(|_, required| required.expires_at_ms > now_ms);
                 }
                 self.announced = pending.left > 0;
             }
@@ -354,8 +355,8 @@ impl Revocations {
     /// Notes that the end of a grant or artifact was recorded.
     fn record_end(&mut self, id: &[u8], is_artifact: bool) {
         let Ok(id) = <&EventId>::try_from(id) else { return };
-        if self.owed.get(id).is_some_and(|owed| owed.of_artifact.is_some() == is_artifact) {
-            self.owed.remove(id);
+        if self.required.get(id).is_some_and(|required| required.of_artifact.is_some() == is_artifact) {
+            self.required.remove(id);
         }
     }
 

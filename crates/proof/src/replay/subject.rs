@@ -1,14 +1,15 @@
 //! The part of a data subject's state that the check of a grant depends on.
 
 use super::age::Age;
-use super::attribute::{AttributeState, EventId};
+use super::attribute::AttributeState;
 use super::decisions::Decisions;
-use super::definitions::Given;
+use super::definitions::ConsentTime;
 use super::effort::Effort;
 use super::fault::Fault;
 use super::kept_only::KeptData;
 use super::missing::{Cited, CitedByGrant, Citing, Missing, MissingEntries, MissingKind};
 use super::signals::{Signals, Statement};
+use crate::entry::EventId;
 use crate::event::event_body::Event;
 use crate::event::{
     Attribute, ConsentTerms, ErasureScope, ErasureSummary, PersonalBoundsSet, Provenance, RequestDecided,
@@ -205,9 +206,9 @@ impl Subject {
         let sealed_at_ms = self.moment_ms;
         // A statement cannot be later than its moment.
         let said_at_ms = about_ms.min(sealed_at_ms);
-        let consented = Given { said_at_ms, sealed_at_ms, position };
+        let consented = ConsentTime { said_at_ms, sealed_at_ms, position };
         // A refusal counts from its moment, even if it states another time.
-        let refused = Given { said_at_ms: sealed_at_ms, ..consented };
+        let refused = ConsentTime { said_at_ms: sealed_at_ms, ..consented };
         match event {
             Event::AttributeRecorded(recorded) => {
                 let attribute = recorded.attribute.as_ref();
@@ -382,7 +383,7 @@ impl Subject {
         }
     }
 
-    fn decide(&mut self, id: &EventId, given: Given, is_consent: bool, terms: Option<&ConsentTerms>) {
+    fn decide(&mut self, id: &EventId, given: ConsentTime, is_consent: bool, terms: Option<&ConsentTerms>) {
         self.decisions.add(*id, given, is_consent, terms, &self.effort);
     }
 

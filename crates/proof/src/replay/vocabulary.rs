@@ -1,7 +1,7 @@
 //! The purposes and categories in force, what their definitions imply (such as which categories are special),
 //! and which versions of notices still allow a use.
 
-use super::definitions::{Given, Moment, Version, Words};
+use super::definitions::{ConsentTime, Moment, Version, Words};
 use super::notices::Notices;
 use crate::event::event_body::Event;
 use crate::event::{CategoryDefined, LegalBasis, NoticeRef, PurposeDefined};
@@ -144,12 +144,12 @@ impl<'v> WordsInForce<'v> {
     }
 
     /// Whether a consent that names this purpose meant the purpose of a use when it was given.
-    pub fn meant_purpose(self, named: &str, used: &str, given: Given) -> bool {
+    pub fn meant_purpose(self, named: &str, used: &str, given: ConsentTime) -> bool {
         self.vocabulary.purposes.meant(named, used, given, self.now)
     }
 
     /// Whether a consent that names this category meant the category of a use when it was given.
-    pub fn meant_category(self, named: &str, used: &str, given: Given) -> bool {
+    pub fn meant_category(self, named: &str, used: &str, given: ConsentTime) -> bool {
         self.vocabulary.categories.meant(named, used, given, self.now)
     }
 }

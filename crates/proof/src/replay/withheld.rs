@@ -6,11 +6,10 @@ use super::fault::Fault;
 use super::grant::GrantCheck;
 use super::own_events::{Kind, OwnEvents};
 use super::subject::Subject;
+use crate::entry::EventId;
 use crate::event::event_body::Event;
 use crate::event::{Attribute, GrantIssued, Provenance, Reason, Tier, WithheldClass};
 use std::collections::{BTreeMap, HashMap, HashSet};
-
-type EventId = [u8; 16];
 
 /// The edition of the rules of decisions from which on reasons are compared with the consents.
 const REASONS_EDITION: u32 = 3;

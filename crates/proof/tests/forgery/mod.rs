@@ -61,7 +61,7 @@ pub struct Open {
 }
 
 #[derive(Default)]
-struct Person {
+struct SubjectSoFar {
     facts: Vec<Fact>,
     consent: Option<Id>,
     open: Vec<Open>,
@@ -71,7 +71,7 @@ struct Person {
 pub struct World {
     pub log: Log,
     pub dice: Dice,
-    people: BTreeMap<u8, Person>,
+    people: BTreeMap<u8, SubjectSoFar>,
     /// The positions of the bounds in force, by pack.
     bounds: BTreeMap<&'static str, u64>,
     /// The number of versions of the steward's pack.
@@ -132,7 +132,7 @@ impl World {
         let notice = Some(published_notice());
         let notice = Event::NoticePublished(NoticePublished { notice, text: "We ask.".into() });
         log.append_rule(Role::Steward, notice, None);
-        let people = PEOPLE.map(|number| (number, Person::default())).into();
+        let people = PEOPLE.map(|number| (number, SubjectSoFar::default())).into();
         let bounds = [("house", house)].into();
         let mut world = Self { log, dice: Dice::new(seed), people, bounds, house_versions: 1 };
         for _ in 0..3 + world.dice.roll(25) {

@@ -1,7 +1,7 @@
 //! Finds which attributes are current, and whether an attribute may be granted.
 
 use super::words::{self, Kind};
-use super::{Asked, consent, person};
+use super::{Asked, consent, subject_choices};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{GrantedAttribute, LegalBasis, Provenance, Role};
 
@@ -164,7 +164,7 @@ pub fn declared_basis(asked: Asked<'_>, attribute: &Attribute) -> Option<(LegalB
     if above.iter().any(|name| commercial.contains(&name.as_str())) && !interest {
         return None;
     }
-    let of_age = match person::is_adult(asked) {
+    let of_age = match subject_choices::is_adult(asked) {
         None => !interest,
         Some(adult) => adult,
     };
@@ -172,7 +172,7 @@ pub fn declared_basis(asked: Asked<'_>, attribute: &Attribute) -> Option<(LegalB
     let holds = of_age
         && !special
         && consent::leave_room(asked, &attribute.category, interest)
-        && !person::asks_each_time(asked);
+        && !subject_choices::asks_each_time(asked);
     holds.then_some((basis, purpose.position))
 }
 
@@ -186,21 +186,22 @@ pub fn can_be_used(asked: Asked<'_>, all: &[Attribute], one: &Attribute) -> bool
     let overridden = all.iter().any(|old| one.beside.contains(&old.id) && old.is_usable(asked.now));
     one.is_usable(asked.now)
         && !overridden
-        && !person::is_kept_only(asked, one)
-        && person::own_bounds_allow(asked, one)
+        && !subject_choices::is_kept_only(asked, one)
+        && subject_choices::own_bounds_allow(asked, one)
 }
 
 /// Whether consent or another basis lets a source be used, with objections.
 fn source_may_be_used(asked: Asked<'_>, source: &Attribute) -> bool {
     let consents = consent::allowing(asked, &source.category);
-    let spoken =
-        |names: &[String]| !person::asks_each_time(asked) || names.contains(&asked.grant.interaction);
+    let spoken = |names: &[String]| {
+        !subject_choices::asks_each_time(asked) || names.contains(&asked.grant.interaction)
+    };
     if consents.iter().any(|(_, names)| spoken(names)) {
-        return !person::objected(asked);
+        return !subject_choices::objected(asked);
     }
     match declared_basis(asked, source) {
         None => false,
-        Some((LegalBasis::LegitimateInterest, _)) => !person::objected(asked),
+        Some((LegalBasis::LegitimateInterest, _)) => !subject_choices::objected(asked),
         Some(_) => true,
     }
 }
@@ -233,14 +234,14 @@ fn rests_on_its_basis(asked: Asked<'_>, one: &Attribute, granted: &GrantedAttrib
     if matches!(granted.legal_basis(), LegalBasis::Unspecified | LegalBasis::Consent) {
         let consents = consent::allowing(asked, &one.category);
         let cited = consents.iter().find(|(id, _)| *id == granted.consent[..]);
-        let asks = person::asks_each_time(asked);
+        let asks = subject_choices::asks_each_time(asked);
         return cited.is_some_and(|(_, names)| !asks || names.contains(&asked.grant.interaction))
-            && !person::objected(asked);
+            && !subject_choices::objected(asked);
     }
     let interest = granted.legal_basis() == LegalBasis::LegitimateInterest;
     granted.consent.is_empty()
         && declared_basis(asked, one) == Some((granted.legal_basis(), granted.declared_at))
-        && !(interest && person::objected(asked))
+        && !(interest && subject_choices::objected(asked))
 }
 
 /// Every way to grant an attribute that is right.

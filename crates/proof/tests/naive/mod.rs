@@ -6,9 +6,9 @@
 mod attributes;
 mod consent;
 mod parties;
-mod person;
 mod rules;
 mod standing;
+mod subject_choices;
 mod unrevoked;
 mod uses;
 mod withheld;
@@ -217,7 +217,7 @@ fn is_right(asked: Asked<'_>) -> bool {
     }
     !rules::use_waits(asked)
         && words::purpose(asked, &asked.grant.purpose).is_some()
-        && !person::signal_forbids(asked)
+        && !subject_choices::signal_forbids(asked)
         && asked.grant.allowed.iter().all(|granted| attributes::may_be_granted(asked, granted))
 }
 

@@ -1,7 +1,7 @@
 //! Checks whether attributes that were granted earlier may still be used.
 
 use super::attributes::{self, Attribute};
-use super::{Asked, Handle, Log, consent, person, words};
+use super::{Asked, Handle, Log, consent, subject_choices, words};
 use sayso_proof::event::{GrantIssued, GrantedAttribute, LegalBasis};
 
 /// Whether another attribute replaced this one before a position.
@@ -27,8 +27,9 @@ fn standing(asked: Asked<'_>, granted: &GrantedAttribute, with_objection: bool) 
     if asked.edition() < 3 && one.replaced {
         return Standing { itself: true, sources: true };
     }
-    let spoken =
-        |names: &[String]| !person::asks_each_time(asked) || names.contains(&asked.grant.interaction);
+    let spoken = |names: &[String]| {
+        !subject_choices::asks_each_time(asked) || names.contains(&asked.grant.interaction)
+    };
     let is_consented =
         |category: &str| consent::allowing(asked, category).iter().any(|(_, names)| spoken(names));
     let by_consent = is_consented(&one.category);
@@ -42,12 +43,12 @@ fn standing(asked: Asked<'_>, granted: &GrantedAttribute, with_objection: bool) 
         _ => cited,
     };
     let can_be_objected_to = !matches!(basis, LegalBasis::Contract | LegalBasis::LegalObligation);
-    let is_objected = with_objection && can_be_objected_to && person::objected(asked);
+    let is_objected = with_objection && can_be_objected_to && subject_choices::objected(asked);
     let on_a_basis = by_consent || declared.is_some_and(is_same);
     let itself = attributes::is_in_order(asked, &all, one) && on_a_basis && !is_objected;
     let may_be_used = |source: &&Attribute| {
         let consented = is_consented(&source.category);
-        let is_objected = consented && !by_consent && person::objected(asked);
+        let is_objected = consented && !by_consent && subject_choices::objected(asked);
         let on_a_basis = consented || attributes::declared_basis(asked, source).is_some();
         attributes::is_in_order(asked, &all, source) && on_a_basis && !is_objected
     };
@@ -70,8 +71,9 @@ pub fn is_on_a_basis(asked: Asked<'_>, granted: &GrantedAttribute) -> bool {
     if !attributes::can_be_used(asked, &all, one) {
         return true;
     }
-    let spoken =
-        |names: &[String]| !person::asks_each_time(asked) || names.contains(&asked.grant.interaction);
+    let spoken = |names: &[String]| {
+        !subject_choices::asks_each_time(asked) || names.contains(&asked.grant.interaction)
+    };
     let is_consented = consent::allowing(asked, &one.category).iter().any(|(_, names)| spoken(names));
     let cited = granted.legal_basis();
     let may_be_any = matches!(cited, LegalBasis::Unspecified | LegalBasis::Consent);

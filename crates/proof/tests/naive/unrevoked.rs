@@ -1,6 +1,6 @@
 //! Finds grants that a later event of the person contradicts and that no event revoked.
 
-use super::{Asked, Handle, Line, Log, person, standing};
+use super::{Asked, Handle, Line, Log, standing, subject_choices};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{ArtifactRegistered, Attribute, ErasureScope, GrantIssued, GrantedAttribute};
 use std::collections::BTreeSet;
@@ -209,7 +209,7 @@ impl<'a> Run<'a> {
         let handle = self.handle;
         let asked = Asked { log: self.log, grant: &grant, handle, position, now, words_at: now };
         if changes.anything {
-            return person::signal_forbids(asked)
+            return subject_choices::signal_forbids(asked)
                 || !grant.allowed.iter().all(|one| standing::stands(asked, one, true));
         }
         grant.allowed.iter().any(|one| {

@@ -3,7 +3,7 @@
 
 use super::attributes::{self, Attribute};
 use super::words::{self, Kind};
-use super::{Asked, consent, person};
+use super::{Asked, consent, subject_choices};
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
 use std::collections::{BTreeMap, BTreeSet};
@@ -109,8 +109,9 @@ fn is_consented(asked: Asked<'_>, class: &WithheldClass) -> bool {
                 | Reason::WordsChanged
                 | Reason::NoticeOutdated
         );
-    let spoken =
-        |names: &[String]| !person::asks_each_time(asked) || names.contains(&asked.grant.interaction);
+    let spoken = |names: &[String]| {
+        !subject_choices::asks_each_time(asked) || names.contains(&asked.grant.interaction)
+    };
     asked.edition() >= 3
         && says_no_consent
         && words::category(asked, &class.category).is_some()

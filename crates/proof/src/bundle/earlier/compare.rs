@@ -1,6 +1,6 @@
 //! Compares a log, entry by entry, with an earlier export of it.
 
-use super::kind::Shown;
+use super::kind::ExportedKind;
 use super::record::{AboutAttribute, Earlier, Inner, Record};
 use crate::bundle::check::{CheckedEntry, Content};
 use crate::bundle::rejection::Rejection;
@@ -21,7 +21,7 @@ const NEVER: u64 = u64::MAX;
 /// An entry that the earlier export has or states as erased, and that the log has not.
 struct Gone {
     position: u64,
-    shown: Shown,
+    kind: ExportedKind,
     /// The position of the first erasure that lists it.
     erased_at: u64,
     /// The position of the first erasure that states that it was an attribute.
@@ -110,7 +110,7 @@ impl Comparison {
             self.uncovered.push(self.gone.len());
             self.gone.push(Gone {
                 position: next.position,
-                shown: record.shown,
+                kind: record.kind,
                 erased_at: NEVER,
                 attribute_at: NEVER,
                 decision_before: 0,
@@ -180,12 +180,12 @@ impl Comparison {
             let false_kind = gone.is_false.then_some(Fault::FalseErasedKind);
             let later = gone.is_later.then_some(Fault::RecordedLater);
             faults.extend(false_kind.into_iter().chain(later).map(|fault| (gone.position, fault)));
-            if gone.shown == Shown::Erased {
+            if gone.kind == ExportedKind::Erased {
                 continue;
             }
             report.erased_since += 1;
-            report.not_known += u64::from(gone.shown == Shown::Withheld);
-            report.not_stated += u64::from(gone.shown != Shown::Withheld && !gone.is_stated);
+            report.not_known += u64::from(gone.kind == ExportedKind::Withheld);
+            report.not_stated += u64::from(gone.kind != ExportedKind::Withheld && !gone.is_stated);
         }
         Ok(Compared { report, faults, fork: self.fork_at.map(fork) })
     }
@@ -193,7 +193,7 @@ impl Comparison {
     /// Whether an event about an attribute was erased as what it was depends on whether the attribute had
     /// been erased by then.
     fn compare_with_attributes(&mut self) -> io::Result<()> {
-        if !self.gone.iter().any(|gone| gone.shown == Shown::AboutAttribute) {
+        if !self.gone.iter().any(|gone| gone.kind == ExportedKind::AboutAttribute) {
             return Ok(());
         }
         let Inner { attributes, .. } = self.earlier.0.as_ref();
@@ -242,14 +242,14 @@ impl Gone {
     /// Compares the kind that an erasure states.
     fn state(&mut self, erasure: u64, kind: ErasedKind) {
         self.is_stated |= kind != ErasedKind::Unspecified;
-        let right = match self.shown {
-            Shown::Erased | Shown::Withheld => return,
-            Shown::Attribute => ErasedKind::Attribute,
-            Shown::Decision => ErasedKind::Decision,
+        let right = match self.kind {
+            ExportedKind::Erased | ExportedKind::Withheld => return,
+            ExportedKind::Attribute => ErasedKind::Attribute,
+            ExportedKind::Decision => ErasedKind::Decision,
             // Whether it still forbids a use depends on everything else that the person has.
-            Shown::RefusedErasure if kind == ErasedKind::Decision => ErasedKind::Decision,
-            Shown::RefusedErasure | Shown::Other | Shown::System => ErasedKind::Other,
-            Shown::AboutAttribute => {
+            ExportedKind::RefusedErasure if kind == ErasedKind::Decision => ErasedKind::Decision,
+            ExportedKind::RefusedErasure | ExportedKind::Other | ExportedKind::System => ErasedKind::Other,
+            ExportedKind::AboutAttribute => {
                 match kind {
                     ErasedKind::Attribute => self.attribute_at = self.attribute_at.min(erasure),
                     ErasedKind::Decision => {

@@ -6,7 +6,7 @@ use crate::event::event_body::Event;
 /// What an export shows about an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(super) enum Shown {
+pub(super) enum ExportedKind {
     /// It was erased already.
     Erased,
     /// The export does not have its key.
@@ -22,7 +22,7 @@ pub(super) enum Shown {
     Other,
 }
 
-impl Shown {
+impl ExportedKind {
     pub fn of_number(number: u8) -> Option<Self> {
         let all = [
             Self::Erased,
@@ -34,14 +34,14 @@ impl Shown {
             Self::RefusedErasure,
             Self::Other,
         ];
-        all.into_iter().find(|shown| *shown as u8 == number)
+        all.into_iter().find(|kind| *kind as u8 == number)
     }
 }
 
 /// What the event of an entry of a data subject is.
-pub(super) fn shown(event: &Event) -> Shown {
+pub(super) fn exported_kind(event: &Event) -> ExportedKind {
     match event {
-        Event::AttributeRecorded(_) | Event::EarlierAttributeRecorded(_) => Shown::Attribute,
+        Event::AttributeRecorded(_) | Event::EarlierAttributeRecorded(_) => ExportedKind::Attribute,
         Event::ConsentGiven(_)
         | Event::ConsentRefused(_)
         | Event::ConsentRenewed(_)
@@ -50,10 +50,10 @@ pub(super) fn shown(event: &Event) -> Shown {
         | Event::SignalLifted(_)
         | Event::PersonalBoundsSet(_)
         | Event::SubjectDescribed(_)
-        | Event::RequestWithdrawn(_) => Shown::Decision,
-        Event::ErasureRefused(_) => Shown::RefusedErasure,
-        event if named_attribute(event).is_some() => Shown::AboutAttribute,
-        _ => Shown::Other,
+        | Event::RequestWithdrawn(_) => ExportedKind::Decision,
+        Event::ErasureRefused(_) => ExportedKind::RefusedErasure,
+        event if named_attribute(event).is_some() => ExportedKind::AboutAttribute,
+        _ => ExportedKind::Other,
     }
 }
 

@@ -1,7 +1,7 @@
 //! Stores what an earlier export shows about each position, in memory or, if it is large, in temporary
 //! files.
 
-use super::kind::{self, Shown};
+use super::kind::{self, ExportedKind};
 use crate::bundle::check::{CheckedEntry, Content};
 use crate::bundle::spool::Spool;
 use crate::checkpoint::Checkpoint;
@@ -58,13 +58,13 @@ pub(super) struct Record {
     pub leaf: Hash,
     /// Milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
-    pub shown: Shown,
+    pub kind: ExportedKind,
 }
 
 impl Record {
     fn to_bytes(self) -> [u8; RECORD_BYTES] {
         let mut bytes = [0; RECORD_BYTES];
-        let parts = self.leaf.into_iter().chain(self.recorded_at_ms.to_be_bytes()).chain([self.shown as u8]);
+        let parts = self.leaf.into_iter().chain(self.recorded_at_ms.to_be_bytes()).chain([self.kind as u8]);
         bytes.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
         bytes
     }
@@ -72,8 +72,8 @@ impl Record {
     fn parse(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
         let (leaf, rest) = bytes.split_first_chunk()?;
         let (recorded_at_ms, rest) = rest.split_first_chunk()?;
-        let shown = Shown::of_number(*rest.first()?)?;
-        Some(Self { leaf: *leaf, recorded_at_ms: u64::from_be_bytes(*recorded_at_ms), shown })
+        let kind = ExportedKind::of_number(*rest.first()?)?;
+        Some(Self { leaf: *leaf, recorded_at_ms: u64::from_be_bytes(*recorded_at_ms), kind })
     }
 }
 
@@ -101,10 +101,10 @@ impl Recorder {
     /// A temporary file cannot be written.
     pub fn add(&mut self, next: &CheckedEntry) -> io::Result<()> {
         let CheckedEntry { position, recorded_at_ms, leaf, content } = next;
-        let shown = match content {
-            Content::Erased => Shown::Erased,
-            Content::Withheld(_) => Shown::Withheld,
-            Content::Plain(..) => Shown::System,
+        let kind = match content {
+            Content::Erased => ExportedKind::Erased,
+            Content::Withheld(_) => ExportedKind::Withheld,
+            Content::Plain(..) => ExportedKind::System,
             Content::Sealed(header, body) => {
                 let event = body.event.as_ref();
                 if event.is_some_and(kind::records_attribute) {
@@ -113,10 +113,10 @@ impl Recorder {
                 if let Some(named) = event.and_then(kind::named_attribute) {
                     self.add_about(named, *position, false)?;
                 }
-                event.map_or(Shown::Other, kind::shown)
+                event.map_or(ExportedKind::Other, kind::exported_kind)
             }
         };
-        self.records.write_all(&Record { leaf: *leaf, recorded_at_ms: *recorded_at_ms, shown }.to_bytes())
+        self.records.write_all(&Record { leaf: *leaf, recorded_at_ms: *recorded_at_ms, kind }.to_bytes())
     }
 
     /// What was noted of an export with these keys, this checkpoint and this number of findings.

@@ -204,7 +204,7 @@ struct Issued {
 
 /// The events of one data subject, in the order of the log.
 #[derive(Default)]
-pub(super) struct Person {
+pub(super) struct SubjectUses {
     // Unordered: looked up, never iterated.
     consents: HashMap<Vec<u8>, Consent>,
     grants: Vec<Issued>,
@@ -212,7 +212,7 @@ pub(super) struct Person {
     by_id: HashMap<Vec<u8>, usize>,
 }
 
-impl Person {
+impl SubjectUses {
     /// Adds the next event.
     pub fn add(&mut self, seen: Seen) {
         let Seen { position, recorded_at_ms, event_id, body, .. } = seen;
@@ -304,7 +304,7 @@ impl Person {
             let compared = Compared {
                 recipient: &issued.grant.recipient,
                 purpose: &issued.grant.purpose,
-                person: handle,
+                subject: handle,
                 issued_ms: issued.recorded_at_ms,
                 ended_ms: ended_ms.min(issued.grant.expires_at_ms),
                 used_ms: &issued.used_ms,

@@ -24,7 +24,7 @@ use super::spool::Spool;
 use crate::entry::{Handle, Header};
 use crate::event::EventBody;
 use crate::rule::TierKey;
-use grants::Person;
+use grants::SubjectUses;
 use log_events::LogEvents;
 use query::Filter;
 use seen::Seen;
@@ -86,14 +86,14 @@ impl<'a> UsageBuilder<'a> {
         let mut usage = Usage::new(query, entries, log);
         let bytes_max = RECORD_FREE_BYTES.saturating_add(seen.bytes().saturating_mul(RECORD_RATIO_MAX));
         for group in 0..seen.groups() {
-            let mut people: BTreeMap<Handle, Person> = BTreeMap::new();
+            let mut subjects: BTreeMap<Handle, SubjectUses> = BTreeMap::new();
             seen.for_each(group, &mut |seen| {
                 let handle = seen.handle.as_slice().try_into().map_err(io::Error::other)?;
-                people.entry(Handle(handle)).or_default().add(seen);
+                subjects.entry(Handle(handle)).or_default().add(seen);
                 Ok(())
             })?;
-            for (handle, person) in people {
-                usage.add(handle, &person, &flags, bytes_max)?;
+            for (handle, uses) in subjects {
+                usage.add(handle, &uses, &flags, bytes_max)?;
             }
         }
         Ok(usage)
@@ -129,11 +129,11 @@ impl Usage {
     }
 
     /// Adds the grants of a data subject that fit the query.
-    fn add(&mut self, handle: Handle, person: &Person, flags: &Flags, bytes_max: u64) -> io::Result<()> {
+    fn add(&mut self, handle: Handle, uses: &SubjectUses, flags: &Flags, bytes_max: u64) -> io::Result<()> {
         let filter = Filter::new(&self.query, &self.log.purposes, &self.log.categories);
         let mut seen = BTreeSet::new();
         let before = self.count + self.left_out;
-        for record in person.records(handle, &filter, &self.log, flags) {
+        for record in uses.records(handle, &filter, &self.log, flags) {
             self.totals.add(&record, &mut seen);
             if self.grants.bytes() >= bytes_max {
                 self.left_out += 1;

@@ -73,7 +73,7 @@ pub(super) struct Filter<'a> {
 pub(super) struct Compared<'a> {
     pub recipient: &'a str,
     pub purpose: &'a str,
-    pub person: Handle,
+    pub subject: Handle,
     /// When the grant was issued, in milliseconds since the Unix epoch.
     pub issued_ms: u64,
     /// When it ended, by its expiry or a revocation.
@@ -102,7 +102,7 @@ impl<'a> Filter<'a> {
         };
         (query.recipients.is_empty() || query.recipients.iter().any(|name| clipped(name) == grant.recipient))
             && (query.purposes.is_empty() || self.purposes.contains(grant.purpose))
-            && (query.people.is_empty() || query.people.contains(&grant.person))
+            && (query.people.is_empty() || query.people.contains(&grant.subject))
             && (is_in_period(grant.issued_ms, grant.ended_ms.max(grant.issued_ms))
                 || grant.used_ms.iter().any(|at| is_in_period(*at, *at)))
     }
@@ -125,7 +125,7 @@ mod tests {
     const GRANT: Compared<'_> = Compared {
         recipient: "tutor",
         purpose: "tone-adaptation",
-        person: Handle([1; 16]),
+        subject: Handle([1; 16]),
         issued_ms: 100,
         ended_ms: 200,
         used_ms: &[250],
@@ -156,7 +156,7 @@ mod tests {
             recipients: named(&["coach", "tutor"]),
             purposes: named(&["personalization"]),
             categories: named(&["health"]),
-            people: vec![GRANT.person],
+            people: vec![GRANT.subject],
             from_ms: Some(100),
             to_ms: Some(101),
         };

@@ -4,19 +4,20 @@
 
 use super::consent::{Covering, IntendedUse};
 use super::decisions::Decisions;
-use super::definitions::Given;
+use super::definitions::ConsentTime;
 use super::effort::Effort;
 use super::fault::Fault;
 use super::signals::{Signals, Statement};
 use super::vocabulary::{Vocabulary, WordsInForce};
+use crate::entry::EventId;
 use crate::event::event_body::Event;
 use crate::event::{CategoryDefined, ConsentTerms, DecisionRulesAdopted, PurposeDefined, SignalKind};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]
 struct Decision {
-    event_id: [u8; 16],
-    given: Given,
+    event_id: EventId,
+    given: ConsentTime,
     is_consent: bool,
     terms: ConsentTerms,
 }
@@ -291,7 +292,7 @@ proptest! {
         for (number, (is_consent, terms, late_ms)) in stated.into_iter().enumerate() {
             let sealed_at_ms = 1 + number as u64 * 4;
             let said_at_ms = if is_consent { sealed_at_ms.saturating_sub(late_ms * 3) } else { sealed_at_ms };
-            let given = Given { said_at_ms, sealed_at_ms, position: sealed_at_ms };
+            let given = ConsentTime { said_at_ms, sealed_at_ms, position: sealed_at_ms };
             let event_id = [number as u8; 16];
             decisions.add(event_id, given, is_consent, Some(&terms), &effort);
             all.push(Decision { event_id, given, is_consent, terms });
@@ -301,7 +302,7 @@ proptest! {
         let (purpose, category, recipient, interaction) = used;
         let intended = IntendedUse { purpose, category, recipient, interaction, now_ms: 60 };
         let covering = Covering::new(&decisions, intended, words, &effort);
-        let allowed = |ask: bool| -> Result<Vec<[u8; 16]>, Fault> {
+        let allowed = |ask: bool| -> Result<Vec<EventId>, Fault> {
             match coverage(&all, &intended, words) {
                 Coverage::NoConsent => Err(Fault::NoConsent),
                 Coverage::Refused => Err(Fault::Refused),

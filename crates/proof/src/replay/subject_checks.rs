@@ -3,7 +3,7 @@
 use super::actors;
 use super::fault::{Fault, Finding};
 use super::grant::GrantCheck;
-use super::issued_grants::{EventId, IssuedGrants, Times};
+use super::issued_grants::{IssuedGrants, Times};
 use super::missing::{Citing, Missing, NO_GRANT};
 use super::own_events::{Kind, OwnEvents};
 use super::parties::Named;
@@ -11,13 +11,14 @@ use super::revocations::{MissingRevocation, PendingRevocation, Revocations, Unch
 use super::subject::Subject;
 use super::vocabulary::Vocabulary;
 use super::withheld::{self, Profile};
+use crate::entry::EventId;
 use crate::event::event_body::Event;
 use crate::event::{Actor, ConsentTerms, GrantIssued, GrantUsed};
 use std::collections::{BTreeMap, HashSet};
 
 /// An entry of a data subject.
 #[derive(Clone, Copy)]
-pub(super) struct PersonEntry<'a> {
+pub(super) struct CheckedEntry<'a> {
     pub event_id: &'a EventId,
     pub times: Times,
     /// Who recorded it, if that is known.
@@ -70,14 +71,14 @@ pub(super) struct Ending {
 
 /// A data subject's events so far.
 #[derive(Default)]
-pub(super) struct Person {
+pub(super) struct SubjectChecks {
     own: OwnEvents,
     grants: IssuedGrants,
     revocations: Revocations,
     profile: Profile,
 }
 
-impl Person {
+impl SubjectChecks {
     /// The fault of what a grant withholds, if there is one.
     pub fn withheld_fault<'a>(&self, grant: &'a GrantIssued, check: &mut GrantCheck<'a>) -> Option<Fault> {
         withheld::fault(grant, &self.profile, &self.own, check)
@@ -98,8 +99,13 @@ impl Person {
 
     /// Checks the next entry and applies it. `subject` is the state before the entry. Returns the findings
     /// about the entry and about those before it.
-    pub fn apply(&mut self, entry: PersonEntry<'_>, subject: &mut Subject, rules: Rules<'_>) -> Vec<Finding> {
-        let PersonEntry { times, event, .. } = entry;
+    pub fn apply(
+        &mut self,
+        entry: CheckedEntry<'_>,
+        subject: &mut Subject,
+        rules: Rules<'_>,
+    ) -> Vec<Finding> {
+        let CheckedEntry { times, event, .. } = entry;
         let missing = self.revocations.before(times, event, &mut self.grants, subject, rules.vocabulary);
         let mut findings: Vec<Finding> = missing.into_iter().map(not_revoked).collect();
         if let Some(event) = event {
@@ -150,7 +156,7 @@ impl Person {
 
     fn check(
         &self,
-        entry: PersonEntry<'_>,
+        entry: CheckedEntry<'_>,
         event: &Event,
         subject: &mut Subject,
         rules: Rules<'_>,
@@ -196,7 +202,7 @@ impl Person {
     /// Why the rules that were published after a grant contradict its use.
     fn fault_under_rules(
         &self,
-        entry: PersonEntry<'_>,
+        entry: CheckedEntry<'_>,
         used: &GrantUsed,
         subject: &mut Subject,
         rules: Rules<'_>,
