@@ -17,7 +17,7 @@ use crate::app::log::stream_cache::{StreamCache, StreamCacheLimits};
 use crate::app::log::suspension::accepted;
 use crate::app::log::system_history::{adopted_rules, news, read_system_stream, restores_in};
 use crate::app::operations::Operations;
-use crate::app::operations::key_generation::{GenerationError, check_keys};
+use crate::app::operations::key_epoch::{KeyEpochError, check_keys};
 use crate::app::operations::restore::Restored;
 use crate::app::profile::Profiles;
 use crate::app::reports::Reports;
@@ -105,7 +105,7 @@ pub enum OpenError {
     Vault(#[from] VaultError),
     /// The log and the keys are from different times.
     #[error(transparent)]
-    Generation(#[from] GenerationError),
+    KeyEpoch(#[from] KeyEpochError),
     /// The log has entries, but the key store is empty.
     #[error(
         "the log has entries, but the key store is empty: put `keys` back, or use `sayso restore` on a backup"
@@ -129,7 +129,7 @@ struct Parts {
 }
 
 /// Checks that the log and the keys are from the same time.
-fn check_generation(
+fn check_epoch(
     vault: &Vault,
     restored: Option<&Restored>,
     system_events: &[Recorded],
@@ -153,7 +153,7 @@ impl App {
         let failed = |step| move |error| OpenError::Start(step, error);
         let (system_events, system_stream) =
             read_system_stream(settings.log.as_ref()).map_err(failed("reading the rules"))?;
-        check_generation(&vault, settings.restored.as_ref(), &system_events)?;
+        check_epoch(&vault, settings.restored.as_ref(), &system_events)?;
         settings.clock.begin(settings.log.head().recorded_at_ms, accepted(&system_events));
         let (signing, streams) =
             (find_keys(&settings, &system_events)?, StreamCache::new(stream_cache_limits(&settings)));

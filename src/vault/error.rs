@@ -1,6 +1,6 @@
 //! Errors of the vault.
 
-use super::custody::{CustodyError, Generation};
+use super::custody::{CustodyError, KeyEpoch};
 use crate::store::StoreError;
 
 /// Why a key could not be found, made or destroyed.
@@ -19,13 +19,13 @@ pub enum VaultError {
     Page,
     /// The key store needs a root key that does not exist. So the key store or the root key is an older copy.
     #[error(
-        "the key store needs root key generation {0}, which does not exist: the key store or the root key is an \
+        "the key store needs the root key of epoch {0}, which does not exist: the key store or the root key is an \
          older copy; restore both from the same time"
     )]
-    RootKeyMissing(Generation),
+    RootKeyMissing(KeyEpoch),
     /// A root key that replaced others exists, but the key store has no key tree.
-    #[error("root key generation {0} exists, but the key store is empty; restore the key store")]
-    KeyTreeMissing(Generation),
+    #[error("the root key of epoch {0} exists, but the key store is empty; restore the key store")]
+    KeyTreeMissing(KeyEpoch),
     /// The key was destroyed, or the subject has another handle by now.
     #[error("the key was destroyed")]
     Destroyed,

@@ -3,7 +3,7 @@
 //! A page's name is one byte for its kind, then what tells it apart from other pages of that kind, such as
 //! a page number. Integers are big-endian.
 
-use super::custody::Generation;
+use super::custody::KeyEpoch;
 use super::error::VaultError;
 use super::map_link::MapLink;
 use super::puncturable::Node;
@@ -80,7 +80,7 @@ pub fn handle_key(handle: Handle) -> RecordKey {
 /// The root page: which top page the tree has, and which root key opens it.
 pub struct RootPage {
     /// The root key under which the top page's key is wrapped.
-    pub generation: Generation,
+    pub epoch: KeyEpoch,
     /// Number of the top page.
     pub top: PageId,
     /// The top page's key, wrapped.
@@ -88,18 +88,18 @@ pub struct RootPage {
 }
 
 impl RootPage {
-    /// Encodes the page: magic, generation, number of the top page, its wrapped key.
+    /// Encodes the page: magic, epoch, number of the top page, its wrapped key.
     pub fn encode(&self) -> Vec<u8> {
-        [ROOT_MAGIC.as_slice(), &self.generation.to_be_bytes(), &self.top, &self.wrapped].concat()
+        [ROOT_MAGIC.as_slice(), &self.epoch.to_be_bytes(), &self.top, &self.wrapped].concat()
     }
 
     /// Decodes the page.
     pub fn decode(page: &[u8]) -> Result<Self, VaultError> {
         let rest = page.strip_prefix(ROOT_MAGIC).ok_or(VaultError::Page)?;
-        let (generation, rest) = rest.split_first_chunk::<8>().ok_or(VaultError::Page)?;
+        let (epoch, rest) = rest.split_first_chunk::<8>().ok_or(VaultError::Page)?;
         let (top, wrapped) = rest.split_first_chunk::<16>().ok_or(VaultError::Page)?;
-        let generation = u64::from_be_bytes(*generation);
-        Ok(Self { generation, top: *top, wrapped: wrapped.to_vec() })
+        let epoch = u64::from_be_bytes(*epoch);
+        Ok(Self { epoch, top: *top, wrapped: wrapped.to_vec() })
     }
 }
 

@@ -5,7 +5,7 @@
 //! The size of the cache is limited, and its keys are zeroized. The cache is never older than the tree
 //! that the writer of the key store (`writer.rs`) has made durable.
 
-use super::custody::Generation;
+use super::custody::KeyEpoch;
 use super::pages::PageId;
 use super::seal::PageSeal;
 use super::tree_pages::{Interior, Link, TopPage};
@@ -19,7 +19,7 @@ const INTERIOR_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// The opened top page of the tree.
 pub struct TreeRoot {
     /// The root key under which the top page's key is wrapped.
-    pub generation: Generation,
+    pub epoch: KeyEpoch,
     /// Number and key of the top page.
     pub link: Link,
     /// Content of the top page.
@@ -30,9 +30,9 @@ pub struct TreeRoot {
 
 impl TreeRoot {
     /// Makes the root of a tree from its top page.
-    pub fn new(generation: Generation, link: Link, top: TopPage) -> Self {
+    pub fn new(epoch: KeyEpoch, link: Link, top: TopPage) -> Self {
         let own = PageSeal::new(&top.own);
-        Self { generation, link, top, own }
+        Self { epoch, link, top, own }
     }
 }
 

@@ -2,7 +2,7 @@
 //! after an ordinary stop, or after a crash during a re-keying (replacement of the root key).
 
 use super::cache::Cache;
-use super::custody::{Generation, RootCustody};
+use super::custody::{KeyEpoch, RootCustody};
 use super::error::VaultError;
 use super::key_tree::KeyTree;
 use super::pages::{self, PageId, RecordKey, RootPage};
@@ -40,18 +40,18 @@ fn open_root(
     custody: Arc<dyn RootCustody>,
     clock: SharedClock,
 ) -> Result<KeyTree, VaultError> {
-    let roots = custody.generations()?;
+    let roots = custody.key_epochs()?;
     let root = match store.read_page(pages::ROOT)? {
         Some(page) => page,
         None => create(store.as_ref(), custody.as_ref(), clock.as_ref(), &roots)?,
     };
-    let generation = RootPage::decode(&root)?.generation;
+    let epoch = RootPage::decode(&root)?.epoch;
     let tree_root = read_root(store.as_ref(), custody.as_ref(), &root)?;
     let (cache, paths) = (Cache::new(CACHED_MAX), PathCache::new(tree_root));
     let (halted, subjects) = (AtomicBool::new(false), AtomicU64::new(0));
     let key_tree = KeyTree { store, custody, clock, cache, paths, halted, subjects };
-    if roots.iter().any(|root| *root != generation) {
-        finish_rekeying(&key_tree, root, generation, &roots)?;
+    if roots.iter().any(|root| *root != epoch) {
+        finish_rekeying(&key_tree, root, epoch, &roots)?;
     }
     key_tree.custody.clear_remains()?;
     let dead = key_tree.store.read_page(pages::DEAD)?.unwrap_or_default();
@@ -66,7 +66,7 @@ fn create(
     store: &dyn KeyStore,
     custody: &dyn RootCustody,
     clock: &dyn Clock,
-    roots: &[Generation],
+    roots: &[KeyEpoch],
 ) -> Result<Vec<u8>, VaultError> {
     // A root key that replaced others had a tree. The tree was lost, so refuse to start instead of making an
     // empty tree.
@@ -79,7 +79,7 @@ fn create(
     let (top, link) = (TopPage::fresh(clock), Link::fresh(clock));
     let hashing_secret = SecretBytes::random(clock);
     let wrapped = custody.wrap(0, &link.key, clock)?;
-    let root = RootPage { generation: 0, top: link.id, wrapped }.encode();
+    let root = RootPage { epoch: 0, top: link.id, wrapped }.encode();
     let hashing = pages::id(pages::OWN, pages::HASHING);
     let top_page = PageSeal::new(&link.key).seal(&link.name(), &top.encode(), clock)?;
     let hashing_page = PageSeal::new(&top.own).seal(&hashing, hashing_secret.as_slice(), clock)?;
@@ -98,15 +98,15 @@ pub(super) fn read_root(
     root: &[u8],
 ) -> Result<TreeRoot, VaultError> {
     let root = RootPage::decode(root)?;
-    if !custody.generations()?.contains(&root.generation) {
-        return Err(VaultError::RootKeyMissing(root.generation));
+    if !custody.key_epochs()?.contains(&root.epoch) {
+        return Err(VaultError::RootKeyMissing(root.epoch));
     }
-    let key = custody.unwrap(root.generation, &root.wrapped)?;
+    let key = custody.unwrap(root.epoch, &root.wrapped)?;
     let link = Link { id: root.top, key: SecretBytes::copy_of(&key) };
     let missing = || StoreError::Damaged { what: "key tree", place: "the top page is missing".into() };
     let sealed = store.read_page(&link.name())?.ok_or_else(missing)?;
     let top = TopPage::decode(&PageSeal::new(&link.key).open(&link.name(), &sealed)?)?;
-    Ok(TreeRoot::new(root.generation, link, top))
+    Ok(TreeRoot::new(root.epoch, link, top))
 }
 
 /// Makes sure that the tree under the root key in force is complete and durable. Then destroys all other root
@@ -114,8 +114,8 @@ pub(super) fn read_root(
 fn finish_rekeying(
     key_tree: &KeyTree,
     root: Vec<u8>,
-    generation: Generation,
-    roots: &[Generation],
+    epoch: KeyEpoch,
+    roots: &[KeyEpoch],
 ) -> Result<(), VaultError> {
     tracing::warn!(
         "the last run ended while it replaced the root key; completing or undoing the replacement"
@@ -125,7 +125,7 @@ fn finish_rekeying(
     key_tree.store.write_pages(&[(pages::ROOT.to_vec(), Some(root))])?;
     remove_unreachable(key_tree, &reachable)?;
     key_tree.store.write_pages(&[])?;
-    for other in roots.iter().filter(|root| **root != generation) {
+    for other in roots.iter().filter(|root| **root != epoch) {
         key_tree.custody.destroy(*other)?;
     }
     Ok(())

@@ -18,7 +18,7 @@
 //! force.
 
 use super::batch::{Batch, Changed};
-use super::custody::{CustodyError, Generation};
+use super::custody::{CustodyError, KeyEpoch};
 use super::error::VaultError;
 use super::key_tree::{KeyTree, PageWrite};
 use super::pages::{self, PageId, RootPage};
@@ -78,9 +78,8 @@ impl KeyTree {
         let mut writes = sealed.fresh;
         writes.extend(sealed.in_place);
         writes.extend(own);
-        let new_root = sealed
-            .is_top_changed
-            .then(|| TreeRoot::new(tree_root.generation, tree_root.link.clone(), sealed.top));
+        let new_root =
+            sealed.is_top_changed.then(|| TreeRoot::new(tree_root.epoch, tree_root.link.clone(), sealed.top));
         if let Some(tree_root) = &new_root {
             writes.push(top_page(self, tree_root)?);
         }
@@ -102,8 +101,8 @@ impl KeyTree {
         if self.halted.load(Ordering::SeqCst) {
             return Err(VaultError::Halted);
         }
-        let generation = old.generation.saturating_add(1);
-        let tree_root = TreeRoot::new(generation, Link::fresh(self.clock.as_ref()), sealed.top);
+        let epoch = old.epoch.saturating_add(1);
+        let tree_root = TreeRoot::new(epoch, Link::fresh(self.clock.as_ref()), sealed.top);
         let mut dead = sealed.dead;
         dead.push(old.link.id);
         let staged: Vec<Vec<u8>> = sealed.fresh.iter().map(|(name, _)| name.clone()).collect();
@@ -114,8 +113,8 @@ impl KeyTree {
             self.store.write_pages(&last).map_err(VaultError::Store)
         });
         if let Err(error) = switched {
-            if !self.has_switched(&error, generation) {
-                self.undo_rekeying(generation, staged);
+            if !self.has_switched(&error, epoch) {
+                self.undo_rekeying(epoch, staged);
                 return Err(error);
             }
             // Readers use the new tree, which the store shows. The old root key stays until the next start
@@ -125,7 +124,7 @@ impl KeyTree {
             return Err(error);
         }
         self.follow(tree_root, sealed.interior, &dead, changed);
-        if let Err(error) = self.destroy_root(old.generation) {
+        if let Err(error) = self.destroy_root(old.epoch) {
             self.halted.store(true, Ordering::SeqCst);
             return Err(error.into());
         }
@@ -136,9 +135,9 @@ impl KeyTree {
     }
 
     /// Destroys a root key; tries again while its keeper is unreachable.
-    fn destroy_root(&self, generation: Generation) -> Result<(), CustodyError> {
+    fn destroy_root(&self, epoch: KeyEpoch) -> Result<(), CustodyError> {
         for wait in DESTROY_WAITS {
-            match self.custody.destroy(generation) {
+            match self.custody.destroy(epoch) {
                 Err(CustodyError::Unreachable(why)) => {
                     tracing::warn!(why, "the old root key could not be destroyed yet; trying again");
                     std::thread::sleep(wait);
@@ -146,7 +145,7 @@ impl KeyTree {
                 done => return done,
             }
         }
-        self.custody.destroy(generation)
+        self.custody.destroy(epoch)
     }
 
     /// Steps 1 and 2. Returns the first pages of the write that switches trees (step 3).
@@ -157,10 +156,10 @@ impl KeyTree {
         dead: &[PageId],
     ) -> Result<Vec<PageWrite>, VaultError> {
         let clock = self.clock.as_ref();
-        self.custody.make(tree_root.generation, clock)?;
-        let wrapped = self.custody.wrap(tree_root.generation, &tree_root.link.key, clock)?;
+        self.custody.make(tree_root.epoch, clock)?;
+        let wrapped = self.custody.wrap(tree_root.epoch, &tree_root.link.key, clock)?;
         self.store.stage_pages(fresh)?;
-        let root = RootPage { generation: tree_root.generation, top: tree_root.link.id, wrapped };
+        let root = RootPage { epoch: tree_root.epoch, top: tree_root.link.id, wrapped };
         Ok(vec![
             top_page(self, tree_root)?,
             (pages::DEAD.to_vec(), Some(dead.concat())),
@@ -190,7 +189,7 @@ impl KeyTree {
     /// Called after a failed write of the root page. Returns whether the write switched trees or may have
     /// done so. After [`StoreError::Full`] and [`StoreError::Stopped`] nothing was written. After any other
     /// error the root page is read to find out.
-    fn has_switched(&self, error: &VaultError, generation: u64) -> bool {
+    fn has_switched(&self, error: &VaultError, epoch: u64) -> bool {
         let VaultError::Store(error) = error else { return false };
         if matches!(error, StoreError::Full | StoreError::Stopped) {
             return false;
@@ -198,7 +197,7 @@ impl KeyTree {
         let root = self.store.read_page(pages::ROOT).ok().flatten();
         let root = root.and_then(|page| RootPage::decode(&page).ok());
         // If the root page can't be read, neither root key may be destroyed.
-        let switched = root.is_none_or(|root| root.generation == generation);
+        let switched = root.is_none_or(|root| root.epoch == epoch);
         if !switched {
             // The write may still reach the disk.
             self.halted.store(true, Ordering::SeqCst);
@@ -208,13 +207,13 @@ impl KeyTree {
 
     /// Removes the root key and the pages of a re-keying that did not happen, unless it may still come into
     /// force.
-    fn undo_rekeying(&self, generation: u64, staged: Vec<Vec<u8>>) {
+    fn undo_rekeying(&self, epoch: u64, staged: Vec<Vec<u8>>) {
         if self.halted.load(Ordering::SeqCst) {
             return;
         }
         let removed = staged.into_iter().map(|name| (name, None)).collect::<Vec<_>>();
         let undone = self.store.stage_pages(&removed).map_err(VaultError::Store);
-        if let Err(error) = undone.and(self.custody.destroy(generation).map_err(VaultError::Custody)) {
+        if let Err(error) = undone.and(self.custody.destroy(epoch).map_err(VaultError::Custody)) {
             tracing::warn!(%error, "the root key or pages of a failed re-keying could not be removed; the next start removes them");
         }
     }

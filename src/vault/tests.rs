@@ -178,7 +178,7 @@ async fn an_older_copy_of_the_key_store_or_the_root_key_does_not_open() {
     };
     assert!(matches!(open(older), Err(VaultError::RootKeyMissing(0))));
     assert!(matches!(open(MemoryKeys::default()), Err(VaultError::KeyTreeMissing(1))));
-    assert_eq!(bench.custody.generations().unwrap(), [1], "a refused start destroys nothing");
+    assert_eq!(bench.custody.key_epochs().unwrap(), [1], "a refused start destroys nothing");
     bench.open();
 }
 
@@ -460,14 +460,14 @@ async fn after_a_failed_write_the_store_decides_what_was_destroyed() {
         assert!(vault.by_handle(bobs.handle).unwrap().is_some());
         // If it is unknown what is durable, both root keys stay, and no key is destroyed before the next
         // start.
-        assert_eq!(bench.custody.generations().unwrap().len(), 1 + usize::from(destroyed));
+        assert_eq!(bench.custody.key_epochs().unwrap().len(), 1 + usize::from(destroyed));
         let after = vault.puncture(bobs.handle, &[1], None).await;
         assert_eq!(matches!(after, Err(VaultError::Halted)), destroyed);
         drop(vault);
         let vault = bench.open();
-        assert_eq!(bench.custody.generations().unwrap(), [1]);
+        assert_eq!(bench.custody.key_epochs().unwrap(), [1]);
         vault.puncture(bobs.handle, &[2], None).await.unwrap();
-        assert_eq!(bench.custody.generations().unwrap(), [2]);
+        assert_eq!(bench.custody.key_epochs().unwrap(), [2]);
         assert_eq!(vault.subject(&ada).unwrap().is_none(), destroyed);
     }
 }

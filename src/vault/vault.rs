@@ -339,10 +339,10 @@ impl Vault {
         self.key_tree.store.takes_writes() && !self.key_tree.halted.load(Ordering::SeqCst)
     }
 
-    /// How many times the root key was replaced. Keys destroyed in one batch count once.
+    /// How often the root key was replaced. Keys destroyed in one batch count once.
     #[must_use]
     pub fn key_epoch(&self) -> u64 {
-        self.key_tree.paths.root().generation
+        self.key_tree.paths.root().epoch
     }
 
     /// Number of subjects that have keys.

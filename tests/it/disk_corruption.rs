@@ -96,7 +96,7 @@ fn start(dir: &Path, intact: Option<&Contents>) -> Result<Contents, String> {
     let keys = Arc::new(EmbeddedKeys::open(&dir.join("keys")).map_err(|error| text(&error))?);
     let pages = keys.scan_pages(b"", None, usize::MAX).map_err(|error| text(&error))?;
     let custody = FileCustody::open(&dir.join("secrets/root.key")).map_err(|error| text(&error))?;
-    let generations = custody.generations().map_err(|error| text(&error))?;
+    let epochs = custody.key_epochs().map_err(|error| text(&error))?;
     let check =
         KeyCheck::open(keys, Arc::new(custody), Arc::new(SystemClock)).map_err(|error| text(&error))?;
     check.open_all().map_err(|error| text(&error))?;
@@ -104,7 +104,7 @@ fn start(dir: &Path, intact: Option<&Contents>) -> Result<Contents, String> {
         assert_eq!(size, intact.entries.len() as u64, "entries were lost silently");
         assert!(entries == intact.entries, "entries changed silently");
         assert!(pages == intact.pages, "key pages changed silently");
-        assert_eq!(generations.len(), 1);
+        assert_eq!(epochs.len(), 1);
         assert!(note == intact.note || checkpoint.size < size, "the checkpoint changed silently");
     }
     Ok(Contents { entries, pages, note })

@@ -116,22 +116,22 @@ impl Sealed {
 /// The key of the top page, wrapped with a root key.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Wrapped {
-    generation: [u8; 8],
+    epoch: [u8; 8],
     nonce: [u8; 12],
     cipher: Vec<u8>,
 }
 
 impl Wrapped {
     fn read(bytes: &[u8]) -> Option<Self> {
-        let generation = bytes.get(8..16)?.try_into().ok()?;
+        let epoch = bytes.get(8..16)?.try_into().ok()?;
         let nonce = bytes.get(32..44)?.try_into().ok()?;
-        Some(Self { generation, nonce, cipher: bytes.get(44..92)?.to_vec() })
+        Some(Self { epoch, nonce, cipher: bytes.get(44..92)?.to_vec() })
     }
 
     fn open(&self, root: &Secret) -> Option<Secret> {
         let mut key = [0; 32];
         Hkdf::<Sha256>::new(None, root).expand(b"sayso top page key v1", &mut key).unwrap();
-        let payload = Payload { msg: &self.cipher, aad: &self.generation };
+        let payload = Payload { msg: &self.cipher, aad: &self.epoch };
         let opened = Aes256Gcm::new(&Key::<Aes256Gcm>::from(key)).decrypt(&Nonce::from(self.nonce), payload);
         opened.ok()?.try_into().ok()
     }

@@ -47,7 +47,7 @@ mod harness;
 mod held_data;
 mod import;
 mod isolation;
-mod key_generation;
+mod key_epoch;
 mod late_observations;
 mod late_refusals;
 mod late_reports;

@@ -5,7 +5,7 @@ pub(crate) mod accept_clock;
 pub(crate) mod backup;
 pub(crate) mod confirm_restore;
 pub(crate) mod fsck;
-pub(crate) mod key_generation;
+pub(crate) mod key_epoch;
 pub(crate) mod restore;
 pub(crate) mod rotate_log_key;
 

@@ -17,7 +17,7 @@ pub struct BackupRestored {
     pub erased_again: u64,
     /// Whether every use is denied until a `RestoreConfirmed` names this restore.
     pub use_waits: bool,
-    /// How often the key tree had been re-keyed at the time of the restore. 0 in events of early versions.
+    /// The key epoch at the time of the restore. 0 in events of early versions.
     pub key_epoch: u64,
 }
 

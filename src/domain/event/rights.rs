@@ -127,7 +127,7 @@ pub struct ErasureCompleted {
     pub scope: ErasureScope,
     /// The positions whose entries were discarded.
     pub discarded: Vec<PositionRange>,
-    /// How often the key tree had been re-keyed when the keys were destroyed.
+    /// The key epoch when the keys were destroyed: how often the root key had been replaced.
     pub key_epoch: u64,
     /// The recipients that had grants for the data.
     pub recipients: Vec<PriorRecipient>,

@@ -15,7 +15,7 @@
 //! that copy on write (btrfs, ZFS), and inside flash drives, old bytes may remain. Use a hardware security
 //! module there.
 
-use super::root_custody::{CustodyError, Generation, RootCustody};
+use super::root_custody::{CustodyError, KeyEpoch, RootCustody};
 use super::software::{unwrap_in_software, wrap_in_software};
 use crate::clock::Clock;
 use crate::secret;
@@ -32,14 +32,14 @@ const FILE_BYTES: usize = SLOT_BYTES * 2;
 /// Offsets of the two copies of the key in its slot.
 const COPIES: [usize; 2] = [0, SLOT_BYTES / 2];
 const MAGIC: &[u8; 8] = b"saysoRK1";
-/// Bytes of a copy: magic, generation, key, checksum.
+/// Bytes of a copy: magic, epoch, key, checksum.
 const COPY_BYTES: usize = 8 + 8 + 32 + 4;
 
 /// The content of a slot.
 enum Slot {
     Empty,
     Broken,
-    Intact(Generation, Zeroizing<[u8; 32]>),
+    Intact(KeyEpoch, Zeroizing<[u8; 32]>),
 }
 
 /// Root keys in a file.
@@ -93,8 +93,8 @@ impl FileCustody {
             match self.read(slot)? {
                 Slot::Empty => {}
                 Slot::Broken => found.extend(COPIES.map(|offset| start.saturating_add(offset))),
-                Slot::Intact(generation, key) => {
-                    let (actual, expected) = (self.bytes(slot)?, encode(generation, &key));
+                Slot::Intact(epoch, key) => {
+                    let (actual, expected) = (self.bytes(slot)?, encode(epoch, &key));
                     for (offset, end) in COPIES.into_iter().zip([COPIES[1], SLOT_BYTES]) {
                         if actual.get(offset..end) != expected.get(offset..end) {
                             found.push(start.saturating_add(offset));
@@ -117,10 +117,9 @@ impl FileCustody {
         if bytes.iter().all(|byte| *byte == 0) {
             return Ok(Slot::Empty);
         }
-        let whole =
-            |offset| decode(bytes.get(offset..)?).filter(|(generation, _)| generation % SLOTS == slot);
+        let whole = |offset| decode(bytes.get(offset..)?).filter(|(epoch, _)| epoch % SLOTS == slot);
         let found = COPIES.into_iter().find_map(whole);
-        Ok(found.map_or(Slot::Broken, |(generation, key)| Slot::Intact(generation, key)))
+        Ok(found.map_or(Slot::Broken, |(epoch, key)| Slot::Intact(epoch, key)))
     }
 
     /// Overwrites a slot with ones and then with zeros, and syncs each time. Zeros alone would not do: a
@@ -133,52 +132,47 @@ impl FileCustody {
         Ok(())
     }
 
-    fn root(&self, generation: Generation) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
-        match self.read(generation % SLOTS)? {
-            Slot::Intact(found, key) if found == generation => Ok(key),
-            _ => Err(CustodyError::Missing(generation)),
+    fn root(&self, epoch: KeyEpoch) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+        match self.read(epoch % SLOTS)? {
+            Slot::Intact(found, key) if found == epoch => Ok(key),
+            _ => Err(CustodyError::Missing(epoch)),
         }
     }
 }
 
 impl RootCustody for FileCustody {
-    fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
+    fn key_epochs(&self) -> Result<Vec<KeyEpoch>, CustodyError> {
         let mut found = Vec::new();
         for slot in 0..SLOTS {
-            if let Slot::Intact(generation, _) = self.read(slot)? {
-                found.push(generation);
+            if let Slot::Intact(epoch, _) = self.read(slot)? {
+                found.push(epoch);
             }
         }
         found.sort_unstable();
         Ok(found)
     }
 
-    fn make(&self, generation: Generation, clock: &dyn Clock) -> Result<(), CustodyError> {
+    fn make(&self, epoch: KeyEpoch, clock: &dyn Clock) -> Result<(), CustodyError> {
         let mut key = Zeroizing::new([0; 32]);
         clock.fill(key.as_mut());
-        let slot = generation % SLOTS;
+        let slot = epoch % SLOTS;
         if let Slot::Intact(found, _) = self.read(slot)?
-            && found != generation
+            && found != epoch
         {
-            let message = format!("generation {found} occupies the slot of generation {generation}");
+            let message = format!("the root key of epoch {found} occupies the slot of epoch {epoch}");
             return Err(CustodyError::Refused(message));
         }
-        self.file.write_all_at(encode(generation, &key).as_ref(), slot * SLOT_BYTES as u64)?;
+        self.file.write_all_at(encode(epoch, &key).as_ref(), slot * SLOT_BYTES as u64)?;
         self.file.sync_data()?;
         Ok(())
     }
 
-    fn wrap(
-        &self,
-        generation: Generation,
-        key: &[u8; 32],
-        clock: &dyn Clock,
-    ) -> Result<Vec<u8>, CustodyError> {
-        wrap_in_software(&*self.root(generation)?, generation, key, clock)
+    fn wrap(&self, epoch: KeyEpoch, key: &[u8; 32], clock: &dyn Clock) -> Result<Vec<u8>, CustodyError> {
+        wrap_in_software(&*self.root(epoch)?, epoch, key, clock)
     }
 
-    fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
-        unwrap_in_software(&*self.root(generation)?, generation, wrapped)
+    fn unwrap(&self, epoch: KeyEpoch, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+        unwrap_in_software(&*self.root(epoch)?, epoch, wrapped)
     }
 
     fn clear_remains(&self) -> Result<(), CustodyError> {
@@ -186,8 +180,8 @@ impl RootCustody for FileCustody {
             match self.read(slot)? {
                 Slot::Empty => {}
                 Slot::Broken => self.scrub(slot)?,
-                Slot::Intact(generation, key) => {
-                    let whole = encode(generation, &key);
+                Slot::Intact(epoch, key) => {
+                    let whole = encode(epoch, &key);
                     if *self.bytes(slot)? != *whole {
                         tracing::warn!("one of the two copies of a root key was damaged; it was repaired");
                         self.file.write_all_at(whole.as_ref(), slot * SLOT_BYTES as u64)?;
@@ -199,10 +193,10 @@ impl RootCustody for FileCustody {
         Ok(())
     }
 
-    fn destroy(&self, generation: Generation) -> Result<(), CustodyError> {
-        let slot = generation % SLOTS;
+    fn destroy(&self, epoch: KeyEpoch) -> Result<(), CustodyError> {
+        let slot = epoch % SLOTS;
         match self.read(slot)? {
-            Slot::Intact(found, _) if found != generation => Ok(()),
+            Slot::Intact(found, _) if found != epoch => Ok(()),
             Slot::Empty => Ok(()),
             _ => self.scrub(slot),
         }
@@ -213,11 +207,11 @@ fn wrong_length() -> Error {
     Error::new(ErrorKind::InvalidData, format!("a file of root keys has {FILE_BYTES} bytes"))
 }
 
-fn encode(generation: Generation, key: &[u8; 32]) -> Zeroizing<[u8; SLOT_BYTES]> {
+fn encode(epoch: KeyEpoch, key: &[u8; 32]) -> Zeroizing<[u8; SLOT_BYTES]> {
     let mut bytes = Zeroizing::new([0; SLOT_BYTES]);
     let mut content = Zeroizing::new(Vec::with_capacity(COPY_BYTES));
     content.extend_from_slice(MAGIC);
-    content.extend_from_slice(&generation.to_be_bytes());
+    content.extend_from_slice(&epoch.to_be_bytes());
     content.extend_from_slice(key);
     let checksum = crc32fast::hash(&content);
     content.extend_from_slice(&checksum.to_be_bytes());
@@ -229,14 +223,14 @@ fn encode(generation: Generation, key: &[u8; 32]) -> Zeroizing<[u8; SLOT_BYTES]>
     bytes
 }
 
-fn decode(bytes: &[u8]) -> Option<(Generation, Zeroizing<[u8; 32]>)> {
+fn decode(bytes: &[u8]) -> Option<(KeyEpoch, Zeroizing<[u8; 32]>)> {
     let (magic, rest) = bytes.split_first_chunk::<8>()?;
-    let (generation, rest) = rest.split_first_chunk::<8>()?;
+    let (epoch, rest) = rest.split_first_chunk::<8>()?;
     let (key, rest) = rest.split_first_chunk::<32>()?;
     let (checksum, _) = rest.split_first_chunk::<4>()?;
     let summed = bytes.get(..COPY_BYTES.saturating_sub(4))?;
     let is_whole = magic == MAGIC && crc32fast::hash(summed).to_be_bytes() == *checksum;
-    is_whole.then(|| (u64::from_be_bytes(*generation), Zeroizing::new(*key)))
+    is_whole.then(|| (u64::from_be_bytes(*epoch), Zeroizing::new(*key)))
 }
 
 /// Makes the file with every block allocated. After a crash it is either complete or absent.
@@ -273,17 +267,17 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("root.key");
         let custody = FileCustody::open(&path).unwrap();
-        assert!(custody.generations().unwrap().is_empty());
+        assert!(custody.key_epochs().unwrap().is_empty());
         custody.make(0, &SystemClock).unwrap();
         let wrapped = custody.wrap(0, &[7; 32], &SystemClock).unwrap();
         let old = key_in(&std::fs::read(&path).unwrap(), 0);
         custody.make(1, &SystemClock).unwrap();
-        assert_eq!(custody.generations().unwrap(), [0, 1]);
+        assert_eq!(custody.key_epochs().unwrap(), [0, 1]);
         assert_eq!(*custody.unwrap(0, &wrapped).unwrap(), [7; 32]);
         assert!(matches!(custody.unwrap(1, &wrapped), Err(CustodyError::Unwrap)));
         assert!(
             matches!(custody.make(2, &SystemClock), Err(CustodyError::Refused(_))),
-            "generation 0 occupies the slot"
+            "the root key of epoch 0 occupies the slot"
         );
         custody.destroy(0).unwrap();
         custody.destroy(0).unwrap();
@@ -291,10 +285,10 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         assert!(!bytes.windows(4).any(|window| window == &old[..4]), "no bytes of the key are left");
         let custody = FileCustody::open(&path).unwrap();
-        assert_eq!(custody.generations().unwrap(), [1]);
+        assert_eq!(custody.key_epochs().unwrap(), [1]);
         custody.make(2, &SystemClock).unwrap();
         custody.make(2, &SystemClock).unwrap();
-        assert_eq!(custody.generations().unwrap(), [1, 2]);
+        assert_eq!(custody.key_epochs().unwrap(), [1, 2]);
     }
 
     #[test]
@@ -311,7 +305,7 @@ mod tests {
             torn[SLOT_BYTES + COPIES[1] + at] ^= 1;
             std::fs::write(&path, &torn).unwrap();
             let custody = FileCustody::open(&path).unwrap();
-            assert_eq!(custody.generations().unwrap(), [0]);
+            assert_eq!(custody.key_epochs().unwrap(), [0]);
             assert_eq!(custody.damage().unwrap(), [SLOT_BYTES, SLOT_BYTES + COPIES[1]]);
             assert_eq!(
                 std::fs::read(&path).unwrap(),

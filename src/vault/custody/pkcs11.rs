@@ -1,14 +1,14 @@
 //! Root keys in a PKCS#11 token: a hardware security module, or, for tests only, SoftHSM.
 //!
 //! A root key is an AES-256 object that is made in the token and never leaves it (sensitive and not
-//! extractable). The object has the label [`LABEL`], and the number of the root key as `CKA_ID`. With this
+//! extractable). The object has the label [`LABEL`], and the key epoch as `CKA_ID`. With this
 //! object, the token itself wraps (encrypts) the key of the top page of the key tree (`CKM_AES_GCM`). From
 //! the top page, the keys of all people's data are reached. Destroying the object destroys the root key.
 //! Whether the creation or destruction of an object survives a power failure depends on the token. SoftHSM
 //! keeps objects in files, and deletes the file of a destroyed object. The blocks of the deleted file can
 //! still be read from the disk, so an operator gets a warning.
 
-use super::root_custody::{CustodyError, Generation, RootCustody};
+use super::root_custody::{CustodyError, KeyEpoch, RootCustody};
 use super::software::NONCE_BYTES;
 use crate::clock::Clock;
 use crate::secret;
@@ -75,52 +75,52 @@ impl TokenCustody {
     }
 }
 
-fn objects(session: &Session, generation: Option<Generation>) -> Result<Vec<ObjectHandle>, CustodyError> {
+fn objects(session: &Session, epoch: Option<KeyEpoch>) -> Result<Vec<ObjectHandle>, CustodyError> {
     let mut template = vec![Attribute::Class(ObjectClass::SECRET_KEY), Attribute::Label(LABEL.to_vec())];
-    template.extend(generation.map(|generation| Attribute::Id(generation.to_be_bytes().to_vec())));
+    template.extend(epoch.map(|epoch| Attribute::Id(epoch.to_be_bytes().to_vec())));
     session.find_objects(&template).map_err(refused)
 }
 
-/// Finds the one root key with this number.
-fn root_key(session: &Session, generation: Generation) -> Result<ObjectHandle, CustodyError> {
-    match objects(session, Some(generation))?.as_slice() {
+/// Finds the one root key of this epoch.
+fn root_key(session: &Session, epoch: KeyEpoch) -> Result<ObjectHandle, CustodyError> {
+    match objects(session, Some(epoch))?.as_slice() {
         [one] => Ok(*one),
-        [] => Err(CustodyError::Missing(generation)),
-        _ => Err(CustodyError::Refused(format!("the token has two root keys of generation {generation}"))),
+        [] => Err(CustodyError::Missing(epoch)),
+        _ => Err(CustodyError::Refused(format!("the token has two root keys of epoch {epoch}"))),
     }
 }
 
-fn destroy(session: &Session, generation: Generation) -> Result<(), CustodyError> {
-    for object in objects(session, Some(generation))? {
+fn destroy(session: &Session, epoch: KeyEpoch) -> Result<(), CustodyError> {
+    for object in objects(session, Some(epoch))? {
         session.destroy_object(object).map_err(refused)?;
     }
-    if objects(session, Some(generation))?.is_empty() {
+    if objects(session, Some(epoch))?.is_empty() {
         Ok(())
     } else {
-        Err(CustodyError::Refused(format!("the token did not destroy generation {generation}")))
+        Err(CustodyError::Refused(format!("the token did not destroy the root key of epoch {epoch}")))
     }
 }
 
 impl RootCustody for TokenCustody {
-    fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
+    fn key_epochs(&self) -> Result<Vec<KeyEpoch>, CustodyError> {
         let session = self.session();
-        let mut generations = Vec::new();
+        let mut epochs = Vec::new();
         for object in objects(&session, None)? {
             for attribute in session.get_attributes(object, &[AttributeType::Id]).map_err(refused)? {
                 if let Attribute::Id(id) = attribute
                     && let Ok(id) = id.as_slice().try_into()
                 {
-                    generations.push(u64::from_be_bytes(id));
+                    epochs.push(u64::from_be_bytes(id));
                 }
             }
         }
-        generations.sort_unstable();
-        Ok(generations)
+        epochs.sort_unstable();
+        Ok(epochs)
     }
 
-    fn make(&self, generation: Generation, _clock: &dyn Clock) -> Result<(), CustodyError> {
+    fn make(&self, epoch: KeyEpoch, _clock: &dyn Clock) -> Result<(), CustodyError> {
         let session = self.session();
-        destroy(&session, generation)?;
+        destroy(&session, epoch)?;
         let template = [
             Attribute::Class(ObjectClass::SECRET_KEY),
             Attribute::KeyType(KeyType::AES),
@@ -132,39 +132,34 @@ impl RootCustody for TokenCustody {
             Attribute::Encrypt(true),
             Attribute::Decrypt(true),
             Attribute::Label(LABEL.to_vec()),
-            Attribute::Id(generation.to_be_bytes().to_vec()),
+            Attribute::Id(epoch.to_be_bytes().to_vec()),
         ];
         session.generate_key(&Mechanism::AesKeyGen, &template).map(|_| ()).map_err(refused)
     }
 
-    fn wrap(
-        &self,
-        generation: Generation,
-        key: &[u8; 32],
-        clock: &dyn Clock,
-    ) -> Result<Vec<u8>, CustodyError> {
+    fn wrap(&self, epoch: KeyEpoch, key: &[u8; 32], clock: &dyn Clock) -> Result<Vec<u8>, CustodyError> {
         let session = self.session();
-        let root = root_key(&session, generation)?;
+        let root = root_key(&session, epoch)?;
         let mut nonce = [0; NONCE_BYTES];
         clock.fill(&mut nonce);
-        let (mut iv, bound) = (nonce, generation.to_be_bytes());
+        let (mut iv, bound) = (nonce, epoch.to_be_bytes());
         let params = GcmParams::new(&mut iv, &bound, TAG_BITS.into()).map_err(refused)?;
         let wrapped = session.encrypt(&Mechanism::AesGcm(params), root, key).map_err(refused)?;
         Ok([nonce.as_slice(), &wrapped].concat())
     }
 
-    fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+    fn unwrap(&self, epoch: KeyEpoch, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
         let (nonce, wrapped) = wrapped.split_first_chunk::<NONCE_BYTES>().ok_or(CustodyError::Unwrap)?;
         let session = self.session();
-        let root = root_key(&session, generation)?;
-        let (mut iv, bound) = (*nonce, generation.to_be_bytes());
+        let root = root_key(&session, epoch)?;
+        let (mut iv, bound) = (*nonce, epoch.to_be_bytes());
         let params = GcmParams::new(&mut iv, &bound, TAG_BITS.into()).map_err(refused)?;
         let opened = session.decrypt(&Mechanism::AesGcm(params), root, wrapped);
         let opened = Zeroizing::new(opened.map_err(|_| CustodyError::Unwrap)?);
         opened.as_slice().try_into().map(Zeroizing::new).map_err(|_| CustodyError::Unwrap)
     }
 
-    fn destroy(&self, generation: Generation) -> Result<(), CustodyError> {
-        destroy(&self.session(), generation)
+    fn destroy(&self, epoch: KeyEpoch) -> Result<(), CustodyError> {
+        destroy(&self.session(), epoch)
     }
 }

@@ -251,7 +251,7 @@ impl Round {
 
     /// Checks that there is one root key and no unreachable page, and that the counts are right.
     fn check_tidiness(&self, vault: &Vault) {
-        assert_eq!(RootCustody::generations(self.machine.as_ref()).unwrap(), [vault.key_epoch()]);
+        assert_eq!(RootCustody::key_epochs(self.machine.as_ref()).unwrap(), [vault.key_epoch()]);
         let reachable = recover::reachable_pages(&vault.key_tree).unwrap();
         for id in &reachable {
             let name = crate::vault::pages::tree_page(id);

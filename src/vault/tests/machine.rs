@@ -4,7 +4,7 @@
 use crate::clock::Clock;
 use crate::store::memory::MemoryKeys;
 use crate::store::{KeyStore, Page, StoreError};
-use crate::vault::custody::{CustodyError, Generation};
+use crate::vault::custody::{CustodyError, KeyEpoch};
 use crate::vault::{MemoryCustody, RootCustody};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -159,28 +159,23 @@ impl KeyStore for Machine {
 }
 
 impl RootCustody for Machine {
-    fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
-        self.roots.generations()
+    fn key_epochs(&self) -> Result<Vec<KeyEpoch>, CustodyError> {
+        self.roots.key_epochs()
     }
 
-    fn make(&self, generation: Generation, clock: &dyn Clock) -> Result<(), CustodyError> {
-        self.root_step(|| self.roots.make(generation, clock))
+    fn make(&self, epoch: KeyEpoch, clock: &dyn Clock) -> Result<(), CustodyError> {
+        self.root_step(|| self.roots.make(epoch, clock))
     }
 
-    fn wrap(
-        &self,
-        generation: Generation,
-        key: &[u8; 32],
-        clock: &dyn Clock,
-    ) -> Result<Vec<u8>, CustodyError> {
-        self.roots.wrap(generation, key, clock)
+    fn wrap(&self, epoch: KeyEpoch, key: &[u8; 32], clock: &dyn Clock) -> Result<Vec<u8>, CustodyError> {
+        self.roots.wrap(epoch, key, clock)
     }
 
-    fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
-        self.roots.unwrap(generation, wrapped)
+    fn unwrap(&self, epoch: KeyEpoch, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+        self.roots.unwrap(epoch, wrapped)
     }
 
-    fn destroy(&self, generation: Generation) -> Result<(), CustodyError> {
-        self.root_step(|| self.roots.destroy(generation))
+    fn destroy(&self, epoch: KeyEpoch) -> Result<(), CustodyError> {
+        self.root_step(|| self.roots.destroy(epoch))
     }
 }

@@ -4,7 +4,7 @@
 use super::{FaultyKeys, key, subject};
 use crate::clock::{Clock, SharedClock, SystemClock};
 use crate::store::KeyStore;
-use crate::vault::custody::{CustodyError, Generation};
+use crate::vault::custody::{CustodyError, KeyEpoch};
 use crate::vault::{MemoryCustody, RootCustody, Vault, VaultError};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -35,29 +35,24 @@ impl Remote {
 }
 
 impl RootCustody for Remote {
-    fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
-        self.inner.generations()
+    fn key_epochs(&self) -> Result<Vec<KeyEpoch>, CustodyError> {
+        self.inner.key_epochs()
     }
 
-    fn make(&self, generation: Generation, clock: &dyn Clock) -> Result<(), CustodyError> {
-        self.call(|| self.inner.make(generation, clock))
+    fn make(&self, epoch: KeyEpoch, clock: &dyn Clock) -> Result<(), CustodyError> {
+        self.call(|| self.inner.make(epoch, clock))
     }
 
-    fn wrap(
-        &self,
-        generation: Generation,
-        key: &[u8; 32],
-        clock: &dyn Clock,
-    ) -> Result<Vec<u8>, CustodyError> {
-        self.call(|| self.inner.wrap(generation, key, clock))
+    fn wrap(&self, epoch: KeyEpoch, key: &[u8; 32], clock: &dyn Clock) -> Result<Vec<u8>, CustodyError> {
+        self.call(|| self.inner.wrap(epoch, key, clock))
     }
 
-    fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
-        self.inner.unwrap(generation, wrapped)
+    fn unwrap(&self, epoch: KeyEpoch, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+        self.inner.unwrap(epoch, wrapped)
     }
 
-    fn destroy(&self, generation: Generation) -> Result<(), CustodyError> {
-        self.call(|| self.inner.destroy(generation))
+    fn destroy(&self, epoch: KeyEpoch) -> Result<(), CustodyError> {
+        self.call(|| self.inner.destroy(epoch))
     }
 }
 
@@ -85,7 +80,7 @@ async fn a_failed_erasure_changes_nothing_and_can_be_repeated() {
             answer = vault.erase(&keys, 1, [1; 16], b"", b"").await;
         }
         assert!(key(&keys, 0).is_none());
-        let left = custody.generations().unwrap();
+        let left = custody.key_epochs().unwrap();
         assert_eq!(
             left,
             [vault.key_epoch()],

@@ -6,7 +6,7 @@ use super::folder::Folder;
 use sayso::clock::Clock;
 use sayso::store::faulty::{Fault, FaultyKeys, FaultyLog, Power};
 use sayso::store::{KeyStore, LogStore};
-use sayso::vault::custody::{CustodyError, Generation};
+use sayso::vault::custody::{CustodyError, KeyEpoch};
 use sayso::vault::{MemoryCustody, RootCustody};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -39,29 +39,24 @@ impl FaultyCustody {
 }
 
 impl RootCustody for FaultyCustody {
-    fn generations(&self) -> Result<Vec<Generation>, CustodyError> {
-        self.inner.generations()
+    fn key_epochs(&self) -> Result<Vec<KeyEpoch>, CustodyError> {
+        self.inner.key_epochs()
     }
 
-    fn make(&self, generation: Generation, clock: &dyn Clock) -> Result<(), CustodyError> {
-        self.change(|| self.inner.make(generation, clock))
+    fn make(&self, epoch: KeyEpoch, clock: &dyn Clock) -> Result<(), CustodyError> {
+        self.change(|| self.inner.make(epoch, clock))
     }
 
-    fn wrap(
-        &self,
-        generation: Generation,
-        key: &[u8; 32],
-        clock: &dyn Clock,
-    ) -> Result<Vec<u8>, CustodyError> {
-        self.inner.wrap(generation, key, clock)
+    fn wrap(&self, epoch: KeyEpoch, key: &[u8; 32], clock: &dyn Clock) -> Result<Vec<u8>, CustodyError> {
+        self.inner.wrap(epoch, key, clock)
     }
 
-    fn unwrap(&self, generation: Generation, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
-        self.inner.unwrap(generation, wrapped)
+    fn unwrap(&self, epoch: KeyEpoch, wrapped: &[u8]) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+        self.inner.unwrap(epoch, wrapped)
     }
 
-    fn destroy(&self, generation: Generation) -> Result<(), CustodyError> {
-        self.change(|| self.inner.destroy(generation))
+    fn destroy(&self, epoch: KeyEpoch) -> Result<(), CustodyError> {
+        self.change(|| self.inner.destroy(epoch))
     }
 }
 

@@ -66,7 +66,7 @@ async fn a_log_and_keys_from_different_times_are_refused() {
     copy(LOG, before.path(), dir.path());
     let error = refused(dir.path()).await;
     assert!(error.contains("the log is older than the keys") && error.contains("`sayso restore`"), "{error}");
-    assert!(error.contains("generation 0") && error.contains("generation 1"), "{error}");
+    assert!(error.contains("key epoch 0") && error.contains("key epoch 1"), "{error}");
     // With the keys of before, what was erased could be read.
     copy(LOG, after.path(), dir.path());
     copy(KEYS, before.path(), dir.path());
