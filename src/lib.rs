@@ -39,6 +39,7 @@ pub mod secret; // files of secrets
 pub mod store; // storage engines
 pub mod telemetry; // logs, metrics, traces
 pub mod tls; // TLS and connection limits
+mod two_slots; // files that survive a torn write
 pub mod vault; // keys of data subjects
 pub mod web; // HTTP: the public log, health, metrics
 pub mod witness; // witnesses and their cosignatures

@@ -3,18 +3,16 @@
 //!
 //! The file is written after each commit is durable, and synced within a second and at shutdown. A sync with
 //! each commit is not needed: after a system crash, the file may have an older checkpoint, but the store
-//! still continues that checkpoint. Two slots are written in turn, so that a torn write leaves the other slot
-//! intact.
+//! still continues that checkpoint.
 
 use super::error::LedgerError;
+use crate::two_slots::{Slot, TwoSlots};
 use std::fs::{File, OpenOptions};
 use std::io::{Error, ErrorKind};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// Bytes of a slot: checksum, number of the write, length, note.
-const SLOT: usize = 4096;
 const SYNC_EVERY_MS: u64 = 1_000;
 
 /// What a checkpoint file contains.
@@ -35,52 +33,55 @@ impl KeptCheckpoint {
     }
 }
 
+/// The note of a checkpoint.
+struct Note(String);
+
+impl Slot for Note {
+    const BYTES_MAX: usize = 4_096;
+
+    /// Checksum, number of the write, length, note.
+    fn encode(&self, number: u64) -> Vec<u8> {
+        let Self(note) = self;
+        // A longer note does not fit into a slot.
+        let length = u32::try_from(note.len()).unwrap_or(u32::MAX);
+        let content = [&number.to_be_bytes(), length.to_be_bytes().as_slice(), note.as_bytes()].concat();
+        [crc32fast::hash(&content).to_be_bytes().as_slice(), &content].concat()
+    }
+
+    fn decode(bytes: &[u8]) -> Option<(u64, Self)> {
+        let (checksum, rest) = bytes.split_first_chunk::<4>()?;
+        let (number, tail) = rest.split_first_chunk::<8>()?;
+        let (length, note) = tail.split_first_chunk::<4>()?;
+        let length = u32::from_be_bytes(*length) as usize;
+        let note = note.get(..length)?;
+        let summed = rest.get(..12 + length)?;
+        (crc32fast::hash(summed).to_be_bytes() == *checksum).then_some(())?;
+        Some((u64::from_be_bytes(*number), Self(String::from_utf8(note.to_vec()).ok()?)))
+    }
+}
+
 /// The checkpoint file, opened for writing. Only the sequencer writes it.
 pub(super) struct CheckpointFile {
-    file: Option<File>,
+    slots: Option<TwoSlots<Note>>,
     /// The newest note when the file was opened.
     last: Option<String>,
-    /// Number of the next write; even numbers go to the first slot.
-    write_count: u64,
     synced_at_ms: u64,
-    /// Whether the file was written since the last sync.
-    dirty: bool,
-    /// Number and bytes of the last write.
-    written: Option<(u64, Vec<u8>)>,
-    /// Whether the last sync failed. If so, the system may have dropped unwritten pages and marked them
-    /// clean.
-    failed: bool,
 }
 
 impl CheckpointFile {
     /// Opens or makes the file. Without a path, nothing is kept.
     pub fn open(path: Option<&Path>) -> Result<Self, LedgerError> {
-        let mut opened = Self {
-            file: None,
-            last: None,
-            write_count: 0,
-            synced_at_ms: 0,
-            dirty: false,
-            written: None,
-            failed: false,
-        };
-        if let Some(path) = path {
-            let file = open_file(path).map_err(LedgerError::CheckpointFile)?;
-            let newest = [0, 1].map(|slot| read_slot(&file, slot)).into_iter().flatten().max();
-            // A torn write leaves the other slot intact. Only before the second write may both slots be
-            // broken.
-            let length = file.metadata().map_err(LedgerError::CheckpointFile)?.len();
-            if newest.is_none() && length > SLOT as u64 {
-                let damaged =
-                    Error::new(ErrorKind::InvalidData, "it is damaged: neither of its two slots is intact");
-                return Err(LedgerError::CheckpointFile(damaged));
-            }
-            if let Some((number, note)) = newest {
-                (opened.write_count, opened.last) = (number.saturating_add(1), Some(note));
-            }
-            opened.file = Some(file);
+        let Some(path) = path else { return Ok(Self { slots: None, last: None, synced_at_ms: 0 }) };
+        let file = open_file(path).map_err(LedgerError::CheckpointFile)?;
+        let length = file.metadata().map_err(LedgerError::CheckpointFile)?.len();
+        let (slots, found) = TwoSlots::open(file).map_err(LedgerError::CheckpointFile)?;
+        // A torn write leaves the other slot intact. Only before the second write may both slots be broken.
+        if found.value.is_none() && length > Note::BYTES_MAX as u64 {
+            let damaged =
+                Error::new(ErrorKind::InvalidData, "it is damaged: neither of its two slots is intact");
+            return Err(LedgerError::CheckpointFile(damaged));
         }
-        Ok(opened)
+        Ok(Self { slots: Some(slots), last: found.value.map(|Note(note)| note), synced_at_ms: 0 })
     }
 
     /// Reads the file without changing it; the result is empty if there is no file.
@@ -90,15 +91,8 @@ impl CheckpointFile {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(KeptCheckpoint::default()),
             Err(error) => return Err(LedgerError::CheckpointFile(error)),
         };
-        let (mut newest, mut broken_slots) = (None, 0);
-        for slot in [0, 1] {
-            match read_slot(&file, slot) {
-                Some(whole) => newest = newest.max(Some(whole)),
-                None if is_written(&file, slot).map_err(LedgerError::CheckpointFile)? => broken_slots += 1,
-                None => {}
-            }
-        }
-        Ok(KeptCheckpoint { note: newest.map(|(_, note)| note), broken_slots })
+        let found = TwoSlots::inspect(&file).map_err(LedgerError::CheckpointFile)?;
+        Ok(KeptCheckpoint { note: found.value.map(|Note(note)| note), broken_slots: found.broken_slots })
     }
 
     /// The newest note when the file was opened.
@@ -108,29 +102,18 @@ impl CheckpointFile {
 
     /// Writes a note without a sync; the sequencer syncs after it has answered the writers.
     pub fn keep(&mut self, note: &str) -> Result<(), Error> {
-        let Some(file) = &self.file else { return Ok(()) };
-        let too_long = || Error::new(ErrorKind::InvalidInput, "the checkpoint is too long for its slot");
-        let mut slot = self.write_count.to_be_bytes().to_vec();
-        slot.extend_from_slice(&u32::try_from(note.len()).map_err(|_| too_long())?.to_be_bytes());
-        slot.extend_from_slice(note.as_bytes());
-        let checksum = crc32fast::hash(&slot);
-        slot.splice(0..0, checksum.to_be_bytes());
-        if slot.len() > SLOT {
-            return Err(too_long());
+        match &mut self.slots {
+            Some(slots) => slots.write(&Note(note.to_owned())),
+            None => Ok(()),
         }
-        file.write_all_at(&slot, self.write_count % 2 * SLOT as u64)?;
-        self.written = Some((self.write_count, slot));
-        self.write_count = self.write_count.saturating_add(1);
-        self.dirty = true;
-        Ok(())
     }
 
     /// Time left until the next sync is due; `None` if there is nothing to sync.
     pub fn due_in(&self, now_ms: u64) -> Option<Duration> {
         // If the clock went back, the sync must not be delayed.
         let since = now_ms.abs_diff(self.synced_at_ms);
-        (self.dirty && self.file.is_some())
-            .then(|| Duration::from_millis(SYNC_EVERY_MS.saturating_sub(since)))
+        let is_unsynced = self.slots.as_ref().is_some_and(TwoSlots::is_unsynced);
+        is_unsynced.then(|| Duration::from_millis(SYNC_EVERY_MS.saturating_sub(since)))
     }
 
     /// Makes the last written note durable.
@@ -138,16 +121,7 @@ impl CheckpointFile {
         // The time is set before the attempt, so that a failed sync is tried again after a second and not at
         // every batch.
         self.synced_at_ms = now_ms;
-        if let Some(file) = self.file.as_ref().filter(|_| self.dirty) {
-            if let (true, Some((number, slot))) = (self.failed, &self.written) {
-                file.write_all_at(slot, number % 2 * SLOT as u64)?;
-            }
-            let synced = file.sync_data();
-            self.failed = synced.is_err();
-            synced?;
-            self.dirty = false;
-        }
-        Ok(())
+        self.slots.as_mut().map_or(Ok(()), TwoSlots::sync)
     }
 }
 
@@ -159,25 +133,4 @@ fn open_file(path: &Path) -> Result<File, Error> {
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(dir)?.sync_all()?;
     Ok(file)
-}
-
-/// Whether a slot was ever written.
-fn is_written(file: &File, slot: u64) -> Result<bool, Error> {
-    let mut bytes = vec![0; SLOT];
-    let count = file.read_at(&mut bytes, slot * SLOT as u64)?;
-    Ok(bytes.iter().take(count).any(|byte| *byte != 0))
-}
-
-fn read_slot(file: &File, slot: u64) -> Option<(u64, String)> {
-    let mut bytes = vec![0; SLOT];
-    let count = file.read_at(&mut bytes, slot * SLOT as u64).ok()?;
-    bytes.truncate(count);
-    let (checksum, rest) = bytes.split_first_chunk::<4>()?;
-    let (number, tail) = rest.split_first_chunk::<8>()?;
-    let (length, note) = tail.split_first_chunk::<4>()?;
-    let length = u32::from_be_bytes(*length) as usize;
-    let note = note.get(..length)?;
-    let summed = rest.get(..12 + length)?;
-    (crc32fast::hash(summed).to_be_bytes() == *checksum).then_some(())?;
-    Some((u64::from_be_bytes(*number), String::from_utf8(note.to_vec()).ok()?))
 }

@@ -10,7 +10,8 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Each room with the rooms that it may import. `docs/architecture.md` has the same table.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("clock", &[]),
+    ("two_slots", &[]),
+    ("clock", &["two_slots"]),
     ("config", &["relevance"]),
     ("secret", &["clock"]),
     ("telemetry", &[]),
@@ -20,8 +21,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("relevance", &[]),
     ("roles", &[]),
     ("bounds", &["domain", "roles"]),
-    ("store", &[]),
-    ("ledger", &["store", "clock", "telemetry", "secret"]),
+    ("store", &["two_slots"]),
+    ("ledger", &["store", "clock", "telemetry", "secret", "two_slots"]),
     ("witness", &["ledger", "clock", "secret", "telemetry"]),
     ("monitor", &["witness"]),
     ("vault", &["domain", "store", "clock", "secret"]),

@@ -118,7 +118,7 @@ impl LogStore for EmbeddedLog {
     }
 
     fn read_progress(&self) -> Result<Option<Vec<u8>>, StoreError> {
-        self.shared.progress_file.read()
+        Ok(self.shared.progress_file.read())
     }
 
     fn write_progress(&self, progress: &[u8]) -> Result<(), StoreError> {

@@ -6,13 +6,12 @@
 
 use super::disk;
 use crate::store::StoreError;
+use crate::two_slots::{Slot, TwoSlots};
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 const MAGIC: &[u8; 8] = b"SAYSOMK1";
-/// Bytes of a slot: one disk sector, so that a torn write of one slot leaves the other intact.
-const SLOT_BYTES: u64 = 512;
 
 /// Totals over the first `size` entries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,12 +49,14 @@ pub struct Watermark {
     pub clean: bool,
 }
 
-impl Watermark {
-    fn encode(&self, turn: u64) -> Vec<u8> {
+impl Slot for Watermark {
+    const BYTES_MAX: usize = 512;
+
+    fn encode(&self, number: u64) -> Vec<u8> {
         let Extent { size, bytes, sum } = self.extent;
         let mut slot = MAGIC.to_vec();
         let flags = u64::from(self.clean) | u64::from(self.indexed) << 1;
-        let numbers = [turn, size, bytes, sum, self.flat, self.custom, flags];
+        let numbers = [number, size, bytes, sum, self.flat, self.custom, flags];
         numbers.iter().for_each(|number| slot.extend_from_slice(&number.to_be_bytes()));
         let checksum = crc32fast::hash(&slot);
         slot.extend_from_slice(&checksum.to_be_bytes());
@@ -72,47 +73,34 @@ impl Watermark {
             indexed: number(6)? & 2 != 0,
             clean: number(6)? & 1 != 0,
         };
-        let turn = number(0)?;
-        slot.starts_with(&watermark.encode(turn)).then_some((turn, watermark))
+        let number = number(0)?;
+        slot.starts_with(&watermark.encode(number)).then_some((number, watermark))
     }
 }
 
-/// The file of the watermark: two slots that are written alternately, so that a torn write leaves the other
-/// intact.
-///
-/// The slots are overwritten in place, so a write can't run out of space.
-pub struct WatermarkFile {
-    file: File,
-    turn: AtomicU64,
-}
+/// The file of the watermark. A write can't run out of space, because the slots are reserved.
+pub struct WatermarkFile(Mutex<TwoSlots<Watermark>>);
 
 impl WatermarkFile {
     /// Opens or creates the file. If no slot is intact, returns the default watermark, which covers no
     /// entries.
     pub fn open(dir: &Path) -> Result<(Self, Watermark), StoreError> {
         let file = disk::open(&dir.join("mark"))?;
-        disk::reserve(&file, disk::length(&file)?, 2 * SLOT_BYTES, 1)?;
-        let bytes = disk::read(&file, 0, 2 * SLOT_BYTES as usize)?;
-        let slots = bytes.chunks(SLOT_BYTES as usize).filter_map(Watermark::decode);
-        let (turn, watermark) = slots.max_by_key(|(turn, _)| *turn).unwrap_or_default();
-        Ok((Self { file, turn: AtomicU64::new(turn) }, watermark))
+        disk::reserve(&file, disk::length(&file)?, 2 * Watermark::BYTES_MAX as u64, 1)?;
+        let (slots, found) = TwoSlots::open(file).map_err(disk::io("reading a file of the store"))?;
+        Ok((Self(Mutex::new(slots)), found.value.unwrap_or_default()))
     }
 
     /// Reads the watermark and the number of damaged slots, without changing anything.
     pub fn inspect(dir: &Path) -> Result<(Watermark, usize), StoreError> {
         let Ok(file) = File::open(dir.join("mark")) else { return Ok((Watermark::default(), 0)) };
-        let bytes = disk::read(&file, 0, 2 * SLOT_BYTES as usize)?;
-        let written = bytes.chunks(SLOT_BYTES as usize).filter(|slot| slot.iter().any(|byte| *byte != 0));
-        let slots: Vec<_> = written.map(Watermark::decode).collect();
-        let damaged = slots.iter().filter(|slot| slot.is_none()).count();
-        let newest = slots.into_iter().flatten().max_by_key(|(turn, _)| *turn);
-        Ok((newest.unwrap_or_default().1, damaged))
+        let found = TwoSlots::<Watermark>::inspect(&file).map_err(disk::io("reading a file of the store"))?;
+        Ok((found.value.unwrap_or_default(), found.broken_slots))
     }
 
-    /// Replaces the watermark, durably. The caller holds the writer's lock.
+    /// Replaces the watermark, durably.
     pub fn write(&self, watermark: &Watermark) -> Result<(), StoreError> {
-        let turn = self.turn.fetch_add(1, Ordering::AcqRel).saturating_add(1);
-        disk::write(&self.file, turn % 2 * SLOT_BYTES, &watermark.encode(turn))?;
-        disk::sync(&self.file)
+        let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.replace(watermark).map_err(disk::io("writing a file of the store"))
     }
 }
