@@ -100,11 +100,18 @@ const SIGNALS: [SignalKind; 6] = [
     SignalKind::OptOutAutomated,
 ];
 
+/// Whether everything that a decision allows has to fit in one answer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum AnswerSize {
+    Limited,
+    Unlimited,
+}
+
 impl Bounds {
     /// Decides one use. Every attribute that the use asks for is either allowed, or withheld with a reason.
     #[must_use]
     pub fn decide(&self, state: &SubjectState, vocabulary: &Vocabulary, case: &Case<'_>) -> Decision {
-        Deciding::new(self, state, vocabulary, case).run(true)
+        Deciding::new(self, state, vocabulary, case).run(AnswerSize::Limited)
     }
 
     /// As [`Bounds::decide`], but allows also what does not fit in one answer. The caller chooses from it.
@@ -115,7 +122,7 @@ impl Bounds {
         vocabulary: &Vocabulary,
         case: &Case<'_>,
     ) -> Decision {
-        Deciding::new(self, state, vocabulary, case).run(false)
+        Deciding::new(self, state, vocabulary, case).run(AnswerSize::Unlimited)
     }
 }
 
@@ -156,7 +163,7 @@ impl<'a> Deciding<'a> {
         deciding
     }
 
-    fn run(mut self, must_fit_answer: bool) -> Decision {
+    fn run(mut self, size: AnswerSize) -> Decision {
         let mut decision = Decision { bounds: self.bounds.positions().to_vec(), ..Decision::default() };
         let state = self.state;
         // There are many attributes and few classes, so each class of the answer is built once, from its
@@ -192,7 +199,7 @@ impl<'a> Deciding<'a> {
                 }
             }
         }
-        if must_fit_answer {
+        if size == AnswerSize::Limited {
             fit_answer::withhold_excess(&mut decision.allowed, &yes, &mut no);
         }
         decision.ends_ms = decision.allowed.iter().filter_map(|allowed| allowed.ends_ms).min();

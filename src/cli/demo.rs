@@ -16,7 +16,7 @@ use super::verify::Verify;
 use super::vocabulary::Notice;
 use crate::config::Config;
 use crate::daemon::Daemon;
-use crate::telemetry;
+use crate::telemetry::{self, LogForm};
 use clap::{Args, Parser, Subcommand};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -53,7 +53,7 @@ const VERIFY: &str = "verify log.tar.zst --key sayso-data/dev/log.vkey";
 
 impl Demo {
     pub async fn run(self) -> Result<(), CliError> {
-        telemetry::start(false, None);
+        telemetry::start(LogForm::Text, None);
         let folder = tempfile::tempdir().map_err(CliError::failed)?;
         // The commands of the tour name files of this folder, and find the daemon in its data folder.
         std::env::set_current_dir(folder.path()).map_err(CliError::failed)?;

@@ -12,12 +12,12 @@ use crate::clock::{Clock, SystemClock};
 use crate::domain::wording;
 use crate::fetch;
 use crate::monitor::{AlertKind, Check, Follower, Get, Kept, Limits, StateFile, metrics_of};
-use crate::telemetry;
+use crate::telemetry::{self, LogForm};
 use crate::witness::write_durably;
 use clap::Args;
 use sayso_proof::bundle::Options;
 use serde_json::{Value, json};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -119,7 +119,7 @@ pub(super) struct Monitor {
 
 impl Monitor {
     pub async fn run(self, at: &Connection, out: Out) -> Result<(), CliError> {
-        telemetry::start(out.json || !std::io::stderr().is_terminal(), None);
+        telemetry::start(LogForm::of_output(out.json), None);
         let follower = self.follower(at.ca.clone())?;
         let opened = StateFile::open(&self.state, &follower.key.name).map_err(CliError::failed)?;
         let page = match self.metrics_addr {

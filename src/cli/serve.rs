@@ -10,9 +10,9 @@ use crate::daemon::data_dir::{Layout, make_private_dir};
 use crate::daemon::harden::harden;
 use crate::daemon::{Daemon, DaemonError, use_dev_tier_keys};
 use crate::domain::event::Role;
-use crate::telemetry::{self, Export, Traces};
+use crate::telemetry::{self, Export, LogForm, Traces};
 use clap::Args;
-use std::io::{ErrorKind, IsTerminal, Write};
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -69,7 +69,7 @@ impl Serve {
         }
         config.check().map_err(CliError::usage)?;
         let traces = traces(&config)?;
-        telemetry::start(out.json || !std::io::stderr().is_terminal(), traces.as_ref());
+        telemetry::start(LogForm::of_output(out.json), traces.as_ref());
         harden(config.lock_memory, self.dev).map_err(CliError::failed)?;
         let daemon = Daemon::start(&config).await.map_err(CliError::failed)?;
         let folders: Vec<PathBuf> = daemon.controllers.iter().map(|served| served.data.clone()).collect();

@@ -6,12 +6,12 @@ use super::output::Out;
 use super::verify::read_key;
 use crate::clock::SystemClock;
 use crate::config::Config;
-use crate::telemetry;
+use crate::telemetry::{self, LogForm};
 use crate::tls::{ConnectionLimits, Incoming, TlsFiles};
 use crate::web;
 use crate::witness::Witness as Cosigner;
 use clap::Args;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -59,7 +59,7 @@ pub(super) struct Witness {
 
 impl Witness {
     pub async fn run(self, out: Out) -> Result<(), CliError> {
-        telemetry::start(out.json || !std::io::stderr().is_terminal(), None);
+        telemetry::start(LogForm::of_output(out.json), None);
         if self.certificate.is_none() && !self.listen.ip().is_loopback() {
             return Err(CliError::usage("an address beyond loopback in --listen needs --certificate"));
         }

@@ -132,7 +132,7 @@ impl ConsentLog {
         // stays lifted.
         let changed = |yes: &ConsentRecord| vocabulary.changed_after(yes.said_ms(), yes.position);
         let by_new_words =
-            self.newest(true).any(changed).then(|| self.decisions_about(expanded, |_| Given::NOW));
+            self.newest_yes().any(changed).then(|| self.decisions_about(expanded, |_| Given::NOW));
         let found = by_new_words.as_ref().unwrap_or(found);
         if let Some((yes, _)) = found.standing(now_ms).next() {
             return (NoConsent::WordsChanged, Some(yes));
@@ -163,7 +163,7 @@ impl ConsentLog {
         found: &'b CaseDecisions<'a>,
         given: impl Fn(&ConsentRecord) -> Given + 'b,
     ) -> impl Iterator<Item = &'a ConsentRecord> {
-        self.newest(true).filter(move |yes| {
+        self.newest_yes().filter(move |yes| {
             yes.is_before_its_end(expanded.now_ms())
                 && expanded
                     .lacks_explicitness(&yes.terms, given(yes))
@@ -240,7 +240,7 @@ impl ConsentLog {
                 self.allowing(vocabulary, &case).iter().any(|(allowing, _)| allowing.event_id == yes.event_id)
             })
         };
-        self.newest(true).filter(is_unblocked).collect()
+        self.newest_yes().filter(is_unblocked).collect()
     }
 
     /// The newest no that a yes with these terms, said now, would lift. A no counts only if `is_relevant`
@@ -254,12 +254,12 @@ impl ConsentLog {
         is_relevant: impl Fn(&ConsentRecord) -> bool,
     ) -> Option<&ConsentRecord> {
         let concerned: Vec<&ConsentRecord> =
-            self.newest(false).filter(|no| is_relevant(no) && overlap(yes, &no.terms, vocabulary)).collect();
+            self.newest_no().filter(|no| is_relevant(no) && overlap(yes, &no.terms, vocabulary)).collect();
         if concerned.is_empty() {
             return None;
         }
         let consents: Vec<&ConsentRecord> =
-            self.newest(true).filter(|other| overlap(yes, &other.terms, vocabulary)).collect();
+            self.newest_yes().filter(|other| overlap(yes, &other.terms, vocabulary)).collect();
         let per_case = concerned.len().saturating_mul(consents.len().saturating_add(1));
         let Some(cases) = named_cases(yes, 0, COMPARISONS_MAX.checked_div(per_case).unwrap_or_default())
         else {
@@ -292,8 +292,14 @@ impl ConsentLog {
         CaseDecisions::of(self.records.iter().rev(), expanded, given)
     }
 
-    fn newest(&self, yes: bool) -> impl Iterator<Item = &ConsentRecord> {
-        self.records.iter().rev().filter(move |record| record.decision.is_yes() == yes)
+    /// The consents, the newest first.
+    fn newest_yes(&self) -> impl Iterator<Item = &ConsentRecord> {
+        self.records.iter().rev().filter(|record| record.decision.is_yes())
+    }
+
+    /// The refusals and withdrawals, the newest first.
+    fn newest_no(&self) -> impl Iterator<Item = &ConsentRecord> {
+        self.records.iter().rev().filter(|record| !record.decision.is_yes())
     }
 
     /// The time from which a yes allows nothing of what it names, milliseconds since the Unix epoch. The
@@ -357,7 +363,7 @@ impl ConsentLog {
     #[must_use]
     pub fn ends_another(&self, record: &ConsentRecord, vocabulary: &Vocabulary, now_ms: u64) -> bool {
         let mut earlier =
-            self.newest(true).filter(|other| record.is_after(other) && other.is_before_its_end(now_ms));
+            self.newest_yes().filter(|other| record.is_after(other) && other.is_before_its_end(now_ms));
         earlier.any(|other| overlap(&record.terms, &other.terms, vocabulary))
     }
 }

@@ -69,6 +69,13 @@ pub struct LedgerOptions {
     pub manual: Option<Arc<ManualSequencing>>,
 }
 
+/// What a submission does while the queue is full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum WhenFull {
+    Refuse,
+    Wait,
+}
+
 /// One controller's log.
 pub struct Ledger {
     origin: String,
@@ -219,7 +226,7 @@ impl Ledger {
     /// See [`SubmitError`]. After [`SubmitError::Stopped`], the entries may or may not have been written.
     /// After any other error, they were not.
     pub async fn submit(&self, entries: Vec<Prepared>) -> Result<Committed, SubmitError> {
-        self.send(entries, None, false).await
+        self.send(entries, None, WhenFull::Refuse).await
     }
 
     /// Like [`Ledger::submit`], but waits while the queue is full. It is meant for writes that must not be
@@ -228,7 +235,7 @@ impl Ledger {
     /// # Errors
     /// See [`SubmitError`], except [`SubmitError::Overloaded`].
     pub async fn submit_patiently(&self, entries: Vec<Prepared>) -> Result<Committed, SubmitError> {
-        self.send(entries, None, true).await
+        self.send(entries, None, WhenFull::Wait).await
     }
 
     /// Appends an entry that changes the log key. The old key signs this entry and everything before it. The
@@ -249,14 +256,15 @@ impl Ledger {
             return Err(SubmitError::OtherKey);
         }
         let also = Some((Arc::clone(&now.key), until_ms));
-        self.send(vec![entry], Some(Arc::new(Signing { chain, key: new, also })), false).await
+        let signing = Arc::new(Signing { chain, key: new, also });
+        self.send(vec![entry], Some(signing), WhenFull::Refuse).await
     }
 
     async fn send(
         &self,
         entries: Vec<Prepared>,
         rotation: Option<Arc<Signing>>,
-        is_patient: bool,
+        when_full: WhenFull,
     ) -> Result<Committed, SubmitError> {
         let key_id = entries.first().map(|first| first.entry.key_id).unwrap_or_default();
         // If the key changed while entries were signed, those with the old signature are invalid.
@@ -268,7 +276,7 @@ impl Ledger {
         loop {
             match self.queue(submission)? {
                 None => return answer.await.map_err(|_| SubmitError::Stopped)?,
-                Some(refused) if is_patient => submission = refused,
+                Some(refused) if when_full == WhenFull::Wait => submission = refused,
                 Some(_) => return Err(SubmitError::Overloaded),
             }
             tokio::time::sleep(QUEUE_PAUSE).await;

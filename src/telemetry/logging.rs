@@ -3,11 +3,29 @@
 use super::current_call::{JsonLines, PlainLines};
 use super::filter::loggable;
 use super::traces::Traces;
+use std::io::IsTerminal;
 use std::panic::PanicHookInfo;
 use tracing_subscriber::filter::FilterExt;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer};
+
+/// The form of the lines of a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogForm {
+    /// JSON, for programs.
+    Json,
+    /// Plain text, for people.
+    Text,
+}
+
+impl LogForm {
+    /// JSON if it was asked for, or if standard error is not a terminal.
+    #[must_use]
+    pub fn of_output(json: bool) -> Self {
+        if json || !std::io::stderr().is_terminal() { Self::Json } else { Self::Text }
+    }
+}
 
 /// Sends logs to standard error, as JSON or as plain lines. A panic is logged with its place.
 ///
@@ -15,10 +33,10 @@ use tracing_subscriber::{EnvFilter, Layer};
 /// own crates may log at `debug` and `trace`, even if `RUST_LOG` allows more. Other crates log message bytes
 /// and headers at these levels, and a future dependency may do so too. Spans go to `traces`, if given. Lines
 /// have no colors: color codes are control characters, and control characters are escaped on a terminal.
-pub fn start(json: bool, traces: Option<&Traces>) {
+pub fn start(form: LogForm, traces: Option<&Traces>) {
     let level = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn,sayso=info"));
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(super::terminal::Lines);
-    let lines = if json {
+    let lines = if form == LogForm::Json {
         lines.json().flatten_event(true).map_event_format(JsonLines).boxed()
     } else {
         lines.map_event_format(PlainLines).boxed()

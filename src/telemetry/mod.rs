@@ -18,7 +18,7 @@ mod witness_metrics;
 pub use call_meter::CallMeter;
 pub use current_call::{CallName, InCall};
 pub use log_status::LogStatus;
-pub use logging::start;
+pub use logging::{LogForm, start};
 pub use metrics::{ErasureStep, Metrics, metrics};
 pub use terminal::escaped;
 pub use traces::{Export, ExportError, Traces, end_call, join_trace};

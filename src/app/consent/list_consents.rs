@@ -48,7 +48,7 @@ impl Consent {
         count: usize,
     ) -> Result<Consents, AppError> {
         caller.check_moment(moment)?;
-        let state = self.core.state_at(subject, moment, false).await?;
+        let state = self.core.state_at(subject, moment).await?;
         let (rules, now_ms) = match moment {
             Moment::Now | Moment::Version(_) => (self.core.rules(), self.core.now_ms()),
             Moment::Time(time_ms) => (self.core.rules.history().at(time_ms)?, time_ms),

@@ -338,8 +338,7 @@ impl Core {
         Ok(past)
     }
 
-    /// A subject's state at a moment. `rebuild` folds the events of the log instead of using the state in
-    /// memory.
+    /// A subject's state at a moment.
     ///
     /// # Errors
     /// Nothing is recorded about the subject, or the store failed.
@@ -347,15 +346,24 @@ impl Core {
         self: &Arc<Self>,
         subject: &SubjectId,
         moment: Moment,
-        rebuild: bool,
     ) -> Result<SubjectState, AppError> {
         let stream = self.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
-        if !rebuild {
+        {
             let now = stream.read();
             if moment == Moment::Now || moment == Moment::Version(now.state.version) {
                 return Ok(now.state.clone());
             }
         }
+        self.state_as_of(&stream, moment)
+    }
+
+    /// As [`Core::state_at`], folded from the events of the log and not taken from memory.
+    pub(crate) async fn rebuilt_state_at(
+        self: &Arc<Self>,
+        subject: &SubjectId,
+        moment: Moment,
+    ) -> Result<SubjectState, AppError> {
+        let stream = self.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
         self.state_as_of(&stream, moment)
     }
 }

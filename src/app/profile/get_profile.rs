@@ -27,6 +27,10 @@ impl Profiles {
         moment: Moment,
         rebuild: bool,
     ) -> Result<Profile, AppError> {
-        Ok(Profile { state: self.core.state_at(subject, moment, rebuild).await? })
+        let state = match rebuild {
+            true => self.core.rebuilt_state_at(subject, moment).await?,
+            false => self.core.state_at(subject, moment).await?,
+        };
+        Ok(Profile { state })
     }
 }

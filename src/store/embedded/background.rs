@@ -94,7 +94,7 @@ impl Shared {
         if self.running() != Running::Yes {
             return;
         }
-        if let Err(error) = synced.and_then(|()| self.write_watermark(&mut writer, extent, false)) {
+        if let Err(error) = synced.and_then(|()| self.write_watermark(&mut writer, extent)) {
             tracing::error!(%error, "the log stops: its index or tree can't be made durable; restart to recover");
             self.set_running(Running::Stopped);
         }

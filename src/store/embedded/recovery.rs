@@ -133,7 +133,7 @@ pub fn run(shared: &Shared, watermark: Watermark, index: IndexState) -> Result<R
         let mut writer = shared.writer();
         writer.committed = totals;
         shared.sync_derived()?;
-        shared.write_watermark(&mut writer, totals, false)?;
+        shared.write_watermark(&mut writer, totals)?;
     }
     let interrupted: Vec<u64> =
         shared.intent.pending()?.into_iter().filter(|position| *position < head.size).collect();

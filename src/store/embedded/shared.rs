@@ -190,12 +190,17 @@ impl Shared {
     }
 
     /// Writes a watermark: the flat files and the index are durable for the entries in `extent`.
-    pub fn write_watermark(
-        &self,
-        writer: &mut Writer,
-        extent: Extent,
-        clean: bool,
-    ) -> Result<(), StoreError> {
+    pub fn write_watermark(&self, writer: &mut Writer, extent: Extent) -> Result<(), StoreError> {
+        self.put_watermark(writer, Watermark { extent, ..Watermark::default() })
+    }
+
+    /// As [`Shared::write_watermark`], for a log that is closed. Nothing is written to it afterwards.
+    fn write_last_watermark(&self, writer: &mut Writer, extent: Extent) -> Result<(), StoreError> {
+        self.put_watermark(writer, Watermark { extent, clean: true, ..Watermark::default() })
+    }
+
+    fn put_watermark(&self, writer: &mut Writer, watermark: Watermark) -> Result<(), StoreError> {
+        let Watermark { extent, clean, .. } = watermark;
         let custom = self.custom_complete_to.load(Ordering::Acquire).min(extent.size);
         writer.watermark = Watermark { extent, flat: extent.size, custom, indexed: true, clean };
         self.watermark_file.write(&writer.watermark)
@@ -205,7 +210,7 @@ impl Shared {
     /// restored.
     pub fn rewrite_watermark(&self, writer: &mut Writer) -> Result<(), StoreError> {
         let extent = writer.watermark.extent;
-        self.write_watermark(writer, extent, false)
+        self.write_watermark(writer, extent)
     }
 
     /// Implements [`crate::store::LogStore::close`].
@@ -220,7 +225,7 @@ impl Shared {
         self.all_or_stop(|| {
             self.sync_derived()?;
             let extent = writer.committed;
-            self.write_watermark(&mut writer, extent, true)
+            self.write_last_watermark(&mut writer, extent)
         })?;
         self.set_running(Running::Closed);
         Ok(())

@@ -50,6 +50,13 @@ struct RequiredRevocation {
     of_artifact: Option<EventId>,
 }
 
+/// What ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    Grant,
+    Artifact,
+}
+
 /// A revocation that should have been recorded.
 pub(super) struct MissingRevocation {
     /// The position of the change that contradicts the grant or artifact.
@@ -174,7 +181,7 @@ impl Revocations {
     fn give_up(&mut self, grants: &mut IssuedGrants, doubt: Doubt) {
         for id in std::mem::take(&mut self.required).into_keys() {
             if let Some(position) = grants.note_unchecked(&id, None) {
-                self.add_unchecked(&id, position, false, doubt);
+                self.add_unchecked(&id, position, doubt);
             }
         }
         for case in std::mem::take(&mut self.cases).into_values() {
@@ -187,13 +194,17 @@ impl Revocations {
 
     fn note_unchecked(&self, id: &EventId, grants: &mut IssuedGrants, doubt: Doubt) {
         if let Some(position) = grants.note_unchecked(id, Some(self.last.now_ms)) {
-            self.add_unchecked(id, position, false, doubt);
+            self.add_unchecked(id, position, doubt);
         }
     }
 
-    fn add_unchecked(&self, grant: &EventId, position: u64, is_counted: bool, doubt: Doubt) {
-        if !is_counted {
-            self.unchecked.borrow_mut().insert(position, Unchecked { grant: *grant, doubt });
+    fn add_unchecked(&self, grant: &EventId, position: u64, doubt: Doubt) {
+        self.unchecked.borrow_mut().insert(position, Unchecked { grant: *grant, doubt });
+    }
+
+    fn add_unless_counted(&self, id: &EventId, grant: &IssuedGrant, doubt: Doubt) {
+        if !grant.is_unchecked {
+            self.add_unchecked(id, grant.position, doubt);
         }
     }
 
@@ -256,7 +267,7 @@ impl Revocations {
         let fault = judge.faults_of_grant(grant).into_iter().find(|fault| is_of_rules(*fault));
         subject.effort.swap(&self.effort);
         if self.effort.take_failure() {
-            self.add_unchecked(id, grant.position, grant.is_unchecked, Doubt::TooLong);
+            self.add_unless_counted(id, grant, Doubt::TooLong);
             return None;
         }
         fault
@@ -283,7 +294,7 @@ impl Revocations {
         let (used, issued) = (judged(used_ms), judged(grant.issued_ms));
         subject.effort.swap(&self.effort);
         if self.effort.take_failure() {
-            self.add_unchecked(id, grant.position, grant.is_unchecked, Doubt::TooLong);
+            self.add_unless_counted(id, grant, Doubt::TooLong);
             return None;
         }
         let words = vocabulary.at(used_ms);
@@ -302,7 +313,7 @@ impl Revocations {
             }
         }
         if is_hidden && fault.is_none() {
-            self.add_unchecked(id, grant.position, grant.is_unchecked, Doubt::RulesUnknown);
+            self.add_unless_counted(id, grant, Doubt::RulesUnknown);
         }
         fault
     }
@@ -336,10 +347,10 @@ impl Revocations {
             Event::GrantIssued(_) => self.open(event_id, grants),
             Event::ArtifactRegistered(_) => self.open_artifact(event_id, grants),
             Event::ArtifactInvalidated(ended) => {
-                self.record_end(&ended.artifact, true);
+                self.record_end(&ended.artifact, Ended::Artifact);
             }
             Event::GrantRevoked(revoked) => {
-                self.record_end(&revoked.grant, false);
+                self.record_end(&revoked.grant, Ended::Grant);
             }
             // After the last of them, every required revocation must have been recorded.
             Event::RevocationsPending(pending) => {
@@ -353,9 +364,13 @@ impl Revocations {
     }
 
     /// Notes that the end of a grant or artifact was recorded.
-    fn record_end(&mut self, id: &[u8], is_artifact: bool) {
+    fn record_end(&mut self, id: &[u8], ended: Ended) {
         let Ok(id) = <&EventId>::try_from(id) else { return };
-        if self.required.get(id).is_some_and(|required| required.of_artifact.is_some() == is_artifact) {
+        if self
+            .required
+            .get(id)
+            .is_some_and(|required| required.of_artifact.is_some() == (ended == Ended::Artifact))
+        {
             self.required.remove(id);
         }
     }

@@ -239,12 +239,10 @@ impl Subject {
                 let by_time = edition >= CONFIRMED_BY_TIME_EDITION;
                 self.confirm(&confirmed.attribute, said_at_ms, by_time);
             }
-            Event::ConsentGiven(given) => self.decide(id, consented, true, given.terms.as_ref()),
-            Event::ConsentRenewed(renewed) => self.decide(id, consented, true, renewed.terms.as_ref()),
-            Event::ConsentRefused(refusal) => self.decide(id, refused, false, refusal.terms.as_ref()),
-            Event::ConsentWithdrawn(withdrawn) => {
-                self.decide(id, refused, false, withdrawn.terms.as_ref());
-            }
+            Event::ConsentGiven(given) => self.add_consent(id, consented, given.terms.as_ref()),
+            Event::ConsentRenewed(renewed) => self.add_consent(id, consented, renewed.terms.as_ref()),
+            Event::ConsentRefused(refusal) => self.add_refusal(id, refused, refusal.terms.as_ref()),
+            Event::ConsentWithdrawn(withdrawn) => self.add_refusal(id, refused, withdrawn.terms.as_ref()),
             Event::SignalRecorded(signal) => {
                 let recorded = Statement { said_at_ms: sealed_at_ms, position };
                 self.signals.record(signal.kind(), &signal.purposes, &signal.interaction, recorded);
@@ -383,8 +381,13 @@ impl Subject {
         }
     }
 
-    fn decide(&mut self, id: &EventId, given: ConsentTime, is_consent: bool, terms: Option<&ConsentTerms>) {
-        self.decisions.add(*id, given, is_consent, terms, &self.effort);
+    fn add_consent(&mut self, id: &EventId, given: ConsentTime, terms: Option<&ConsentTerms>) {
+        self.decisions.add(*id, given, true, terms, &self.effort);
+    }
+
+    /// Adds a refusal or a withdrawal.
+    fn add_refusal(&mut self, id: &EventId, given: ConsentTime, terms: Option<&ConsentTerms>) {
+        self.decisions.add(*id, given, false, terms, &self.effort);
     }
 
     /// Checks that the attribute itself may be used. An unconfirmed inference may not be used as long as an

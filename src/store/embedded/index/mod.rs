@@ -36,6 +36,13 @@ const PAUSING_RECORDS_MAX: usize = 65_536;
 /// Number of chunks of a subject in one read. A chunk is a record with the positions of consecutive versions.
 const CHUNKS_READ: usize = 16;
 
+/// Whether the records are settled with pauses between batches.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Pauses {
+    Never,
+    Allowed,
+}
+
 /// The index.
 pub struct Index {
     database: Database,
@@ -167,7 +174,7 @@ impl Index {
     /// On a full device, records that are not in sled yet stay in memory and can still be found.
     pub fn settle(&self) -> Result<(), StoreError> {
         self.waiting.fetch_add(1, Ordering::Relaxed);
-        let settled = self.settle_all(false);
+        let settled = self.settle_all(Pauses::Never);
         self.waiting.fetch_sub(1, Ordering::Relaxed);
         settled
     }
@@ -175,10 +182,10 @@ impl Index {
     /// Does the same as [`Index::settle`], for a background thread. It pauses between batches while no caller
     /// waits, so that other threads can run.
     pub fn settle_with_pauses(&self) -> Result<(), StoreError> {
-        self.settle_all(true)
+        self.settle_all(Pauses::Allowed)
     }
 
-    fn settle_all(&self, pauses: bool) -> Result<(), StoreError> {
+    fn settle_all(&self, pauses: Pauses) -> Result<(), StoreError> {
         let _one_at_a_time = self.settle_lock.lock().unwrap_or_else(PoisonError::into_inner);
         // This takes two rounds if an earlier attempt failed. The first round settles the records that were
         // left over, and the second settles those added since.
@@ -193,8 +200,8 @@ impl Index {
         Ok(())
     }
 
-    fn settle_generation(&self, settling: &Generation, pauses: bool) -> Result<(), StoreError> {
-        let may_pause = || pauses && self.may_pause();
+    fn settle_generation(&self, settling: &Generation, pauses: Pauses) -> Result<(), StoreError> {
+        let may_pause = || pauses == Pauses::Allowed && self.may_pause();
         let mut batches = Batches::reserving(&self.database, &may_pause);
         let mut entries = settling.subjects.iter().peekable();
         while let Some(((handle, version), position)) = entries.next() {
