@@ -186,14 +186,18 @@ pub(super) fn int64(number: u64) -> Value {
 /// IDs of categories, and are not converted to camelCase.
 const DATA_MAPS: [&str; 1] = ["erasedByCategory"];
 
-/// Converts the JSON of a Rust type to the style of proto JSON: names become camelCase, and
-/// integers become strings. (Proto JSON writes 64-bit integers as strings, and all integers of the
-/// converted types have 64 bits.)
+/// Fields in milliseconds that are durations. All others are times.
+const DURATIONS: [&str; 1] = ["accuracy_ms"];
+
+/// Converts the JSON of a Rust type to the style of proto JSON: names become camelCase, times become RFC 3339
+/// texts under a name without `_ms` or `_s`, and integers become strings. (Proto JSON writes 64-bit integers
+/// as strings, and all integers of the converted types have 64 bits.)
 pub(super) fn proto_style(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             let members = members.into_iter().map(|(name, value)| {
-                let name = camel_case(&name);
+                let (name, value) = timed(&name, value);
+                let name = camel_case(name);
                 let value = match value {
                     Value::Object(map) if DATA_MAPS.contains(&name.as_str()) => {
                         Value::Object(map.into_iter().map(|(key, value)| (key, proto_style(value))).collect())
@@ -207,6 +211,20 @@ pub(super) fn proto_style(value: Value) -> Value {
         Value::Array(items) => Value::Array(items.into_iter().map(proto_style).collect()),
         Value::Number(number) if !number.is_f64() => Value::String(number.to_string()),
         other => other,
+    }
+}
+
+/// A member without the unit of time in its name: times as RFC 3339 texts, durations in seconds.
+fn timed(name: &str, value: Value) -> (&str, Value) {
+    let (stem, unit_ms) = match (name.strip_suffix("_ms"), name.strip_suffix("_s")) {
+        (Some(stem), _) => (stem, 1),
+        (None, Some(stem)) => (stem, 1_000),
+        (None, None) => return (name, value),
+    };
+    match value.as_u64().map(|number| number.saturating_mul(unit_ms)) {
+        Some(ms) if DURATIONS.contains(&name) => (stem, duration(ms)),
+        Some(ms) => (stem, wording::time(ms).into()),
+        None => (stem, value),
     }
 }
 
@@ -377,11 +395,14 @@ mod tests {
         let value = serde_json::json!({
             "tree_size": 7, "ratio": 0.5, "ok": true, "none": null,
             "damaged_at": [{ "first_position": 1 }],
+            "from_ms": 61_500, "to_ms": null, "cosigned": { "at_s": 2 }, "accuracy_ms": 1_500,
             "erased_by_category": { "my_own_category": 2 },
         });
         let expected = serde_json::json!({
             "treeSize": "7", "ratio": 0.5, "ok": true, "none": null,
             "damagedAt": [{ "firstPosition": "1" }],
+            "from": "1970-01-01T00:01:01.5Z", "to": null, "cosigned": { "at": "1970-01-01T00:00:02Z" },
+            "accuracy": "1.500s",
             "erasedByCategory": { "my_own_category": "2" },
         });
         assert_eq!(proto_style(value), expected);

@@ -72,29 +72,12 @@ fn add_usage(head: &mut Map<String, Value>, usage: &Usage) -> io::Result<()> {
     Ok(())
 }
 
-/// Converts members that end in `_ms` to RFC 3339 times, and the rest to the style of proto JSON.
-fn timed(value: Value) -> Value {
-    match value {
-        Value::Object(members) => {
-            let timed_member =
-                |(name, value): (String, Value)| match (name.strip_suffix("_ms"), value.as_u64()) {
-                    (Some(name), Some(ms)) => (name.to_owned(), json!(wording::time(ms))),
-                    (Some(name), None) => (name.to_owned(), value),
-                    (None, _) => (name, timed(value)),
-                };
-            Value::Object(members.into_iter().map(timed_member).collect())
-        }
-        Value::Array(items) => Value::Array(items.into_iter().map(timed).collect()),
-        other => other,
-    }
-}
-
 fn event_json(event: &LogEvent) -> io::Result<Value> {
-    Ok(proto_style(timed(serde_json::to_value(event)?)))
+    Ok(proto_style(serde_json::to_value(event)?))
 }
 
 fn grant_json(grant: &GrantRecord, usage: &Usage) -> io::Result<Value> {
-    let mut value = proto_style(timed(serde_json::to_value(grant)?));
+    let mut value = proto_style(serde_json::to_value(grant)?);
     let packs: Vec<Value> = grant
         .packs
         .iter()
