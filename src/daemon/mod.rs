@@ -7,8 +7,6 @@ mod controller;
 mod cosigning;
 pub(crate) mod data_dir;
 mod dev_keys;
-#[cfg(test)]
-mod early_hashes_tests;
 mod error;
 pub(crate) mod harden;
 mod issuer_keys;
@@ -17,6 +15,8 @@ mod lost_parts;
 mod reload;
 mod shutdown;
 mod start;
+#[cfg(test)]
+mod tests;
 mod timestamping;
 mod webhooks;
 

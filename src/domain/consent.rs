@@ -455,5 +455,4 @@ fn blocks(no: (&ConsentRecord, Reach), yes: (&ConsentRecord, Reach)) -> bool {
 }
 
 #[cfg(test)]
-#[path = "consent_tests.rs"]
 mod tests;

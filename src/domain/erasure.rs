@@ -529,5 +529,4 @@ fn erased_kind(event: &Event, remaining: &BTreeSet<EventId>) -> ErasedKind {
 }
 
 #[cfg(test)]
-#[path = "erasure_tests.rs"]
 mod tests;

@@ -489,5 +489,4 @@ impl SubjectState {
 }
 
 #[cfg(test)]
-#[path = "profile_tests.rs"]
 mod tests;

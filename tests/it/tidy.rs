@@ -203,6 +203,20 @@ fn what_has_one_place_is_done_there_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The tests of a file are in the file itself. If they are long, they are in `FILE/tests.rs`, and those of a
+/// folder in `FOLDER/tests.rs`, with further files in `tests/` beside it.
+#[test]
+fn unit_tests_have_one_layout() {
+    let mut wrong = Vec::new();
+    for path in ["src", "crates/proof/src"].iter().flat_map(|src| sources(&root().join(src))) {
+        let (text, name) = (std::fs::read_to_string(&path).unwrap(), path.to_string_lossy());
+        if name.ends_with("_tests.rs") || name.ends_with("/tests/mod.rs") || text.contains("#[path = ") {
+            wrong.push(name.into_owned());
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn no_files_import_each_other_in_a_cycle() {
     for src in ["src", "crates/proof/src"] {

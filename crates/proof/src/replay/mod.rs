@@ -22,9 +22,6 @@ mod effort;
 mod fault;
 mod flag;
 mod grant;
-#[cfg(test)]
-#[path = "tests/index.rs"]
-mod index_tests;
 mod issued_artifacts;
 mod issued_grants;
 mod judge;
@@ -44,6 +41,8 @@ mod sources;
 mod staircase;
 mod subject;
 mod subject_checks;
+#[cfg(test)]
+mod tests;
 mod vocabulary;
 mod withheld;
 mod word_rules;

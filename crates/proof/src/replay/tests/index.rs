@@ -2,16 +2,16 @@
 //! every decision and signal.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
-use super::consent::{Covering, IntendedUse};
-use super::decisions::Decisions;
-use super::definitions::ConsentTime;
-use super::effort::Effort;
-use super::fault::Fault;
-use super::signals::{Signals, Statement};
-use super::vocabulary::{Vocabulary, WordsInForce};
 use crate::entry::EventId;
 use crate::event::event_body::Event;
 use crate::event::{CategoryDefined, ConsentTerms, DecisionRulesAdopted, PurposeDefined, SignalKind};
+use crate::replay::consent::{Covering, IntendedUse};
+use crate::replay::decisions::Decisions;
+use crate::replay::definitions::ConsentTime;
+use crate::replay::effort::Effort;
+use crate::replay::fault::Fault;
+use crate::replay::signals::{Signals, Statement};
+use crate::replay::vocabulary::{Vocabulary, WordsInForce};
 use proptest::prelude::*;
 
 #[derive(Clone, Debug)]

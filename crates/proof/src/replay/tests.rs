@@ -1,0 +1,3 @@
+//! Tests of the replay that compare it with slower code.
+
+mod index;
