@@ -57,6 +57,8 @@ mod verify_document;
 mod verify_earlier;
 mod verify_report;
 mod verify_rules;
+mod verify_text;
+mod verify_verdict;
 mod vocabulary;
 mod witness;
 

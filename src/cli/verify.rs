@@ -1,7 +1,7 @@
 //! The command `sayso verify`.
 
 use super::error::CliError;
-use super::output::{Out, count, people, proto_style};
+use super::output::{Out, count, proto_style};
 use super::progress;
 use super::verify_completeness;
 use super::verify_context::{self, Hint};
@@ -9,15 +9,15 @@ use super::verify_document::Document;
 use super::verify_earlier;
 use super::verify_report::{Checked, Content, Outcome, PendingReport, ReportFlags};
 use super::verify_rules;
+use super::verify_text::text_of;
+use super::verify_verdict::{headline, verdict_of};
 use crate::clock::{Clock, SystemClock};
-use crate::domain::wording;
 use clap::Args;
 use sayso_proof::bundle::usage::Usage;
-use sayso_proof::bundle::{FailureKind, Options, Report, Source, verify, verify_and_record};
+use sayso_proof::bundle::{Options, Report, Source, verify, verify_and_record};
 use sayso_proof::checkpoint::VerifierKey;
 use sayso_proof::context::ContextFindings;
 use sayso_proof::keys::KeyChain;
-use sayso_proof::replay::Replayed;
 use sayso_proof::rule::TierKey;
 use sayso_proof::timestamp::Authorities;
 use sayso_proof::unseen::GivenContext;
@@ -265,61 +265,6 @@ fn after<T>(written: Option<Result<T, CliError>>, verdict: CliError, out: Out) -
     verdict
 }
 
-/// The verdict in a sentence, for the top of a report.
-fn headline(outcome: &Outcome<'_>, error: Option<&CliError>) -> String {
-    let begin = match outcome {
-        Outcome::Failed(failure) if failure.kind != FailureKind::Broken => "Not verified",
-        Outcome::Failed(_) => "The bundle does not verify",
-        Outcome::Checked(Checked { report, .. }) => match words_of(report) {
-            "verified" => "Verified: nothing was found that contradicts the log",
-            words => words,
-        },
-    };
-    let mut text = begin.replacen("the log", "The log", usize::from(begin.starts_with("the log")));
-    if let Some(error) = error {
-        text.push_str(&format!(": {}", error.message()));
-    }
-    text
-}
-
-/// The error for a bundle that has findings, or grants that could not be checked in full.
-fn verdict_of(report: &Report) -> Result<(), CliError> {
-    if !report.grants_hold() {
-        return Err(CliError::unverified(contradictions(report)));
-    }
-    if report.is_fully_checked() && report.is_map_recent() {
-        return Ok(());
-    }
-    let grants = &report.grants;
-    let number = grants.unchecked.saturating_add(grants.revocations_unchecked);
-    let mut parts = Vec::new();
-    if number > 0 {
-        parts.push(format!("{} not checked in full", count(number, "grant")));
-    }
-    if grants.reports_unchecked > 0 {
-        parts.push(format!("{} on grants that are missing", count(grants.reports_unchecked, "report")));
-    }
-    if report.has_late_revocations() {
-        parts.push(LATE_REVOCATIONS.to_owned());
-    }
-    if report.rules.bounds_unknown > 0 {
-        let unknown = count(report.rules.bounds_unknown, "version");
-        parts.push(format!("{unknown} of unsigned bounds that this build does not know"));
-    }
-    let mut next = "verify an export that was made before the erasure";
-    if report.withheld > 0 {
-        let sealed = count(report.withheld, "sealed entry");
-        parts.push(format!("{sealed} without a key, each of which may be a grant or a withdrawal"));
-        next = "verify an export that was made without --sealed";
-    }
-    if !report.is_map_recent() {
-        let reason = "entries of people that were not in a committed subject map for more than 10 minutes";
-        parts.push(reason.to_owned());
-        next = "verify a new export: the log commits to its subject map before each export";
-    }
-    Err(CliError::unchecked(parts.join("; ")).next(next))
-}
-
 fn read_counts(path: &Path) -> Result<String, CliError> {
     let wrong = |error| CliError::usage(format!("--counts: {}: {error}", path.display()));
     let (mut text, file) = (String::new(), std::fs::File::open(path).map_err(wrong)?);
@@ -354,25 +299,6 @@ pub(super) fn read_key(key: &str) -> Result<VerifierKey, CliError> {
             .next("`sayso serve --dev` writes the key to DATA/dev/log.vkey")
     })?;
     text.trim().parse().map_err(|error| CliError::usage(format!("--key: {error}")))
-}
-
-/// What contradicts the log.
-fn contradictions(report: &Report) -> String {
-    let grants = &report.grants;
-    let mut text = format!("{} that should not have been issued", count(grants.unjustified, "grant"));
-    if grants.rule_faults > 0 {
-        let faults = count(grants.rule_faults, "fault");
-        text.push_str(&format!("; {faults} of bounds, definitions or notices"));
-    }
-    if grants.misdated > 0 {
-        let entries = count(grants.misdated, "entry");
-        text.push_str(&format!("; {entries} with a time that does not fit those before"));
-    }
-    if grants.other_faults > 0 {
-        let others = count(grants.other_faults, "other entry");
-        text.push_str(&format!("; {others} that contradict the log"));
-    }
-    text
 }
 
 /// A verdict, the evidence that was given, and what the verdict does not show.
@@ -410,112 +336,6 @@ fn read_tier_key(text: &str) -> Result<TierKey, CliError> {
     });
     parsed.map_err(|error| CliError::usage(format!("--tier-key: `{text}`: {error}, or be a file with one")))
 }
-
-/// The verdict on a bundle whose checks passed.
-fn words_of(report: &Report) -> &'static str {
-    match (report.grants_hold(), report.is_fully_checked() && report.is_map_recent()) {
-        (true, true) => "verified",
-        (true, false) => "the log is intact, but not all of it could be checked in full",
-        (false, _) => "the log is complete, but not all of it is justified",
-    }
-}
-
-fn text_of(report: &Report) -> String {
-    let mut text = format!(
-        "{}: {} of {} ({} opened, {} without a subject, {} sealed, {} erased), {}\n\
-         {} verified, root {}\n{} replayed",
-        words_of(report),
-        count(report.tree_size, "entry"),
-        report.origin,
-        report.opened,
-        report.plain,
-        report.withheld,
-        report.erased,
-        people(report.subjects),
-        count(report.signatures, "signature"),
-        report.root,
-        count(report.grants.replayed.saturating_add(report.grants.unchecked), "grant"),
-    );
-    if let Some(size) = report.continues {
-        text.push_str(&format!("\ncontinues the earlier checkpoint of {}", count(size, "entry")));
-    }
-    text.push_str(&verify_earlier::text(&report.earlier));
-    if let Some(size) = report.counts {
-        let first = count(size, "entry");
-        text.push_str(&format!("\nthe counts of rules and erasures are those of the first {first}"));
-    }
-    if report.key_rotations > 0 {
-        text.push_str(&format!(
-            "\nthe log changed its key {}, signed by both keys each time",
-            count(report.key_rotations, "time")
-        ));
-    }
-    if !report.witnesses.is_empty() {
-        text.push_str(&format!("\ncosigned by {}", verify_context::cosigners(&report.witnesses)));
-    }
-    if !report.stated_only.is_empty() {
-        let files = report.stated_only.join(", ");
-        text.push_str(&format!("\nstated by the operator, and not compared with the log: {files}"));
-    }
-    for stamped in &report.timestamps {
-        let (first, at) = (count(stamped.tree_size, "entry"), wording::time(stamped.at_ms));
-        text.push_str(&format!("\ntimestamp of the first {first}: {at}, by {}", stamped.authority));
-    }
-    if report.timestamps_untrusted > 0 {
-        let others = count(report.timestamps_untrusted, "timestamp");
-        text.push_str(&format!("\n{others} not checked, because --tsa-cert names no such authority"));
-    }
-    text.push_str(&verify_rules::text(&report.rules));
-    text.push_str(&pending_text(&report.grants));
-    text.push_str(&verify_completeness::text(report));
-    for finding in &report.grants.findings {
-        text.push_str(&format!("\n{finding}"));
-    }
-    text.push_str(&unchecked_text(&report.grants));
-    if report.has_late_revocations() {
-        text.push_str(&format!("\n{LATE_REVOCATIONS}"));
-    }
-    text
-}
-
-/// The revocations that are announced and still to be recorded.
-fn pending_text(grants: &Replayed) -> String {
-    if grants.revocations_pending == 0 {
-        return String::new();
-    }
-    let mut text =
-        format!("\n{} in effect and still to be recorded", count(grants.revocations_pending, "revocation"));
-    for pending in &grants.pending_grants {
-        text.push_str(&format!(
-            "\nposition {}, grant `{}`: not yet revoked",
-            pending.position, pending.grant
-        ));
-    }
-    text
-}
-
-/// What could not be checked in full.
-fn unchecked_text(grants: &Replayed) -> String {
-    let mut text = String::new();
-    if grants.unchecked > 0 {
-        text.push_str(&format!("\n{} not checked in full", count(grants.unchecked, "grant")));
-    }
-    if grants.revocations_unchecked > 0 {
-        let unchecked = count(grants.revocations_unchecked, "grant");
-        text.push_str(&format!("\n{unchecked} not checked for a missing revocation"));
-    }
-    if grants.reports_unchecked > 0 {
-        let reports = count(grants.reports_unchecked, "report");
-        text.push_str(&format!("\n{reports} not checked, because the grant is missing"));
-    }
-    for unchecked in &grants.unchecked_grants {
-        text.push_str(&format!("\n{unchecked}"));
-    }
-    text
-}
-
-/// What is late: revocations that were announced long ago.
-const LATE_REVOCATIONS: &str = "revocations that were announced more than an hour ago are not recorded";
 
 #[cfg(test)]
 mod tests {

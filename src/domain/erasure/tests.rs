@@ -1,13 +1,17 @@
 //! Property tests of erasure: what it selects, what it keeps, and that it never revives data.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 use super::*;
-use crate::domain::attribute::Attribute;
+use crate::domain::attribute::{Attribute, Secret};
 use crate::domain::default_vocabulary::default_vocabulary;
 use crate::domain::event::{
-    Actor, ArtifactRegistered, Draft, GrantIssued, GrantUsed, GrantedAttribute, HoldPlaced, Provenance,
-    Reason, WithheldClass, codec,
+    Actor, ArtifactRegistered, Draft, GrantIssued, GrantUsed, GrantedAttribute, Ground, HoldPlaced,
+    Provenance, Reason, WithheldClass, codec,
 };
+use crate::domain::event_class::{Class, class};
+use crate::domain::event_references::names_key;
 use crate::domain::histories::{CATEGORIES, event_id, histories, recorded};
+use crate::domain::ids::EventId;
+use crate::domain::profile::SubjectState;
 use proptest::prelude::*;
 use prost::Message;
 

@@ -10,6 +10,7 @@ use super::allowed::Allowed;
 use super::contents::Contents;
 use super::effort::Effort;
 use super::fault::Fault;
+use super::frames::{allows_nothing_more, is_never_beside_a_change, is_revocation};
 use super::issued_grants::{IssuedGrant, IssuedGrants, Times};
 use super::judge::{Case, Changes, Judge, REPLACEMENT_EDITION};
 use super::missing::{Doubt, Missing};
@@ -471,49 +472,4 @@ impl Revocations {
         case.by_interaction.entry(interaction.to_owned()).or_default().push(*event_id);
         self.since_missing.push(*event_id);
     }
-}
-
-fn is_revocation(event: &Event) -> bool {
-    matches!(event, Event::GrantRevoked(_) | Event::ArtifactInvalidated(_) | Event::RevocationsPending(_))
-}
-
-/// Whether an event is never in the frame of a change that comes before it.
-fn is_never_beside_a_change(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::GrantIssued(_)
-            | Event::GrantUsed(_)
-            | Event::GrantGivenAgain(_)
-            | Event::ArtifactRegistered(_)
-    )
-}
-
-/// Whether an event may be recorded while announced revocations are still to be recorded, because it cannot
-/// make a grant valid again.
-fn allows_nothing_more(event: &Event) -> bool {
-    matches!(
-        event,
-        Event::ConsentRefused(_)
-            | Event::ConsentWithdrawn(_)
-            | Event::ConsentRequested(_)
-            | Event::ConsentExpired(_)
-            | Event::SignalRecorded(_)
-            | Event::AttributeContested(_)
-            | Event::AttributeSourcesAdded(_)
-            | Event::EarlierAttributeRecorded(_)
-            | Event::AttributeRemoved(_)
-            | Event::AttributeExpired(_)
-            | Event::GrantIssued(_)
-            | Event::GrantGivenAgain(_)
-            | Event::RecordingRefused(_)
-            | Event::RecordViewed(_)
-            | Event::ErasureRequested(_)
-            | Event::ErasureRefused(_)
-            | Event::RequestSubmitted(_)
-            | Event::RequestDecided(_)
-            | Event::RequestExtended(_)
-            | Event::HoldPlaced(_)
-            | Event::RecipientsKept(_)
-            | Event::AccessProvided(_)
-    )
 }
