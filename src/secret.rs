@@ -1,5 +1,5 @@
-//! Handles secrets: files of 32 bytes that only their owner may read, checks of who may access a file, and
-//! the clearing of what a computation left on the stack.
+//! Reads and makes secrets: files of 32 bytes that only their owner may read. Also checks who may access a
+//! file, and clears what a computation left on the stack.
 
 use crate::clock::Clock;
 use std::fs::{File, Metadata, OpenOptions};

@@ -1,5 +1,5 @@
 //! The gRPC API: one file for each service. A handler converts the request, calls a use case, and converts
-//! its result. No other room (top-level module) knows tonic's services.
+//! its result. No other room (top-level module) implements these services.
 
 mod access;
 mod audit;

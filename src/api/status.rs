@@ -1,6 +1,6 @@
-//! Errors of the API: the only place that maps a failure to a gRPC code and to a machine-readable reason
-//! (`ErrorInfo.reason`). docs/errors.md lists the reasons. The answer has a message that is safe to show to
-//! the caller. The cause of an internal error is only logged, once, and that happens here.
+//! Errors of the API. Only this module maps the errors of use cases to gRPC codes and machine-readable
+//! reasons (`ErrorInfo.reason`). docs/errors.md lists the reasons. The answer has a message that is safe
+//! to show to the caller. The cause of an internal error is only logged, once, and that happens here.
 
 use crate::api::access::error::CredentialError;
 use crate::api::access::role_names::names_of;

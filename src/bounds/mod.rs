@@ -1,5 +1,6 @@
-//! Bounds are Cedar policies in three tiers: public, provider and individual. This module compiles them, and
-//! decides each use by them and by the data subject's consent. No other module depends on Cedar.
+//! Bounds are Cedar policies in three tiers: public, provider and individual. This module compiles them.
+//! It decides each use by the bounds, and by the data subject's consent or another legal basis of the
+//! purpose. No other module depends on Cedar.
 //!
 //! Cedar skips a policy whose evaluation fails, even a `forbid`. In this module, any evaluation error denies.
 

@@ -107,7 +107,8 @@ impl Checkpoint {
 /// Example: `sayso proof 41 > entry.proof`, then `sayso verify entry.proof --key sayso-data/dev/log.vkey`
 #[derive(Args)]
 pub(super) struct Proof {
-    /// Position (number) of the entry in the log, which the command that recorded it printed.
+    /// Position (number) of the entry in the log. The command that recorded the entry printed its
+    /// position.
     position: u64,
 }
 

@@ -274,7 +274,8 @@ fn stage_keys<R: std::io::Read>(
     Ok(Some(unfinished))
 }
 
-/// Moves the key pages that [`stage_keys`] wrote to the place of the lost key store.
+/// Moves the new folder of [`stage_keys`], which has the key pages of the backup, to the place of the lost
+/// key store.
 fn take_staged_keys(layout: &Layout, staged: &Path) -> Result<(), CliError> {
     remove(&layout.keys())?;
     std::fs::rename(staged, layout.keys()).map_err(failed(staged))

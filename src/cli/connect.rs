@@ -61,7 +61,7 @@ pub(super) struct Connection {
     pub role: Option<String>,
 }
 
-/// Roles that can have a token in the data folder.
+/// The values of `--as`. `subject` is refused with advice: the data folder has no token of that role.
 const ROLES_WITH_TOKENS: [&str; 8] =
     ["service", "channel", "service-channel", "steward", "auditor", "operator", "authority", "subject"];
 

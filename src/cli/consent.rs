@@ -76,7 +76,8 @@ pub(super) struct Terms {
     /// Record that the holder of parental responsibility decided for the person (GDPR Art. 8(1)).
     #[arg(long)]
     guardian: bool,
-    /// Add inclusion proofs to the answer (see --json), which show that the log has the recorded events.
+    /// Add inclusion proofs to the answer, which show that the log has the recorded events. Only --json
+    /// shows the proofs.
     #[arg(long)]
     proofs: bool,
 }

@@ -66,7 +66,7 @@ struct RelevanceFlags {
     /// every three bytes; 0 for no limit.
     #[arg(long, value_name = "TOKENS", default_value_t = 0, requires = "about")]
     max_tokens: u32,
-    /// Lowest score with --about. The scores are in the output.
+    /// With --about: only attributes with at least this score. The output shows the scores.
     #[arg(long, value_name = "SCORE", default_value_t = 0.0, requires = "about")]
     min_score: f64,
 }
@@ -264,8 +264,8 @@ pub(super) struct Evaluate {
     /// Evaluate with the profile, consents and rules as they were at this time. Default: now.
     #[arg(long, value_name = "TIME", value_parser = times::last)]
     as_of: Option<WrittenTime>,
-    /// Evaluate with the bounds and the vocabulary as they were at this time, instead of those at
-    /// --as-of. For example, try today's bounds on an earlier profile.
+    /// Evaluate with the bounds and the vocabulary (purposes and categories) as they were at this time,
+    /// instead of those at --as-of. For example, try today's bounds on an earlier profile.
     #[arg(long, value_name = "TIME", value_parser = times::last)]
     bounds_as_of: Option<WrittenTime>,
     /// Repeat the decision that led to this grant, with the profile, consents and rules of the time when the

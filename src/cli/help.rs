@@ -2,8 +2,8 @@
 //! help shows commands in groups.
 //!
 //! Only the help of `sayso` itself shows all connection flags. The help of a command that calls the daemon
-//! refers to that help. A command can call no daemon but use a connection flag, such as `--data` of `sayso
-//! token`. Its help shows that flag.
+//! refers to that help. Some commands call no daemon, but use a connection flag, such as `--data` of
+//! `sayso token`. The help of such a command shows that flag.
 
 use super::flags::{used_offline, uses};
 use clap::{Arg, Command};

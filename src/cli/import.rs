@@ -25,8 +25,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::StreamExt;
 use tokio_stream::wrappers::ReceiverStream;
 
-/// Largest number of lines that are read but not yet sent to the daemon. How many sent lines may
-/// wait for the daemon's answer is limited by its flow control.
+/// Largest number of lines that are read but not yet sent to the daemon. The daemon's flow control limits
+/// how many sent lines may wait for its answer.
 const READ_AHEAD_LINES: usize = 256;
 
 /// Import attributes from a JSONL file, or from a package of another ledger.

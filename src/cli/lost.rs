@@ -29,8 +29,8 @@ const LINE_BYTES_MAX: usize = 512;
 /// no revocation.
 ///
 /// The exit status is 5 if an ID is unknown, or if the grant, artifact or attribute that it names has
-/// ended. With --json, each line is one object: one for each ID, and at the end one with the cursor and
-/// the numbers of IDs.
+/// ended. With --json, each line is one object: first one for each ID. The last object has the cursor, the
+/// number of IDs checked, and the number of those that have ended or are unknown.
 ///
 /// Example: `sayso lost g42-ba2ab4254049149d g42-ba2ab4254049149d/tone --file ids.txt`
 #[derive(Args)]

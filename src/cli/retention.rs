@@ -8,7 +8,7 @@ use crate::proto;
 use crate::proto::rights_service_client::RightsServiceClient;
 use clap::{Args, Subcommand, ValueEnum};
 
-/// Classes of events, each with its own retention.
+/// Classes of events. A rule sets how many days the events of a class are kept.
 #[derive(Clone, Copy, ValueEnum)]
 enum Class {
     /// Attributes, with their corrections, contests and confirmations. The days count from when the attribute
@@ -18,10 +18,10 @@ enum Class {
     /// has an effect; a refusal or withdrawal has an effect until the profile is erased. The days
     /// of a signal count from when it was recorded, but a signal in force is kept.
     Consent,
-    /// Requests, holds and views of the record. The days of a request count from when it was decided or
-    /// withdrawn. The days of a hold count from when it was placed, and those of its lifting from when it
-    /// was lifted. The days of a view count from when it was recorded. An open request and a hold in force
-    /// are kept.
+    /// Requests, holds, and views: events that say who looked at a person's record. The days of a request
+    /// count from when it was decided or withdrawn. The days of a hold count from when it was placed, and
+    /// those of its lifting from when it was lifted. The days of a view count from when it was recorded.
+    /// An open request and a hold in force are kept.
     Requests,
     /// Grants and reports of use. The days count from when the grant expires.
     Uses,

@@ -1,6 +1,6 @@
 //! A folder for the temporary files of one `sayso fsck`. If the command is killed, its folder stays, and
 //! the next `sayso fsck` removes it. The files in the folder are copies of the log's index. Where `/proc`
-//! exists, the copies are unnamed files with only links in the folder, so their data is gone when the
+//! exists, the copies have no names, and the folder has only links to them. So their data is gone when the
 //! command ends, even if it is killed.
 
 use crate::secret;

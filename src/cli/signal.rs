@@ -10,7 +10,7 @@ use crate::proto::profile_service_client::ProfileServiceClient;
 use crate::proto::{self, SignalKind};
 use clap::{Args, Subcommand, ValueEnum};
 
-/// Record or lift an objection, a restriction, an opt-out or a pause.
+/// Record or lift a signal, such as an objection, an opt-out or a pause.
 ///
 /// Example: `sayso signal restrict ada`, and later `sayso signal lift ada`
 #[derive(Subcommand)]
@@ -30,13 +30,13 @@ pub(super) enum Signal {
     /// Example: `sayso signal pause ada`, or in one conversation `sayso signal pause ada --interaction
     /// chat-7`
     Pause(Pause),
-    /// Record that the person opts out of sale, sharing and advertising. Sale and sharing of data are
-    /// those of CCPA s. 1798.120. A Global Privacy Control signal is such an opt-out.
+    /// Record that the person opts out of sale, sharing and advertising. Sale and sharing have the meaning
+    /// of CCPA s. 1798.120. A Global Privacy Control signal is such an opt-out.
     ///
     /// Example: `sayso signal opt-out ada`
     OptOut(About),
-    /// Record that the person opts out of automated decisions. The law is CCPA regulations, s. 7221, and
-    /// GDPR Art. 22.
+    /// Record that the person opts out of automated decisions. This right comes from the CCPA regulations,
+    /// s. 7221, and GDPR Art. 22.
     ///
     /// Example: `sayso signal opt-out-automated ada`
     OptOutAutomated(About),

@@ -32,14 +32,15 @@ const COUNTS_BYTES_MAX: u64 = 16 << 10;
 /// Verify a bundle, proof, certificate, receipt or package offline.
 ///
 /// A bundle is a `.tar.zst` or an unpacked folder; a proof is a C2SP tlog-proof. Verification needs no
-/// daemon, no network and no token. It needs only the log's verifier key, from a source that you trust. The
-/// first failure is reported with its position and reason, and the exit status is 4. The status is also 4 if
-/// a grant should not have been issued. If the log or document was made by a newer version of sayso, the exit
-/// status is 7.
+/// daemon, no network and no token. It needs only the log's verifier key, from a source that you trust.
+/// The first failure is reported with its position and reason, and the exit status is 4. The status is
+/// also 4 if there is a finding, such as a grant that should not have been issued. If the log or document
+/// was made by a newer version of sayso, the exit status is 7.
 ///
 /// Whether a grant was allowed depends on earlier events of the person. If some of them are erased
 /// or withheld, it may be impossible to check the grant in full. Such grants are counted and
-/// listed, and the exit status is 6. The status is also 6 if the bundle leaves entries of people sealed.
+/// listed, and the exit status is 6. The status is also 6 if the bundle leaves entries of people sealed,
+/// and in the other cases that docs/format.md lists under "What a verifier checks".
 ///
 /// The answer also says what was not checked, what only the operator states, and what the verdict
 /// does not show. For example, a document alone does not show that its log is the one that others
@@ -93,8 +94,8 @@ pub(super) struct Verify {
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
     /// An earlier bundle of the same log that you kept; may be repeated. The log must have all of its
-    /// entries, unchanged, except those that it has erased since. If an erasure states that such an
-    /// entry was something else than the earlier bundle shows, this is a finding: it may hide a
+    /// entries, unchanged, except those that it has erased since. If an erasure's statement about an
+    /// erased entry contradicts the earlier bundle, this is a finding. Such a statement may hide a
     /// withdrawal.
     #[arg(long, value_name = "BUNDLE")]
     earlier: Vec<PathBuf>,

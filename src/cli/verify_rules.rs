@@ -31,8 +31,8 @@ pub(super) fn shipped_definitions() -> Vec<[u8; 32]> {
     events.map(|event| definition_digest(&codec::encode_event(&event))).collect()
 }
 
-/// Says which keys signed the rules, whether each was compared with a key that the user trusts, and which
-/// rules are not signed.
+/// Says which keys signed the rules, and which rules are not signed. For each key, also says whether the
+/// user trusts it, or that it was compared with no trusted key.
 pub(super) fn text(rules: &RuleSignatures) -> String {
     let mut text: String = rules.signers.iter().map(signer).collect();
     if rules.signers_left_out > 0 {

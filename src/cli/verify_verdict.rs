@@ -5,7 +5,7 @@ use super::output::count;
 use super::verify_report::{Checked, Outcome};
 use sayso_proof::bundle::{FailureKind, Report};
 
-/// What is late: revocations that were announced long ago.
+/// The text of the verdict if a revocation is late: it was announced long ago, and is still not recorded.
 pub(super) const LATE_REVOCATIONS: &str =
     "revocations that were announced more than an hour ago are not recorded";
 

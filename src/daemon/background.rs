@@ -1,5 +1,5 @@
 //! Tasks that run for each controller in the background until the daemon stops: for example, they end what
-//! has expired, commit to the subject map, and save the ledger's time.
+//! has expired, commit to the entries of each person (in the subject map), and save the ledger's time.
 
 use crate::app::App;
 use crate::daemon::error::DaemonError;

@@ -1,7 +1,7 @@
 //! The data subject's consent decisions, and whether they cover a given use.
 //!
 //! A *yes* is a decision that gives or renews consent; a *no* refuses or withdraws it. A *case* is one
-//! purpose, category, recipient and conversation.
+//! combination of a purpose, a category, a recipient and a conversation.
 
 use super::consent_scope::{ConsentCase, ExpandedCase, Given, Reach, named_cases, overlap};
 use super::ids::EventId;

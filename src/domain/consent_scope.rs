@@ -1,7 +1,8 @@
 //! How far a consent decision reaches: which uses its terms cover, and how closely they name a use.
 //!
-//! Decisions are compared case by case, where a case is one purpose, category, recipient and conversation. A
-//! decision that names several purposes or categories means the same as one decision for each combination.
+//! Decisions are compared case by case, where a case is one combination of a purpose, a category, a
+//! recipient and a conversation. A decision that names several purposes or categories means the same as
+//! one decision for each combination.
 
 use super::hierarchy::Ancestor;
 use super::vocabulary::Vocabulary;

@@ -1,5 +1,6 @@
-//! Finds events of a data subject whose text holds an erased value, or nearly so. The text can be under
-//! another attribute key, in evidence, in the name of an artifact, in somebody's reason or in a request.
+//! Finds events of a data subject whose text holds an erased value exactly or nearly. The text can be a
+//! value under another attribute key, evidence, the name of an artifact, a reason that somebody gave, or
+//! the words of a request.
 //!
 //! [`super::text_search`] says what "nearly" means. The result names events and keys, and never has the text.
 

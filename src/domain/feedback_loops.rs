@@ -1,5 +1,6 @@
-//! Finds feedback loops (Kirk et al. 2024: bias reinforcement). In a feedback loop, an attribute shapes a
-//! reply. A model then uses this reply to infer the same attribute again, or an attribute derived from it.
+//! Finds feedback loops, which can reinforce a bias (Kirk et al. 2024). In a feedback loop, an attribute
+//! shapes a reply. A model then uses this reply to infer the same attribute again, or an attribute derived
+//! from it.
 
 use crate::domain::event::{Event, Provenance, Recorded};
 use crate::domain::ids::EventId;

@@ -1,6 +1,6 @@
-//! What a late report of a reply adds to attributes. The special attributes that shaped the reply become
-//! sources of every attribute that was inferred from the reply. They also become sources of attributes
-//! that were inferred from those, through any number of replies.
+//! The sources that attributes get when a reply is reported late. The special attributes that shaped the
+//! reply become sources of every attribute that was inferred from the reply. They also become sources of
+//! attributes that were inferred from those, through any number of replies.
 
 use super::current_attribute::CurrentAttribute;
 use super::event::Role;

@@ -1,9 +1,9 @@
 //! What refusals and withdrawals took away from consents.
 //!
-//! A *yes* gives or renews consent; a *no* refuses or withdraws it. A *case* is one purpose, category,
-//! recipient and conversation. A no takes a case away from a yes if both name the case and the yes allowed it
-//! until then. It takes nothing away if the yes did not cover the case, or if an earlier no had already
-//! blocked the case.
+//! A *yes* gives or renews consent; a *no* refuses or withdraws it. A *case* is one combination of a
+//! purpose, a category, a recipient and a conversation. A no takes a case away from a yes if both name the
+//! case and the yes allowed it until then. It takes nothing away if the yes did not cover the case, or if
+//! an earlier no had already blocked the case.
 
 use super::consent::{ConsentLog, ConsentRecord, Terms};
 use super::consent_scope::{ConsentCase, overlap};

@@ -6,7 +6,7 @@
 //!
 //! - If the other one is *too short* ([`LETTERS_MIN`]), the two must be equal as a whole.
 //! - Otherwise, if the other one has fewer than [`SHINGLES_FROM_WORDS`] words, the text must have at least
-//! four fifths of its different words.
+//! four fifths of the other one's different words.
 //! - Otherwise, the text must have at least half of the other one's *shingles*, which are sequences of
 //! three words.
 //!

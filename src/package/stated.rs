@@ -1,6 +1,7 @@
 //! The parts of `package.json` that can be verified: its format, its log and its checkpoint, and, with a
-//! subject proof, the person and the positions in `history`. The other parts are statements of the operator.
-//! Only the names of these parts are kept, so that the verdict can list them.
+//! subject proof (which shows that no entry is missing), the person and the positions in `history`. The
+//! other parts are statements of the operator. Of the other parts, only the names are kept, so that the
+//! verdict can list them.
 
 use super::error::{PackageError, ReadError};
 use super::format::{FORMAT, VERSION};

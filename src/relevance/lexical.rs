@@ -1,5 +1,6 @@
 //! Lexical scores: BM25 (Robertson and Zaragoza, "The Probabilistic Relevance Framework", 2009) with the
-//! usual parameters. The weight of a word depends on the ranked candidates alone.
+//! usual parameters. The weight of a word depends on the ranked candidates (attributes that may be used)
+//! alone.
 
 use super::candidate::Candidate;
 

@@ -1,5 +1,6 @@
-//! Ranks candidates by how well they fit a question: by words with BM25, and by the cosine of embeddings. The
-//! code is pure and knows nothing of consent: its caller passes only what may be used.
+//! Ranks candidates (attributes) by how well they fit a question (the text or vector of a request): by
+//! words with BM25, and by the cosine of embeddings. The code is pure and knows nothing of consent: its
+//! caller passes only what may be used.
 
 pub mod calendar;
 pub mod candidate;

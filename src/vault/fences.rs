@@ -1,11 +1,11 @@
 //! Fences: the times before which writes about an erased subject are refused.
 //!
 //! The page of a fence has the day of the erasure (UTC). The exact time is sealed in this page under the
-//! *moments key*, which is stored in the top page of the key tree (`tree_pages.rs`). When a person is
-//! erased as a whole on a later day, this key is replaced, together with the root key. From then on, only
-//! the day can be read. So somebody who guesses an id cannot use the time of the fence to find the event
-//! of the erasure. Until the key is replaced, the ledger refuses only writes about a time before the
-//! erasure. Afterwards, it refuses every consent or attribute that is about the day of the erasure.
+//! *moments key*, which is stored in the top page of the key tree (`tree_pages.rs`). When anybody is
+//! erased as a whole on a later day, the moments key is replaced, together with the root key. From then
+//! on, only the day can be read. So somebody who guesses an id cannot use the time of the fence to find
+//! the event of the erasure. Until the key is replaced, the ledger refuses only writes about a time before
+//! the erasure. Afterwards, it refuses every consent or attribute that is about the day of the erasure.
 
 use super::error::VaultError;
 use super::pages;

@@ -1,9 +1,9 @@
 //! A witness. For each log, it keeps the last checkpoint that it cosigned. It cosigns a new checkpoint only
 //! if the new one continues the kept one.
 //!
-//! The witness stores a cosigned checkpoint durably before it answers, in one small file for each log. If it
-//! lost a file, that log could remove entries unnoticed. So it does not start with a damaged file, and only
-//! one process at a time may use its folder.
+//! The witness stores a cosigned checkpoint durably before it answers, in one small file for each log. If
+//! it lost the file of a log, the log's operator could remove entries unnoticed. So it does not start with
+//! a damaged file, and only one process at a time may use its folder.
 
 use crate::clock::SharedClock;
 use crate::secret;

@@ -1,4 +1,4 @@
-//! Tests which of a data subject's decisions counts for a use. The cases are choices that name several
+//! Tests which of a data subject's decisions counts for a use. Examples are decisions that name several
 //! purposes or categories, renewals that end, and decisions that arrive late.
 
 use crate::erasure::verify;

@@ -1,5 +1,5 @@
-//! Tests of the daemon on a full disk, which loses nothing, and on a disk whose flushes fail: nothing more is
-//! acknowledged then.
+//! Tests of the daemon on a full disk, where nothing is lost, and on a disk whose flushes fail. After a
+//! failed flush, nothing more is acknowledged.
 
 use crate::crash::{Served, assert_recorded, record_until_failure, system, token, wait_for};
 use crate::harness::{Clients, fact, sayso};

@@ -1,6 +1,6 @@
-//! Disk corruption: flips bytes of a stopped data folder, one at a time. After each flip, one of three
-//! things must be true: the daemon refuses to start, `sayso fsck` reports the damage or what can be
-//! rebuilt, or a rule in this file says why the damage is harmless. So nothing is lost silently.
+//! Disk corruption: flips bytes in the data folder of a stopped daemon, one at a time. After each flip,
+//! one of three things must be true: the daemon refuses to start, `sayso fsck` reports the damage or what
+//! can be rebuilt, or a rule in this file says why the damage is harmless. So nothing is lost silently.
 //!
 //! `SAYSO_ROUNDS=n` tries about n bytes of each file. `SAYSO_EVERY_BYTE=1/1` tries every byte up to 64
 //! bytes after the last one that is not zero; `SAYSO_EVERY_BYTE=i/n` tries the i-th of n shares of all

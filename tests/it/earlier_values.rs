@@ -1,6 +1,6 @@
 //! Values that an earlier version accepted and this version refuses: what was recorded with them is still
-//! found, shown and honored. The data folder in `tests/vectors/before-strict-values.tar.zst` was written by
-//! such a version.
+//! found, shown and honored. The data folder in `tests/vectors/before-strict-values.tar.zst` was written
+//! by an earlier version.
 
 use crate::bounds::{self, World};
 use crate::harness::{self, Harness, json, stdout};

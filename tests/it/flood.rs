@@ -1,6 +1,6 @@
-//! A service that records too many attributes about a person is refused at its own limit, and other callers
-//! are unaffected. Some room is reserved for the person. Every answer fits in gRPC's default message
-//! limit of 4 MiB.
+//! A service that records too many attributes about a person is refused at its own limit, and other
+//! callers are unaffected. A part of the limit per person is reserved for that person. Every answer fits
+//! in gRPC's default message limit of 4 MiB.
 
 use crate::controllers::{channel, token};
 use crate::harness::{Clients, choice, config, consent, publish_notice};

@@ -1,7 +1,8 @@
-//! An operator forges consent receipts, packages and erasure certificates: every claim in them is changed one
-//! at a time, and the document is signed again with the log's own key. `sayso verify` detects the change, or
-//! lists the claim as one that was not compared with the log. SAYSO_FORGERIES sets how many changes of each
-//! document are tried; by default, a sample.
+//! An operator forges consent receipts, packages and erasure certificates: every claim in them is changed
+//! one at a time, and the document is signed again with the log's own key. `sayso verify` detects the
+//! change, or lists the claim as one that was not compared with the log. `SAYSO_FORGERIES=n` tries up to
+//! 20 × n changes of each receipt and of each member of a package; by default, a fixed number. All changes
+//! of certificates are tried.
 
 use crate::erasure::{erasure, hold, record, record_ada};
 use crate::harness::{self, Harness, fact};

@@ -1,6 +1,6 @@
-//! Isolation of controllers and data subjects. The callers are every role of another controller, and another
-//! data subject. Each caller calls every method twice: about a known and about an unknown subject. Both
-//! responses must be the same, so that the caller does not learn who is known.
+//! Isolation of controllers and data subjects. The callers have every role at another controller, or are
+//! another data subject. Each caller calls every method twice: about a known and about an unknown subject.
+//! Both responses must be the same, so that the caller does not learn who is known.
 
 use crate::authorization::Raw;
 use crate::controllers::{channel, config, token, token_of};

@@ -1,5 +1,5 @@
-//! The package that a person can export, and the consent receipts in it. Tests export through gRPC and read
-//! the package back with independent code.
+//! The package that a person can export, and the consent receipts in it. The tests export through gRPC and
+//! read the package back with independent code.
 
 use crate::harness::{self, Clients, Harness, choice, consent, contains, fact, json};
 use sayso::proto::{self, ConsentDecision, PackageKind, Provenance, Role};

@@ -1,5 +1,5 @@
 //! Tests policies that are built to exhaust the stack, the processor or the memory of the parser. Each is
-//! rejected with the limit that it exceeds, and the daemon answers other requests at the same time.
+//! rejected with an error that names the limit, and the daemon answers other requests at the same time.
 
 use crate::bounds::{World, consented, granted, keys, publish, record, version, world};
 use sayso::proto::{self, Tier};

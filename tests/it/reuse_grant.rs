@@ -1,5 +1,6 @@
-//! A repeated request in a conversation is answered with its existing grant. Tests when a grant is reused,
-//! and every change that stops reuse. A reused grant never allows what a new decision would not allow.
+//! A repeated request in a conversation is answered with the grant that the first request got. Tests when
+//! a grant is reused, and every change that stops reuse. A reused grant never allows what a new decision
+//! would not allow.
 
 use crate::bounds::{World, consented, events, keys, publish, record, standing, version, world, world_of};
 use crate::harness::{self, Harness, ask, choice, claim_for, config, consent, fact, publish_notice};

@@ -1,4 +1,5 @@
-//! Tests the report that `sayso verify --report` writes about a bundle: as a page for people, JSON and CSV.
+//! Tests the report that `sayso verify --report` writes about a bundle: as an HTML page, as JSON and as
+//! CSV.
 
 use crate::harness::{self, Clients, Harness, choice, consent, fact, publish_notice, sayso, stdout};
 use sayso::proto::{self, ConsentDecision, Role};

@@ -1,8 +1,9 @@
 //! Documents that the log's key signs as a whole: consent receipts, and the manifests of packages.
 //!
-//! The signature is a note with exactly one signature, over the kind of the document, the origin of the log,
-//! a size of the log's tree, and the document's digest. It proves that the log's operator made the document,
-//! word for word. It does not prove that the document is true.
+//! A document's signature is a signed note, with one signature of the log's key. The note states the kind
+//! of the document, the origin of the log, a size of the log's tree, and the document's digest. The note
+//! proves that the log's operator made the document, word for word. It does not prove that the document is
+//! true.
 
 use crate::checkpoint::{NoteError, parse_note};
 use crate::keys::KeyChain;

@@ -1,4 +1,4 @@
-//! What a verdict does not show, which depends on what the user gave besides the log's key.
+//! What a verdict does not show. This depends on what the user gave besides the log's key.
 //!
 //! The operator of a log has its key. A document or a bundle alone shows what that key signed, and nothing
 //! about other trees that the same key signed.

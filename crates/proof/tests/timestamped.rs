@@ -1,5 +1,6 @@
-//! A trusted timestamp bounds the recorded times of a log: the entries that it covers were recorded before
-//! its time, and the entries after them about then or later. The authority is made with the program openssl.
+//! A trusted timestamp bounds the recorded times of a log. The entries that it covers were recorded before
+//! its time. The entries after them were recorded at about its time or later. The authority is made with
+//! the program openssl.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

@@ -1,5 +1,5 @@
-//! Tells a recipient which of its grants, artifacts and cached attributes may no longer be used. After a
-//! time in which the recipient did not watch revocations, it can so bring its cache up to date.
+//! Tells a recipient which of its grants, artifacts and cached attributes may no longer be used. So a
+//! recipient that did not watch revocations for a time can bring its cache up to date.
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;

@@ -1,6 +1,7 @@
-//! Hashes of erased attribute keys, which stay in a person's stream after a partial erasure. The hashes are
-//! keyed with the person's secret. So after all of the person's keys are destroyed, guesses of an attribute
-//! key can't be checked against the hashes.
+//! Hashes of erased attribute keys, which stay in a person's stream after a partial erasure. The hashes
+//! are keyed with a secret of the person, which is destroyed when all of their keys are. After that,
+//! guesses of an attribute key can't be checked against the hashes. Only hashes from early versions of the
+//! daemon are keyed with the vault's secret.
 
 use crate::app::error::AppError;
 use crate::app::log::core::Core;

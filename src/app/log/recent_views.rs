@@ -1,5 +1,5 @@
-//! The views that were recorded in the last few minutes. If the same caller views the same data subject by
-//! the same method again, nothing is recorded.
+//! The views (reads of a data subject's record, see `record_view.rs`) that were recorded in the last few
+//! minutes. If the same caller views the same data subject by the same method again, nothing is recorded.
 
 use crate::domain::event::Role;
 use crate::domain::ids::Handle;

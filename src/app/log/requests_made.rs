@@ -1,6 +1,6 @@
-//! The requests of a stream that had an idempotency key, and where their events are. The hashes of these keys
-//! are stored only in the sealed events, and kept in memory only as long as the stream is. So an erasure
-//! leaves none of these hashes.
+//! The requests of a stream that had an idempotency key, and where their events are. In early events, the
+//! hashes of these keys are unencrypted. In later events the hashes are sealed, and memory has them only
+//! as long as it has the stream. So an erasure leaves none of the sealed hashes.
 
 use crate::domain::event::{Recorded, RequestKey};
 use sayso_proof::merkle::Hash;

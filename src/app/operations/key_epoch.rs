@@ -2,9 +2,9 @@
 //! times are not used together.
 //!
 //! The *key epoch* counts how often the root key was replaced, which happens only when keys are destroyed.
-//! The write that destroys keys also stores an *intent*, which is kept until the log has the event
-//! `ErasureCompleted` of this erasure. The event names the epoch after the destruction, or a later one. So
-//! the keys are ahead of the log by at most the number of intents.
+//! The write with which an erasure destroys keys also stores an *intent*. The intent is kept until the log
+//! has the erasure's event `ErasureCompleted`. The event names the epoch after the destruction, or a later
+//! one. So the keys are ahead of the log by at most the number of intents.
 
 use crate::app::operations::restore::{Restored, is_restored_in};
 use crate::domain::event::{Event, Recorded};

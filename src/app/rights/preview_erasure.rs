@@ -1,8 +1,8 @@
 //! Shows what an erasure would erase and keep, without erasing anything.
 //!
-//! The preview makes the same decision about holds, the same selection and the same search for copies as the
-//! erasure. Only what the erasure itself records first is missing: its request, and revocations of grants
-//! that it erases.
+//! Like the erasure, the preview decides about holds, selects the events, and searches for copies of
+//! erased values in other events. Only what the erasure itself records first is missing: its request, and
+//! revocations of grants that it erases.
 
 use crate::app::erasure::erase_subject::find_copies;
 use crate::app::error::{AppError, Cause};

@@ -1,6 +1,7 @@
 //! Noise with a privacy budget (differential privacy), which limits what a report reveals about any one
-//! person: the two-sided geometric mechanism (discrete Laplace; Ghosh, Roughgarden, Sundararajan 2009) on
-//! counts to which each person contributes at most a limited number (Dwork and Roth 2014, s. 3.3).
+//! person. It is the noise of the two-sided geometric mechanism (discrete Laplace; Ghosh, Roughgarden,
+//! Sundararajan 2009). It is added to counts to which each person contributes a limited number (Dwork and
+//! Roth 2014, s. 3.3).
 //!
 //! Each row of a table has two numbers: a count, and the number of people in the row. One person is counted
 //! in at most [`ContributionLimit::rows`] rows, and adds at most [`ContributionLimit::each`] to the count of

@@ -1,4 +1,4 @@
-//! Finds the guardian's consents that a rule in force ends because of the data subject's age.
+//! Finds consents by a guardian that have ended, under a rule in force, because of the data subject's age.
 
 use super::consent_age::EndedConsent;
 use super::{Case, Deciding, Verdict};

@@ -19,9 +19,9 @@ pub(in crate::cli) enum Mode {
     Again,
     /// Calls that check whether a grant is still valid.
     Check,
-    /// Profiles recomputed from their events. Each profile is read with that person's own token. With
-    /// a steward's token, each read would be recorded as an event, and the measurement would include
-    /// that write.
+    /// Profiles recomputed from their events. Each profile is read with its person's own token. With a
+    /// steward's token, each read would be recorded as an event, and the measurement would include that
+    /// write.
     Rebuild,
     /// Erasures with scope `all`, each measured until its certificate is returned. Each person is erased
     /// once, so --subjects must be large enough.

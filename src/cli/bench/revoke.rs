@@ -22,7 +22,8 @@ const DELIVERY_MAX: Duration = Duration::from_secs(30);
 /// A revocation that a watch received: the grant's ID and the time of arrival.
 type Received = (String, Instant);
 
-/// Makes one withdrawal after another, and measures for each how long it takes to reach the last watch.
+/// Makes one withdrawal after another, and measures how long each takes until its revocation has reached
+/// the last watch.
 pub(super) async fn measure(bench: &Bench, at: &Connection) -> Result<Measured, CliError> {
     publish_notice(at).await?;
     let mut clients = Clients::connect(at).await?;

@@ -57,13 +57,12 @@ pub(super) struct ReportFlags {
     /// The format of the report. Default: the format that the extension of FILE sets.
     #[arg(long, value_name = "FORMAT", requires = "report")]
     report_format: Option<Format>,
-    /// List only matching grants; may be repeated. KEY is `recipient`, `purpose`, `category`,
-    /// `person`, `from` or `to`. A purpose or category includes those below it. A person is a
-    /// handle from an earlier report. `from` and `to`, each given at most once, are the beginning
-    /// and the end of a period: a grant matches if it was in force or was used in it. If another
-    /// key is given several times, one of its values has to match. Conditions with different keys
-    /// all have to match. Example: `--query category=health --query recipient=tutor --query
-    /// from=2026-01-01`.
+    /// List only matching grants; may be repeated. KEY is `recipient`, `purpose`, `category`, `person`,
+    /// `from` or `to`. A purpose or category includes those below it. A person is a handle from an earlier
+    /// report. `from` and `to`, each given at most once, are the beginning and the end of a period: a
+    /// grant matches if it was in force, or was used, in that period. If another key is given several
+    /// times, one of its values has to match. Conditions with different keys all have to match. Example:
+    /// `--query category=health --query recipient=tutor --query from=2026-01-01`.
     #[arg(long = "query", value_name = "KEY=VALUE", requires = "report", value_parser = query::parse)]
     conditions: Vec<Condition>,
     /// Replace FILE if it exists.

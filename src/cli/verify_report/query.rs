@@ -70,7 +70,8 @@ fn once(slot: &mut Option<u64>, key: &str, time: &WrittenTime) -> Result<(), Cli
     }
 }
 
-/// The times in the conditions of a query. The command prints a note about those without a time of day.
+/// The `from` and `to` times in the conditions of a query. The command prints a note about each that was
+/// given as a date only.
 pub(super) fn dates<'a>(conditions: &'a [Condition]) -> Vec<(&'static str, Option<&'a WrittenTime>)> {
     let date = |condition: &'a Condition| match condition {
         Condition::From(time) => Some(("--query from", Some(time))),

@@ -1,5 +1,5 @@
-//! What the tests of the ledger share: subjects that seal real events, and a store that can be blocked or
-//! made to fail.
+//! What the tests of the ledger share: subjects that make sealed events, and a store that can be blocked
+//! or made to fail.
 
 use crate::clock::{Clock, SystemClock};
 use crate::ledger::{Committed, Ledger, LedgerOptions, LogKey, Prepared, SubmitError};

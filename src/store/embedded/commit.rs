@@ -1,5 +1,6 @@
-//! Commits entries to the log. A commit writes its entries to the segment with one write and one flush. Then
-//! it updates the flat files (arrays of fixed-size items) and the index, which recovery can rebuild.
+//! Commits entries to the log. A commit writes its entries to the newest segment (a file with entries)
+//! with one write and one flush. Then it updates the flat files (arrays of fixed-size items) and the
+//! index, which recovery can rebuild.
 //!
 //! A commit adds index records in memory only. The background thread moves them into sled, the index's
 //! database.

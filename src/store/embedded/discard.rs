@@ -1,4 +1,5 @@
-//! Discards entries: overwrites their bytes in the segments with zeros, and removes their index records.
+//! Discards entries: overwrites their bytes in the segments (the files with the entries) with zeros, and
+//! removes their index records.
 //!
 //! This file also restores custom index records. Such a record is a key and a value that the ledger stores
 //! in the index together with an entry. After a crash or a rebuild of the index, custom index records can

@@ -1,5 +1,5 @@
-//! Stores how far the ledger's retention passes have come, which go through the index and find what has
-//! expired. After a restart, the passes continue from there.
+//! Stores how far the ledger's retention passes have come. A retention pass goes through the index and
+//! finds what has expired. After a restart, the passes continue from the stored place.
 
 use super::disk;
 use crate::store::{PROGRESS_BYTES_MAX, StoreError};

@@ -1,4 +1,5 @@
-//! Puts load on a running UmaDB with UmaDB's own client, and reports the results as `sayso bench --json` does.
+//! Puts load on a running UmaDB (an event store) with UmaDB's own client, and reports the results as
+//! `sayso bench --json` does.
 
 use clap::{Parser, ValueEnum};
 use futures::StreamExt;

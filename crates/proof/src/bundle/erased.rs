@@ -1,5 +1,6 @@
-//! Checks erased entries. The event `ErasureCompleted` of an erasure must list each of them. A stream (the
-//! entries of one data subject, or the system events) may skip only the versions of erased entries.
+//! Checks erased entries. The event `ErasureCompleted` of an erasure must list each of them. The entries
+//! of a stream (those of one data subject, or the system events) are numbered: these numbers are their
+//! versions. A stream may skip only the versions of erased entries.
 
 use super::spool::Spool;
 use super::statements::Statements;

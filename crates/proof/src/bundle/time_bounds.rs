@@ -1,5 +1,6 @@
-//! Compares recorded times with trusted timestamps. A timestamp shows that its tree existed at a time. So the
-//! entries of the tree were recorded before that time, and the entries after it, about then or later.
+//! Compares recorded times with trusted timestamps. A timestamp shows that its tree existed at a time. So
+//! the entries of the tree were recorded before that time. The entries after the tree were recorded at
+//! about that time or later.
 
 use crate::replay::Fault;
 use crate::timestamp::Timestamped;

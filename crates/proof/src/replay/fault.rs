@@ -1,5 +1,5 @@
-//! The reasons for findings: why an event should not have been recorded as it was, such as a grant, or why
-//! a rule should not have been published.
+//! The reasons for findings: why an event, such as a grant, should not have been recorded as it was, or
+//! why a rule should not have been published.
 
 use serde::Serialize;
 use std::fmt::{self, Display};

@@ -1,6 +1,7 @@
-//! Checks that each rule of a log was published by a caller who may publish it. Rules are versions of bounds,
-//! definitions of purposes and categories, and required versions of notices. Each is signed for this log with
-//! the key of its tier, and each version is published once.
+//! Checks that each rule of a log was published by a caller who may publish it. Rules are versions of
+//! bounds, definitions of purposes and categories, and required versions of notices. Each is signed with
+//! the key of its tier, except the rules that a log begins with and new words without a legal basis. Each
+//! version is published once.
 
 use super::fault::Fault;
 use super::signers::{RuleSignatures, Signers};

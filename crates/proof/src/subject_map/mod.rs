@@ -1,8 +1,8 @@
 //! The subject map: what the log commits to about each data subject, so that an omission can be found.
 //!
 //! A system event, `SubjectMapCommitted`, names the root of the map. A data subject is found in the map by
-//! their [`Label`]. Only the ledger has the secret key that computes the label from their id. It can prove
-//! that the label is right. Under the label, the map has a commitment to their [`Stream`].
+//! their [`Label`]. Only the ledger has the secret key that computes the label from their id. The ledger
+//! can prove that the label is right. Under the label, the map has a commitment to their [`Stream`].
 //! `docs/completeness.md` describes the map and what it shows.
 
 mod proof;

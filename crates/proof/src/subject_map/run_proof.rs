@@ -1,8 +1,8 @@
 //! Proves that the log has the last entry before each gap that an erasure left in a stream.
 //!
-//! Each entry names the leaf hash of the entry before it. So the newest entry fixes the entries before it,
-//! back to the nearest gap. The last entry before a gap needs a proof of its own: otherwise the holder of the
-//! log's key could replace this entry and those before it.
+//! Each entry names the leaf hash of the previous entry of its stream. So the newest entry of a stream
+//! fixes the earlier ones, back to the nearest gap. The last entry before a gap needs a proof of its own:
+//! otherwise the holder of the log's key could replace this entry and those before it.
 
 use crate::checkpoint::Checkpoint;
 use crate::merkle::{Hash, verify_inclusion};

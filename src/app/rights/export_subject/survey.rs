@@ -1,6 +1,6 @@
 //! The first pass of an export over the subject's events. It finds the recipients of the data and the
-//! position of each grant. It also collects the purposes and recipients that the events name: for each pair
-//! of a purpose and a recipient, the package states what is permitted.
+//! position of each grant that allowed something. It also collects the purposes and recipients that the
+//! events name: for each pair of a purpose and a recipient, the package states what is permitted.
 
 use crate::app::error::AppError;
 use crate::app::rights::export_subject::export::Export;

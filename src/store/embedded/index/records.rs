@@ -12,9 +12,9 @@
 //! The number of indexed entries is written only when all these entries are durable in the segments. So a log
 //! with fewer entries than this number has lost some.
 //!
-//! The chunk is the version divided by [`CHUNK_VERSIONS`]. If the subject has no entry with one of these
-//! versions, all bits of the position for this version are set. Discarded entries do not count as the
-//! first or last entry of a request.
+//! The *version* of an entry is its number among the subject's entries. The chunk is the version divided
+//! by [`CHUNK_VERSIONS`]. If the subject has no entry with one of these versions, all bits of the position
+//! for this version are set. Discarded entries do not count as the first or last entry of a request.
 //!
 //! Numbers are big-endian.
 

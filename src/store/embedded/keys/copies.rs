@@ -1,7 +1,7 @@
 //! The format of the two copies of the key pages, and how both are read together.
 //!
 //! The copies are byte for byte the same. A batch is used if it is intact in either copy. If a batch is
-//! intact in neither copy, and a later batch says that the first one had been durable, the store reports
+//! intact in neither copy, and a later batch says that the damaged one had been durable, the store reports
 //! damage. If no later batch says so, the batch counts as a torn write (one that a crash interrupted).
 
 use super::batch::{self, Batch, Header, Place};

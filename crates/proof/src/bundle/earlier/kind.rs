@@ -1,5 +1,5 @@
-//! Finds, from an entry's event, whether later grants can depend on the entry, and whether as an attribute or
-//! as a decision (see `ErasedKind` in `events.proto`).
+//! Finds, from an entry's event, how later grants can depend on the entry: as an attribute, as a decision,
+//! or not at all (see `ErasedKind` in `events.proto`).
 
 use crate::event::event_body::Event;
 
