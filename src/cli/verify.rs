@@ -40,7 +40,7 @@ const COUNTS_BYTES_MAX: u64 = 16 << 10;
 /// Whether a grant was allowed depends on earlier events of the person. If some of them are erased
 /// or withheld, it may be impossible to check the grant in full. Such grants are counted and
 /// listed, and the exit status is 6. The status is also 6 if the bundle leaves entries of people sealed,
-/// and in the other cases that docs/format.md lists under "What a verifier checks".
+/// and in the other cases that docs/format.md lists under "Exit status".
 ///
 /// The answer also says what was not checked, what only the operator states, and what the verdict
 /// does not show. For example, a document alone does not show that its log is the one that others
