@@ -19,7 +19,7 @@ async fn client(at: &Connection, role: &str) -> Result<GrantServiceClient<Link>,
     Ok(client!(GrantServiceClient, at.link(role).await?))
 }
 
-/// Request a grant, which says what attributes the caller may use now for a purpose.
+/// Request a grant, which says what attributes are allowed for a purpose.
 ///
 /// Attributes that may not be used are withheld, with the reason and the rule that decided. The exit status
 /// is 0 even if everything is withheld.

@@ -6,9 +6,9 @@
 //!
 //! - If the other one is *too short* ([`LETTERS_MIN`]), the two must be equal as a whole.
 //! - Otherwise, if the other one has fewer than [`SHINGLES_FROM_WORDS`] words, the text must have at least
-//! four fifths of the other one's different words.
+//!   four fifths of the other one's different words.
 //! - Otherwise, the text must have at least half of the other one's *shingles*, which are sequences of
-//! three words.
+//!   three words.
 //!
 //! So a text always holds another one that it contains as a whole, unless the other one is too short.
 

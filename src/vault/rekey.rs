@@ -7,9 +7,9 @@
 //!    These pages, except the top page, are written, and so are new pages. No page in force links to any of
 //!    them yet. All other pages keep their number and key.
 //! 3. One atomic, durable write puts these pages in force. It writes the top page, and the root page, which
-//! says which page is the top page and which root key opens it. It also writes fences (times before which
-//! writes about a subject are refused), intents (each says what the daemon still has to do for an
-//! erasure), and the changed pages that keep their number and key.
+//!    says which page is the top page and which root key opens it. It also writes fences (times before which
+//!    writes about a subject are refused), intents (each says what the daemon still has to do for an
+//!    erasure), and the changed pages that keep their number and key.
 //! 4. The keeper of the root key (a `RootCustody`) destroys the old root key.
 //! 5. The old pages, which no key opens from now on, are removed.
 //!
