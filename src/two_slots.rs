@@ -1,5 +1,5 @@
 //! Files with two slots that are written in turn and overwritten in place, so that a torn write leaves the
-//! other slot intact.
+//! other slot intact. This holds if the file is synced after each write.
 //!
 //! A file has one value. Each write has a number, whose parity selects the slot; the intact slot with the
 //! larger number has the value.
@@ -15,6 +15,13 @@ pub trait Slot: Sized {
     /// Offset of the second slot, and the most bytes of a slot. A torn write of one slot must not touch the
     /// other, so it is a multiple of a disk sector.
     const BYTES_MAX: usize;
+
+    /// The number of the first write.
+    const FIRST_NUMBER: u64 = 0;
+
+    /// Whether a slot that can't be read counts as broken if the other one is intact. If not, the file can't
+    /// be opened.
+    const MAY_BE_UNREADABLE: bool = false;
 
     /// The bytes of a slot.
     fn encode(&self, number: u64) -> Vec<u8>;
@@ -110,7 +117,8 @@ impl<S: Slot> TwoSlots<S> {
     /// Replaces the value, durably.
     ///
     /// # Errors
-    /// As [`TwoSlots::write`] and [`TwoSlots::sync`]. The value before stays.
+    /// As [`TwoSlots::write`] and [`TwoSlots::sync`]. After a restart, the file has the value before, or the
+    /// new one.
     pub fn replace(&mut self, value: &S) -> Result<(), Error> {
         let number = self.next;
         self.write(value)?;
@@ -129,8 +137,7 @@ fn write_slot<S: Slot>(file: &File, number: u64, bytes: &[u8]) -> Result<(), Err
     file.write_all_at(bytes, (number % 2).saturating_mul(S::BYTES_MAX as u64))
 }
 
-/// The number of the next write, and what the file has. A slot that can't be read counts as broken if the
-/// other one is intact.
+/// The number of the next write, and what the file has.
 fn read<S: Slot>(file: &File) -> Result<(u64, Found<S>), Error> {
     let (mut intact, mut broken_slots, mut unreadable) = (Vec::with_capacity(2), 0_usize, None);
     for slot in [0, 1] {
@@ -145,11 +152,11 @@ fn read<S: Slot>(file: &File) -> Result<(u64, Found<S>), Error> {
             }
         }
     }
-    if let Some(error) = unreadable.filter(|_| intact.is_empty()) {
+    if let Some(error) = unreadable.filter(|_| intact.is_empty() || !S::MAY_BE_UNREADABLE) {
         return Err(error);
     }
     intact.sort_by_key(|(number, _)| *number);
-    let next = intact.last().map_or(0, |(number, _)| number.saturating_add(1));
+    let next = intact.last().map_or(S::FIRST_NUMBER, |(number, _)| number.saturating_add(1));
     let mut values = intact.into_iter().rev().map(|(_, value)| value);
     Ok((next, Found { value: values.next(), before: values.next(), broken_slots }))
 }

@@ -39,6 +39,8 @@ struct Note(String);
 impl Slot for Note {
     const BYTES_MAX: usize = 4_096;
 
+    const MAY_BE_UNREADABLE: bool = true;
+
     /// Checksum, number of the write, length, note.
     fn encode(&self, number: u64) -> Vec<u8> {
         let Self(note) = self;

@@ -213,7 +213,7 @@ fn from_edition_5_on_a_completed_erasure_says_only_what_the_log_needs() {
 }
 
 #[test]
-fn before_edition_5_a_restore_names_no_generation() {
+fn before_edition_5_a_restore_names_no_key_epoch() {
     for (edition, is_right) in [(4, false), (5, true)] {
         let mut log = log_of(edition, None, b"");
         let restored = BackupRestored { key_epoch: 3, ..BackupRestored::default() };

@@ -1,15 +1,12 @@
 //! Lists the events of a data subject, oldest first, as they were recorded and not as a folded state.
 
 use crate::app::error::AppError;
+use crate::app::log::read::open;
 use crate::app::profile::Profiles;
 use crate::app::profile::paging::Room;
 use crate::domain::event::Recorded;
 use crate::domain::ids::SubjectId;
-use std::ops::ControlFlow;
 use std::sync::Arc;
-
-/// Entries in one read.
-const READ_COUNT: usize = 64;
 
 /// A page of events, oldest first.
 #[derive(Clone, Debug, Default)]
@@ -33,16 +30,24 @@ impl Profiles {
     ) -> Result<Page, AppError> {
         let stream = self.core.stream(subject).await?.ok_or(AppError::UnknownSubject)?;
         self.core.record_reuse_before_read(&stream).await;
-        let (mut events, mut room, mut next) = (Vec::new(), Room::new(count), None);
-        self.core.for_each_entry(&stream.keys, start, READ_COUNT, |entry| {
-            if !room.take(entry.bytes) {
-                next = Some(entry.version);
-                return Ok(ControlFlow::Break(()));
+        let places = self.core.store().read_subject(stream.keys.handle, start, count.saturating_add(1))?;
+        let mut next = places.get(count).map(|(version, _)| *version);
+        let (mut events, mut room) = (Vec::new(), Room::new(count));
+        // Entries are read one by one: a damaged entry hides no page before it, and nothing beyond the page is
+        // read.
+        for (version, position) in places.iter().take(count) {
+            let stored = self.core.stored_entry(*position)?;
+            if !room.take(stored.bytes.as_ref().map_or(0, Vec::len)) {
+                next = Some(*version);
+                break;
             }
-            // If there is no event, a partial erasure erased it during the read.
-            events.extend(entry.event);
-            Ok(ControlFlow::Continue(()))
-        })?;
+            match open(&stream.keys, stored) {
+                Ok(event) => events.push(event),
+                // A partial erasure erased this event during the read.
+                Err(AppError::Erased) => {}
+                Err(error) => return Err(error),
+            }
+        }
         Ok(Page { events, next })
     }
 }

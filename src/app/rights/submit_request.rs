@@ -8,6 +8,7 @@ use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
 use crate::app::log::key_hashes::key_hash_of;
 use crate::app::log::moment::Moment;
+use crate::app::log::read::open_system_entry;
 use crate::app::log::receipt::WriteOptions;
 use crate::app::log::stream::SubjectStream;
 use crate::app::rights::Rights;
@@ -24,6 +25,7 @@ use crate::domain::request::{
     DETAILS_BYTES_MAX, Ground, Jurisdiction, KEYS_MAX, RequestKind, RequestOutcome, due_at_ms,
 };
 use crate::domain::rights::Hold;
+use sayso_proof::entry::parse_header;
 use sayso_proof::merkle::Hash;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -345,11 +347,12 @@ impl Rights {
     /// request.
     fn early_erasure(&self, in_clear: &Hash) -> Result<Option<(EventId, Vec<u8>)>, AppError> {
         let Some((position, _)) = self.core.store().find_idempotent(in_clear)? else { return Ok(None) };
-        let header = self.core.header_at(position)?;
+        let stored = self.core.stored_entry(position)?;
+        let header = stored.bytes.as_deref().map(parse_header).transpose()?;
         if header.is_none_or(|header| header.handle != Handle::SYSTEM) {
             return Ok(None);
         }
-        let recorded = self.core.system_event_at(position)?;
+        let recorded = open_system_entry(stored)?;
         match &recorded.event {
             Event::ErasureCompleted(completed) => {
                 Ok(completed.request.map(|request| (request, recorded.request_digest)))

@@ -19,6 +19,8 @@ struct Progress(Vec<u8>);
 impl Slot for Progress {
     const BYTES_MAX: usize = 4 << 10;
 
+    const FIRST_NUMBER: u64 = 1;
+
     fn encode(&self, number: u64) -> Vec<u8> {
         let Self(progress) = self;
         let length = u32::try_from(progress.len()).unwrap_or(u32::MAX);
@@ -69,7 +71,7 @@ impl ProgressFile {
         }
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let progress = Progress(progress.to_vec());
-        state.slots.replace(&progress).map_err(disk::io("writing a file of the store"))?;
+        state.slots.replace(&progress).map_err(disk::io("writing or syncing a file of the store"))?;
         state.current = Some(progress);
         Ok(())
     }
@@ -92,11 +94,11 @@ mod tests {
             assert_eq!(open().read().unwrap(), text.as_bytes());
         }
         open().write(b"fourth").unwrap();
-        // The fourth write went to the second slot. Every flipped bit and every cut of it is noticed.
+        // The fourth write went to the first slot. Every flipped bit and every cut of it is noticed.
         let path = dir.path().join("progress");
         let intact = std::fs::read(&path).unwrap();
         let file = File::options().write(true).open(&path).unwrap();
-        for at in (0..FIELDS_BYTES + 6).map(|at| (Progress::BYTES_MAX + at) as u64) {
+        for at in 0..(FIELDS_BYTES + 6) as u64 {
             let byte = intact.get(usize::try_from(at).unwrap()).unwrap();
             file.write_all_at(&[byte ^ 1], at).unwrap();
             assert_eq!(open().read().unwrap(), b"", "byte {at}");

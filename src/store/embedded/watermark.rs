@@ -52,6 +52,8 @@ pub struct Watermark {
 impl Slot for Watermark {
     const BYTES_MAX: usize = 512;
 
+    const FIRST_NUMBER: u64 = 1;
+
     fn encode(&self, number: u64) -> Vec<u8> {
         let Extent { size, bytes, sum } = self.extent;
         let mut slot = MAGIC.to_vec();
@@ -101,6 +103,6 @@ impl WatermarkFile {
     /// Replaces the watermark, durably.
     pub fn write(&self, watermark: &Watermark) -> Result<(), StoreError> {
         let mut slots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        slots.replace(watermark).map_err(disk::io("writing a file of the store"))
+        slots.replace(watermark).map_err(disk::io("writing or syncing a file of the store"))
     }
 }
