@@ -102,8 +102,8 @@ impl Redefinition {
     }
 }
 
-/// How far a purpose goes in personalizing: the rungs of the ladder of rising risk
-/// (docs/bounds.md), lowest risk first.
+/// How far a purpose goes in personalizing: the rungs of a ladder, from the lowest risk to the highest
+/// (docs/bounds.md).
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum Rung {
     /// Adapts how something is said.

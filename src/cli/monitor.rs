@@ -104,7 +104,7 @@ pub(super) struct Monitor {
     /// of the node exporter.
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
-    /// Address, such as 127.0.0.1:9464, that serves the monitor's metrics at /metrics over plain
+    /// Address, such as 127.0.0.1:9464, at which the monitor serves its metrics under /metrics over plain
     /// HTTP.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "once")]
     metrics_addr: Option<SocketAddr>,

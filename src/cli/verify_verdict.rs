@@ -9,7 +9,8 @@ use sayso_proof::bundle::{FailureKind, Report};
 pub(super) const LATE_REVOCATIONS: &str =
     "revocations that were announced more than an hour ago are not recorded";
 
-/// The verdict on a bundle whose checks passed.
+/// The verdict in words on a bundle without failures. It can have findings, or parts that could not be
+/// checked.
 pub(super) fn words_of(report: &Report) -> &'static str {
     match (report.grants_hold(), report.is_fully_checked() && report.is_map_recent()) {
         (true, true) => "verified",

@@ -1,9 +1,10 @@
 //! The vault: keeps and destroys the keys of one controller's data subjects.
 //!
-//! Keys live in the *key tree*: sealed pages in the key store. The root key opens the top page, and each page
-//! holds the keys of the pages below it. The lowest pages hold a record for each subject. The record has the
-//! nodes that remain of the subject's *puncturable tree*, which gives a key for each version. A version is
-//! the number of an event among the subject's events.
+//! Keys live in the *key tree*: sealed pages in the key store. The root key opens the top page, and each
+//! page holds the keys of the pages below it. The lowest pages hold a record for each subject. The record
+//! has nodes of the subject's *puncturable tree*, which gives a key for each version. A version is the
+//! number of an event among the subject's events. When keys of versions are destroyed, the record keeps
+//! only nodes that do not lead to these keys.
 //!
 //! Ids that callers choose appear only as keyed hashes. The root key together with the key store opens
 //! everything that was not erased; neither opens anything alone. No copy of the key store opens erased

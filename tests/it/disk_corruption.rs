@@ -2,9 +2,9 @@
 //! one of three things must be true: the daemon refuses to start, `sayso fsck` reports the damage or what
 //! can be rebuilt, or a rule in this file says why the damage is harmless. So nothing is lost silently.
 //!
-//! `SAYSO_ROUNDS=n` tries about n bytes of each file. `SAYSO_EVERY_BYTE=1/1` tries every byte up to 64
-//! bytes after the last one that is not zero; `SAYSO_EVERY_BYTE=i/n` tries the i-th of n shares of all
-//! bytes, so that n processes can divide the work.
+//! `SAYSO_ROUNDS=n` tries about n bytes of each file. `SAYSO_EVERY_BYTE=1/1` tries every byte of each
+//! file, up to 64 bytes after the file's last byte that is not zero. `SAYSO_EVERY_BYTE=i/n` tries the i-th
+//! of n shares of these bytes, so that n processes can divide the work.
 
 use crate::harness::{self, Harness, NOTICE, choice, consent, fact, files_below, int64, json, sayso};
 use sayso::app::Examined;
