@@ -317,7 +317,7 @@ fn in_context(report: &Report, options: &Options) -> Result<Context, CliError> {
     let signed: u64 = report.rules.signers.iter().map(|signer| signer.bounds).sum();
     let bounds = signed.saturating_add(report.rules.bounds_unsigned);
     let given = GivenContext::new(options, &shown).with_timestamps(&report.timestamps).with_bounds(bounds);
-    let given = given.with_earlier(&report.earlier, report.erased);
+    let given = given.with_earlier(&report.earlier, report.erased).with_left_out(&report.left_out);
     let mut not_shown = verify_context::not_shown(&given, Some(report.recorded_to_ms), Hint::Bundle);
     not_shown.extend(verify_completeness::not_shown(report));
     let mut value = proto_style(serde_json::to_value(report).map_err(CliError::failed)?);

@@ -3,7 +3,7 @@
 use super::error::CliError;
 use super::output::{count, people};
 use crate::domain::wording;
-use sayso_proof::bundle::Report;
+use sayso_proof::bundle::{LeftOut, Report};
 use sayso_proof::subject_map::SubjectProof;
 use std::path::PathBuf;
 
@@ -66,9 +66,18 @@ fn not_shown_of_map(report: &Report) -> Vec<String> {
     not_shown
 }
 
-/// The lines of the answer that say what the subject map shows: that no stream of a person is
-/// missing.
+/// The lines of the answer that say what the subject map shows, that no stream of a person is missing, and
+/// which checks were left out for early entries.
 pub(super) fn text(report: &Report) -> String {
+    let left_out = report.left_out.iter().map(|LeftOut { edition, entries, checks }| {
+        let early = count(*entries, "entry");
+        let checks: String = checks.iter().map(|check| format!("\n  {check}")).collect();
+        format!("\nnot checked for {early} from before edition {edition} of the rules:{checks}")
+    });
+    text_of_map(report) + &left_out.collect::<String>()
+}
+
+fn text_of_map(report: &Report) -> String {
     let Some(map) = &report.subject_map else { return String::new() };
     let mut text = format!(
         "\ncomplete: the subject map at position {} has {}, and every stream of the first {} is in it",

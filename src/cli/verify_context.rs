@@ -98,6 +98,13 @@ fn sentence(unseen: Unseen, recorded_to_ms: Option<u64>, hint: Hint) -> String {
                  bounds were not evaluated; `sayso why` asks the daemon why a grant was issued"
             )
         }
+        Unseen::EarlyRules { entries } => {
+            let early = count(entries, "entry");
+            format!(
+                "that {early} from before the newest rules of decisions follow them: a daemon adopts the rules that \
+                 it knows when it starts, so ask which version of Sayso ran then"
+            )
+        }
         Unseen::Time { after: Some(size) } => {
             let first = count(size, "entry");
             format!("when the entries after the first {first} were recorded, except by the operator's clock")

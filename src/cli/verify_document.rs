@@ -3,9 +3,11 @@
 
 use super::error::CliError;
 use super::output::{Out, count, int64, proto_style};
+use super::times;
 use super::verify_context::{self, Hint};
+use crate::domain::wording;
 use crate::package::{self, Completeness, VerifiedPackage, VerifiedReceipt};
-use sayso_proof::bundle::Options;
+use sayso_proof::bundle::{MAP_AGE_MS_MAX, Options};
 use sayso_proof::certificate::{self, Copies, Statement};
 use sayso_proof::checkpoint::Checkpoint;
 use sayso_proof::context::{self, Consistency, ContextError, ContextFindings};
@@ -280,6 +282,7 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
         other_checkpoints,
         completeness,
         is_portability,
+        made_at,
     } = verified;
     let mut verdict = verdict_of_package(checkpoint.as_ref(), keys, options)?;
     verdict.not_checked.push("times and comments of the ZIP file".to_owned());
@@ -324,8 +327,39 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
         out,
     )?;
     require_signed(is_signed, "package")?;
-    let is_partial = completeness.is_none() && !is_portability;
-    if is_partial { Err(incomplete()) } else { Ok(()) }
+    require_complete(completeness.as_ref(), is_portability, made_at.as_deref())
+}
+
+/// Requires that a package shows that it contains everything as of when it was made, as it says.
+fn require_complete(
+    completeness: Option<&Completeness>,
+    is_portability: bool,
+    made_at: Option<&str>,
+) -> Result<(), CliError> {
+    match completeness {
+        // The operator states the kind, and could call any package one for portability.
+        None if is_portability => {
+            Err(incomplete("the package says that it has only what the person provided"))
+        }
+        None => Err(incomplete(
+            "the package does not show that it contains everything that the log has about the person",
+        )),
+        Some(Completeness { subject, .. }) if is_old(subject, made_at) => {
+            let at = wording::time(subject.committed_at_ms);
+            Err(incomplete(&format!("the package shows only what the log had about the person at {at}")))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Whether a package was made long after the commitment that shows what is in it. A daemon commits for each
+/// access package.
+fn is_old(subject: &VerifiedSubject, made_at: Option<&str>) -> bool {
+    let made_at = made_at.and_then(|text| times::exact(text).ok());
+    let made_s = made_at.and_then(|made_at| u64::try_from(made_at.seconds).ok());
+    let is_old =
+        |made_s: u64| made_s.saturating_mul(1000).saturating_sub(subject.committed_at_ms) > MAP_AGE_MS_MAX;
+    made_s.is_none_or(is_old)
 }
 
 /// Checks the checkpoint of a package against what the user knows of the log.
@@ -347,12 +381,11 @@ fn verdict_of_package(
     }
 }
 
-/// The error for an access package that does not show that it contains everything.
-fn incomplete() -> CliError {
-    let error = "the package does not show that it contains everything that the log has about the person";
-    CliError::unchecked(error).next(
-        "ask the controller for a new access package, which shows it, and compare it with this one; or verify an \
-         export of the log",
+/// The error for a package that does not show that it contains everything.
+fn incomplete(error: &str) -> CliError {
+    CliError::unchecked(error.to_owned()).next(
+        "ask the controller for a new access package, which shows everything, and compare it with this one; or verify \
+         an export of the log",
     )
 }
 

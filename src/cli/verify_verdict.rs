@@ -66,6 +66,11 @@ pub(super) fn verdict_of(report: &Report) -> Result<(), CliError> {
         parts.push(format!("{sealed} without a key, each of which may be a grant or a withdrawal"));
         next = "verify an export that was made without --sealed";
     }
+    if let Some(given) = report.given_subjects.as_ref().filter(|given| given.unchecked > 0) {
+        let proofs = count(given.unchecked, "subject proof");
+        parts.push(format!("{proofs} of commitments that cannot be checked after an erasure"));
+        next = "verify subject proofs of the newest commitment, or an export from before the erasure";
+    }
     if !report.is_map_recent() {
         let reason = "entries of people that were not in a committed subject map for more than 10 minutes";
         parts.push(reason.to_owned());

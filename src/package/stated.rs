@@ -48,6 +48,8 @@ pub(super) struct Stated {
     ledger: Option<StatedLedger>,
     /// What the package says it contains. Nothing compares it with the log.
     pub kind: String,
+    /// When the package was made, as it says.
+    pub made_at: Option<String>,
     /// Names of the other parts.
     pub parts: BTreeSet<String>,
     /// The person. Verified only if the package has a subject proof.
@@ -129,6 +131,10 @@ impl<'de> Visitor<'de> for StatedSeed<'_> {
                 "ledger" => stated.ledger = Some(parts.next_value()?),
                 "kind" => {
                     stated.kind = parts.next_value()?;
+                    stated.parts.insert(name.clone());
+                }
+                "made_at" => {
+                    stated.made_at = Some(parts.next_value()?);
                     stated.parts.insert(name.clone());
                 }
                 "subject" => {

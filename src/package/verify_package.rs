@@ -48,6 +48,8 @@ pub struct VerifiedPackage {
     /// Whether the package says that it has only what the person provided (GDPR Art. 20). Such a package does
     /// not show that it is complete.
     pub is_portability: bool,
+    /// When it was made, as it says.
+    pub made_at: Option<String>,
     /// The checkpoint that the package names, and its note. The tree of the checkpoint contains everything
     /// that the package was made from. `None` if the package is not signed.
     pub checkpoint: Option<(Checkpoint, String)>,
@@ -251,6 +253,7 @@ impl Verifier<'_> {
             self.verified.checkpoint = Some((checkpoint, note));
             self.verified.is_portability = stated.kind == Kind::Portability.name();
             (self.history, self.stated_subject) = (stated.history, stated.subject);
+            self.verified.made_at = stated.made_at;
             for part in stated.parts {
                 self.left.insert(format!("{PACKAGE}: {part}"));
             }

@@ -3,7 +3,7 @@
 //! The operator of a log has its key. A document or a bundle alone shows what that key signed, and nothing
 //! about other trees that the same key signed.
 
-use crate::bundle::EarlierReport;
+use crate::bundle::{EarlierReport, LeftOut};
 use crate::context::{ContextFindings, Options};
 use crate::timestamp::Timestamped;
 
@@ -31,6 +31,8 @@ pub struct GivenContext {
     pub bounds: u64,
     /// Erased entries of a bundle whose kind no earlier export shows.
     pub erased: u64,
+    /// Entries of a bundle from before the log followed the newest rules.
+    pub early: u64,
 }
 
 impl GivenContext {
@@ -48,7 +50,14 @@ impl GivenContext {
             timestamped: None,
             bounds: 0,
             erased: 0,
+            early: 0,
         }
+    }
+
+    /// Adds the checks that were left out for early entries of a bundle.
+    #[must_use]
+    pub fn with_left_out(self, left_out: &[LeftOut]) -> Self {
+        Self { early: left_out.iter().map(|one| one.entries).max().unwrap_or_default(), ..self }
     }
 
     /// Adds the number of versions of published bounds in a bundle.
@@ -95,6 +104,9 @@ impl GivenContext {
         if self.bounds > 0 {
             unseen.push(Unseen::Policies { bounds: self.bounds });
         }
+        if self.early > 0 {
+            unseen.push(Unseen::EarlyRules { entries: self.early });
+        }
         unseen
     }
 }
@@ -129,6 +141,11 @@ pub enum Unseen {
         /// Versions of published bounds.
         bounds: u64,
     },
+    /// That early entries follow today's rules: the operator chooses when a log adopts them.
+    EarlyRules {
+        /// Entries about data subjects from before.
+        entries: u64,
+    },
 }
 
 impl Unseen {
@@ -142,6 +159,7 @@ impl Unseen {
             Self::Time { .. } => "TIME",
             Self::ErasedKinds { .. } => "ERASED_KINDS",
             Self::Policies { .. } => "POLICIES",
+            Self::EarlyRules { .. } => "EARLY_RULES",
         }
     }
 }

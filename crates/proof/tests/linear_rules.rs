@@ -64,6 +64,13 @@ impl Events {
         for (position, (handle, event)) in (0..).zip(self.all) {
             let version = &mut versions[usize::from(handle != Handle::SYSTEM)];
             let sealed_at_ms = START_MS + position;
+            let event = match event {
+                // A grant without an end ends at the next entry.
+                Event::GrantIssued(issued) if issued.expires_at_ms == 0 => {
+                    Event::GrantIssued(GrantIssued { expires_at_ms: sealed_at_ms + 1, ..issued })
+                }
+                other => other,
+            };
             let header = Header {
                 event_id: event_id(position),
                 handle,

@@ -8,7 +8,7 @@ use sayso_proof::bundle::{self, Options, Report, Source};
 use sayso_proof::entry::Handle;
 use sayso_proof::event::event_body::Event;
 use sayso_proof::event::*;
-use sayso_proof::replay::Fault;
+use sayso_proof::replay::{Doubt, Fault};
 use std::path::Path;
 
 type Id = [u8; 16];
@@ -344,7 +344,7 @@ fn announced_revocations_are_listed_and_are_no_fault_until_something_is_allowed_
 
 #[test]
 fn revocations_that_are_announced_for_more_than_an_hour_are_not_checked_in_full() {
-    for (late_ms, is_late) in [(3_500_000, false), (3_700_000, true), (30 * HOUR_MS, false)] {
+    for (late_ms, is_late) in [(3_500_000, false), (3_700_000, true), (30 * HOUR_MS, true)] {
         let mut world = World::lasting(24 * HOUR_MS);
         world.log.append(ada(), withdrawn(wide()));
         world.append_in_frame(Event::RevocationsPending(RevocationsPending { left: 1 }));
@@ -352,8 +352,26 @@ fn revocations_that_are_announced_for_more_than_an_hour_are_not_checked_in_full(
         world.log.append(bob(), refused(wide()));
         let report = report(&world.log);
         assert_eq!((report.grants.other_faults, report.grants.revocations_pending), (0, 1));
-        // A grant that has expired meanwhile needs no revocation.
+        // Whether the grant has expired meanwhile makes no difference.
         assert_eq!(report.is_fully_checked(), !is_late, "{late_ms}");
+    }
+}
+
+#[test]
+fn announced_revocations_that_were_not_recorded_before_the_grant_expired_are_listed() {
+    for (late_ms, faults, unchecked) in [(0, vec![Fault::NotRevoked], 0), (25 * HOUR_MS, vec![], 1)] {
+        let mut world = World::lasting(24 * HOUR_MS);
+        world.log.append(ada(), withdrawn(wide()));
+        world.append_in_frame(Event::RevocationsPending(RevocationsPending { left: 1 }));
+        for _ in 0..25 {
+            world.log.now += late_ms / 25;
+            world.log.append(bob(), refused(wide()));
+        }
+        world.log.append(ada(), Event::RevocationsPending(RevocationsPending { left: 0 }));
+        let report = report(&world.log);
+        assert_eq!((world.faults(), report.grants.revocations_unchecked), (faults, unchecked));
+        let doubts = report.grants.unchecked_grants.iter().flat_map(|grant| grant.doubts.iter().copied());
+        assert!(doubts.eq((unchecked > 0).then_some(Doubt::RevocationNotRecorded)));
     }
 }
 
@@ -448,6 +466,22 @@ fn faults_of_withheld(change: impl FnOnce(&mut Log, &mut GrantIssued)) -> Vec<Fa
 }
 
 #[test]
+fn a_grant_that_no_ledger_issues_is_found() {
+    let impossible = [Fault::ImpossibleGrant];
+    assert_eq!(faults_of_withheld(|_, issued| issued.recipient.clear()), impossible);
+    assert_eq!(faults_of_withheld(|log, issued| issued.expires_at_ms = log.now + 1000), impossible);
+    assert_eq!(faults_of_withheld(|log, issued| issued.expires_at_ms = log.now + 1001), []);
+    let version = |log: &Log| log.next_version(ada());
+    assert_eq!(faults_of_withheld(|log, issued| issued.profile_version = version(log)), []);
+    assert_eq!(faults_of_withheld(|log, issued| issued.profile_version = version(log) + 1), impossible);
+    let twice = |_: &mut Log, issued: &mut GrantIssued| {
+        issued.allowed.push(issued.allowed[0].clone());
+        issued.withheld.clear();
+    };
+    assert_eq!(faults_of_withheld(twice), impossible);
+}
+
+#[test]
 fn what_a_grant_allows_and_withholds_adds_up_to_what_was_requested() {
     assert_eq!(faults_of_withheld(|_, _| ()), []);
     let false_count = [Fault::WithheldCount];
@@ -462,6 +496,99 @@ fn what_a_grant_allows_and_withholds_adds_up_to_what_was_requested() {
     assert_eq!(faults_of_withheld(|_, issued| issued.keys = vec!["key".into(), "job".into()]), []);
     assert_eq!(faults_of_withheld(|_, issued| issued.keys = vec!["key".into()]), false_count);
     assert_eq!(faults_of_withheld(|_, issued| issued.categories = vec!["preference".into()]), false_count);
+}
+
+/// The faults and the number of unchecked grants if the class about work has this reason.
+fn of_reason(change: impl FnOnce(&mut Log, &mut WithheldClass)) -> (Vec<Fault>, u64) {
+    let mut world = World::new();
+    let adopted = DecisionRulesAdopted { edition: 2 };
+    world.log.append_system_event(Event::DecisionRulesAdopted(adopted));
+    world.log.append(ada(), recorded(attribute("job", "work")));
+    let consent = event_id(world.log.size() - 4);
+    let mut class = WithheldClass {
+        category: "work".into(),
+        count: 1,
+        decided_by: Tier::Individual.into(),
+        policy: "gdpr/article".into(),
+        ..WithheldClass::default()
+    };
+    change(&mut world.log, &mut class);
+    let attribute = world.attribute;
+    let Event::GrantIssued(issued) = issued(attribute, consent, world.log.now + HOUR_MS) else { panic!() };
+    let issued = GrantIssued { withheld: vec![class], ..issued };
+    world.log.append(ada(), Event::GrantIssued(issued));
+    (world.faults(), report(&world.log).grants.unchecked)
+}
+
+/// Reasons that a signal of the person gives.
+const SIGNALS: [(Reason, SignalKind); 6] = [
+    (Reason::Restricted, SignalKind::Restriction),
+    (Reason::Objected, SignalKind::Objection),
+    (Reason::Paused, SignalKind::Pause),
+    (Reason::OptedOut, SignalKind::OptOut),
+    (Reason::OptedOutAutomated, SignalKind::OptOutAutomated),
+    (Reason::SensitiveLimited, SignalKind::LimitSensitive),
+];
+
+#[test]
+fn a_signal_that_is_the_reason_for_withholding_is_named_and_in_force() {
+    let is_false = (vec![Fault::WithheldReason], 0);
+    for (reason, kind) in SIGNALS {
+        // No such event is named.
+        assert_eq!(of_reason(|_, class| class.reason = reason.into()), is_false, "{reason:?}");
+        let of = |purpose: &str, is_lifted: bool| {
+            of_reason(|log, class| {
+                let (kind, purposes) = (kind.into(), vec![purpose.to_owned()]);
+                let signal = SignalRecorded { kind, purposes, ..SignalRecorded::default() };
+                let id = log.append(ada(), Event::SignalRecorded(signal));
+                if is_lifted {
+                    let lifted = SignalLifted { kind, ..SignalLifted::default() };
+                    log.append(ada(), Event::SignalLifted(lifted));
+                }
+                (class.reason, class.decided_by_event) = (reason.into(), id.to_vec());
+            })
+        };
+        assert_eq!(of("advertising", false), is_false, "{reason:?}");
+        assert!(of("personalization", true).0.contains(&Fault::WithheldReason), "{reason:?}");
+        // A signal that forbids the whole grant is a finding of its own.
+        let (faults, _) = of("personalization", false);
+        assert!(!faults.contains(&Fault::WithheldReason), "{reason:?}: {faults:?}");
+        // A published policy may give any reason.
+        let by_policy = of_reason(|_, class| {
+            (class.reason, class.decided_by) = (reason.into(), Tier::Provider.into());
+        });
+        assert_eq!(by_policy, (vec![], 1), "{reason:?}");
+    }
+}
+
+#[test]
+fn a_reason_that_the_attributes_do_not_show_is_found_or_counted() {
+    let reasons = [
+        Reason::Contested,
+        Reason::AttributeExpired,
+        Reason::SourceWithheld,
+        Reason::NotExplicit,
+        Reason::KeptOnly,
+    ];
+    for reason in reasons {
+        let of = |decided_by: Tier, policy: &str| {
+            of_reason(|_, class| {
+                (class.reason, class.decided_by) = (reason.into(), decided_by.into());
+                class.policy = policy.into();
+            })
+        };
+        let is_false = (vec![Fault::WithheldReason], 0);
+        assert_eq!(of(Tier::Individual, "gdpr/article"), is_false, "{reason:?}");
+        assert_eq!(of(Tier::Public, "built-in/consent"), is_false, "{reason:?}");
+        assert_eq!(of(Tier::Public, "built-in/kept-only"), is_false, "{reason:?}");
+        assert_eq!(of(Tier::Public, "gdpr/article"), (vec![], 1), "{reason:?}");
+    }
+    let contested = of_reason(|log, class| {
+        let attribute = event_id(log.size() - 1).to_vec();
+        log.append(ada(), Event::AttributeContested(AttributeContested { attribute, ..Default::default() }));
+        class.reason = Reason::Contested.into();
+    });
+    assert_eq!(contested, (vec![], 0));
 }
 
 #[test]

@@ -89,6 +89,7 @@ fn a_decision_that_is_missing_or_may_be_makes_later_grants_uncheckable() {
     for stated in [Some(ErasedKind::Decision), Some(ErasedKind::Unspecified), None] {
         let (mut log, attribute_id, consent_id) = log_of_ada();
         log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+        log.append(ada(), Event::RecordViewed(RecordViewed::default()));
         append_erased(&mut log, withdrawn(wide()), stated);
         log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
         assert_eq!(verify(&log), (vec![], vec![Doubt::DecisionsMissing]), "{stated:?}");
@@ -316,7 +317,9 @@ fn a_grant_that_is_dated_back_does_not_use_what_had_expired() {
         log.now = other_at_ms - 1000;
         log.append(subject(2), given(wide()));
         log.now = sealed_at_ms - 1000;
-        log.append(ada(), grant(attribute_id, consent_id, "key", "food"));
+        let Event::GrantIssued(issued) = grant(attribute_id, consent_id, "key", "food") else { panic!() };
+        let expires_at_ms = sealed_at_ms + 1;
+        log.append(ada(), Event::GrantIssued(GrantIssued { expires_at_ms, ..issued }));
         let report = try_verify(&log).unwrap();
         assert!(report.is_fully_checked());
         report.grants.findings.into_iter().map(|finding| finding.fault).collect::<Vec<_>>()
@@ -326,6 +329,25 @@ fn a_grant_that_is_dated_back_does_not_use_what_had_expired() {
     assert_eq!(faults(expires_at_ms - 1, expires_at_ms + 400), []);
     assert_eq!(faults(expires_at_ms - 1, expires_at_ms + 1_000), [Fault::Expired]);
     assert_eq!(faults(expires_at_ms - 1, expires_at_ms + 120_000), [Fault::Misdated, Fault::Expired]);
+}
+
+#[test]
+fn a_consent_that_ends_after_a_decision_still_counts_if_a_grant_before_it_is_dated_later() {
+    let until_ms = START_MS + 100_000;
+    let mut log = Log::with_vocabulary();
+    let attribute_id = log.append(ada(), recorded(attribute("key", "food")));
+    let consent_id = log.append(ada(), given(ConsentTerms { until_ms: Some(until_ms), ..wide() }));
+    let Event::GrantIssued(issued) = grant(attribute_id, consent_id, "key", "food") else { panic!() };
+    let issued = GrantIssued { expires_at_ms: until_ms, ..issued };
+    log.append(ada(), Event::GrantIssued(issued.clone()));
+    let now = log.now;
+    log.now = until_ms + 10_000;
+    log.append(subject(2), given(wide()));
+    log.now = now;
+    // Its moment is when it was recorded, after the end of the consent. It allows nothing.
+    log.append(ada(), Event::GrantIssued(GrantIssued { allowed: vec![], ..issued }));
+    log.append(ada(), refused(terms(&["advertising"], &[], &[])));
+    assert_eq!(verify(&log), (vec![], vec![]));
 }
 
 #[test]

@@ -53,13 +53,19 @@ pub(super) struct Chains {
     system_tip: Option<ChainTip>,
     sealed_form: SealedForm,
     recorded_at_ms: u64,
+    /// The first erased position whose stated time is not that of the entry before it.
+    dated_later: Option<u64>,
 }
+
+/// From this edition of the rules of decisions on, daemons export no other time of an erased entry.
+const ERASED_TIME_EDITION: u32 = 5;
 
 impl Chains {
     /// The state before the first entry of a log with this number of entries.
     pub fn new(entries: u64) -> Self {
         let sealed_form = SealedForm::default();
-        Self { erased: Erased::new(entries), system_tip: None, sealed_form, recorded_at_ms: 0 }
+        let erased = Erased::new(entries);
+        Self { erased, system_tip: None, sealed_form, recorded_at_ms: 0, dated_later: None }
     }
 
     /// Checks the next entry against the ones before it.
@@ -94,6 +100,7 @@ impl Chains {
         if is_rotation != listed.is_some() || !listed_here {
             return Err("`keys.jsonl` and the log disagree about a key rotation at this position".into());
         }
+        event.into_iter().for_each(|event| self.erased.statements.whole.note(next.position, event));
         match event {
             Some(Event::ErasureCompleted(erasure)) => Ok(self.erased.cover(next.position, erasure)?),
             _ => Ok(()),
@@ -107,8 +114,16 @@ impl Chains {
         if next.recorded_at_ms < self.recorded_at_ms {
             return Err("`recorded_at_ms` decreases".into());
         }
+        if next.recorded_at_ms > self.recorded_at_ms {
+            self.dated_later.get_or_insert(next.position);
+        }
         self.recorded_at_ms = next.recorded_at_ms;
         self.erased.insert(next.position, &next.leaf).map_err(|error| spool::failed(&error))
+    }
+
+    /// The first erased position whose stated time shows that no daemon exported this bundle.
+    pub fn falsely_dated(&self) -> Option<u64> {
+        self.dated_later.filter(|_| self.erased.statements.whole.edition() >= ERASED_TIME_EDITION)
     }
 
     pub fn recorded_at_ms(&self) -> u64 {

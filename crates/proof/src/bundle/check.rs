@@ -37,6 +37,16 @@ pub(super) enum Content {
     Plain(Header, EventBody),
 }
 
+impl Content {
+    /// The header, unless the entry is erased.
+    pub fn header(&self) -> Option<&Header> {
+        match self {
+            Self::Erased => None,
+            Self::Withheld(header) | Self::Sealed(header, _) | Self::Plain(header, _) => Some(header),
+        }
+    }
+}
+
 /// The checked entry of one line, or why the line is rejected.
 pub(super) type Verdict = Result<CheckedEntry, Rejection>;
 

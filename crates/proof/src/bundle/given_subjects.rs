@@ -25,6 +25,8 @@ pub struct GivenReport {
     pub others: u64,
     /// The handles of these streams, in hex and in order; at most 100.
     pub other_handles: Vec<String>,
+    /// Number of subject proofs that name a commitment whose map could not be built again.
+    pub unchecked: u64,
 }
 
 /// The commitment that a subject proof names.
@@ -35,9 +37,15 @@ pub(super) struct Named {
     pub vrf_public_key: Vec<u8>,
 }
 
-/// The labels of the given ids.
+/// The given ids.
 #[derive(Default)]
-pub(super) struct GivenSubjects(BTreeSet<Label>);
+pub(super) struct GivenSubjects {
+    labels: BTreeSet<Label>,
+    /// The positions of the commitments that their proofs name.
+    commitments: Vec<u64>,
+    /// How many of these commitments are not checked.
+    unchecked: u64,
+}
 
 impl GivenSubjects {
     /// Verifies the proofs. `is_committed` says whether the log has a commitment.
@@ -60,21 +68,23 @@ impl GivenSubjects {
                 vrf_public_key: committed.vrf_public_key,
             };
             match is_committed(&named) {
-                true => Ok(verified.label),
+                true => Ok((verified.label, named.position)),
                 false => Err(wrong("the log in this bundle does not have the commitment that it names")),
             }
         };
-        proofs.iter().map(label).collect::<Result<_, _>>().map(Self)
+        let named = proofs.iter().map(label).collect::<Result<Vec<_>, _>>()?;
+        let (labels, commitments) = named.into_iter().unzip();
+        Ok(Self { labels, commitments, unchecked: 0 })
     }
 
-    /// Number of ids.
-    pub fn len(&self) -> u64 {
-        self.0.len() as u64
+    /// Notes which commitments are checked.
+    pub fn note_checked(&mut self, is_checked: impl Fn(u64) -> bool) {
+        self.unchecked = self.commitments.iter().filter(|position| !is_checked(**position)).count() as u64;
     }
 
     /// Compares the next stream of a group with the given ids.
     pub fn compare(&self, label: &Label, handle: Handle, found: &mut GivenFound) {
-        if self.0.contains(label) {
+        if self.labels.contains(label) {
             found.ids += 1;
             return;
         }
@@ -104,9 +114,11 @@ impl GivenFound {
         }
     }
 
-    /// What to report, if this number of ids was given.
-    pub fn report(&self, ids: u64) -> GivenReport {
-        let other_handles = self.handles.iter().map(hex::encode).collect();
-        GivenReport { ids, found: self.ids, others: self.others, other_handles }
+    /// What to report, if these ids were given.
+    pub fn report(&self, given: &GivenSubjects) -> GivenReport {
+        let (ids, other_handles) =
+            (given.labels.len() as u64, self.handles.iter().map(hex::encode).collect());
+        let unchecked = given.unchecked;
+        GivenReport { ids, found: self.ids, others: self.others, other_handles, unchecked }
     }
 }

@@ -1,6 +1,7 @@
 //! The results of verifying a bundle.
 
 use super::given_subjects::GivenReport;
+use super::left_out::LeftOut;
 use super::member::Member;
 use super::rejection::{FailureKind, Rejection};
 use crate::replay::{Replayed, RuleSignatures};
@@ -120,6 +121,8 @@ pub struct Report {
     /// epoch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_in_map_from_ms: Option<u64>,
+    /// The checks that were left out for early entries, because the log followed earlier rules then.
+    pub left_out: Vec<LeftOut>,
     /// Results of replaying each grant against the consents and signals that were in force when the grant was
     /// issued.
     pub grants: Replayed,
@@ -135,8 +138,9 @@ impl Report {
         unjustified == 0 && rule_faults == 0 && misdated == 0 && other_faults == 0
     }
 
-    /// Whether every grant was checked in full, whether each of them was revoked when it had to be, and
-    /// whether the bundle has the content of every entry that is not erased. A withheld entry may be a grant.
+    /// Whether every grant was checked in full, whether each of them was revoked when it had to be, whether
+    /// the bundle has the content of every entry that is not erased, and whether the given subject proofs
+    /// name commitments that were checked. A withheld entry may be a grant.
     #[must_use]
     pub fn is_fully_checked(&self) -> bool {
         let Replayed { unchecked, revocations_unchecked, reports_unchecked, .. } = self.grants;
@@ -144,17 +148,18 @@ impl Report {
         is_each_checked
             && self.withheld == 0
             && self.rules.bounds_unknown == 0
+            && self.given_subjects.as_ref().is_none_or(|given| given.unchecked == 0)
             && !self.has_late_revocations()
     }
 
     /// Whether a revocation was announced more than [`PENDING_MS_MAX`] before the last entry of the bundle
-    /// and is still to be recorded, although its grant or artifact has not expired. True also if more
-    /// revocations are pending than are listed.
+    /// and is still to be recorded, whether or not its grant or artifact has expired by then. True also if
+    /// more revocations are pending than are listed.
     #[must_use]
     pub fn has_late_revocations(&self) -> bool {
         let is_late = |since_ms: u64| self.recorded_to_ms.saturating_sub(since_ms) > PENDING_MS_MAX;
         let listed = &self.grants.pending_grants;
-        listed.iter().any(|one| is_late(one.since_ms) && one.expires_at_ms > self.recorded_to_ms)
+        listed.iter().any(|one| is_late(one.since_ms))
             || self.grants.revocations_pending > listed.len() as u64
     }
 

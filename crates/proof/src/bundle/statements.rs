@@ -1,38 +1,15 @@
 //! Looks up what the missing entries of a stream were. An erasure can state the kind of each erased entry,
 //! and, if it was partial, the entry's version in its stream.
 
+use super::gap_lookups::{GapLookups, MissingVersions, Stated};
+use super::whole_erasures::WholeErasures;
 use crate::event::{ErasedKind, ErasureCompleted};
 use crate::merkle::Hash;
 use crate::replay::{Missing, MissingEntries};
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-/// The versions that are missing from a stream between two entries.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct MissingVersions {
-    /// The position of the entry before these versions, if there is one.
-    pub after: Option<u64>,
-    /// The position of the entry after these versions.
-    pub before: u64,
-    /// The version of that entry.
-    pub version: u64,
-    /// The number of missing versions, at least one.
-    pub count: u64,
-    /// The leaf hash of the entry with the last missing version.
-    pub last: Hash,
-}
-
-/// The statement about one entry.
-#[derive(Clone, Copy)]
-struct Stated {
-    /// The position of the erasure.
-    erasure: u64,
-    position: u64,
-    version: u64,
-    kind: ErasedKind,
-}
-
-/// The statements of all erasures. Memory: 32 bytes for each erased entry, and about 120 more if a partial
+/// The statements of all erasures. Memory: 40 bytes for each erased entry, and about 130 more if a partial
 /// erasure states what it was.
 #[derive(Default)]
 pub(super) struct Statements {
@@ -41,9 +18,19 @@ pub(super) struct Statements {
     /// The position of the first erasure that lists each of these entries.
     erased_at: LargestOf,
     by_leaf: HashMap<u64, Stated>,
-    by_erasure: HashMap<(u64, u64), ErasedKind>,
+    /// Position and kind, by the position of the erasure and the version.
+    by_erasure: HashMap<(u64, u64), (u64, ErasedKind)>,
     /// Version, kind and position of each stated entry.
     by_version: BTreeSet<(u64, i32, u64)>,
+    /// The erasures after which nothing remained in the stream. They state no versions.
+    pub whole: WholeErasures,
+    /// The erased positions, ascending, of which no erasure says what they were. Those in `whole` are not
+    /// among them.
+    not_stated: Vec<u64>,
+    /// The last position in each erasure that states versions.
+    last_of: BTreeMap<u64, u64>,
+    /// Erasures that no daemon wrote like this.
+    false_erasures: BTreeSet<u64>,
 }
 
 impl Statements {
@@ -61,6 +48,11 @@ impl Statements {
 
     /// Prepares look-ups. All erasures must have been added.
     pub fn finish(&mut self) {
+        let is_open = |index: usize, leaf: &u64| {
+            !self.by_leaf.contains_key(leaf) && !self.whole.contains(self.erased_at.at(index))
+        };
+        let open = self.leaves.iter().enumerate().filter(|(index, (_, leaf))| is_open(*index, leaf));
+        self.not_stated = open.map(|(_, (position, _))| *position).collect();
         self.erased_at.finish(self.leaves.len());
     }
 
@@ -79,10 +71,35 @@ impl Statements {
             return Err("the erasure does not state one version for each position");
         }
         let positions = erasure.discarded.iter().flat_map(|range| range.first..=range.last);
+        let mut before: Option<(u64, u64)> = None;
         for ((of, kind), version) in positions.zip(erasure.kinds()).zip(&erasure.versions) {
+            // Within one stream, versions ascend with the positions.
+            if before.is_some_and(|(other, earlier)| other >= of || earlier >= *version) {
+                self.false_erasures.insert(position);
+            }
+            before = Some((of, *version));
             self.add(Stated { erasure: position, position: of, version: *version, kind });
+            self.last_of.entry(position).and_modify(|last| *last = (*last).max(of)).or_insert(of);
         }
         Ok(())
+    }
+
+    /// The statements that count: for each entry, the first one.
+    pub fn stated(&self) -> impl Iterator<Item = Stated> {
+        self.by_leaf.values().copied()
+    }
+
+    /// Whether a later erasure may have erased what came after everything in this one. A partial erasure
+    /// leaves at least the event with which it began, so that the stream shows which versions are gone.
+    pub fn may_have_erased_the_rest(&self, erasure: u64) -> bool {
+        let index = |position| self.leaves.partition_point(|(erased, _)| *erased < position);
+        let last = self.last_of.get(&erasure).map_or(0, |last| last.saturating_add(1));
+        self.erased_at.largest(index(last), index(erasure)).is_some_and(|later| later > erasure)
+    }
+
+    /// The erasures that list positions or versions in an order that no stream has.
+    pub fn false_erasures(&self) -> &BTreeSet<u64> {
+        &self.false_erasures
     }
 
     fn add(&mut self, stated: Stated) {
@@ -93,7 +110,10 @@ impl Statements {
         match self.by_leaf.entry(*leaf) {
             Entry::Vacant(new) => {
                 new.insert(stated);
-                self.by_erasure.insert((stated.erasure, stated.version), stated.kind);
+                let same_version = self.by_erasure.entry((stated.erasure, stated.version));
+                let two = matches!(same_version, Entry::Occupied(_));
+                let kind = if two { ErasedKind::Unspecified } else { stated.kind };
+                same_version.insert_entry((stated.position, kind));
                 self.by_version.insert((stated.version, stated.kind.into(), stated.position));
             }
             // Further statements about an entry can only make the first one doubtful.
@@ -101,7 +121,7 @@ impl Statements {
                 let known = known.get_mut();
                 if (known.version, known.kind) != (stated.version, stated.kind) {
                     known.kind = ErasedKind::Unspecified;
-                    self.by_erasure.insert((known.erasure, known.version), known.kind);
+                    self.by_erasure.insert((known.erasure, known.version), (known.position, known.kind));
                     self.by_version.insert((known.version, known.kind.into(), known.position));
                 }
             }
@@ -109,27 +129,31 @@ impl Statements {
     }
 
     /// What the versions that are missing from a stream were. At most as many as there are erased entries are
-    /// looked up: `looked_up` counts them for all streams of a group.
-    pub fn missing(&self, versions: &MissingVersions, looked_up: &mut u64) -> MissingEntries {
-        *looked_up = looked_up.saturating_add(versions.count);
-        let named = self.by_leaf.get(&beginning(&versions.last)).filter(|stated| {
-            let is_after = versions.after.is_none_or(|after| after < stated.position);
-            is_after
-                && stated.position < versions.before
-                && Some(stated.version) == versions.version.checked_sub(1)
-        });
+    /// looked up: `lookups` counts them for all streams of a group.
+    pub fn missing(&self, versions: &MissingVersions, lookups: &mut GapLookups) -> MissingEntries {
         let mut missing = MissingEntries::default();
         let last_erasure = self.last_erasure(versions);
-        let Some(named) = named.filter(|_| *looked_up <= self.leaves.len() as u64) else {
+        if !lookups.count(versions.count, self.leaves.len() as u64) {
             missing.add(last_erasure, Missing::unknown(versions.count));
             return missing;
-        };
-        missing.add(named.erasure, one(named.kind));
+        }
         let first = versions.version.saturating_sub(versions.count);
+        let Some(named) = self.named(versions) else {
+            missing.add(last_erasure, Missing::unknown(versions.count));
+            (first..versions.version).for_each(|version| lookups.add_unknown(version, versions));
+            return missing;
+        };
+        lookups.add_named(named.erasure, named.position, versions.handle);
+        missing.add(named.erasure, one(named.kind));
         for version in first..named.version {
-            match self.by_erasure.get(&(named.erasure, version)) {
-                Some(kind) => missing.add(named.erasure, one(*kind)),
+            let stated = self.by_erasure.get(&(named.erasure, version));
+            match stated.filter(|(position, _)| versions.surrounds(*position)) {
+                Some((position, kind)) => {
+                    lookups.add_stated(*position);
+                    missing.add(named.erasure, one(*kind));
+                }
                 None => {
+                    lookups.add_unknown(version, versions);
                     let erasure = self.erasure_of(version, versions).unwrap_or(last_erasure);
                     missing.add(erasure, one(self.worst_kind(version, versions)));
                 }
@@ -138,10 +162,17 @@ impl Statements {
         missing
     }
 
+    /// The statement about the last missing version.
+    fn named(&self, versions: &MissingVersions) -> Option<&Stated> {
+        let named = self.by_leaf.get(&beginning(&versions.last))?;
+        let is_last = Some(named.version) == versions.version.checked_sub(1);
+        (is_last && versions.surrounds(named.position)).then_some(named)
+    }
+
     /// The position of the erasure that stated a version, if only one entry with this version was stated
     /// between the two entries around the gap.
     fn erasure_of(&self, version: u64, versions: &MissingVersions) -> Option<u64> {
-        let from = versions.after.map_or(0, |after| after.saturating_add(1));
+        let from = versions.from();
         let kinds = i32::from(ErasedKind::Unspecified)..=i32::from(ErasedKind::Other);
         let stated = kinds.flat_map(|kind| {
             self.by_version.range((version, kind, from)..(version, kind, versions.before)).take(2)
@@ -155,7 +186,7 @@ impl Statements {
     /// The position of the newest erasure that was the first to list an entry between two of a stream: each
     /// missing version was erased by then.
     fn last_erasure(&self, versions: &MissingVersions) -> u64 {
-        let from = versions.after.map_or(0, |after| after.saturating_add(1));
+        let from = versions.from();
         let index = |position| self.leaves.partition_point(|(erased, _)| *erased < position);
         let newest = self.erased_at.largest(index(from), index(versions.before));
         // 0 if no erasure lists any of them.
@@ -163,9 +194,14 @@ impl Statements {
     }
 
     /// The kind of a version that another erasure stated. If several erasures stated this version of some
-    /// stream, it is the kind on which most depends.
+    /// stream, it is the kind on which most depends. If something was erased between the two entries that no
+    /// erasure says anything about, it may be this version.
     fn worst_kind(&self, version: u64, versions: &MissingVersions) -> ErasedKind {
-        let from = versions.after.map_or(0, |after| after.saturating_add(1));
+        let from = versions.from();
+        let next = self.not_stated.partition_point(|position| *position < from);
+        if self.not_stated.get(next).is_some_and(|position| *position < versions.before) {
+            return ErasedKind::Unspecified;
+        }
         let kinds = [ErasedKind::Unspecified, ErasedKind::Decision, ErasedKind::Attribute, ErasedKind::Other];
         let is_stated = |kind: &ErasedKind| {
             let kind = i32::from(*kind);

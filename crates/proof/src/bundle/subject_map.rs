@@ -223,7 +223,9 @@ impl Commitments {
         let checked: Vec<Commitment> = self.all.into_iter().filter(can_check).collect();
         let tree_sizes = checked.iter().map(|one| one.tree_size).collect();
         let not_checked = count.saturating_sub(checked.len()) as u64;
-        let given = Some(given).filter(|_| !proofs.is_empty());
+        let mut given = Some(given).filter(|_| !proofs.is_empty());
+        let is_checked = |at: u64| checked.binary_search_by_key(&at, |one| one.position).is_ok();
+        given.iter_mut().for_each(|given| given.note_checked(is_checked));
         Ok(Some(Plan { checked, tree_sizes, not_checked, adopted, given }))
     }
 }

@@ -13,10 +13,11 @@ use super::chain::ChainTip;
 use super::check::{CheckedEntry, Content};
 use super::erased::{Erased, Gap};
 use super::event_ids::EventIds;
+use super::gap_lookups::{GapLookups, MissingVersions};
 use super::given_subjects::GivenFound;
 use super::report::Progress;
 use super::spool::Spool;
-use super::statements::{MissingVersions, Statements};
+use super::statements::Statements;
 use super::subject_map::{Changes, GroupMap, MapOutcome, MapRecord, Plan};
 use super::usage::Flags;
 use crate::context::Options;
@@ -176,6 +177,7 @@ pub(super) struct Outcome {
     pub replayed: Replayed,
     pub rules: RuleSignatures,
     gaps: Vec<Gap>,
+    lookups: GapLookups,
     flags: Vec<Flag>,
     map: MapOutcome,
     /// Number of entries of data subjects that no commitment to the subject map describes.
@@ -292,6 +294,7 @@ impl Subjects {
         replayed.merge(repeated);
         let mut all = Outcome { replayed, rules, ..Outcome::default() };
         let mut map = Changes::new(self.entries);
+        let mut lookups = GapLookups::default();
         let next_group = AtomicUsize::new(0);
         let (sender, outcomes) = mpsc::channel();
         thread::scope(|scope| {
@@ -314,6 +317,7 @@ impl Subjects {
             for outcome in outcomes {
                 let mut outcome = outcome?;
                 outcome.gaps.drain(..).try_for_each(|gap| erased.add_gap(&gap))?;
+                lookups.extend(std::mem::take(&mut outcome.lookups));
                 flags.add(&std::mem::take(&mut outcome.flags));
                 let fault = map.add(std::mem::take(&mut outcome.map))?;
                 all.broken = earlier(all.broken.take(), fault);
@@ -323,6 +327,10 @@ impl Subjects {
             }
             Ok::<_, io::Error>(())
         })?;
+        let rest = |erasure| statements.may_have_erased_the_rest(erasure);
+        let mut false_erasures = lookups.false_erasures(statements.stated(), rest);
+        false_erasures.extend(statements.false_erasures());
+        false_erasures.into_iter().for_each(|at| all.replayed.add_fault_at(at, Fault::FalseErasure));
         flags.add(&std::mem::take(&mut all.replayed.flags));
         let gap = erased.first_unaccounted_gap()?.map(|gap| (gap.position, gap.reason()));
         all.broken = earlier(all.broken, gap);
@@ -346,7 +354,6 @@ impl Subjects {
         let mut replay = Replay::default();
         let mut map = GroupMap::new(plan);
         let mut system_events = self.system_events.iter().peekable();
-        let mut looked_up = 0;
         self.spool.for_each(number, &mut |spooled| {
             if outcome.broken.is_some() {
                 return Ok(());
@@ -372,8 +379,8 @@ impl Subjects {
             match ChainTip::advance(tip, spooled.position, &header, leaf) {
                 Ok((next, gap)) => {
                     if let Some(gap) = &gap {
-                        let versions = missing_versions(tip, header.version, gap);
-                        missing = statements.missing(&versions, &mut looked_up);
+                        let versions = missing_versions(tip, &header, gap);
+                        missing = statements.missing(&versions, &mut outcome.lookups);
                     }
                     tips.insert(header.handle, next);
                     outcome.gaps.extend(gap);
@@ -397,12 +404,13 @@ impl Subjects {
     }
 }
 
-/// The versions that a stream skips after `tip` and before the entry of a version.
-fn missing_versions(tip: Option<&ChainTip>, version: u64, gap: &Gap) -> MissingVersions {
+/// The versions that a stream skips after `tip` and before the entry with this header.
+fn missing_versions(tip: Option<&ChainTip>, header: &Header, gap: &Gap) -> MissingVersions {
     MissingVersions {
+        handle: header.handle,
         after: tip.map(|tip| tip.position),
         before: gap.position,
-        version,
+        version: header.version,
         count: gap.missing,
         last: gap.previous,
     }

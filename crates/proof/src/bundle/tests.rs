@@ -125,10 +125,20 @@ fn subject_event(position: u64, what: u8, stream: &mut StreamState, bounds: &[u6
             let (key, category) = ("k".into(), "food".into());
             let granted = GrantedAttribute { attribute, consent, key, category, ..Default::default() };
             let (purpose, bounds) = ("tone".into(), bounds.to_vec());
-            Event::GrantIssued(GrantIssued { purpose, bounds, allowed: vec![granted], ..Default::default() })
+            Event::GrantIssued(GrantIssued {
+                recipient: "bot".into(),
+                expires_at_ms: END_MS,
+                purpose,
+                bounds,
+                allowed: vec![granted],
+                ..Default::default()
+            })
         }
     }
 }
+
+/// After every entry, milliseconds since the Unix epoch.
+const END_MS: u64 = 1_000_000;
 
 /// A model of the chain rule of `docs/format.md` ("What a verifier checks", 5) and of the grants, in memory.
 #[derive(Default)]

@@ -11,6 +11,7 @@ use super::check::{CheckedEntry, CheckedFile, Content, FileCheck};
 use super::earlier::{Comparison, Recorder};
 use super::files::Files;
 use super::leaf_hashes::LeafHashes;
+use super::left_out::EntriesByEdition;
 use super::member::{MEMBER_BYTES_MAX, Member};
 use super::rejection::{self, Rejection};
 use super::report::{Progress, Report, VerifyFailure};
@@ -124,6 +125,7 @@ struct EntriesState {
     subjects: Subjects,
     /// The commitments to the subject map.
     commitments: Commitments,
+    by_edition: EntriesByEdition,
     /// First position of each file of entries, to name the file in which a chain breaks.
     files: Vec<(u64, Member)>,
 }
@@ -339,6 +341,7 @@ impl<'a> Verifier<'a> {
             chains: Chains::new(entries),
             subjects: Subjects::new(entries, options),
             commitments: Commitments::default(),
+            by_edition: EntriesByEdition::default(),
             files: Vec::new(),
         })
     }
@@ -382,6 +385,7 @@ impl<'a> Verifier<'a> {
         self.record(&checked)?;
         let state = self.entries_state();
         if !matches!(checked.content, Content::Plain(..)) {
+            state.by_edition.add(state.chains.erased.statements.whole.edition());
             state.commitments.add_subject_entry(checked.recorded_at_ms);
         }
         state.subjects.add(checked).map_err(|error| spool::failed(&error))?;
@@ -407,7 +411,8 @@ impl<'a> Verifier<'a> {
 
     /// Checks the chains and grants of all data subjects in the entries read so far. This runs once.
     fn check_subjects(&mut self) -> Result<(), VerifyFailure> {
-        let Some(EntriesState { chains, subjects, files, commitments }) = self.entries.take() else {
+        let Some(EntriesState { chains, subjects, files, commitments, by_edition }) = self.entries.take()
+        else {
             return Ok(());
         };
         // The map is built from all entries.
@@ -419,7 +424,9 @@ impl<'a> Verifier<'a> {
             false => None,
         };
         self.report.recorded_to_ms = chains.recorded_at_ms();
+        self.report.left_out = by_edition.left_out();
         let uncovered = chains.erased.uncovered();
+        let falsely_dated = chains.falsely_dated();
         let mut unused = Flags::default();
         let flags = self.usage.as_mut().map_or(&mut unused, |usage| &mut usage.flags);
         let outcome = subjects.check_all(chains.erased, plan.as_ref(), flags, self.progress);
@@ -434,8 +441,13 @@ impl<'a> Verifier<'a> {
             self.deferred =
                 Some(VerifyFailure { position: Some(position), ..VerifyFailure::at("entries", reason) });
         }
+        if let (Some(position), None) = (falsely_dated, &self.deferred) {
+            let reason = "`recorded_at_ms` of the erased entry is not that of the entry before it";
+            self.deferred =
+                Some(VerifyFailure { position: Some(position), ..VerifyFailure::at("entries", reason) });
+        }
         let given = plan.as_ref().and_then(|plan| plan.given.as_ref());
-        self.report.given_subjects = given.map(|given| outcome.given.report(given.len()));
+        self.report.given_subjects = given.map(|given| outcome.given.report(given));
         self.report.subject_map = plan.map(|plan| plan.report(outcome.later_entries, outcome.later_from_ms));
         self.report.subjects = outcome.subjects;
         self.report.grants = outcome.replayed;

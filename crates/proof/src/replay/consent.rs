@@ -107,15 +107,18 @@ impl<'a> Covering<'a> {
     /// The last consent among those of a case that covers the use and has ended.
     fn last_ended(&self, hit: &Hit<'a>) -> Option<Order> {
         let covers = |decision: &Decision| self.effort.spend(1) && self.covers(hit, decision);
+        // The last grant may have been judged as of a later time than this use.
+        let has_ended =
+            |decision: &Decision| decision.until_ms.is_some_and(|until_ms| until_ms <= self.intended.now_ms);
         match hit.decisions {
             Named::Case(case) => {
                 let mut ended = case.ended.iter().rev();
+                let covers = |of: &Decision| has_ended(of) && covers(of);
                 let covers = |index: &usize| self.decisions.get(*index).is_some_and(covers);
                 ended.find(|(_, index)| covers(index)).map(|(order, _)| *order)
             }
             Named::One(decision) => {
-                let has_ended = decision.until_ms.is_some_and(|until_ms| until_ms <= self.intended.now_ms);
-                (decision.is_consent && has_ended && covers(decision)).then(|| decision.order())
+                (decision.is_consent && has_ended(decision) && covers(decision)).then(|| decision.order())
             }
         }
     }

@@ -138,8 +138,8 @@ impl Decisions {
         }
     }
 
-    /// Notes the consents that have reached the end that they state by `now_ms`. Later calls must not have an
-    /// earlier time.
+    /// Notes the consents that have reached the end that they state by `now_ms`. Those that were noted before
+    /// stay noted, even if their end is later.
     pub fn advance(&mut self, now_ms: u64) {
         while let Some(Reverse((until_ms, index))) = self.ends.peek().copied()
             && until_ms <= now_ms

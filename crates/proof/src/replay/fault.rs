@@ -135,6 +135,9 @@ pub enum Fault {
     /// An erasure states that an entry was of another kind than an earlier export shows.
     #[error("an erasure states that the entry was something else than an earlier export shows")]
     FalseErasedKind,
+    /// An erasure states versions, but not those that one stream lacks.
+    #[error("an erasure states versions that no stream lacks, or those of several streams")]
+    FalseErasure,
     /// The recorded time of an erased entry is stated to be later than an earlier export says.
     #[error("the erased entry is dated later than in an earlier export")]
     RecordedLater,
@@ -154,6 +157,9 @@ pub enum Fault {
     /// The grant was to last longer than 24 hours.
     #[error("the grant was to last longer than 24 hours")]
     TooLong,
+    /// No ledger issues such a grant.
+    #[error("the grant names no recipient, cannot be used, or names an attribute twice or a later version")]
+    ImpossibleGrant,
     /// A grant neither allows nor withholds an attribute that it was requested for, or the numbers of what it
     /// withholds do not add up.
     #[error("what the grant allows and withholds does not add up to what the person has")]

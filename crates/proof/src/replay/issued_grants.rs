@@ -5,7 +5,7 @@
 use super::allowed::Allowed;
 use super::fault::Fault;
 use super::issued_artifacts::{IssuedArtifact, IssuedArtifacts};
-use crate::entry::EventId;
+use crate::entry::{EventId, Header};
 use crate::event::event_body::Event;
 use crate::event::{
     ArtifactInvalidated, ArtifactRegistered, GrantGivenAgain, GrantIssued, GrantRevoked, GrantUsed,
@@ -99,13 +99,25 @@ pub(super) struct IssuedGrants {
 type Faults = Vec<(Option<String>, Fault)>;
 
 impl IssuedGrants {
-    /// The faults of a grant itself that need no history.
-    pub fn check_issued(issued: &GrantIssued, now_ms: u64) -> impl Iterator<Item = Fault> {
+    /// The faults of a grant itself that need no history. `header` is that of its entry.
+    pub fn check_issued(issued: &GrantIssued, header: &Header, now_ms: u64) -> impl Iterator<Item = Fault> {
         let is_too_long = issued.expires_at_ms > now_ms.saturating_add(LIFETIME_MS_MAX);
         let is_miscounted = issued.ranking.as_ref().is_some_and(|ranking| {
             u64::from(ranking.chosen) != issued.allowed.len() as u64 || ranking.permitted < ranking.chosen
         });
-        let faults = [(is_too_long, Fault::TooLong), (is_miscounted, Fault::RankingCount)];
+        let mut ids: Vec<&[u8]> = issued.allowed.iter().map(|granted| granted.attribute.as_slice()).collect();
+        ids.sort_unstable();
+        let allowed = ids.len();
+        ids.dedup();
+        let is_impossible = issued.recipient.is_empty()
+            || issued.expires_at_ms <= header.sealed_at_ms
+            || issued.profile_version > header.version
+            || ids.len() < allowed;
+        let faults = [
+            (is_too_long, Fault::TooLong),
+            (is_miscounted, Fault::RankingCount),
+            (is_impossible, Fault::ImpossibleGrant),
+        ];
         faults.into_iter().filter_map(|(is_found, fault)| is_found.then_some(fault))
     }
 

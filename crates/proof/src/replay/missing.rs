@@ -264,6 +264,10 @@ pub enum Doubt {
     /// Something that could have contradicted the grant, or its revocation, is erased or withheld.
     #[error("whether it had to be revoked is not known")]
     RevocationUnknown,
+    /// The revocation of the grant was announced, and the grant expired before it was recorded. The daemon
+    /// was stopped meanwhile, or the operator told nobody.
+    #[error("its revocation was announced and never recorded")]
+    RevocationNotRecorded,
     /// A use was reported after the expiry of the grant and after new rules, and later decisions hide whether
     /// the rules at the time of the use allowed it.
     #[error("whether the rules that were published since allowed its use is not known")]

@@ -34,6 +34,7 @@ mod notices;
 mod own_events;
 mod parties;
 mod personal_bounds;
+mod profile;
 mod replayed;
 mod revocations;
 mod signals;
@@ -47,6 +48,7 @@ mod subject_checks;
 mod tests;
 mod vocabulary;
 mod withheld;
+mod withheld_reasons;
 mod word_rules;
 
 use crate::entry::{EventId, Handle, Header};
@@ -70,6 +72,10 @@ pub(crate) use missing::{Missing, MissingEntries};
 pub use replayed::{PendingGrant, Replayed};
 pub(crate) use signed_rules::{RuleEvent, SignedRules};
 pub use signers::{Positions, RuleSignatures, RuleSigner, UnsignedBounds};
+
+/// From this edition of the rules of decisions on, use waits after every restore. Early daemons restored
+/// without that.
+const WAITING_EDITION: u32 = 2;
 
 /// The moment of a grant, a report of its use or an artifact may be this long before its recorded time, in
 /// milliseconds. Otherwise an end of a consent while the log orders the grant would make it a finding.
@@ -155,7 +161,9 @@ impl Replay {
         let sealed_at_ms = self.system_moment_ms;
         match event {
             Event::BoundsPublished(published) => self.bounds.publish(position, sealed_at_ms, published),
-            Event::BackupRestored(restored) if restored.use_waits => {
+            Event::BackupRestored(restored)
+                if restored.use_waits || self.vocabulary.edition() >= WAITING_EDITION =>
+            {
                 self.unconfirmed_restore = Some(restored.restore.clone());
             }
             Event::RestoreConfirmed(confirmed) => {
@@ -254,7 +262,7 @@ impl Replay {
             let fault = if is_known { Fault::OtherBounds } else { Fault::UnknownBounds };
             outcome.faults.push((None, fault));
         }
-        outcome.faults.extend(IssuedGrants::check_issued(grant, now_ms).map(|fault| (None, fault)));
+        outcome.faults.extend(IssuedGrants::check_issued(grant, header, now_ms).map(|fault| (None, fault)));
         // A ranking also leaves out attributes.
         let is_withholding = !grant.withheld.is_empty() || grant.ranking.is_some();
         if is_withholding && !subject.is_withholding_certain() {
@@ -263,12 +271,13 @@ impl Replay {
         let checks = self.subject_checks.get(&header.handle.0);
         if let Some(checks) = checks.filter(|_| is_withholding && !subject.is_too_long()) {
             subject.effort.add(grant.allowed.len().saturating_add(grant.withheld.len()));
-            let withheld = checks.withheld_fault(grant, &mut GrantCheck::new(subject, context));
+            let withheld = checks.check_withheld(grant, &mut GrantCheck::new(subject, context));
             if subject.effort.take_failure() {
                 // The check ran out of steps, so what it found may be wrong.
                 outcome.doubts.insert(Doubt::TooLong);
             } else {
-                outcome.faults.extend(withheld.map(|fault| (None, fault)));
+                outcome.faults.extend(withheld.fault.map(|fault| (None, fault)));
+                outcome.doubts.extend(withheld.is_unknown.then_some(Doubt::WithheldUnknown));
             }
         }
         // A grant that allows nothing depends on no history.

@@ -23,9 +23,6 @@ pub struct PendingGrant {
     /// Since when the end is in effect, milliseconds since the Unix epoch.
     #[serde(skip)]
     pub since_ms: u64,
-    /// When it would have expired, milliseconds since the Unix epoch.
-    #[serde(skip)]
-    pub expires_at_ms: u64,
 }
 
 /// The result of a replay.
@@ -113,7 +110,6 @@ impl Replayed {
             position,
             grant: hex::encode(of.id),
             since_ms: of.since_ms,
-            expires_at_ms: of.expires_at_ms,
         }));
     }
 

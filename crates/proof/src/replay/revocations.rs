@@ -74,8 +74,6 @@ pub(super) struct PendingRevocation {
     pub id: EventId,
     /// Since when it is in effect, milliseconds since the Unix epoch.
     pub since_ms: u64,
-    /// When the grant or artifact expires, milliseconds since the Unix epoch.
-    pub expires_at_ms: u64,
 }
 
 /// A grant of which it was not checked whether it had to be revoked.
@@ -136,9 +134,8 @@ impl Revocations {
         // A full erasure that began erases the grants with everything else. Nothing follows it in the stream.
         if self.announced || self.last.is_full_erasure {
             let required = std::mem::take(&mut self.required).into_iter();
-            let pending = required.map(|(id, RequiredRevocation { since_ms, expires_at_ms, .. })| {
-                PendingRevocation { id, since_ms, expires_at_ms }
-            });
+            let pending =
+                required.map(|(id, RequiredRevocation { since_ms, .. })| PendingRevocation { id, since_ms });
             return (Vec::new(), pending.collect());
         }
         (self.missing(), Vec::new())
@@ -336,7 +333,7 @@ impl Revocations {
         times: Times,
         event_id: &EventId,
         event: &Event,
-        grants: &IssuedGrants,
+        grants: &mut IssuedGrants,
         edition: u32,
     ) {
         let Times { position, now_ms, .. } = times;
@@ -356,11 +353,22 @@ impl Revocations {
             // After the last of them, every required revocation must have been recorded.
             Event::RevocationsPending(pending) => {
                 if self.announced {
-                    self.required.retain(|_, required| required.expires_at_ms > now_ms);
+                    self.drop_expired(grants, now_ms);
                 }
                 self.announced = pending.left > 0;
             }
             _ => self.note_change(event_id, event, now_ms, edition),
+        }
+    }
+
+    /// No longer expects the revocations of what has expired, and lists each of them: a daemon that was
+    /// stopped does not record them, and neither does an operator who hides them.
+    fn drop_expired(&mut self, grants: &mut IssuedGrants, now_ms: u64) {
+        for (id, _) in self.required.extract_if(.., |_, required| required.expires_at_ms <= now_ms) {
+            if let Some(position) = grants.note_unchecked(&id, None) {
+                let unchecked = Unchecked { grant: id, doubt: Doubt::RevocationNotRecorded };
+                self.unchecked.borrow_mut().insert(position, unchecked);
+            }
         }
     }
 

@@ -7,10 +7,11 @@ use super::issued_grants::{IssuedGrants, Times};
 use super::missing::{Citing, Missing, NO_GRANT};
 use super::own_events::{Kind, OwnEvents};
 use super::parties::Named;
+use super::profile::Profile;
 use super::revocations::{MissingRevocation, PendingRevocation, Revocations, Unchecked};
 use super::subject::Subject;
 use super::vocabulary::Vocabulary;
-use super::withheld::{self, Profile};
+use super::withheld::{self, WithheldFound};
 use crate::entry::EventId;
 use crate::event::event_body::Event;
 use crate::event::{Actor, ConsentTerms, GrantIssued, GrantUsed};
@@ -79,9 +80,9 @@ pub(super) struct SubjectChecks {
 }
 
 impl SubjectChecks {
-    /// The fault of what a grant withholds, if there is one.
-    pub fn withheld_fault<'a>(&self, grant: &'a GrantIssued, check: &mut GrantCheck<'a>) -> Option<Fault> {
-        withheld::fault(grant, &self.profile, &self.own, check)
+    /// Checks what a grant withholds.
+    pub fn check_withheld<'a>(&self, grant: &'a GrantIssued, check: &mut GrantCheck<'a>) -> WithheldFound {
+        withheld::check(grant, &self.profile, &self.own, check)
     }
 
     /// Notes what is missing from the stream right before the next entry, or that this entry is withheld. The
@@ -119,7 +120,7 @@ impl SubjectChecks {
         let edition = rules.vocabulary.edition();
         self.grants.apply(entry.event_id, times, (rules.events.ids.len(), edition), event);
         self.profile.apply(entry.event_id, event, subject, edition);
-        self.revocations.apply(times, entry.event_id, event, &self.grants, edition);
+        self.revocations.apply(times, entry.event_id, event, &mut self.grants, edition);
         findings
     }
 

@@ -87,6 +87,8 @@ pub struct VerifiedSubject {
     pub committed: SubjectMapCommitted,
     /// Its position in the log.
     pub position: u64,
+    /// When it was sealed, milliseconds since the Unix epoch.
+    pub committed_at_ms: u64,
     /// The checkpoint of the tree that has the commitment.
     pub checkpoint: Checkpoint,
     /// The signed note of the checkpoint.
@@ -194,6 +196,7 @@ impl SubjectProof {
             stream: stream.map(|(stream, _)| stream),
             committed,
             position: verified.position,
+            committed_at_ms: verified.entry.header.sealed_at_ms,
             checkpoint: verified.checkpoint,
             checkpoint_note: proof.checkpoint,
         })

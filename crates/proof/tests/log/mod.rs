@@ -236,7 +236,20 @@ impl Log {
         self.seal_about(header, event, self.about_ms.unwrap_or(header.sealed_at_ms))
     }
 
+    /// Gives a grant without an end the earliest one, so that it is not open at the next entry.
+    fn with_end(&self, event: Event) -> Event {
+        let recorded_ms = self.recorded.last().copied().unwrap_or(0);
+        match event {
+            Event::GrantIssued(issued) if issued.expires_at_ms == 0 => {
+                let expires_at_ms = self.now.max(recorded_ms) + 1;
+                Event::GrantIssued(GrantIssued { expires_at_ms, ..issued })
+            }
+            other => other,
+        }
+    }
+
     fn seal_about(&mut self, header: &Header, event: Event, about_ms: u64) -> [u8; 16] {
+        let event = self.with_end(event);
         let key = EventKey::derive(&[8; 32], &header.event_id);
         let body = EventBody { about_ms, ..body(event) };
         let payload = entry::seal(header, &body, &key).unwrap();
@@ -284,8 +297,21 @@ impl Log {
         }
     }
 
-    /// Erases positions of one data subject, and states what each of them was.
+    /// Erases positions of one data subject, and states what each of them was. As the daemon does, it first
+    /// records that an erasure begins if nothing else of the stream would come after them.
     pub fn erase_stating(&mut self, positions: &[(u64, ErasedKind)]) {
+        let header = |position: &u64| entry::parse_header(&self.entries[*position as usize]).unwrap();
+        let last = positions.iter().map(|(position, _)| position).max().map(header);
+        if let Some(last) = last.filter(|last| self.next_version(last.handle) == last.version + 1) {
+            let begun =
+                ErasureRequested { scope: ErasureScope::Retention.into(), ..ErasureRequested::default() };
+            self.append(last.handle, Event::ErasureRequested(begun));
+        }
+        self.state_erased(positions);
+    }
+
+    /// Like [`Self::erase_stating`], without that event.
+    pub fn state_erased(&mut self, positions: &[(u64, ErasedKind)]) {
         self.erased.extend(positions.iter().map(|(position, _)| position));
         let version = |position: u64| entry::parse_header(&self.entries[position as usize]).unwrap().version;
         let erasure = ErasureCompleted {

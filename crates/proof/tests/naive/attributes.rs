@@ -16,9 +16,9 @@ pub struct Attribute {
     pub by_subject: bool,
     pub confirmed: bool,
     pub observed_at_ms: u64,
-    sources: Vec<Vec<u8>>,
-    expires_at_ms: Option<u64>,
-    contested: bool,
+    pub sources: Vec<Vec<u8>>,
+    pub expires_at_ms: Option<u64>,
+    pub contested: bool,
     /// When the newest contest was sealed.
     contested_at_ms: u64,
     /// For an inference, what the person had declared or confirmed under its key when it was recorded.

@@ -201,11 +201,20 @@ fn wrong_by_itself(lines: &[Line]) -> BTreeSet<u64> {
         }
         let now = log.grant_moment(line);
         let asked = Asked { log, grant, handle: line.handle, position: line.position, now, words_at: now };
-        if !is_right(asked) {
+        if !is_right(asked) || !is_possible(line, grant) {
             wrong.insert(line.position);
         }
     }
     wrong
+}
+
+/// Whether a ledger can issue such a grant.
+fn is_possible(line: &Line, grant: &GrantIssued) -> bool {
+    let ids: BTreeSet<&Vec<u8>> = grant.allowed.iter().map(|one| &one.attribute).collect();
+    !grant.recipient.is_empty()
+        && grant.expires_at_ms > line.sealed_at_ms
+        && grant.profile_version <= line.version
+        && ids.len() == grant.allowed.len()
 }
 
 fn is_right(asked: Asked<'_>) -> bool {

@@ -28,9 +28,12 @@ pub fn in_force(asked: Asked<'_>) -> Vec<u64> {
 /// Whether a restore is not confirmed yet.
 pub fn use_waits(asked: Asked<'_>) -> bool {
     let mut waits = None;
-    for (_, event) in asked.log.system(asked.position) {
+    for (line, event) in asked.log.system(asked.position) {
+        let must_wait = asked.log.edition(line.position) >= 2;
         match event {
-            Event::BackupRestored(restored) if restored.use_waits => waits = Some(&restored.restore),
+            Event::BackupRestored(restored) if restored.use_waits || must_wait => {
+                waits = Some(&restored.restore);
+            }
             Event::RestoreConfirmed(confirmed) if waits == Some(&confirmed.restore) => waits = None,
             _ => {}
         }

@@ -19,7 +19,7 @@ fn categories(asked: Asked<'_>, of: &str) -> Vec<String> {
 }
 
 /// Whether a signal of this kind is in force that covers the grant.
-fn is_signaled(asked: Asked<'_>, kind: SignalKind) -> bool {
+pub fn is_signaled(asked: Asked<'_>, kind: SignalKind) -> bool {
     let above = purposes(asked);
     asked.own().any(|(line, event)| {
         let Event::SignalRecorded(signal) = event else { return false };

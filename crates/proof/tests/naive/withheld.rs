@@ -5,15 +5,14 @@ use super::attributes::{self, Attribute};
 use super::words::{self, Kind};
 use super::{Asked, consent, subject_choices};
 use sayso_proof::event::event_body::Event;
-use sayso_proof::event::{Provenance, Reason, Tier, WithheldClass};
+use sayso_proof::event::{Provenance, Reason, SignalKind, Tier, WithheldClass};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Whether the numbers add up, and no reason is false.
 pub fn is_right(asked: Asked<'_>) -> bool {
     let withheld = &asked.grant.withheld;
     withheld.is_empty() && asked.grant.ranking.is_none()
-        || numbers_add_up(asked)
-            && withheld.iter().all(|class| fits_its_event(asked, class) && !is_consented(asked, class))
+        || numbers_add_up(asked) && withheld.iter().all(|class| is_true(asked, class))
 }
 
 /// The id and the category of the current attribute under each key.
@@ -72,6 +71,102 @@ fn numbers_add_up(asked: Asked<'_>) -> bool {
     add_up && left == 0
 }
 
+/// Whether nothing shows that a reason is false.
+fn is_true(asked: Asked<'_>, class: &WithheldClass) -> bool {
+    fits_its_event(asked, class)
+        && fits_its_policy(class)
+        && names_its_event(asked, class)
+        && !is_consented(asked, class)
+        && (is_own_choice(asked, class)
+            || has_its_cause(asked, class)
+            || may_have_another_cause(asked, class))
+}
+
+fn decider<'a>(asked: Asked<'a>, class: &WithheldClass) -> Option<&'a Event> {
+    let mut named = asked.own().filter(|(line, _)| line.id[..] == class.decided_by_event[..]);
+    named.next().map(|(_, event)| event)
+}
+
+fn is_own_choice(asked: Asked<'_>, class: &WithheldClass) -> bool {
+    class.decided_by() == Tier::Individual
+        && matches!(decider(asked, class), Some(Event::PersonalBoundsSet(_)))
+}
+
+/// Whether a policy of the ledger itself can give the reason.
+fn fits_its_policy(class: &WithheldClass) -> bool {
+    let reason = class.reason();
+    match class.policy.as_str() {
+        "built-in/consent" => [
+            Reason::NoConsent,
+            Reason::ConsentRefused,
+            Reason::ConsentWithdrawn,
+            Reason::ConsentExpired,
+            Reason::WordsChanged,
+            Reason::NoticeOutdated,
+            Reason::NotExplicit,
+            Reason::SourceWithheld,
+            Reason::Forbidden,
+        ]
+        .contains(&reason),
+        "built-in/notice" => reason == Reason::NoticeOutdated,
+        "built-in/opt-out" => reason == Reason::OptedOut,
+        "built-in/kept-only" => reason == Reason::KeptOnly,
+        "built-in/restore" => reason == Reason::RestoreUnconfirmed,
+        _ => true,
+    }
+}
+
+/// Whether the class names an event if it has to.
+fn names_its_event(asked: Asked<'_>, class: &WithheldClass) -> bool {
+    let of_person =
+        class.decided_by() == Tier::Individual && class.reason() != Reason::Contested && asked.edition() >= 2;
+    let of_policy = ["built-in/kept-only", "built-in/opt-out"].contains(&class.policy.as_str());
+    !(of_person || of_policy) || !class.decided_by_event.is_empty()
+}
+
+/// The signal that is the cause of a reason.
+fn signal_of(reason: Reason) -> Option<SignalKind> {
+    match reason {
+        Reason::Restricted => Some(SignalKind::Restriction),
+        Reason::Objected => Some(SignalKind::Objection),
+        Reason::Paused => Some(SignalKind::Pause),
+        Reason::OptedOut => Some(SignalKind::OptOut),
+        Reason::OptedOutAutomated => Some(SignalKind::OptOutAutomated),
+        Reason::SensitiveLimited => Some(SignalKind::LimitSensitive),
+        _ => None,
+    }
+}
+
+/// Whether the person's events are a cause of the reason, if they have to be.
+fn has_its_cause(asked: Asked<'_>, class: &WithheldClass) -> bool {
+    if let Some(kind) = signal_of(class.reason()) {
+        return subject_choices::is_signaled(asked, kind);
+    }
+    let all = attributes::attributes(asked);
+    let current = current(asked);
+    let mut of = current.values().filter(|(_, category)| *category == class.category);
+    let mut some = |is_such: &dyn Fn(&Attribute) -> bool| {
+        of.any(|(id, _)| all.iter().any(|one| one.id == *id && is_such(one)))
+    };
+    match class.reason() {
+        Reason::Contested => some(&|one| one.contested),
+        Reason::AttributeExpired => {
+            some(&|one| one.expires_at_ms.is_some_and(|ends_ms| ends_ms < asked.now + 1000))
+        }
+        Reason::SourceWithheld => some(&|one| !one.sources.is_empty()),
+        Reason::KeptOnly => some(&|one| subject_choices::is_kept_only(asked, one)),
+        Reason::NotExplicit => !words::special(asked, &class.category).is_empty(),
+        _ => true,
+    }
+}
+
+/// Whether a published policy may have given the reason without that cause.
+fn may_have_another_cause(asked: Asked<'_>, class: &WithheldClass) -> bool {
+    let of_signal = matches!(decider(asked, class), Some(Event::SignalRecorded(_)));
+    let of_contest = class.reason() == Reason::Contested && class.decided_by() == Tier::Individual;
+    !of_signal && !of_contest && !class.policy.starts_with("built-in/")
+}
+
 /// Whether the event that decided, if the class names one, is of a kind that fits the reason.
 fn fits_its_event(asked: Asked<'_>, class: &WithheldClass) -> bool {
     let mut named = asked.own().filter(|(line, _)| line.id[..] == class.decided_by_event[..]);
@@ -108,6 +203,7 @@ fn is_consented(asked: Asked<'_>, class: &WithheldClass) -> bool {
                 | Reason::ConsentExpired
                 | Reason::WordsChanged
                 | Reason::NoticeOutdated
+                | Reason::NotExplicit
         );
     let spoken = |names: &[String]| {
         !subject_choices::asks_each_time(asked) || names.contains(&asked.grant.interaction)

@@ -26,8 +26,11 @@ fn nothing_is_allowed_between_a_restore_and_its_confirmation() {
         between(vec![restored(1, true), restored(2, true), confirmed(1)]),
         [Fault::RestoreUnconfirmed]
     );
-    // Older logs have restores that need no confirmation.
+    // Early logs have restores that need no confirmation.
     assert_eq!(between(vec![restored(1, false)]), []);
+    let adopted = |edition| Event::DecisionRulesAdopted(DecisionRulesAdopted { edition });
+    assert_eq!(between(vec![adopted(2), restored(1, false)]), [Fault::RestoreUnconfirmed]);
+    assert_eq!(between(vec![adopted(2), restored(1, false), confirmed(1)]), []);
 }
 
 #[test]

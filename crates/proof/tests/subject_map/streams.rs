@@ -124,3 +124,26 @@ fn only_streams_from_before_edition_4_may_be_unlinked() {
     world.commit();
     assert!(world.reason().contains("linked to no id"));
 }
+
+#[test]
+fn a_proof_from_a_commitment_that_an_erasure_made_uncheckable_is_counted() {
+    let mut world = World::new();
+    world.append_as(1, "ada");
+    world.append_as(2, "bob");
+    world.commit();
+    let first = world.log.size() - 1;
+    let early = world.proof("ada", first);
+    let unchecked = |world: &mut World, proof: SubjectProof| {
+        let report = world.verify_knowing(vec![proof]).unwrap();
+        let given = report.given_subjects.as_ref().unwrap().unchecked;
+        assert_eq!(report.is_fully_checked(), given == 0);
+        given
+    };
+    assert_eq!(unchecked(&mut world, early.clone()), 0);
+    world.erase(2);
+    world.log.map = None;
+    world.commit();
+    let newest = world.log.size() - 1;
+    let late = world.proof("ada", newest);
+    assert_eq!((unchecked(&mut world, early), unchecked(&mut world, late)), (1, 0));
+}

@@ -5,6 +5,7 @@ use super::record::{AboutAttribute, Earlier, Inner, Record};
 use crate::bundle::check::{CheckedEntry, Content};
 use crate::bundle::rejection::Rejection;
 use crate::bundle::report::{EarlierReport, VerifyFailure};
+use crate::bundle::whole_erasures::WholeErasures;
 use crate::event::event_body::Event;
 use crate::event::{ErasedKind, ErasureCompleted};
 use crate::keys::KeyChain;
@@ -22,6 +23,9 @@ const NEVER: u64 = u64::MAX;
 struct Gone {
     position: u64,
     kind: ExportedKind,
+    /// Whom it was about, and its version in their stream.
+    handle: [u8; 16],
+    version: u64,
     /// The position of the first erasure that lists it.
     erased_at: u64,
     /// The position of the first erasure that states that it was an attribute.
@@ -36,7 +40,8 @@ struct Gone {
     is_later: bool,
 }
 
-/// The comparison with one earlier export. Memory: 64 bytes for each erased entry.
+/// The comparison with one earlier export. Memory: 88 bytes for each erased entry, and about 40 for each
+/// stream that it was in.
 pub(in crate::bundle) struct Comparison {
     earlier: Earlier,
     /// The records of the positions from `first` on.
@@ -48,6 +53,10 @@ pub(in crate::bundle) struct Comparison {
     gone: Vec<Gone>,
     /// For each of them, an index that is not above that of the next one whose `erased_at` is not set.
     uncovered: Vec<usize>,
+    /// The streams of these entries, each with whether the log has a later entry of it.
+    // Unordered: looked up, never iterated.
+    continued: HashMap<[u8; 16], bool>,
+    whole: WholeErasures,
 }
 
 impl Comparison {
@@ -78,7 +87,8 @@ impl Comparison {
         }
         let earlier = earlier.clone();
         let (block, gone, uncovered) = (Vec::new(), Vec::new(), Vec::new());
-        Ok(Self { earlier, block, first: 0, fork_at: None, gone, uncovered })
+        let (continued, whole) = (HashMap::new(), WholeErasures::default());
+        Ok(Self { earlier, block, first: 0, fork_at: None, gone, uncovered, continued, whole })
     }
 
     fn record(&mut self, position: u64) -> io::Result<Option<Record>> {
@@ -97,10 +107,15 @@ impl Comparison {
     /// # Errors
     /// A temporary file cannot be read.
     pub fn add(&mut self, next: &CheckedEntry) -> io::Result<()> {
-        if let Content::Plain(_, body) = &next.content
-            && let Some(Event::ErasureCompleted(erasure)) = &body.event
-        {
-            self.add_erasure(next.position, erasure);
+        if let Content::Plain(_, body) = &next.content {
+            body.event.iter().for_each(|event| self.whole.note(next.position, event));
+            if let Some(Event::ErasureCompleted(erasure)) = &body.event {
+                self.add_erasure(next.position, erasure);
+            }
+        }
+        let handle = next.content.header().map(|header| header.handle.0);
+        if let Some(continued) = handle.and_then(|handle| self.continued.get_mut(&handle)) {
+            *continued = true;
         }
         let Some(record) = self.record(next.position)? else { return Ok(()) };
         if record.leaf != next.leaf {
@@ -108,9 +123,14 @@ impl Comparison {
         }
         if matches!(next.content, Content::Erased) {
             self.uncovered.push(self.gone.len());
+            if record.kind != ExportedKind::Erased {
+                self.continued.entry(record.handle).or_default();
+            }
             self.gone.push(Gone {
                 position: next.position,
                 kind: record.kind,
+                handle: record.handle,
+                version: record.version,
                 erased_at: NEVER,
                 attribute_at: NEVER,
                 decision_before: 0,
@@ -124,19 +144,25 @@ impl Comparison {
 
     /// Compares what an erasure states about the entries that it lists.
     fn add_erasure(&mut self, erasure: u64, event: &ErasureCompleted) {
-        let mut kinds = event.kinds();
+        let (mut kinds, mut versions) = (event.kinds(), event.versions.iter());
+        let mut of_stream = None;
         for range in &event.discarded {
             let from = self.gone.partition_point(|gone| gone.position < range.first);
             let to = self.gone.partition_point(|gone| gone.position <= range.last);
             self.cover(from, to, erasure);
-            if event.kinds.is_empty() {
+            if event.kinds.is_empty() && event.versions.is_empty() {
                 continue;
             }
             for position in range.first..=range.last {
-                let Some(kind) = kinds.next() else { break };
+                let (kind, version) = (kinds.next(), versions.next());
                 let found = self.gone.binary_search_by_key(&position, |gone| gone.position);
-                let gone = found.ok().and_then(|index| self.gone.get_mut(index));
-                gone.into_iter().for_each(|gone| gone.state(erasure, kind));
+                let Some(gone) = found.ok().and_then(|index| self.gone.get_mut(index)) else { continue };
+                kind.into_iter().for_each(|kind| gone.state(erasure, kind));
+                if let Some(version) = version.filter(|_| gone.kind != ExportedKind::Erased) {
+                    // An erasure that states versions is of one stream.
+                    let handle = *of_stream.get_or_insert(gone.handle);
+                    gone.is_false |= gone.version != *version || gone.handle != handle;
+                }
             }
         }
     }
@@ -172,6 +198,7 @@ impl Comparison {
     /// A temporary file cannot be read.
     pub fn finish(mut self) -> io::Result<Compared> {
         self.compare_with_attributes()?;
+        self.compare_whole_erasures()?;
         let Inner { checkpoint, findings, .. } = self.earlier.0.as_ref();
         let mut report =
             EarlierReport { tree_size: checkpoint.size, findings: *findings, ..EarlierReport::default() };
@@ -188,6 +215,40 @@ impl Comparison {
             report.not_stated += u64::from(gone.kind != ExportedKind::Withheld && !gone.is_stated);
         }
         Ok(Compared { report, faults, fork: self.fork_at.map(fork) })
+    }
+
+    /// Finds entries that an erasure of everything lists, although something of their stream remains.
+    fn compare_whole_erasures(&mut self) -> io::Result<()> {
+        let is_whole = |gone: &Gone| gone.kind != ExportedKind::Erased && self.whole.contains(gone.erased_at);
+        let streams = self.gone.iter().filter(|gone| is_whole(gone)).map(|gone| gone.handle);
+        // Unordered: looked up, never iterated.
+        let mut remains: HashMap<[u8; 16], bool> = streams
+            .map(|handle| (handle, self.continued.get(&handle).copied().unwrap_or_default()))
+            .collect();
+        if remains.is_empty() {
+            return Ok(());
+        }
+        let Inner { checkpoint, .. } = self.earlier.0.as_ref();
+        let (mut position, mut gone) = (0, self.gone.iter().map(|gone| gone.position).peekable());
+        while position < checkpoint.size {
+            let records = self.earlier.0.read(position, BLOCK_RECORDS)?;
+            if records.is_empty() {
+                return Err(io::Error::other("a short file"));
+            }
+            for record in records {
+                let is_gone = gone.next_if_eq(&position).is_some();
+                if let Some(remains) = remains.get_mut(&record.handle).filter(|_| !is_gone) {
+                    *remains = true;
+                }
+                position += 1;
+            }
+        }
+        let whole = &self.whole;
+        let is_whole = |gone: &&mut Gone| gone.kind != ExportedKind::Erased && whole.contains(gone.erased_at);
+        for gone in self.gone.iter_mut().filter(is_whole) {
+            gone.is_false |= remains.get(&gone.handle).copied().unwrap_or_default();
+        }
+        Ok(())
     }
 
     /// Whether an event about an attribute was erased as what it was depends on whether the attribute had

@@ -14,8 +14,8 @@ use tempfile::SpooledTempFile;
 
 /// Bytes of records kept in memory. Further records go to an unnamed temporary file.
 const MEMORY_BYTES_MAX: usize = 16 << 20;
-/// Bytes of a record: leaf hash, recorded time and kind.
-const RECORD_BYTES: usize = 32 + 8 + 1;
+/// Bytes of a record: leaf hash, recorded time, kind, handle and version.
+const RECORD_BYTES: usize = 32 + 8 + 1 + 16 + 8;
 
 /// An earlier export of a log, as [`read_earlier`](super::super::read_earlier) read it. Clones share the
 /// temporary files.
@@ -59,12 +59,16 @@ pub(super) struct Record {
     /// Milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
     pub kind: ExportedKind,
+    /// Whom it is about, and its version in their stream. Zero if it was erased.
+    pub handle: [u8; 16],
+    pub version: u64,
 }
 
 impl Record {
     fn to_bytes(self) -> [u8; RECORD_BYTES] {
         let mut bytes = [0; RECORD_BYTES];
         let parts = self.leaf.into_iter().chain(self.recorded_at_ms.to_be_bytes()).chain([self.kind as u8]);
+        let parts = parts.chain(self.handle).chain(self.version.to_be_bytes());
         bytes.iter_mut().zip(parts).for_each(|(to, from)| *to = from);
         bytes
     }
@@ -72,8 +76,16 @@ impl Record {
     fn parse(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
         let (leaf, rest) = bytes.split_first_chunk()?;
         let (recorded_at_ms, rest) = rest.split_first_chunk()?;
-        let kind = ExportedKind::of_number(*rest.first()?)?;
-        Some(Self { leaf: *leaf, recorded_at_ms: u64::from_be_bytes(*recorded_at_ms), kind })
+        let (kind, rest) = rest.split_first()?;
+        let (handle, version) = rest.split_first_chunk()?;
+        let (version, _) = version.split_first_chunk()?;
+        Some(Self {
+            leaf: *leaf,
+            recorded_at_ms: u64::from_be_bytes(*recorded_at_ms),
+            kind: ExportedKind::of_number(*kind)?,
+            handle: *handle,
+            version: u64::from_be_bytes(*version),
+        })
     }
 }
 
@@ -116,7 +128,11 @@ impl Recorder {
                 event.map_or(ExportedKind::Other, kind::exported_kind)
             }
         };
-        self.records.write_all(&Record { leaf: *leaf, recorded_at_ms: *recorded_at_ms, kind }.to_bytes())
+        let header = content.header();
+        let handle = header.map_or([0; 16], |header| header.handle.0);
+        let version = header.map_or(0, |header| header.version);
+        let record = Record { leaf: *leaf, recorded_at_ms: *recorded_at_ms, kind, handle, version };
+        self.records.write_all(&record.to_bytes())
     }
 
     /// What was noted of an export with these keys, this checkpoint and this number of findings.
