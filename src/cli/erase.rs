@@ -41,12 +41,13 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 /// Erase a person, or a part of their data. Returns when the erasure is complete.
 ///
 /// Scope `all` erases everything, including the person's keys and the link from their ID to their events.
-/// Scope `profile` erases attributes, grants, reports of use, artifacts, and requests that name attribute
-/// keys or contain free text. It keeps consents, signals, the person's description, personal bounds, holds
-/// and other requests. Scopes `key=KEY` and `category=CATEGORY` erase the matching attributes, everything
-/// that names them, and everything derived from them. Scope `content=TEXT` erases every entry whose value,
-/// evidence or other text holds this text, exactly or nearly, and everything derived from it. `content=-`
-/// reads the text from the standard input, so that it does not stay in the shell's history.
+/// Scope `profile` erases attributes, grants, reports of use, and artifacts. It also erases the data
+/// subject requests (such as those of `sayso request`) that name attribute keys or contain free text. It
+/// keeps consents, signals, age and jurisdiction, personal bounds, holds and other requests. Scopes
+/// `key=KEY` and `category=CATEGORY` erase the matching attributes, everything that names them, and
+/// everything derived from them. Scope `content=TEXT` erases every entry whose value, evidence or other
+/// text holds this text, exactly or nearly, and everything derived from it. `content=-` reads the text
+/// from the standard input, so that it does not stay in the shell's history.
 ///
 /// With --dry-run, nothing is erased. The output shows what would be erased, and other entries that hold
 /// an erased value, exactly or nearly. These other entries would be kept.

@@ -1,5 +1,6 @@
 //! Tasks that run for each controller in the background until the daemon stops: for example, they end what
-//! has expired, commit to the entries of each person (in the subject map), and save the ledger's time.
+//! has expired, and save the ledger's time. They also record commitments to the subject map (a Merkle map
+//! of what the log has about each person).
 
 use crate::app::App;
 use crate::daemon::error::DaemonError;

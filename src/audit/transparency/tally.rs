@@ -1,4 +1,4 @@
-//! Adds up the counts of all data subjects in the tables of a report, and counts system events, such as
+//! Adds the counts of each data subject to the tables of a report. Also counts system events, such as
 //! erasures.
 
 use super::labels::{DURATION_BUCKETS, bucket};

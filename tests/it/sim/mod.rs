@@ -3,10 +3,10 @@
 //! A seed determines a history, which is a list of actions. An action records attributes, consent or a
 //! signal, requests a grant, erases everything or a part, exports, backs up or restores. Some actions run
 //! one at a time, others at the same time. A durable step is a write or sync that makes a change durable.
-//! With the engine in memory, each history runs again for every durable step, with a fault at that step.
-//! Other runs let the machine's clock jump or stop at a step. With the embedded engine, which is slower,
-//! only some of the steps are tried. The store is compared with an exact model of what it must contain, at
-//! the latest after a restart at the end of the history.
+//! With the storage engine that keeps everything in memory, each history runs again for every durable
+//! step, with a fault at that step. Other runs let the machine's clock jump or stop at a step. With the
+//! embedded engine, which is slower, only some of the steps are tried. The store is compared with an exact
+//! model of what it must contain, at the latest after a restart at the end of the history.
 //!
 //! `SAYSO_SEED=n` replays one seed; `SAYSO_ROUNDS=n` sets the number of seeds.
 
