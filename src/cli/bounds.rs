@@ -301,8 +301,9 @@ pub(super) struct Personal {
     /// Allow use only of what the person declared or confirmed.
     #[arg(long)]
     declared_only: bool,
-    /// Allow no use of inferences older than this many days, such as `90d`, counted from when they
-    /// were observed. They stay recorded.
+    /// Allow no use of inferences that are this many days old or older, such as `90d`. The age counts from
+    /// the time that `sayso record --observed-at` stated, or else from the recording. The inferences stay
+    /// recorded.
     #[arg(long, value_name = "DAYS", value_parser = parse_days)]
     forget_inferences: Option<u32>,
     /// Allow a use only if a consent names the conversation that the use is for.

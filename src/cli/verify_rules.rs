@@ -32,7 +32,8 @@ pub(super) fn shipped_definitions() -> Vec<[u8; 32]> {
 }
 
 /// Says which keys signed the rules, and which rules are not signed. For each key, also says whether the
-/// user trusts it, or that it was compared with no trusted key.
+/// user trusts it. If the user named no trusted key of its tier, says that the key was not compared with
+/// one.
 pub(super) fn text(rules: &RuleSignatures) -> String {
     let mut text: String = rules.signers.iter().map(signer).collect();
     if rules.signers_left_out > 0 {

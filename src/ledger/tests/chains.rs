@@ -1,4 +1,4 @@
-//! Tests of which submissions the sequencer accepts: each must continue its subject's chain of events, and
+//! Tests which submissions the sequencer accepts: each must continue its subject's chain of events, and
 //! its times must fit.
 
 use super::bench::{Bench, NOW, Subject};

@@ -1,8 +1,8 @@
 //! The spool: keeps records on disk while a bundle is read. The records are in groups, which are processed
 //! later, one group at a time.
 //!
-//! A small number of records stays in memory. Further records go to a temporary file without a name, so no
-//! file remains, no matter how the program ends.
+//! Records are collected in memory. Whenever they reach 32 MiB, all of them are written to a temporary
+//! file. The file has no name, so none remains, no matter how the program ends.
 
 use super::rejection::Rejection;
 use prost::Message;
