@@ -1,5 +1,5 @@
-//! Reads from a package what another ledger can import. It reads the package as a stream, so a crafted file
-//! takes no more memory than the attributes of one person may take.
+//! Reads the part of a package that a ledger can import. It reads the package as a stream, so a crafted
+//! file takes no more memory than the attributes of one person may take.
 
 use super::error::{LIMIT, ReadError};
 use super::format::{FORMAT, VERSION};
