@@ -9,8 +9,8 @@
 //!   invalid piece, the parser leaves a tree that may have as many levels as the piece has tokens. Dropping
 //!   this tree takes 1 MiB of stack.
 //! - Text of a recorded pack: it is not scanned, because the scan could refuse a pack that an older version
-//! of Sayso published when there were no limits. Such a version parsed its packs on a stack of 2 MiB, so
-//! this larger stack is enough.
+//!   of Sayso published when there were no limits. Such a version parsed its packs on a stack of 2 MiB, so
+//!   this larger stack is enough.
 
 use crate::bounds::error::BoundsError;
 use crate::bounds::policy_text::scan;
