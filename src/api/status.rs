@@ -55,6 +55,7 @@ pub fn of(error: AppError) -> Status {
             details.set_bad_request(violations.map(violation).collect::<Vec<_>>());
             with(Code::InvalidArgument, details)
         }
+        AppError::RefusalsRecorded(error) => refusals_recorded(&of(*error), message.clone()),
         AppError::Denied { allowed, .. } => {
             let allowed = names_of(|role| allowed.contains(&role)).join(ROLES_SEPARATOR);
             with(Code::PermissionDenied, reason_with("REQUEST_NOT_ALLOWED", [(ALLOWED_ROLES, allowed)]))
@@ -94,6 +95,15 @@ pub fn of(error: AppError) -> Status {
             with(Code::Internal, reason("INTERNAL"))
         }
     }
+}
+
+/// The status of a request that failed, although the refusals in it were recorded. A precondition failure
+/// says that they were.
+fn refusals_recorded(failed: &Status, message: String) -> Status {
+    let mut details = failed.get_error_details();
+    let recorded = "the refusals and withdrawals in the request are recorded";
+    details.add_precondition_failure_violation(AppError::REFUSALS_RECORDED, DOMAIN, recorded);
+    Status::with_error_details(failed.code(), message, details)
 }
 
 fn recording_refused(refused: &[RecordingRefused]) -> Status {

@@ -30,8 +30,7 @@ pub enum AppError {
         /// The roles that may do it, as far as they may call the method at all.
         allowed: &'static [Role],
     },
-    /// Only other callers may record this statement or take it back. Nothing was written, or only the
-    /// refusals in the request.
+    /// Only other callers may record this statement or take it back. Nothing was written.
     #[error("{why}")]
     Reserved {
         /// The rule that the request breaks.
@@ -70,13 +69,14 @@ pub enum AppError {
     /// the data that the write is about.
     #[error("this write is about a time before an erasure that covers it; delete your copy")]
     Erased,
-    /// The consents in a request concern a time before an erasure of the data subject. The refusals and
-    /// withdrawals in the same request were recorded.
+    /// The consents in a request concern a time before an erasure of the data subject.
     #[error(
-        "the consents in this request are about a time before an erasure that covers them; delete your copy. What was \
-         refused or withdrawn in the same request is recorded"
+        "the consents in this request are about a time before an erasure that covers them; delete your copy"
     )]
     ConsentErased,
+    /// The request failed for this reason, but what the data subject refused in it is recorded.
+    #[error("{0}. What was refused or withdrawn in the same request is recorded")]
+    RefusalsRecorded(#[source] Box<AppError>),
     /// The record of this grant was erased, and the caller may know that.
     #[error("{0}")]
     GrantErased(Box<ErasedGrant>),
@@ -179,6 +179,9 @@ pub enum Cause {
 }
 
 impl AppError {
+    /// The type of the precondition failure that says that the refusals in a failed request were recorded.
+    pub const REFUSALS_RECORDED: &str = "REFUSALS_RECORDED";
+
     /// An error about one field.
     pub(crate) fn invalid(field: &str, problem: impl Into<String>) -> Self {
         Self::Invalid(Violations::one(field, problem))

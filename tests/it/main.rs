@@ -79,6 +79,7 @@ mod relevance;
 mod requests;
 mod reuse_grant;
 mod revocations;
+mod reused_keys;
 mod rights;
 mod rotation;
 mod rule_changes;

@@ -7,8 +7,10 @@ use crate::app::consent::choice::{Choice, ConsentChanged, DecidedBy, NoticeServe
 use crate::app::consent::remaining_uses::remaining_uses;
 use crate::app::error::AppError;
 use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
+use crate::app::log::idempotency::KeyUse;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::statement_rules;
+use crate::domain::PURPOSES_MAX;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
 use crate::domain::consent::{NoticeRef, Terms};
@@ -16,7 +18,6 @@ use crate::domain::event::{Event, Role};
 use crate::domain::ids::SubjectId;
 use crate::domain::profile::SubjectState;
 use crate::domain::vocabulary::Vocabulary;
-use crate::domain::{PURPOSES_MAX, Violations};
 use std::sync::Arc;
 
 const CHOICES_MAX: usize = 16;
@@ -30,10 +31,18 @@ struct Context<'a> {
     by_guardian: bool,
 }
 
+/// The choices of a request with what they have in common, after their fields were checked.
+struct Checked {
+    choices: Vec<Choice>,
+    notice: Option<NoticeRef>,
+    /// What is wrong with the consents, if there is also a no, which is recorded without them.
+    invalid_yes: Option<AppError>,
+}
+
 impl Consent {
     /// Records choices and revokes the grants that they contradict. All choices are recorded, or none, with
-    /// one exception: if the caller may not record one of the consents, the refusals and withdrawals are
-    /// still recorded.
+    /// one exception: if the consents in the request can't be recorded, or its idempotency key was used for
+    /// another request, the refusals and withdrawals are still recorded.
     ///
     /// A refusal or withdrawal is never rejected because of a field that only a consent needs: its end is
     /// ignored, and so is a notice that is not published. A refusal or withdrawal that matches nothing is
@@ -41,45 +50,36 @@ impl Consent {
     /// the subject. A consent is not.
     ///
     /// # Errors
-    /// A field is invalid, the subject was erased, the expected version is stale, or the store fails. A
-    /// consent also fails if no notice is named, the notice is not published, its text differs, its version
-    /// no longer counts, or the caller may not record a consent.
+    /// A field is invalid, the subject was erased, the expected version is stale, the idempotency key was
+    /// used for another request, or the store fails. A consent also fails if no notice is named, the notice
+    /// is not published, its text differs, its version no longer counts, or the caller may not record a
+    /// consent.
     pub async fn record_consent(
         self: &Arc<Self>,
         caller: &Caller,
         subject: &SubjectId,
-        mut choices: Vec<Choice>,
+        choices: Vec<Choice>,
         presentation: &Presentation,
         decided_by: DecidedBy,
         options: &WriteOptions,
     ) -> Result<ConsentChanged, AppError> {
-        let Presentation { notice, channel } = presentation;
         let by_guardian = decided_by == DecidedBy::Guardian;
+        let checked = self.check_decisions(caller, choices, presentation, by_guardian)?;
+        let Checked { mut choices, notice, invalid_yes } = checked;
         let has_yes = choices.iter().any(|choice| choice.decision.is_yes());
-        let has_only_yes = choices.iter().all(|choice| choice.decision.is_yes());
-        for no in choices.iter_mut().filter(|choice| !choice.decision.is_yes()) {
-            no.until_ms = None;
-        }
-        if has_only_yes {
-            check_guardian(caller, by_guardian && has_yes)?;
-        }
-        let channel = if has_yes || is_text(channel, 0, CHANNEL_BYTES_MAX) { channel } else { "" };
-        self.check_choices(&choices, channel)?;
-        let notice = match self.published_notice(notice) {
-            Err(_) if !has_yes => None,
-            notice => notice?,
-        };
-        if has_yes && notice.is_none() {
-            return Err(AppError::invalid("notice", "must name the notice that the person saw"));
-        }
-        if has_yes && has_only_yes {
-            statement_rules::check_may_consent(caller)?;
-        }
+        let has_no = choices.iter().any(is_no);
         let refused = refused_purposes(&choices);
         let remaining = |state: &SubjectState, vocabulary: &Vocabulary, now_ms| {
             refused.as_ref().map(|to| remaining_uses(state, vocabulary, now_ms, to)).unwrap_or_default()
         };
-        let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
+        let (begun, key_use) = match has_no {
+            true => self.core.begin_no(caller, subject, options).await?,
+            false => {
+                let begun = self.core.begin(caller, subject, options, None, Timestamping::Distinct).await?;
+                (begun, KeyUse::Own)
+            }
+        };
+        let append = match begun {
             Begun::Replayed(receipt, events) => {
                 let before = self.before(subject, &events).await?;
                 let changed = self.replayed_change(caller, &before, receipt, &events)?;
@@ -88,15 +88,21 @@ impl Consent {
             }
             Begun::Append(append) => append,
         };
-        check_names(&append, &choices)?;
+        check_names(&append, &choices, is_no)?;
         let is_own = caller.role == Role::Subject;
+        let channel = channel_of(presentation);
         let context = Context { notice, channel, by_guardian: by_guardian && !is_own };
         let check = || {
             check_guardian(caller, by_guardian)?;
             check_yes(&append, &choices, context.notice.as_ref())
         };
-        if let Some(refusal) = has_yes.then(check).and_then(Result::err) {
-            choices.retain(|choice| !choice.decision.is_yes());
+        let refusal = match (key_use, invalid_yes) {
+            (KeyUse::Reused, _) => Some(AppError::KeyReused),
+            (KeyUse::Own, Some(invalid)) => Some(invalid),
+            (KeyUse::Own, None) => has_yes.then(check).and_then(Result::err),
+        };
+        if let Some(refusal) = refusal {
+            choices.retain(is_no);
             return Err(self.record_refusals_alone(append, choices, &context, refusal).await?);
         }
         let events = self.consent_events(choices, &context);
@@ -113,6 +119,46 @@ impl Consent {
         })
     }
 
+    /// Checks the fields of choices. If there is a no among them, fields that are wrong for the consents only
+    /// are no error: the no is recorded without the consents.
+    ///
+    /// # Errors
+    /// A field is invalid, or the caller may not record what are consents only.
+    fn check_decisions(
+        &self,
+        caller: &Caller,
+        mut choices: Vec<Choice>,
+        presentation: &Presentation,
+        by_guardian: bool,
+    ) -> Result<Checked, AppError> {
+        let has_yes = choices.iter().any(|choice| choice.decision.is_yes());
+        let has_no = choices.iter().any(is_no);
+        choices.iter_mut().filter(|choice| is_no(choice)).for_each(|no| no.until_ms = None);
+        if !has_no {
+            check_guardian(caller, by_guardian && has_yes)?;
+        }
+        self.check_choices(&choices, is_no)?;
+        let notice = self.published_notice(&presentation.notice);
+        if !has_yes {
+            return Ok(Checked { choices, notice: notice.ok().flatten(), invalid_yes: None });
+        }
+        let shown = notice.as_ref().ok().cloned().flatten();
+        let invalid_yes = self
+            .check_choices(&choices, |choice| choice.decision.is_yes())
+            .and_then(|()| check_channel(&presentation.channel))
+            .and_then(|()| notice)
+            .and_then(|notice| {
+                notice.ok_or_else(|| AppError::invalid("notice", "must name the notice that the person saw"))
+            })
+            .err();
+        match invalid_yes {
+            Some(invalid) if !has_no => return Err(invalid),
+            _ if !has_no => statement_rules::check_may_consent(caller)?,
+            _ => {}
+        }
+        Ok(Checked { choices, notice: shown, invalid_yes })
+    }
+
     fn consent_events(&self, choices: Vec<Choice>, context: &Context<'_>) -> Vec<PendingEvent> {
         let event = |choice: Choice| {
             let decision = choice.decision;
@@ -121,8 +167,8 @@ impl Consent {
         choices.into_iter().map(|choice| self.core.plan(event(choice))).collect()
     }
 
-    /// Records the refusals and withdrawals of a request whose consents the caller may not record, and
-    /// returns the error for the caller. If the request is repeated, nothing more is recorded.
+    /// Records the refusals and withdrawals of a request that fails otherwise, and returns the error for the
+    /// caller. If the same request is repeated, nothing more is recorded.
     async fn record_refusals_alone(
         self: &Arc<Self>,
         append: Append,
@@ -138,16 +184,7 @@ impl Consent {
             let frame = self.core.with_revocations(&append, self.consent_events(refusals, context));
             self.core.commit(append, frame).await?;
         }
-        let said =
-            |why: &str| format!("{why}. What was refused or withdrawn in the same request is recorded");
-        Ok(match error {
-            AppError::Reserved { rule, why } => AppError::Reserved { rule, why: said(&why) },
-            AppError::Invalid(Violations(mut found)) => {
-                found.iter_mut().for_each(|violation| violation.problem = said(&violation.problem));
-                AppError::Invalid(Violations(found))
-            }
-            other => other,
-        })
+        Ok(AppError::RefusalsRecorded(Box::new(error)))
     }
 
     /// Records that the data subject was asked for consent.
@@ -162,13 +199,14 @@ impl Consent {
         presentation: &Presentation,
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
-        self.check_choices(std::slice::from_ref(&choice), &presentation.channel)?;
+        self.check_choices(std::slice::from_ref(&choice), |_| true)?;
+        check_channel(&presentation.channel)?;
         let notice = self.published_notice(&presentation.notice)?;
         let notice = notice.ok_or_else(|| AppError::invalid("notice", "must name the notice shown"))?;
         match self.core.begin(caller, subject, options, None, Timestamping::Shared).await? {
             Begun::Replayed(receipt, _) => Ok(receipt),
             Begun::Append(append) => {
-                check_names(&append, std::slice::from_ref(&choice))?;
+                check_names(&append, std::slice::from_ref(&choice), |_| true)?;
                 let channel = &presentation.channel;
                 let context = Context { notice: Some(notice), channel, by_guardian: false };
                 let event = Event::ConsentRequested(terms_of(choice, &context));
@@ -204,11 +242,15 @@ impl Consent {
         Ok(Some(notice))
     }
 
-    fn check_choices(&self, choices: &[Choice], channel: &str) -> Result<(), AppError> {
+    /// Checks how many choices there are, and the fields of those that `are_checked` selects.
+    fn check_choices(
+        &self,
+        choices: &[Choice],
+        are_checked: impl Fn(&Choice) -> bool,
+    ) -> Result<(), AppError> {
         let mut checks = Checks::new();
         checks.need((1..=CHOICES_MAX).contains(&choices.len()), "choices", "must have 1 to 16");
-        checks.need(is_text(channel, 0, CHANNEL_BYTES_MAX), "channel", "must have at most 64 bytes");
-        for (number, choice) in choices.iter().enumerate() {
+        for (number, choice) in choices.iter().enumerate().filter(|(_, choice)| are_checked(choice)) {
             checks.enter(format!("choices[{number}]"));
             self.check_choice(choice, &mut checks);
         }
@@ -235,6 +277,23 @@ impl Consent {
     }
 }
 
+/// Whether a choice is a refusal or withdrawal.
+fn is_no(choice: &Choice) -> bool {
+    !choice.decision.is_yes()
+}
+
+/// The channel through which choices were presented. A no is recorded without a channel that is not valid.
+fn channel_of(presentation: &Presentation) -> &str {
+    if check_channel(&presentation.channel).is_ok() { &presentation.channel } else { "" }
+}
+
+fn check_channel(channel: &str) -> Result<(), AppError> {
+    match is_text(channel, 0, CHANNEL_BYTES_MAX) {
+        true => Ok(()),
+        false => Err(AppError::invalid("channel", "must have at most 64 bytes")),
+    }
+}
+
 /// Checks that a consent which a guardian gives is not recorded with the person's own credential.
 fn check_guardian(caller: &Caller, by_guardian: bool) -> Result<(), AppError> {
     if by_guardian && caller.role == Role::Subject {
@@ -247,7 +306,7 @@ fn check_guardian(caller: &Caller, by_guardian: bool) -> Result<(), AppError> {
 /// The purposes that the refusals and withdrawals among choices name, where an empty list means all purposes.
 /// `None` if there is no refusal or withdrawal.
 fn refused_purposes(choices: &[Choice]) -> Option<Vec<String>> {
-    let refused: Vec<&Choice> = choices.iter().filter(|choice| !choice.decision.is_yes()).collect();
+    let refused: Vec<&Choice> = choices.iter().filter(|choice| is_no(choice)).collect();
     if refused.is_empty() {
         return None;
     }
@@ -256,12 +315,16 @@ fn refused_purposes(choices: &[Choice]) -> Option<Vec<String>> {
     Some(if all { Vec::new() } else { named.collect() })
 }
 
-/// Checks the characters of the recipients and conversations that choices name. A name that is recorded about
-/// this person is accepted with any character.
-fn check_names(append: &Append, choices: &[Choice]) -> Result<(), AppError> {
+/// Checks the characters of the recipients and conversations that choices name, of those choices that
+/// `are_checked` selects. A name that is recorded about this person is accepted with any character.
+fn check_names(
+    append: &Append,
+    choices: &[Choice],
+    are_checked: impl Fn(&Choice) -> bool,
+) -> Result<(), AppError> {
     let now = append.stream.read();
     let mut checks = Checks::new();
-    for (number, choice) in choices.iter().enumerate() {
+    for (number, choice) in choices.iter().enumerate().filter(|(_, choice)| are_checked(choice)) {
         checks.enter(format!("choices[{number}]"));
         for name in &choice.recipients {
             checks.need_name(now.state.recipient_problem(name), "recipients");
@@ -276,9 +339,10 @@ fn check_names(append: &Append, choices: &[Choice]) -> Result<(), AppError> {
 /// Whether the consents among choices may be recorded. If they concern a time before the subject's erasure,
 /// and there are refusals or withdrawals too, only these are recorded.
 fn check_yes(append: &Append, choices: &[Choice], notice: Option<&NoticeRef>) -> Result<(), AppError> {
+    check_names(append, choices, |choice| choice.decision.is_yes())?;
     statement_rules::check_consent(&append.caller, append, choices)?;
     check_notice(append, notice)?;
-    let has_no = choices.iter().any(|choice| !choice.decision.is_yes());
+    let has_no = choices.iter().any(is_no);
     if append.predates_erasure && has_no { Err(AppError::ConsentErased) } else { Ok(()) }
 }
 

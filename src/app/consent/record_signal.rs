@@ -8,7 +8,8 @@ use crate::app::consent::opt_out_effect::{OptOutEffect, opt_out_effect};
 use crate::app::consent::remaining_uses::{RemainingUse, remaining_uses};
 use crate::app::consent::signal::NewSignal;
 use crate::app::error::AppError;
-use crate::app::log::append::{Begun, Timestamping};
+use crate::app::log::append::{Append, Begun, PendingEvent, Timestamping};
+use crate::app::log::idempotency::KeyUse;
 use crate::app::log::receipt::WriteOptions;
 use crate::app::statement_rules;
 use crate::domain::INTERACTION_BYTES_MAX;
@@ -23,7 +24,9 @@ use std::sync::Arc;
 impl Consent {
     /// Records a signal and revokes the grants that it contradicts. If a signal other than a pause names a
     /// conversation, it is recorded for all conversations: a refusal by the subject must not fail because of
-    /// an extra field. Lifting a signal of a person of whom nothing is recorded leaves nothing in the log.
+    /// an extra field. Lifting a signal of a person of whom nothing is recorded leaves nothing in the log. If
+    /// the idempotency key was used for another request, the signal is recorded, and the call fails all the
+    /// same.
     ///
     /// # Errors
     /// A field is invalid, the caller may not lift this signal, the subject was erased, the expected version
@@ -41,7 +44,14 @@ impl Consent {
         {
             return Ok(answer);
         }
-        let append = match self.core.begin(caller, subject, options, None, Timestamping::Distinct).await? {
+        let (begun, key_use) = match signal.lift {
+            false => self.core.begin_no(caller, subject, options).await?,
+            true => {
+                let begun = self.core.begin(caller, subject, options, None, Timestamping::Distinct).await?;
+                (begun, KeyUse::Own)
+            }
+        };
+        let append = match begun {
             Begun::Replayed(receipt, events) => {
                 let before = self.before(subject, &events).await?;
                 let (state, vocabulary) = (&before.state, &before.rules.vocabulary);
@@ -62,8 +72,10 @@ impl Consent {
             (effect, remaining_after(state, vocabulary, &signal, append.now_ms))
         };
         let NewSignal { kind, purposes, lift: lifted, interaction } = signal;
-        let event = Event::Signal { kind, purposes, lifted, interaction };
-        let events = vec![self.core.plan(event)];
+        let events = vec![self.core.plan(Event::Signal { kind, purposes, lifted, interaction })];
+        if key_use == KeyUse::Reused {
+            return Err(self.record_under_reused_key(append, events).await?);
+        }
         let unmatched = self.unmatched(&append, &events)?;
         let frame = self.core.with_revocations(&append, events);
         let written = self.core.commit(append, frame).await?;
@@ -74,6 +86,21 @@ impl Consent {
             effect,
             remaining_uses,
         })
+    }
+
+    /// Records a signal whose idempotency key was used for another request, and returns the error for the
+    /// caller. If the same request is repeated, nothing more is recorded.
+    async fn record_under_reused_key(
+        self: &Arc<Self>,
+        append: Append,
+        events: Vec<PendingEvent>,
+    ) -> Result<AppError, AppError> {
+        let append = self.core.as_attempt(append);
+        if !self.core.is_already_recorded(&append)? {
+            let frame = self.core.with_revocations(&append, events);
+            self.core.commit(append, frame).await?;
+        }
+        Ok(AppError::RefusalsRecorded(Box::new(AppError::KeyReused)))
     }
 
     /// Checks the fields of a signal, and drops a conversation that the signal can't name.

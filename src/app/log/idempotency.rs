@@ -7,7 +7,7 @@
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::log::append::{Append, Begun};
+use crate::app::log::append::{Append, Begun, Timestamping};
 use crate::app::log::core::Core;
 use crate::app::log::receipt::{Receipt, RequestStamp, WriteOptions, receipt_of};
 use crate::app::log::stream::SubjectStream;
@@ -15,6 +15,7 @@ use crate::domain::event::RequestKey;
 use crate::domain::ids::SubjectId;
 use sayso_proof::merkle::Hash;
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
@@ -115,13 +116,40 @@ impl Core {
         Ok(Begun::Replayed(Receipt { events: receipts, checkpoint, replayed: true }, events))
     }
 
+    /// Begins a write that records a person's no. If its idempotency key was used for another request, the
+    /// write begins all the same, and the result says so: the no is then recorded as an attempt, and the
+    /// caller gets [`AppError::KeyReused`].
+    ///
+    /// # Errors
+    /// The errors of [`Core::begin`], except for a reused key.
+    pub(crate) async fn begin_no(
+        self: &Arc<Self>,
+        caller: &Caller,
+        subject: &SubjectId,
+        options: &WriteOptions,
+    ) -> Result<(Begun, KeyUse), AppError> {
+        let timestamping = Timestamping::Distinct;
+        match self.begin(caller, subject, options, None, timestamping).await {
+            Err(AppError::KeyReused) => {}
+            begun => return Ok((begun?, KeyUse::Own)),
+        }
+        let without_key = WriteOptions { idempotency_key: String::new(), ..options.clone() };
+        let begun = self.begin(caller, subject, &without_key, None, timestamping).await?;
+        let Begun::Append(mut append) = begun else { return Err(AppError::KeyReused) };
+        append.request_stamp = self.request_stamp(caller, options)?;
+        Ok((Begun::Append(append), KeyUse::Reused))
+    }
+
     /// Turns a write into one that records a refused attempt. The attempt gets an idempotency key that is
-    /// derived from the request's key, so that the request itself can be made again.
+    /// derived from the request's key and content. So the request itself can be made again, and an attempt
+    /// with the same key and another content is another attempt.
     pub(crate) fn as_attempt(&self, mut append: Append) -> Append {
-        let in_clear = |hash: Hash| self.vault.keyed_hash("attempt", &[&hash]);
-        append.request_stamp.in_clear = append.request_stamp.in_clear.map(in_clear);
-        if let RequestKey::Sealed(hash) = &mut append.request_stamp.sealed {
-            *hash = sealed_hash("sayso refused attempt v1", &[hash.as_slice()]);
+        let request_stamp = &mut append.request_stamp;
+        let digest = &request_stamp.digest;
+        let in_clear = |hash: Hash| self.vault.keyed_hash("attempt", &[&hash, digest.as_slice()]);
+        request_stamp.in_clear = request_stamp.in_clear.map(in_clear);
+        if let RequestKey::Sealed(hash) = &mut request_stamp.sealed {
+            *hash = sealed_hash("sayso refused attempt v2", &[hash.as_slice(), digest.as_slice()]);
         }
         // The attempt happens now, regardless of the time that the request concerns.
         append.predates_erasure = false;
@@ -132,6 +160,15 @@ impl Core {
     pub(crate) fn is_already_recorded(&self, append: &Append) -> Result<bool, AppError> {
         Ok(self.find_request_made(&append.stream, &append.request_stamp)?.is_some())
     }
+}
+
+/// Whether an idempotency key was used for another request before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum KeyUse {
+    /// It was not, or there is no key.
+    Own,
+    /// It was.
+    Reused,
 }
 
 /// SHA-256 over a domain and length-prefixed parts. It needs no secret, because it is sealed.
