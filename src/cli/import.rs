@@ -219,7 +219,9 @@ fn read_lines(
         match request {
             Ok(line) => {
                 let record = line.request;
-                shared.dates.fetch_add(u64::from(line.has_date_only), Ordering::Relaxed);
+                if let Some(note) = line.date_note {
+                    shared.dates().add(number, note);
+                }
                 let message = RecordStreamRequest { sequence: number, record: Some(record) };
                 if shared.stopped.load(Ordering::Relaxed) || lines.blocking_send(message).is_err() {
                     return Ok(());

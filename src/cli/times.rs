@@ -70,11 +70,6 @@ impl WrittenTime {
         seconds.saturating_mul(1000).saturating_add(millis)
     }
 
-    /// Whether only a date was written.
-    pub fn is_date(&self) -> bool {
-        self.of_day.is_some()
-    }
-
     /// Says which moment a date without a time was read as; `None` if the text has a time.
     pub fn note(&self, flag: &str) -> Option<String> {
         let of_day = self.of_day.as_ref()?;

@@ -104,7 +104,7 @@ async fn a_date_without_a_time_is_its_whole_day_and_the_answer_says_which_moment
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_import_says_how_many_dates_had_no_time_and_refuses_only_the_lines_with_a_far_date() {
+async fn an_import_says_what_dates_without_a_time_became_and_refuses_only_the_lines_with_a_far_date() {
     let harness = Harness::start().await;
     let line = |key: &str, observed_at: &str| {
         serde_json::json!({
@@ -120,6 +120,17 @@ async fn an_import_says_how_many_dates_had_no_time_and_refuses_only_the_lines_wi
     let output = harness.cli(Role::Service, "tutor", &["--json", "import", file.to_str().unwrap()]);
     let answer: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&answer["recorded"], &answer["datesWithoutTime"]), (&"2".into(), &"2".into()), "{answer}");
+    for (at, line, moment) in [
+        (0, "1", "`observed_at` is 2026-01-05T00:00:00Z, the beginning of 2026-01-05"),
+        (1, "3", "`observed_at` is 2026-01-04T23:00:00Z, the beginning of 2026-01-05"),
+    ] {
+        assert_eq!(answer["dates"][at]["line"], line, "{answer}");
+        let message = answer["dates"][at]["message"].as_str().unwrap();
+        assert!(message.starts_with(moment), "{answer}");
+    }
+    let output = harness.cli(Role::Service, "tutor", &["import", file.to_str().unwrap()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("line 3: `observed_at` is 2026-01-04T23:00:00Z"), "{text}");
     assert_eq!(answer["refused"][0]["line"], "2", "{answer}");
     assert!(answer["refused"][0]["message"].as_str().unwrap().contains("9999-12-31"), "{answer}");
 }

@@ -111,8 +111,9 @@ fn fields(line: &[u8]) -> Result<Fields, String> {
 #[derive(Debug)]
 pub(super) struct LineRequest {
     pub request: proto::RecordAttributesRequest,
-    /// Whether `observed_at` in the line is a date without a time. The request has the beginning of that day.
-    pub has_date_only: bool,
+    /// If `observed_at` in the line is a date without a time: which moment it became, the beginning of that
+    /// day.
+    pub date_note: Option<String>,
 }
 
 /// Converts a line to a request. The value keeps the exact text that it has in the line. The idempotency key
@@ -151,7 +152,7 @@ pub(super) fn request(line: &[u8]) -> Result<LineRequest, String> {
     let mut request = proto::RecordAttributesRequest { subject, attributes: vec![attribute], options: None };
     let idempotency_key = format!("import-{}", hex::encode(Sha256::digest(request.encode_to_vec())));
     request.options = Some(proto::WriteOptions { idempotency_key, ..Default::default() });
-    Ok(LineRequest { request, has_date_only: observed_at.is_date() })
+    Ok(LineRequest { request, date_note: observed_at.note("observed_at") })
 }
 
 #[cfg(test)]

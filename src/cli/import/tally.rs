@@ -1,5 +1,5 @@
 //! Counts what happened to each line of an import (recorded, refused, forbidden by the bounds), and prints
-//! the result.
+//! the result. Also says which moment each date without a time became.
 
 use super::super::error::CliError;
 use super::super::output::{Out, count, int64};
@@ -16,15 +16,16 @@ const REASONS_MAX: usize = 1_000;
 /// Largest number of import lines with the same outcome, such as refused, that the text output lists.
 const SHOWN_MAX: usize = 20;
 
-/// Lines refused by this command or by the daemon.
+/// Lines about which there is something to say: those refused by this command or by the daemon, with the
+/// reason, or those with a date without a time, with the moment that it became.
 #[derive(Debug, Default)]
-pub(super) struct Refused {
+pub(super) struct Noted {
     pub count: u64,
-    /// Reasons by line number, at most [`REASONS_MAX`].
+    /// What there is to say by line number, at most [`REASONS_MAX`].
     pub reasons: BTreeMap<u64, String>,
 }
 
-impl Refused {
+impl Noted {
     pub fn add(&mut self, line: u64, reason: String) {
         self.count = self.count.saturating_add(1);
         if self.reasons.len() < REASONS_MAX {
@@ -36,18 +37,22 @@ impl Refused {
 /// State shared by the command, the thread that reads the lines, and the stream that sends them.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    pub refused: Mutex<Refused>,
+    pub refused: Mutex<Noted>,
     /// Messages handed to the stream.
     pub sent: AtomicU64,
     /// Lines whose time of observation is a date without a time.
-    pub dates: AtomicU64,
+    pub dates: Mutex<Noted>,
     /// Whether the reader must stop.
     pub stopped: AtomicBool,
 }
 
 impl Shared {
-    pub fn refused(&self) -> MutexGuard<'_, Refused> {
+    pub fn refused(&self) -> MutexGuard<'_, Noted> {
         self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn dates(&self) -> MutexGuard<'_, Noted> {
+        self.dates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -70,7 +75,7 @@ pub(super) struct Tally {
 impl Tally {
     /// Counts the daemon's answer to one line. Returns false if the line was refused for a reason
     /// other than the bounds.
-    pub fn add(&mut self, answer: RecordStreamResponse, refused: &mut Refused) -> bool {
+    pub fn add(&mut self, answer: RecordStreamResponse, refused: &mut Noted) -> bool {
         self.answered = self.answered.saturating_add(1);
         if let Some(similar) =
             answer.similar_keys.into_iter().next().filter(|_| self.similar_keys.len() < REASONS_MAX)
@@ -103,7 +108,7 @@ impl Tally {
     /// Prints the report.
     pub fn print(&self, shared: &Shared, out: Out) -> Result<(), CliError> {
         let unacknowledged = shared.sent.load(Ordering::Relaxed).saturating_sub(self.answered);
-        let dates = shared.dates.load(Ordering::Relaxed);
+        let dates = shared.dates();
         let refused = shared.refused();
         let listed = |reasons: &BTreeMap<u64, String>| -> Value {
             reasons
@@ -124,7 +129,8 @@ impl Tally {
             "forbidden": listed(&self.forbidden_reasons),
             "forbiddenCount": int64(self.forbidden),
             "unacknowledged": int64(unacknowledged),
-            "datesWithoutTime": int64(dates),
+            "datesWithoutTime": int64(dates.count),
+            "dates": listed(&dates.reasons),
             "similarKeys": similar_keys,
         });
         let mut text = format!(
@@ -146,11 +152,17 @@ impl Tally {
         for (line, key) in self.similar_keys.iter().take(SHOWN_MAX) {
             text.push_str(&format!("\nline {line}: its key is new and looks like the existing key `{key}`"));
         }
-        if dates > 0 {
-            let dates = count(dates, "date");
+        if dates.count > 0 {
+            let dates = count(dates.count, "date");
             text.push_str(&format!(
                 "\n{dates} without a time: taken as the beginning of that day in its zone"
             ));
+        }
+        for (line, moment) in dates.reasons.iter().take(SHOWN_MAX) {
+            text.push_str(&format!("\nline {line}: {moment}"));
+        }
+        if dates.count > SHOWN_MAX as u64 {
+            text.push_str("\n... and more; --json lists up to 1000");
         }
         out.print_value(&value, &text)
     }
@@ -168,7 +180,7 @@ mod tests {
 
     #[test]
     fn answers_are_counted_by_outcome() {
-        let (mut tally, mut refused) = (Tally::default(), Refused::default());
+        let (mut tally, mut refused) = (Tally::default(), Noted::default());
         let replayed = Receipt { replayed: true, ..Default::default() };
         assert!(tally.add(answer(1, Some(Outcome::Receipt(Receipt::default()))), &mut refused));
         assert!(tally.add(answer(2, Some(Outcome::Receipt(replayed))), &mut refused));
@@ -180,7 +192,7 @@ mod tests {
 
     #[test]
     fn the_number_of_kept_reasons_is_limited() {
-        let mut refused = Refused::default();
+        let mut refused = Noted::default();
         (0..2_000).for_each(|line| refused.add(line, "no".into()));
         assert_eq!((refused.count, refused.reasons.len()), (2_000, REASONS_MAX));
     }
