@@ -120,6 +120,29 @@ async fn consents_to_an_earlier_version_stop_counting_when_a_later_one_is_requir
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_version_of_a_notice_has_one_text_even_if_two_are_published_at_once() {
+    let world = world().await;
+    for version in 2..12 {
+        let mut publishing = tokio::task::JoinSet::new();
+        for text in 0..8 {
+            let mut steward = world.harness.as_role(Role::Steward, "privacy-team").await;
+            let (version, text) = (version.to_string(), format!("text {text}"));
+            let request =
+                proto::PublishNoticeRequest { id: NOTICE.into(), version, text, ..Default::default() };
+            publishing.spawn(async move { steward.bounds.publish_notice(request).await });
+        }
+        let mut published = 0;
+        for answer in publishing.join_all().await {
+            match answer {
+                Ok(_) => published += 1,
+                Err(refused) => assert_eq!(refused.code(), Code::FailedPrecondition, "{refused:?}"),
+            }
+        }
+        assert_eq!(published, 1, "version {version}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_consent_from_before_that_arrives_late_is_recorded_and_does_not_count() {
     let mut world = world().await;
     record(&mut world, "ada", "tone", "communication-style").await;

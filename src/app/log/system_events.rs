@@ -9,7 +9,7 @@ use crate::app::log::core::Core;
 use crate::app::log::receipt::{Receipt, RequestStamp, WriteOptions};
 use crate::app::log::signed_frame::{DurableFrame, NewEvent, StreamEnd, Submission};
 use crate::app::log::system_stream::{SystemEvent, SystemStream};
-use crate::bounds::rulebook::is_rule;
+use crate::bounds::rulebook::{Rules, is_rule};
 use crate::domain::event::{Actor, Draft, Event, Recorded, Role};
 use crate::ledger::{LogKey, SubmitError};
 use std::sync::Arc;
@@ -26,13 +26,32 @@ impl Core {
         events: Vec<Event>,
         options: &WriteOptions,
     ) -> Result<Receipt, AppError> {
+        self.publish_checked(caller, events, options, |_| Ok(())).await
+    }
+
+    /// As [`Core::publish`], with a check of the rules. It is made while nothing else can change the rules, so
+    /// what it saw is still true when the events are durable. A repeated request is not checked again.
+    ///
+    /// # Errors
+    /// The check fails, or the errors of [`Core::publish`].
+    pub(crate) async fn publish_checked(
+        self: &Arc<Self>,
+        caller: &Caller,
+        events: Vec<Event>,
+        options: &WriteOptions,
+        check: impl FnOnce(&Rules) -> Result<(), AppError> + Send,
+    ) -> Result<Receipt, AppError> {
         let about_ms = self.event_time(options)?;
+        let request_stamp = self.request_stamp(caller, options)?;
         let _exclusive = match events.iter().any(is_rule) {
             true => Some(self.rules.begin_change().await),
             false => None,
         };
+        if let Some(Begun::Replayed(receipt, _)) = self.replay(&request_stamp, options.proofs)? {
+            return Ok(receipt);
+        }
+        check(&self.rules())?;
         let events = events.into_iter().map(SystemEvent::new).collect();
-        let request_stamp = self.request_stamp(caller, options)?;
         let (mut receipt, _) = self.publish_as(caller.actor(), about_ms, events, request_stamp).await?;
         receipt.events = self.attach_proofs(receipt.events, options.proofs)?;
         Ok(receipt)

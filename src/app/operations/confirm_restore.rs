@@ -7,6 +7,7 @@ use crate::app::error::AppError;
 use crate::app::log::append::Begun;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::operations::Operations;
+use crate::bounds::rulebook::Rules;
 use crate::domain::event::{Event, RestoreConfirmed};
 use std::sync::Arc;
 
@@ -26,9 +27,13 @@ impl Operations {
         {
             return Ok(receipt);
         }
-        let restore = self.core.rules().unconfirmed().map(|restored| restored.restore);
-        let restore = restore.ok_or(AppError::Precondition("no restore waits for confirmation"))?;
+        let waiting = |rules: &Rules| {
+            let restore = rules.unconfirmed().map(|restored| restored.restore);
+            restore.ok_or(AppError::Precondition("no restore waits for confirmation"))
+        };
+        let restore = waiting(&self.core.rules())?;
         let confirmed = Event::RestoreConfirmed(RestoreConfirmed { restore });
-        self.core.publish(caller, vec![confirmed], options).await
+        let check = |rules: &Rules| waiting(rules).map(|_| ());
+        self.core.publish_checked(caller, vec![confirmed], options, check).await
     }
 }

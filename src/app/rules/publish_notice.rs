@@ -3,10 +3,10 @@
 
 use crate::app::caller::Caller;
 use crate::app::error::AppError;
-use crate::app::log::append::Begun;
 use crate::app::log::receipt::{Receipt, WriteOptions};
 use crate::app::log::system_stream::Notice;
 use crate::app::rules::RuleChanges;
+use crate::bounds::rulebook::Rules;
 use crate::domain::attribute::is_text;
 use crate::domain::checks::Checks;
 use crate::domain::event::{Event, NoticePublished, NoticeRef};
@@ -49,21 +49,19 @@ impl RuleChanges {
             language: if notice.language.is_empty() { "en".into() } else { notice.language },
             digest: Sha256::digest(&notice.text).to_vec(),
         };
-        let request_stamp = self.core.request_stamp(caller, options)?;
-        if let Some(Begun::Replayed(receipt, _)) = self.core.replay(&request_stamp, options.proofs)? {
-            return Ok((receipt, reference));
-        }
-        if self.core.rules().notice(&reference.id, &reference.version).is_some() {
-            return Err(AppError::Precondition("this version of the notice was already published"));
-        }
-        let event = NoticePublished { notice: Some(reference.clone()), text: notice.text };
-        let receipt = self.core.publish(caller, vec![Event::NoticePublished(event)], options).await?;
+        let event =
+            Event::NoticePublished(NoticePublished { notice: Some(reference.clone()), text: notice.text });
+        let check = |rules: &Rules| match rules.notice(&reference.id, &reference.version) {
+            Some(_) => Err(AppError::Precondition("this version of the notice was already published")),
+            None => Ok(()),
+        };
+        let receipt = self.core.publish_checked(caller, vec![event], options, check).await?;
         Ok((receipt, reference))
     }
 
     /// The rules in force.
     #[must_use]
-    pub fn rules_in_force(&self) -> Arc<crate::bounds::rulebook::Rules> {
+    pub fn rules_in_force(&self) -> Arc<Rules> {
         self.core.rules()
     }
 
