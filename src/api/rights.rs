@@ -114,6 +114,7 @@ impl RightsService for Api {
             revoked_grants: made.revoked_grants,
             copies: convert::rights::copies(made.copies),
             remaining_uses: made.remaining_uses.into_iter().map(convert::consent::remaining_use).collect(),
+            unmatched: convert::consent::unmatched(made.unmatched),
         }))
     }
 

@@ -275,6 +275,11 @@ pub(super) fn changed_or_unmatched(
     revoked_grants: &[String],
     unmatched: &[crate::proto::Unmatched],
 ) -> String {
+    changed(written, revoked_grants) + &unmatched_lines(unmatched)
+}
+
+/// A line for each part of a request that matches nothing in the ledger, each after a line feed.
+pub(super) fn unmatched_lines(unmatched: &[crate::proto::Unmatched]) -> String {
     let line = |unmatched: &crate::proto::Unmatched| match unmatched.kind() {
         UnmatchedKind::Subject => {
             "matched nothing: nothing was recorded about this person before; check the ID".to_owned()
@@ -288,8 +293,7 @@ pub(super) fn changed_or_unmatched(
         UnmatchedKind::Signal => "matched nothing: no such signal was in force".to_owned(),
         UnmatchedKind::Unspecified => "matched nothing".to_owned(),
     };
-    let lines = unmatched.iter().map(line);
-    std::iter::once(changed(written, revoked_grants)).chain(lines).collect::<Vec<_>>().join("\n")
+    unmatched.iter().map(|each| format!("\n{}", line(each))).collect()
 }
 
 /// A line for each purpose for which data may still be used although the person said no, because the

@@ -4,7 +4,7 @@ use super::connect::Connection;
 use super::connect::{Link, client};
 use super::error::CliError;
 use super::hold::Ground;
-use super::output::{self, Out, plain_name, remaining_uses};
+use super::output::{self, Out, plain_name, remaining_uses, unmatched_lines};
 use super::times::{self, WrittenTime};
 use crate::proto;
 use crate::proto::decide_request_request::{Accept, Complete, Decision, Extend, Refuse};
@@ -238,7 +238,7 @@ impl Submit {
             if !answer.revoked_grants.is_empty() {
                 text.push_str(&format!("\nrevoked {}", answer.revoked_grants.join(", ")));
             }
-            text + &remaining_uses(&answer.remaining_uses)
+            text + &remaining_uses(&answer.remaining_uses) + &unmatched_lines(&answer.unmatched)
         })
     }
 }

@@ -186,3 +186,40 @@ async fn the_command_line_says_what_matched_nothing() {
     let text = stdout(&steward(&["consent", "withdraw", "ada", "--purpose", PURPOSE]));
     assert!(text.ends_with("matched nothing: no consent in force was withdrawn\n"), "{text}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_objection_or_restriction_about_an_unknown_person_is_recorded_at_both_doors() {
+    let (harness, mut steward) = start().await;
+    let request = |subject: &str, kind: proto::RequestKind| proto::SubmitRequestRequest {
+        subject: subject.into(),
+        kind: kind.into(),
+        details: "no".into(),
+        options: Some(proto::WriteOptions { idempotency_key: "once".into(), ..Default::default() }),
+        ..Default::default()
+    };
+    for (subject, kind, signal) in [
+        ("ada", proto::RequestKind::Objection, SignalKind::Objection),
+        ("ben", proto::RequestKind::Restriction, SignalKind::Restriction),
+    ] {
+        for _ in 0..2 {
+            let answer = steward.rights.submit_request(request(subject, kind)).await.unwrap().into_inner();
+            assert_eq!(named(answer.unmatched), ["subject"], "{subject}");
+        }
+        let profile = proto::GetProfileRequest { subject: subject.into(), ..Default::default() };
+        let signals = steward.profile.get_profile(profile).await.unwrap().into_inner().signals;
+        assert_eq!(signals.iter().map(proto::Signal::kind).collect::<Vec<_>>(), [signal]);
+        let again = proto::SubmitRequestRequest { options: None, ..request(subject, kind) };
+        let answer = steward.rights.submit_request(again).await.unwrap().into_inner();
+        assert_eq!(named(answer.unmatched), Vec::<String>::new());
+    }
+    // What is no no stays without a trace.
+    for kind in [proto::RequestKind::Access, proto::RequestKind::Complaint] {
+        let missing = steward.rights.submit_request(request("nobody", kind)).await.unwrap_err();
+        assert_eq!(missing.code(), Code::NotFound);
+    }
+    let cli = |arguments: &[&str]| stdout(&harness.cli(Role::Steward, "privacy-team", arguments));
+    let text = cli(&["request", "submit", "objection", "cleo", "--purpose", "advertising"]);
+    assert!(text.contains("nothing was recorded about this person before"), "{text}");
+    let text = cli(&["signal", "object", "cleo"]);
+    assert!(!text.contains("matched nothing"), "{text}");
+}

@@ -14,6 +14,7 @@ use crate::domain::erased_copies::ErasedCopy;
 use crate::domain::event::{Actor, RequestDecided, Role};
 use crate::domain::ids::{EventId, SubjectId};
 use crate::domain::request::{Decided, RequestKind, RequestOutcome, RequestRecord};
+use crate::domain::unmatched::Unmatched;
 use std::sync::Arc;
 
 /// The size of a request in an answer without its texts, in bytes.
@@ -34,6 +35,8 @@ pub struct SubmittedRequest {
     pub remaining_uses: Vec<RemainingUse>,
     /// After an erasure of a part: what holds an erased value, or nearly so, and was not erased.
     pub copies: Vec<ErasedCopy>,
+    /// For a restriction or objection: whether it matches nothing in the ledger.
+    pub unmatched: Vec<Unmatched>,
 }
 
 /// A page of requests, by due date.
@@ -114,8 +117,16 @@ impl Rights {
             }
         };
         let certificate = self.erasure.certificate_with(&id, Some(&request))?;
-        let (remaining_uses, copies) = (Vec::new(), Vec::new());
-        Ok(SubmittedRequest { request, certificate, revoked_grants, changes, remaining_uses, copies })
+        let (remaining_uses, copies, unmatched) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(SubmittedRequest {
+            request,
+            certificate,
+            revoked_grants,
+            changes,
+            remaining_uses,
+            copies,
+            unmatched,
+        })
     }
 
     /// Begins a write about a request, which is read under the write lock. `None` if this is a repetition;

@@ -25,6 +25,7 @@ use crate::domain::request::{
     DETAILS_BYTES_MAX, Ground, Jurisdiction, KEYS_MAX, RequestKind, RequestOutcome, due_at_ms,
 };
 use crate::domain::rights::Hold;
+use crate::domain::unmatched::Unmatched;
 use sayso_proof::entry::parse_header;
 use sayso_proof::merkle::Hash;
 use std::collections::BTreeSet;
@@ -107,7 +108,8 @@ impl Rights {
     /// steward's decision.
     ///
     /// # Errors
-    /// Nothing is recorded about the data subject; nothing recorded is in scope of the erasure; a field is
+    /// Nothing is recorded about the data subject, and the request is no restriction and no objection, which
+    /// are recorded about anybody; nothing recorded is in scope of the erasure; a field is
     /// invalid; the expected version is stale; the idempotency key was used for another request; or the store
     /// fails. A refusal is not an error: it is recorded, and the returned request says so.
     pub async fn submit_request(
@@ -121,7 +123,12 @@ impl Rights {
         if let Some(id) = self.replayed_erasure(caller, options)? {
             return self.submitted(id, Vec::new()).await;
         }
-        let begun = self.core.begin_existing(caller, subject, options, Timestamping::Distinct).await;
+        let timestamping = Timestamping::Distinct;
+        let begun = match is_no(&new) {
+            // A no is recorded about anybody, as `RecordSignal` does.
+            true => self.core.begin(caller, subject, options, None, timestamping).await,
+            false => self.core.begin_existing(caller, subject, options, timestamping).await,
+        };
         let append = match begun.map_err(|error| nothing_to_erase(error, &new))? {
             Begun::Append(append) => append,
             Begun::Replayed(_, events) => {
@@ -129,7 +136,10 @@ impl Rights {
                 self.core.record_view(caller, subject, "SubmitRequest").await?;
                 self.erasure.resume_erasure(id).await?;
                 let remaining_uses = self.remaining_after(subject, &events).await?;
-                return Ok(SubmittedRequest { remaining_uses, ..self.submitted(id, Vec::new()).await? });
+                let is_first = events.first().is_some_and(|first| first.version == 0);
+                let unmatched = unmatched(is_first);
+                let submitted = self.submitted(id, Vec::new()).await?;
+                return Ok(SubmittedRequest { remaining_uses, unmatched, ..submitted });
             }
         };
         let described = match append.stream.read().state.description.jurisdiction.as_str() {
@@ -299,9 +309,11 @@ impl Rights {
             }
             _ => Vec::new(),
         };
+        let unmatched = unmatched(append.stream.read().state.version == 0);
         let frame = self.core.with_revocations(&append, pending_events);
         let written = self.core.commit(append, frame).await?;
-        Ok(SubmittedRequest { remaining_uses, ..self.submitted(request.id, written.revoked).await? })
+        let submitted = self.submitted(request.id, written.revoked).await?;
+        Ok(SubmittedRequest { remaining_uses, unmatched, ..submitted })
     }
 
     /// The purposes for which data may still be used after the objection that these events record.
@@ -483,6 +495,16 @@ enum Detail {
     /// No attribute keys and no words of the subject: a partial erasure keeps the event, so the event must
     /// not name what is erased.
     Minimal,
+}
+
+/// Whether a request says no to uses of data.
+fn is_no(new: &NewRequest) -> bool {
+    matches!(new.kind, RequestKind::Restriction | RequestKind::Objection)
+}
+
+/// What a request matches nothing with, if it is the first that is recorded about the person or not.
+fn unmatched(is_first: bool) -> Vec<Unmatched> {
+    is_first.then_some(Unmatched::Subject).into_iter().collect()
 }
 
 /// The id of the request that an event belongs to.
