@@ -195,7 +195,10 @@ pub(crate) fn invalidated_artifacts(
         let (recipient, purpose) = (registered.recipient.as_str(), registered.purpose.as_str());
         let sources = registered.sources.iter().copied();
         let mut of_source = |source: EventId| {
-            let Some(key) = by_event.get(&source) else { return Some(Reason::AttributeRemoved) };
+            let key =
+                artifact.keys.get(&source).map(String::as_str).or_else(|| by_event.get(&source).copied());
+            let key = key.filter(|key| state.attributes.contains_key(*key));
+            let Some(key) = key else { return Some(Reason::AttributeRemoved) };
             let withheld = decided.entry((recipient, purpose, key));
             *withheld.or_insert_with(|| withheld_source(state, rules, (recipient, purpose, key), now_ms))
         };

@@ -16,6 +16,9 @@ pub struct CurrentAttribute {
     pub position: u64,
     /// Version within the subject's stream.
     pub version: u64,
+    /// The version of the first of the recordings with the same content that led to this one without a
+    /// change in between.
+    pub unchanged_since: u64,
     /// The ledger's time, milliseconds since the Unix epoch.
     pub recorded_at_ms: u64,
     /// Who recorded it.
@@ -26,8 +29,8 @@ pub struct CurrentAttribute {
     pub contested: bool,
     /// Whether it is contested and the data subject said so with their own credential.
     pub contested_in_person: bool,
-    /// When the contest was sealed, milliseconds since the Unix epoch; 0 if it is not contested. A
-    /// confirmation from before this time does not end the contest.
+    /// When the contest was sealed, milliseconds since the Unix epoch; 0 if it is not contested. Only a
+    /// statement from after this time ends the contest.
     pub contested_at_ms: u64,
     /// Whether the data subject says that it is right.
     pub confirmed: bool,
@@ -60,10 +63,10 @@ impl CurrentAttribute {
         self.contested_at_ms = self.contested_at_ms.max(sealed_ms);
     }
 
-    /// Notes a confirmation. If the data subject said it before they contested the attribute, it arrived late
-    /// and changes nothing. `said_ms` is in milliseconds since the Unix epoch.
+    /// Notes a confirmation. If the data subject did not say it after they contested the attribute, it
+    /// arrived late and changes nothing. `said_ms` is in milliseconds since the Unix epoch.
     pub(crate) fn confirm(&mut self, said_ms: u64) {
-        if self.contested && said_ms < self.contested_at_ms {
+        if self.contested && said_ms <= self.contested_at_ms {
             return;
         }
         (self.contested, self.confirmed) = (false, true);

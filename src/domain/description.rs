@@ -77,6 +77,11 @@ pub struct Description {
     pub staff_age: Option<Age>,
     /// The ledger's time of the newest description, milliseconds since the Unix epoch; 0 if there is none.
     pub recorded_at_ms: u64,
+    /// The ledger's time of the newest description that states or withdraws the age, milliseconds since the
+    /// Unix epoch; 0 if there is none.
+    pub age_at_ms: u64,
+    /// The same for the jurisdiction.
+    pub jurisdiction_at_ms: u64,
 }
 
 impl Description {
@@ -94,6 +99,12 @@ impl Description {
             UNKNOWN => self.jurisdiction.clear(),
             place => place.clone_into(&mut self.jurisdiction),
         }
+        if states_age(description) {
+            self.age_at_ms = recorded_at_ms;
+        }
+        if !description.jurisdiction.is_empty() {
+            self.jurisdiction_at_ms = recorded_at_ms;
+        }
         self.recorded_at_ms = recorded_at_ms;
     }
 
@@ -105,17 +116,16 @@ impl Description {
     }
 
     /// Whether this description was recorded after another was stated, at `stated_ms`, and would lose to it:
-    /// the other raises or withdraws the age, or replaces the jurisdiction. Times are milliseconds since the
-    /// Unix epoch.
+    /// the other raises or withdraws the age, or replaces the jurisdiction. An age or jurisdiction that was
+    /// withdrawn since stays withdrawn. Times are milliseconds since the Unix epoch.
     #[must_use]
     pub fn is_later(&self, description: &SubjectDescribed, stated_ms: u64, now_ms: u64) -> bool {
         let mut after = self.clone();
         after.apply(description, self.recorded_at_ms);
-        let has_age = self.age != Age::default();
-        let raises = has_age
-            && (after.age == Age::default() || after.age.years_min(now_ms) > self.age.years_min(now_ms));
-        let moves = !self.jurisdiction.is_empty() && after.jurisdiction != self.jurisdiction;
-        stated_ms <= self.recorded_at_ms && (raises || moves)
+        let is_older = after.age.years_min(now_ms) > self.age.years_min(now_ms);
+        let raises = after.age != self.age && (after.age == Age::default() || is_older);
+        let moves = after.jurisdiction != self.jurisdiction;
+        raises && stated_ms <= self.age_at_ms || moves && stated_ms <= self.jurisdiction_at_ms
     }
 
     /// Whether a description would raise the age above what the controller's staff stated, or withdraw their
@@ -222,6 +232,29 @@ mod tests {
         assert_eq!(age(&description), ("child", 11, 11), "at UTC+14, it is not yet January 2");
         description.apply(&described(AgeBand::Unknown, None, ""), 7);
         assert_eq!((age(&description), description.recorded_at_ms), (("unknown", 0, 0), 7));
+    }
+
+    #[test]
+    fn a_late_description_does_not_undo_what_was_stated_or_withdrawn_later() {
+        let mut description = Description::default();
+        let adult = described(AgeBand::Adult, None, "US-TX");
+        assert!(!description.is_later(&adult, 1, NOW_MS), "nothing was stated");
+        description.apply(&described(AgeBand::Adult, None, "DE"), 9);
+        description.apply(&described(AgeBand::Unknown, None, "unknown"), 11);
+        assert!(description.is_later(&adult, 10, NOW_MS) && description.is_later(&adult, 11, NOW_MS));
+        assert!(!description.is_later(&adult, 12, NOW_MS));
+        for (late, is_late) in [
+            (described(AgeBand::Teen, None, ""), true),
+            (described(AgeBand::Unspecified, None, "DE"), true),
+            (described(AgeBand::Child, None, ""), false),
+        ] {
+            assert_eq!(description.is_later(&late, 10, NOW_MS), is_late, "{late:?}");
+        }
+        // A later statement about the place says nothing about the age.
+        description.apply(&described(AgeBand::Teen, None, ""), 13);
+        description.apply(&described(AgeBand::Unspecified, None, "DE"), 15);
+        assert!(!description.is_later(&described(AgeBand::Adult, None, ""), 14, NOW_MS));
+        assert!(description.is_later(&described(AgeBand::Adult, None, "FR"), 14, NOW_MS));
     }
 
     #[test]

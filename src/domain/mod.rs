@@ -1,6 +1,7 @@
 //! The domain: vocabulary, events and the state folded from them. The code is pure and synchronous, and reads
 //! no clock. Only [`event::codec`] converts events to and from the messages of the log.
 
+pub mod active_signal;
 pub mod attribute;
 mod attribute_events;
 pub mod birth;
@@ -42,6 +43,7 @@ pub mod request;
 pub mod retention;
 pub mod rights;
 pub mod special_sources;
+pub mod statement_times;
 pub mod stopped_purposes;
 pub mod stopped_uses;
 #[cfg(test)]

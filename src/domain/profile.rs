@@ -3,15 +3,17 @@
 //! [`SubjectState`] is the state at one version, that is, after so many events of the stream: attributes,
 //! consents, signals, grants and rights.
 
+use super::active_signal::ActiveSignal;
 use super::attribute::Attribute;
 use super::consent::{ConsentLog, ConsentRecord};
 use super::current_attribute::{Contest, CurrentAttribute};
 use super::event::{
-    Actor, Event, GrantIssued, GrantedAttribute, PersonalBoundsSet, Reason, Recorded, SignalKind,
-    WithheldClass,
+    Actor, ArtifactRegistered, Event, GrantIssued, GrantedAttribute, PersonalBoundsSet, Reason, Recorded,
+    SignalKind, WithheldClass,
 };
 use super::ids::{EventId, GrantId};
 use super::rights::Rights;
+use super::statement_times::{self, StatementTimes};
 use super::word_cache::WordCache;
 use crate::domain::description::Description;
 use crate::domain::event::{Provenance, Role};
@@ -24,40 +26,6 @@ pub const ENDED_GRANTS_MAX: usize = 64;
 
 /// How many of the newest grants are searched for an equal list that a new grant can share.
 const SHARED_LIST_SEARCH_MAX: usize = 4;
-
-/// A signal that has not been lifted.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ActiveSignal {
-    /// The kind of signal.
-    pub kind: SignalKind,
-    /// The purposes that the signal applies to; an empty list means all.
-    pub purposes: Vec<String>,
-    /// The ledger's time, milliseconds since the Unix epoch.
-    pub recorded_at_ms: u64,
-    /// When the event was sealed (encrypted and signed for the log), milliseconds since the Unix epoch. A
-    /// statement from before this time does not lift the signal.
-    pub sealed_at_ms: u64,
-    /// The event that recorded it.
-    pub event_id: EventId,
-    /// For a pause, the one conversation that it applies to; empty means all conversations.
-    pub interaction: String,
-    /// The role of the caller that recorded it.
-    pub by: Role,
-}
-
-impl ActiveSignal {
-    fn matches_signal(&self, kind: SignalKind, interaction: &str) -> bool {
-        self.kind == kind && (interaction.is_empty() || self.interaction == interaction)
-    }
-
-    /// Whether a lifting of signals of this kind lifts any part of this signal. The lifting applies to these
-    /// purposes (empty means all) in this conversation (empty means all).
-    #[must_use]
-    pub fn is_lifted_by(&self, kind: SignalKind, purposes: &[String], interaction: &str) -> bool {
-        let named = || self.purposes.iter().any(|purpose| purposes.contains(purpose));
-        self.matches_signal(kind, interaction) && (purposes.is_empty() || named())
-    }
-}
 
 /// A grant that may still be open.
 #[derive(Clone, Debug, PartialEq)]
@@ -187,6 +155,8 @@ pub struct SubjectState {
     /// Current attributes by key. Answers that are still being sent share the attributes instead of copying
     /// them.
     pub attributes: BTreeMap<String, Arc<CurrentAttribute>>,
+    /// When the data subject last spoke about the attribute under a key other than by declaring it.
+    pub statement_times: StatementTimes,
     /// How much of the profile each recorder takes up.
     pub usage: RecorderUsage,
     /// Every consent decision.
@@ -234,6 +204,7 @@ impl SubjectState {
         self.recorded_at_ms = event.recorded_at_ms;
         self.last_sealed_at_ms = event.sealed_at_ms;
         let now_ms = event.recorded_at_ms;
+        self.note_statement(event);
         match &event.event {
             Event::AttributeRecorded(attribute) => self.record(event, attribute),
             // History only: the current attribute under its key was observed later.
@@ -292,8 +263,20 @@ impl SubjectState {
                 }
             }
             Event::RevocationsPending { left } => self.revocations_pending = *left,
+            Event::ArtifactRegistered(registered) => {
+                let keys = self.source_keys(registered);
+                self.rights.register(event, registered, keys);
+            }
             _ => self.rights.apply(event),
         }
+    }
+
+    /// Whether a new attribute was stated, at `stated_ms` (milliseconds since the Unix epoch), before the
+    /// data subject contested, confirmed, removed or corrected the attribute under its key. Then it does not
+    /// become current.
+    #[must_use]
+    pub fn is_stated_earlier(&self, attribute: &Attribute, stated_ms: u64) -> bool {
+        self.statement_times.has_spoken_since(&attribute.key, stated_ms)
     }
 
     /// Whether a new attribute was observed before the current one under its key, which then stays current.
@@ -313,9 +296,10 @@ impl SubjectState {
         let contest = Contest::carried_over(before.map(AsRef::as_ref), attribute);
         // End the grants and artifacts that depend on the replaced attribute. They rest on its old category
         // and sources, so a later decision about the new category or sources would not end them.
-        let replaced = before.filter(|current| !is_same_content(&current.attribute, attribute));
-        let replaced = replaced.map(|current| current.event_id);
-        self.insert_attribute(event, attribute, contest);
+        let is_replaced = |current: &&Arc<CurrentAttribute>| !is_same_content(&current.attribute, attribute);
+        let replaced = before.filter(is_replaced).map(|current| current.event_id);
+        let unchanged_since = before.filter(|current| !is_replaced(current)).map(|same| same.unchanged_since);
+        self.insert_attribute(event, attribute, contest, unchanged_since.unwrap_or(event.version));
         if let Some(replaced) = replaced {
             self.end_dependents(&replaced, Some(&attribute.key), Reason::AttributeReplaced);
         }
@@ -335,8 +319,8 @@ impl SubjectState {
         });
     }
 
-    /// Ends grants and artifacts that depend on an attribute, even if no event that revokes them follows. A
-    /// grant may cite an earlier recording of the same content, so grants that allow `key` end too.
+    /// Ends grants and artifacts that depend on an attribute, even if no event that revokes them follows.
+    /// They may cite an earlier recording of the same content, so those that rest on `key` end too.
     fn end_dependents(&mut self, attribute: &EventId, key: Option<&str>, reason: Reason) {
         for grant in self.grants.values_mut().filter(|grant| grant.ended().is_none()) {
             let cites =
@@ -346,17 +330,24 @@ impl SubjectState {
             }
         }
         for artifact in self.rights.artifacts.values_mut().filter(|artifact| artifact.ended().is_none()) {
-            if artifact.rests_on(attribute) {
+            if artifact.rests_on(attribute, key) {
                 artifact.implied = Some(reason);
             }
         }
     }
 
-    fn insert_attribute(&mut self, event: &Recorded, attribute: &Attribute, contest: Contest) {
+    fn insert_attribute(
+        &mut self,
+        event: &Recorded,
+        attribute: &Attribute,
+        contest: Contest,
+        unchanged_since: u64,
+    ) {
         let current = CurrentAttribute {
             event_id: event.event_id,
             position: event.position,
             version: event.version,
+            unchanged_since,
             recorded_at_ms: event.recorded_at_ms,
             actor: event.actor.clone(),
             attribute: attribute.clone(),
@@ -396,6 +387,17 @@ impl SubjectState {
         }
     }
 
+    /// Notes when the data subject spoke about a current attribute.
+    fn note_statement(&mut self, event: &Recorded) {
+        let Some((attribute, at_ms)) = statement_times::statement(event) else { return };
+        if let Some(current) = self.attributes.values().find(|current| current.event_id == attribute) {
+            self.statement_times.note(&current.attribute.key, at_ms);
+        }
+        if let Event::AttributeCorrected { attribute, .. } = &event.event {
+            self.statement_times.note(&attribute.key, at_ms);
+        }
+    }
+
     fn change_attribute(&mut self, event: EventId, change: impl FnOnce(&mut CurrentAttribute)) {
         if let Some(current) = self.attributes.values_mut().find(|current| current.event_id == event) {
             change(Arc::make_mut(current));
@@ -404,8 +406,8 @@ impl SubjectState {
 
     /// Sets or lifts a signal. A lifting applies to the purposes that it names, or to all purposes if it
     /// names none. A lifting that names purposes does not change a signal for all purposes. A lifting that
-    /// names a conversation applies to the signals for that conversation only. A lifting that states a time
-    /// before a signal was sealed does not lift that signal.
+    /// names a conversation applies to the signals for that conversation only. It lifts only signals that
+    /// were sealed before the time that it states.
     fn signal(
         &mut self,
         event: &Recorded,
@@ -431,7 +433,7 @@ impl SubjectState {
         }
         let said_ms = event.about_ms.min(event.sealed_at_ms);
         self.signals.retain_mut(|signal| {
-            let matches = signal.matches_signal(kind, interaction) && signal.sealed_at_ms <= said_ms;
+            let matches = signal.matches_signal(kind, interaction) && signal.sealed_at_ms < said_ms;
             if !matches || purposes.is_empty() {
                 return !matches;
             }
@@ -439,6 +441,16 @@ impl SubjectState {
             signal.purposes.retain(|purpose| !purposes.contains(purpose));
             for_all || !signal.purposes.is_empty()
         });
+    }
+
+    /// The keys of an artifact's sources, as the grant of the artifact names them.
+    fn source_keys(&self, registered: &ArtifactRegistered) -> BTreeMap<EventId, String> {
+        let allowed = self.grants.get(&registered.grant).map(|grant| &*grant.issued.allowed);
+        let cited = allowed.unwrap_or_default().iter().map(|cited| (cited.attribute, &cited.key));
+        let current = self.attributes.iter().map(|(key, current)| (current.event_id, key));
+        let keys: BTreeMap<EventId, &String> = current.chain(cited).collect();
+        let key_of = |source: &EventId| Some((*source, (*keys.get(source)?).clone()));
+        registered.sources.iter().filter_map(key_of).collect()
     }
 
     fn issue(&mut self, event: &Recorded, issued: &GrantIssued, now_ms: u64) {

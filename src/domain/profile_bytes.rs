@@ -36,7 +36,8 @@ impl SubjectState {
         let recipients = rights.recipients.bytes();
         let held = rights.holds.len() + rights.kept.len() + rights.fences.len();
         let rights = rights.requests.len() + held + rights.artifacts.len();
-        size_of::<Self>() + attributes + consents + grants + rights * RIGHT_BYTES + recipients
+        let statements = texts(self.statement_times.keys());
+        size_of::<Self>() + attributes + consents + grants + rights * RIGHT_BYTES + recipients + statements
     }
 }
 

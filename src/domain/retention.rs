@@ -1,6 +1,7 @@
 //! Retention rules: how long each class of events is kept, and which events have passed that time.
 
 use super::DAY_MS;
+use super::active_signal::ActiveSignal;
 use super::attribute::Attribute;
 use super::event::{ArtifactInvalidated, ErasureRefused, Event, HoldLifted, HoldPlaced, Reason, Recorded};
 use super::event::{RequestDecided, RequestExtended, RequestSubmitted, RetentionDefined};
@@ -188,11 +189,15 @@ impl Ending<'_> {
             Event::ConsentRequested(_) | Event::ConsentExpired { .. } => {
                 after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Consent, &[], &[]))
             }
-            // A signal that is still active is kept.
+            // A signal that is still active is kept, and so is what lifted a part of it.
             Event::Signal { .. } => {
-                let is_active = self.state.signals.iter().any(|signal| signal.event_id == event.event_id);
+                let counts = self
+                    .state
+                    .signals
+                    .iter()
+                    .any(|signal| signal.event_id == event.event_id || may_have_narrowed(signal, event));
                 after(event.recorded_at_ms, self.retention.keep_ms(RetentionClass::Consent, &[], &[]))
-                    .filter(|_| !is_active)
+                    .filter(|_| !counts)
             }
             Event::HoldPlaced(HoldPlaced { hold, .. }) | Event::HoldLifted(HoldLifted { hold, .. }) => {
                 let is_active = self.state.rights.holds.iter().any(|each| each.id == *hold);
@@ -264,6 +269,13 @@ impl Ending<'_> {
         let still_counts = consents.ends_another(record, self.vocabulary, self.now_ms);
         (!still_counts).then_some(ended_at_ms)
     }
+}
+
+/// Whether an event may have taken purposes out of a signal that is still active.
+fn may_have_narrowed(signal: &ActiveSignal, event: &Recorded) -> bool {
+    let Event::Signal { kind, purposes, lifted: true, interaction } = &event.event else { return false };
+    let is_partial = !purposes.is_empty() && !signal.purposes.is_empty();
+    is_partial && signal.matches_signal(*kind, interaction) && signal.sealed_at_ms < event.sealed_at_ms
 }
 
 /// The events to record for artifacts that have expired and are not recorded as invalidated.

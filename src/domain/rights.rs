@@ -76,6 +76,9 @@ pub struct Artifact {
     pub id: GrantId,
     /// The artifact as registered.
     pub registered: ArtifactRegistered,
+    /// The keys of its sources, as far as they are known. A source may be an earlier recording of the
+    /// attribute that is current under its key.
+    pub keys: BTreeMap<EventId, String>,
     /// When it was registered, milliseconds since the Unix epoch.
     pub registered_at_ms: u64,
     /// Why it must no longer be used, and the position of the event that invalidated it.
@@ -104,10 +107,11 @@ impl Artifact {
         self.ended().or(self.is_expired(now_ms).then_some(Reason::ArtifactExpired))
     }
 
-    /// Whether it was built from an attribute.
+    /// Whether it was built from an attribute, or from one that was current under this key.
     #[must_use]
-    pub fn rests_on(&self, attribute: &EventId) -> bool {
+    pub fn rests_on(&self, attribute: &EventId, key: Option<&str>) -> bool {
         self.registered.sources.contains(attribute)
+            || key.is_some_and(|key| self.keys.values().any(|source| source == key))
     }
 }
 
@@ -194,16 +198,6 @@ impl Rights {
             Event::ConsentExpired { consent } => {
                 self.expired_consents.insert(*consent);
             }
-            Event::ArtifactRegistered(registered) => {
-                let artifact = Artifact {
-                    id: GrantId::new(event.position, &event.event_id),
-                    registered: registered.clone(),
-                    registered_at_ms: event.recorded_at_ms,
-                    invalidated: None,
-                    implied: None,
-                };
-                self.artifacts.insert(event.event_id, artifact);
-            }
             Event::ArtifactInvalidated(invalidated) => {
                 if let Some(artifact) = self.artifacts.get_mut(&invalidated.artifact) {
                     artifact.invalidated.get_or_insert((invalidated.reason, event.position));
@@ -211,6 +205,24 @@ impl Rights {
             }
             _ => {}
         }
+    }
+
+    /// Adds an artifact. `keys` are the keys of its sources.
+    pub fn register(
+        &mut self,
+        event: &Recorded,
+        registered: &ArtifactRegistered,
+        keys: BTreeMap<EventId, String>,
+    ) {
+        let artifact = Artifact {
+            id: GrantId::new(event.position, &event.event_id),
+            registered: registered.clone(),
+            keys,
+            registered_at_ms: event.recorded_at_ms,
+            invalidated: None,
+            implied: None,
+        };
+        self.artifacts.insert(event.event_id, artifact);
     }
 
     /// Notes a refused erasure. It replaces an earlier refusal of the same request.

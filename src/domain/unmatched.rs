@@ -93,7 +93,7 @@ impl SubjectState {
                 }
                 Event::Signal { kind, purposes, lifted: true, interaction } => {
                     let is_lifted = self.signals.iter().any(|signal| {
-                        signal.sealed_at_ms <= statements.said_ms
+                        signal.sealed_at_ms < statements.said_ms
                             && signal.is_lifted_by(*kind, purposes, interaction)
                     });
                     if !is_lifted {
@@ -135,8 +135,10 @@ mod tests {
             let statements = Statements { events: vec![lifting], said_ms, sealed_ms: 1_000 };
             state.unmatched(&default_vocabulary(), &statements, &SeenBy::All)
         };
-        assert_eq!(unmatched(&signal(&["memory"], true), 1_000), [Unmatched::Signal]);
-        assert_eq!(unmatched(&signal(&[], true), 999), [Unmatched::Signal]);
-        assert_eq!(unmatched(&signal(&[], true), 1_000), []);
+        assert_eq!(unmatched(&signal(&["memory"], true), 1_001), [Unmatched::Signal]);
+        for said_ms in [999, 1_000] {
+            assert_eq!(unmatched(&signal(&[], true), said_ms), [Unmatched::Signal], "{said_ms}");
+        }
+        assert_eq!(unmatched(&signal(&[], true), 1_001), []);
     }
 }

@@ -11,6 +11,7 @@ use sayso::domain::consent::Decision;
 use sayso::domain::ids::SubjectId;
 use sayso::ledger::ManualSequencing;
 use sayso::proto::{self, ConsentDecision, Provenance, Role, WriteOptions};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tonic::{Code, Status};
 
@@ -268,7 +269,11 @@ fn new_attribute(subject: &str) -> NewAttributes {
         claimed_provenance: Provenance::Unspecified,
         embedding: None,
     };
-    NewAttributes { subject: SubjectId::new(subject).unwrap(), attributes: vec![(attribute, None)] }
+    NewAttributes {
+        subject: SubjectId::new(subject).unwrap(),
+        attributes: vec![(attribute, None)],
+        stated: BTreeSet::new(),
+    }
 }
 
 /// This test uses the application directly. The queue of the sequencer, which writes all events, has room for

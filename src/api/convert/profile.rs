@@ -21,10 +21,12 @@ pub fn new_attributes(
     inputs: Vec<proto::AttributeInput>,
     now_ms: u64,
 ) -> Result<NewAttributes, Status> {
+    let stated = (0..).zip(&inputs).filter(|(_, input)| input.observed_at.is_some());
+    let stated = stated.map(|(number, _)| number).collect();
     let numbered = inputs.into_iter().enumerate();
     let attributes =
         numbered.map(|(number, input)| attribute(input, &format!("attributes[{number}]"), now_ms));
-    Ok(NewAttributes { subject, attributes: attributes.collect::<Result<_, Status>>()? })
+    Ok(NewAttributes { subject, attributes: attributes.collect::<Result<_, Status>>()?, stated })
 }
 
 fn attribute(

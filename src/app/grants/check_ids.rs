@@ -6,8 +6,8 @@ use crate::app::error::AppError;
 use crate::app::grants::Grants;
 use crate::app::grants::check_grant::FoundGrant;
 use crate::domain::attribute::{KEY_BYTES_MAX, is_text};
-use crate::domain::event::{ErasureScope, Event, Reason};
-use crate::domain::ids::{EventId, GrantId};
+use crate::domain::event::{ErasureScope, Event, GrantedAttribute, Reason};
+use crate::domain::ids::GrantId;
 use std::sync::Arc;
 
 /// The most ids in one request.
@@ -140,35 +140,35 @@ impl Grants {
     }
 
     /// Why the attribute that a grant gave under a key is no longer current; `Some(None)` if it is current,
-    /// `None` if the grant gave no such attribute.
+    /// `None` if the grant gave no such attribute. If it was recorded again unchanged, it is current.
     fn attribute_of(
         &self,
         found: &FoundGrant,
         grant: &GrantId,
         key: &str,
     ) -> Result<Option<Option<Reason>>, AppError> {
+        let gives = |allowed: &[GrantedAttribute]| allowed.iter().any(|cited| cited.key == key);
         let of_state = |found: &FoundGrant| {
             let now = found.stream.read();
             let grant = now.state.grants.get(&found.event)?;
-            Some(grant.issued.allowed.iter().find(|cited| cited.key == key).map(|cited| cited.attribute))
+            Some((gives(&grant.issued.allowed), grant.issued.profile_version))
         };
-        let given: Option<EventId> = match of_state(found) {
+        let (is_given, seen) = match of_state(found) {
             Some(given) => given,
-            None => {
-                let Event::GrantIssued(issued) =
-                    self.core.event_at(&found.stream.keys, grant.position)?.event
-                else {
-                    return Ok(None);
-                };
-                issued.allowed.iter().find(|cited| cited.key == key).map(|cited| cited.attribute)
-            }
+            None => match self.core.event_at(&found.stream.keys, grant.position)?.event {
+                Event::GrantIssued(issued) => (gives(&issued.allowed), issued.profile_version),
+                _ => return Ok(None),
+            },
         };
-        let Some(given) = given else { return Ok(None) };
+        if !is_given {
+            return Ok(None);
+        }
         let now = found.stream.read();
         Ok(Some(match now.state.attributes.get(key) {
-            Some(current) if current.event_id == given && current.contested => Some(Reason::Contested),
-            Some(current) if current.event_id == given => None,
-            Some(_) => Some(Reason::AttributeReplaced),
+            // The grant was decided on the first `seen` versions.
+            Some(current) if current.unchanged_since >= seen => Some(Reason::AttributeReplaced),
+            Some(current) if current.contested => Some(Reason::Contested),
+            Some(_) => None,
             None => Some(Reason::AttributeRemoved),
         }))
     }

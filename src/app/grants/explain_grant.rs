@@ -244,6 +244,7 @@ fn allowed(
             current: CurrentAttribute {
                 event_id: id,
                 position: event.position,
+                unchanged_since: 0,
                 version: event.version,
                 recorded_at_ms: event.recorded_at_ms,
                 actor: event.actor.clone(),

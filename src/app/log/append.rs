@@ -30,7 +30,10 @@ const BEGINS_MAX: usize = 8;
 pub(crate) struct Append {
     pub stream: Arc<SubjectStream>,
     pub caller: Caller,
+    /// The time that the writer states, or else the time of the call.
     pub about_ms: u64,
+    /// The time that the writer states; `None` if the writer states none.
+    pub stated_ms: Option<u64>,
     /// The ledger's time, never before the stream's newest event.
     pub now_ms: u64,
     /// Whether the write concerns a time before the data subject's erasure. If so, it is refused, unless it
@@ -58,7 +61,8 @@ pub(crate) enum Begun {
 pub(crate) enum Timestamping {
     /// They may.
     Shared,
-    /// They may not. Consents and signals are ordered by time, and at equal times a refusal wins.
+    /// They may not. Consents, signals, contests and confirmations are ordered by time, and at equal times a
+    /// no wins.
     Distinct,
 }
 
@@ -197,6 +201,10 @@ impl Core {
         timestamping: Timestamping,
     ) -> Result<Begun, AppError> {
         let request_stamp = self.request_stamp(caller, options)?;
+        let about_ms = match timestamping {
+            Timestamping::Distinct if options.about_ms.is_none() => about_ms.max(next_ms(&stream)),
+            _ => about_ms,
+        };
         let mut write_lock = stream.write_lock().await;
         if stream.has_pending() {
             write_lock = self.record_pending_first(&stream, write_lock).await?;
@@ -223,6 +231,7 @@ impl Core {
             stream,
             caller,
             about_ms,
+            stated_ms: options.about_ms,
             now_ms,
             predates_erasure,
             proofs,
@@ -248,6 +257,7 @@ impl Core {
             stream,
             caller,
             about_ms: now_ms,
+            stated_ms: None,
             now_ms,
             predates_erasure,
             proofs,
@@ -395,4 +405,10 @@ impl Core {
         }
         Ok(events)
     }
+}
+
+/// The first time after every event of a stream so far. A statement without a time of its own follows these
+/// events, even if they were sealed in the same millisecond.
+fn next_ms(stream: &SubjectStream) -> u64 {
+    stream.read().state.last_sealed_at_ms.saturating_add(1)
 }

@@ -1,6 +1,6 @@
-//! Finds the attributes of a request that were observed before the current attribute with the same key. They
-//! are recorded as `EarlierAttributeRecorded`, and the current attribute stays current, even if it comes from
-//! the same request.
+//! Finds the attributes of a request that were observed before the current attribute with the same key, or
+//! stated before the data subject last spoke about this key. They are recorded as `EarlierAttributeRecorded`,
+//! and the current attribute stays current, even if it comes from the same request.
 
 use crate::app::log::append::{Append, PendingEvent};
 use crate::app::log::decision_frame::apply_pending;
@@ -24,11 +24,16 @@ impl PlacedByTime {
         Self { state: is_dependent.then(|| append.stream.read().state.clone()) }
     }
 
-    /// Whether an attribute was observed before the current one under its key.
-    pub fn is_observed_earlier(&self, append: &Append, attribute: &Attribute) -> bool {
+    /// Whether an attribute is history when it is recorded. `stated_ms` is the time that its recorder states,
+    /// milliseconds since the Unix epoch; `None` if the recorder states none.
+    pub fn is_earlier(&self, append: &Append, attribute: &Attribute, stated_ms: Option<u64>) -> bool {
+        let is_earlier = |state: &SubjectState| {
+            state.is_observed_earlier(attribute)
+                || stated_ms.is_some_and(|stated_ms| state.is_stated_earlier(attribute, stated_ms))
+        };
         match &self.state {
-            Some(state) => state.is_observed_earlier(attribute),
-            None => append.stream.read().state.is_observed_earlier(attribute),
+            Some(state) => is_earlier(state),
+            None => is_earlier(&append.stream.read().state),
         }
     }
 

@@ -32,6 +32,8 @@ pub struct NewAttributes {
     pub subject: SubjectId,
     /// 1 to 128 attributes, each with the event that it corrects, if it is a correction.
     pub attributes: Vec<(Attribute, Option<EventId>)>,
+    /// Indexes of the attributes whose time of observation the caller states.
+    pub stated: BTreeSet<usize>,
 }
 
 /// The result of recording attributes.
@@ -40,7 +42,8 @@ pub struct Recording {
     /// The recorded events.
     pub receipt: Receipt,
     /// Indexes of the attributes that did not take effect: inferences under a key that the data subject
-    /// declared, and attributes that were observed before the current one under their key.
+    /// declared, attributes that were observed before the current one under their key, and attributes that
+    /// were stated before the data subject last spoke about their key.
     pub superseded: Vec<u32>,
     /// Ids of the grants that the recording revoked. Grants that the caller may not see are left out.
     pub revoked_grants: Vec<String>,
@@ -145,6 +148,7 @@ impl Profiles {
         }
         check_keys(&append.stream.read().state, &new.attributes)?;
         statement_rules::check_replacements(&append.caller, &append.stream.read().state, &new.attributes)?;
+        check_late_corrections(&append, &new)?;
         let similar_keys = similar_keys(&append.caller, &append.stream.read().state, &new.attributes);
         let pending_events = self.plan_recording(&append, &new);
         // Grants and artifacts end when an attribute that they depend on is replaced.
@@ -177,11 +181,13 @@ impl Profiles {
     fn plan_recording(&self, append: &Append, new: &NewAttributes) -> Vec<PendingEvent> {
         let mut placed = PlacedByTime::of(append, &new.attributes);
         let mut events = Vec::with_capacity(new.attributes.len());
-        for (attribute, corrects) in &new.attributes {
+        for (number, (attribute, corrects)) in new.attributes.iter().enumerate() {
             let attribute = attribute.clone();
+            let observed_ms = new.stated.contains(&number).then_some(attribute.observed_at_ms);
+            let stated_ms = observed_ms.into_iter().chain(append.stated_ms).min();
             let event = match corrects {
                 Some(corrects) => Event::AttributeCorrected { corrects: *corrects, attribute },
-                None if placed.is_observed_earlier(append, &attribute) => {
+                None if placed.is_earlier(append, &attribute, stated_ms) => {
                     Event::EarlierAttributeRecorded(attribute)
                 }
                 None => Event::AttributeRecorded(attribute),
@@ -240,7 +246,8 @@ impl Profiles {
         if !is_text(change.1, 0, REASON_BYTES_MAX) {
             return Err(AppError::invalid("reason", "must have at most 512 bytes"));
         }
-        let append = match self.core.begin_existing(caller, subject, options, Timestamping::Shared).await? {
+        let begun = self.core.begin_existing(caller, subject, options, Timestamping::Distinct).await?;
+        let append = match begun {
             Begun::Replayed(receipt, _) => return Ok(receipt),
             Begun::Append(append) => append,
         };
@@ -280,6 +287,26 @@ fn check_sources(current: &BTreeSet<EventId>, new: &NewAttributes) -> Result<(),
     Ok(())
 }
 
+/// Checks that no correction was stated before the data subject last spoke about an attribute that it
+/// changes. A late correction must not undo what they said later.
+fn check_late_corrections(append: &Append, new: &NewAttributes) -> Result<(), AppError> {
+    let Some(stated_ms) = append.stated_ms else { return Ok(()) };
+    let now = append.stream.read();
+    let times = &now.state.statement_times;
+    let is_late = |(attribute, corrects): &(Attribute, Option<EventId>)| {
+        let Some(corrects) = corrects else { return false };
+        let corrected = now.state.attributes.values().find(|current| current.event_id == *corrects);
+        let mut keys = corrected.map(|current| &current.attribute.key).into_iter().chain([&attribute.key]);
+        keys.any(|key| times.has_spoken_since(key, stated_ms))
+    };
+    if new.attributes.iter().any(is_late) {
+        let problem =
+            "must be after the person last contested, confirmed, removed or corrected this attribute";
+        return Err(AppError::invalid("options.about", problem));
+    }
+    Ok(())
+}
+
 /// The events of all current attributes; empty if no new attribute is a correction or names sources.
 fn current_events(append: &Append, new: &NewAttributes) -> BTreeSet<EventId> {
     let named = |(attribute, corrects): &(Attribute, Option<EventId>)| {
@@ -313,8 +340,8 @@ fn replaces_a_source(append: &Append, new: &NewAttributes) -> bool {
     !replaced.is_empty() && sources.any(|source| replaced.contains(source))
 }
 
-/// Indexes of the recorded attributes that did not take effect. If an attribute was observed before the
-/// current attribute, the answer lists it only if the caller may learn that the current attribute exists.
+/// Indexes of the recorded attributes that did not take effect. If a late attribute is not in the profile,
+/// the answer lists it only if the caller may learn what is: that there is a current attribute, or none.
 fn superseded(caller: &Caller, state: &SubjectState, events: &[Recorded]) -> Vec<u32> {
     let attributes = events.iter().filter_map(|event| match &event.event {
         Event::AttributeRecorded(attribute)
@@ -323,10 +350,13 @@ fn superseded(caller: &Caller, state: &SubjectState, events: &[Recorded]) -> Vec
         _ => None,
     });
     let without_effect = (0..).zip(attributes).filter(|(_, (event, attribute))| {
-        let Some(current) = state.attributes.get(&attribute.key) else { return false };
+        let current = state.attributes.get(&attribute.key);
+        let is_declared = attribute.provenance == Provenance::Declared;
         if matches!(event.event, Event::EarlierAttributeRecorded(_)) {
-            return caller.sees_attribute(current);
+            let is_told = caller.sees_others() || is_declared && caller.speaks_for_people();
+            return current.map_or(is_told, |current| caller.sees_attribute(current));
         }
+        let Some(current) = current else { return false };
         let declared = current.is_declared() && current.event_id != event.event_id;
         declared && attribute.provenance == Provenance::Inferred
     });

@@ -190,6 +190,8 @@ pub struct Current<'a> {
     pub event: EventId,
     pub attribute: &'a Attribute,
     pub contested: bool,
+    /// When the contest was recorded. Only a confirmation from after this time ends it.
+    contested_at_ms: u64,
     is_declared: bool,
     by_person: bool,
 }
@@ -206,6 +208,11 @@ pub fn current(events: &[Recorded]) -> BTreeMap<String, Current<'_>> {
             Event::AttributeContested { attribute, .. } | Event::AttributeConfirmed { attribute } => {
                 let contested = matches!(each.event, Event::AttributeContested { .. });
                 for changed in current.values_mut().filter(|other| other.event == *attribute) {
+                    if contested {
+                        changed.contested_at_ms = each.sealed_at_ms;
+                    } else if changed.contested && said_ms(each) <= changed.contested_at_ms {
+                        continue;
+                    }
                     changed.contested = contested;
                     changed.is_declared = !contested || changed.attribute.provenance == Provenance::Declared;
                 }
@@ -237,13 +244,15 @@ pub fn current(events: &[Recorded]) -> BTreeMap<String, Current<'_>> {
         if corrected.is_none() && before.is_some_and(hides_newer) {
             continue;
         }
-        let contested =
-            before.is_some_and(same_inference) || corrected_one.as_ref().is_some_and(same_inference);
+        let contested = before.filter(|other| same_inference(other));
+        let contested = contested.or(corrected_one.as_ref().filter(|other| same_inference(other)));
+        let contested_at_ms = contested.map_or(0, |other| other.contested_at_ms);
+        let contested = contested.is_some();
         let is_declared = attribute.provenance == Provenance::Declared;
         let by_person = each.actor.role == Role::Subject;
         current.insert(
             attribute.key.clone(),
-            Current { event: each.event_id, attribute, contested, is_declared, by_person },
+            Current { event: each.event_id, attribute, contested, contested_at_ms, is_declared, by_person },
         );
     }
     current
@@ -272,7 +281,7 @@ fn signals(events: &[Recorded]) -> Vec<(SignalKind, Option<BTreeSet<String>>, St
             continue;
         }
         active.retain_mut(|(sealed_at_ms, of, purposes, conversation)| {
-            let is_later = said_ms(each) >= *sealed_at_ms;
+            let is_later = said_ms(each) > *sealed_at_ms;
             if of != kind || !(interaction.is_empty() || interaction == conversation) || !is_later {
                 return true;
             }

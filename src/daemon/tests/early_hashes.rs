@@ -14,6 +14,7 @@ use crate::domain::event::{
 };
 use crate::domain::ids::{EventId, SubjectId};
 use sayso_proof::entry::{self, Header, SchemaVersion};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,7 +57,7 @@ fn attribute() -> Attribute {
 }
 
 fn new_attributes(id: &str) -> NewAttributes {
-    NewAttributes { subject: subject(id), attributes: vec![(attribute(), None)] }
+    NewAttributes { subject: subject(id), attributes: vec![(attribute(), None)], stated: BTreeSet::new() }
 }
 
 /// Writes an attribute as early versions did, with the hash in the unencrypted part of the entry.

@@ -534,7 +534,8 @@ fn new_attributes(subject: u8, attributes: &[NewAttribute], observed_at_ms: u64)
         };
         (attribute, None)
     };
-    NewAttributes { subject: name(subject), attributes: attributes.iter().map(one).collect() }
+    let attributes = attributes.iter().map(one).collect();
+    NewAttributes { subject: name(subject), attributes, stated: BTreeSet::new() }
 }
 
 fn choice(category: &str, is_given: bool) -> Choice {

@@ -21,8 +21,8 @@ struct Matter {
 /// A signal or lifting that was recorded.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Statement {
-    /// For a signal, when it was recorded. For a lifting, the time that it states, but no later than when it
-    /// was recorded. Both are in milliseconds since the Unix epoch.
+    /// For a signal, when it was recorded. For a lifting, the time up to which signals may have been recorded
+    /// that it lifts. Both are in milliseconds since the Unix epoch.
     pub said_at_ms: u64,
     pub position: u64,
 }

@@ -24,6 +24,9 @@ const BY_TIME_EDITION: u32 = 3;
 /// From this edition on, a confirmation does not end a contest that was recorded after the data subject
 /// confirmed.
 const CONFIRMED_BY_TIME_EDITION: u32 = 4;
+/// From this edition on, a confirmation or a lifting has no effect if the time that it states is the very
+/// moment of the contest or signal.
+const STRICTLY_LATER_EDITION: u32 = 5;
 
 /// When an event was recorded, and the time that it states.
 #[derive(Clone, Copy)]
@@ -207,6 +210,8 @@ impl Subject {
         // A statement cannot be later than its moment.
         let said_at_ms = about_ms.min(sealed_at_ms);
         let consented = ConsentTime { said_at_ms, sealed_at_ms, position };
+        // What ends a contest or a signal that was recorded up to this time.
+        let ends_up_to_ms = said_at_ms.saturating_sub(u64::from(edition >= STRICTLY_LATER_EDITION));
         // A refusal counts from its moment, even if it states another time.
         let refused = ConsentTime { said_at_ms: sealed_at_ms, ..consented };
         match event {
@@ -237,7 +242,7 @@ impl Subject {
             }
             Event::AttributeConfirmed(confirmed) => {
                 let by_time = edition >= CONFIRMED_BY_TIME_EDITION;
-                self.confirm(&confirmed.attribute, said_at_ms, by_time);
+                self.confirm(&confirmed.attribute, ends_up_to_ms, by_time);
             }
             Event::ConsentGiven(given) => self.add_consent(id, consented, given.terms.as_ref()),
             Event::ConsentRenewed(renewed) => self.add_consent(id, consented, renewed.terms.as_ref()),
@@ -248,7 +253,7 @@ impl Subject {
                 self.signals.record(signal.kind(), &signal.purposes, &signal.interaction, recorded);
             }
             Event::SignalLifted(signal) => {
-                let lifted = Statement { said_at_ms, position };
+                let lifted = Statement { said_at_ms: ends_up_to_ms, position };
                 self.signals.lift(signal.kind(), &signal.purposes, &signal.interaction, lifted);
             }
             Event::PersonalBoundsSet(choices) => {
@@ -369,10 +374,11 @@ impl Subject {
     }
 
     /// A confirmed inference counts as declared. It does not replace what the data subject had declared
-    /// before. If `by_time` is set, a confirmation from before a contest changes nothing.
-    fn confirm(&mut self, id: &[u8], said_at_ms: u64, by_time: bool) {
+    /// before. If `by_time` is set, it ends no contest that was recorded after `ends_up_to_ms`, milliseconds
+    /// since the Unix epoch.
+    fn confirm(&mut self, id: &[u8], ends_up_to_ms: u64, by_time: bool) {
         if let Some(attribute) = self.attribute_mut(id) {
-            if by_time && attribute.contested && said_at_ms < attribute.contested_at_ms {
+            if by_time && attribute.contested && ends_up_to_ms < attribute.contested_at_ms {
                 return;
             }
             (attribute.contested, attribute.declared) = (false, true);

@@ -65,9 +65,11 @@ pub fn attributes(asked: Asked<'_>) -> Vec<Attribute> {
             }
             Event::AttributeConfirmed(confirmed) => {
                 let said = line.about_ms().min(asked.log.moment(line));
-                let by_time = asked.log.edition(line.position) >= 4;
+                let edition = asked.log.edition(line.position);
                 for one in all.iter_mut().filter(|one| one.id[..] == confirmed.attribute[..]) {
-                    if !(by_time && one.contested && said < one.contested_at_ms) {
+                    let is_before = edition >= 4 && said < one.contested_at_ms;
+                    let is_at_once = edition >= 5 && said == one.contested_at_ms;
+                    if !(one.contested && (is_before || is_at_once)) {
                         (one.contested, one.confirmed, one.beside) = (false, true, Vec::new());
                     }
                 }

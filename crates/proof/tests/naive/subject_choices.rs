@@ -39,8 +39,10 @@ fn left_of(asked: Asked<'_>, signal: &SignalRecorded, sealed: u64) -> (Vec<Strin
     for (line, event) in asked.own() {
         let Event::SignalLifted(lifted) = event else { continue };
         let counts_from = line.about_ms().min(asked.log.moment(line));
+        let is_at_once = sealed == counts_from && asked.log.edition(line.position) >= 5;
         if lifted.kind != signal.kind
             || sealed > counts_from
+            || is_at_once
             || !lifted.interaction.is_empty() && lifted.interaction != signal.interaction
         {
             continue;

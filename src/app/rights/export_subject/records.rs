@@ -5,6 +5,7 @@ use crate::app::rights::export_subject::export::Export;
 use crate::app::rights::export_subject::survey::Survey;
 use crate::bounds::Decision as Decided;
 use crate::bounds::titles::{Title, TitleMoment};
+use crate::domain::active_signal::ActiveSignal;
 use crate::domain::consent::{ConsentRecord, Decision, NoticeRef};
 use crate::domain::current_attribute::CurrentAttribute;
 use crate::domain::event::{
@@ -12,7 +13,6 @@ use crate::domain::event::{
 };
 use crate::domain::ids::{EventId, GrantId};
 use crate::domain::legal_basis::{Basis, DeclaredBasis};
-use crate::domain::profile::ActiveSignal;
 use crate::domain::stopped_uses::is_stopped;
 use crate::domain::wording;
 use crate::package::{
