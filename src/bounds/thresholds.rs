@@ -1,6 +1,7 @@
 //! Thresholds: the numbers with which the bounds in force compare an attribute's age and confidence, and a
 //! consent's age. All values between two thresholds lead to the same outcome. So an outcome is cached once
-//! for all of them, and not for each day of age, for example.
+//! for all of them, and not for each day of age, for example. If a policy calculates with a value, every
+//! number counts as a threshold.
 
 use crate::domain::DAY_MS;
 use cedar_policy::Policy;

@@ -20,7 +20,7 @@ pub(super) struct DefinePurpose {
     /// to it that are given later, also cover this purpose.
     #[arg(long, default_value = "")]
     parent: String,
-    /// Title that people read, such as in receipts and packages.
+    /// Title that people read, for example in receipts and packages.
     #[arg(long)]
     title: String,
     /// IRI of the purpose's term in the W3C Data Privacy Vocabulary.
@@ -55,7 +55,7 @@ pub(super) struct DefineCategory {
     /// consent.
     #[arg(long, default_value = "")]
     parent: String,
-    /// Title that people read, such as in receipts and packages.
+    /// Title that people read, for example in receipts and packages.
     #[arg(long)]
     title: String,
     /// IRI of the category's term in the W3C Data Privacy Vocabulary.

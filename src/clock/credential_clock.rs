@@ -1,5 +1,6 @@
-//! The clock that decides whether credentials have expired. It differs from the ledger's time, because
-//! issuers of credentials have their own clocks.
+//! The clock that decides whether credentials have expired. An operator can accept that the ledger's time
+//! differs from the machine's clock. Credentials are checked without this difference, because their
+//! issuers have their own clocks.
 
 use super::ledger_clock::LedgerClock;
 use super::source::Clock;

@@ -2,7 +2,8 @@
 //! mutated bundle is signed again with the log's key. The verifier must reject it, unless the mutation
 //! changed nothing.
 //!
-//! `SAYSO_MUTATIONS` sets the number of mutations of each region, and `SAYSO_MUTATIONS_SEED` the seed.
+//! `SAYSO_MUTATIONS` sets the number of mutations of each file and of each event body. The tar stream and
+//! the archive get ten times as many. `SAYSO_MUTATIONS_SEED` sets the seed.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

@@ -1,6 +1,7 @@
-//! The requests of a stream that had an idempotency key, and where their events are. In early events, the
-//! hashes of these keys are unencrypted. In later events the hashes are sealed, and memory has them only
-//! as long as it has the stream. So an erasure leaves none of the sealed hashes.
+//! For one stream: the requests that had an idempotency key, and where their events are. Events from
+//! before edition 5 of the rules of decisions have the hashes of these keys unencrypted. In later events
+//! the hashes are sealed, and memory has them only as long as it has the stream. So an erasure leaves none
+//! of the sealed hashes.
 
 use crate::domain::event::{Recorded, RequestKey};
 use sayso_proof::merkle::Hash;
