@@ -49,7 +49,6 @@ pub(super) struct Stated {
 /// What was looked up about the gaps of some streams.
 #[derive(Default)]
 pub(super) struct GapLookups {
-    looked_up: u64,
     /// The erasures that gaps name, each with the stream.
     named: Vec<(u64, Handle)>,
     /// The erased positions that gaps account for.
@@ -60,12 +59,6 @@ pub(super) struct GapLookups {
 }
 
 impl GapLookups {
-    /// Counts versions that are to be looked up. Returns whether there are at most `most`.
-    pub fn count(&mut self, versions: u64, most: u64) -> bool {
-        self.looked_up = self.looked_up.saturating_add(versions);
-        self.looked_up <= most
-    }
-
     /// Notes the entry with the last version in a gap, which the entry after the gap names.
     pub fn add_named(&mut self, erasure: u64, position: u64, handle: Handle) {
         self.named.push((erasure, handle));

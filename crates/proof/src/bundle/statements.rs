@@ -8,16 +8,17 @@ use crate::merkle::Hash;
 use crate::replay::{Missing, MissingEntries};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// The statements of all erasures. Memory: 40 bytes for each erased entry, and about 130 more if a partial
+/// The statements of all erasures. Memory: 48 bytes for each erased entry, and about 150 more if a partial
 /// erasure states what it was.
 #[derive(Default)]
 pub(super) struct Statements {
     /// The erased entries by position, each with the beginning of its leaf hash.
-    leaves: Vec<(u64, u64)>,
+    leaves: Vec<(u64, u128)>,
     /// The position of the first erasure that lists each of these entries.
     erased_at: LargestOf,
-    by_leaf: HashMap<u64, Stated>,
+    by_leaf: HashMap<u128, Stated>,
     /// Position and kind, by the position of the erasure and the version.
     by_erasure: HashMap<(u64, u64), (u64, ErasedKind)>,
     /// Version, kind and position of each stated entry.
@@ -31,6 +32,8 @@ pub(super) struct Statements {
     last_of: BTreeMap<u64, u64>,
     /// Erasures that no daemon wrote like this.
     false_erasures: BTreeSet<u64>,
+    /// The number of missing versions that were looked up.
+    looked_up: AtomicU64,
 }
 
 impl Statements {
@@ -48,7 +51,7 @@ impl Statements {
 
     /// Prepares look-ups. All erasures must have been added.
     pub fn finish(&mut self) {
-        let is_open = |index: usize, leaf: &u64| {
+        let is_open = |index: usize, leaf: &u128| {
             !self.by_leaf.contains_key(leaf) && !self.whole.contains(self.erased_at.at(index))
         };
         let open = self.leaves.iter().enumerate().filter(|(index, (_, leaf))| is_open(*index, leaf));
@@ -89,12 +92,16 @@ impl Statements {
         self.by_leaf.values().copied()
     }
 
-    /// Whether a later erasure may have erased what came after everything in this one. A partial erasure
-    /// leaves at least the event with which it began, so that the stream shows which versions are gone.
+    /// Whether another erasure may have erased what came after everything in this one. A partial erasure
+    /// leaves at least the event with which it began, so that the stream shows which versions are gone. An
+    /// erasure that was interrupted may be recorded after the erasure of the rest, and an erasure that a
+    /// restore repeats may list an entry that was the last one in the backup.
     pub fn may_have_erased_the_rest(&self, erasure: u64) -> bool {
         let index = |position| self.leaves.partition_point(|(erased, _)| *erased < position);
-        let last = self.last_of.get(&erasure).map_or(0, |last| last.saturating_add(1));
-        self.erased_at.largest(index(last), index(erasure)).is_some_and(|later| later > erasure)
+        let Some(last) = self.last_of.get(&erasure) else { return true };
+        let is_other = |other: u64| other > 0 && other != erasure;
+        self.erased_at.largest(index(last.saturating_add(1)), index(erasure)).is_some_and(is_other)
+            || self.erased_at.largest(index(*last), index(last.saturating_add(1))).is_some_and(is_other)
     }
 
     /// The erasures that list positions or versions in an order that no stream has.
@@ -128,12 +135,18 @@ impl Statements {
         }
     }
 
-    /// What the versions that are missing from a stream were. At most as many as there are erased entries are
-    /// looked up: `lookups` counts them for all streams of a group.
+    /// Counts versions that are to be looked up. Returns whether they are, with those of all other streams, at
+    /// most as many as the erased entries. More can be missing only in a forged log.
+    fn may_look_up(&self, versions: u64) -> bool {
+        let before = self.looked_up.fetch_add(versions.min(1 << 40), Ordering::Relaxed);
+        before.saturating_add(versions) <= self.leaves.len() as u64
+    }
+
+    /// What the versions that are missing from a stream were.
     pub fn missing(&self, versions: &MissingVersions, lookups: &mut GapLookups) -> MissingEntries {
         let mut missing = MissingEntries::default();
         let last_erasure = self.last_erasure(versions);
-        if !lookups.count(versions.count, self.leaves.len() as u64) {
+        if !self.may_look_up(versions.count) {
             missing.add(last_erasure, Missing::unknown(versions.count));
             return missing;
         }
@@ -271,11 +284,10 @@ impl LargestOf {
     }
 }
 
-/// The first eight bytes of a leaf hash. Only the holder of the log's key could make two entries that share
-/// these bytes, and would gain no more than by a false statement.
-fn beginning(leaf: &Hash) -> u64 {
-    let (beginning, _) = leaf.split_first_chunk().unwrap_or((&[0; 8], &[]));
-    u64::from_be_bytes(*beginning)
+/// The first 16 bytes of a leaf hash: too many for anybody to make two entries that share them.
+fn beginning(leaf: &Hash) -> u128 {
+    let (beginning, _) = leaf.split_first_chunk().unwrap_or((&[0; 16], &[]));
+    u128::from_be_bytes(*beginning)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use super::grant::GrantCheck;
 use super::subject::Subject;
 use crate::event::event_body::Event;
 use crate::event::{Attribute, GrantIssued, Provenance};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 type EventId = [u8; 16];
 
@@ -15,8 +15,8 @@ pub(super) struct Profile {
     /// The event and the category of the current attribute under each key.
     // Unordered: looked up, never iterated.
     by_key: HashMap<String, (EventId, String)>,
-    /// The number of current attributes in each category.
-    counts: BTreeMap<String, u64>,
+    /// The events of the current attributes in each category.
+    by_category: BTreeMap<String, BTreeSet<EventId>>,
 }
 
 impl Profile {
@@ -47,7 +47,7 @@ impl Profile {
         }
         let replaced = self.by_key.insert(new.key.clone(), (*event_id, new.category.clone()));
         self.take_out(replaced);
-        *self.counts.entry(new.category.clone()).or_default() += 1;
+        self.by_category.entry(new.category.clone()).or_default().insert(*event_id);
     }
 
     fn remove(&mut self, id: &[u8], subject: &Subject) {
@@ -59,22 +59,19 @@ impl Profile {
     }
 
     fn take_out(&mut self, gone: Option<(EventId, String)>) {
-        let Some((_, category)) = gone else { return };
-        if let Some(count) = self.counts.get_mut(&category) {
-            *count = count.saturating_sub(1);
-        }
+        let Some((id, category)) = gone else { return };
+        self.by_category.get_mut(&category).into_iter().for_each(|ids| drop(ids.remove(&id)));
     }
 
     /// Number of categories.
     pub fn categories(&self) -> usize {
-        self.counts.len()
+        self.by_category.len()
     }
 
     /// Whether a current attribute of a category is such.
     pub fn has(&self, category: &str, subject: &Subject, is_such: impl Fn(&AttributeState) -> bool) -> bool {
-        let mut of = self.by_key.values().filter(|(_, own)| own == category);
-        subject.effort.spend(self.by_key.len())
-            && of.any(|(id, _)| subject.attribute(id).is_some_and(&is_such))
+        let Some(ids) = self.by_category.get(category) else { return false };
+        subject.effort.spend(ids.len()) && ids.iter().any(|id| subject.attribute(id).is_some_and(&is_such))
     }
 
     /// The number of current attributes in each category that a grant was requested for.
@@ -86,7 +83,7 @@ impl Profile {
         };
         let mut requested = BTreeMap::new();
         if grant.keys.is_empty() {
-            let counts = self.counts.iter().map(|(category, count)| (category.as_str(), *count));
+            let counts = self.by_category.iter().map(|(category, ids)| (category.as_str(), ids.len() as u64));
             requested.extend(counts.filter(|(category, count)| *count > 0 && is_requested(category)));
             return requested;
         }

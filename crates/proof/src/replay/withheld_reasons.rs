@@ -95,7 +95,9 @@ fn fits_policy(class: &WithheldClass) -> bool {
         "built-in/opt-out" => class.reason() == Reason::OptedOut,
         KEPT_ONLY_POLICY => class.reason() == Reason::KeptOnly,
         "built-in/restore" => class.reason() == Reason::RestoreUnconfirmed,
-        _ => true,
+        "built-in/clock" => class.reason() == Reason::ClockSkewed,
+        "built-in/answer-size" => class.reason() == Reason::AnswerFull,
+        other => !other.starts_with("built-in/"),
     }
 }
 
@@ -143,7 +145,9 @@ fn is_shown(class: &WithheldClass, profile: &Profile, check: &GrantCheck<'_>) ->
         // By earlier editions, a refused erasure kept nothing from use.
         Reason::KeptOnly => {
             let kept = &subject.kept;
-            let is_kept = |key: &str| kept.forbids(key, category, &grant.purpose, words);
+            let is_kept = |key: &str| {
+                subject.effort.spend(kept.len()) && kept.forbids(key, category, &grant.purpose, words)
+            };
             profile.has(category, subject, |attribute| is_kept(&attribute.key))
         }
         Reason::NotExplicit => !words.special_ancestry(category).is_empty(),

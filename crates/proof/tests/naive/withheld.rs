@@ -112,7 +112,9 @@ fn fits_its_policy(class: &WithheldClass) -> bool {
         "built-in/opt-out" => reason == Reason::OptedOut,
         "built-in/kept-only" => reason == Reason::KeptOnly,
         "built-in/restore" => reason == Reason::RestoreUnconfirmed,
-        _ => true,
+        "built-in/clock" => reason == Reason::ClockSkewed,
+        "built-in/answer-size" => reason == Reason::AnswerFull,
+        other => !other.starts_with("built-in/"),
     }
 }
 
