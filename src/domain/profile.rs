@@ -236,13 +236,7 @@ impl SubjectState {
                 terms: terms.clone(),
                 actor: event.actor.clone(),
             }),
-            Event::PersonalBoundsSet(choices) => {
-                let (actor, choices) = (event.actor.clone(), choices.clone());
-                let chosen = choices != PersonalBoundsSet::default();
-                let (event_id, recorded_at_ms) = (event.event_id, event.recorded_at_ms);
-                let personal = PersonalBounds { event_id, recorded_at_ms, actor, choices };
-                self.personal = chosen.then_some(personal);
-            }
+            Event::PersonalBoundsSet(choices) => self.set_personal_bounds(event, choices),
             Event::Signal { kind, purposes, lifted, interaction } => {
                 self.signal(event, *kind, purposes, *lifted, interaction);
             }
@@ -385,6 +379,14 @@ impl SubjectState {
         if let Some(before) = self.attributes.insert(after.attribute.key.clone(), Arc::new(after)) {
             self.usage.remove(&before);
         }
+    }
+
+    fn set_personal_bounds(&mut self, event: &Recorded, choices: &PersonalBoundsSet) {
+        let (actor, choices) = (event.actor.clone(), choices.clone());
+        let chosen = choices != PersonalBoundsSet::default();
+        let (event_id, recorded_at_ms) = (event.event_id, event.recorded_at_ms);
+        let personal = PersonalBounds { event_id, recorded_at_ms, actor, choices };
+        self.personal = chosen.then_some(personal);
     }
 
     /// Notes when the data subject spoke about a current attribute.

@@ -29,8 +29,8 @@ impl Core {
         self.publish_checked(caller, events, options, |_| Ok(())).await
     }
 
-    /// As [`Core::publish`], with a check of the rules. It is made while nothing else can change the rules, so
-    /// what it saw is still true when the events are durable. A repeated request is not checked again.
+    /// As [`Core::publish`], with a check of the rules. It is made while nothing else can change the rules,
+    /// so what it saw is still true when the events are durable. A repeated request is not checked again.
     ///
     /// # Errors
     /// The check fails, or the errors of [`Core::publish`].
