@@ -60,7 +60,9 @@ impl Profile {
 
     fn take_out(&mut self, gone: Option<(EventId, String)>) {
         let Some((id, category)) = gone else { return };
-        self.by_category.get_mut(&category).into_iter().for_each(|ids| drop(ids.remove(&id)));
+        if let Some(ids) = self.by_category.get_mut(&category) {
+            ids.remove(&id);
+        }
     }
 
     /// Number of categories.
