@@ -1,4 +1,5 @@
-//! Events about recipients: who received data that is erased, and what they said about an erasure.
+//! Events about recipients: who received data, what recipients said about revocations and erasures, and
+//! reminders to them.
 
 use sayso_proof::event::{ErasureOutcome, EvidenceKind, Role};
 

@@ -1,5 +1,6 @@
-//! The checks that a verifier leaves out for early entries, because daemons of their time did not follow the
-//! rules. The operator chooses when a log adopts an edition of the rules, so the report names these checks.
+//! The checks that a verifier leaves out for entries from before the log followed the edition of the rules
+//! of decisions that has these checks. The operator chooses when a log adopts an edition. So the report
+//! names what was left out.
 
 use serde::Serialize;
 
