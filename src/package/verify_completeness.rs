@@ -1,4 +1,5 @@
-//! Verifies that an access package has every entry that the log's subject map commits to for the person.
+//! Verifies that an access package has every entry of the person. The log commits to these entries in the
+//! subject map (docs/completeness.md).
 
 use super::error::{PackageError, ReadError};
 use super::manifest::{ManifestFile, MemberDigest};

@@ -1,5 +1,6 @@
-//! Property tests of the tree, entries, notes, proofs and JSON: with random input, they must behave like
-//! simple models.
+//! Property tests of the tree, entries, notes, proofs and JSON. The tree and the JSON must match
+//! independent implementations. Every changed byte of an entry, a note or a proof must be detected.
+//! Parsers must not panic on random bytes.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 use ed25519_dalek::SigningKey;

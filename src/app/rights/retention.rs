@@ -1,6 +1,7 @@
 //! Retention passes: they end what has expired (consents and artifacts) and erase what is no longer to be
-//! kept (attributes, and records of decisions, uses and requests). An attribute ends at its own expiry or
-//! when a retention rule ends it, whichever comes first.
+//! kept (attributes, and records of decisions, uses and requests). An attribute is kept until its own
+//! expiry or until a retention rule ends it, whichever comes first. If a hold keeps it longer, it may no
+//! longer be used.
 //!
 //! The ledger's clock decides what has expired. While this clock is not trusted, a pass neither ends nor
 //! erases anything. One pass handles a limited number of subjects. It records an event for everything that

@@ -1,4 +1,5 @@
-//! Tests of the embedded engine: the contracts, and what is specific to this engine.
+//! Tests of the embedded engine: that it fulfills the contracts `LogStore` and `KeyStore`, and what is
+//! specific to this engine.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod damage;
