@@ -45,12 +45,12 @@ const READ_AHEAD_LINES: usize = 256;
 /// Ctrl-C, the command reads no more lines, waits for the answers to the lines that were sent, and
 /// ends.
 ///
-/// With --package, the file is a package that `sayso export-subject` wrote for another ledger.
-/// Declared and observed attributes are imported, except expired ones and those that were derived
-/// from an attribute that is not imported. Inferences are not imported. Consents are not imported
-/// either, because the person has not consented to anything in this ledger yet. --subject names the
-/// person in this ledger. The person's ID in the package is not used: it comes from another
-/// controller, and could be the ID of another person here.
+/// With --package, the file is a package of another ledger, from which `sayso export-subject` exported it.
+/// Declared and observed attributes are imported, except expired ones and those that were derived from an
+/// attribute that is not imported. Inferences are not imported. Consents are not imported either, because
+/// the person has not consented to anything in this ledger yet. --subject names the person in this ledger.
+/// The person's ID in the package is not used: it comes from another controller, and could be the ID of
+/// another person here.
 ///
 /// Example: `sayso import memories.jsonl`, `zcat memories.gz | sayso import -`, or
 /// `sayso import ada.zip --package --subject ada`

@@ -19,9 +19,9 @@ enum Class {
     /// of a signal count from when it was recorded, but a signal in force is kept.
     Consent,
     /// Requests, holds, and views: events that say who looked at a person's record. The days of a request
-    /// count from when it was decided or withdrawn. The days of a hold count from when it was placed, and
-    /// those of its lifting from when it was lifted. The days of a view count from when it was recorded.
-    /// An open request and a hold in force are kept.
+    /// count from when it was decided or withdrawn. The days of a hold count from when it was placed. The
+    /// days of a lifting, which is an event of its own, count from when the hold was lifted. The days of a
+    /// view count from when it was recorded. An open request and a hold in force are kept.
     Requests,
     /// Grants and reports of use. The days count from when the grant expires.
     Uses,

@@ -20,8 +20,9 @@ use std::time::Duration;
 /// Example: `sayso token --role subject --subject ada > ada.token`
 #[derive(Args)]
 pub(super) struct Token {
-    /// Role: service (records what it observes and infers, and requests grants), channel (records what people
-    /// say), service-channel (both), subject, steward, authority, auditor or operator.
+    /// Role: service (records what it observes and infers, and requests grants), channel (records what
+    /// people say), service-channel (both), subject (one person), steward (the controller's staff),
+    /// authority (publishes public bounds), auditor or operator.
     #[arg(long)]
     role: String,
     /// Name of the caller. For a service, this is also the recipient that its grants name.

@@ -100,8 +100,8 @@ pub(super) struct Verify {
     #[arg(long, value_name = "BUNDLE")]
     earlier: Vec<PathBuf>,
     /// File with certificates (PEM) that you trust for timestamps. Each is the certificate of a timestamp
-    /// authority, or of a CA that issued it. At least one timestamp in the bundle must be by such an
-    /// authority. Only a bundle has timestamps.
+    /// authority, or of a CA that issued such a certificate. At least one timestamp in the bundle must be
+    /// by such an authority. Only a bundle has timestamps.
     #[arg(long, value_name = "FILE")]
     tsa_cert: Option<PathBuf>,
     /// File with the log's counts of rules and erasures, signed by its key (from the path /counts

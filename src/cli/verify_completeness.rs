@@ -66,8 +66,8 @@ fn not_shown_of_map(report: &Report) -> Vec<String> {
     not_shown
 }
 
-/// The lines of the answer that say what the subject map shows, that no stream of a person is missing, and
-/// which checks were left out for early entries.
+/// The lines of the answer about the subject map, which can show that no stream is missing, and about the
+/// checks that were left out for early entries.
 pub(super) fn text(report: &Report) -> String {
     let left_out = report.left_out.iter().map(|LeftOut { edition, entries, checks }| {
         let early = count(*entries, "entry");

@@ -330,7 +330,8 @@ fn verify_package(path: &Path, keys: &KeyChain, options: &Options, out: Out) -> 
     require_complete(completeness.as_ref(), is_portability, made_at.as_deref())
 }
 
-/// Requires that a package shows that it contains everything as of when it was made, as it says.
+/// Returns an error unless the package shows that it contains everything that the log had about the person
+/// when it was made.
 fn require_complete(
     completeness: Option<&Completeness>,
     is_portability: bool,
@@ -352,8 +353,8 @@ fn require_complete(
     }
 }
 
-/// Whether a package was made long after the commitment that shows what is in it. A daemon commits for each
-/// access package.
+/// Whether a package was made long after the commitment that shows what is in it. A daemon makes a new
+/// commitment to the subject map for each access package.
 fn is_old(subject: &VerifiedSubject, made_at: Option<&str>) -> bool {
     let made_at = made_at.and_then(|text| times::exact(text).ok());
     let made_s = made_at.and_then(|made_at| u64::try_from(made_at.seconds).ok());

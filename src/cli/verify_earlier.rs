@@ -25,8 +25,8 @@ fn read_one(path: &Path, key: &VerifierKey) -> Result<Earlier, CliError> {
     read.map_err(named)
 }
 
-/// What the comparisons show: for each earlier bundle a line, and a second line if this bundle has
-/// findings.
+/// What the comparisons show: for each earlier bundle a line, and a second line if the earlier bundle
+/// itself has findings.
 pub(super) fn text(reports: &[EarlierReport]) -> String {
     reports.iter().map(line).collect()
 }

@@ -1,6 +1,6 @@
-//! When the data subject last spoke about the attribute under a key other than by declaring it: when they
-//! contested, confirmed, removed or corrected it. An attribute that was stated before does not become
-//! current, so that a late statement never undoes a later one.
+//! For each key, when the data subject last contested, confirmed, removed or corrected the attribute under
+//! it. A declaration does not count here. An attribute that was stated before that time does not become
+//! current, so a late statement never undoes a later one.
 
 use super::event::{Event, Recorded, Role};
 use super::ids::EventId;

@@ -1,8 +1,8 @@
 //! Keeps timestamps that a timestamping authority (RFC 3161) issued for checkpoints of the log.
 //!
-//! The timestamps are in the folder `timestamps`, beside the file of the kept checkpoint. Each file contains
-//! one timestamp and is named by the tree size of the checkpoint. A file is replaced only if a restored log
-//! reaches the same size again.
+//! The timestamps are in the folder `timestamps`, beside the file with the last checkpoint
+//! (`kept_checkpoint.rs`). Each file contains one timestamp and is named by the tree size of the
+//! checkpoint. A file is replaced only if a restored log reaches the same size again.
 
 use super::{Ledger, LedgerError, StoreNodes};
 use sayso_proof::bundle::TIMESTAMPS_MAX;

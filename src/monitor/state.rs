@@ -1,5 +1,6 @@
-//! The state of a monitor, in one small file. It has the newest checkpoint that the monitor has seen, and
-//! the newest signed counts of rules and erasures.
+//! The state of a monitor, in one small file. It has the newest checkpoint that the monitor has seen, the
+//! keys of the log, and the newest signed counts of rules and erasures. It also has the kinds of alerts
+//! that the webhook last received.
 //!
 //! The file is replaced atomically. A monitor that lost it would accept a rebuilt log, so a damaged file is
 //! refused.

@@ -1,5 +1,6 @@
-//! Lets candidates of the same conversation support each other: what was recorded directly before and after a
-//! candidate often says what the candidate is about.
+//! Lets candidates (attributes that may be used) of the same conversation support each other: what was
+//! recorded directly before and after a candidate often says what the candidate is about. Candidates that
+//! were observed at the same time count as one conversation.
 
 use super::candidate::Candidate;
 

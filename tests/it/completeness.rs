@@ -1,6 +1,7 @@
-//! Tests of the subject map: it shows that a package is complete, and whether an id has any entries. After
-//! an erasure, no new proof and no file of the daemon has the person's label in the map, or the secret
-//! that hides their stream there. With either, somebody could confirm a guess of their id.
+//! Tests of the subject map, in which the log commits to the entries of each person. The map shows that a
+//! package is complete, and whether an id has any entries. After an erasure, no new proof and no file of
+//! the daemon has the person's label in the map, or the secret that hides their stream there. With either,
+//! somebody could confirm a guess of their id.
 
 use crate::erasure::{erasure, record, record_ada};
 use crate::harness::{self, Clients, Harness, ask, fact};

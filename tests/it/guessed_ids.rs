@@ -1,7 +1,7 @@
 //! An attacker guesses the id of an erased person, and has the current folder with all its keys. The
 //! person's *fence* confirms the guess. A fence is a page that the ledger keeps to refuse late writes, and
-//! its name is a keyed hash of the erased id. After an erasure on a later day, the guess leads no further:
-//! to no event of an erasure, to no certificate and to no counts by category.
+//! its name is a keyed hash of the erased id. Once anybody has been erased on a later day, the guess leads
+//! no further: to no event of an erasure, to no certificate and to no counts by category.
 
 use crate::forensic_tool::{Findings, Image};
 use crate::harness::{Harness, config, fact};

@@ -1,6 +1,6 @@
-//! A person's refusal, objection or withdrawal is recorded, whatever time it is about, even if the person has
-//! been erased since. A consent that is about a time before the erasure is refused. The exact time of the
-//! erasure decides, also after a restart.
+//! A person's refusal, objection or withdrawal is recorded, whatever time it is about, even if the person
+//! has been erased since. A consent that is about a time before the erasure is refused. Until somebody is
+//! erased on a later day, the exact time of the erasure decides, also after a restart.
 
 use crate::erasure::hold;
 use crate::harness::{Clients, Harness, ask, choice, consent, fact, publish_notice};

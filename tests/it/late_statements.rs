@@ -1,6 +1,7 @@
-//! Tests that a person's later statement wins, whenever it arrives. If personal bounds or a description
-//! arrive late, after newer ones, they do not loosen the newer ones. An attribute that arrives late does not
-//! undo a contest, a removal or a confirmation. Taking back something that was never stated records nothing.
+//! Tests that a person's later statement wins, whenever it arrives. If personal bounds or a description of
+//! the person (age and jurisdiction) arrive late, after newer ones, they do not loosen the newer ones. An
+//! attribute that arrives late does not undo a contest, a removal or a confirmation. Taking back something
+//! that was never stated records nothing.
 
 use crate::erasure::verify;
 use crate::harness::{Clients, Harness, ask, choice, consent, fact, publish_notice};

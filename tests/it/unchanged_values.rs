@@ -1,5 +1,5 @@
-//! Tests that what is recorded again unchanged ends nothing: no grant, no artifact, and no cached attribute.
-//! If it is recorded with a change, each of these ends, with the true reason.
+//! Tests that recording an attribute again unchanged ends nothing: no grant, no artifact, and no cached
+//! attribute. Recording it with a change ends each of these, with the true reason.
 
 use crate::erasure::verify;
 use crate::harness::{self, Clients, Harness, ask, choice, consent, fact};

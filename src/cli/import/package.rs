@@ -193,8 +193,8 @@ impl Importer {
     }
 }
 
-/// Whether an attribute was refused because the person declared or contested an attribute with its key in
-/// this ledger.
+/// Whether an attribute was refused because the person declared or contested an attribute with the same
+/// key in this ledger.
 fn contradicts_the_person(status: &Status) -> bool {
     status.get_details_error_info().is_some_and(|info| info.reason == "STATED_BY_SUBJECT")
 }

@@ -21,7 +21,7 @@ const SHOWN_MAX: usize = 20;
 #[derive(Debug, Default)]
 pub(super) struct Noted {
     pub count: u64,
-    /// What there is to say by line number, at most [`REASONS_MAX`].
+    /// What there is to say about each line, by line number. At most [`REASONS_MAX`] lines.
     pub reasons: BTreeMap<u64, String>,
 }
 

@@ -1,4 +1,4 @@
-//! Events of the daemon's operation: restores, reports, and views of a data subject's record.
+//! Events of the daemon's operation: restores, transparency reports, and views of a data subject's record.
 
 use crate::domain::ids::EventId;
 use sayso_proof::event::Role;

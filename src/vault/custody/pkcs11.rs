@@ -1,12 +1,13 @@
 //! Root keys in a PKCS#11 token: a hardware security module, or, for tests only, SoftHSM.
 //!
 //! A root key is an AES-256 object that is made in the token and never leaves it (sensitive and not
-//! extractable). The object has the label [`LABEL`], and the key epoch as `CKA_ID`. With this
-//! object, the token itself wraps (encrypts) the key of the top page of the key tree (`CKM_AES_GCM`). From
-//! the top page, the keys of all people's data are reached. Destroying the object destroys the root key.
-//! Whether the creation or destruction of an object survives a power failure depends on the token. SoftHSM
-//! keeps objects in files, and deletes the file of a destroyed object. The blocks of the deleted file can
-//! still be read from the disk, so an operator gets a warning.
+//! extractable). The object has the label [`LABEL`]. Its `CKA_ID` is the *key epoch*: how often the root
+//! key had been replaced before it. With this object, the token itself wraps (encrypts) the key of the top
+//! page of the key tree (`CKM_AES_GCM`). From the top page, the keys of all people's data are reached.
+//! Destroying the object destroys the root key. Whether the creation or destruction of an object survives
+//! a power failure depends on the token. SoftHSM keeps objects in files, and deletes the file of a
+//! destroyed object. The blocks of the deleted file can still be read from the disk, so an operator gets a
+//! warning.
 
 use super::root_custody::{CustodyError, KeyEpoch, RootCustody};
 use super::software::NONCE_BYTES;

@@ -1,5 +1,5 @@
-//! The format of index records, and a sum over all of them that reveals missing ones. A *custom key* is the
-//! key of a record that the ledger, and not the store, chose.
+//! The format of index records, and a sum over all of them that reveals missing ones. A *custom key* is a
+//! key that the ledger chose; the store chose all others.
 //!
 //! | key | value |
 //! | --- | --- |
@@ -13,8 +13,9 @@
 //! with fewer entries than this number has lost some.
 //!
 //! The *version* of an entry is its number among the subject's entries. The chunk is the version divided
-//! by [`CHUNK_VERSIONS`]. If the subject has no entry with one of these versions, all bits of the position
-//! for this version are set. Discarded entries do not count as the first or last entry of a request.
+//! by [`CHUNK_VERSIONS`], rounded down. If the subject has no entry with a certain version of a chunk, all
+//! bits of the position for that version are set. Discarded entries do not count as the first or last
+//! entry of a request.
 //!
 //! Numbers are big-endian.
 
