@@ -69,11 +69,11 @@ impl Backup {
 
 /// Restore a lost log from a backup. The daemon must not run.
 ///
-/// The data folder (--data) must contain the folder `secrets`, which a backup does not have. An
-/// existing key tree in the folder `keys` is kept, so people who were erased since the backup stay
-/// erased. A missing or empty key tree is restored from the backup. But the current root key opens
-/// a restored key tree only if nothing was erased since the backup. Move an existing log away
-/// first.
+/// The data folder (--data) must contain the folder `secrets`, which a backup does not have. An existing
+/// key tree (the sealed keys of people's data) in the folder `keys` is kept. So people who were erased
+/// since the backup stay erased. A missing or empty key tree is restored from the backup. But the current
+/// root key opens a restored key tree only if nothing was erased since the backup. Move an existing log
+/// away first.
 ///
 /// Everything that was recorded after the backup is lost. No use of people's data is allowed until you run
 /// `sayso confirm-restore`.

@@ -35,9 +35,8 @@ pub(super) enum Bounds {
     ///
     /// Example: `sayso bounds keygen steward.key`
     Keygen {
-        /// File for the private key. If the file exists, its public key is printed and the file
-        /// stays as it is. The public key is printed in hexadecimal, also with --json, as the
-        /// configuration has it.
+        /// File for the private key. If the file exists, its public key is printed and the file stays as
+        /// it is. The public key is printed in hexadecimal, as in the configuration, even with --json.
         file: PathBuf,
     },
 }

@@ -16,8 +16,8 @@ use clap::{Args, ValueEnum};
 pub(super) struct DefinePurpose {
     /// ID of the purpose, as consents and grants name it.
     id: String,
-    /// ID of the parent purpose, of which this purpose is a part. Refusals of the parent, and consents
-    /// to it that are given later, also cover this purpose.
+    /// ID of the parent purpose, of which this purpose is a part. Refusals of the parent also cover this
+    /// purpose. So do consents to the parent that are given after this definition.
     #[arg(long, default_value = "")]
     parent: String,
     /// Title that people read, for example in receipts and packages.
@@ -51,8 +51,8 @@ pub(super) struct DefineCategory {
     /// ID of the category, as attributes and consents name it.
     id: String,
     /// ID of the parent category, of which this category is a part. Refusals of the parent also cover this
-    /// category. So do consents to the parent that are given later, unless --special requires more of a
-    /// consent.
+    /// category. So do consents to the parent that are given after this definition, unless --special
+    /// requires more of a consent.
     #[arg(long, default_value = "")]
     parent: String,
     /// Title that people read, for example in receipts and packages.

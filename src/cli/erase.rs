@@ -46,11 +46,11 @@ fn parse_scope(text: &str) -> Result<Scope, String> {
 /// keeps consents, signals, age and jurisdiction, personal bounds, holds and other requests. Scopes
 /// `key=KEY` and `category=CATEGORY` erase the matching attributes, everything that names them, and
 /// everything derived from them. Scope `content=TEXT` erases every entry whose value, evidence or other
-/// text holds this text, exactly or nearly, and everything derived from it. `content=-` reads the text
+/// text contains this text, exactly or nearly, and everything derived from it. `content=-` reads the text
 /// from the standard input, so that it does not stay in the shell's history.
 ///
-/// With --dry-run, nothing is erased. The output shows what would be erased, and other entries that hold
-/// an erased value, exactly or nearly. These other entries would be kept.
+/// With --dry-run, nothing is erased. The output shows what would be erased, and other entries that
+/// contain an erased value, exactly or nearly. These other entries would be kept.
 ///
 /// A hold (`sayso hold`) blocks the erasure of the data that it covers. If it covers all data in the scope,
 /// nothing is erased, the output shows the hold's ground, and the exit status is 3.

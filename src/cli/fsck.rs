@@ -96,8 +96,8 @@ pub fn examine_folder(config: &Config, progress: &mut dyn FnMut(u64)) -> Result<
     Ok(examined)
 }
 
-/// The verifier key of the log and, if a key rotation was interrupted, of the next log key. The next start of
-/// the daemon completes such a rotation.
+/// The verifier key of the current log key and, if a key rotation was interrupted, that of the next log
+/// key. The next start of the daemon completes such a rotation.
 fn log_keys(config: &Config, layout: &Layout, beside: &mut Examined) -> Vec<VerifierKey> {
     let look = |name: &str| LogKey::inspect(&layout.secrets().join(name));
     let mut keys = Vec::new();

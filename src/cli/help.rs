@@ -116,8 +116,9 @@ fn shaped(command: Command, above: &str, change: &dyn Fn(Command, &str) -> Comma
     change(command, &path)
 }
 
-/// Hides the global flags that a command does not use, and connection flags where the command calls a daemon.
-/// An offline command (one that calls no daemon) shows the connection flags that it uses like its own.
+/// Hides the global flags that a command does not use, and connection flags where the command calls a
+/// daemon. An offline command (one that calls no daemon) shows the connection flags that it uses as if
+/// they were its own flags.
 fn hide_flags(command: Command, path: &str, flags: &[Arg]) -> Command {
     let is_leaf = !command.has_subcommands();
     let own = |flag: &Arg| if is_leaf { own_flag(flag, path) } else { None };
@@ -130,8 +131,8 @@ fn hide_flags(command: Command, path: &str, flags: &[Arg]) -> Command {
     if is_leaf && used_offline(path).is_none() { command.after_help(SEE_CONNECTION_FLAGS) } else { command }
 }
 
-/// The flag, as the help of an offline command that uses it shows it. `None` if the command does not use the
-/// flag, or calls a daemon.
+/// The flag in the form in which the help of an offline command shows it. `None` if the command does not
+/// use the flag, or calls a daemon.
 fn own_flag(flag: &Arg, path: &str) -> Option<Arg> {
     let (_, help) = used_offline(path)?.iter().find(|(name, _)| flag.get_id() == *name)?;
     // Before --json, which is at 998.
@@ -153,7 +154,8 @@ fn add_used_flags(command: Command, path: &str, flags: &[Arg]) -> Command {
     command.args(shown.map(|flag| flag.global(false)))
 }
 
-/// The command with the first sentence of its short text, for the line that names it. The longer text stays.
+/// Shortens a command's short text to its first sentence, for the line that lists the command. The long
+/// text stays unchanged.
 fn with_short_about(command: Command) -> Command {
     let Some(about) = command.get_about().cloned() else { return command };
     let long = command.get_long_about().cloned().unwrap_or_else(|| about.clone());

@@ -96,7 +96,8 @@ pub(super) struct Place {
     #[arg(long)]
     category: Vec<String>,
     /// Purpose, such as legal-claims, that the legal ground requires. Once the hold has blocked an
-    /// erasure, the protected data may be used only for this purpose. Default: for no purpose.
+    /// erasure, the protected data may be used only for this purpose. By default, the data may be used for
+    /// no purpose.
     #[arg(long)]
     purpose: Option<String>,
 }

@@ -392,6 +392,27 @@ async fn fsck_reports_damaged_and_intact_entries() {
     assert!(sayso::daemon::Daemon::start(&harness::config(dir.path())).await.is_err(), "the daemon refuses");
 }
 
+/// A log with another name than the default is checked without its configuration, too.
+#[tokio::test(flavor = "multi_thread")]
+async fn fsck_needs_no_configuration_to_check_a_log_with_any_name() {
+    let dir = scratch();
+    let mut config = harness::config(dir.path());
+    config.ledger = "ledger.example.org".into();
+    config.controller = "acme".into();
+    sayso::daemon::Daemon::start(&config).await.unwrap().stop().await.unwrap();
+    let output = sayso(&[]).args(["fsck", dir.path().to_str().unwrap()]).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    // Another log's key is still found.
+    let (other, _) = start_filled().await;
+    let other = other.stop().await;
+    std::fs::copy(other.path().join("secrets/log.key"), dir.path().join("secrets/log.key")).unwrap();
+    let output = sayso(&[]).args(["fsck", dir.path().to_str().unwrap()]).output().unwrap();
+    assert_eq!(output.status.code(), Some(4));
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(text.contains("secrets/log.key is not the key of this log"), "{text}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_end_is_not_mistaken_for_a_torn_write() {
     // After a kill, nothing in the log itself says that its last commit was complete.

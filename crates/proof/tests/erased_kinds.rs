@@ -1,5 +1,6 @@
-//! What erased entries were is known only from what erasures state. The tests forge logs as an operator with
-//! the log's key can, and state what is true of each entry, but not of the streams.
+//! What erased entries were is known only from what erasures state. The tests forge logs as an operator
+//! with the log's key can. The erasures in these logs state what is true of each entry alone, but false of
+//! the streams.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

@@ -1,7 +1,7 @@
 //! Hashes of erased attribute keys, which stay in a person's stream after a partial erasure. The hashes
-//! are keyed with a secret of the person, which is destroyed when all of their keys are. After that,
-//! guesses of an attribute key can't be checked against the hashes. Only hashes from early versions of the
-//! daemon are keyed with the vault's secret.
+//! are keyed with a secret of the person. The secret is destroyed when all encryption keys of the person
+//! are destroyed. After that, guesses of an attribute key can't be checked against the hashes. Only hashes
+//! from early versions of the daemon are keyed with the vault's secret.
 
 use crate::app::error::AppError;
 use crate::app::log::core::Core;

@@ -1,5 +1,5 @@
-//! Tests with random policies over random histories: decisions agree with the model, and adding a
-//! restriction never allows more attributes.
+//! Tests with random policies over random histories: decisions agree with a plain model (`model.rs`), and
+//! adding a restriction never allows more attributes.
 
 use super::model::{Rule, Use, current, rule};
 use super::*;

@@ -1,6 +1,6 @@
-//! Finds erasures that state something else than the streams show: an erasure that states versions is of one
-//! stream, and this stream lacks each of these versions. Otherwise, its statements could say that a decision
-//! of one data subject was something else of another.
+//! Finds erasures whose statements contradict the streams. An erasure that states versions must be of one
+//! stream, and this stream must lack each of these versions. Otherwise, an operator could state that an
+//! erased decision of one data subject was an entry of another kind in another stream.
 
 use crate::entry::Handle;
 use crate::event::ErasedKind;

@@ -1,6 +1,6 @@
-//! The checks that a verifier leaves out for entries from before the log followed the edition of the rules
-//! of decisions that has these checks. The operator chooses when a log adopts an edition. So the report
-//! names what was left out.
+//! The checks that a verifier leaves out for early entries. Each check belongs to an edition of the rules
+//! of decisions. It is left out for entries from before the log followed that edition. The operator
+//! chooses when a log adopts an edition. So the report names what was left out.
 
 use serde::Serialize;
 

@@ -1,9 +1,9 @@
 //! An earlier export of the same log, which the user of the verifier kept: what it shows about each entry.
 //!
-//! The operator of a log can erase an entry and state, signed, that it was of another kind than it was.
-//! For example, the operator could erase a withdrawal and state that it was an attribute. Later grants
-//! would then look as if no one had withdrawn. The log itself cannot show this. Everybody who has an
-//! export from before the erasure can.
+//! The operator of a log can erase an entry and sign a false statement of its kind. For example, the
+//! operator could erase a withdrawal and state that it was an attribute. Later grants would then look as
+//! if no one had withdrawn. The log itself cannot show this. Everybody who has an export from before the
+//! erasure can.
 
 mod compare;
 mod kind;
