@@ -146,7 +146,7 @@ impl Consent {
         let invalid_yes = self
             .check_choices(&choices, |choice| choice.decision.is_yes())
             .and_then(|()| check_channel(&presentation.channel))
-            .and_then(|()| notice)
+            .and(notice)
             .and_then(|notice| {
                 notice.ok_or_else(|| AppError::invalid("notice", "must name the notice that the person saw"))
             })
