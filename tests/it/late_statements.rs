@@ -238,8 +238,8 @@ async fn a_lift_that_states_the_moment_of_the_signal_does_not_lift_it() {
     let request = proto::ListEventsRequest { subject: "ada".into(), page_size: 1_000, ..Default::default() };
     let page = world.steward.profile.list_events(request).await.unwrap().into_inner();
     let is_signal = |body: &proto::EventBody| matches!(body.event, Some(Event::SignalRecorded(_)));
-    let bodies = page.events.into_iter().filter_map(|event| event.body);
-    let about_ms = bodies.filter(is_signal).next_back().unwrap().about_ms;
+    let mut bodies = page.events.into_iter().filter_map(|event| event.body);
+    let about_ms = bodies.rfind(is_signal).unwrap().about_ms;
     let about = Some(prost_types::Timestamp {
         seconds: i64::try_from(about_ms / 1_000).unwrap(),
         nanos: i32::try_from(about_ms % 1_000).unwrap() * 1_000_000,
