@@ -189,9 +189,10 @@ const DATA_MAPS: [&str; 1] = ["erasedByCategory"];
 /// Fields in milliseconds that are durations. All others are times.
 const DURATIONS: [&str; 1] = ["accuracy_ms"];
 
-/// Converts the JSON of a Rust type to the style of proto JSON: names become camelCase, times become RFC 3339
-/// texts under a name without `_ms` or `_s`, and integers become strings. (Proto JSON writes 64-bit integers
-/// as strings, and all integers of the converted types have 64 bits.)
+/// Converts the JSON of a Rust type to the style of proto JSON: names become camelCase, times become RFC
+/// 3339 texts and durations become seconds, both under a name without `_ms` or `_s`, and other integers
+/// become strings. (Proto JSON writes 64-bit integers as strings. Here, the few integers with 32 bits,
+/// such as an edition, become strings too.)
 pub(super) fn proto_style(value: Value) -> Value {
     match value {
         Value::Object(members) => {

@@ -15,8 +15,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Code;
 
-/// A message that waits for its answer: when it was due, and its permit. There are as many permits
-/// as messages may wait on one stream.
+/// A message that waits for its answer: when it was due, and its permit. A stream has one permit for each
+/// message that may wait at the same time.
 type Pending = (Instant, OwnedSemaphorePermit);
 
 /// Runs every stream to its end.
