@@ -71,7 +71,8 @@ pub(super) struct DefineCategory {
     redefinition: Redefinition,
 }
 
-/// Options for a definition that replaces another one.
+/// Options of every definition: when it comes into force, whether it keeps the meaning of an earlier one,
+/// a preview, and the signing key.
 #[derive(Args)]
 pub(super) struct Redefinition {
     /// Time from which the definition is in force. Default: at once.

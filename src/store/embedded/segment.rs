@@ -1,5 +1,5 @@
-//! The segments: append-only files of frames. A frame holds the entries of one request. The segments are the
-//! log itself; everything else can be rebuilt from them.
+//! The segments: append-only files of frames. A frame holds the entries of one request. The segments are
+//! the log itself: if another file in the log's folder is lost, no entry is lost with it.
 
 use super::disk;
 use super::frame::{ALIGN, RecordHeader, State};
