@@ -26,10 +26,10 @@ use std::sync::Arc;
 /// each person's entries, and whether the tree of hashes fits the last published checkpoint. In the
 /// key store, it checks both copies of each page, and whether each person's key opens their entries.
 ///
-/// The data folder is not changed. No daemon may run on it. The command copies the log's index into
-/// the system's folder for temporary files, which needs room for the copy. The copied files have no
-/// names, and disappear when the command ends, even if it is killed. The exit status is 4 if
-/// anything is damaged.
+/// The data folder is not changed. No daemon may run on it. The command copies the log's index into the
+/// system's folder for temporary files. This folder needs room for the copy. If /proc is mounted, the
+/// copied files have no names, and disappear when the command ends, even if it is killed. The exit status
+/// is 4 if anything is damaged.
 ///
 /// Example: `sayso fsck sayso-data`
 #[derive(Args)]
