@@ -1,5 +1,6 @@
-//! The gRPC clients with which a benchmark calls the daemon. They share a connection, and use the credentials
-//! that a `--dev` daemon writes to its data folder.
+//! The gRPC clients with which a benchmark calls the daemon. They share a connection. They use the tokens
+//! that a `--dev` daemon writes to its data folder, or tokens that the benchmark makes with that daemon's
+//! key.
 
 use super::options::Bench;
 use crate::api::Issuer;
