@@ -1,9 +1,10 @@
 //! The pages of the key tree, which holds people's keys (see `mod.rs`): one top page, interior pages, leaf
 //! pages, and the links between them.
 //!
-//! The top page links to two tries (search trees in which each level uses the next four bits of a key). An
-//! interior page has up to 16 children. One trie finds data subjects by the keyed hash of their id, the
-//! other by their handle. These hashes and handles are random, so the tries stay balanced by themselves.
+//! The top page links to two tries (search trees in which each level uses the next four bits of the hash
+//! or handle that is looked up). An interior page has up to 16 children. One trie finds data subjects by
+//! the keyed hash of their id, the other by their handle. These hashes and handles are random, so the
+//! tries stay balanced by themselves.
 
 use super::error::VaultError;
 use super::fences::MomentsKey;

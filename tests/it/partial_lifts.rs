@@ -1,4 +1,5 @@
-//! Tests that retention does not forget that a part of a signal was lifted, as long as the rest is in force.
+//! Tests that retention keeps the event that lifted a part of a signal, as long as the rest of the signal
+//! is in force.
 
 use crate::erasure::{record, verify};
 use crate::harness::{self, Clients, Harness, choice, consent, fact};
