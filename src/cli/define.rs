@@ -121,7 +121,7 @@ pub(super) enum Rung {
     Persuasion,
 }
 
-/// Legal bases beside consent (GDPR Art. 6(1)).
+/// Legal bases other than consent (GDPR Art. 6(1)).
 #[derive(Clone, Copy, ValueEnum)]
 pub(super) enum Basis {
     /// Performing a contract with the person (Art. 6(1)(b)).

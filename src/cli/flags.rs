@@ -12,7 +12,7 @@ pub(super) const CONNECTION_FLAGS: [&str; 8] =
 /// Commands that print no JSON.
 const WITHOUT_JSON: [&str; 2] = ["demo", "completions"];
 
-/// A connection flag that an offline command uses, and its help there.
+/// A connection flag that is used by a command that calls no daemon, and the flag's help in that command.
 pub(super) type OwnFlag = (&'static str, &'static str);
 
 /// Commands that call no daemon, each with the connection flags that it nevertheless uses.

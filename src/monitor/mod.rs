@@ -2,8 +2,9 @@
 //! counts, and raises alerts (`sayso monitor`).
 //!
 //! A monitor needs no credential. The tiles contain only hashes, so a monitor sees whether the log only
-//! grows, but not what it records. The counts are a statement of the operator. Callers of this module make
-//! the HTTP requests.
+//! grows, but not what the log records. The signed counts say how many events about rules, and how many
+//! erasures, the log has. They are the operator's statement. Callers of this module make the HTTP
+//! requests.
 
 mod alert;
 mod counts;

@@ -1,5 +1,5 @@
 //! Authorization of every method by role: the proto comments match the role table, and the daemon enforces
-//! it. Also tests request ids, recorded views, metrics and the health pages.
+//! it. Also tests request ids, metrics, the health pages, and that a person sees who viewed their record.
 
 mod recorded_access;
 
