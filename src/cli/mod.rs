@@ -168,7 +168,7 @@ pub fn decode_import_line(line: &[u8]) {
     import::decode_line(line);
 }
 
-/// How long the process waits, once its command is done, for work that continues on other threads.
+/// How long the process waits at most, once its command is done, for work that continues on other threads.
 const SHUTDOWN_MAX: Duration = Duration::from_secs(2);
 
 impl Cli {

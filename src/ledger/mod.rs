@@ -1,8 +1,8 @@
 //! The ledger: one controller's append-only log of signed, sealed entries, its Merkle tree, checkpoints and
 //! proofs.
 //!
-//! This room (top-level module) never sees plaintext. Writes go through one sequencer; reads and signatures
-//! run in parallel.
+//! This room (top-level module) never sees the plaintext of an entry about a person. Writes go through one
+//! sequencer; reads and signatures run in parallel.
 
 mod cosigned;
 mod error;

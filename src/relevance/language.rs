@@ -1,4 +1,5 @@
-//! The languages of lexical ranking: their stop words, stems and names of months.
+//! The languages of lexical ranking: their stop words and stems and, for some of them, the names of the
+//! months.
 
 use rust_stemmers::{Algorithm, Stemmer};
 use serde::Deserialize;

@@ -1,4 +1,5 @@
-//! Fences: the times before which writes about an erased subject are refused.
+//! Fences: a fence has the time at which a subject was erased. Writes about this subject and an earlier
+//! time are refused.
 //!
 //! The page of a fence has the day of the erasure (UTC). The exact time is sealed in this page under the
 //! *moments key*, which is stored in the top page of the key tree (`tree_pages.rs`). When anybody is

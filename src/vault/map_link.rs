@@ -1,7 +1,8 @@
 //! Links a data subject to the subject map, in which the log commits to the entries that each person has.
-//! The link has two parts. One is the person's label in the map. It is computed from their id or, if the
-//! log has not seen the id since it has had a map, from their handle. The other is the secret that hides
-//! their stream in the map. Both parts are destroyed with the person's keys.
+//! The link has two parts. One is the person's label in the map. It is computed from their id. If the
+//! person was recorded before the log had a map, it is computed from their handle until the log records
+//! something under the id. The other is the secret that hides their stream in the map. Both parts are
+//! destroyed with the person's keys.
 
 use crate::secret::SecretBytes;
 use sayso_proof::entry::Handle;

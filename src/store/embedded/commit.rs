@@ -2,8 +2,8 @@
 //! with one write and one flush. Then it updates the flat files (arrays of fixed-size items) and the
 //! index, which recovery can rebuild.
 //!
-//! A commit adds index records in memory only. The background thread moves them into sled, the index's
-//! database.
+//! A commit adds index records in memory only. A background thread (`background.rs`) moves them into sled,
+//! the index's database.
 
 use super::disk;
 use super::frame;

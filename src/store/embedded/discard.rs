@@ -3,7 +3,7 @@
 //!
 //! This file also restores custom index records. Such a record is a key and a value that the ledger stores
 //! in the index together with an entry. After a crash or a rebuild of the index, custom index records can
-//! be missing, and the ledger gives them again.
+//! be missing. The ledger then passes them to the store again.
 
 use super::frame::State;
 use super::index::{self, RemovedSum, Span};
