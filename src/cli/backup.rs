@@ -83,8 +83,8 @@ impl Backup {
 pub(super) struct Restore {
     /// The backup to read.
     file: PathBuf,
-    /// Configuration file of the daemon (TOML). A restore uses only `data`, `ledger`, `controller`
-    /// and `pkcs11`.
+    /// Configuration file of the daemon (TOML). Give the daemon's complete file: a restore checks all of
+    /// it, and opens the log with its settings.
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
     /// Name of the controller whose log is restored, if the configuration has several. Default: the

@@ -1,5 +1,5 @@
 //! Reads the part of a package that a ledger can import. It reads the package as a stream, so a crafted
-//! file takes no more memory than the attributes of one person may take.
+//! file takes little more memory than the attributes of one import may take (32 MiB).
 
 use super::error::{LIMIT, ReadError};
 use super::format::{FORMAT, VERSION};

@@ -1,4 +1,4 @@
-//! Tests that bundles verify as written, and that any change to them is detected.
+//! Tests that an unchanged bundle passes verification, and that any change to a bundle is detected.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

@@ -1,5 +1,5 @@
-//! Makes the record of processing activities (GDPR Art. 30(1)) from the rules in force, the grants and the
-//! current attributes.
+//! Makes the record of processing activities (GDPR Art. 30(1)) from the purposes and categories in force,
+//! the controller's configuration, the grants and the current attributes.
 
 use crate::app::error::{AppError, Cause};
 use crate::app::reports::Reports;

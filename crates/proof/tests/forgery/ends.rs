@@ -1,5 +1,5 @@
-//! Forges logs in which the end of a grant, or of a consent or attribute that it rests on, is hidden, left
-//! out or too late.
+//! Forges logs that conceal the end of a grant. For example, a revocation is missing, or the grant lasts
+//! longer than a consent or attribute that it rests on. Other logs report on grants that never existed.
 
 use super::grants::forbidding;
 use super::*;

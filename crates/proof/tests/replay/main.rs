@@ -1,5 +1,6 @@
-//! Tests of the replay of grants. For each rule that a grant must follow, a test makes a log that breaks the
-//! rule, and checks that the replay reports this.
+//! Tests of the replay of grants, which checks from the person's earlier events whether each grant could
+//! be issued. For each rule that a grant must follow, a test makes a log that breaks the rule, and checks
+//! that the replay reports this.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod attributes;
