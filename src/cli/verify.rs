@@ -93,10 +93,10 @@ pub(super) struct Verify {
     /// can show it only if its checkpoint has as many entries as the one given here.
     #[arg(long, value_name = "FILE")]
     since: Option<PathBuf>,
-    /// An earlier bundle of the same log that you kept; may be repeated. The log must have all of its
-    /// entries, unchanged, except those that it has erased since. If an erasure's statement about an
-    /// erased entry contradicts the earlier bundle, this is a finding. Such a statement may hide a
-    /// withdrawal.
+    /// An earlier bundle of the same log that you kept; may be repeated. The log must still have every
+    /// entry of the earlier bundle, unchanged, except those that were erased since. If an erasure's
+    /// statement about an erased entry contradicts the earlier bundle, this is a finding. Such a statement
+    /// may hide a withdrawal.
     #[arg(long, value_name = "BUNDLE")]
     earlier: Vec<PathBuf>,
     /// File with certificates (PEM) that you trust for timestamps. Each is the certificate of a timestamp

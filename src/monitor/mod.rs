@@ -1,5 +1,5 @@
-//! Follows a log from outside: reads its checkpoint, keys, counts and tiles, keeps the newest checkpoint and
-//! counts, and raises alerts (`sayso monitor`).
+//! Follows a log from outside: reads its checkpoint, its keys, its tiles and its signed counts of rules
+//! and erasures. Keeps the newest checkpoint and counts, and raises alerts (`sayso monitor`).
 //!
 //! A monitor needs no credential. The tiles contain only hashes, so a monitor sees whether the log only
 //! grows, but not what the log records. The signed counts say how many events about rules, and how many

@@ -1,5 +1,5 @@
-//! Tests of a log that changes its key. Earlier data still verifies, any of the log's keys verifies the whole
-//! log, and only the current key can sign a rotation.
+//! Tests of a log that changes its key. Earlier data still verifies. Any of the log's keys verifies the
+//! whole log. A rotation needs the signatures of the current key and of the new key.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
 mod log;

@@ -1,4 +1,4 @@
-//! Tests of entries with many or large index records.
+//! Tests that entries with many index records make no large page in the index.
 
 use super::{open, scratch, small};
 use crate::store::contract::{Source, commit};
