@@ -78,7 +78,7 @@ impl CliError {
         Self::new(Exit::Unverified, "UNVERIFIED", error)
     }
 
-    /// What was verified is intact, but not all of it could be checked: status 6.
+    /// No check failed, but not everything could be checked: status 6.
     pub fn unchecked(error: impl Display) -> Self {
         Self::new(Exit::Unchecked, "UNCHECKED", error)
     }

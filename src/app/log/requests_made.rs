@@ -1,7 +1,7 @@
-//! For one stream: the requests that had an idempotency key, and where their events are. Events from
-//! before edition 5 of the rules of decisions have the hashes of these keys unencrypted. In later events
-//! the hashes are sealed, and memory has them only as long as it has the stream. So an erasure leaves none
-//! of the sealed hashes.
+//! For one stream: the requests that had an idempotency key, and where their events are. This covers only
+//! events with a sealed hash of the key, as written from edition 5 of the rules of decisions on. Earlier
+//! events have an unencrypted hash, which the store's index finds. Sealed hashes are in no index, and in
+//! memory only while the stream is. So an erasure leaves none of them.
 
 use crate::domain::event::{Recorded, RequestKey};
 use sayso_proof::merkle::Hash;

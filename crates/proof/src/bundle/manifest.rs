@@ -1,4 +1,5 @@
-//! `manifest.json`, which lists every other file of a bundle, and `manifest.note`, which signs it.
+//! `manifest.json`, which lists the files of a bundle that come before it, and `manifest.note`, which
+//! signs `manifest.json`.
 
 use super::member::Member;
 use crate::event::{EventBody, event_body::Event};
@@ -10,7 +11,7 @@ use sha2::{Digest, Sha256};
 /// The first line of the text that `manifest.note` signs, and the value of the manifest's `format`.
 pub(super) const FORMAT: &str = "sayso bundle manifest v1";
 
-/// The expected content of every other file.
+/// The expected content of every file before the manifest.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Manifest {

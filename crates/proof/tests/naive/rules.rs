@@ -1,5 +1,5 @@
-//! Finds which published bounds are in force, and checks that each rule was published once, by a role that
-//! may publish it, with the signature that the log's edition requires.
+//! Finds which published bounds are in force, and checks how rules were published: each version only once,
+//! by a role that may publish it, with the signature that the log's edition requires.
 
 use super::{Asked, Line, Log};
 use ed25519_dalek::{Signature, VerifyingKey};

@@ -14,8 +14,8 @@
 //!
 //! The *version* of an entry is its number among the subject's entries. The chunk is the version divided
 //! by [`CHUNK_VERSIONS`], rounded down. If the subject has no entry with a certain version of a chunk, all
-//! bits of the position for that version are set. Discarded entries do not count as the first or last
-//! entry of a request.
+//! bits of the position for that version are set. An entry whose bytes were destroyed is *discarded*. In
+//! an `i` record, a discarded entry does not count as the first or last entry of the request.
 //!
 //! Numbers are big-endian.
 
