@@ -1,5 +1,6 @@
-//! Serves the log's checkpoint, public keys, counts and hash tiles (C2SP tlog-tiles). The entries themselves
-//! are not public. Their hashes reveal nothing, because entries have high entropy.
+//! Serves the log's checkpoint, public keys, signed counts of rules and erasures, and hash tiles (C2SP
+//! tlog-tiles). The entries themselves are not public. Their hashes reveal nothing, because entries have
+//! high entropy.
 
 use super::logs::NamedApp;
 use axum::extract::Path;

@@ -1,6 +1,7 @@
 //! Caches verified tokens, so that a signature is verified once and not for every call. A data subject's
-//! token is not cached with its content, because the subject may be erased: the cache has only its digest and
-//! the number of its controller, and its signature is verified at each call.
+//! token is not cached with its content, because the subject may be erased: its signature is verified at
+//! each call. For each verified token, a second cache has only the digest and the number of the
+//! controller. It shows that the token was verified before.
 
 use crate::api::access::jwks::TrustedKey;
 use crate::app::Caller;
