@@ -1,6 +1,6 @@
-//! The recipients of data that was erased later, read from the events `ErasureCompleted`. A partial erasure
-//! erases the record of what they received, but the data subject may still ask who received their data (GDPR
-//! Art. 15(1)(c), 19).
+//! The recipients that got data before it was erased, read from the events `ErasureCompleted`. A partial
+//! erasure also erases the record of what they got, but the data subject may still ask who received their
+//! data (GDPR Art. 15(1)(c), 19).
 
 use crate::app::error::AppError;
 use crate::app::log::address::address_of;
