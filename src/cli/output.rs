@@ -49,7 +49,7 @@ impl Out {
     }
 
     /// Prints a whole list, whose pages were joined, as one JSON object or as text. The JSON object has
-    /// neither a page token nor the fields in `left_out`, which say nothing about the list.
+    /// neither a page token nor the fields in `left_out`, which are not part of the list.
     pub fn print_whole<M: Message>(
         self,
         name: &str,

@@ -30,8 +30,8 @@ pub(super) enum Signal {
     /// Example: `sayso signal pause ada`, or in one conversation `sayso signal pause ada --interaction
     /// chat-7`
     Pause(Pause),
-    /// Record that the person opts out of sale, sharing and advertising. Sale and sharing have the meaning
-    /// of CCPA s. 1798.120. A Global Privacy Control signal is such an opt-out.
+    /// Record that the person opts out of sale, sharing and advertising. The right to opt out of sale and
+    /// sharing comes from CCPA s. 1798.120. A Global Privacy Control signal is such an opt-out.
     ///
     /// Example: `sayso signal opt-out ada`
     OptOut(About),

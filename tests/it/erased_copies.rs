@@ -1,6 +1,6 @@
-//! Events that contain an erased value elsewhere, such as under another attribute key, are listed and counted
-//! in the certificate. They are erased if the scope of an erasure is the text (`content=TEXT`). A preview
-//! shows exactly what the erasure then erases.
+//! The answer to an erasure lists the events that contain an erased value elsewhere, such as under another
+//! attribute key. The certificate only counts them. They are erased if the scope of an erasure is the text
+//! (`content=TEXT`). A preview shows exactly what the erasure then erases.
 
 use crate::erasure::{erasure, hold, record, verify};
 use crate::forensic_tool::{Findings, Image};

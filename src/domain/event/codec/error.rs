@@ -1,4 +1,4 @@
-//! Why a message of the log cannot be decoded to an event.
+//! Why a message of the log cannot be decoded into an event.
 
 /// Why a message is not an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -1,9 +1,9 @@
 //! The record of uses: every grant that fits a query, with the consents, notices and rules that it rests on.
 //!
 //! The record of uses is made while a bundle is verified, and only if the bundle verifies. The events that
-//! the record needs are stored in a temporary file, grouped by data subject. After the last check, the grants
-//! of each data subject are assembled, and stored in a second temporary file in the order of the log. So
-//! memory does not grow with the log.
+//! the record needs are stored in a temporary file, grouped by data subject. After the last check, the
+//! grants of each data subject are assembled, and stored in a second temporary file in the order of the
+//! log. So memory grows with the log only by the flags of its entries and grants (`flags.rs`).
 
 mod flags;
 mod grants;
