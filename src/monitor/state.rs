@@ -91,7 +91,9 @@ impl StateFile {
         let failed = |error| StateError::File(path.to_owned(), error);
         let mut lock_path = path.as_os_str().to_owned();
         lock_path.push(".lock");
-        let lock = File::create(lock_path).map_err(failed)?;
+        // A file of this name that is something else stays as it is.
+        let lock =
+            File::options().write(true).create(true).truncate(false).open(lock_path).map_err(failed)?;
         if rustix::fs::flock(&lock, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_err() {
             return Err(StateError::InUse(path.to_owned()));
         }

@@ -265,7 +265,7 @@ pub enum Doubt {
     #[error("whether it had to be revoked is not known")]
     RevocationUnknown,
     /// The revocation of the grant was announced, and the grant expired before it was recorded. The daemon
-    /// was stopped meanwhile, or the operator told nobody.
+    /// was stopped meanwhile, or the operator did not record it.
     #[error("its revocation was announced and never recorded")]
     RevocationNotRecorded,
     /// A use was reported after the expiry of the grant and after new rules, and later decisions hide whether
