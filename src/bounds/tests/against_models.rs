@@ -152,6 +152,7 @@ pub(super) fn faults_after(
         purpose: case.purpose.into(),
         allowed: cited.collect(),
         bounds: vec![10, 11, 12, 13, 14, 15],
+        expires_at_ms: case.now_ms.saturating_add(1),
         ..GrantIssued::default()
     };
     let mut replay = replay(more, events);

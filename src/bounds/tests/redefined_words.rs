@@ -269,6 +269,7 @@ pub(super) fn verifier_accepts(log: &Log, purpose: &str, consent: EventId) -> bo
         recipient: "tutor".into(),
         purpose: purpose.into(),
         allowed: vec![granted],
+        expires_at_ms: log.now_ms.saturating_add(1),
         ..GrantIssued::default()
     };
     let version = log.subject.len() as u64;
