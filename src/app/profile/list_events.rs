@@ -33,8 +33,8 @@ impl Profiles {
         let places = self.core.store().read_subject(stream.keys.handle, start, count.saturating_add(1))?;
         let mut next = places.get(count).map(|(version, _)| *version);
         let (mut events, mut room) = (Vec::new(), Room::new(count));
-        // Entries are read one by one: a damaged entry hides no page before it, and nothing beyond the page is
-        // read.
+        // Entries are read one by one: a damaged entry hides no page before it, and nothing beyond the page
+        // is read.
         for (version, position) in places.iter().take(count) {
             let stored = self.core.stored_entry(*position)?;
             if !room.take(stored.bytes.as_ref().map_or(0, Vec::len)) {

@@ -135,8 +135,8 @@ impl Statements {
         }
     }
 
-    /// Counts versions that are to be looked up. Returns whether they are, with those of all other streams, at
-    /// most as many as the erased entries. More can be missing only in a forged log.
+    /// Counts versions that are to be looked up. Returns whether they are, with those of all other streams,
+    /// at most as many as the erased entries. More can be missing only in a forged log.
     fn may_look_up(&self, versions: u64) -> bool {
         let before = self.looked_up.fetch_add(versions.min(1 << 40), Ordering::Relaxed);
         before.saturating_add(versions) <= self.leaves.len() as u64
