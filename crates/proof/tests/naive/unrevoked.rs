@@ -279,7 +279,10 @@ impl Changes {
             if log.edition(line.position) >= 3 && before().any(|(_, old)| old.key == new.key) {
                 let is_source = |(source, old): (&Line, &Attribute)| {
                     let derives = |one: &Attribute| one.derived_from.iter().any(|id| id[..] == source.id[..]);
-                    old.key == new.key && (derives(new) || before().any(|(_, one)| derives(one)))
+                    old.key == new.key
+                        && (derives(new)
+                            || before().any(|(_, one)| derives(one))
+                            || is_added_source(log, handle, line.position, source))
                 };
                 changes.source |= before().any(is_source);
                 changes.keys.push(new.key.clone());
@@ -287,6 +290,16 @@ impl Changes {
         }
         changes
     }
+}
+
+/// Whether an event before a position made this attribute a source of another one.
+fn is_added_source(log: Log<'_>, handle: Handle, position: u64, source: &Line) -> bool {
+    log.of(handle, position).any(|(line, event)| match event {
+        Event::AttributeSourcesAdded(added) => {
+            line.position > source.position && added.sources.iter().any(|id| id[..] == source.id[..])
+        }
+        _ => false,
+    })
 }
 
 fn recorded<'a>((line, event): (&'a Line, &'a Event)) -> Option<(&'a Line, &'a Attribute)> {
