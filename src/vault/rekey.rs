@@ -4,8 +4,8 @@
 //! The root key is replaced in five steps:
 //! 1. The next root key is made durable beside the old one.
 //! 2. Every page on the path from the top page to a record that loses keys gets a fresh number and a fresh
-//! key. These pages, except the top page, are written, and so are new pages. No page in force links to any
-//! of them yet. All other pages keep their number and key.
+//!    key. These pages, except the top page, are written, and so are new pages. No page in force links to any
+//!    of them yet. All other pages keep their number and key.
 //! 3. One atomic, durable write puts these pages in force. It writes the top page, and the root page, which
 //!    says which page is the top page and which root key opens it. It also writes fences (times before which
 //!    writes about a subject are refused), intents (each says what the daemon still has to do for an
