@@ -53,7 +53,7 @@ def test_a_service_cannot_erase_or_list_uses(person: sayso.Person) -> None:
 
 def test_why_needs_a_reply_or_a_grant(ledger: sayso.Ledger, person: sayso.Person) -> None:
     for ask in (person.why, ledger.why):
-        with pytest.raises(sayso.InvalidRequestError, match="give a reply or a grant"):
+        with pytest.raises(InvalidRequestError, match="give a reply or a grant"):
             ask()
 
 
